@@ -1,0 +1,332 @@
+//! The catalog: a fold of a store's updates into complete, valid instances, sorted. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::instance::{Instance, InstanceId, InvalidField, ServiceName, State};
+use super::keyspace;
+use super::tree::Tree;
+use super::update::{Key, Prefix, Revision, Update};
+
+/// The instances of one service, sorted by id.
+pub type Instances = BTreeMap<InstanceId, Arc<Instance>>;
+
+/// Everything a watcher knows. Cloning it is cheap enough to render from a clone while updates come in.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    prefix: Prefix,
+    revision: Revision,
+    tree: Tree,
+    services: BTreeMap<ServiceName, Arc<Instances>>,
+    skipped: BTreeMap<Prefix, InvalidField>,
+}
+
+/// What an update did to the catalog.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Every key whose value is another one now.
+    pub keys: BTreeSet<Key>,
+    /// Every instance that came, went or changed.
+    pub instances: Vec<InstanceChange>,
+    /// Instances that have begun to break the rules, or to break another one: each is named once.
+    pub skipped: Vec<(Prefix, InvalidField)>,
+}
+
+impl Changes {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+/// What became of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceChange {
+    /// Its service.
+    pub service: ServiceName,
+    /// Its id.
+    pub id: InstanceId,
+    /// What happened to it.
+    pub what: What,
+}
+
+/// What can happen to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// It was not there before.
+    Added,
+    /// Something about it is different.
+    Changed,
+    /// It is gone; a state other than up means that it left in good order.
+    Removed(State),
+}
+
+impl Catalog {
+    /// An empty catalog of the instances below `prefix`.
+    #[must_use]
+    pub fn new(prefix: Prefix) -> Self {
+        Self {
+            prefix,
+            revision: Revision::default(),
+            tree: Tree::default(),
+            services: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what the store said about everything under `scope`.
+    pub fn apply(&mut self, scope: &Prefix, update: Update) -> Changes {
+        self.revision = update.revision();
+        let keys = match update {
+            Update::Reset(snapshot) => self.tree.reset(scope, snapshot.entries),
+            Update::Changed { changes, .. } => self.tree.apply(changes),
+        };
+        let touched: BTreeSet<(String, String)> = keys
+            .iter()
+            .filter_map(|key| keyspace::locate(&self.prefix, key))
+            .map(|place| (place.service.to_owned(), place.id.to_owned()))
+            .collect();
+        let mut changes = Changes {
+            keys,
+            ..Changes::default()
+        };
+        for (service, id) in touched {
+            self.reread(&service, &id, &mut changes);
+        }
+        changes
+    }
+
+    /// Reads one instance anew from the raw keys.
+    fn reread(&mut self, service: &str, id: &str, changes: &mut Changes) {
+        let dir = keyspace::dir(&self.prefix, service, id);
+        let now = match self.read(&dir, service, id) {
+            Ok(instance) => {
+                self.skipped.remove(&dir);
+                instance
+            }
+            Err(error) => {
+                if self.skipped.insert(dir.clone(), error.clone()).as_ref() != Some(&error) {
+                    changes.skipped.push((dir, error));
+                }
+                None
+            }
+        };
+        let (Ok(service), Ok(id)) = (service.parse::<ServiceName>(), id.parse::<InstanceId>())
+        else {
+            return;
+        };
+        if let Some(what) = self.set(&service, &id, now) {
+            changes.instances.push(InstanceChange { service, id, what });
+        }
+    }
+
+    fn read(
+        &self,
+        dir: &Prefix,
+        service: &str,
+        id: &str,
+    ) -> Result<Option<Instance>, InvalidField> {
+        let cut = dir.as_str().len() + 1;
+        let fields = self.tree.under(dir).filter(|(key, _)| key.len() > cut);
+        let mut fields = fields
+            .map(|(key, value)| (&key[cut..], &**value))
+            .peekable();
+        match fields.peek() {
+            Some(_) => keyspace::decode(service, id, fields),
+            // Nothing is left of it, so no rule is broken either, whatever its name.
+            None => Ok(None),
+        }
+    }
+
+    fn set(
+        &mut self,
+        service: &ServiceName,
+        id: &InstanceId,
+        now: Option<Instance>,
+    ) -> Option<What> {
+        let before = self
+            .services
+            .get(service)
+            .and_then(|instances| instances.get(id))
+            .cloned();
+        match (before, now) {
+            (None, None) => None,
+            (Some(before), None) => {
+                let instances = Arc::make_mut(self.services.get_mut(service)?);
+                instances.remove(id);
+                if instances.is_empty() {
+                    self.services.remove(service);
+                }
+                Some(What::Removed(before.state))
+            }
+            (Some(before), Some(now)) if *before == now => None,
+            (before, Some(now)) => {
+                let instances = self.services.entry(service.clone()).or_default();
+                Arc::make_mut(instances).insert(id.clone(), Arc::new(now));
+                Some(if before.is_some() {
+                    What::Changed
+                } else {
+                    What::Added
+                })
+            }
+        }
+    }
+
+    /// The services that have instances, sorted by name.
+    #[must_use]
+    pub fn services(&self) -> &BTreeMap<ServiceName, Arc<Instances>> {
+        &self.services
+    }
+
+    /// The instances of a service, sorted by id.
+    pub fn instances(&self, service: &str) -> impl Iterator<Item = &Arc<Instance>> {
+        self.services
+            .get(service)
+            .into_iter()
+            .flat_map(|instances| instances.values())
+    }
+
+    /// The raw keys.
+    #[must_use]
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The revision of the last update.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The instances that break the rules right now, and how.
+    #[must_use]
+    pub fn skipped(&self) -> &BTreeMap<Prefix, InvalidField> {
+        &self.skipped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::update::{Change, Entries, Snapshot, Value};
+
+    fn root() -> Prefix {
+        Prefix::parse("/services").unwrap()
+    }
+
+    fn put(key: &str, value: &str) -> Change {
+        Change::Put(Key::from(key), Value::from(value.as_bytes()))
+    }
+
+    fn change(catalog: &mut Catalog, changes: Vec<Change>) -> Changes {
+        catalog.apply(
+            &root(),
+            Update::Changed {
+                revision: Revision(1),
+                changes,
+            },
+        )
+    }
+
+    fn kinds(changes: &Changes) -> Vec<(&str, What)> {
+        changes
+            .instances
+            .iter()
+            .map(|c| (c.id.as_str(), c.what))
+            .collect()
+    }
+
+    #[test]
+    fn an_instance_comes_changes_and_goes() {
+        let mut catalog = Catalog::new(root());
+        assert_eq!(
+            kinds(&change(
+                &mut catalog,
+                vec![put("/services/web/a/ip", "10.0.0.1")]
+            )),
+            []
+        );
+        let complete = change(&mut catalog, vec![put("/services/web/a/port", "80")]);
+        assert_eq!(kinds(&complete), [("a", What::Added)]);
+        let drained = change(&mut catalog, vec![put("/services/web/a/state", "drain")]);
+        assert_eq!(kinds(&drained), [("a", What::Changed)]);
+        let gone = catalog.apply(&root(), Update::Reset(Snapshot::default()));
+        assert_eq!(kinds(&gone), [("a", What::Removed(State::Drain))]);
+        assert!(catalog.services().is_empty() && catalog.tree().is_empty());
+    }
+
+    #[test]
+    fn a_bad_instance_is_skipped_named_once_and_harms_no_other() {
+        let mut catalog = Catalog::new(root());
+        let good = [
+            put("/services/web/a/ip", "10.0.0.1"),
+            put("/services/web/a/port", "80"),
+        ];
+        let bad = [
+            put("/services/web/b/ip", "0.0.0.0"),
+            put("/services/web/b/port", "80"),
+        ];
+        let changes = change(&mut catalog, good.into_iter().chain(bad).collect());
+        assert_eq!(kinds(&changes), [("a", What::Added)]);
+        assert_eq!(changes.skipped.len(), 1);
+        let again = change(&mut catalog, vec![put("/services/web/b/port", "81")]);
+        assert_eq!((again.skipped.len(), catalog.skipped().len()), (0, 1));
+        let mended = change(&mut catalog, vec![put("/services/web/b/ip", "10.0.0.2")]);
+        assert_eq!(kinds(&mended), [("b", What::Added)]);
+        assert!(catalog.skipped().is_empty());
+    }
+
+    #[test]
+    fn an_instance_that_turns_bad_is_removed() {
+        let mut catalog = Catalog::new(root());
+        change(
+            &mut catalog,
+            vec![
+                put("/services/web/a/ip", "10.0.0.1"),
+                put("/services/web/a/port", "80"),
+            ],
+        );
+        let turned = change(&mut catalog, vec![put("/services/web/a/ip", "nonsense")]);
+        assert_eq!(kinds(&turned), [("a", What::Removed(State::Up))]);
+    }
+
+    fn histories() -> impl Strategy<Value = Vec<Vec<Change>>> {
+        let key = (
+            "[ab]",
+            "[xy]",
+            prop_oneof![Just("ip"), Just("port"), Just("note")],
+        )
+            .prop_map(|(s, i, f)| format!("/services/{s}/{i}/{f}"));
+        let value = prop_oneof![Just("10.0.0.1"), Just("80"), Just("bad\n")];
+        let one = (key, proptest::option::of(value)).prop_map(|(key, value)| match value {
+            Some(value) => put(&key, value),
+            None => Change::Delete(Key::from(key)),
+        });
+        proptest::collection::vec(proptest::collection::vec(one, 1..4), 0..12)
+    }
+
+    proptest! {
+        /// Changes applied one by one, and one reset with what they lead to, give the same catalog.
+        #[test]
+        fn a_fold_of_changes_equals_a_reset(history in histories()) {
+            let (mut folded, mut entries) = (Catalog::new(root()), Entries::new());
+            for changes in history {
+                for change in &changes {
+                    match change {
+                        Change::Put(k, v) => drop(entries.insert(k.clone(), v.clone())),
+                        Change::Delete(k) => drop(entries.remove(k)),
+                    }
+                }
+                change(&mut folded, changes);
+            }
+            let mut fresh = Catalog::new(root());
+            fresh.apply(&root(), Update::Reset(Snapshot { revision: Revision(1), entries }));
+            prop_assert_eq!(folded.services(), fresh.services());
+            prop_assert_eq!(folded.tree(), fresh.tree());
+            prop_assert_eq!(folded.skipped(), fresh.skipped());
+        }
+    }
+}

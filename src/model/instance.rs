@@ -1,0 +1,522 @@
+//! What is announced: names, ids, endpoints and instances, parsed once and valid for ever. Pure.
+//!
+//! The rules are section 1 of the README's "key tree" and hold on both sides: `register` refuses what breaks them,
+//! `watch` skips it. Whatever carries one of these types can be printed into a proxy's configuration without escaping,
+//! attributes excepted: those are free text and reach a template only through a quoting filter.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// The longest path segment (a service, an id, a part of an attribute's name), in bytes.
+pub const MAX_SEGMENT: usize = 63;
+/// The longest value of an attribute, in bytes.
+pub const MAX_VALUE: usize = 4096;
+/// The largest weight; HAProxy's own range is 0–256.
+pub const MAX_WEIGHT: u16 = 256;
+
+/// Why a text is not what it should be; the text itself is shown shortened and escaped.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidField {
+    /// A service, id or attribute segment breaks the naming rule.
+    #[error(
+        "{noun} {} is not a valid name: 1 to {MAX_SEGMENT} of A-Z a-z 0-9 . _ : -, not starting with a dot",
+        Shown(text)
+    )]
+    Segment {
+        /// What it was meant to be.
+        noun: &'static str,
+        /// What it is.
+        text: String,
+    },
+    /// Not an RFC 1123 host name.
+    #[error("host {} is not a host name (RFC 1123: letters, digits and hyphens between dots)", Shown(.0))]
+    Host(String),
+    /// Not an IP address, or one nobody can connect to.
+    #[error("ip {} is not usable: {reason}", Shown(.text))]
+    Ip {
+        /// What was given.
+        text: String,
+        /// Why it will not do.
+        reason: &'static str,
+    },
+    /// Not a port number.
+    #[error("port {} is not a number from 1 to 65535", Shown(.0))]
+    Port(String),
+    /// Not a weight.
+    #[error("weight {} is not a number from 0 to {MAX_WEIGHT}", Shown(.0))]
+    Weight(String),
+    /// Not a state.
+    #[error("state {} is neither drain nor maint (an instance that is up has no state key)", Shown(.0))]
+    State(String),
+    /// A value is too long, or holds control characters.
+    #[error("value {} of {field} {reason}", Shown(.text))]
+    Value {
+        /// The attribute.
+        field: String,
+        /// Its value.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An attribute has the name of a key with a meaning of its own.
+    #[error("attribute {0} has a meaning of its own; {1}")]
+    Reserved(String, &'static str),
+    /// One attribute is a directory in which another one lives.
+    #[error("attribute {0} is a value and {1} lies below it; one name cannot be both")]
+    Nested(String, String),
+}
+
+/// Text from outside, short and on one line whatever is in it.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head: String = self.0.chars().take(40).collect();
+        let dots = if head.len() < self.0.len() { "…" } else { "" };
+        write!(f, "\"{}{dots}\"", head.escape_debug())
+    }
+}
+
+fn segment(noun: &'static str, text: &str) -> Result<(), InvalidField> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+    let fits = (1..=MAX_SEGMENT).contains(&text.len());
+    if fits && !text.starts_with('.') && text.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(InvalidField::Segment {
+        noun,
+        text: text.to_owned(),
+    })
+}
+
+macro_rules! segment_type {
+    ($(#[$doc:meta])* $name:ident, $noun:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidField;
+            fn from_str(text: &str) -> Result<Self, InvalidField> {
+                segment($noun, text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+segment_type!(
+    /// The name of a service: one path segment, `[A-Za-z0-9._:-]{1,63}`, not starting with a dot.
+    ServiceName,
+    "service"
+);
+segment_type!(
+    /// The name of one instance among those of its service; the same rule as [`ServiceName`].
+    InstanceId,
+    "id"
+);
+segment_type!(
+    /// The name of a further port; its key is `<name>-port`, which must be a valid segment itself.
+    PortName,
+    "port name"
+);
+
+/// A host name as RFC 1123 has it: labels of letters, digits and hyphens, 253 characters at most.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostName {
+    type Err = InvalidField;
+    fn from_str(text: &str) -> Result<Self, InvalidField> {
+        let label = |l: &str| {
+            (1..=63).contains(&l.len())
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+                && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        if text.len() <= 253 && text.split('.').all(label) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidField::Host(text.to_owned()))
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Parses an address that others can connect to: not unspecified, multicast or link-local.
+pub fn parse_ip(text: &str) -> Result<IpAddr, InvalidField> {
+    let refuse = |reason| {
+        Err(InvalidField::Ip {
+            text: text.to_owned(),
+            reason,
+        })
+    };
+    let Ok(ip) = text.parse::<IpAddr>() else {
+        return refuse("it is neither an IPv4 nor an IPv6 address (without brackets)");
+    };
+    // An IPv4 address in IPv6 clothes is judged as what it is.
+    match ip.to_canonical() {
+        ip if ip.is_unspecified() => {
+            refuse("it is the unspecified address; nobody can connect to it")
+        }
+        ip if ip.is_multicast() => refuse("it is a multicast address"),
+        IpAddr::V4(v4) if v4.is_link_local() => {
+            refuse("it is a link-local address (169.254.0.0/16)")
+        }
+        IpAddr::V4(v4) if v4.is_broadcast() => refuse("it is the broadcast address"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            refuse("it is a link-local address (fe80::/10)")
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => Ok(ip),
+    }
+}
+
+/// Parses a port: 1–65535, decimal digits only.
+pub fn parse_port(text: &str) -> Result<u16, InvalidField> {
+    match number(text) {
+        Some(port) if port > 0 => Ok(port),
+        Some(_) | None => Err(InvalidField::Port(text.to_owned())),
+    }
+}
+
+/// Parses a weight: 0–256, decimal digits only.
+pub fn parse_weight(text: &str) -> Result<u16, InvalidField> {
+    match number(text) {
+        Some(weight) if weight <= MAX_WEIGHT => Ok(weight),
+        Some(_) | None => Err(InvalidField::Weight(text.to_owned())),
+    }
+}
+
+/// Decimal digits only: `+80`, which `u16::from_str` takes, is not what anyone else would read.
+fn number(text: &str) -> Option<u16> {
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+/// Whether new requests may be sent to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum State {
+    /// In service; there is no `state` key.
+    #[default]
+    Up,
+    /// Finishes what it has and gets nothing new.
+    Drain,
+    /// Taken out of service by a person.
+    Maint,
+}
+
+impl State {
+    /// The name templates and people see: `up`, `drain` or `maint`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+        }
+    }
+}
+
+impl FromStr for State {
+    type Err = InvalidField;
+    fn from_str(text: &str) -> Result<Self, InvalidField> {
+        match text {
+            "drain" => Ok(Self::Drain),
+            "maint" => Ok(Self::Maint),
+            _ => Err(InvalidField::State(text.to_owned())),
+        }
+    }
+}
+
+/// The name of an attribute: one or more segments joined by `/`, such as `settings/distribution`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttrName(String);
+
+impl AttrName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AttrName {
+    type Err = InvalidField;
+    fn from_str(text: &str) -> Result<Self, InvalidField> {
+        for part in text.split('/') {
+            segment("attribute", part)?;
+        }
+        let reserved = |hint| Err(InvalidField::Reserved(text.to_owned(), hint));
+        match text {
+            "host" | "ip" | "port" | "weight" => reserved("give it with the option of that name"),
+            "state" => reserved("it says whether the instance takes requests (drain or maint)"),
+            _ if text.ends_with("-port") && !text.contains('/') => {
+                reserved("keys that end in -port hold further ports, given with --port NAME=PORT")
+            }
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+/// Free text as the value of an attribute: UTF-8 without control characters, 4 KiB at most.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AttrValue(String);
+
+impl AttrValue {
+    /// Checks the value of the attribute `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, InvalidField> {
+        let reason = if text.len() > MAX_VALUE {
+            "is longer than 4096 bytes"
+        } else if text.chars().any(char::is_control) {
+            "holds control characters"
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        Err(InvalidField::Value {
+            field: field.to_owned(),
+            text: text.to_owned(),
+            reason,
+        })
+    }
+
+    /// The value as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The ports of an instance: there is always at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ports {
+    main: Option<u16>,
+    named: BTreeMap<PortName, u16>,
+}
+
+impl Ports {
+    /// Ports from the `port` key and the `<name>-port` keys; `None` if there is none at all.
+    #[must_use]
+    pub fn new(main: Option<u16>, named: BTreeMap<PortName, u16>) -> Option<Self> {
+        (main.is_some() || !named.is_empty()).then_some(Self { main, named })
+    }
+
+    /// The port to connect to if nobody asks for a name: `port`, else the first named one in alphabetical order.
+    #[must_use]
+    pub fn default_port(&self) -> u16 {
+        let first = || self.named.values().next().copied();
+        // `new` lets no empty set through.
+        self.main.or_else(first).unwrap_or_default()
+    }
+
+    /// The `port` key, if it is there.
+    #[must_use]
+    pub fn main(&self) -> Option<u16> {
+        self.main
+    }
+
+    /// The further ports by name.
+    #[must_use]
+    pub fn named(&self) -> &BTreeMap<PortName, u16> {
+        &self.named
+    }
+}
+
+/// One announced endpoint of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// The service it belongs to.
+    pub service: ServiceName,
+    /// Its name among the service's instances.
+    pub id: InstanceId,
+    /// Where it listens.
+    pub ip: IpAddr,
+    /// The ports it listens on.
+    pub ports: Ports,
+    /// Its host name, if one was announced.
+    pub host: Option<HostName>,
+    /// Its share of the load, 0–256, if one was announced.
+    pub weight: Option<u16>,
+    /// Whether it takes new requests.
+    pub state: State,
+    /// Everything else that was announced.
+    pub attrs: BTreeMap<AttrName, AttrValue>,
+}
+
+impl Instance {
+    /// The host name, or the address where none was announced.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.host
+            .as_ref()
+            .map_or_else(|| self.ip.to_string(), |host| host.0.clone())
+    }
+
+    /// Address and default port; printed, an IPv6 address stands in brackets.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.ports.default_port())
+    }
+
+    /// Refuses attributes of which one would have to be a value and a directory at once.
+    pub fn check_attrs(attrs: &BTreeMap<AttrName, AttrValue>) -> Result<(), InvalidField> {
+        for name in attrs.keys() {
+            let below = format!("{}/", name.0);
+            if let Some(other) = attrs.keys().find(|other| other.0.starts_with(&below)) {
+                return Err(InvalidField::Nested(name.0.clone(), other.0.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for good in ["web", "a.b", "A_b-c:1", "9", &"x".repeat(63)] {
+            assert!(good.parse::<ServiceName>().is_ok(), "{good}");
+        }
+        for bad in ["", ".web", "a/b", "a b", "ä", "a\n", &"x".repeat(64)] {
+            assert!(bad.parse::<InstanceId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for good in ["a", "web-1.example.org", "1.2.3.4", "a.b"] {
+            assert!(good.parse::<HostName>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "a..b",
+            "a.",
+            "a_b",
+            "a b",
+            &"x".repeat(64),
+            &["abc"; 64].join("."),
+        ] {
+            assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for good in ["10.0.0.1", "127.0.0.1", "2001:db8::1", "::1"] {
+            assert!(parse_ip(good).is_ok(), "{good}");
+        }
+        let bad = [
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "ff02::1",
+            "169.254.1.1",
+            "fe80::1",
+            "255.255.255.255",
+            "::ffff:169.254.1.1",
+            "::ffff:0.0.0.0",
+            "[::1]",
+            "10.0.0.1:80",
+            "010.0.0.1",
+            "localhost",
+            "",
+            "fe80::1%eth0",
+        ];
+        for bad in bad {
+            assert!(parse_ip(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(parse_port("65535"), Ok(65535));
+        for bad in ["0", "65536", "+80", "-1", " 80", "80 ", "", "0x50", "８０"] {
+            assert!(parse_port(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(parse_weight("0"), Ok(0));
+        assert_eq!(parse_weight("256"), Ok(256));
+        assert!(parse_weight("257").is_err());
+    }
+
+    #[test]
+    fn attributes() {
+        assert!("settings/distribution".parse::<AttrName>().is_ok());
+        for bad in ["ip", "state", "http-port", "a//b", "/a", "a/", ".a", "a/.b"] {
+            assert!(bad.parse::<AttrName>().is_err(), "{bad}");
+        }
+        assert!(AttrValue::parse("a", "x\ny").is_err());
+        assert!(
+            AttrValue::parse("a", "x\u{85}y").is_err(),
+            "C1 controls too"
+        );
+        assert!(AttrValue::parse("a", &"é".repeat(2048)).is_ok());
+        assert!(AttrValue::parse("a", &"é".repeat(2049)).is_err());
+        let attrs = ["a", "a/b"].map(|n| (n.parse().unwrap(), AttrValue::parse(n, "v").unwrap()));
+        assert!(matches!(
+            Instance::check_attrs(&attrs.into()),
+            Err(InvalidField::Nested(..))
+        ));
+    }
+
+    #[test]
+    fn hostile_text_is_shown_short_and_on_one_line() {
+        let text = format!("x\n{}", "y".repeat(100));
+        let said = text.parse::<ServiceName>().unwrap_err().to_string();
+        assert!(!said.contains('\n') && said.contains('…'), "{said}");
+    }
+
+    #[test]
+    fn the_default_port_is_port_or_the_first_named_one() {
+        let named = |names: &[(&str, u16)]| {
+            names
+                .iter()
+                .map(|(n, p)| (n.parse().unwrap(), *p))
+                .collect()
+        };
+        let of = |main, names| Ports::new(main, named(names)).map(|p| p.default_port());
+        assert_eq!(of(Some(80), &[("a", 1)]), Some(80));
+        assert_eq!(of(None, &[("transport", 9300), ("http", 9200)]), Some(9200));
+        assert_eq!(of(None, &[]), None);
+    }
+}

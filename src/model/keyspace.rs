@@ -1,0 +1,246 @@
+//! The tree of keys: the only file that knows `/services/<service>/<id>/{host,ip,port,…}`. Pure.
+
+use std::collections::BTreeMap;
+
+use super::instance::{
+    AttrName, AttrValue, Instance, InvalidField, PortName, Ports, parse_ip, parse_port,
+    parse_weight,
+};
+use super::update::{Prefix, Publication};
+
+/// Where instances live unless somebody says otherwise.
+pub const DEFAULT_PREFIX: &str = "/services";
+
+const PORT_SUFFIX: &str = "-port";
+
+/// The directory of an instance.
+#[must_use]
+pub fn dir(prefix: &Prefix, service: &str, id: &str) -> Prefix {
+    prefix.join(service).join(id)
+}
+
+/// The keys that announce `instance` under `prefix`.
+#[must_use]
+pub fn encode(prefix: &Prefix, instance: &Instance) -> Publication {
+    let mut fields = BTreeMap::new();
+    let mut put = |name: String, value: String| fields.insert(name, value.into_bytes());
+    put("host".to_owned(), instance.host());
+    put("ip".to_owned(), instance.ip.to_string());
+    if let Some(port) = instance.ports.main() {
+        put("port".to_owned(), port.to_string());
+    }
+    for (name, port) in instance.ports.named() {
+        put(format!("{name}{PORT_SUFFIX}"), port.to_string());
+    }
+    if let Some(weight) = instance.weight {
+        put("weight".to_owned(), weight.to_string());
+    }
+    match instance.state {
+        super::instance::State::Up => {}
+        state @ (super::instance::State::Drain | super::instance::State::Maint) => {
+            put("state".to_owned(), state.as_str().to_owned());
+        }
+    }
+    for (name, value) in &instance.attrs {
+        put(name.as_str().to_owned(), value.as_str().to_owned());
+    }
+    Publication {
+        dir: dir(prefix, instance.service.as_str(), instance.id.as_str()),
+        fields,
+    }
+}
+
+/// The place of a key in the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The service's segment, not yet checked.
+    pub service: &'a str,
+    /// The instance's segment, not yet checked.
+    pub id: &'a str,
+    /// What is below: `ip`, `settings/distribution`.
+    pub field: &'a str,
+}
+
+/// Finds the place of `key`; `None` for a key that belongs to no instance.
+#[must_use]
+pub fn locate<'a>(prefix: &Prefix, key: &'a str) -> Option<Place<'a>> {
+    let below = key.strip_prefix(prefix.as_str())?.strip_prefix('/')?;
+    let (service, rest) = below.split_once('/')?;
+    let (id, field) = rest.split_once('/')?;
+    Some(Place { service, id, field })
+}
+
+/// Reads an instance from its fields.
+///
+/// `Ok(None)` is an instance that is not complete (yet): it has no `ip`, or no port.
+pub fn decode<'a>(
+    service: &str,
+    id: &str,
+    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Option<Instance>, InvalidField> {
+    let (service, id) = (service.parse()?, id.parse()?);
+    let (mut ip, mut host, mut weight, mut main) = (None, None, None, None);
+    let (mut state, mut named, mut attrs) =
+        (super::instance::State::Up, BTreeMap::new(), BTreeMap::new());
+    for (field, bytes) in fields {
+        // Some tools leave a marker for a directory.
+        if field.is_empty() || field.ends_with('/') {
+            continue;
+        }
+        let text = text(field, bytes)?;
+        match field {
+            "ip" => ip = Some(parse_ip(text)?),
+            "host" => host = Some(text),
+            "port" => main = Some(parse_port(text)?),
+            "weight" => weight = Some(parse_weight(text)?),
+            "state" => state = text.parse()?,
+            _ => match field
+                .strip_suffix(PORT_SUFFIX)
+                .filter(|name| !name.contains('/'))
+            {
+                Some(name) => drop(named.insert(name.parse::<PortName>()?, parse_port(text)?)),
+                None => {
+                    drop(attrs.insert(field.parse::<AttrName>()?, AttrValue::parse(field, text)?))
+                }
+            },
+        }
+    }
+    let (Some(ip), Some(ports)) = (ip, Ports::new(main, named)) else {
+        return Ok(None);
+    };
+    // What an announcement without a host writes there is the address itself.
+    let host = match host {
+        Some(text) if text != ip.to_string() => Some(text.parse()?),
+        Some(_) | None => None,
+    };
+    Ok(Some(Instance {
+        service,
+        id,
+        ip,
+        ports,
+        host,
+        weight,
+        state,
+        attrs,
+    }))
+}
+
+fn text<'a>(field: &str, bytes: &'a [u8]) -> Result<&'a str, InvalidField> {
+    std::str::from_utf8(bytes).map_err(|_| InvalidField::Value {
+        field: field.escape_debug().to_string(),
+        text: String::from_utf8_lossy(bytes).into_owned(),
+        reason: "is not UTF-8",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::instance::{HostName, State};
+
+    fn read(fields: &[(&str, &str)]) -> Result<Option<Instance>, InvalidField> {
+        decode("web", "a", fields.iter().map(|(f, v)| (*f, v.as_bytes())))
+    }
+
+    #[test]
+    fn complete_means_an_ip_and_a_port() {
+        for (fields, complete) in [
+            (vec![("ip", "10.0.0.1"), ("port", "80")], true),
+            (vec![("ip", "10.0.0.1"), ("http-port", "80")], true),
+            (vec![("ip", "10.0.0.1")], false),
+            (vec![("port", "80"), ("host", "a")], false),
+            (
+                vec![("ip", "10.0.0.1"), ("port", "80"), ("settings/", "")],
+                true,
+            ),
+        ] {
+            assert_eq!(read(&fields).unwrap().is_some(), complete, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_breaks_a_rule_breaks_the_instance() {
+        let good = [("ip", "10.0.0.1"), ("port", "80")];
+        for bad in [
+            ("port", "80; server evil"),
+            ("ip", "10.0.0.1 redir http://evil"),
+            ("host", "a\nb"),
+            ("weight", "1000"),
+            ("state", "up"),
+            ("x-port", "0"),
+            ("note", "a\nb"),
+            (".hidden", "x"),
+        ] {
+            let fields: Vec<_> = good
+                .into_iter()
+                .filter(|(f, _)| *f != bad.0)
+                .chain([bad])
+                .collect();
+            assert!(read(&fields).is_err(), "{bad:?}");
+        }
+        assert!(decode("web", "a b", [("ip", b"10.0.0.1".as_slice())].into_iter()).is_err());
+        assert!(decode("web", "a", [("ip", b"\xff".as_slice())].into_iter()).is_err());
+    }
+
+    #[test]
+    fn keys_have_a_place() {
+        let prefix = Prefix::parse("/services").unwrap();
+        let place = |key| locate(&prefix, key).map(|p| (p.service, p.id, p.field));
+        assert_eq!(place("/services/web/a/ip"), Some(("web", "a", "ip")));
+        assert_eq!(place("/services/web/a/b/c"), Some(("web", "a", "b/c")));
+        for other in [
+            "/services/web/a",
+            "/services/web",
+            "/services",
+            "/servicesx/web/a/ip",
+            "/other/web/a/ip",
+        ] {
+            assert_eq!(place(other), None, "{other}");
+        }
+    }
+
+    prop_compose! {
+        fn instances()(
+            service in "[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,20}",
+            id in "[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,62}",
+            ip in prop_oneof![any::<[u8; 4]>().prop_map(std::net::IpAddr::from), any::<[u8; 16]>().prop_map(std::net::IpAddr::from)],
+            main in proptest::option::of(1..=u16::MAX),
+            named in proptest::collection::btree_map("[a-z]{1,8}", 1..=u16::MAX, 1..3),
+            host in proptest::option::of("[a-z][a-z0-9]{0,9}(\\.[a-z]{1,5}){0,2}"),
+            weight in proptest::option::of(0u16..=256),
+            state in prop_oneof![Just(State::Up), Just(State::Drain), Just(State::Maint)],
+            attrs in proptest::collection::btree_map("[a-z]{2,8}/[a-z]{1,4}", "[^\\p{Cc}]{0,40}", 0..4),
+        ) -> Instance {
+            let named = named.into_iter().map(|(n, p)| (n.parse().unwrap(), p)).collect();
+            let attrs = attrs.iter().map(|(n, v)| (n.parse().unwrap(), AttrValue::parse(n, v).unwrap())).collect();
+            Instance {
+                service: service.parse().unwrap(),
+                id: id.parse().unwrap(),
+                ip,
+                ports: Ports::new(main, named).unwrap(),
+                host: host.map(|h| h.parse::<HostName>().unwrap()),
+                weight,
+                state,
+                attrs,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(instance in instances()) {
+            prop_assume!(parse_ip(&instance.ip.to_string()).is_ok());
+            let publication = encode(&Prefix::parse("/x/y").unwrap(), &instance);
+            let fields = publication.fields.iter().map(|(f, v)| (f.as_str(), v.as_slice()));
+            let read = decode(instance.service.as_str(), instance.id.as_str(), fields).unwrap();
+            prop_assert_eq!(read, Some(instance));
+        }
+
+        #[test]
+        fn decoding_never_panics(fields in proptest::collection::vec(("[ -~]{0,12}", any::<Vec<u8>>()), 0..6)) {
+            let _ = decode("web", "a", fields.iter().map(|(f, v)| (f.as_str(), v.as_slice())));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Which store is meant, and how to get at it. Pure.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Which store, and how to get at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A directory on this host.
+    Directory(PathBuf),
+    /// An etcd cluster.
+    Etcd(EtcdOptions),
+}
+
+/// How to reach an etcd cluster.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct EtcdOptions {
+    /// `host:port` of each member; one at least.
+    pub endpoints: Vec<String>,
+    /// TLS, if the members speak it.
+    pub tls: Option<TlsFiles>,
+    /// User and password.
+    pub auth: Option<(String, String)>,
+}
+
+/// The files of a TLS connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsFiles {
+    /// The authority that signed the servers' certificates; the system's own list without it.
+    pub cacert: Option<PathBuf>,
+    /// Our certificate and its key, for servers that ask for one.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl fmt::Debug for EtcdOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdOptions")
+            .field("endpoints", &self.endpoints)
+            .field("tls", &self.tls)
+            .field("user", &self.auth.as_ref().map(|(user, _)| user))
+            .finish_non_exhaustive()
+    }
+}

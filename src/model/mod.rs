@@ -1,0 +1,11 @@
+//! The nouns everyone shares. Pure: no clock, no I/O, no randomness below this module.
+
+pub mod backoff;
+pub mod catalog;
+pub mod facts;
+pub mod instance;
+pub mod keyspace;
+pub mod lease;
+pub mod location;
+pub mod tree;
+pub mod update;

@@ -1,0 +1,108 @@
+//! Where keys live: the trait every store keeps, and the door that opens one. Adapter.
+//!
+//! Six verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract.rs`) runs against
+//! every implementation.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::model::location::Location;
+use crate::model::update::{LeaseId, Prefix, Publication, Revision, Snapshot, Update};
+
+pub mod directory;
+pub mod etcd;
+pub mod follow;
+
+pub use follow::{Followed, follow};
+
+/// A boxed future, so that stores can be `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// Nobody answers, or not in time; trying again may help.
+    #[error("{store} does not answer: {reason}")]
+    Unavailable {
+        /// The endpoint or directory.
+        store: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// The lease has expired or was revoked, or the store was rebuilt.
+    #[error("the store does not know lease {0}")]
+    LeaseLost(LeaseId),
+    /// The history from which to go on is gone: list again.
+    #[error("the store cannot continue after revision {after}: {reason}")]
+    HistoryLost {
+        /// The revision after which changes were asked for.
+        after: Revision,
+        /// Why not.
+        reason: String,
+    },
+    /// The store answered, and said no.
+    #[error("{store} refused: {reason}")]
+    Refused {
+        /// The endpoint or directory.
+        store: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// A store of keys with leases.
+///
+/// # Guarantees
+///
+/// - A snapshot is everything under the prefix at one revision.
+/// - A watch yields every later change, in order, and never splits a transaction over two updates. It may begin with
+///   a [`Update::Reset`].
+/// - `publish` is one transaction; when a lease ends, everything on it disappears in one step.
+/// - Every call ends within a few seconds, with an error if need be.
+pub trait Store: Send + Sync {
+    /// Everything under `prefix`, at one revision.
+    fn snapshot<'a>(&'a self, prefix: &'a Prefix) -> BoxFuture<'a, Result<Snapshot, StoreError>>;
+
+    /// What changes under `prefix` after a revision. Dropping the watch ends it.
+    fn watch<'a>(
+        &'a self,
+        prefix: &'a Prefix,
+        after: Revision,
+    ) -> BoxFuture<'a, Result<Box<dyn Watch>, StoreError>>;
+
+    /// A lease that lives for `ttl` without a keep-alive; the answer has the TTL that the store chose.
+    fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>>;
+
+    /// Makes exactly these fields stand under the publication's directory, all on this lease, in one transaction.
+    ///
+    /// Keys there that hang on another lease are taken over or removed; keys without a lease, set by hand, stay.
+    fn publish<'a>(
+        &'a self,
+        lease: LeaseId,
+        publication: &'a Publication,
+    ) -> BoxFuture<'a, Result<Revision, StoreError>>;
+
+    /// Renews a lease; the answer is the TTL it has again.
+    fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>>;
+
+    /// Ends a lease and removes every key on it in one step. A lease that is already gone is no error.
+    fn revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// A running watch.
+pub trait Watch: Send {
+    /// The next update. After an error the watch is of no more use; it is not safe to drop the future and go on.
+    fn next(&mut self) -> BoxFuture<'_, Result<Update, StoreError>>;
+}
+
+/// Opens the store that the configuration names.
+pub fn open(location: &Location) -> Result<Arc<dyn Store>, StoreError> {
+    match location {
+        Location::Directory(path) => Ok(Arc::new(directory::DirectoryStore::open(path)?)),
+        Location::Etcd(options) => Ok(Arc::new(etcd::EtcdStore::new(options.clone())?)),
+    }
+}
