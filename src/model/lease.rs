@@ -46,11 +46,11 @@ pub enum Input {
     /// The answer to [`Action::Grant`]: the lease and the TTL that the store gave it.
     Granted(Result<(LeaseId, Duration), Failure>),
     /// The answer to [`Action::Publish`].
-    Published(Result<(), Failure>),
+    Published(LeaseId, Result<(), Failure>),
     /// The answer to [`Action::KeepAlive`]: the TTL from now on.
-    KeptAlive(Result<Duration, Failure>),
+    KeptAlive(LeaseId, Result<Duration, Failure>),
     /// The answer to [`Action::Revoke`].
-    Revoked(Result<(), Failure>),
+    Revoked(LeaseId, Result<(), Failure>),
     /// The deadline has passed.
     Tick,
 }
@@ -101,6 +101,17 @@ enum State {
         at: Option<Instant>,
     },
     Withdrawn,
+}
+
+impl State {
+    /// The held lease, if it is this one: a late answer about an earlier lease means nothing any more.
+    fn held(&mut self, lease: LeaseId) -> Option<&mut Held> {
+        match self {
+            Self::Held(held) if held.lease == lease => Some(held),
+            Self::Held(_) | Self::Idle | Self::Granting { .. } => None,
+            Self::Waiting { .. } | Self::Revoking { .. } | Self::Withdrawn => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -168,7 +179,10 @@ impl Lease {
     #[must_use]
     pub fn is_announced(&self) -> bool {
         match &self.state {
-            State::Held(held) => held.unpublished.is_empty() && !self.wanted.is_empty(),
+            State::Held(held) => {
+                let idle = matches!(held.publishing, Publishing::Ready);
+                idle && held.unpublished.is_empty() && !self.wanted.is_empty()
+            }
             State::Idle | State::Granting { .. } | State::Waiting { .. } => false,
             State::Revoking { .. } | State::Withdrawn => false,
         }
@@ -181,9 +195,9 @@ impl Lease {
             Input::Want(publication) => self.want(publication, &mut actions),
             Input::Stop => self.stop(&mut actions),
             Input::Granted(answer) => self.granted(now, answer, &mut actions),
-            Input::Published(answer) => self.published(now, answer, &mut actions),
-            Input::KeptAlive(answer) => self.kept_alive(now, answer, &mut actions),
-            Input::Revoked(answer) => self.revoked(now, answer, &mut actions),
+            Input::Published(lease, answer) => self.published(now, lease, answer, &mut actions),
+            Input::KeptAlive(lease, answer) => self.kept_alive(now, lease, answer, &mut actions),
+            Input::Revoked(lease, answer) => self.revoked(now, lease, answer, &mut actions),
             Input::Tick => self.tick(now, &mut actions),
         }
         actions
@@ -274,8 +288,14 @@ impl Lease {
         }
     }
 
-    fn published(&mut self, now: Instant, answer: Result<(), Failure>, actions: &mut Vec<Action>) {
-        let State::Held(held) = &mut self.state else {
+    fn published(
+        &mut self,
+        now: Instant,
+        lease: LeaseId,
+        answer: Result<(), Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(held) = self.state.held(lease) else {
             return;
         };
         let Publishing::Sent(dir) = std::mem::replace(&mut held.publishing, Publishing::Ready)
@@ -301,11 +321,12 @@ impl Lease {
     fn kept_alive(
         &mut self,
         now: Instant,
+        lease: LeaseId,
         answer: Result<Duration, Failure>,
         actions: &mut Vec<Action>,
     ) {
         let interval = self.interval();
-        let State::Held(held) = &mut self.state else {
+        let Some(held) = self.state.held(lease) else {
             return;
         };
         let Beat::Sent(sent) = held.beat else {
@@ -326,9 +347,17 @@ impl Lease {
         }
     }
 
-    fn revoked(&mut self, now: Instant, answer: Result<(), Failure>, actions: &mut Vec<Action>) {
-        let State::Revoking { at, .. } = &mut self.state else {
-            return;
+    fn revoked(
+        &mut self,
+        now: Instant,
+        lease: LeaseId,
+        answer: Result<(), Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let at = match &mut self.state {
+            State::Revoking { lease: ours, at } if *ours == lease => at,
+            State::Revoking { .. } | State::Idle | State::Granting { .. } => return,
+            State::Waiting { .. } | State::Held(_) | State::Withdrawn => return,
         };
         match answer {
             Ok(()) | Err(Failure::Lost) => self.withdrawn(actions),
@@ -386,5 +415,206 @@ impl Lease {
     /// How long a lease may go unanswered before it counts as lost: one beat less than it lives.
     fn patience(&self) -> Duration {
         self.ttl - self.ttl / BEATS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(15);
+    const A: LeaseId = LeaseId(1);
+    const B: LeaseId = LeaseId(2);
+
+    fn publication(name: &str) -> Publication {
+        let dir = Prefix::parse("/services/web").unwrap().join(name);
+        Publication {
+            dir,
+            fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
+        }
+    }
+
+    /// A machine that holds lease A with one publication announced at `now`.
+    fn announced(now: Instant) -> Lease {
+        let mut lease = Lease::new(TTL, 1);
+        assert_eq!(
+            lease.handle(now, Input::Want(publication("a"))),
+            [Action::Grant(TTL)]
+        );
+        let publish = Action::Publish(A, publication("a"));
+        assert_eq!(lease.handle(now, Input::Granted(Ok((A, TTL)))), [publish]);
+        assert!(!lease.is_announced());
+        assert_eq!(
+            lease.handle(now, Input::Published(A, Ok(()))),
+            [Action::Announced]
+        );
+        assert!(lease.is_announced());
+        lease
+    }
+
+    #[test]
+    fn heartbeats_come_every_third_of_the_ttl() {
+        let mut now = Instant::now();
+        let mut lease = announced(now);
+        for _ in 0..50 {
+            let next = lease.deadline().unwrap();
+            let interval = next - now;
+            assert!(
+                (Duration::from_millis(4500)..=Duration::from_millis(5500)).contains(&interval),
+                "{interval:?}"
+            );
+            now = next;
+            assert_eq!(lease.handle(now, Input::Tick), [Action::KeepAlive(A)]);
+            assert_eq!(lease.handle(now, Input::KeptAlive(A, Ok(TTL))), []);
+        }
+    }
+
+    #[test]
+    fn an_error_keeps_the_lease_and_silence_loses_it() {
+        let start = Instant::now();
+        let (mut lease, mut beats) = (announced(start), 0);
+        let (lost, now) = loop {
+            let now = lease.deadline().unwrap();
+            let actions = lease.handle(now, Input::Tick);
+            if actions == [Action::KeepAlive(A)] {
+                beats += 1;
+                assert_eq!(
+                    lease.handle(now, Input::KeptAlive(A, Err(Failure::Failed))),
+                    []
+                );
+            } else {
+                break (actions, now);
+            }
+        };
+        assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL)]);
+        assert_eq!(now - start, TTL - TTL / BEATS, "one beat before its end");
+        assert!(beats > 2, "tried again in between");
+    }
+
+    #[test]
+    fn a_lost_lease_is_granted_anew_and_everything_published_on_it() {
+        let now = Instant::now();
+        let mut lease = announced(now);
+        lease.handle(now, Input::Want(publication("b")));
+        lease.handle(now, Input::Published(A, Ok(())));
+        lease.handle(lease.deadline().unwrap(), Input::Tick);
+        let lost = lease.handle(now, Input::KeptAlive(A, Err(Failure::Lost)));
+        assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL)]);
+        assert_eq!(
+            lease.handle(now, Input::Granted(Ok((B, TTL)))),
+            [Action::Publish(B, publication("a"))]
+        );
+        // A late answer about the old lease changes nothing.
+        assert_eq!(
+            lease.handle(now, Input::Published(A, Err(Failure::Lost))),
+            []
+        );
+        let next = lease.handle(now, Input::Published(B, Ok(())));
+        assert_eq!(next, [Action::Publish(B, publication("b"))]);
+        assert_eq!(
+            lease.handle(now, Input::Published(B, Ok(()))),
+            [Action::Announced]
+        );
+    }
+
+    #[test]
+    fn stopping_revokes_and_tries_again_until_it_works() {
+        let now = Instant::now();
+        let mut lease = announced(now);
+        assert_eq!(lease.handle(now, Input::Stop), [Action::Revoke(A)]);
+        assert_eq!(
+            lease.handle(now, Input::Revoked(A, Err(Failure::Failed))),
+            []
+        );
+        let again = lease.handle(lease.deadline().unwrap(), Input::Tick);
+        assert_eq!(again, [Action::Revoke(A)]);
+        assert_eq!(
+            lease.handle(now, Input::Revoked(A, Ok(()))),
+            [Action::Withdrawn]
+        );
+    }
+
+    #[test]
+    fn stopping_before_the_grant_came_gives_it_straight_back() {
+        let now = Instant::now();
+        let mut lease = Lease::new(TTL, 1);
+        lease.handle(now, Input::Want(publication("a")));
+        assert_eq!(lease.handle(now, Input::Stop), []);
+        assert_eq!(
+            lease.handle(now, Input::Granted(Ok((A, TTL)))),
+            [Action::Revoke(A)]
+        );
+    }
+
+    /// A store that answers, fails or forgets, as the dice of the test fall.
+    #[derive(Debug, Clone, Copy)]
+    enum Answer {
+        Good,
+        Fails,
+        Lost,
+    }
+
+    fn answers() -> impl Strategy<Value = Vec<(Answer, u64)>> {
+        let answer =
+            prop_oneof![4 => Just(Answer::Good), 2 => Just(Answer::Fails), 1 => Just(Answer::Lost)];
+        proptest::collection::vec((answer, 0u64..3000), 1..80)
+    }
+
+    fn reply(answer: Answer) -> Result<(), Failure> {
+        match answer {
+            Answer::Good => Ok(()),
+            Answer::Fails => Err(Failure::Failed),
+            Answer::Lost => Err(Failure::Lost),
+        }
+    }
+
+    proptest! {
+        /// Whatever the store answers: only the lease that was granted last is used, one publication is out at a
+        /// time, and after a stop nothing is published and the end comes exactly once.
+        #[test]
+        fn invariants(answers in answers(), stop_at in 0usize..80, seed in any::<u64>()) {
+            let mut now = Instant::now();
+            let mut lease = Lease::new(TTL, seed);
+            let (mut granted, mut stopped, mut withdrawn) = (0, false, 0);
+            let mut open = lease.handle(now, Input::Want(publication("a")));
+            open.extend(lease.handle(now, Input::Want(publication("b"))));
+            for (step, (answer, millis)) in answers.into_iter().enumerate() {
+                if step == stop_at {
+                    stopped = true;
+                    open.extend(lease.handle(now, Input::Stop));
+                }
+                let publishing = open.iter().filter(|a| matches!(a, Action::Publish(l, _) if l.0 == granted)).count();
+                prop_assert!(publishing <= 1);
+                now += Duration::from_millis(millis);
+                let input = if open.is_empty() {
+                    match lease.deadline() {
+                        Some(at) => { now = now.max(at); Input::Tick }
+                        None => continue,
+                    }
+                } else {
+                    match open.remove(0) {
+                        Action::Grant(_) => Input::Granted(reply(answer).map(|()| { granted += 1; (LeaseId(granted), TTL) })),
+                        Action::Publish(l, _) => Input::Published(l, reply(answer)),
+                        Action::KeepAlive(l) => Input::KeptAlive(l, reply(answer).map(|()| TTL)),
+                        Action::Revoke(l) => Input::Revoked(l, reply(answer)),
+                        Action::Announced | Action::Lost(_) => continue,
+                        Action::Withdrawn => { withdrawn += 1; prop_assert!(stopped); continue }
+                    }
+                };
+                let actions = lease.handle(now, input);
+                for action in &actions {
+                    match action {
+                        Action::Publish(l, _) => prop_assert!(l.0 == granted && !stopped),
+                        Action::KeepAlive(l) | Action::Revoke(l) => prop_assert_eq!(l.0, granted),
+                        Action::Grant(_) => prop_assert!(!stopped),
+                        Action::Announced | Action::Lost(_) | Action::Withdrawn => {}
+                    }
+                }
+                open.extend(actions);
+                prop_assert!(withdrawn <= 1);
+            }
+        }
     }
 }
