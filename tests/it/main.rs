@@ -1,1 +1,3 @@
-fn main() {}
+//! The integration tests: one crate, so that they link once and share their harness.
+
+mod harness;
