@@ -14,5 +14,6 @@
 //! keeps it so.
 
 pub mod model;
+pub mod register;
 pub mod store;
 pub mod system;
