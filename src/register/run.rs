@@ -169,7 +169,7 @@ impl Shell {
         let dir = &self.dir;
         match action {
             lease::Action::Grant(ttl) => {
-                self.ask(async move { store.grant(ttl).await }, lease::Input::Granted)
+                self.ask(async move { store.grant(ttl).await }, lease::Input::Granted);
             }
             lease::Action::Publish(id, publication) => self.ask(
                 async move { store.publish(id, &publication).await },

@@ -95,7 +95,7 @@ pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError>
         let mut tail = Tail::new(&mut output, stdout, stderr);
         let ended = tail.until(timeout_at(deadline, child.wait())).await;
         // The rest is there already, unless somebody else holds the pipe.
-        let _ = timeout(LINGER, tail.to_its_end()).await;
+        let _ = timeout(LINGER, tail.drain()).await;
         ended
     };
     let output = text(&output);
@@ -152,7 +152,7 @@ impl<'a, O: AsyncRead + Unpin, E: AsyncRead + Unpin> Tail<'a, O, E> {
         }
     }
 
-    async fn to_its_end(&mut self) {
+    async fn drain(&mut self) {
         while self.is_open() {
             self.read_some().await;
         }
