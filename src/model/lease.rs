@@ -489,7 +489,7 @@ mod tests {
             }
         };
         assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL)]);
-        assert_eq!(now - start, TTL - TTL / BEATS, "one beat before its end");
+        assert_eq!(now - start, patience(TTL), "one beat before its end");
         assert!(beats > 2, "tried again in between");
     }
 

@@ -7,5 +7,6 @@ pub mod instance;
 pub mod keyspace;
 pub mod lease;
 pub mod location;
+pub mod pace;
 pub mod tree;
 pub mod update;

@@ -13,6 +13,8 @@
 //! lease is a machine of its own ([`crate::model::lease`]), and it is waited for 2 s at most.
 
 mod lifecycle;
+mod plan;
 mod run;
 
-pub use run::{Plan, run};
+pub use plan::{Plan, PlanError, plan};
+pub use run::run;

@@ -4,32 +4,19 @@
 use std::ffi::OsString;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::lifecycle::{Action, Input, Lifecycle, Why};
+use super::plan::Plan;
 use crate::model::facts::{Exit, Signal};
 use crate::model::lease::{self, Failure, Lease};
-use crate::model::update::Publication;
 use crate::store::{Store, StoreError};
 use crate::system::child::{Child, Group};
 use crate::system::notify;
 use crate::system::signals::Signals;
-
-/// What is to be announced, and for whom.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The keys of the instance.
-    pub publication: Publication,
-    /// How long the keys outlive us if nobody can take them back.
-    pub ttl: Duration,
-    /// The program and its arguments; without one we are a sidecar.
-    pub program: Option<(OsString, Vec<OsString>)>,
-    /// How long the program may take to end before it is killed.
-    pub stop_grace: Duration,
-}
 
 /// Announces the instance until a signal, or the end of the program; returns the exit status.
 pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {

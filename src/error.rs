@@ -1,0 +1,88 @@
+//! The top-level error: an exit code, and a report in lines of `error:`, `caused by:` and `hint:`.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::config::Problem;
+use crate::register::PlanError;
+
+/// Exit codes as `sysexits.h` has them, where it has one.
+pub mod code {
+    /// A target failed (`--once`).
+    pub const FAILED: u8 = 1;
+    /// Something would change (`--noop`).
+    pub const PENDING: u8 = 2;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 64;
+    /// The store, or something else that is needed, is not there.
+    pub const UNAVAILABLE: u8 = 69;
+    /// The configuration is wrong.
+    pub const CONFIG: u8 = 78;
+}
+
+/// Why `sidekick` gives up.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    report: String,
+}
+
+impl Failure {
+    /// The process's exit code.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// The command line or the environment is wrong.
+    #[must_use]
+    pub fn usage(problems: &[Problem]) -> Self {
+        // A file that was named there is not the command line's fault.
+        let in_file = problems.iter().any(|problem| problem.place.is_some());
+        let code = if in_file { code::CONFIG } else { code::USAGE };
+        Self { code, report: list(problems) }
+    }
+
+    /// The configuration is wrong.
+    #[must_use]
+    pub fn config(problems: &[Problem]) -> Self {
+        Self { code: code::CONFIG, report: list(problems) }
+    }
+
+    /// Something that is needed is not there.
+    #[must_use]
+    pub fn unavailable(error: &dyn Error, hint: &str) -> Self {
+        let mut report = format!("error: {error}\n");
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        report.extend(causes.map(|cause| format!("caused by: {cause}\n")));
+        report.push_str(&format!("hint: {hint}\n"));
+        Self { code: code::UNAVAILABLE, report }
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    let mut report = String::new();
+    for problem in problems {
+        report.push_str(&format!("error: {problem}\n"));
+        if let Some(hint) = &problem.hint {
+            report.push_str(&format!("hint: {hint}\n"));
+        }
+    }
+    report
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        let hint = match error {
+            PlanError::Address(_) | PlanError::Loopback(_) => "give the address with --ip",
+            PlanError::Id(_) => "give an id with --id, or --id uuid for a random one",
+        };
+        Self::unavailable(&error, hint)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.report)
+    }
+}
