@@ -5,4 +5,5 @@ pub mod child;
 pub mod command;
 pub mod file;
 pub mod notify;
+pub mod process;
 pub mod signals;
