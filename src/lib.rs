@@ -16,3 +16,4 @@
 pub mod model;
 pub mod store;
 pub mod system;
+pub mod watch;
