@@ -101,12 +101,27 @@ fn fault(block: &str) -> Fault {
     let arrow = block.find("--> ");
     let head = arrow.map_or(block, |at| block[..at].trim_end());
     let (what, hint) = hinted(head);
+    let excerpt = arrow.map(|at| block[at..].to_owned());
+    let mut what = uncapitalized(what);
+    // Of a part that is missing, a field or an index, Tera says only that something is undefined, and where it points
+    // is often next to it.
+    if what.contains("undefined")
+        && let Some(line) = excerpt.as_deref().and_then(source_line)
+    {
+        what = format!("{what}, in `{line}`");
+    }
     Fault {
         place: arrow.and_then(|at| place(&block[at + 4..])),
-        what: uncapitalized(what),
+        what,
         hint,
-        excerpt: arrow.map(|at| block[at..].to_owned()),
+        excerpt,
     }
+}
+
+/// The template's line that the excerpt shows.
+fn source_line(excerpt: &str) -> Option<String> {
+    let (_, line) = excerpt.lines().nth(2)?.split_once("| ")?;
+    Some(line.trim().chars().take(100).collect())
 }
 
 fn place(text: &str) -> Option<(String, usize)> {

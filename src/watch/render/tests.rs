@@ -166,7 +166,11 @@ fn a_target_sees_what_it_lists() {
                 r#"{{ instances(service="my-app") }}"#,
                 "service \"my-app\" is not among those of this target (name it",
             ),
-            ("{{ services.nope | length }}", "nope"),
+            ("{{ services.nope | length }}", "undefined"),
+            (
+                "{% for i in services.nope %}{% endfor %}",
+                "undefined`, in `{% for i in services.nope %}",
+            ),
         ],
     );
 }
@@ -259,7 +263,7 @@ fn what_is_wrong_is_said_with_its_place() {
             ),
             (
                 "{{ services.web[0].prt }}",
-                "field `prt` is not defined (available fields: ",
+                "t.tera line 1: tried to render a variable that is undefined, in `{{ services.web[0].prt }}`",
             ),
             (
                 r#"{{ getv(key="/nope") }}"#,
