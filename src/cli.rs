@@ -1,5 +1,10 @@
 //! What was typed: the command line, its syntax only. What it means is the business of [`crate::config`].
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "these docs are the help text, where backticks would show"
+)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 

@@ -4,21 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use crate::config::Problem;
+use crate::model::report::{causes, code};
 use crate::register::PlanError;
-
-/// Exit codes as `sysexits.h` has them, where it has one.
-pub mod code {
-    /// A target failed (`--once`).
-    pub const FAILED: u8 = 1;
-    /// Something would change (`--noop`).
-    pub const PENDING: u8 = 2;
-    /// The command line is wrong.
-    pub const USAGE: u8 = 64;
-    /// The store, or something else that is needed, is not there.
-    pub const UNAVAILABLE: u8 = 69;
-    /// The configuration is wrong.
-    pub const CONFIG: u8 = 78;
-}
 
 /// Why `sidekick` gives up.
 #[derive(Debug)]
@@ -40,23 +27,31 @@ impl Failure {
         // A file that was named there is not the command line's fault.
         let in_file = problems.iter().any(|problem| problem.place.is_some());
         let code = if in_file { code::CONFIG } else { code::USAGE };
-        Self { code, report: list(problems) }
+        Self {
+            code,
+            report: list(problems),
+        }
     }
 
     /// The configuration is wrong.
     #[must_use]
     pub fn config(problems: &[Problem]) -> Self {
-        Self { code: code::CONFIG, report: list(problems) }
+        Self {
+            code: code::CONFIG,
+            report: list(problems),
+        }
     }
 
     /// Something that is needed is not there.
     #[must_use]
-    pub fn unavailable(error: &dyn Error, hint: &str) -> Self {
+    pub fn unavailable(error: &(dyn Error + 'static), hint: &str) -> Self {
         let mut report = format!("error: {error}\n");
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
-        report.extend(causes.map(|cause| format!("caused by: {cause}\n")));
+        report.extend(causes(error).map(|cause| format!("caused by: {cause}\n")));
         report.push_str(&format!("hint: {hint}\n"));
-        Self { code: code::UNAVAILABLE, report }
+        Self {
+            code: code::UNAVAILABLE,
+            report,
+        }
     }
 }
 

@@ -15,7 +15,9 @@
 
 pub mod cli;
 pub mod config;
+pub mod error;
 pub mod model;
 pub mod register;
 pub mod store;
 pub mod system;
+pub mod watch;

@@ -6,15 +6,16 @@ use std::process::ExitCode;
 use clap::Parser;
 use sidekick::cli::{Cli, Command, LogArgs, LogFormat, LogLevel, Register, StoreArgs, Watch};
 use sidekick::config::{self, Env};
-use sidekick::error::{Failure, code};
+use sidekick::error::Failure;
 use sidekick::model::location::Location;
+use sidekick::model::report::code;
 use sidekick::model::update::Prefix;
 use sidekick::system::signals::Signals;
 use sidekick::{register, store, watch};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::Layer;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -55,11 +56,16 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
     let (pass, place) = (config::pass(args), location(&args.store));
     let (pass, (location, prefix)) = both(pass, place)?;
     log(&args.log);
-    let targets = watch::load(&args.conf_dir, &env()).map_err(|problems| Failure::config(&problems))?;
+    let targets = watch::load(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
     let store = open(&location)?;
     runtime()?.block_on(async {
         let signals = Signals::daemon().map_err(no_system)?;
-        let plan = watch::Plan { targets, prefix, pass, env: env() };
+        let plan = watch::Plan {
+            targets,
+            prefix,
+            pass,
+            env: env(),
+        };
         Ok(watch::run(plan, store, signals).await)
     })
 }
@@ -104,7 +110,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err passes")]
 fn no_system(error: std::io::Error) -> Failure {
-    Failure::unavailable(&error, "the system refuses what every process needs; see ulimit -n")
+    Failure::unavailable(
+        &error,
+        "the system refuses what every process needs; see ulimit -n",
+    )
 }
 
 fn log(args: &LogArgs) {
@@ -117,7 +126,9 @@ fn log(args: &LogArgs) {
     };
     // What libraries say is for those who look for trouble.
     let libraries = level.max(LevelFilter::ERROR).min(LevelFilter::WARN);
-    let filter = Targets::new().with_default(libraries).with_target("sidekick", level);
+    let filter = Targets::new()
+        .with_default(libraries)
+        .with_target("sidekick", level);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -126,5 +137,7 @@ fn log(args: &LogArgs) {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .init();
 }

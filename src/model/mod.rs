@@ -8,5 +8,6 @@ pub mod keyspace;
 pub mod lease;
 pub mod location;
 pub mod pace;
+pub mod report;
 pub mod tree;
 pub mod update;

@@ -49,7 +49,9 @@ pub fn plan(
     let hostname = address::hostname().unwrap_or_default();
     let ip = ip(registration.ip, location)?;
     // A name that is no RFC 1123 name is not announced; the address stands for it.
-    let host = registration.host.or_else(|| hostname.parse::<HostName>().ok());
+    let host = registration
+        .host
+        .or_else(|| hostname.parse::<HostName>().ok());
     let id = match registration.id {
         IdSpec::Given(id) => id,
         IdSpec::Random => id_from(&uuid::Uuid::now_v7().to_string())?,
@@ -114,7 +116,10 @@ mod tests {
         });
         assert_eq!(ip(IpSpec::Given(near), &store).unwrap(), near);
         let refused = ip(IpSpec::TowardsStore, &store);
-        assert!(matches!(refused, Err(PlanError::Loopback(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(PlanError::Loopback(_))),
+            "{refused:?}"
+        );
         assert!(ip(IpSpec::Unsaid, &store).map_or(true, |ip| !ip.is_loopback()));
     }
 }

@@ -13,6 +13,7 @@ use super::lifecycle::{Action, Input, Lifecycle, Why};
 use super::plan::Plan;
 use crate::model::facts::{Exit, Signal};
 use crate::model::lease::{self, Failure, Lease};
+use crate::model::report::chain;
 use crate::store::{Store, StoreError};
 use crate::system::child::{Child, Group};
 use crate::system::notify;
@@ -217,10 +218,4 @@ fn failure(error: &StoreError) -> Failure {
         | StoreError::HistoryLost { .. }
         | StoreError::Refused { .. } => Failure::Failed,
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -44,12 +44,16 @@ pub fn signal_by_file(path: &Path, signal: Signal) -> Result<(), SignalError> {
         source,
     })?;
     // HAProxy writes one id per line; the first is the master's.
-    let first = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok());
+    let first = text
+        .lines()
+        .next()
+        .and_then(|line| line.trim().parse::<i32>().ok());
     // 0 and -1 would be our own group, and everybody.
     let Some(pid) = first.filter(|pid| *pid > 0) else {
         return Err(SignalError::NoPid(path.to_owned()));
     };
-    let sent = signal::Signal::try_from(signal.0).and_then(|number| kill(Pid::from_raw(pid), number));
+    let sent =
+        signal::Signal::try_from(signal.0).and_then(|number| kill(Pid::from_raw(pid), number));
     sent.map_err(|errno| SignalError::Kill {
         path: path.to_owned(),
         pid,
@@ -72,10 +76,19 @@ mod tests {
     fn a_pidfile_names_one_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
-        assert!(matches!(signal_by_file(&path, Signal::HUP), Err(SignalError::File { .. })));
+        assert!(matches!(
+            signal_by_file(&path, Signal::HUP),
+            Err(SignalError::File { .. })
+        ));
         for text in ["", "-1", "0", "x", "\n1"] {
             std::fs::write(&path, text).unwrap();
-            assert!(matches!(signal_by_file(&path, Signal::HUP), Err(SignalError::NoPid(_))), "{text:?}");
+            assert!(
+                matches!(
+                    signal_by_file(&path, Signal::HUP),
+                    Err(SignalError::NoPid(_))
+                ),
+                "{text:?}"
+            );
         }
         // Signal 28, a change of the window's size, is ignored by default.
         std::fs::write(&path, format!("{}\n", std::process::id())).unwrap();

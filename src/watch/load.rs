@@ -39,13 +39,19 @@ fn compile(
     others: &[(String, String)],
 ) -> Result<Template, RenderError> {
     let name = name(&target.src, &conf_dir.join("templates"));
-    let others: Vec<(&str, &str)> = others.iter().map(|(n, s)| (n.as_str(), s.as_str())).collect();
+    let others: Vec<(&str, &str)> = others
+        .iter()
+        .map(|(n, s)| (n.as_str(), s.as_str()))
+        .collect();
     Template::compile_among(&name, &target.template, &others)
 }
 
 /// A template's name for `include` and `extends`: its path below the directory of templates.
 fn name(path: &Path, templates: &Path) -> String {
-    path.strip_prefix(templates).unwrap_or(path).to_string_lossy().into_owned()
+    path.strip_prefix(templates)
+        .unwrap_or(path)
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The templates that others may include or extend. One that cannot be read is missed by those who need it only.
@@ -57,7 +63,9 @@ fn others(templates: &Path) -> Vec<(String, String)> {
             let path = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 dirs.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "tera")
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "tera")
                 && let Ok(text) = fs::read_to_string(&path)
             {
                 found.push((name(&path, templates), text));

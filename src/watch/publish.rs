@@ -70,9 +70,14 @@ impl std::fmt::Display for Restored {
         match self {
             Self::Yes => f.write_str("and the previous file is in force again"),
             Self::NotLoaded(error) => {
-                write!(f, "the previous file is back, but loading it failed too ({error})")
+                write!(
+                    f,
+                    "the previous file is back, but loading it failed too ({error})"
+                )
             }
-            Self::Failed(error) => write!(f, "and the previous file could not be put back ({error})"),
+            Self::Failed(error) => {
+                write!(f, "and the previous file could not be put back ({error})")
+            }
             Self::NoPrevious => f.write_str("and there is no previous file, so the new one stays"),
             Self::Unchanged => f.write_str("as it did before; the file itself is right"),
         }
@@ -117,12 +122,15 @@ pub(super) async fn publish(
     noop: bool,
 ) -> Result<Published, PublishError> {
     let worker = Arc::clone(&loaded);
-    let compared = blocking(move || Rendered::new(&worker, &view)?.compare(&worker.target)).await??;
+    let compared =
+        blocking(move || Rendered::new(&worker, &view)?.compare(&worker.target)).await??;
     let target = &loaded.target;
     let differs = match compared {
         Compared::Same if owed && !noop => return reload_owed(target).await,
         Compared::Same => return Ok(Published::Same),
-        Compared::Differs(differs) if noop => return Ok(Published::Pending(differs.into_difference())),
+        Compared::Differs(differs) if noop => {
+            return Ok(Published::Pending(differs.into_difference()));
+        }
         Compared::Differs(differs) => differs,
     };
     let staged = blocking(move || differs.stage()).await??;
@@ -136,13 +144,18 @@ pub(super) async fn publish(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PublishError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| PublishError::Worker)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| PublishError::Worker)
 }
 
 async fn reload_owed(target: &Target) -> Result<Published, PublishError> {
     match reload(target).await {
         Ok(()) => Ok(Published::Reloaded),
-        Err(source) => Err(PublishError::Reload { restored: Restored::Unchanged, source }),
+        Err(source) => Err(PublishError::Reload {
+            restored: Restored::Unchanged,
+            source,
+        }),
     }
 }
 
@@ -195,7 +208,12 @@ impl Rendered {
         if previous.as_ref().is_some_and(is_same) {
             return Ok(Compared::Same);
         }
-        Ok(Compared::Differs(Differs { dest, text: self.0, access, previous }))
+        Ok(Compared::Differs(Differs {
+            dest,
+            text: self.0,
+            access,
+            previous,
+        }))
     }
 }
 
@@ -214,8 +232,15 @@ impl Differs {
     fn stage(self) -> Result<Staged, PublishError> {
         let candidate = Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
         match candidate {
-            Ok(candidate) => Ok(Staged { candidate, differs: self }),
-            Err(source) => Err(PublishError::File { step: "stage a file beside", path: self.dest, source }),
+            Ok(candidate) => Ok(Staged {
+                candidate,
+                differs: self,
+            }),
+            Err(source) => Err(PublishError::File {
+                step: "stage a file beside",
+                path: self.dest,
+                source,
+            }),
         }
     }
 
@@ -233,7 +258,11 @@ impl Staged {
             let check = fill_in(check, self.candidate.path(), &target.dest);
             let output = command::run(&check, target.check_timeout).await;
             let output = output.map_err(PublishError::Check)?;
-            tracing::debug!(target_name = target.name, output, "the check accepts the new file");
+            tracing::debug!(
+                target_name = target.name,
+                output,
+                "the check accepts the new file"
+            );
         }
         Ok(Checked(self))
     }
@@ -244,7 +273,11 @@ impl Checked {
         let Staged { candidate, differs } = self.0;
         match candidate.swap() {
             Ok(()) => Ok(Swapped(differs)),
-            Err(source) => Err(PublishError::File { step: "replace", path: differs.dest, source }),
+            Err(source) => Err(PublishError::File {
+                step: "replace",
+                path: differs.dest,
+                source,
+            }),
         }
     }
 }
@@ -253,7 +286,10 @@ impl Swapped {
     async fn reload(self, target: &Target) -> Result<Live, PublishError> {
         match reload(target).await {
             Ok(()) => Ok(Live(self.0.into_difference())),
-            Err(source) => Err(PublishError::Reload { restored: self.restore(target).await, source }),
+            Err(source) => Err(PublishError::Reload {
+                restored: self.restore(target).await,
+                source,
+            }),
         }
     }
 
@@ -335,15 +371,24 @@ mod tests {
     fn paths_in_commands() {
         let (src, dest) = (Path::new("/etc/.a.1"), Path::new("/etc/a"));
         for (command, want) in [
-            ("check {{src}} {{.src}} {{ .src }} {{ src }}", "check /etc/.a.1 /etc/.a.1 /etc/.a.1 /etc/.a.1"),
+            (
+                "check {{src}} {{.src}} {{ .src }} {{ src }}",
+                "check /etc/.a.1 /etc/.a.1 /etc/.a.1 /etc/.a.1",
+            ),
             ("{{dest}}{{.dst}}", "/etc/a/etc/a"),
-            ("docker inspect -f '{{.State}}' {{src}}", "docker inspect -f '{{.State}}' /etc/.a.1"),
+            (
+                "docker inspect -f '{{.State}}' {{src}}",
+                "docker inspect -f '{{.State}}' /etc/.a.1",
+            ),
             ("{{src", "{{src"),
             ("{{{{src}}}}", "{{/etc/.a.1}}"),
             ("", ""),
         ] {
             assert_eq!(fill_in(command, src, dest), want, "{command}");
         }
-        assert_eq!(fill_in("c {{src}}", Path::new("/a b's"), dest), r"c '/a b'\''s'");
+        assert_eq!(
+            fill_in("c {{src}}", Path::new("/a b's"), dest),
+            r"c '/a b'\''s'"
+        );
     }
 }

@@ -16,9 +16,9 @@ use super::publish::{Difference, PublishError, Published, publish};
 use super::render::View;
 use super::schedule::{Action, Input, Schedule};
 use crate::config::{Pass, Sources, Target};
-use crate::error::code;
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::facts::Signal;
+use crate::model::report::{chain, code};
 use crate::model::update::{Prefix, Update};
 use crate::store::{Followed, Store, follow};
 use crate::system::notify;
@@ -111,8 +111,11 @@ struct Shell {
 impl Shell {
     fn new(plan: Plan, store: Arc<dyn Store>) -> Self {
         let now = Instant::now();
-        let targets: Vec<Kept> =
-            plan.targets.into_iter().map(|loaded| Kept::new(loaded, &plan.prefix)).collect();
+        let targets: Vec<Kept> = plan
+            .targets
+            .into_iter()
+            .map(|loaded| Kept::new(loaded, &plan.prefix))
+            .collect();
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
         let scopes = Prefix::widest(paths.collect());
         let (to, updates) = mpsc::channel(64);
@@ -156,8 +159,15 @@ impl Shell {
         if self.stop_at.is_some() {
             return self.stop_at;
         }
-        let schedules = self.targets.iter().filter_map(|kept| kept.schedule.deadline());
-        let wait = self.pass.timeout.filter(|_| !self.complete()).map(|limit| self.started + limit);
+        let schedules = self
+            .targets
+            .iter()
+            .filter_map(|kept| kept.schedule.deadline());
+        let wait = self
+            .pass
+            .timeout
+            .filter(|_| !self.complete())
+            .map(|limit| self.started + limit);
         schedules.chain(wait).chain([self.compare_at]).min()
     }
 
@@ -176,7 +186,10 @@ impl Shell {
             return None;
         }
         if !self.complete() {
-            let waited = self.pass.timeout.is_some_and(|limit| self.started.elapsed() >= limit);
+            let waited = self
+                .pass
+                .timeout
+                .is_some_and(|limit| self.started.elapsed() >= limit);
             return waited.then(|| {
                 error!("the store did not answer within --timeout; nothing was changed");
                 code::UNAVAILABLE
@@ -247,7 +260,11 @@ impl Shell {
         self.publishes.spawn(async move {
             let start = Instant::now();
             let result = publish(loaded, view, owed, noop).await;
-            Done { target, result, took: start.elapsed() }
+            Done {
+                target,
+                result,
+                took: start.elapsed(),
+            }
         });
     }
 
@@ -283,7 +300,10 @@ impl Shell {
     }
 
     fn tell_ready(&mut self) {
-        let all_good = self.targets.iter().all(|kept| kept.last == Some(Ended::Good));
+        let all_good = self
+            .targets
+            .iter()
+            .all(|kept| kept.last == Some(Ended::Good));
         if all_good && !self.ready {
             self.ready = true;
             notify::ready(&format!("keeping {} files", self.targets.len()));
@@ -323,7 +343,10 @@ impl Shell {
 impl Kept {
     fn new(loaded: Loaded, prefix: &Prefix) -> Self {
         let paths = match &loaded.target.sources {
-            Sources::Services(services) => services.iter().map(|name| prefix.join(name.as_str())).collect(),
+            Sources::Services(services) => services
+                .iter()
+                .map(|name| prefix.join(name.as_str()))
+                .collect(),
             Sources::Keys(keys) => keys.clone(),
         };
         Self {
@@ -336,7 +359,10 @@ impl Kept {
     }
 
     fn concerns(&self, changes: &Changes) -> bool {
-        changes.keys.iter().any(|key| self.paths.iter().any(|path| path.covers(key)))
+        changes
+            .keys
+            .iter()
+            .any(|key| self.paths.iter().any(|path| path.covers(key)))
     }
 
     fn view(&self, catalog: &Arc<Catalog>, env: &Arc<BTreeMap<String, String>>) -> View {
@@ -377,11 +403,11 @@ fn tell(target: &Target, done: &Done) {
         Ok(Published::Same) => tracing::debug!("{name}: {dest} is right"),
         Ok(Published::Pending(_)) => info!("{name}: {dest} would change"),
         Ok(Published::Swapped(_)) => info!("{name}: {dest} has been updated in {ms} ms"),
-        Ok(Published::Reloaded) => info!("{name}: the reload that was owed has been made in {ms} ms"),
+        Ok(Published::Reloaded) => {
+            info!("{name}: the reload that was owed has been made in {ms} ms")
+        }
         Err(error) => {
-            let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-            let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-            error!("{name}: {text}; trying again");
+            error!("{name}: {}; trying again", chain(error));
         }
     }
 }
@@ -390,7 +416,10 @@ fn print(target: &Target, difference: &Difference) {
     let before = String::from_utf8_lossy(&difference.before);
     let name = target.dest.display().to_string();
     let diff = TextDiff::from_lines(before.as_ref(), difference.after.as_str());
-    let text = diff.unified_diff().header(&name, &format!("{name} (new)")).to_string();
+    let text = diff
+        .unified_diff()
+        .header(&name, &format!("{name} (new)"))
+        .to_string();
     // Nobody reads it any more: that is no reason to stop keeping files.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }

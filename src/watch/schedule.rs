@@ -102,7 +102,10 @@ impl Schedule {
         self.changed = Some(now);
         match &mut self.state {
             State::Idle if first_in_a_while => {
-                self.state = State::Settling(Gathering { since: now, due: now });
+                self.state = State::Settling(Gathering {
+                    since: now,
+                    due: now,
+                });
             }
             State::Idle | State::Retrying { .. } => {
                 self.state = State::Settling(gather(self.pace, None, now));
@@ -171,7 +174,10 @@ mod tests {
         assert_eq!(target.deadline(), Some(start + ms(25)));
         assert_eq!(target.handle(start + ms(15), Input::Changed), None);
         assert_eq!(target.deadline(), Some(start + ms(35)));
-        assert_eq!(target.handle(start + ms(35), Input::Tick), Some(Action::Publish));
+        assert_eq!(
+            target.handle(start + ms(35), Input::Tick),
+            Some(Action::Publish)
+        );
     }
 
     #[test]
@@ -183,7 +189,10 @@ mod tests {
             let published = target.handle(start + ms(10 * n), Input::Changed);
             assert_eq!(published, None, "{n}");
         }
-        assert_eq!(target.handle(start + ms(510), Input::Changed), Some(Action::Publish));
+        assert_eq!(
+            target.handle(start + ms(510), Input::Changed),
+            Some(Action::Publish)
+        );
     }
 
     #[test]
@@ -193,7 +202,10 @@ mod tests {
         target.handle(start, done(true, true));
         assert_eq!(target.handle(start + ms(1000), Input::Changed), None);
         assert_eq!(target.deadline(), Some(start + ms(2000)));
-        assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(Action::Publish));
+        assert_eq!(
+            target.handle(start + ms(2000), Input::Tick),
+            Some(Action::Publish)
+        );
     }
 
     #[test]
