@@ -57,7 +57,7 @@ impl Landmark {
     pub(super) async fn verify(
         &self,
         session: &Session,
-        connection: Connection,
+        connection: &Connection,
     ) -> Result<(), Failure> {
         let options = GetOptions::new()
             .with_revision(keys::wire(self.at))

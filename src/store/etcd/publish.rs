@@ -35,7 +35,7 @@ async fn attempts(
     publication: &Publication,
 ) -> Result<Revision, Failure> {
     for _ in 0..ATTEMPTS {
-        if let Some(revision) = attempt(session, connection.clone(), lease, publication).await? {
+        if let Some(revision) = attempt(session, &connection, lease, publication).await? {
             return Ok(revision);
         }
     }
@@ -49,7 +49,7 @@ async fn attempts(
 /// One look and one transaction; nothing if the directory was changed in between.
 async fn attempt(
     session: &Session,
-    connection: Connection,
+    connection: &Connection,
     lease: LeaseId,
     publication: &Publication,
 ) -> Result<Option<Revision>, Failure> {
@@ -57,7 +57,6 @@ async fn attempt(
     let look = GetOptions::new()
         .with_range(range.end.clone())
         .with_keys_only();
-    let mut kv = connection.client.kv_client();
     let found = session.get(connection, range.start.clone(), look).await?;
     let revision = found.header().map_or(0, ResponseHeader::revision);
     let operations = operations(lease, publication, found.kvs())?;
@@ -68,7 +67,8 @@ async fn attempt(
     let unchanged =
         Compare::mod_revision(range.start, CompareOp::Less, revision + 1).with_range(range.end);
     let txn = Txn::new().when([unchanged]).and_then(operations);
-    let done = kv.txn(txn).await.map_err(|error| session.explain(&error))?;
+    let done = connection.client.kv_client().txn(txn).await;
+    let done = done.map_err(|error| session.explain(&error))?;
     let revision = done.header().map_or(0, ResponseHeader::revision);
     Ok(done.succeeded().then(|| keys::revision(revision)))
 }

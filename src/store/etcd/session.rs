@@ -201,7 +201,7 @@ impl Session {
     /// One range request.
     pub(super) async fn get(
         &self,
-        connection: Connection,
+        connection: &Connection,
         key: Vec<u8>,
         options: GetOptions,
     ) -> Result<GetResponse, Failure> {

@@ -78,7 +78,8 @@ impl Listing<'_> {
         let (session, start) = (self.session, &self.rest.start);
         let page = session
             .call(ANSWER, |connection| {
-                session.get(connection, start.clone(), options.clone())
+                let (start, options) = (start.clone(), options.clone());
+                async move { session.get(&connection, start, options).await }
             })
             .await?;
         if self.revision == 0 {

@@ -73,7 +73,7 @@ async fn open_range(
             let (mark, range) = (mark.clone(), range.clone());
             async move {
                 if let Some(mark) = mark {
-                    mark.verify(session, connection.clone()).await?;
+                    mark.verify(session, &connection).await?;
                 }
                 let stream = create(session, &connection, range, after).await?;
                 Ok(EtcdWatch {
