@@ -1,3 +1,4 @@
 //! The integration tests: one crate, so that they link once and share their harness.
 
+mod contract;
 mod harness;

@@ -1,0 +1,348 @@
+//! The contract of a store, as one suite that runs against every implementation.
+//!
+//! A [`Bench`] makes stores to test. What only some stores can undergo (a compaction, a stopped process) is a trait of its
+//! own, and a bench that lacks it gets none of those tests. [`contract!`] turns the cases into tests:
+//!
+//! ```ignore
+//! mod dir {
+//!     contract!(DirBench: core, follow, stop, rebuild);
+//! }
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidekick::model::update::{Entries, LeaseId, Prefix, Publication, Revision, Update};
+use sidekick::store::{Followed, Store, StoreError, Watch, follow};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::harness::PATIENCE;
+
+pub(crate) mod core;
+pub(crate) mod faults;
+pub(crate) mod following;
+pub(crate) mod leases;
+
+mod dir;
+mod etcd;
+
+/// The shortest TTL that a store has to honour.
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
+/// A TTL that no test outlives.
+pub(crate) const LONG: Duration = Duration::from_secs(300);
+
+/// Makes a store to test. Dropping the bench ends the store.
+pub(crate) trait Bench: Sized {
+    /// A new, empty store that answers.
+    async fn start() -> Self;
+    /// A client of the store; a further one with each call.
+    fn store(&self) -> Arc<dyn Store>;
+    /// Sets a key as a person would, without a lease.
+    async fn set(&self, key: &str, value: &[u8]);
+    /// Deletes a key as a person would.
+    async fn delete(&self, key: &str);
+}
+
+/// A store that can be away and come back with what it had.
+pub(crate) trait Stop: Bench {
+    /// Until [`Stop::restart`], nobody answers.
+    async fn stop(&mut self);
+    /// It answers again, at the same place.
+    async fn restart(&mut self);
+}
+
+/// A store that can fall silent with its connections open.
+pub(crate) trait Pause: Bench {
+    /// It neither answers nor closes anything.
+    async fn pause(&mut self);
+    /// It goes on.
+    async fn resume(&mut self);
+}
+
+/// A store that keeps a history and can forget it.
+pub(crate) trait Compact: Bench {
+    /// Forgets everything before now.
+    async fn compact(&mut self);
+}
+
+/// A store that can be wiped and made anew at the same place.
+pub(crate) trait Rebuild: Bench {
+    /// A new and empty store is there, which knows neither leases nor revisions of the old one.
+    async fn rebuild(&mut self);
+}
+
+/// Makes a test of each case of the named groups, against the bench.
+macro_rules! contract {
+    ($bench:ty: $($group:ident),+ $(,)?) => { $($crate::contract::contract!(@$group $bench);)+ };
+    (@core $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, core:
+            an_instance_is_seen_whole_or_not_at_all,
+            a_publication_is_never_split,
+            fewer_fields_remove_the_others,
+            no_fields_withdraw,
+            the_published_field_wins,
+            hand_set_keys_stay,
+            hand_set_keys_outlive_the_lease,
+            hand_set_keys_come_and_go,
+            two_writers_in_parallel,
+            nothing_is_lost_between_list_and_watch,
+            prefixes_end_at_path_boundaries,
+            a_prefix_may_be_a_key_or_a_part_of_an_instance,
+            values_are_bytes,
+            fifty_thousand_keys,
+            revisions_rise,
+        );
+        $crate::contract::contract!(@tests $bench, leases:
+            an_expired_lease_takes_all_its_keys_at_once,
+            a_revoked_lease_takes_all_its_keys_at_once,
+            keep_alive_outlives_the_ttl,
+            a_dead_lease_is_lost,
+            an_unknown_lease_is_lost,
+            the_new_owner_outlives_a_revoked_old_one,
+            the_new_owner_outlives_an_expired_old_one,
+            ttls_are_never_shortened,
+        );
+    };
+    (@follow $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, following: a_follower_ends_with_the_state_of_the_store);
+    };
+    (@stop $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, faults: a_stopped_store_is_unavailable_in_time);
+    };
+    (@follow_stop $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, following:
+            a_follower_survives_a_stop,
+            a_follower_starts_before_the_store,
+        );
+    };
+    (@rebuild $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, faults: a_rebuilt_store_knows_no_lease);
+    };
+    (@follow_rebuild $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, following:
+            a_follower_survives_a_rebuild,
+            a_follower_notices_a_rebuild_to_nothing,
+        );
+    };
+    (@pause $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, faults: a_paused_store_is_unavailable_in_time);
+    };
+    (@follow_pause $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, following: a_follower_survives_a_pause);
+    };
+    (@compact $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, faults: a_watch_from_lost_history_says_so_or_resets);
+    };
+    (@follow_compact $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, following: a_follower_survives_a_compaction);
+    };
+    (@tests $bench:ty, $module:ident: $($case:ident),+ $(,)?) => { $(
+        #[tokio::test]
+        async fn $case() {
+            $crate::contract::$module::$case(<$bench as $crate::contract::Bench>::start().await).await;
+        }
+    )+ };
+}
+pub(crate) use contract;
+
+pub(crate) fn prefix(path: &str) -> Prefix {
+    Prefix::parse(path).expect("a test names a path")
+}
+
+pub(crate) fn publication(dir: &str, fields: &[(&str, &str)]) -> Publication {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    Publication {
+        dir: prefix(dir),
+        fields,
+    }
+}
+
+pub(crate) fn withdrawal(dir: &str) -> Publication {
+    publication(dir, &[])
+}
+
+/// Keys and values that a test can write down.
+pub(crate) type Readable = BTreeMap<String, String>;
+
+pub(crate) fn readable(entries: &Entries) -> Readable {
+    entries
+        .iter()
+        .map(|(key, value)| (key.to_string(), String::from_utf8_lossy(value).into_owned()))
+        .collect()
+}
+
+pub(crate) fn expected(pairs: &[(&str, &str)]) -> Readable {
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// Everything under a path, now.
+pub(crate) async fn keys(store: &Arc<dyn Store>, path: &str) -> Readable {
+    let snapshot = store
+        .snapshot(&prefix(path))
+        .await
+        .expect("take a snapshot");
+    readable(&snapshot.entries)
+}
+
+pub(crate) async fn grant(store: &Arc<dyn Store>, ttl: Duration) -> LeaseId {
+    store.grant(ttl).await.expect("grant a lease").0
+}
+
+pub(crate) async fn publish(
+    store: &Arc<dyn Store>,
+    lease: LeaseId,
+    dir: &str,
+    fields: &[(&str, &str)],
+) -> Revision {
+    let publication = publication(dir, fields);
+    store.publish(lease, &publication).await.expect("publish")
+}
+
+/// Folds updates into a state.
+#[derive(Default)]
+pub(crate) struct Fold {
+    pub(crate) entries: Entries,
+    pub(crate) updates: usize,
+}
+
+impl Fold {
+    pub(crate) fn apply(&mut self, update: Update) {
+        use sidekick::model::update::Change;
+        self.updates += 1;
+        match update {
+            Update::Reset(snapshot) => self.entries = snapshot.entries,
+            Update::Changed { changes, .. } => {
+                for change in changes {
+                    match change {
+                        Change::Put(key, value) => drop(self.entries.insert(key, value)),
+                        Change::Delete(key) => drop(self.entries.remove(&key)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A watch with the state that it has led to.
+pub(crate) struct Watcher {
+    watch: Box<dyn Watch>,
+    pub(crate) fold: Fold,
+    pub(crate) revision: Revision,
+}
+
+impl Watcher {
+    /// Lists, then watches what comes after.
+    pub(crate) async fn start(store: &Arc<dyn Store>, path: &str) -> Self {
+        let prefix = prefix(path);
+        let snapshot = store.snapshot(&prefix).await.expect("take a snapshot");
+        let (after, mut fold) = (snapshot.revision, Fold::default());
+        fold.apply(Update::Reset(snapshot));
+        let watch = store.watch(&prefix, after).await.expect("watch");
+        Self {
+            watch,
+            fold,
+            revision: after,
+        }
+    }
+
+    /// Waits for one update.
+    pub(crate) async fn step(&mut self) -> &Entries {
+        let update = timeout(PATIENCE, self.watch.next())
+            .await
+            .expect("waited in vain for an update")
+            .expect("the watch goes on");
+        let revision = update.revision();
+        assert!(revision >= self.revision, "revisions never go back");
+        self.revision = revision;
+        self.fold.apply(update);
+        &self.fold.entries
+    }
+
+    /// Waits until the state is as wanted; every state on the way is shown to `check`.
+    pub(crate) async fn until(
+        &mut self,
+        mut done: impl FnMut(&Entries) -> bool,
+        mut check: impl FnMut(&Entries),
+    ) {
+        while !done(&self.fold.entries) {
+            check(self.step().await);
+        }
+    }
+
+    /// Waits until exactly these keys are there.
+    pub(crate) async fn until_is(&mut self, want: &Readable) {
+        self.until(|entries| readable(entries) == *want, |_| {})
+            .await;
+    }
+}
+
+/// A running [`follow`] with the state that it has led to.
+pub(crate) struct Follower {
+    task: tokio::task::JoinHandle<()>,
+    from: mpsc::Receiver<Followed>,
+    pub(crate) fold: Fold,
+    pub(crate) outages: usize,
+    pub(crate) restored: usize,
+}
+
+impl Follower {
+    pub(crate) fn start(store: Arc<dyn Store>, path: &str) -> Self {
+        let (to, from) = mpsc::channel(16);
+        let prefix = prefix(path);
+        Self {
+            task: tokio::spawn(async move { follow(store, prefix, to).await }),
+            from,
+            fold: Fold::default(),
+            outages: 0,
+            restored: 0,
+        }
+    }
+
+    /// Waits until `done`, which sees the follower after each thing that it was told.
+    pub(crate) async fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let told = async {
+            while !done(self) {
+                match self.from.recv().await {
+                    Some(Followed::Update(update)) => self.fold.apply(update),
+                    Some(Followed::Outage(_)) => self.outages += 1,
+                    Some(Followed::Restored) => self.restored += 1,
+                    None => panic!("the follower ended while waiting for {what}"),
+                }
+            }
+        };
+        if timeout(PATIENCE, told).await.is_err() {
+            panic!("the follower waited in vain for {what}");
+        }
+    }
+
+    pub(crate) async fn until_is(&mut self, want: &Readable) {
+        let what = format!("{want:?}");
+        self.until(&what, |f| {
+            f.fold.updates > 0 && readable(&f.fold.entries) == *want
+        })
+        .await;
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Fails unless the lease was named lost.
+#[track_caller]
+pub(crate) fn assert_lost<T: std::fmt::Debug>(lease: LeaseId, answer: Result<T, StoreError>) {
+    assert_eq!(
+        answer.expect_err("the lease is dead"),
+        StoreError::LeaseLost(lease)
+    );
+}
