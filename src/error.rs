@@ -45,9 +45,9 @@ impl Failure {
     /// Something that is needed is not there.
     #[must_use]
     pub fn unavailable(error: &(dyn Error + 'static), hint: &str) -> Self {
-        let mut report = format!("error: {error}\n");
-        report.extend(causes(error).map(|cause| format!("caused by: {cause}\n")));
-        report.push_str(&format!("hint: {hint}\n"));
+        let causes = causes(error).map(|cause| format!("caused by: {cause}\n"));
+        let causes = causes.collect::<Vec<_>>().concat();
+        let report = format!("error: {error}\n{causes}hint: {hint}\n");
         Self {
             code: code::UNAVAILABLE,
             report,
@@ -56,14 +56,12 @@ impl Failure {
 }
 
 fn list(problems: &[Problem]) -> String {
-    let mut report = String::new();
-    for problem in problems {
-        report.push_str(&format!("error: {problem}\n"));
-        if let Some(hint) = &problem.hint {
-            report.push_str(&format!("hint: {hint}\n"));
-        }
-    }
-    report
+    let one = |problem: &Problem| {
+        let hint = problem.hint.as_ref();
+        let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
+        format!("error: {problem}\n{hint}")
+    };
+    problems.iter().map(one).collect::<Vec<_>>().concat()
 }
 
 impl From<PlanError> for Failure {

@@ -66,8 +66,8 @@ impl<'t> Document<'t> {
         what: impl std::fmt::Display,
         hint: Option<&str>,
     ) {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = 1 + before.matches('\n').count();
         let mut problem = Problem::in_file(&self.file, Some(line), what);
         problem.hint = hint.map(str::to_owned);
         self.problems.borrow_mut().push(problem);
@@ -138,7 +138,7 @@ impl<'d, 't> Section<'d, 't> {
     ) -> Option<T> {
         let say = |error| {
             self.document
-                .say(&text.span, format!("{}: {error}", self.path(key)))
+                .say(&text.span, format!("{}: {error}", self.path(key)));
         };
         parse(&text.value).map_err(say).ok()
     }
@@ -169,7 +169,7 @@ impl<'d, 't> Section<'d, 't> {
             return None;
         };
         let mut value = Vec::new();
-        for item in items.iter() {
+        for item in items {
             match item.get_ref().as_str() {
                 Some(text) => {
                     let text = Located {

@@ -21,7 +21,7 @@ pub fn location(
     let location = match &args.store {
         Some(url) => parse(url, args, env, &mut problems),
         None => match var(env, "ETCDCTL_ENDPOINTS") {
-            Some(list) => etcd(list, "ETCDCTL_ENDPOINTS", args, env, &mut problems),
+            Some(list) => Some(etcd(list, "ETCDCTL_ENDPOINTS", args, env, &mut problems)),
             None => default_directory(env, is_root, &mut problems),
         },
     };
@@ -50,7 +50,8 @@ fn parse(url: &str, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) ->
         return None;
     }
     if let Some(list) = url.strip_prefix("etcd://") {
-        return etcd(list.trim_end_matches('/'), "--store", args, env, problems);
+        let list = list.trim_end_matches('/');
+        return Some(etcd(list, "--store", args, env, problems));
     }
     problems.push(
         Problem::with(format!("--store: {url:?} is neither etcd:// nor dir://"))
@@ -65,7 +66,7 @@ fn etcd(
     args: &StoreArgs,
     env: &Env,
     problems: &mut Vec<Problem>,
-) -> Option<Location> {
+) -> Location {
     let mut secure = false;
     let mut endpoints = Vec::new();
     for part in list.split(',').map(str::trim) {
@@ -85,11 +86,11 @@ fn etcd(
     }
     let tls = tls(secure, args, env, problems);
     let auth = auth(args, env, problems);
-    Some(Location::Etcd(EtcdOptions {
+    Location::Etcd(EtcdOptions {
         endpoints,
         tls,
         auth,
-    }))
+    })
 }
 
 /// `host:port`, with the port that etcd has by default where there is none.

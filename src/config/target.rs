@@ -12,7 +12,7 @@ use crate::model::pace::Pace;
 use crate::model::update::Prefix;
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
+const RELOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One file to be kept equal to what is announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,10 +226,7 @@ fn source(
         );
         return None;
     };
-    if !Path::new(&src.value)
-        .extension()
-        .is_some_and(|extension| extension == "tera")
-    {
+    if Path::new(&src.value).extension() != Some("tera".as_ref()) {
         let what = format!("template.src: {:?} does not end in .tera", src.value);
         document.note(
             &src.span,

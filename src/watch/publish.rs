@@ -31,11 +31,11 @@ pub(super) enum PublishError {
         source: io::Error,
     },
     #[error("the check refused the new file, so the live one stays")]
-    Check(#[source] CommandError),
+    Check(#[source] Box<CommandError>),
     #[error("the reload failed, {restored}")]
     Reload {
         restored: Restored,
-        source: ReloadError,
+        source: Box<ReloadError>,
     },
     #[error("the worker that renders has died")]
     Worker,
@@ -56,7 +56,7 @@ pub(super) enum Restored {
     /// The previous file is back and loaded.
     Yes,
     /// The previous file is back; loading it failed too.
-    NotLoaded(ReloadError),
+    NotLoaded(Box<ReloadError>),
     /// The previous file could not be put back.
     Failed(io::Error),
     /// There was no previous file; the new one stays.
@@ -154,7 +154,7 @@ async fn reload_owed(target: &Target) -> Result<Published, PublishError> {
         Ok(()) => Ok(Published::Reloaded),
         Err(source) => Err(PublishError::Reload {
             restored: Restored::Unchanged,
-            source,
+            source: Box::new(source),
         }),
     }
 }
@@ -257,7 +257,7 @@ impl Staged {
         if let Some(check) = &target.check {
             let check = fill_in(check, self.candidate.path(), &target.dest);
             let output = command::run(&check, target.check_timeout).await;
-            let output = output.map_err(PublishError::Check)?;
+            let output = output.map_err(|error| PublishError::Check(Box::new(error)))?;
             tracing::debug!(
                 target_name = target.name,
                 output,
@@ -288,7 +288,7 @@ impl Swapped {
             Ok(()) => Ok(Live(self.0.into_difference())),
             Err(source) => Err(PublishError::Reload {
                 restored: self.restore(target).await,
-                source,
+                source: Box::new(source),
             }),
         }
     }
@@ -307,7 +307,7 @@ impl Swapped {
         }
         match reload(target).await {
             Ok(()) => Restored::Yes,
-            Err(error) => Restored::NotLoaded(error),
+            Err(error) => Restored::NotLoaded(Box::new(error)),
         }
     }
 }
@@ -339,15 +339,12 @@ fn fill_in(command: &str, src: &Path, dest: &Path) -> String {
             Some("dest" | "dst") => Some(dest),
             Some(_) | None => None,
         };
-        match (path, end) {
-            (Some(path), Some(end)) => {
-                filled.push_str(&quoted(path));
-                rest = &after[end + 2..];
-            }
-            (None, _) | (_, None) => {
-                filled.push_str("{{");
-                rest = after;
-            }
+        if let (Some(path), Some(end)) = (path, end) {
+            filled.push_str(&quoted(path));
+            rest = &after[end + 2..];
+        } else {
+            filled.push_str("{{");
+            rest = after;
         }
     }
     filled + rest

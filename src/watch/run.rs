@@ -42,14 +42,14 @@ pub struct Plan {
 
 /// Keeps the targets until a signal, or publishes them once; returns the exit status.
 pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
-    let mut shell = Shell::new(plan, store);
+    let mut shell = Shell::new(plan, &store);
     loop {
         if let Some(status) = shell.status() {
             return status;
         }
         match shell.next(&mut signals).await {
             Event::Followed(scope, followed) => shell.followed(scope, followed),
-            Event::Done(done) => shell.done(done),
+            Event::Done(done) => shell.done(&done),
             Event::Signal(signal) => shell.signal(signal),
             Event::Deadline => shell.deadline_passed(),
         }
@@ -109,7 +109,7 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(plan: Plan, store: Arc<dyn Store>) -> Self {
+    fn new(plan: Plan, store: &Arc<dyn Store>) -> Self {
         let now = Instant::now();
         let targets: Vec<Kept> = plan
             .targets
@@ -121,7 +121,7 @@ impl Shell {
         let (to, updates) = mpsc::channel(64);
         let mut followers = JoinSet::new();
         for (scope, prefix) in scopes.iter().cloned().enumerate() {
-            followers.spawn(follow_scope(Arc::clone(&store), scope, prefix, to.clone()));
+            followers.spawn(follow_scope(Arc::clone(store), scope, prefix, to.clone()));
         }
         Self {
             targets,
@@ -268,7 +268,7 @@ impl Shell {
         });
     }
 
-    fn done(&mut self, done: Done) {
+    fn done(&mut self, done: &Done) {
         let kept = &mut self.targets[done.target];
         let target = &kept.loaded.target;
         let reloads = target.reload.is_some();
@@ -282,7 +282,7 @@ impl Shell {
             Ok(_) => Ended::Good,
             Err(_) => Ended::Failed,
         };
-        tell(target, &done);
+        tell(target, done);
         match &done.result {
             Err(PublishError::Reload { restored, .. }) => kept.owed = restored.owes_a_reload(),
             Ok(Published::Swapped(_) | Published::Reloaded) => kept.owed = false,
