@@ -404,7 +404,7 @@ fn tell(target: &Target, done: &Done) {
         Ok(Published::Pending(_)) => info!("{name}: {dest} would change"),
         Ok(Published::Swapped(_)) => info!("{name}: {dest} has been updated in {ms} ms"),
         Ok(Published::Reloaded) => {
-            info!("{name}: the reload that was owed has been made in {ms} ms")
+            info!("{name}: the reload that was owed has been made in {ms} ms");
         }
         Err(error) => {
             error!("{name}: {}; trying again", chain(error));

@@ -7,7 +7,7 @@ use crate::model::backoff::{Backoff, Dice};
 use crate::model::pace::Pace;
 
 /// The delays between tries of a publish that fails.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// What happens to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
