@@ -68,12 +68,7 @@ async fn with_each_node(harm: impl Fn(&mut Cluster, usize), heal: impl Fn(&mut C
         for node in 0..cluster.nodes.len() {
             follow_on(&mut follower, &writer).await;
             harm(&mut cluster, node);
-            let start = Instant::now();
             follow_on(&mut follower, &writer).await;
-            println!(
-                "node {node} failed: {ENOUGH} writes seen after {:?}",
-                start.elapsed()
-            );
             heal(&mut cluster, node);
         }
     };

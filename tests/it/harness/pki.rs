@@ -60,11 +60,11 @@ impl Pki {
             file("server.pem"),
             "--key-file".to_owned(),
             file("server.key"),
-            "--trusted-ca-file".to_owned(),
-            file("ca.pem"),
         ];
         if client_certs {
-            args.push("--client-cert-auth".to_owned());
+            // An authority alone makes etcd ask for client certificates already.
+            args.extend(["--client-cert-auth", "--trusted-ca-file"].map(str::to_owned));
+            args.push(file("ca.pem"));
         }
         args
     }
