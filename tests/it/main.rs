@@ -1,4 +1,5 @@
 //! The integration tests: one crate, so that they link once and share their harness.
 
 mod contract;
+mod etcd;
 mod harness;

@@ -100,6 +100,7 @@ impl Failure {
 
     fn told(kind: Kind, text: &str, options: &EtcdOptions) -> Self {
         let text = text.strip_prefix("etcdserver: ").unwrap_or(text);
+        let text = text.strip_prefix("transport error: ").unwrap_or(text);
         let reason = match hint(kind, text, options) {
             Some(hint) => format!("{text} ({hint})"),
             None => text.to_owned(),
@@ -121,11 +122,14 @@ impl Failure {
     }
 }
 
+/// What the connection says around an error, and which says nothing.
+const NOTHING: &str = "transport error";
+
 /// Appends the causes of an error that say something new.
 fn add_causes(text: &mut String, mut cause: Option<&(dyn std::error::Error + 'static)>) {
     while let Some(error) = cause {
         let told = error.to_string();
-        if !told.is_empty() && !text.contains(&told) {
+        if !told.is_empty() && told != NOTHING && !text.contains(&told) {
             if !text.is_empty() {
                 text.push_str(": ");
             }
@@ -186,6 +190,8 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<&'static str> {
         .tls
         .as_ref()
         .is_some_and(|tls| tls.identity.is_some());
+    // Some servers say so, others just hang up.
+    let is_unwelcome = says("received fatal alert") || options.tls.is_some() && looks_cut_off(text);
     if kind == Kind::Denied {
         return Some(if options.auth.is_some() {
             "let the user's role read, and to announce also write, the prefix: \
@@ -204,11 +210,13 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<&'static str> {
             "the store is full: compact and defragment it, then etcdctl alarm disarm",
         ),
         (
-            says("request is too large") || says("too many operations"),
+            says("request is too large")
+                || says("message larger than max")
+                || says("too many operations"),
             "give the instance fewer or shorter attributes",
         ),
         (
-            says("UnknownIssuer"),
+            says("UnknownIssuer") || says("BadSignature"),
             "the authority that signed the server's certificate is not known here: give its certificate with --cacert",
         ),
         (
@@ -226,14 +234,11 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<&'static str> {
             "the server may not speak TLS: use it without --cacert, --cert and --key",
         ),
         (
-            says("CertificateRequired")
-                || says("BadCertificate")
-                || says("bad certificate")
-                || options.tls.is_some() && looks_cut_off(text) && !has_identity,
+            is_unwelcome && !has_identity,
             "the server may ask for a client certificate: give --cert and --key",
         ),
         (
-            options.tls.is_some() && looks_cut_off(text),
+            is_unwelcome,
             "the server may not accept this client certificate: check which authority it trusts",
         ),
         (

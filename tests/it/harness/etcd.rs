@@ -1,5 +1,6 @@
 //! Real etcd servers: one node or three, which can be stopped, killed, paused, wiped and started again.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,7 +18,7 @@ const READY: &str = "ready to serve client requests";
 const TAKEN: &str = "address already in use";
 
 /// One server.
-pub struct Etcd {
+pub(crate) struct Etcd {
     name: String,
     dir: TempDir,
     client_port: u16,
@@ -34,23 +35,23 @@ pub struct Etcd {
 
 /// How a test wants its server to be.
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Further arguments.
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// Certificates; the server speaks TLS.
-    pub pki: Option<Pki>,
+    pub(crate) pki: Option<Pki>,
     /// Whether it asks clients for a certificate.
-    pub client_certs: bool,
+    pub(crate) client_certs: bool,
 }
 
 impl Etcd {
     /// A new and empty server that answers.
-    pub fn start_new() -> Self {
+    pub(crate) fn start_new() -> Self {
         Self::with(Setup::default())
     }
 
     /// The same, not quite as usual.
-    pub fn with(setup: Setup) -> Self {
+    pub(crate) fn with(setup: Setup) -> Self {
         let mut etcd = Self::idle("one", setup);
         loop {
             etcd.members = etcd.member();
@@ -142,12 +143,12 @@ impl Etcd {
     }
 
     /// `host:port` for clients.
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("127.0.0.1:{}", self.client_port)
     }
 
     /// What a client needs to know.
-    pub fn options(&self) -> EtcdOptions {
+    pub(crate) fn options(&self) -> EtcdOptions {
         EtcdOptions {
             endpoints: vec![self.endpoint()],
             tls: self.pki.as_ref().map(|pki| TlsFiles {
@@ -159,22 +160,22 @@ impl Etcd {
     }
 
     /// Its certificates.
-    pub fn pki(&self) -> &Pki {
+    pub(crate) fn pki(&self) -> &Pki {
         self.pki.as_ref().expect("the server speaks TLS")
     }
 
     /// From now on, `etcdctl` and [`Etcd::options`] name this user.
-    pub fn log_in(&mut self, user: &str, password: &str) {
+    pub(crate) fn log_in(&mut self, user: &str, password: &str) {
         self.user = Some((user.to_owned(), password.to_owned()));
     }
 
     /// Runs `etcdctl`, which must succeed; the answer is what it printed.
-    pub fn etcdctl(&self, args: &[&str]) -> String {
+    pub(crate) fn etcdctl(&self, args: &[impl AsRef<OsStr>]) -> String {
         self.etcdctl_with(args, b"")
     }
 
     /// The same, with something to read.
-    pub fn etcdctl_with(&self, args: &[&str], input: &[u8]) -> String {
+    pub(crate) fn etcdctl_with(&self, args: &[impl AsRef<OsStr>], input: &[u8]) -> String {
         let mut command = Command::new(tool("etcdctl"));
         command
             .env("ETCDCTL_API", "3")
@@ -190,14 +191,14 @@ impl Etcd {
     }
 
     /// The revision of the store.
-    pub fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         let answer = self.etcdctl(&["get", "none", "-w", "json"]);
         let answer: serde_json::Value = serde_json::from_str(&answer).expect("etcdctl prints JSON");
         answer["header"]["revision"].as_u64().expect("a revision")
     }
 
     /// Whether it is the leader of its cluster.
-    pub fn leads(&self) -> bool {
+    pub(crate) fn leads(&self) -> bool {
         let answer = self.etcdctl(&["endpoint", "status", "-w", "json"]);
         let answer: serde_json::Value = serde_json::from_str(&answer).expect("etcdctl prints JSON");
         let status = &answer[0]["Status"];
@@ -205,19 +206,19 @@ impl Etcd {
     }
 
     /// Ends it in order.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let mut process = self.process.take().expect("it runs");
         process.signal(Signal::SIGTERM);
         process.wait();
     }
 
     /// Ends it at once.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process = None;
     }
 
     /// Starts it again with what it had, and waits until it answers.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         wait_for("the ports of an etcd to be free again", || {
             self.launch();
             self.comes_up().then_some(())
@@ -225,19 +226,19 @@ impl Etcd {
     }
 
     /// Ends it, forgets everything, and starts it again at the same place.
-    pub fn wipe(&mut self) {
+    pub(crate) fn wipe(&mut self) {
         self.kill();
         self.remove_data();
         self.start();
     }
 
     /// Holds it, with its connections open.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
     /// Lets it go on.
-    pub fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
 
@@ -248,14 +249,14 @@ impl Etcd {
 }
 
 /// Three servers that are one store.
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// The members.
-    pub nodes: Vec<Etcd>,
+    pub(crate) nodes: Vec<Etcd>,
 }
 
 impl Cluster {
     /// A new and empty cluster that answers.
-    pub fn start_new() -> Self {
+    pub(crate) fn start_new() -> Self {
         loop {
             let names = ["one", "two", "three"];
             let nodes = names.map(|name| Etcd::idle(name, Setup::default()));
@@ -272,7 +273,7 @@ impl Cluster {
     }
 
     /// What a client needs to know; the first node is the first endpoint.
-    pub fn options(&self) -> EtcdOptions {
+    pub(crate) fn options(&self) -> EtcdOptions {
         EtcdOptions {
             endpoints: self.nodes.iter().map(Etcd::endpoint).collect(),
             tls: None,
@@ -281,7 +282,7 @@ impl Cluster {
     }
 
     /// Which node leads.
-    pub fn leader(&self) -> usize {
+    pub(crate) fn leader(&self) -> usize {
         wait_for("a leader", || self.nodes.iter().position(Etcd::leads))
     }
 }

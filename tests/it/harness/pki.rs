@@ -9,13 +9,13 @@ use super::etcd::{arg, run};
 use super::{temp_dir, tool};
 
 /// A directory with `ca.pem`, `server.pem`, `client.pem` and their keys (`.key`).
-pub struct Pki {
+pub(crate) struct Pki {
     dir: TempDir,
 }
 
 impl Pki {
     /// Makes an authority and certificates signed by it.
-    pub fn make() -> Self {
+    pub(crate) fn make() -> Self {
         let pki = Self { dir: temp_dir() };
         pki.openssl(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
@@ -49,7 +49,7 @@ impl Pki {
     }
 
     /// Where a file of it lies.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -60,11 +60,11 @@ impl Pki {
             file("server.pem"),
             "--key-file".to_owned(),
             file("server.key"),
-            "--trusted-ca-file".to_owned(),
-            file("ca.pem"),
         ];
         if client_certs {
-            args.push("--client-cert-auth".to_owned());
+            // An authority alone makes etcd ask for client certificates already.
+            args.extend(["--client-cert-auth", "--trusted-ca-file"].map(str::to_owned));
+            args.push(file("ca.pem"));
         }
         args
     }
