@@ -1,3 +1,5 @@
 //! The integration tests: one crate, so that they link once and share their harness.
 
 mod harness;
+
+mod shipped;
