@@ -18,6 +18,7 @@ use super::error::with_hint;
 use super::quote::{self, Unquotable};
 use crate::model::instance::{HostName, parse_ip};
 
+type IsIt = fn(&str) -> bool;
 type Quote = fn(&str) -> Result<String, Unquotable>;
 
 const QUOTES: [(&str, Quote); 4] = [
@@ -27,7 +28,7 @@ const QUOTES: [(&str, Quote); 4] = [
     ("shell_quote", quote::shell),
 ];
 
-const TESTS: [(&str, fn(&str) -> bool); 5] = [
+const TESTS: [(&str, IsIt); 5] = [
     ("hostname", |text| text.parse::<HostName>().is_ok()),
     ("ip", |text| parse_ip(text).is_ok()),
     ("url_path", quote::is_url_path),
@@ -47,11 +48,15 @@ pub(super) fn register(engine: &mut Tera) {
             value.as_str().is_some_and(is_it)
         });
     }
-    engine.register_filter("json_encode", json_encode);
+    engine.register_filter("json_encode", |value: Value, args: Kwargs, _: &State| {
+        json_encode(&value, &args)
+    });
     engine.register_filter("nginx_name", |name: String, _: Kwargs, _: &State| {
         quote::nginx_name(&name)
     });
-    engine.register_filter("group_by", group_by);
+    engine.register_filter("group_by", |list: Vec<Value>, args: Kwargs, _: &State| {
+        group_by(list, &args)
+    });
 }
 
 fn quoted(quote: Quote, value: &Value) -> TeraResult<String> {
@@ -68,23 +73,23 @@ fn quoted(quote: Quote, value: &Value) -> TeraResult<String> {
     })
 }
 
-fn json_encode(value: Value, args: Kwargs, _: &State) -> TeraResult<String> {
+fn json_encode(value: &Value, args: &Kwargs) -> TeraResult<String> {
     if value.is_undefined() {
         return Err(tera::Error::message(
             "there is nothing to encode: the value is undefined",
         ));
     }
     let encoded = if args.get::<bool>("pretty")?.unwrap_or(false) {
-        serde_json::to_string_pretty(&value)
+        serde_json::to_string_pretty(value)
     } else {
-        serde_json::to_string(&value)
+        serde_json::to_string(value)
     };
     let encoded = encoded.map_err(|error| tera::Error::message(format!("no JSON: {error}")))?;
     Ok(quote::json(&encoded))
 }
 
 /// Tera's own goes through a hash map with a random seed: the groups come in another order at each render.
-fn group_by(list: Vec<Value>, args: Kwargs, _: &State) -> TeraResult<Value> {
+fn group_by(list: Vec<Value>, args: &Kwargs) -> TeraResult<Value> {
     let attribute: &str = args.must_get("attribute")?;
     let mut places: Map = Map::new();
     let mut groups: Vec<Vec<Value>> = Vec::new();

@@ -354,7 +354,7 @@ fn filters_and_tests() {
                 r#"{{ services["my-app"] | json_encode }}"#,
                 r#"[{"id":"x","host":"10.0.1.1","ip":"10.0.1.1","port":81,"ports":{},"state":"up","attrs":{},"addr":"10.0.1.1:81"}]"#,
             ),
-            (r#"{{ [1] | json_encode(pretty=true) }}"#, "[\n  1\n]"),
+            ("{{ [1] | json_encode(pretty=true) }}", "[\n  1\n]"),
             (
                 r#"{{ "a.example.org" is hostname }}{{ "a b" is hostname }}{{ services.web[0].attrs.vhost is hostname }}"#,
                 "truefalsefalse",
