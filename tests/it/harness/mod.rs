@@ -137,3 +137,18 @@ impl Drop for Process {
         let _ = self.child.wait();
     }
 }
+
+/// The program under test, with nothing in its environment that could tell it of another store.
+pub fn sidekick() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidekick"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["SIDEKICK_", "ETCDCTL_", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET"]
+            .iter()
+            .any(|own| text.starts_with(own))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
