@@ -109,7 +109,11 @@ impl Session {
             match kind {
                 Kind::Member | Kind::Login => tries_left -= 1,
                 Kind::Leaderless => tokio::time::sleep(ELECTION_PAUSE).await,
-                Kind::LeaseUnknown | Kind::History | Kind::Denied | Kind::Refused => {
+                Kind::LeaseUnknown
+                | Kind::History
+                | Kind::TooLarge
+                | Kind::Denied
+                | Kind::Refused => {
                     let store = name(&endpoint);
                     return Err(At { failure, store });
                 }
@@ -230,7 +234,7 @@ impl State {
             }
             Kind::Login => self.drop_client(),
             // The member answered; it is as good as any.
-            Kind::LeaseUnknown | Kind::History | Kind::Denied | Kind::Refused => {}
+            Kind::LeaseUnknown | Kind::History | Kind::TooLarge | Kind::Denied | Kind::Refused => {}
         }
     }
 
