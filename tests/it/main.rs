@@ -3,3 +3,5 @@
 mod contract;
 mod etcd;
 mod harness;
+
+mod shipped;

@@ -1,0 +1,37 @@
+# The two commands of the README, and what they need.
+
+CARGO ?= cargo
+STORE ?= dir
+
+# Tests wait for daemons more than they compute.
+export RUST_TEST_THREADS ?= 8
+
+.PHONY: demo test build lint bench install-build install-demo install-test
+
+demo: install-build install-demo
+	$(CARGO) build --release
+	contrib/demo.sh $(STORE)
+
+test: install-build install-test
+	$(CARGO) test
+
+build: install-build
+	$(CARGO) build --release
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+bench: install-build install-test
+	$(CARGO) bench
+
+# The etcd client is generated from its protocol's description, by protoc.
+install-build:
+	@contrib/install.sh protoc:protobuf-compiler /usr/include/google/protobuf/descriptor.proto:libprotobuf-dev
+
+install-demo:
+	@contrib/install.sh haproxy:haproxy curl:curl $(if $(filter etcd,$(STORE)),etcd:etcd-server etcdctl:etcd-client)
+
+install-test:
+	@contrib/install.sh etcd:etcd-server etcdctl:etcd-client haproxy:haproxy nginx:nginx-light openssl:openssl curl:curl

@@ -1,0 +1,196 @@
+//! What is shipped in `conf.d` and `templates`, judged by the programs it is for.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use sidekick::model::catalog::Catalog;
+use sidekick::model::keyspace;
+use sidekick::model::update::{Entries, Prefix, Revision, Snapshot, Update};
+use sidekick::watch::render::{Template, View};
+
+use crate::harness;
+
+const FIXTURES: [&str; 3] = ["empty", "ordinary", "hostile"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A target as far as these tests go: the fields of `[template]`.
+struct Target {
+    src: String,
+    keys: Vec<String>,
+    check_cmd: String,
+}
+
+fn target(name: &str) -> Target {
+    let file: toml::Table = read(format!("conf.d/{name}.toml"))
+        .parse()
+        .expect("valid TOML");
+    let table = file["template"].as_table().expect("a [template] table");
+    let text = |field: &str| table[field].as_str().expect("a string").to_owned();
+    let keys = table["keys"].as_array().expect("a list").iter();
+    Target {
+        src: text("src"),
+        keys: keys
+            .map(|key| key.as_str().expect("a string").to_owned())
+            .collect(),
+        check_cmd: text("check_cmd"),
+    }
+}
+
+fn prefix(path: &str) -> Prefix {
+    Prefix::parse(path).expect("a valid prefix")
+}
+
+fn fixture(name: &str) -> Entries {
+    let text = read(format!("tests/it/fixtures/{name}.json"));
+    let pairs: BTreeMap<String, String> = serde_json::from_str(&text).expect("a flat map");
+    let pairs = pairs.into_iter();
+    pairs
+        .map(|(key, value)| (key.into(), value.into_bytes().into()))
+        .collect()
+}
+
+fn catalog(entries: Entries) -> Catalog {
+    let mut catalog = Catalog::new(prefix(keyspace::DEFAULT_PREFIX));
+    let snapshot = Snapshot {
+        revision: Revision(1),
+        entries,
+    };
+    catalog.apply(&prefix("/"), Update::Reset(snapshot));
+    catalog
+}
+
+fn render_with(target: &Target, entries: Entries, env: &[(&str, &str)]) -> String {
+    let view = View {
+        catalog: Arc::new(catalog(entries)),
+        services: Vec::new(),
+        keys: target.keys.iter().map(|key| prefix(key)).collect(),
+        root: prefix("/"),
+        env: Arc::new(
+            env.iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+        ),
+    };
+    let source = read(format!("templates/{}", target.src));
+    let template =
+        Template::compile(&target.src, &source).unwrap_or_else(|error| panic!("{error}"));
+    template
+        .render(&view)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn render(target: &Target, entries: Entries) -> String {
+    render_with(target, entries, &[])
+}
+
+/// Runs the very check of the target on `text`; what the check prints.
+fn check(target: &Target, text: &str) -> Result<String, String> {
+    let dir = harness::temp_dir();
+    let file = dir.path().join(".candidate");
+    std::fs::write(&file, text).expect("write the candidate");
+    let command = target
+        .check_cmd
+        .replace("{{src}}", &file.display().to_string());
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new("/bin/sh")
+        .args(["-c", &command])
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .output()
+        .expect("run the check");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if output.status.success() {
+        Ok(said)
+    } else {
+        Err(said)
+    }
+}
+
+#[track_caller]
+fn assert_valid(target: &Target, what: &str, text: &str) {
+    if let Err(said) = check(target, text) {
+        panic!("{what}: {said}\n{text}");
+    }
+}
+
+fn program(name: &str) -> Target {
+    harness::tool(name);
+    target(name)
+}
+
+#[test]
+fn haproxy_takes_what_is_rendered() {
+    let target = program("haproxy");
+    for name in FIXTURES {
+        assert_valid(&target, name, &render(&target, fixture(name)));
+    }
+}
+
+#[test]
+fn nginx_takes_what_is_rendered() {
+    let target = program("nginx");
+    for name in FIXTURES {
+        assert_valid(&target, name, &render(&target, fixture(name)));
+    }
+}
+
+#[test]
+fn a_check_refuses_what_is_wrong() {
+    for name in ["haproxy", "nginx"] {
+        let target = program(name);
+        let said = check(&target, "nonsense here\n").expect_err("nonsense is refused");
+        assert!(said.contains(".candidate"), "the check says where: {said}");
+    }
+}
+
+/// No invalid value leaves a trace: where each is replaced by a plain word that is just as invalid in its place, the
+/// output is the same to the byte.
+#[test]
+fn no_hostile_value_leaves_a_trace() {
+    let hostile = fixture("hostile");
+    let entries = hostile.iter();
+    let tame: Entries = entries
+        .map(|(key, value)| (key.clone(), tamed(value).into()))
+        .collect();
+    for name in ["haproxy", "nginx"] {
+        let target = target(name);
+        let env = [("SIDEKICK_DEFAULT_SERVICE", "good")];
+        let text = render_with(&target, hostile.clone(), &env);
+        assert_eq!(text, render_with(&target, tame.clone(), &env), "{name}");
+        assert!(!text.contains("10.6.6.6"), "{text}");
+    }
+}
+
+/// What is wrong with a value, without what is hostile about it. The fixture marks its hostile values.
+fn tamed(value: &[u8]) -> &[u8] {
+    let text = std::str::from_utf8(value).expect("the fixture is text");
+    match text {
+        // Valid in many places.
+        "evil" => value,
+        _ if !text.contains("evil") => value,
+        // Nothing at all may have these.
+        _ if text.len() > 4096 || text.contains(char::is_control) => b"\x01",
+        _ => b"not_valid",
+    }
+}
+
+#[test]
+fn rendering_is_deterministic() {
+    for name in ["haproxy", "nginx"] {
+        let target = target(name);
+        let first = render(&target, fixture("ordinary"));
+        for _ in 0..5 {
+            assert_eq!(render(&target, fixture("ordinary")), first);
+        }
+    }
+}
