@@ -180,7 +180,11 @@ fn text_kind(text: &str, options: &EtcdOptions) -> Option<Kind> {
         Some(Kind::Denied)
     } else if says("requested lease not found") {
         Some(Kind::LeaseUnknown)
-    } else if says("too many requests") || says("not leader") || says("learner") {
+    } else if says("too many requests")
+        || says("not leader")
+        || says("learner")
+        || says("mapped from HTTP status")
+    {
         Some(Kind::Member)
     } else {
         None
@@ -249,6 +253,11 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<&'static str> {
             options.tls.is_none() && looks_cut_off(text),
             "the server may speak TLS: give --cacert",
         ),
+        (
+            says("mapped from HTTP status"),
+            "something answers there that is not etcd, or a proxy that does not reach it",
+        ),
+        (says("invalid uri"), "an endpoint is HOST:PORT"),
         (
             says("onnection refused"),
             "is etcd running there, and is the address right?",
