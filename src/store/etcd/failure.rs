@@ -21,6 +21,8 @@ pub(super) enum Kind {
     LeaseUnknown,
     /// A new listing: the revision is compacted, or lies in the future of a store that was rebuilt.
     History,
+    /// A smaller question: the answer is larger than what is taken.
+    TooLarge,
     /// A role with more rights.
     Denied,
     /// Nothing but another request.
@@ -115,7 +117,7 @@ impl Failure {
             Kind::Member | Kind::Leaderless | Kind::Login => {
                 StoreError::Unavailable { store, reason }
             }
-            Kind::LeaseUnknown | Kind::History | Kind::Denied | Kind::Refused => {
+            Kind::LeaseUnknown | Kind::History | Kind::TooLarge | Kind::Denied | Kind::Refused => {
                 StoreError::Refused { store, reason }
             }
         }
@@ -172,11 +174,17 @@ fn text_kind(text: &str, options: &EtcdOptions) -> Option<Kind> {
         } else {
             Kind::Denied
         })
+    } else if says("decoded message length too large") {
+        Some(Kind::TooLarge)
     } else if says("permission denied") {
         Some(Kind::Denied)
     } else if says("requested lease not found") {
         Some(Kind::LeaseUnknown)
-    } else if says("too many requests") || says("not leader") || says("learner") {
+    } else if says("too many requests")
+        || says("not leader")
+        || says("learner")
+        || says("mapped from HTTP status")
+    {
         Some(Kind::Member)
     } else {
         None
@@ -246,6 +254,11 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<&'static str> {
             "the server may speak TLS: give --cacert",
         ),
         (
+            says("mapped from HTTP status"),
+            "something answers there that is not etcd, or a proxy that does not reach it",
+        ),
+        (says("invalid uri"), "an endpoint is HOST:PORT"),
+        (
             says("onnection refused"),
             "is etcd running there, and is the address right?",
         ),
@@ -291,7 +304,7 @@ mod tests {
                 "etcdserver: mvcc: required revision has been compacted",
                 Kind::History,
             ),
-            (11, "decoded message length too large", Kind::Refused),
+            (11, "decoded message length too large", Kind::TooLarge),
             (7, "etcdserver: permission denied", Kind::Denied),
             (
                 3,

@@ -2,6 +2,7 @@
 //!
 //! etcd-client balances over all endpoints it is given and goes on picking dead ones, so it is given one only.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -109,7 +110,11 @@ impl Session {
             match kind {
                 Kind::Member | Kind::Login => tries_left -= 1,
                 Kind::Leaderless => tokio::time::sleep(ELECTION_PAUSE).await,
-                Kind::LeaseUnknown | Kind::History | Kind::Denied | Kind::Refused => {
+                Kind::LeaseUnknown
+                | Kind::History
+                | Kind::TooLarge
+                | Kind::Denied
+                | Kind::Refused => {
                     let store = name(&endpoint);
                     return Err(At { failure, store });
                 }
@@ -230,7 +235,7 @@ impl State {
             }
             Kind::Login => self.drop_client(),
             // The member answered; it is as good as any.
-            Kind::LeaseUnknown | Kind::History | Kind::Denied | Kind::Refused => {}
+            Kind::LeaseUnknown | Kind::History | Kind::TooLarge | Kind::Denied | Kind::Refused => {}
         }
     }
 
@@ -256,16 +261,19 @@ fn summary(mut seen: Vec<(String, Failure)>) -> At {
     seen.sort_by(|a, b| a.0.cmp(&b.0));
     let endpoints: Vec<&str> = seen.iter().map(|(endpoint, _)| endpoint.as_str()).collect();
     let store = name(&endpoints.join(", "));
-    let alike = seen
-        .windows(2)
-        .all(|two| two[0].1.reason == two[1].1.reason);
-    let reason = match seen.first() {
-        Some((_, failure)) if alike => failure.reason.clone(),
-        _ => {
-            let told = seen.iter().map(|(at, why)| format!("{at}: {}", why.reason));
-            told.collect::<Vec<_>>().join("; ")
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (endpoint, failure) in &seen {
+        reasons.entry(&failure.reason).or_default().push(endpoint);
+    }
+    let is_one = reasons.len() == 1;
+    let told = reasons.into_iter().map(|(reason, at)| {
+        if is_one {
+            reason.to_owned()
+        } else {
+            format!("{}: {reason}", at.join(", "))
         }
-    };
+    });
+    let reason = told.collect::<Vec<_>>().join("; ");
     let failure = Failure::new(Kind::Member, reason);
     At { failure, store }
 }

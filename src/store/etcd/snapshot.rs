@@ -18,6 +18,7 @@ struct Listing<'a> {
     session: &'a Session,
     prefix: &'a Prefix,
     rest: Range,
+    page: i64,
     revision: i64,
     entries: Entries,
     latest: Option<Landmark>,
@@ -47,6 +48,7 @@ async fn list_range(
             session,
             prefix,
             rest: range.clone(),
+            page: PAGE,
             revision: 0,
             entries: Entries::new(),
             latest: None,
@@ -60,7 +62,15 @@ async fn list_range(
 
 impl Listing<'_> {
     async fn all(mut self) -> Result<(Snapshot, Option<Landmark>), At> {
-        while self.page().await? {}
+        loop {
+            match self.take_page().await {
+                Ok(true) => {}
+                Ok(false) => break,
+                // Values that large are not ours, but they may lie under the prefix.
+                Err(at) if at.failure.kind == Kind::TooLarge && self.page > 1 => self.page /= 8,
+                Err(at) => return Err(at),
+            }
+        }
         let snapshot = Snapshot {
             revision: keys::revision(self.revision),
             entries: self.entries,
@@ -70,10 +80,10 @@ impl Listing<'_> {
     }
 
     /// Takes in one page; whether there is more. Every page is of the revision of the first.
-    async fn page(&mut self) -> Result<bool, At> {
+    async fn take_page(&mut self) -> Result<bool, At> {
         let options = GetOptions::new()
             .with_range(self.rest.end.clone())
-            .with_limit(PAGE)
+            .with_limit(self.page)
             .with_revision(self.revision);
         let (session, start) = (self.session, &self.rest.start);
         let page = session

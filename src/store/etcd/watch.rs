@@ -72,10 +72,11 @@ async fn open_range(
         .call(OPEN, |connection| {
             let (mark, range) = (mark.clone(), range.clone());
             async move {
+                let stream = create(session, &connection, range, after).await?;
+                // Looked at after the stream was opened: if the store is exchanged later than that, the stream breaks.
                 if let Some(mark) = mark {
                     mark.verify(session, &connection).await?;
                 }
-                let stream = create(session, &connection, range, after).await?;
                 Ok(EtcdWatch {
                     session: Arc::clone(session),
                     landmarks: landmarks.clone(),

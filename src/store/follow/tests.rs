@@ -11,8 +11,11 @@ use crate::store::BoxFuture;
 enum Step {
     List(Result<u64, StoreError>),
     /// What the watch yields, each after a delay; or why it does not open.
-    Watch(Result<Vec<(Duration, Result<Update, StoreError>)>, StoreError>),
+    Watch(Result<Vec<Said>, StoreError>),
 }
+
+/// What a watch says, and how long it takes to say it.
+type Said = (Duration, Result<Update, StoreError>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
@@ -90,7 +93,7 @@ impl Store for Script {
     }
 }
 
-struct Played(VecDeque<(Duration, Result<Update, StoreError>)>);
+struct Played(VecDeque<Said>);
 
 impl Watch for Played {
     fn next(&mut self) -> BoxFuture<'_, Result<Update, StoreError>> {

@@ -95,3 +95,23 @@ async fn a_transaction_that_is_too_large_says_so() {
     let error = store.publish(lease, &huge).await.expect_err("too large");
     super::assert_says(&error, &[&etcd.endpoint(), "shorter attributes"]);
 }
+
+#[tokio::test]
+async fn values_that_fill_no_message_are_listed_in_smaller_pages() {
+    let etcd = Etcd::start_new();
+    let store = open(etcd.options());
+    let lease = grant(&store, LONG).await;
+    let value = "x".repeat(1_400_000);
+    // 70 MB, and a message of 64 MiB is the largest to be taken.
+    for n in 0..50 {
+        publish(
+            &store,
+            lease,
+            &format!("/services/web/{n}"),
+            &[("ip", &value)],
+        )
+        .await;
+    }
+    let snapshot = store.snapshot(&prefix("/services")).await.expect("list");
+    assert_eq!(snapshot.entries.len(), 50);
+}
