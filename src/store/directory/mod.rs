@@ -32,7 +32,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::{BoxFuture, Store, StoreError, Watch};
-use crate::model::update::{LeaseId, Prefix, Publication, Revision, Snapshot, Update};
+use crate::model::update::{LeaseId, Prefix, Publication, Revision, Snapshot};
 use beat::Clock;
 use layout::Layout;
 use scan::{Recheck, Scanner};

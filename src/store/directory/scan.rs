@@ -282,7 +282,7 @@ impl Scanner {
             match self.kind(key)? {
                 None | Some(Kind::Other) => return Ok(()),
                 Some(Kind::File) => {
-                    let entries = self.by_hand(key, [key.to_owned()].iter(), walk)?;
+                    let entries = self.by_hand([key.to_owned()].iter(), walk)?;
                     walk.found.push(Found::ByHand(key.into(), entries));
                 }
                 Some(Kind::Link) => {
@@ -322,7 +322,7 @@ impl Scanner {
                 Kind::Other => {}
             }
         }
-        let entries = self.by_hand(key, files.iter(), walk)?;
+        let entries = self.by_hand(files.iter(), walk)?;
         if !entries.is_empty() {
             walk.found.push(Found::ByHand(key.into(), entries));
         }
@@ -331,7 +331,6 @@ impl Scanner {
 
     fn by_hand<'k>(
         &self,
-        _dir: &str,
         keys: impl Iterator<Item = &'k String>,
         walk: &Walk<'_>,
     ) -> Result<Arc<Entries>, StoreError> {

@@ -411,7 +411,7 @@ fn matters(layout: &Layout, kind: EventKind, path: &Path) -> bool {
     if path == layout.revision() {
         return is_move_here;
     }
-    if path == layout.own() {
+    if path == layout.own() || path == layout.root() {
         return true;
     }
     let Some(dir) = path.parent() else {
