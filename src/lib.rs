@@ -13,6 +13,11 @@
 //! [`system`]) know the outside and nothing of each other. A test (`tests/it/architecture.rs`) reads the `use` lines and
 //! keeps it so.
 
+pub mod cli;
+pub mod config;
+pub mod error;
 pub mod model;
+pub mod register;
 pub mod store;
 pub mod system;
+pub mod watch;

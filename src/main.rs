@@ -1,1 +1,143 @@
-fn main() {}
+//! argv → exit code, in five phases: parse, mean, log, runtime, run.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use sidekick::cli::{Cli, Command, LogArgs, LogFormat, LogLevel, Register, StoreArgs, Watch};
+use sidekick::config::{self, Env};
+use sidekick::error::Failure;
+use sidekick::model::location::Location;
+use sidekick::model::report::code;
+use sidekick::model::update::Prefix;
+use sidekick::system::signals::Signals;
+use sidekick::{register, store, watch};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done about a terminal that is gone.
+            let _ = error.print();
+            let asked_for_help = error.exit_code() == 0;
+            return ExitCode::from(if asked_for_help { 0 } else { code::USAGE });
+        }
+    };
+    let done = match cli.command {
+        Command::Register(args) => register(&args),
+        Command::Watch(args) => watch(&args),
+    };
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            let _ = write!(std::io::stderr(), "{failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn register(args: &Register) -> Result<u8, Failure> {
+    let (registration, place) = (config::registration(args), location(&args.store));
+    let (registration, (location, prefix)) = both(registration, place)?;
+    log(&args.log);
+    let plan = register::plan(registration, &location, &prefix)?;
+    let store = open(&location)?;
+    runtime()?.block_on(async {
+        let signals = Signals::forwardable().map_err(no_system)?;
+        Ok(register::run(plan, store, signals).await)
+    })
+}
+
+fn watch(args: &Watch) -> Result<u8, Failure> {
+    let (pass, place) = (config::pass(args), location(&args.store));
+    let (pass, (location, prefix)) = both(pass, place)?;
+    log(&args.log);
+    let targets = watch::load(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let store = open(&location)?;
+    runtime()?.block_on(async {
+        let signals = Signals::daemon().map_err(no_system)?;
+        let plan = watch::Plan {
+            targets,
+            prefix,
+            pass,
+            env: env(),
+        };
+        Ok(watch::run(plan, store, signals).await)
+    })
+}
+
+/// Both results, or the problems of both.
+fn both<A, B>(
+    a: Result<A, Vec<config::Problem>>,
+    b: Result<B, Vec<config::Problem>>,
+) -> Result<(A, B), Failure> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => {
+            let problems = [a.err(), b.err()].into_iter().flatten().flatten();
+            Err(Failure::usage(&problems.collect::<Vec<_>>()))
+        }
+    }
+}
+
+fn env() -> Env {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+fn location(args: &StoreArgs) -> Result<(Location, Prefix), Vec<config::Problem>> {
+    config::location(args, &env(), nix::unistd::geteuid().is_root())
+}
+
+fn open(location: &Location) -> Result<std::sync::Arc<dyn store::Store>, Failure> {
+    store::open(location)
+        .map_err(|error| Failure::unavailable(&error, "give another store with --store"))
+}
+
+/// One thread is enough: what takes long (rendering, writing) has threads of its own.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(no_system)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err passes")]
+fn no_system(error: std::io::Error) -> Failure {
+    Failure::unavailable(
+        &error,
+        "the system refuses what every process needs; see ulimit -n",
+    )
+}
+
+fn log(args: &LogArgs) {
+    let level = match args.log_level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    // What libraries say is for those who look for trouble.
+    let libraries = level.max(LevelFilter::ERROR).min(LevelFilter::WARN);
+    let filter = Targets::new()
+        .with_default(libraries)
+        .with_target("sidekick", level);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    let layer = match args.log_format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .init();
+}

@@ -173,6 +173,12 @@ impl Catalog {
         }
     }
 
+    /// Where the instances lie.
+    #[must_use]
+    pub fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
     /// The services that have instances, sorted by name.
     #[must_use]
     pub fn services(&self) -> &BTreeMap<ServiceName, Arc<Instances>> {

@@ -11,6 +11,8 @@ impl Signal {
     pub const HUP: Self = Self(1);
     /// The interrupt key.
     pub const INT: Self = Self(2);
+    /// Stop and leave a core.
+    pub const QUIT: Self = Self(3);
     /// Cannot be caught.
     pub const KILL: Self = Self(9);
     /// Please stop.

@@ -100,7 +100,7 @@ pub fn decode<'a>(
             {
                 Some(name) => drop(named.insert(name.parse::<PortName>()?, parse_port(text)?)),
                 None => {
-                    drop(attrs.insert(field.parse::<AttrName>()?, AttrValue::parse(field, text)?))
+                    drop(attrs.insert(field.parse::<AttrName>()?, AttrValue::parse(field, text)?));
                 }
             },
         }

@@ -260,7 +260,7 @@ impl Lease {
                 self.state = State::Held(Held {
                     lease,
                     beat: Beat::Due(now + self.interval()),
-                    lost_at: now + self.patience(),
+                    lost_at: now + patience(ttl),
                     unpublished: self.wanted.keys().cloned().collect(),
                     publishing: Publishing::Ready,
                 });
@@ -337,12 +337,12 @@ impl Lease {
                 self.retry.succeeded();
                 self.ttl = ttl;
                 // The store began to count at some time after the request went out.
-                held.lost_at = sent + ttl - ttl / BEATS;
+                held.lost_at = sent + patience(ttl);
                 held.beat = Beat::Due(sent + interval);
             }
             Err(Failure::Lost) => self.lost(actions),
             Err(Failure::Failed) => {
-                held.beat = Beat::Due(now + self.retry.failed(self.dice.chance()))
+                held.beat = Beat::Due(now + self.retry.failed(self.dice.chance()));
             }
         }
     }
@@ -411,11 +411,11 @@ impl Lease {
     fn interval(&mut self) -> Duration {
         (self.ttl / BEATS).mul_f64(1.0 - JITTER + 2.0 * JITTER * self.dice.chance())
     }
+}
 
-    /// How long a lease may go unanswered before it counts as lost: one beat less than it lives.
-    fn patience(&self) -> Duration {
-        self.ttl - self.ttl / BEATS
-    }
+/// How long a lease may go unanswered before it counts as lost: one beat less than it lives.
+fn patience(ttl: Duration) -> Duration {
+    ttl.saturating_sub(ttl / BEATS)
 }
 
 #[cfg(test)]
@@ -489,7 +489,7 @@ mod tests {
             }
         };
         assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL)]);
-        assert_eq!(now - start, TTL - TTL / BEATS, "one beat before its end");
+        assert_eq!(now - start, patience(TTL), "one beat before its end");
         assert!(beats > 2, "tried again in between");
     }
 

@@ -7,5 +7,7 @@ pub mod instance;
 pub mod keyspace;
 pub mod lease;
 pub mod location;
+pub mod pace;
+pub mod report;
 pub mod tree;
 pub mod update;

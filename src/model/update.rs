@@ -62,6 +62,12 @@ impl Prefix {
         }
     }
 
+    /// The path that covers everything.
+    #[must_use]
+    pub const fn root() -> Self {
+        Self(String::new())
+    }
+
     /// The path without a slash at its end; empty for the root.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,8 +1,39 @@
-//! stub
-use super::{Store, StoreError};
-use crate::model::update::{Prefix, Update};
+//! Following a prefix for ever: list, watch after what was listed, and again after whatever goes wrong. Adapter.
+//!
+//! ```text
+//!            snapshot              watch
+//!   Listing ──────────▶ Resuming ────────▶ Watching ──┐ each update moves the revision on
+//!      ▲  ▲                │  ▲               │  ▲    │
+//!      │  │  history lost, │  │     error     │  └────┘
+//!      │  └─ 6 resumes ────┘  └───────────────┤
+//!      │     failed                           │
+//!      └──────────────────────────────────────┘ history lost; every 10 minutes, to be sure
+//! ```
+//!
+//! Between two tries lies a jittered delay, so that a fleet that lost the same store does not come back as one.
+
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Store, StoreError, Watch};
+use crate::model::backoff::Backoff;
+use crate::model::update::{Prefix, Revision, Update};
+
+/// The delays between tries.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How long a watch must have lived for the delays to start small again.
+const HEALTHY: Duration = Duration::from_secs(5);
+/// How often a watch is resumed in vain before everything is listed again.
+const RESUMES: u32 = 6;
+/// After how many failures in a row an outage is told; the first may be no more than a lost connection.
+const TOLD_AT: u32 = 2;
+/// How often everything is listed again although nothing is wrong, give or take [`RELIST_SPREAD`].
+const RELIST: Duration = Duration::from_mins(10);
+const RELIST_SPREAD: f64 = 0.2;
 
 /// What following a prefix tells its consumer.
 #[derive(Debug)]
@@ -15,5 +46,206 @@ pub enum Followed {
     Restored,
 }
 
-/// Follows a prefix for ever.
-pub async fn follow(_store: Arc<dyn Store>, _prefix: Prefix, _to: mpsc::Sender<Followed>) {}
+/// Follows a prefix until the receiver is dropped.
+///
+/// # Guarantees
+///
+/// - The first update is a [`Update::Reset`], and applying all updates in order leads to what the store holds.
+/// - No change is skipped: where the history from which to go on is gone, another reset comes.
+/// - An outage is told once, after the first retry has failed too, and so is its end.
+pub async fn follow(store: Arc<dyn Store>, prefix: Prefix, to: mpsc::Sender<Followed>) {
+    let receiver = to.clone();
+    let follower = Follower::new(store, prefix, to);
+    tokio::select! {
+        () = receiver.closed() => {}
+        () = follower.run() => {}
+    }
+}
+
+/// Where to go on.
+#[derive(Debug, Clone, Copy)]
+enum Position {
+    /// Nothing is known, or what is known must not be trusted.
+    Listing,
+    /// Everything up to this revision was told.
+    After(Revision),
+}
+
+/// Why a watch ended.
+enum End {
+    /// The receiver is gone.
+    Unwanted,
+    /// It is time to list again.
+    Relist,
+    /// The store failed.
+    Failed(StoreError),
+}
+
+struct Follower {
+    store: Arc<dyn Store>,
+    prefix: Prefix,
+    to: mpsc::Sender<Followed>,
+    position: Position,
+    relist_at: Instant,
+    backoff: Backoff,
+    failed_resumes: u32,
+    outage: Outage,
+}
+
+/// How many failures came in a row; told at the second.
+#[derive(Debug, Default)]
+struct Outage {
+    failures: u32,
+}
+
+impl Follower {
+    fn new(store: Arc<dyn Store>, prefix: Prefix, to: mpsc::Sender<Followed>) -> Self {
+        Self {
+            store,
+            prefix,
+            to,
+            position: Position::Listing,
+            relist_at: Instant::now(),
+            backoff: Backoff::new(RETRY.0, RETRY.1),
+            failed_resumes: 0,
+            outage: Outage::default(),
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            match self.round().await {
+                End::Unwanted => return,
+                End::Relist => self.position = Position::Listing,
+                End::Failed(error) => {
+                    if self.failed(error).await.is_break() {
+                        return;
+                    }
+                    let delay = self.backoff.failed(fastrand::f64());
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        }
+    }
+
+    /// Lists if need be, and watches until the watch ends.
+    async fn round(&mut self) -> End {
+        let after = match self.position {
+            Position::After(revision) => revision,
+            Position::Listing => match self.list().await {
+                Ok(revision) => revision,
+                Err(end) => return end,
+            },
+        };
+        // Its own handle, so that the watch does not borrow the follower.
+        let store = Arc::clone(&self.store);
+        let prefix = self.prefix.clone();
+        let mut watch = match store.watch(&prefix, after).await {
+            Ok(watch) => watch,
+            Err(error) => return End::Failed(error),
+        };
+        if self.answered().await.is_break() {
+            return End::Unwanted;
+        }
+        let opened = Instant::now();
+        let end = self.watch(watch.as_mut()).await;
+        if opened.elapsed() >= HEALTHY {
+            self.backoff.succeeded();
+            self.failed_resumes = 0;
+        }
+        end
+    }
+
+    async fn list(&mut self) -> Result<Revision, End> {
+        let snapshot = self.store.snapshot(&self.prefix).await;
+        let snapshot = snapshot.map_err(End::Failed)?;
+        let revision = snapshot.revision;
+        let spread = 1.0 + RELIST_SPREAD * (2.0 * fastrand::f64() - 1.0);
+        self.relist_at = Instant::now() + RELIST.mul_f64(spread);
+        self.failed_resumes = 0;
+        // An open watch is what ends an outage: a store that lists and cannot be watched is not well.
+        match self.tell_update(Update::Reset(snapshot)).await {
+            ControlFlow::Continue(()) => Ok(revision),
+            ControlFlow::Break(()) => Err(End::Unwanted),
+        }
+    }
+
+    async fn watch(&mut self, watch: &mut dyn Watch) -> End {
+        loop {
+            let update = tokio::select! {
+                update = watch.next() => update,
+                () = tokio::time::sleep_until(self.relist_at) => return End::Relist,
+            };
+            match update {
+                Ok(update) => {
+                    self.failed_resumes = 0;
+                    if self.tell_update(update).await.is_break() {
+                        return End::Unwanted;
+                    }
+                }
+                Err(error) => return End::Failed(error),
+            }
+        }
+    }
+
+    /// Decides where to go on after a failure, and tells an outage.
+    async fn failed(&mut self, error: StoreError) -> ControlFlow<()> {
+        tracing::debug!(prefix = %self.prefix, %error, "following failed");
+        match error {
+            StoreError::HistoryLost { .. } => {
+                // The store has answered; this is no outage.
+                self.position = Position::Listing;
+                ControlFlow::Continue(())
+            }
+            StoreError::Unavailable { .. }
+            | StoreError::Refused { .. }
+            | StoreError::LeaseLost(_) => {
+                self.failed_resumes += 1;
+                if self.failed_resumes >= RESUMES {
+                    self.position = Position::Listing;
+                }
+                if self.outage.begins() {
+                    self.tell(Followed::Outage(error)).await
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }
+        }
+    }
+
+    async fn answered(&mut self) -> ControlFlow<()> {
+        if self.outage.ends() {
+            self.tell(Followed::Restored).await
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    async fn tell_update(&mut self, update: Update) -> ControlFlow<()> {
+        self.position = Position::After(update.revision());
+        self.tell(Followed::Update(update)).await
+    }
+
+    async fn tell(&self, what: Followed) -> ControlFlow<()> {
+        match self.to.send(what).await {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+impl Outage {
+    /// Counts a failure; whether it is the one at which to speak.
+    fn begins(&mut self) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        self.failures == TOLD_AT
+    }
+
+    /// Forgets the failures; whether they had been told.
+    fn ends(&mut self) -> bool {
+        std::mem::take(&mut self.failures) >= TOLD_AT
+    }
+}
+
+#[cfg(test)]
+mod tests;

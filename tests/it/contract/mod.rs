@@ -26,6 +26,7 @@ pub(crate) mod following;
 pub(crate) mod leases;
 
 mod dir;
+mod etcd;
 
 /// The shortest TTL that a store has to honour.
 pub(crate) const SHORT: Duration = Duration::from_secs(2);
@@ -53,7 +54,6 @@ pub(crate) trait Stop: Bench {
 }
 
 /// A store that can fall silent with its connections open.
-#[expect(dead_code, reason = "files have no process that could be paused")]
 pub(crate) trait Pause: Bench {
     /// It neither answers nor closes anything.
     async fn pause(&mut self);
@@ -62,7 +62,6 @@ pub(crate) trait Pause: Bench {
 }
 
 /// A store that keeps a history and can forget it.
-#[expect(dead_code, reason = "a directory has no history")]
 pub(crate) trait Compact: Bench {
     /// Forgets everything before now.
     async fn compact(&mut self);

@@ -1,0 +1,240 @@
+//! What was typed: the command line, its syntax only. What it means is the business of [`crate::config`].
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "these docs are the help text, where backticks would show"
+)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Announces services, and keeps proxy configurations equal to what is announced.
+///
+/// `sidekick register` puts host, ip and port of a service under /services in a store, for as long as the service
+/// lives. `sidekick watch` follows those keys, renders configuration files from templates, checks them, swaps them in
+/// atomically and reloads the proxy.
+///
+/// The store is etcd, or a directory for a single host.
+#[derive(Debug, Parser)]
+#[command(name = "sidekick", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The modes.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Announce an instance of a service for as long as it lives.
+    Register(Register),
+    /// Keep rendered files equal to what is announced.
+    Watch(Watch),
+}
+
+/// Announce an instance of a service for as long as it lives.
+///
+/// With a command, sidekick is its entrypoint: it starts the command, announces it, withdraws it before it passes a
+/// SIGTERM or SIGINT on, and exits with the command's status. Without one it is a sidecar: it announces until a
+/// signal, then withdraws and exits 0.
+///
+/// All keys are written in one transaction and hang on one lease. A store that is down never harms the command; it is
+/// announced as soon as the store is back.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick register --name web --port 8080 -- ./server --listen :8080
+  sidekick register --store etcd://10.0.0.1:2379,10.0.0.2:2379 --name search \\
+      --port http=9200 --port transport=9300 --attr vhost=search.example.org
+
+Exit status:
+  that of the command (128+n if signal n killed it, 127 if it was not found, 126 if it cannot
+  be run); without a command 0; 64 if the command line is wrong, 69 if there is no address to
+  announce, 78 if a file named on the command line cannot be used.")]
+pub struct Register {
+    /// The service: one path segment of A-Z a-z 0-9 . _ : -, 63 characters at most.
+    #[arg(long, value_name = "SERVICE")]
+    pub name: String,
+    /// A port, 1 to 65535; NAME=PORT for further, named ports.
+    #[arg(long, value_name = "PORT", required = true)]
+    pub port: Vec<String>,
+    /// The address to announce: an address, `default` (the source address of the default route), or `store` (the
+    /// source address used to reach the store).
+    ///
+    /// Without it: `store` with etcd, `default` with a directory.
+    #[arg(long, value_name = "SPEC")]
+    pub ip: Option<String>,
+    /// The host name to announce; this host's own without it.
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+    /// The name of this instance among those of the service; `uuid` makes a random one.
+    ///
+    /// Without it: HOSTNAME-PORT, so that an instance that comes back after a crash replaces itself.
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// How long the keys outlive sidekick if it dies without a word; 2s at least. Renewed every third of it.
+    #[arg(long, value_name = "TIME", default_value = "15s")]
+    pub ttl: String,
+    /// A further key of the instance, such as `vhost=www.example.org`; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub attr: Vec<String>,
+    /// The instance's share of the load, 0 to 256.
+    #[arg(long, value_name = "N")]
+    pub weight: Option<String>,
+    /// How long the command may take to end after SIGTERM before it is killed.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub stop_grace: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub log: LogArgs,
+    /// The command to run and its arguments.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Keep rendered files equal to what is announced.
+///
+/// Targets are the TOML files in CONF_DIR/conf.d, their templates lie in CONF_DIR/templates. Each target is rendered
+/// when something it follows changes; a result that differs from the live file is staged beside it, checked with
+/// `check_cmd`, swapped in by a rename, and put to use with `reload_cmd` or a signal. A failed check leaves the live
+/// file alone, a failed reload brings the previous one back; both are tried again until they work. While the store is
+/// down nothing on disk changes.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick watch --store etcd://10.0.0.1:2379
+  sidekick watch --once                     wait for the store, publish every target, leave
+  sidekick watch --noop --diff              show what would change, change nothing
+
+Exit status:
+  0 done; 1 a target failed (--once); 2 something would change (--noop); 64 the command line is
+  wrong; 69 the store did not answer within --timeout; 78 the configuration is wrong.")]
+pub struct Watch {
+    /// The directory that holds conf.d and templates.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/etc/sidekick",
+        env = "SIDEKICK_CONF_DIR"
+    )]
+    pub conf_dir: PathBuf,
+    /// Publish every target once, then exit: 0 if all went well, 1 if a target failed.
+    #[arg(long)]
+    pub once: bool,
+    /// How long --once and --noop wait for the store; for ever without it.
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
+    /// Change nothing; exit 2 if a target would change, 0 if none would.
+    #[arg(long)]
+    pub noop: bool,
+    /// Print a unified diff of each change to standard output.
+    #[arg(long)]
+    pub diff: bool,
+    /// Compare every file with what it should be at least this often, and repair what was edited by hand.
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub interval: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub log: LogArgs,
+}
+
+/// Which store, and how to get in.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
+pub struct StoreArgs {
+    /// etcd://HOST:PORT[,HOST:PORT...], or dir:///PATH for a directory of this host.
+    ///
+    /// Without it: the endpoints in ETCDCTL_ENDPOINTS, else a directory: /run/sidekick for root,
+    /// $XDG_RUNTIME_DIR/sidekick for others.
+    #[arg(long, value_name = "URL", env = "SIDEKICK_STORE")]
+    pub store: Option<String>,
+    /// Where instances live in the store.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/services",
+        env = "SIDEKICK_PREFIX"
+    )]
+    pub prefix: String,
+    /// The certificate authority of the etcd servers; also from ETCDCTL_CACERT.
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Our certificate for etcd; also from ETCDCTL_CERT.
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// The key of our certificate; also from ETCDCTL_KEY.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The etcd user; also from ETCDCTL_USER. The password comes from --password-file or ETCDCTL_PASSWORD.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// A file whose first line is the password of --user.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// What is said, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogArgs {
+    /// How much is said: error, warn, info, debug or trace.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "SIDEKICK_LOG_LEVEL"
+    )]
+    pub log_level: LogLevel,
+    /// How it is said: one line of text, or one JSON object, per event. The log goes to standard error.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "SIDEKICK_LOG_FORMAT"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogLevel {
+    /// What failed for good.
+    Error,
+    /// What failed and is tried again.
+    Warn,
+    /// State changes.
+    Info,
+    /// Each decision.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How it is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line of text per event.
+    Text,
+    /// One JSON object per event.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

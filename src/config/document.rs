@@ -1,0 +1,228 @@
+//! A TOML file read field by field, so that every problem in it is found at once, with its line.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Problem;
+
+/// A file and what is wrong with it.
+pub(super) struct Document<'t> {
+    file: PathBuf,
+    text: &'t str,
+    problems: RefCell<Vec<Problem>>,
+}
+
+/// One table of a document.
+pub(super) struct Section<'d, 't> {
+    document: &'d Document<'t>,
+    /// How a person would call it, `template.reload`.
+    name: String,
+    span: Range<usize>,
+    table: DeTable<'t>,
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Located<T> {
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
+}
+
+impl<'t> Document<'t> {
+    pub(super) fn new(file: &Path, text: &'t str) -> Self {
+        Self {
+            file: file.to_owned(),
+            text,
+            problems: RefCell::default(),
+        }
+    }
+
+    /// The whole file as a table; a syntax error is a problem, and what can be read nevertheless is there.
+    pub(super) fn root(&self) -> Section<'_, 't> {
+        let (root, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            self.say(&error.span().unwrap_or_default(), error.message());
+        }
+        Section {
+            document: self,
+            name: String::new(),
+            span: root.span(),
+            table: root.into_inner(),
+        }
+    }
+
+    /// Notes a problem.
+    pub(super) fn say(&self, span: &Range<usize>, what: impl std::fmt::Display) {
+        self.note(span, what, None);
+    }
+
+    pub(super) fn note(
+        &self,
+        span: &Range<usize>,
+        what: impl std::fmt::Display,
+        hint: Option<&str>,
+    ) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = 1 + before.matches('\n').count();
+        let mut problem = Problem::in_file(&self.file, Some(line), what);
+        problem.hint = hint.map(str::to_owned);
+        self.problems.borrow_mut().push(problem);
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|problem| problem.place.as_ref().and_then(|(_, line)| *line));
+        problems
+    }
+}
+
+impl<'d, 't> Section<'d, 't> {
+    /// Where the table stands.
+    pub(super) fn span(&self) -> &Range<usize> {
+        &self.span
+    }
+
+    fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'t>>> {
+        self.table.remove(key)
+    }
+
+    fn wrong(&self, key: &str, found: &Spanned<DeValue<'_>>, wanted: &str) {
+        let what = format!(
+            "{} is {wanted}, not {}",
+            self.path(key),
+            article(found.get_ref())
+        );
+        self.document.say(&found.span(), what);
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        }
+    }
+
+    /// A string.
+    pub(super) fn string(&mut self, key: &str) -> Option<Located<String>> {
+        let found = self.take(key)?;
+        let text = found.get_ref().as_str().map(str::to_owned);
+        if text.is_none() {
+            self.wrong(key, &found, "a string");
+        }
+        Some(Located {
+            value: text?,
+            span: found.span(),
+        })
+    }
+
+    /// A string, parsed; a problem names the key.
+    pub(super) fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.string(key)?;
+        self.judge(key, &text, parse)
+    }
+
+    fn judge<T, E: std::fmt::Display>(
+        &self,
+        key: &str,
+        text: &Located<String>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let say = |error| {
+            self.document
+                .say(&text.span, format!("{}: {error}", self.path(key)));
+        };
+        parse(&text.value).map_err(say).ok()
+    }
+
+    /// A whole number that is not negative.
+    pub(super) fn number(&mut self, key: &str) -> Option<u32> {
+        let found = self.take(key)?;
+        let number = found
+            .get_ref()
+            .as_integer()
+            .and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok());
+        if number.is_none() {
+            self.wrong(key, &found, "a number from 0 to 4294967295");
+        }
+        number
+    }
+
+    /// A list of strings, each parsed.
+    pub(super) fn list<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        mut parse: impl FnMut(&str) -> Result<T, E>,
+    ) -> Option<Located<Vec<T>>> {
+        let found = self.take(key)?;
+        let span = found.span();
+        let Some(items) = found.get_ref().as_array() else {
+            self.wrong(key, &found, "a list of strings");
+            return None;
+        };
+        let mut value = Vec::new();
+        for item in items {
+            match item.get_ref().as_str() {
+                Some(text) => {
+                    let text = Located {
+                        value: text.to_owned(),
+                        span: item.span(),
+                    };
+                    value.extend(self.judge(key, &text, &mut parse));
+                }
+                None => self.wrong(key, item, "a list of strings"),
+            }
+        }
+        Some(Located { value, span })
+    }
+
+    /// A table below this one.
+    pub(super) fn section(&mut self, key: &str) -> Option<Section<'d, 't>> {
+        let found = self.take(key)?;
+        let (span, name) = (found.span(), self.path(key));
+        match found.into_inner() {
+            DeValue::Table(table) => Some(Section {
+                document: self.document,
+                name,
+                span,
+                table,
+            }),
+            other => {
+                self.wrong(key, &Spanned::new(span, other), "a table");
+                None
+            }
+        }
+    }
+
+    /// Whether there is such a key, whatever it holds.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Ends the reading: a key that nobody asked for is a problem.
+    pub(super) fn finish(self, known: &str) {
+        for key in self.table.keys() {
+            let what = format!("{} is not known here", self.path(key.get_ref()));
+            let hint = format!("known are {known}");
+            self.document.note(&key.span(), what, Some(&hint));
+        }
+    }
+}
+
+fn article(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::Integer(_) | DeValue::Array(_) => format!("an {}", value.type_str()),
+        DeValue::String(_) | DeValue::Float(_) | DeValue::Boolean(_) => {
+            format!("a {}", value.type_str())
+        }
+        DeValue::Datetime(_) | DeValue::Table(_) => format!("a {}", value.type_str()),
+    }
+}

@@ -1,0 +1,570 @@
+//! The targets: what the files of `conf.d` say is to be rendered, from what, to where, and what to do about it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::document::{Document, Located, Section};
+use super::{Problem, parse_duration};
+use crate::model::facts::Signal;
+use crate::model::instance::ServiceName;
+use crate::model::pace::Pace;
+use crate::model::update::Prefix;
+
+const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
+const RELOAD_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// One file to be kept equal to what is announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// How it is called in the log: the name of its file in conf.d, without `.toml`.
+    pub name: String,
+    /// The file in conf.d.
+    pub file: PathBuf,
+    /// The template's file.
+    pub src: PathBuf,
+    /// The template's text.
+    pub template: String,
+    /// The file to be kept.
+    pub dest: PathBuf,
+    /// What the template reads.
+    pub sources: Sources,
+    /// The permission bits; those of the existing file, or 0644, if not said.
+    pub mode: Option<u32>,
+    /// The owners.
+    pub owner: Owner,
+    /// A command that says whether a staged file is good.
+    pub check: Option<String>,
+    /// How long that may take.
+    pub check_timeout: Duration,
+    /// How the program that reads the file is told.
+    pub reload: Option<Reload>,
+    /// How long that may take.
+    pub reload_timeout: Duration,
+    /// How fast it follows.
+    pub pace: Pace,
+}
+
+/// What a template reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sources {
+    /// The instances of these services.
+    Services(Vec<ServiceName>),
+    /// All keys under these paths.
+    Keys(Vec<Prefix>),
+}
+
+/// The owner and group of a file; those of the existing file, or our own, if not said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Owner {
+    /// The owner.
+    pub uid: Option<u32>,
+    /// The group.
+    pub gid: Option<u32>,
+}
+
+/// How a program is told of a new file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reload {
+    /// By a command.
+    Command(String),
+    /// By a signal to the process whose id stands in a file.
+    Signal {
+        /// The signal.
+        signal: Signal,
+        /// The file.
+        pidfile: PathBuf,
+    },
+}
+
+/// All targets of a directory, and everything that is wrong with them.
+#[derive(Debug, Default)]
+pub struct Targets {
+    /// The good ones, sorted by file.
+    pub good: Vec<Target>,
+    /// The problems.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads `<conf_dir>/conf.d/*.toml`.
+#[must_use]
+pub fn targets(conf_dir: &Path) -> Targets {
+    let mut all = Targets::default();
+    let dir = conf_dir.join("conf.d");
+    let mut files = match list(&dir) {
+        Ok(files) => files,
+        Err(error) => {
+            let problem = Problem::in_file(&dir, None, format!("cannot be read: {error}"));
+            all.problems.push(
+                problem.hint("--conf-dir names the directory that holds conf.d and templates"),
+            );
+            return all;
+        }
+    };
+    files.sort();
+    if files.is_empty() {
+        let problem = Problem::in_file(
+            &dir,
+            None,
+            "there is no *.toml in it, so there is nothing to render",
+        );
+        all.problems.push(problem);
+    }
+    for file in files {
+        match fs::read_to_string(&file) {
+            Ok(text) => read(&file, &text, conf_dir, &mut all),
+            Err(error) => {
+                all.problems.push(Problem::in_file(
+                    &file,
+                    None,
+                    format!("cannot be read: {error}"),
+                ));
+            }
+        }
+    }
+    no_two_for_one_file(&mut all);
+    all
+}
+
+fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+        {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+fn no_two_for_one_file(all: &mut Targets) {
+    for (n, target) in all.good.iter().enumerate() {
+        if let Some(first) = all.good[..n].iter().find(|other| other.dest == target.dest) {
+            let what = format!(
+                "{} is the dest of {} already",
+                target.dest.display(),
+                first.file.display()
+            );
+            all.problems
+                .push(Problem::in_file(&target.file, None, what));
+        }
+    }
+}
+
+fn read(file: &Path, text: &str, conf_dir: &Path, all: &mut Targets) {
+    let document = Document::new(file, text);
+    let mut root = document.root();
+    match root.section("template") {
+        Some(section) => all
+            .good
+            .extend(template(section, &document, file, conf_dir)),
+        None => document.say(&(0..0), "there is no table [template]"),
+    }
+    root.finish("[template] and the tables below it");
+    let problems = document.into_problems();
+    if !problems.is_empty() {
+        // A target is good as a whole or not at all.
+        all.good.retain(|target| target.file != file);
+    }
+    all.problems.extend(problems);
+}
+
+fn template(
+    mut section: Section<'_, '_>,
+    document: &Document<'_>,
+    file: &Path,
+    conf_dir: &Path,
+) -> Option<Target> {
+    let source = source(&mut section, document, conf_dir);
+    let dest = dest(&mut section, document);
+    let sources = sources(&mut section, document);
+    let mode = section.parsed("mode", octal);
+    let owner = owner(&mut section, document);
+    let check = section.string("check_cmd").map(|command| command.value);
+    let check_timeout = section.parsed("check_timeout", positive);
+    let reload = reload(&mut section, document);
+    let reload_timeout = section.parsed("reload_timeout", positive);
+    let pace = pace(&mut section);
+    section.finish(
+        "src, dest, services, keys, mode, owner, group, uid, gid, check_cmd, reload_cmd, check_timeout, \
+         reload_timeout, [template.reload] and [template.pace]",
+    );
+    let (src, template) = source?;
+    Some(Target {
+        name: file.file_stem()?.to_string_lossy().into_owned(),
+        file: file.to_owned(),
+        src,
+        template,
+        dest: dest?,
+        sources: sources?,
+        mode,
+        owner,
+        check,
+        check_timeout: check_timeout.unwrap_or(CHECK_TIMEOUT),
+        reload,
+        reload_timeout: reload_timeout.unwrap_or(RELOAD_TIMEOUT),
+        pace,
+    })
+}
+
+fn source(
+    section: &mut Section<'_, '_>,
+    document: &Document<'_>,
+    conf_dir: &Path,
+) -> Option<(PathBuf, String)> {
+    let Some(src) = section.string("src") else {
+        document.say(
+            section.span(),
+            "template.src is missing: the template's file in the directory templates",
+        );
+        return None;
+    };
+    if Path::new(&src.value).extension() != Some("tera".as_ref()) {
+        let what = format!("template.src: {:?} does not end in .tera", src.value);
+        document.note(
+            &src.span,
+            what,
+            Some("the ending names the template language; Tera is the one there is"),
+        );
+        return None;
+    }
+    let path = conf_dir.join("templates").join(&src.value);
+    match fs::read_to_string(&path) {
+        Ok(text) => Some((path, text)),
+        Err(error) => {
+            document.say(
+                &src.span,
+                format!("template.src: {} cannot be read: {error}", path.display()),
+            );
+            None
+        }
+    }
+}
+
+fn dest(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<PathBuf> {
+    let Some(dest) = section.string("dest") else {
+        document.say(
+            section.span(),
+            "template.dest is missing: the file to be kept",
+        );
+        return None;
+    };
+    let path = PathBuf::from(&dest.value);
+    if !path.is_absolute() || path.file_name().is_none() || dest.value.ends_with('/') {
+        document.say(
+            &dest.span,
+            format!(
+                "template.dest: {:?} is not the absolute path of a file",
+                dest.value
+            ),
+        );
+        return None;
+    }
+    Some(path)
+}
+
+fn sources(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Sources> {
+    let services = section.list("services", str::parse::<ServiceName>);
+    let keys = section.list("keys", Prefix::parse);
+    let not_empty = |located: &Located<Vec<_>>| !located.value.is_empty();
+    match (services, keys) {
+        (Some(services), None) if !services.value.is_empty() => {
+            Some(Sources::Services(services.value))
+        }
+        (None, Some(keys)) if not_empty(&keys) => Some(Sources::Keys(keys.value)),
+        (Some(services), Some(_)) => {
+            document.say(
+                &services.span,
+                "template.services and template.keys exclude each other",
+            );
+            None
+        }
+        (Some(Located { span, .. }), None) | (None, Some(Located { span, .. })) => {
+            document.say(
+                &span,
+                "the list is empty, so nothing would ever be rendered",
+            );
+            None
+        }
+        (None, None) => {
+            document.note(
+                section.span(),
+                "neither template.services nor template.keys says what is followed",
+                Some("services = [\"web\"] or keys = [\"/services\"]"),
+            );
+            None
+        }
+    }
+}
+
+/// `644` and `0644` are the same to people who think of files.
+fn octal(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if digits && mode <= 0o7777 => Ok(mode),
+        Ok(_) | Err(_) => Err(format!("{text:?} is not an octal mode such as 0644")),
+    }
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        time => Ok(time),
+    }
+}
+
+fn owner(section: &mut Section<'_, '_>, document: &Document<'_>) -> Owner {
+    for (name, number) in [("owner", "uid"), ("group", "gid")] {
+        if section.has(name) && section.has(number) {
+            document.say(
+                section.span(),
+                format!("template.{name} and template.{number} exclude each other"),
+            );
+        }
+    }
+    let user = section.parsed("owner", |name| match nix::unistd::User::from_name(name) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        Ok(None) => Err(format!("there is no user {name:?} on this host")),
+        Err(error) => Err(format!("user {name:?} cannot be looked up: {error}")),
+    });
+    let group = section.parsed("group", |name| match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        Ok(None) => Err(format!("there is no group {name:?} on this host")),
+        Err(error) => Err(format!("group {name:?} cannot be looked up: {error}")),
+    });
+    Owner {
+        uid: section.number("uid").or(user),
+        gid: section.number("gid").or(group),
+    }
+}
+
+fn reload(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Reload> {
+    let command = section.string("reload_cmd");
+    let table = section.section("reload");
+    if let (Some(command), Some(_)) = (&command, &table) {
+        document.say(
+            &command.span,
+            "template.reload_cmd and [template.reload] exclude each other",
+        );
+    }
+    let Some(mut table) = table else {
+        return command.map(|command| Reload::Command(command.value));
+    };
+    let (has_signal, has_pidfile) = (table.has("signal"), table.has("pidfile"));
+    let signal = table.parsed("signal", signal);
+    let pidfile = table.parsed("pidfile", |text| match Path::new(text) {
+        path if path.is_absolute() => Ok(path.to_owned()),
+        _ => Err(format!("{text:?} is not an absolute path")),
+    });
+    if !has_signal {
+        document.say(
+            table.span(),
+            "template.reload.signal is missing, \"HUP\" for example",
+        );
+    } else if !has_pidfile {
+        document.say(
+            table.span(),
+            "template.reload.pidfile is missing: the file with the id of the process to signal",
+        );
+    }
+    table.finish("signal and pidfile");
+    Some(Reload::Signal {
+        signal: signal?,
+        pidfile: pidfile?,
+    })
+}
+
+fn signal(text: &str) -> Result<Signal, String> {
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    let signal = format!("SIG{name}").parse::<nix::sys::signal::Signal>();
+    signal
+        .map(|signal| Signal(signal as i32))
+        .map_err(|_| format!("{text:?} is not a signal such as HUP or USR2"))
+}
+
+fn pace(section: &mut Section<'_, '_>) -> Pace {
+    let default = Pace::default();
+    let Some(mut table) = section.section("pace") else {
+        return default;
+    };
+    let pace = Pace {
+        settle: table
+            .parsed("settle", parse_duration)
+            .unwrap_or(default.settle),
+        max_wait: table
+            .parsed("max_wait", parse_duration)
+            .unwrap_or(default.max_wait),
+        min_interval: table
+            .parsed("min_interval", parse_duration)
+            .unwrap_or(default.min_interval),
+    };
+    table.finish("settle, max_wait and min_interval");
+    pace
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads one conf.d file in a directory that has a template `a.tera`.
+    fn load(text: &str) -> (Vec<Target>, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, content) in [("conf.d/a.toml", text), ("templates/a.tera", "hello")] {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let all = targets(dir.path());
+        let root = format!("{}/conf.d/", dir.path().display());
+        let problems = all
+            .problems
+            .iter()
+            .map(|problem| problem.to_string().replace(&root, ""))
+            .collect();
+        (all.good, problems)
+    }
+
+    const LEAST: &str = "[template]\nsrc = 'a.tera'\ndest = '/d'\nkeys = ['/services']\n";
+
+    #[test]
+    fn the_least() {
+        let (good, problems) = load(LEAST);
+        assert_eq!(problems, [""; 0]);
+        let [target] = good.as_slice() else {
+            panic!("{good:?}")
+        };
+        assert_eq!(
+            (target.name.as_str(), target.template.as_str()),
+            ("a", "hello")
+        );
+        assert_eq!(
+            (target.mode, target.pace, &target.reload),
+            (None, Pace::default(), &None)
+        );
+    }
+
+    #[test]
+    fn the_most() {
+        let (good, problems) = load(
+            "[template]\nsrc = 'a.tera'\ndest = '/d'\nservices = ['web']\nmode = '640'\nowner = 'root'\ngid = 0\n\
+             check_cmd = 'true {{src}}'\ncheck_timeout = '1s'\nreload_timeout = '2s'\n\
+             [template.reload]\nsignal = 'SIGUSR2'\npidfile = '/p'\n[template.pace]\nsettle = '0s'\nmin_interval = '1ms'\n",
+        );
+        assert_eq!(problems, [""; 0]);
+        let target = &good[0];
+        assert_eq!(
+            (target.mode, target.owner.uid, target.owner.gid),
+            (Some(0o640), Some(0), Some(0))
+        );
+        let usr2 = Reload::Signal {
+            signal: Signal(12),
+            pidfile: "/p".into(),
+        };
+        assert_eq!(target.reload, Some(usr2));
+        assert_eq!(target.pace.min_interval, Duration::from_millis(1));
+    }
+
+    #[test]
+    fn every_problem_has_its_line_and_a_file_with_one_has_no_target() {
+        let cases = [
+            (
+                "mode = '0888'",
+                "a.toml:5: template.mode: \"0888\" is not an octal mode such as 0644",
+            ),
+            (
+                "mode = 644",
+                "a.toml:5: template.mode is a string, not an integer",
+            ),
+            (
+                "owner = 'nobody-has-this-name'",
+                "a.toml:5: template.owner: there is no user \"nobody-has-this-name\" on this host",
+            ),
+            (
+                "check_timeout = '0s'",
+                "a.toml:5: template.check_timeout: it must be longer than nothing",
+            ),
+            (
+                "services = ['web']",
+                "a.toml:5: template.services and template.keys exclude each other",
+            ),
+            (
+                "colour = 'red'",
+                "a.toml:5: template.colour is not known here",
+            ),
+            (
+                "reload = 'x'",
+                "a.toml:5: template.reload is a table, not a string",
+            ),
+            (
+                "[template.reload]\nsignal = 'NO'\npidfile = '/p'",
+                "a.toml:6: template.reload.signal: \"NO\" is not a signal such as HUP or USR2",
+            ),
+            (
+                "[template.reload]\nsignal = 'HUP'",
+                "a.toml:5: template.reload.pidfile is missing: the file with the id of the process to signal",
+            ),
+            (
+                "uid = -1",
+                "a.toml:5: template.uid is a number from 0 to 4294967295, not an integer",
+            ),
+        ];
+        for (line, want) in cases {
+            let (good, problems) = load(&format!("{LEAST}{line}\n"));
+            assert_eq!(
+                (problems.as_slice(), good.len()),
+                ([want.to_owned()].as_slice(), 0),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_problems_at_once() {
+        let (_, problems) =
+            load("[template]\nsrc = 'b.tera'\ndest = 'd'\nkeys = []\nmode = 'x'\n[other]\n");
+        assert_eq!(problems.len(), 5, "{problems:?}");
+        let (_, problems) = load("[template\nsrc = \n");
+        assert!(!problems.is_empty());
+        let (_, problems) = load("");
+        assert_eq!(problems, ["a.toml:1: there is no table [template]"]);
+    }
+
+    #[test]
+    fn a_directory_that_is_missing_or_empty_is_a_problem() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(
+            targets(dir.path()).problems[0]
+                .to_string()
+                .contains("cannot be read")
+        );
+        fs::create_dir(dir.path().join("conf.d")).unwrap();
+        assert!(
+            targets(dir.path()).problems[0]
+                .to_string()
+                .contains("nothing to render")
+        );
+    }
+
+    #[test]
+    fn two_targets_for_one_file_are_a_problem() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("conf.d")).unwrap();
+        fs::create_dir_all(dir.path().join("templates")).unwrap();
+        fs::write(dir.path().join("templates/a.tera"), "").unwrap();
+        for name in ["a", "b"] {
+            fs::write(dir.path().join(format!("conf.d/{name}.toml")), LEAST).unwrap();
+        }
+        assert!(
+            targets(dir.path()).problems[0]
+                .to_string()
+                .contains("already")
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! The top-level error: an exit code, and a report in lines of `error:`, `caused by:` and `hint:`.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::config::Problem;
+use crate::model::report::{causes, code};
+use crate::register::PlanError;
+
+/// Why `sidekick` gives up.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    report: String,
+}
+
+impl Failure {
+    /// The process's exit code.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// The command line or the environment is wrong.
+    #[must_use]
+    pub fn usage(problems: &[Problem]) -> Self {
+        // A file that was named there is not the command line's fault.
+        let in_file = problems.iter().any(|problem| problem.place.is_some());
+        let code = if in_file { code::CONFIG } else { code::USAGE };
+        Self {
+            code,
+            report: list(problems),
+        }
+    }
+
+    /// The configuration is wrong.
+    #[must_use]
+    pub fn config(problems: &[Problem]) -> Self {
+        Self {
+            code: code::CONFIG,
+            report: list(problems),
+        }
+    }
+
+    /// Something that is needed is not there.
+    #[must_use]
+    pub fn unavailable(error: &(dyn Error + 'static), hint: &str) -> Self {
+        let causes = causes(error).map(|cause| format!("caused by: {cause}\n"));
+        let causes = causes.collect::<Vec<_>>().concat();
+        let report = format!("error: {error}\n{causes}hint: {hint}\n");
+        Self {
+            code: code::UNAVAILABLE,
+            report,
+        }
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    let one = |problem: &Problem| {
+        let hint = problem.hint.as_ref();
+        let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
+        format!("error: {problem}\n{hint}")
+    };
+    problems.iter().map(one).collect::<Vec<_>>().concat()
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        let hint = match error {
+            PlanError::Address(_) | PlanError::Loopback(_) => "give the address with --ip",
+            PlanError::Id(_) => "give an id with --id, or --id uuid for a random one",
+        };
+        Self::unavailable(&error, hint)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.report)
+    }
+}

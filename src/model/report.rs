@@ -1,0 +1,35 @@
+//! How results are told: exit codes, and errors with their causes. Pure.
+
+use std::error::Error;
+
+/// Exit codes; those from 64 on are `sysexits.h`'s.
+pub mod code {
+    /// A target failed (`--once`).
+    pub const FAILED: u8 = 1;
+    /// Something would change (`--noop`).
+    pub const PENDING: u8 = 2;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 64;
+    /// The store, or something else that is needed, is not there.
+    pub const UNAVAILABLE: u8 = 69;
+    /// The configuration is wrong.
+    pub const CONFIG: u8 = 78;
+}
+
+/// The causes of an error, the nearest first.
+pub fn causes<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
+/// An error with its causes, on one line.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,270 @@
+//! The order of things while an instance is announced: program, lease, signals, exit. Pure.
+
+use std::time::{Duration, Instant};
+
+use crate::model::facts::{Exit, Signal};
+use crate::model::lease::{self, Lease};
+use crate::model::update::Publication;
+
+/// How long a stop waits for the store to take the instance back. The keys expire by themselves if it does not.
+const WITHDRAW_WITHIN: Duration = Duration::from_secs(2);
+
+/// What happens to an instance and its program.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Begin.
+    Start,
+    /// The program runs.
+    Spawned,
+    /// The program could not be started; a shell would report this status.
+    NotSpawned(u8),
+    /// The program has ended.
+    Ended(Exit),
+    /// Somebody sent us a signal.
+    Signal(Signal),
+    /// The store answered.
+    Lease(lease::Input),
+    /// The deadline has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Start the program.
+    Spawn,
+    /// Send a signal to the program's group.
+    Pass(Signal),
+    /// Do this about the lease.
+    Lease(lease::Action),
+    /// Say that a stop has begun, and why.
+    Stopping(Why),
+    /// Say that the store did not take the instance back in time.
+    NotWithdrawn,
+    /// Leave, with this status. It is the last action of all.
+    Exit(u8),
+}
+
+/// Why a stop begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Somebody asked for it.
+    Asked(Signal),
+    /// The program ended by itself.
+    Ended(Exit),
+}
+
+/// The machine; see the module's diagram.
+#[derive(Debug)]
+pub(super) struct Lifecycle {
+    publication: Publication,
+    /// Whether there is a program, or we are the sidecar of one.
+    has_program: bool,
+    stop_grace: Duration,
+    lease: Lease,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    New,
+    /// `stop`: asked to while the program was being started.
+    Starting {
+        stop: Option<Signal>,
+    },
+    Up,
+    /// Being withdrawn from the store.
+    Leaving {
+        until: Instant,
+        then: Then,
+    },
+    /// The program has been asked to stop; `kill_at` is over once it has been killed.
+    Stopping {
+        kill_at: Option<Instant>,
+    },
+    Done,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Pass(Signal),
+    Exit(u8),
+}
+
+impl Lifecycle {
+    pub(super) fn new(
+        publication: Publication,
+        has_program: bool,
+        stop_grace: Duration,
+        lease: Lease,
+    ) -> Self {
+        Self {
+            publication,
+            has_program,
+            stop_grace,
+            lease,
+            state: State::New,
+        }
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let own = match &self.state {
+            State::New | State::Starting { .. } | State::Up => None,
+            State::Leaving { until, .. } => Some(*until),
+            State::Stopping { kill_at } => *kill_at,
+            State::Done => return None,
+        };
+        own.into_iter().chain(self.lease.deadline()).min()
+    }
+
+    /// The transition.
+    pub(super) fn handle(&mut self, now: Instant, input: Input) -> Vec<Action> {
+        let mut out = Vec::new();
+        if matches!(self.state, State::Done) {
+            return out;
+        }
+        match input {
+            Input::Start => self.start(now, &mut out),
+            Input::Spawned => self.spawned(now, &mut out),
+            Input::NotSpawned(status) => self.exit(status, &mut out),
+            Input::Ended(exit) => self.ended(now, exit, &mut out),
+            Input::Signal(signal) => self.signal(now, signal, &mut out),
+            Input::Lease(input) => self.lease(now, input, &mut out),
+            Input::Tick => self.tick(now, &mut out),
+        }
+        out
+    }
+
+    fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.has_program {
+            self.state = State::Starting { stop: None };
+            out.push(Action::Spawn);
+        } else {
+            self.announce(now, out);
+        }
+    }
+
+    fn spawned(&mut self, now: Instant, out: &mut Vec<Action>) {
+        match self.state {
+            State::Starting { stop: Some(signal) } => self.pass_and_wait(now, signal, out),
+            State::Starting { stop: None } => self.announce(now, out),
+            State::New | State::Up | State::Leaving { .. } => {}
+            State::Stopping { .. } | State::Done => {}
+        }
+    }
+
+    fn announce(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.state = State::Up;
+        let want = lease::Input::Want(self.publication.clone());
+        self.lease(now, want, out);
+    }
+
+    fn ended(&mut self, now: Instant, exit: Exit, out: &mut Vec<Action>) {
+        let status = exit.status();
+        match &mut self.state {
+            State::New | State::Starting { .. } | State::Up => {
+                out.push(Action::Stopping(Why::Ended(exit)));
+                self.leave(now, Then::Exit(status), out);
+            }
+            State::Leaving { then, .. } => *then = Then::Exit(status),
+            State::Stopping { .. } => self.exit(status, out),
+            State::Done => {}
+        }
+    }
+
+    fn signal(&mut self, now: Instant, signal: Signal, out: &mut Vec<Action>) {
+        // Without a program, a request to dump core or the like has nobody else to go to.
+        let stops = matches!(signal, Signal::TERM | Signal::INT)
+            || (!self.has_program && signal == Signal::QUIT);
+        match (&mut self.state, stops) {
+            (State::New | State::Done, _) => {}
+            (State::Starting { stop }, true) => *stop = Some(signal),
+            // There is nobody to pass it on to yet.
+            (State::Starting { .. }, false) => {}
+            (State::Up, true) => {
+                out.push(Action::Stopping(Why::Asked(signal)));
+                let then = if self.has_program {
+                    Then::Pass(signal)
+                } else {
+                    Then::Exit(0)
+                };
+                self.leave(now, then, out);
+            }
+            // Asked twice: somebody is in a hurry.
+            (State::Leaving { .. }, true) => self.left(now, false, out),
+            (State::Stopping { .. }, true) | (_, false) => self.pass(signal, out),
+        }
+    }
+
+    fn pass(&self, signal: Signal, out: &mut Vec<Action>) {
+        let alive = match self.state {
+            State::Up | State::Stopping { .. } => self.has_program,
+            State::Leaving { then, .. } => matches!(then, Then::Pass(_)),
+            State::New | State::Starting { .. } | State::Done => false,
+        };
+        if alive {
+            out.push(Action::Pass(signal));
+        }
+    }
+
+    fn leave(&mut self, now: Instant, then: Then, out: &mut Vec<Action>) {
+        let until = now + WITHDRAW_WITHIN;
+        self.state = State::Leaving { until, then };
+        self.lease(now, lease::Input::Stop, out);
+    }
+
+    /// The instance is withdrawn, or has been waited for long enough.
+    fn left(&mut self, now: Instant, withdrawn: bool, out: &mut Vec<Action>) {
+        let State::Leaving { then, .. } = self.state else {
+            return;
+        };
+        if !withdrawn {
+            out.push(Action::NotWithdrawn);
+        }
+        match then {
+            Then::Pass(signal) => self.pass_and_wait(now, signal, out),
+            Then::Exit(status) => self.exit(status, out),
+        }
+    }
+
+    fn pass_and_wait(&mut self, now: Instant, signal: Signal, out: &mut Vec<Action>) {
+        self.state = State::Stopping {
+            kill_at: Some(now + self.stop_grace),
+        };
+        out.push(Action::Pass(signal));
+    }
+
+    fn lease(&mut self, now: Instant, input: lease::Input, out: &mut Vec<Action>) {
+        for action in self.lease.handle(now, input) {
+            let withdrawn = matches!(action, lease::Action::Withdrawn);
+            out.push(Action::Lease(action));
+            if withdrawn {
+                self.left(now, true, out);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Action>) {
+        match &mut self.state {
+            State::Leaving { until, .. } if now >= *until => self.left(now, false, out),
+            State::Stopping { kill_at } if kill_at.is_some_and(|at| now >= at) => {
+                *kill_at = None;
+                out.push(Action::Pass(Signal::KILL));
+            }
+            State::New | State::Starting { .. } | State::Up | State::Done => {}
+            State::Leaving { .. } | State::Stopping { .. } => {}
+        }
+        if !matches!(self.state, State::Done) {
+            self.lease(now, lease::Input::Tick, out);
+        }
+    }
+
+    fn exit(&mut self, status: u8, out: &mut Vec<Action>) {
+        self.state = State::Done;
+        out.push(Action::Exit(status));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! The loop of `sidekick register`: waits for answers, signals and deadlines, and performs what the lifecycle says.
+//! Shell.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::lifecycle::{Action, Input, Lifecycle, Why};
+use super::plan::Plan;
+use crate::model::facts::{Exit, Signal};
+use crate::model::lease::{self, Failure, Lease};
+use crate::model::report::chain;
+use crate::store::{Store, StoreError};
+use crate::system::child::{Child, Group};
+use crate::system::notify;
+use crate::system::signals::Signals;
+
+/// Announces the instance until a signal, or the end of the program; returns the exit status.
+pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
+    let mut shell = Shell {
+        dir: plan.publication.dir.to_string(),
+        program: plan.program,
+        store,
+        jobs: JoinSet::new(),
+        group: None,
+        outage: false,
+    };
+    let lease = Lease::new(plan.ttl, fastrand::u64(..));
+    let has_program = shell.program.is_some();
+    let mut machine = Lifecycle::new(plan.publication, has_program, plan.stop_grace, lease);
+    let mut input = Input::Start;
+    loop {
+        let mut answers = Vec::new();
+        for action in machine.handle(Instant::now(), input) {
+            match shell.perform(action) {
+                Performed::Exit(status) => return status,
+                Performed::Answer(answer) => answers.push(answer),
+                Performed::Later => {}
+            }
+        }
+        input = match answers.pop() {
+            Some(answer) => answer,
+            None => shell.next(&mut signals, machine.deadline()).await,
+        };
+    }
+}
+
+/// What came of an action.
+enum Performed {
+    /// It was the last one.
+    Exit(u8),
+    /// Its answer is here already.
+    Answer(Input),
+    /// Its answer, if it has one, comes from the job set.
+    Later,
+}
+
+/// A job that is done.
+enum Done {
+    Ended(Exit),
+    /// The store's answer, and what is the matter with it if anything is.
+    Answer(lease::Input, Option<StoreError>),
+}
+
+struct Shell {
+    dir: String,
+    program: Option<(OsString, Vec<OsString>)>,
+    store: Arc<dyn Store>,
+    jobs: JoinSet<Done>,
+    /// The program's process group, from its start to its end.
+    group: Option<Group>,
+    /// Whether the last answer of the store was an error: told once.
+    outage: bool,
+}
+
+impl Shell {
+    async fn next(&mut self, signals: &mut Signals, deadline: Option<Instant>) -> Input {
+        let due = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(done) = self.jobs.join_next() => match done {
+                Ok(Done::Ended(exit)) => {
+                    self.group = None;
+                    Input::Ended(exit)
+                }
+                Ok(Done::Answer(answer, trouble)) => {
+                    self.tell(trouble);
+                    Input::Lease(answer)
+                }
+                // A job that panics has said so on stderr; the lease's deadline finds out what is missing.
+                Err(_) => Input::Tick,
+            },
+            signal = signals.next() => Input::Signal(signal),
+            () = due => Input::Tick,
+        }
+    }
+
+    fn perform(&mut self, action: Action) -> Performed {
+        match action {
+            Action::Spawn => return Performed::Answer(self.spawn()),
+            Action::Pass(signal) => self.pass(signal),
+            Action::Lease(action) => self.lease(action),
+            Action::Stopping(why) => self.stopping(why),
+            Action::NotWithdrawn => warn!(
+                "{} could not be withdrawn in time; it disappears when its lease ends",
+                self.dir
+            ),
+            Action::Exit(status) => return Performed::Exit(status),
+        }
+        Performed::Later
+    }
+
+    fn spawn(&mut self) -> Input {
+        let Some((program, args)) = &self.program else {
+            return Input::NotSpawned(1);
+        };
+        match Child::start(program, args) {
+            Ok((child, group)) => {
+                self.group = Some(group);
+                self.jobs.spawn(async { Done::Ended(child.wait().await) });
+                Input::Spawned
+            }
+            Err(error) => {
+                error!("{}", chain(&error));
+                Input::NotSpawned(error.status())
+            }
+        }
+    }
+
+    fn pass(&mut self, signal: Signal) {
+        if let Some(group) = self.group
+            && let Err(error) = group.signal(signal)
+        {
+            warn!("cannot pass {signal} on: {error}");
+        }
+    }
+
+    fn stopping(&self, why: Why) {
+        notify::stopping("withdrawing");
+        match why {
+            Why::Asked(signal) => info!("{signal}: withdrawing {}", self.dir),
+            Why::Ended(Exit::Code(0)) => info!("the program has ended: withdrawing {}", self.dir),
+            Why::Ended(exit) => warn!("the program has ended ({exit}): withdrawing {}", self.dir),
+        }
+    }
+
+    fn lease(&mut self, action: lease::Action) {
+        let store = Arc::clone(&self.store);
+        let dir = &self.dir;
+        match action {
+            lease::Action::Grant(ttl) => {
+                self.ask(async move { store.grant(ttl).await }, lease::Input::Granted);
+            }
+            lease::Action::Publish(id, publication) => self.ask(
+                async move { store.publish(id, &publication).await },
+                move |answer| lease::Input::Published(id, answer.map(|_| ())),
+            ),
+            lease::Action::KeepAlive(id) => self
+                .ask(async move { store.keep_alive(id).await }, move |answer| {
+                    lease::Input::KeptAlive(id, answer)
+                }),
+            lease::Action::Revoke(id) => self
+                .ask(async move { store.revoke(id).await }, move |answer| {
+                    lease::Input::Revoked(id, answer)
+                }),
+            lease::Action::Announced => {
+                notify::ready(&format!("{dir} is announced"));
+                info!("{dir} is announced");
+            }
+            lease::Action::Lost(id) => warn!("lease {id} is lost; asking for a new one"),
+            lease::Action::Withdrawn => info!("{dir} is withdrawn"),
+        }
+    }
+
+    /// Sends a request to the store; its answer comes back as an input.
+    fn ask<T: 'static>(
+        &mut self,
+        request: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+        answer: impl FnOnce(Result<T, Failure>) -> lease::Input + Send + 'static,
+    ) {
+        self.jobs.spawn(async move {
+            let result = request.await;
+            let trouble = result.as_ref().err().cloned();
+            Done::Answer(answer(result.map_err(|error| failure(&error))), trouble)
+        });
+    }
+
+    /// Tells of an outage when it begins and when it ends.
+    fn tell(&mut self, trouble: Option<StoreError>) {
+        match trouble {
+            None if self.outage => {
+                self.outage = false;
+                info!("the store answers again");
+            }
+            Some(error @ (StoreError::Unavailable { .. } | StoreError::Refused { .. }))
+                if !self.outage =>
+            {
+                self.outage = true;
+                warn!("{error}; trying again");
+            }
+            None | Some(_) => {}
+        }
+    }
+}
+
+fn failure(error: &StoreError) -> Failure {
+    match error {
+        StoreError::LeaseLost(_) => Failure::Lost,
+        StoreError::Unavailable { .. }
+        | StoreError::HistoryLost { .. }
+        | StoreError::Refused { .. } => Failure::Failed,
+    }
+}

@@ -1,0 +1,139 @@
+//! Leases: granted, kept alive over one stream each, revoked. Adapter.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
+use tokio::time::timeout;
+
+use super::failure::{Failure, Kind};
+use super::session::{ANSWER, At, Connection, Session};
+use crate::model::update::LeaseId;
+use crate::store::StoreError;
+
+/// How long it may take to hand over a heartbeat to the connection.
+const SEND: Duration = Duration::from_millis(500);
+
+/// The open keep-alive stream of each lease.
+#[derive(Default)]
+pub(super) struct Keepers(Mutex<HashMap<i64, Keeper>>);
+
+struct Keeper {
+    beats: LeaseKeeper,
+    replies: LeaseKeepAliveStream,
+    generation: u64,
+}
+
+/// Asks for a lease. A grant whose answer is lost leaves a lease with nothing on it, which ends by itself.
+pub(super) async fn grant(session: &Session, ttl: Duration) -> Result<(LeaseId, Duration), At> {
+    let seconds = i64::try_from(ttl.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
+    session
+        .call(ANSWER, |connection| async move {
+            let mut client = connection.client.lease_client();
+            let granted = client.grant(seconds, None).await;
+            let granted = granted.map_err(|error| session.explain(&error))?;
+            Ok((LeaseId(granted.id()), seconds_of(granted.ttl())))
+        })
+        .await
+}
+
+/// Ends a lease; one that is gone already is no error.
+pub(super) async fn revoke(session: &Session, lease: LeaseId) -> Result<(), At> {
+    let revoked = session
+        .call(ANSWER, |connection| async move {
+            let mut client = connection.client.lease_client();
+            let revoked = client.revoke(lease.0).await;
+            revoked.map_err(|error| session.explain(&error))
+        })
+        .await;
+    match revoked {
+        Ok(_) => Ok(()),
+        Err(at) if at.failure.kind == Kind::LeaseUnknown => Ok(()),
+        Err(at) => Err(at),
+    }
+}
+
+impl Keepers {
+    /// Renews a lease.
+    pub(super) async fn keep_alive(
+        self: &Arc<Self>,
+        session: &Session,
+        lease: LeaseId,
+    ) -> Result<Duration, At> {
+        session
+            .call(ANSWER, |connection| async move {
+                // Taken out while it is used: whatever ends this call early ends the stream too, and no late reply
+                // is taken for one to the next heartbeat.
+                let mut keeper = match self.take(lease, connection.generation) {
+                    Some(keeper) => keeper,
+                    None => Keeper::open(session, connection, lease).await?,
+                };
+                let ttl = keeper.beat(session).await?;
+                self.put_back(lease, keeper);
+                Ok(ttl)
+            })
+            .await
+    }
+
+    /// Closes the stream of a lease.
+    pub(super) fn forget(&self, lease: LeaseId) {
+        self.map().remove(&lease.0);
+    }
+
+    fn take(&self, lease: LeaseId, generation: u64) -> Option<Keeper> {
+        let keeper = self.map().remove(&lease.0)?;
+        (keeper.generation == generation).then_some(keeper)
+    }
+
+    fn put_back(&self, lease: LeaseId, keeper: Keeper) {
+        self.map().insert(lease.0, keeper);
+    }
+
+    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Keeper>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeper {
+    async fn open(
+        session: &Session,
+        connection: Connection,
+        lease: LeaseId,
+    ) -> Result<Self, Failure> {
+        let mut client = connection.client.lease_client();
+        let opened = client.keep_alive(lease.0).await;
+        let (beats, replies) = opened.map_err(|error| session.explain(&error))?;
+        Ok(Self {
+            beats,
+            replies,
+            generation: connection.generation,
+        })
+    }
+
+    /// One heartbeat and its reply.
+    async fn beat(&mut self, session: &Session) -> Result<Duration, Failure> {
+        timeout(SEND, self.beats.keep_alive())
+            .await
+            .map_err(|_| Failure::silence(SEND))?
+            .map_err(|error| session.explain(&error))?;
+        let reply = self.replies.message().await;
+        match reply.map_err(|error| session.explain(&error))? {
+            Some(reply) if reply.ttl() > 0 => Ok(seconds_of(reply.ttl())),
+            Some(_) => Err(Failure::new(Kind::LeaseUnknown, "lease not found")),
+            None => Err(Failure::new(Kind::Member, "the connection ended")),
+        }
+    }
+}
+
+/// The error of a verb that needs its lease.
+pub(super) fn into_error(at: At, lease: LeaseId) -> StoreError {
+    if at.failure.kind == Kind::LeaseUnknown {
+        return StoreError::LeaseLost(lease);
+    }
+    at.into_error()
+}
+
+fn seconds_of(ttl: i64) -> Duration {
+    Duration::from_secs(u64::try_from(ttl).unwrap_or(0))
+}

@@ -1,0 +1,138 @@
+//! etcd v3 as a store. The only door to `etcd_client`. Adapter.
+//!
+//! What each file handles: `session` the way to the cluster, `failure` what can go wrong, `snapshot`, `watch` (with
+//! `landmark`), `lease` and `publish` the verbs, `keys` the form of the keys.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BoxFuture, Store, StoreError, Watch};
+use crate::model::location::EtcdOptions;
+use crate::model::update::{LeaseId, Prefix, Publication, Revision, Snapshot};
+
+mod failure;
+mod keys;
+mod landmark;
+mod lease;
+mod publish;
+mod session;
+mod snapshot;
+mod watch;
+
+use landmark::Landmarks;
+use lease::Keepers;
+use session::Session;
+
+/// An etcd cluster.
+///
+/// It connects when it is first used, stays with one member as long as that one answers, and goes on to the next when
+/// it does not.
+pub struct EtcdStore {
+    session: Arc<Session>,
+    landmarks: Landmarks,
+    keepers: Arc<Keepers>,
+}
+
+impl EtcdStore {
+    /// A store that is yet to connect; fails only if there is nowhere to connect to.
+    pub fn new(options: EtcdOptions) -> Result<Self, StoreError> {
+        if options.endpoints.is_empty() {
+            return Err(StoreError::Refused {
+                store: "etcd".to_owned(),
+                reason: "no endpoint is given".to_owned(),
+            });
+        }
+        Ok(Self {
+            session: Arc::new(Session::new(options)),
+            landmarks: Landmarks::default(),
+            keepers: Arc::default(),
+        })
+    }
+}
+
+impl fmt::Debug for EtcdStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The options keep the password to themselves.
+        f.debug_tuple("EtcdStore")
+            .field(&self.session.options)
+            .finish()
+    }
+}
+
+impl Store for EtcdStore {
+    fn snapshot<'a>(&'a self, prefix: &'a Prefix) -> BoxFuture<'a, Result<Snapshot, StoreError>> {
+        Box::pin(async move {
+            let listed = snapshot::list(&self.session, prefix).await;
+            let (snapshot, mark) = listed.map_err(session::At::into_error)?;
+            self.landmarks.set(prefix, mark);
+            Ok(snapshot)
+        })
+    }
+
+    fn watch<'a>(
+        &'a self,
+        prefix: &'a Prefix,
+        after: Revision,
+    ) -> BoxFuture<'a, Result<Box<dyn Watch>, StoreError>> {
+        Box::pin(async move {
+            let opened = watch::open(&self.session, &self.landmarks, prefix, after).await;
+            let watch = opened.map_err(|at| watch::into_error(at, after))?;
+            Ok(Box::new(watch) as Box<dyn Watch>)
+        })
+    }
+
+    fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>> {
+        Box::pin(async move {
+            let granted = lease::grant(&self.session, ttl).await;
+            granted.map_err(session::At::into_error)
+        })
+    }
+
+    fn publish<'a>(
+        &'a self,
+        lease: LeaseId,
+        publication: &'a Publication,
+    ) -> BoxFuture<'a, Result<Revision, StoreError>> {
+        Box::pin(async move {
+            let published = publish::publish(&self.session, lease, publication).await;
+            published.map_err(|at| lease::into_error(at, lease))
+        })
+    }
+
+    fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>> {
+        Box::pin(async move {
+            let kept = self.keepers.keep_alive(&self.session, lease).await;
+            kept.map_err(|at| lease::into_error(at, lease))
+        })
+    }
+
+    fn revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.keepers.forget(lease);
+            let revoked = lease::revoke(&self.session, lease).await;
+            revoked.map_err(session::At::into_error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let store = EtcdStore::new(EtcdOptions {
+            endpoints: vec!["a:2379".to_owned()],
+            tls: None,
+            auth: Some(("root".to_owned(), "secret".to_owned())),
+        })
+        .unwrap();
+        let shown = format!("{store:?}");
+        assert!(
+            shown.contains("root") && !shown.contains("secret"),
+            "{shown}"
+        );
+        assert!(EtcdStore::new(EtcdOptions::default()).is_err());
+    }
+}

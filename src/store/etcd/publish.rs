@@ -1,0 +1,108 @@
+//! Making exactly some fields stand under a directory, in one transaction. Adapter.
+
+use etcd_client::{
+    Compare, CompareOp, DeleteOptions, GetOptions, KeyValue, PutOptions, ResponseHeader, Txn, TxnOp,
+};
+
+use super::failure::{Failure, Kind};
+use super::keys::{self, Range};
+use super::session::{ANSWER, At, Connection, Session};
+use crate::model::update::{LeaseId, Publication, Revision};
+
+/// What etcd takes in one transaction by default.
+const OPERATIONS: usize = 128;
+/// How often somebody else may change the directory between our look and our transaction.
+const ATTEMPTS: usize = 8;
+
+/// Publishes; the answer is the revision at which it stands.
+pub(super) async fn publish(
+    session: &Session,
+    lease: LeaseId,
+    publication: &Publication,
+) -> Result<Revision, At> {
+    // Each try looks first and then writes the same again, so that repeating it changes nothing.
+    session
+        .call(ANSWER, |connection| {
+            attempts(session, connection, lease, publication)
+        })
+        .await
+}
+
+async fn attempts(
+    session: &Session,
+    connection: Connection,
+    lease: LeaseId,
+    publication: &Publication,
+) -> Result<Revision, Failure> {
+    for _ in 0..ATTEMPTS {
+        if let Some(revision) = attempt(session, &connection, lease, publication).await? {
+            return Ok(revision);
+        }
+    }
+    let reason = format!(
+        "{} changes faster than it can be written; does another process announce the same instance?",
+        publication.dir
+    );
+    Err(Failure::new(Kind::Refused, reason))
+}
+
+/// One look and one transaction; nothing if the directory was changed in between.
+async fn attempt(
+    session: &Session,
+    connection: &Connection,
+    lease: LeaseId,
+    publication: &Publication,
+) -> Result<Option<Revision>, Failure> {
+    let range = Range::below(&publication.dir);
+    let look = GetOptions::new()
+        .with_range(range.end.clone())
+        .with_keys_only();
+    let found = session.get(connection, range.start.clone(), look).await?;
+    let revision = found.header().map_or(0, ResponseHeader::revision);
+    let operations = operations(lease, publication, found.kvs())?;
+    if operations.is_empty() {
+        return Ok(Some(keys::revision(revision)));
+    }
+    // One comparison for the whole directory: nothing in it was written after the look.
+    let unchanged =
+        Compare::mod_revision(range.start, CompareOp::Less, revision + 1).with_range(range.end);
+    let txn = Txn::new().when([unchanged]).and_then(operations);
+    let done = connection.client.kv_client().txn(txn).await;
+    let done = done.map_err(|error| session.explain(&error))?;
+    let revision = done.header().map_or(0, ResponseHeader::revision);
+    Ok(done.succeeded().then(|| keys::revision(revision)))
+}
+
+/// Puts for what is wanted, and deletes for what hangs on some lease and is not. What has no lease was set by hand.
+fn operations(
+    lease: LeaseId,
+    publication: &Publication,
+    found: &[KeyValue],
+) -> Result<Vec<TxnOp>, Failure> {
+    let wanted = |key: &[u8]| {
+        let key = std::str::from_utf8(key).ok();
+        key.and_then(|key| {
+            key.strip_prefix(publication.dir.as_str())?
+                .strip_prefix('/')
+        })
+        .is_some_and(|field| publication.fields.contains_key(field))
+    };
+    let puts = publication.fields.iter().map(|(field, value)| {
+        let options = PutOptions::new().with_lease(lease.0);
+        TxnOp::put(publication.key(field), value.clone(), Some(options))
+    });
+    let deletes = found
+        .iter()
+        .filter(|kv| kv.lease() != 0 && !wanted(kv.key()))
+        .map(|kv| TxnOp::delete(kv.key(), None::<DeleteOptions>));
+    let operations: Vec<TxnOp> = puts.chain(deletes).collect();
+    if operations.len() > OPERATIONS {
+        let reason = format!(
+            "{} needs {} changes at once, and etcd takes {OPERATIONS}: give the instance fewer attributes",
+            publication.dir,
+            operations.len()
+        );
+        return Err(Failure::new(Kind::Refused, reason));
+    }
+    Ok(operations)
+}

@@ -1,0 +1,347 @@
+//! The way to the cluster: one client to one member at a time, kept until it fails, then the next. Adapter.
+//!
+//! etcd-client balances over all endpoints it is given and goes on picking dead ones, so it is given one only.
+
+use std::future::Future;
+use std::time::Duration;
+
+use etcd_client::{
+    Certificate, Client, ConnectOptions, Error, GetOptions, GetResponse, Identity, TlsOptions,
+};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::failure::{Failure, Kind};
+use crate::model::location::{EtcdOptions, TlsFiles};
+use crate::store::StoreError;
+
+/// How long a verb may take over all members.
+const OVERALL: Duration = Duration::from_secs(5);
+/// How long one answer may take.
+pub(super) const ANSWER: Duration = Duration::from_millis(2_500);
+/// How long it may take to connect, log in or open a stream.
+pub(super) const OPEN: Duration = Duration::from_secs(2);
+/// HTTP/2 pings while streams are open. etcd allows one per 5 s, and none on an idle connection.
+const PING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+/// The pause before asking a cluster again that has no leader.
+const ELECTION_PAUSE: Duration = Duration::from_millis(250);
+
+/// The largest message to take; a page of large values is larger than the 4 MiB that gRPC takes by default.
+pub(super) const MESSAGE: usize = 64 << 20;
+
+/// The shuffled members and the connection to one of them.
+pub(super) struct Session {
+    pub(super) options: EtcdOptions,
+    endpoints: Vec<String>,
+    state: Mutex<State>,
+}
+
+struct State {
+    current: usize,
+    client: Option<Client>,
+    generation: u64,
+}
+
+/// A client, and to which member.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) endpoint: String,
+    /// Tells the clients of a session apart, so that a late failure does not end a newer one.
+    pub(super) generation: u64,
+}
+
+/// A failure, and where.
+pub(super) struct At {
+    pub(super) failure: Failure,
+    pub(super) store: String,
+}
+
+impl At {
+    /// The error of a verb for which nothing special helps.
+    pub(super) fn into_error(self) -> StoreError {
+        self.failure.into_error(self.store)
+    }
+}
+
+impl Session {
+    /// A session that connects when it is first used.
+    pub(super) fn new(options: EtcdOptions) -> Self {
+        let mut endpoints = options.endpoints.clone();
+        // A fleet that is restarted spreads over the members.
+        fastrand::shuffle(&mut endpoints);
+        let state = State {
+            current: 0,
+            client: None,
+            generation: 0,
+        };
+        Self {
+            options,
+            endpoints,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Does `ask` at one member after the other until one answers. It may be done more than once, so it must be
+    /// harmless to repeat.
+    pub(super) async fn call<T, F, Fut>(&self, limit: Duration, ask: F) -> Result<T, At>
+    where
+        F: Fn(Connection) -> Fut,
+        Fut: Future<Output = Result<T, Failure>>,
+    {
+        let deadline = Instant::now() + OVERALL;
+        let mut tries_left = self.endpoints.len() + 1;
+        let mut seen: Vec<(String, Failure)> = Vec::new();
+        loop {
+            let limit = limit.min(deadline.saturating_duration_since(Instant::now()));
+            let tried = timeout_at(deadline, self.once(limit, &ask)).await;
+            let Ok(tried) = tried else {
+                let endpoint = self.endpoint().await;
+                remember(&mut seen, endpoint, Failure::silence(OVERALL));
+                return Err(summary(seen));
+            };
+            let (endpoint, failure) = match tried {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            let kind = failure.kind;
+            tracing::debug!(endpoint, reason = failure.reason, "etcd request failed");
+            match kind {
+                Kind::Member | Kind::Login => tries_left -= 1,
+                Kind::Leaderless => tokio::time::sleep(ELECTION_PAUSE).await,
+                Kind::LeaseUnknown | Kind::History | Kind::Denied | Kind::Refused => {
+                    let store = name(&endpoint);
+                    return Err(At { failure, store });
+                }
+            }
+            remember(&mut seen, endpoint, failure);
+            if tries_left == 0 || Instant::now() >= deadline {
+                return Err(summary(seen));
+            }
+        }
+    }
+
+    async fn once<T, F, Fut>(&self, limit: Duration, ask: &F) -> Result<T, (String, Failure)>
+    where
+        F: Fn(Connection) -> Fut,
+        Fut: Future<Output = Result<T, Failure>>,
+    {
+        let connection = self.connection().await?;
+        let (endpoint, generation) = (connection.endpoint.clone(), connection.generation);
+        // Boxed, since a client is large and lives in every future that holds one.
+        let failure = match timeout(limit, Box::pin(ask(connection))).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::silence(limit),
+        };
+        self.retire(generation, failure.kind).await;
+        Err((endpoint, failure))
+    }
+
+    /// The client to the current member; built if there is none.
+    async fn connection(&self) -> Result<Connection, (String, Failure)> {
+        let mut state = self.state.lock().await;
+        let endpoint = self.endpoints[state.current].clone();
+        let client = match &state.client {
+            Some(client) => client.clone(),
+            None => match Box::pin(self.connect(&endpoint)).await {
+                Ok(client) => state.client.insert(client).clone(),
+                Err(failure) => {
+                    state.move_on(failure.kind, self.endpoints.len());
+                    return Err((endpoint, failure));
+                }
+            },
+        };
+        let generation = state.generation;
+        Ok(Connection {
+            client,
+            endpoint,
+            generation,
+        })
+    }
+
+    /// Builds a client. The files of TLS are read each time, so that a renewed certificate is used.
+    async fn connect(&self, endpoint: &str) -> Result<Client, Failure> {
+        let options = connect_options(&self.options)?;
+        let login = |options| async {
+            match timeout(OPEN, Client::connect([self.url(endpoint)], Some(options))).await {
+                Ok(connected) => connected.map_err(|error| self.explain(&error)),
+                Err(_) => Err(Failure::silence(OPEN)),
+            }
+        };
+        let Some((user, password)) = &self.options.auth else {
+            return login(options).await;
+        };
+        match login(options.clone().with_user(user, password)).await {
+            // As etcdctl does: a user is given before authentication is switched on.
+            Err(failure) if failure.reason.contains("authentication is not enabled") => {
+                login(options).await
+            }
+            other => other,
+        }
+    }
+
+    fn url(&self, endpoint: &str) -> String {
+        let scheme = if self.options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{endpoint}")
+    }
+
+    /// Drops a client that failed, unless that was done already, and goes to the next member if that may help.
+    pub(super) async fn retire(&self, generation: u64, kind: Kind) {
+        let mut state = self.state.lock().await;
+        if state.generation == generation {
+            state.move_on(kind, self.endpoints.len());
+        }
+    }
+
+    /// One range request.
+    pub(super) async fn get(
+        &self,
+        connection: &Connection,
+        key: Vec<u8>,
+        options: GetOptions,
+    ) -> Result<GetResponse, Failure> {
+        let kv = connection.client.kv_client();
+        let mut kv = kv.max_decoding_message_size(MESSAGE);
+        let got = kv.get(key, Some(options)).await;
+        got.map_err(|error| self.explain(&error))
+    }
+
+    /// A failure with what is known of this session.
+    pub(super) fn explain(&self, error: &Error) -> Failure {
+        Failure::of(error, &self.options)
+    }
+
+    async fn endpoint(&self) -> String {
+        self.endpoints[self.state.lock().await.current].clone()
+    }
+}
+
+impl State {
+    fn move_on(&mut self, kind: Kind, members: usize) {
+        match kind {
+            Kind::Member | Kind::Leaderless => {
+                self.drop_client();
+                self.current = (self.current + 1) % members;
+            }
+            Kind::Login => self.drop_client(),
+            // The member answered; it is as good as any.
+            Kind::LeaseUnknown | Kind::History | Kind::Denied | Kind::Refused => {}
+        }
+    }
+
+    fn drop_client(&mut self) {
+        self.client = None;
+        self.generation += 1;
+    }
+}
+
+/// How a member is called in errors.
+pub(super) fn name(endpoint: &str) -> String {
+    format!("etcd at {endpoint}")
+}
+
+/// Keeps the last failure of each member.
+fn remember(seen: &mut Vec<(String, Failure)>, endpoint: String, failure: Failure) {
+    seen.retain(|(earlier, _)| *earlier != endpoint);
+    seen.push((endpoint, failure));
+}
+
+/// One failure that tells of all members.
+fn summary(mut seen: Vec<(String, Failure)>) -> At {
+    seen.sort_by(|a, b| a.0.cmp(&b.0));
+    let endpoints: Vec<&str> = seen.iter().map(|(endpoint, _)| endpoint.as_str()).collect();
+    let store = name(&endpoints.join(", "));
+    let alike = seen
+        .windows(2)
+        .all(|two| two[0].1.reason == two[1].1.reason);
+    let reason = match seen.first() {
+        Some((_, failure)) if alike => failure.reason.clone(),
+        _ => {
+            let told = seen.iter().map(|(at, why)| format!("{at}: {}", why.reason));
+            told.collect::<Vec<_>>().join("; ")
+        }
+    };
+    let failure = Failure::new(Kind::Member, reason);
+    At { failure, store }
+}
+
+fn connect_options(options: &EtcdOptions) -> Result<ConnectOptions, Failure> {
+    let connect = ConnectOptions::new()
+        .with_connect_timeout(OPEN)
+        .with_keep_alive(PING.0, PING.1)
+        .with_keep_alive_while_idle(false)
+        .with_require_leader(true);
+    Ok(match &options.tls {
+        Some(files) => connect.with_tls(tls_options(files)?),
+        None => connect,
+    })
+}
+
+fn tls_options(files: &TlsFiles) -> Result<TlsOptions, Failure> {
+    let options = match &files.cacert {
+        Some(path) => TlsOptions::new().ca_certificate(Certificate::from_pem(read_pem(path)?)),
+        None => TlsOptions::new().with_enabled_roots(),
+    };
+    Ok(match &files.identity {
+        Some((cert, key)) => options.identity(Identity::from_pem(read_pem(cert)?, read_pem(key)?)),
+        None => options,
+    })
+}
+
+fn read_pem(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        Failure::new(
+            Kind::Refused,
+            format!("cannot use {}: {why}", path.display()),
+        )
+    };
+    let bytes = std::fs::read(path).map_err(|error| refuse(&error))?;
+    // What holds no PEM block would be taken for an empty list, and fail later for a reason that names no file.
+    if bytes.windows(10).any(|window| window == b"-----BEGIN") {
+        Ok(bytes)
+    } else {
+        Err(refuse(&"it is not in PEM format"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_names_every_member_once() {
+        let mut seen = Vec::new();
+        for (at, why) in [("b:1", "slow"), ("a:1", "refused"), ("b:1", "refused")] {
+            remember(&mut seen, at.to_owned(), Failure::new(Kind::Member, why));
+        }
+        let at = summary(seen.clone());
+        assert_eq!(
+            (at.store.as_str(), at.failure.reason.as_str()),
+            ("etcd at a:1, b:1", "refused")
+        );
+        remember(
+            &mut seen,
+            "b:1".to_owned(),
+            Failure::new(Kind::Member, "slow"),
+        );
+        assert_eq!(summary(seen).failure.reason, "a:1: refused; b:1: slow");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named() {
+        let missing = read_pem(std::path::Path::new("/nonexistent/ca.pem")).unwrap_err();
+        assert!(
+            missing.reason.contains("/nonexistent/ca.pem"),
+            "{missing:?}"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        std::fs::write(&path, "not a certificate").unwrap();
+        assert!(read_pem(&path).unwrap_err().reason.contains("PEM"));
+    }
+}

@@ -1,0 +1,103 @@
+//! Listing a prefix at one revision, in pages. Adapter.
+
+use etcd_client::{GetOptions, ResponseHeader};
+
+use super::failure::Kind;
+use super::keys::{self, Range};
+use super::landmark::Landmark;
+use super::session::{ANSWER, At, Session};
+use crate::model::update::{Entries, Prefix, Snapshot};
+
+/// Keys per request: a page stays far below the size of a message, and below what would hold up the server.
+const PAGE: i64 = 5_000;
+/// How often a listing starts anew because its revision was compacted under it.
+const ATTEMPTS: usize = 3;
+
+/// A listing under way.
+struct Listing<'a> {
+    session: &'a Session,
+    prefix: &'a Prefix,
+    rest: Range,
+    revision: i64,
+    entries: Entries,
+    latest: Option<Landmark>,
+}
+
+/// Lists what is under `prefix`, with the landmark by which its revision can be known again.
+pub(super) async fn list(
+    session: &Session,
+    prefix: &Prefix,
+) -> Result<(Snapshot, Option<Landmark>), At> {
+    let [first, second] = Range::choices(prefix);
+    match list_range(session, prefix, &first).await {
+        Err(at) if at.failure.kind == Kind::Denied => list_range(session, prefix, &second).await,
+        other => other,
+    }
+}
+
+async fn list_range(
+    session: &Session,
+    prefix: &Prefix,
+    range: &Range,
+) -> Result<(Snapshot, Option<Landmark>), At> {
+    let mut attempts_left = ATTEMPTS;
+    loop {
+        attempts_left -= 1;
+        let listing = Listing {
+            session,
+            prefix,
+            rest: range.clone(),
+            revision: 0,
+            entries: Entries::new(),
+            latest: None,
+        };
+        match listing.all().await {
+            Err(at) if at.failure.kind == Kind::History && attempts_left > 0 => {}
+            other => return other,
+        }
+    }
+}
+
+impl Listing<'_> {
+    async fn all(mut self) -> Result<(Snapshot, Option<Landmark>), At> {
+        while self.page().await? {}
+        let snapshot = Snapshot {
+            revision: keys::revision(self.revision),
+            entries: self.entries,
+        };
+        let revision = snapshot.revision;
+        Ok((snapshot, self.latest.map(|mark| mark.seen_at(revision))))
+    }
+
+    /// Takes in one page; whether there is more. Every page is of the revision of the first.
+    async fn page(&mut self) -> Result<bool, At> {
+        let options = GetOptions::new()
+            .with_range(self.rest.end.clone())
+            .with_limit(PAGE)
+            .with_revision(self.revision);
+        let (session, start) = (self.session, &self.rest.start);
+        let page = session
+            .call(ANSWER, |connection| {
+                let (start, options) = (start.clone(), options.clone());
+                async move { session.get(&connection, start, options).await }
+            })
+            .await?;
+        if self.revision == 0 {
+            self.revision = page.header().map_or(0, ResponseHeader::revision);
+        }
+        if let Some(last) = page.kvs().last() {
+            // The next page starts right behind the last key, which need not be text.
+            self.rest.start = [last.key(), b"\0"].concat();
+        }
+        for kv in page.0.kvs {
+            let Some(key) = keys::text(kv.key) else {
+                continue;
+            };
+            if self.prefix.covers(&key) {
+                Landmark::keep_latest(&mut self.latest, &key, kv.mod_revision);
+                self.entries.insert(key, kv.value.into());
+            }
+        }
+        Ok(page.0.more)
+    }
+}

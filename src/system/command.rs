@@ -1,0 +1,260 @@
+//! A command of the operator's, run by the shell: with a time-out, its output captured, its whole group ended. Adapter.
+
+use std::future::Future;
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::child::{Group, exit, group_of};
+use super::notify;
+use crate::model::facts::{Exit, Signal};
+
+/// As much of a command's output as is kept: its end, where the reason usually stands.
+const KEEP: usize = 4096;
+/// How long output may still come in after the command has ended. A daemon that it started may hold the pipe for ever.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// Why a command did not do its work.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// The shell could not be started.
+    #[error("cannot run `{command}`: /bin/sh does not start")]
+    Start {
+        /// The command.
+        command: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It ended with a status other than 0.
+    #[error("`{command}` ended with {exit}{}", said(output))]
+    Failed {
+        /// The command.
+        command: String,
+        /// How it ended.
+        exit: Exit,
+        /// The end of what it printed.
+        output: String,
+    },
+    /// It did not end in time and was killed with everything it had started.
+    #[error("`{command}` did not end within {} s and was killed{}", limit.as_secs_f64(), said(output))]
+    TimedOut {
+        /// The command.
+        command: String,
+        /// How long it had.
+        limit: Duration,
+        /// The end of what it printed.
+        output: String,
+    },
+}
+
+fn said(output: &str) -> String {
+    match output.trim_end() {
+        "" => String::new(),
+        text => format!(", saying: {text}"),
+    }
+}
+
+/// Kills what is left of a group when the command is over, or when nobody waits for it any more.
+struct EndGroup(Group);
+
+impl Drop for EndGroup {
+    fn drop(&mut self) {
+        // A group that is gone, or not ours any more, needs no killing.
+        let _ = self.0.signal(Signal::KILL);
+    }
+}
+
+/// Runs `command` by `/bin/sh -c` and returns what it printed, the end of it where it is long.
+///
+/// The command has a process group of its own and nothing to read. At its time-out the group is killed; what a
+/// command that has ended well leaves running (a daemon it started) is left alone.
+pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError> {
+    let deadline = Instant::now() + limit;
+    let failed = |source| CommandError::Start {
+        command: command.to_owned(),
+        source,
+    };
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", command])
+        .process_group(0)
+        .env_remove(notify::SOCKET)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let group = group_of(&child).map(EndGroup);
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut output = Vec::new();
+    let ended = {
+        let mut tail = Tail::new(&mut output, stdout, stderr);
+        let ended = tail.until(timeout_at(deadline, child.wait())).await;
+        // The rest is there already, unless somebody else holds the pipe.
+        let _ = timeout(LINGER, tail.drain()).await;
+        ended
+    };
+    let output = text(&output);
+    match ended {
+        Ok(Ok(status)) => {
+            std::mem::forget(group);
+            match exit(status) {
+                Exit::Code(0) => Ok(output),
+                exit => Err(CommandError::Failed {
+                    command: command.to_owned(),
+                    exit,
+                    output,
+                }),
+            }
+        }
+        Ok(Err(source)) => Err(failed(source)),
+        Err(_) => Err(CommandError::TimedOut {
+            command: command.to_owned(),
+            limit,
+            output,
+        }),
+    }
+}
+
+fn text(output: &[u8]) -> String {
+    let from = output.len().saturating_sub(KEEP);
+    String::from_utf8_lossy(&output[from..]).into_owned()
+}
+
+/// Both pipes of a command, read as they fill, so that it never waits for a reader.
+struct Tail<'a, O, E> {
+    output: &'a mut Vec<u8>,
+    stdout: Option<O>,
+    stderr: Option<E>,
+}
+
+impl<'a, O: AsyncRead + Unpin, E: AsyncRead + Unpin> Tail<'a, O, E> {
+    fn new(output: &'a mut Vec<u8>, stdout: Option<O>, stderr: Option<E>) -> Self {
+        Self {
+            output,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Reads until `done` is.
+    async fn until<T>(&mut self, done: impl Future<Output = T>) -> T {
+        tokio::pin!(done);
+        loop {
+            tokio::select! {
+                result = &mut done => return result,
+                () = self.read_some(), if self.is_open() => {}
+            }
+        }
+    }
+
+    async fn drain(&mut self) {
+        while self.is_open() {
+            self.read_some().await;
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.stdout.is_some() || self.stderr.is_some()
+    }
+
+    async fn read_some(&mut self) {
+        let (mut out, mut err) = ([0; 1024], [0; 1024]);
+        // A pipe that fails is at its end too.
+        tokio::select! {
+            read = read(self.stdout.as_mut(), &mut out) => match read {
+                Ok(0) | Err(_) => self.stdout = None,
+                Ok(n) => self.keep(&out[..n]),
+            },
+            read = read(self.stderr.as_mut(), &mut err) => match read {
+                Ok(0) | Err(_) => self.stderr = None,
+                Ok(n) => self.keep(&err[..n]),
+            },
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+        if self.output.len() > 4 * KEEP {
+            self.output.drain(..self.output.len() - KEEP);
+        }
+    }
+}
+
+async fn read(pipe: Option<&mut (impl AsyncRead + Unpin)>, into: &mut [u8]) -> io::Result<usize> {
+    match pipe {
+        Some(pipe) => pipe.read(into).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn output_and_status() {
+        assert_eq!(
+            run("echo out; echo err >&2", LONG)
+                .await
+                .unwrap()
+                .lines()
+                .count(),
+            2
+        );
+        let error = run("echo no such server >&2; exit 3", LONG)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`echo no such server >&2; exit 3` ended with exit status 3, saying: no such server"
+        );
+    }
+
+    #[tokio::test]
+    async fn much_output_blocks_nobody_and_its_end_is_kept() {
+        let output = run("yes | head -c 1000000; echo the end", LONG)
+            .await
+            .unwrap();
+        assert!(output.len() <= KEEP && output.ends_with("the end\n"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_killed_with_its_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let hang = format!(
+            "sh -c 'echo $$ > {}; exec sleep 1000' & wait",
+            file.display()
+        );
+        let error = run(&hang, Duration::from_millis(500)).await.unwrap_err();
+        assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
+        let pid: i32 = std::fs::read_to_string(&file)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        let start = Instant::now();
+        let stat = format!("/proc/{pid}/stat");
+        // Killed, it may stay a zombie where nobody reaps orphans.
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(start.elapsed() < LONG, "the grandchild lives on");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_it_started_is_left_alone_and_holds_nobody_up() {
+        let start = Instant::now();
+        let pid = run("sleep 1000 & echo $!", LONG).await.unwrap();
+        assert!(start.elapsed() < LONG);
+        let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
+        assert!(nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok());
+    }
+}

@@ -1,0 +1,174 @@
+//! Files that are replaced as a whole: staged beside the destination, swapped in by a rename. Adapter.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+const PERMISSIONS: u32 = 0o7777;
+
+/// A file as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Its bytes.
+    pub content: Vec<u8>,
+    /// Its permission bits and owners.
+    pub access: Access,
+}
+
+/// Permission bits and owners of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// The permission bits.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+/// Looks at a file; `None` if there is none.
+pub fn look(path: &Path) -> io::Result<Option<Look>> {
+    let found = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let meta = found.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut content = Vec::new();
+    io::Read::read_to_end(&mut &found, &mut content)?;
+    let access = Access {
+        mode: meta.mode() & PERMISSIONS,
+        uid: meta.uid(),
+        gid: meta.gid(),
+    };
+    Ok(Some(Look { content, access }))
+}
+
+/// Where a destination really lies: the target of a symbolic link, so that the link stays when the file is replaced.
+pub fn resolve(dest: &Path) -> io::Result<PathBuf> {
+    let mut path = dest.to_owned();
+    // The kernel's own limit.
+    for _ in 0..40 {
+        match fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("/")).join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many levels of symbolic links"))
+}
+
+/// A file written beside its destination under a hidden name, which patterns like `conf.d/*` do not match. Dropping it
+/// removes it.
+#[derive(Debug)]
+pub struct Candidate {
+    file: NamedTempFile,
+    dest: PathBuf,
+}
+
+impl Candidate {
+    /// Writes a candidate for `dest`.
+    pub fn stage(dest: &Path, content: &[u8], access: Access) -> io::Result<Self> {
+        let mut prefix = OsString::from(".");
+        prefix.push(dest.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+        prefix.push(".");
+        let dir = dest.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".sidekick")
+            .tempfile_in(dir)?;
+        file.write_all(content)?;
+        let meta = file.as_file().metadata()?;
+        // Before the mode: a change of owner clears set-id bits.
+        if (meta.uid(), meta.gid()) != (access.uid, access.gid) {
+            fchown(file.as_file(), Some(access.uid), Some(access.gid))?;
+        }
+        file.as_file()
+            .set_permissions(Permissions::from_mode(access.mode))?;
+        Ok(Self {
+            file,
+            dest: dest.to_owned(),
+        })
+    }
+
+    /// Where it lies until it is swapped in.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Puts it in the place of its destination; after this returns, a power cut leaves the new file.
+    pub fn swap(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.dest).map_err(|error| error.error)?;
+        match self.dest.parent() {
+            Some(dir) => File::open(dir)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(path: &Path, mode: u32) -> Access {
+        let meta = fs::metadata(path).unwrap();
+        Access {
+            mode,
+            uid: meta.uid(),
+            gid: meta.gid(),
+        }
+    }
+
+    #[test]
+    fn a_swap_replaces_all_at_once_and_leaves_no_litter() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = dir.path().join("a.cfg");
+        let access = access(dir.path(), 0o640);
+        for content in ["one", "two"] {
+            let candidate = Candidate::stage(&dest, content.as_bytes(), access).unwrap();
+            let name = candidate
+                .path()
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
+            assert!(
+                name.starts_with(".a.cfg.") && name.ends_with(".sidekick"),
+                "{name}"
+            );
+            candidate.swap().unwrap();
+            let look = look(&dest).unwrap().unwrap();
+            assert_eq!((look.content, look.access), (content.into(), access));
+        }
+        drop(Candidate::stage(&dest, b"three", access).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(look(&dest).unwrap().unwrap().content, b"two");
+    }
+
+    #[test]
+    fn a_link_is_resolved_even_if_it_dangles() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("link"), dir.path().join("target"));
+        std::os::unix::fs::symlink("target", &link).unwrap();
+        assert_eq!(resolve(&link).unwrap(), target);
+        assert_eq!(resolve(&target).unwrap(), target);
+        let ring = dir.path().join("ring");
+        std::os::unix::fs::symlink("ring", &ring).unwrap();
+        assert!(resolve(&ring).is_err());
+    }
+
+    #[test]
+    fn what_is_not_there_and_what_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(look(&dir.path().join("none")).unwrap(), None);
+        assert!(look(dir.path()).is_err());
+    }
+}

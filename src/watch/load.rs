@@ -1,0 +1,94 @@
+//! From conf.d to targets with compiled templates; every problem of all of them at once. Shell.
+
+use std::fs;
+use std::path::Path;
+
+use super::render::{RenderError, Template};
+use crate::config::{self, Problem, Target};
+
+/// A target that is ready to be rendered.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What conf.d says.
+    pub target: Target,
+    /// Its template.
+    pub template: Template,
+}
+
+/// Reads the targets of a directory.
+pub fn load(conf_dir: &Path) -> Result<Vec<Loaded>, Vec<Problem>> {
+    let config::Targets { good, mut problems } = config::targets(conf_dir);
+    let others = others(&conf_dir.join("templates"));
+    let mut loaded = Vec::new();
+    for target in good {
+        match compile(&target, conf_dir, &others) {
+            Ok(template) => loaded.push(Loaded { target, template }),
+            Err(error) => problems.extend(explain(&target, &error)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(problems)
+    }
+}
+
+fn compile(
+    target: &Target,
+    conf_dir: &Path,
+    others: &[(String, String)],
+) -> Result<Template, RenderError> {
+    let name = name(&target.src, &conf_dir.join("templates"));
+    let others: Vec<(&str, &str)> = others
+        .iter()
+        .map(|(n, s)| (n.as_str(), s.as_str()))
+        .collect();
+    Template::compile_among(&name, &target.template, &others)
+}
+
+/// A template's name for `include` and `extends`: its path below the directory of templates.
+fn name(path: &Path, templates: &Path) -> String {
+    path.strip_prefix(templates)
+        .unwrap_or(path)
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The templates that others may include or extend. One that cannot be read is missed by those who need it only.
+fn others(templates: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![templates.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                dirs.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "tera")
+                && let Ok(text) = fs::read_to_string(&path)
+            {
+                found.push((name(&path, templates), text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn explain(target: &Target, error: &RenderError) -> Vec<Problem> {
+    let templates = target.src.parent().unwrap_or(Path::new(""));
+    let problem = |fault: &super::render::Fault| {
+        let (file, line) = match &fault.place {
+            Some((name, line)) if target.src.ends_with(name) => (target.src.clone(), Some(*line)),
+            Some((name, line)) => (templates.join(name), Some(*line)),
+            None => (target.src.clone(), None),
+        };
+        let problem = Problem::in_file(&file, line, &fault.what);
+        match &fault.hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
+    };
+    error.faults().iter().map(problem).collect()
+}

@@ -1,0 +1,28 @@
+//! Keeps rendered files equal to what is announced.
+//!
+//! ```text
+//! store ──▶ catalog ──▶ schedule (one per target) ──▶ publish
+//!
+//!            change                 quiet, max_wait, min_interval over
+//!   Idle ─────────────▶ Settling ─────────────────────────────────────▶ Publishing ──▶ Idle
+//!                          ▲  ▲                                          │   │
+//!                          │  └──────── something changed meanwhile ─────┘   │ failed
+//!                          └───────── newer data ── Retrying ◀───────────────┘
+//!                                                      └─ back-off over ─▶ Publishing
+//!
+//!   publish:  Rendered ─▶ Staged ─▶ Checked ─▶ Swapped ─▶ Live
+//!                 │ same: done        │ bad: the live file stays   │ reload failed: the previous file comes back
+//! ```
+//!
+//! [`render`] turns a template and a catalog into text; what becomes of the text is the business of `publish`, and when
+//! that happens, of `schedule`. Nothing is published before the store has said everything once, and nothing while it
+//! says nothing.
+
+mod load;
+mod publish;
+pub mod render;
+mod run;
+mod schedule;
+
+pub use load::{Loaded, load};
+pub use run::{Plan, run};

@@ -1,0 +1,391 @@
+//! One publish of one target: render, compare, stage, check, swap, reload. Shell.
+//!
+//! Each step is a type whose only way on is the next step, so that a wrong order does not compile. Whatever is dropped
+//! on the way takes its candidate file with it; the live file is the old one or the new one at every instant.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::load::Loaded;
+use super::render::{RenderError, View};
+use crate::config::{Reload, Target};
+use crate::system::command::{self, CommandError};
+use crate::system::file::{self, Access, Candidate, Look};
+use crate::system::process::{self, SignalError};
+
+/// The mode of a file that is not there yet, unless conf.d says otherwise.
+const MODE: u32 = 0o644;
+
+/// Why a target was not published.
+#[derive(Debug, Error)]
+pub(super) enum PublishError {
+    #[error("rendering failed")]
+    Render(#[from] RenderError),
+    #[error("cannot {step} {}", path.display())]
+    File {
+        step: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("the check refused the new file, so the live one stays")]
+    Check(#[source] Box<CommandError>),
+    #[error("the reload failed, {restored}")]
+    Reload {
+        restored: Restored,
+        source: Box<ReloadError>,
+    },
+    #[error("the worker that renders has died")]
+    Worker,
+}
+
+/// Why a program could not be told of a new file.
+#[derive(Debug, Error)]
+pub(super) enum ReloadError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+}
+
+/// What became of a file whose reload failed.
+#[derive(Debug)]
+pub(super) enum Restored {
+    /// The previous file is back and loaded.
+    Yes,
+    /// The previous file is back; loading it failed too.
+    NotLoaded(Box<ReloadError>),
+    /// The previous file could not be put back.
+    Failed(io::Error),
+    /// There was no previous file; the new one stays.
+    NoPrevious,
+    /// The file had been right all along; only the reload was owed.
+    Unchanged,
+}
+
+impl std::fmt::Display for Restored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Yes => f.write_str("and the previous file is in force again"),
+            Self::NotLoaded(error) => {
+                write!(
+                    f,
+                    "the previous file is back, but loading it failed too ({error})"
+                )
+            }
+            Self::Failed(error) => {
+                write!(f, "and the previous file could not be put back ({error})")
+            }
+            Self::NoPrevious => f.write_str("and there is no previous file, so the new one stays"),
+            Self::Unchanged => f.write_str("as it did before; the file itself is right"),
+        }
+    }
+}
+
+impl Restored {
+    /// Whether the program still has to be told of the file that is there.
+    pub(super) fn owes_a_reload(&self) -> bool {
+        match self {
+            Self::Yes => false,
+            Self::NotLoaded(_) | Self::Failed(_) | Self::NoPrevious | Self::Unchanged => true,
+        }
+    }
+}
+
+/// What a publish did.
+#[derive(Debug)]
+pub(super) enum Published {
+    /// The live file is right already.
+    Same,
+    /// It would have changed, from and to this.
+    Pending(Difference),
+    /// It was changed.
+    Swapped(Difference),
+    /// Only the reload was owed, and has been made.
+    Reloaded,
+}
+
+/// The text before and after.
+#[derive(Debug)]
+pub(super) struct Difference {
+    pub(super) before: Vec<u8>,
+    pub(super) after: String,
+}
+
+/// Publishes a target from what `view` shows. `owed`: the program has not been told of the live file yet.
+pub(super) async fn publish(
+    loaded: Arc<Loaded>,
+    view: View,
+    owed: bool,
+    noop: bool,
+) -> Result<Published, PublishError> {
+    let worker = Arc::clone(&loaded);
+    let compared =
+        blocking(move || Rendered::new(&worker, &view)?.compare(&worker.target)).await??;
+    let target = &loaded.target;
+    let differs = match compared {
+        Compared::Same if owed && !noop => return reload_owed(target).await,
+        Compared::Same => return Ok(Published::Same),
+        Compared::Differs(differs) if noop => {
+            return Ok(Published::Pending(differs.into_difference()));
+        }
+        Compared::Differs(differs) => differs,
+    };
+    let staged = blocking(move || differs.stage()).await??;
+    let checked = staged.check(target).await?;
+    let swapped = blocking(move || checked.swap()).await??;
+    let live = swapped.reload(target).await?;
+    Ok(Published::Swapped(live.0))
+}
+
+/// Runs what may wait for a disk or a processor where it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PublishError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| PublishError::Worker)
+}
+
+async fn reload_owed(target: &Target) -> Result<Published, PublishError> {
+    match reload(target).await {
+        Ok(()) => Ok(Published::Reloaded),
+        Err(source) => Err(PublishError::Reload {
+            restored: Restored::Unchanged,
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// The text that should be in the file.
+struct Rendered(String);
+
+enum Compared {
+    Same,
+    Differs(Differs),
+}
+
+/// A text that differs from the live file, in content or access.
+struct Differs {
+    /// Where the file really lies.
+    dest: PathBuf,
+    text: String,
+    access: Access,
+    previous: Option<Look>,
+}
+
+/// A candidate beside the live file.
+struct Staged {
+    candidate: Candidate,
+    differs: Differs,
+}
+
+/// A candidate that the check has accepted.
+struct Checked(Staged);
+
+/// The new file is in place; its program does not know yet.
+struct Swapped(Differs);
+
+/// The new file is in place and in force.
+struct Live(Difference);
+
+impl Rendered {
+    fn new(loaded: &Loaded, view: &View) -> Result<Self, PublishError> {
+        Ok(Self(loaded.template.render(view)?))
+    }
+
+    fn compare(self, target: &Target) -> Result<Compared, PublishError> {
+        let at = |step, path: &Path| {
+            let path = path.to_owned();
+            move |source| PublishError::File { step, path, source }
+        };
+        let dest = file::resolve(&target.dest).map_err(at("find", &target.dest))?;
+        let previous = file::look(&dest).map_err(at("read", &dest))?;
+        let access = access(target, previous.as_ref());
+        let is_same = |look: &Look| look.access == access && look.content == self.0.as_bytes();
+        if previous.as_ref().is_some_and(is_same) {
+            return Ok(Compared::Same);
+        }
+        Ok(Compared::Differs(Differs {
+            dest,
+            text: self.0,
+            access,
+            previous,
+        }))
+    }
+}
+
+/// What conf.d says, else what the file has, else what we would make.
+fn access(target: &Target, previous: Option<&Look>) -> Access {
+    let has = previous.map(|look| look.access);
+    let own = process::identity();
+    Access {
+        mode: target.mode.or(has.map(|has| has.mode)).unwrap_or(MODE),
+        uid: target.owner.uid.or(has.map(|has| has.uid)).unwrap_or(own.0),
+        gid: target.owner.gid.or(has.map(|has| has.gid)).unwrap_or(own.1),
+    }
+}
+
+impl Differs {
+    fn stage(self) -> Result<Staged, PublishError> {
+        let candidate = Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
+        match candidate {
+            Ok(candidate) => Ok(Staged {
+                candidate,
+                differs: self,
+            }),
+            Err(source) => Err(PublishError::File {
+                step: "stage a file beside",
+                path: self.dest,
+                source,
+            }),
+        }
+    }
+
+    fn into_difference(self) -> Difference {
+        Difference {
+            before: self.previous.map(|look| look.content).unwrap_or_default(),
+            after: self.text,
+        }
+    }
+}
+
+impl Staged {
+    async fn check(self, target: &Target) -> Result<Checked, PublishError> {
+        if let Some(check) = &target.check {
+            let check = fill_in(check, self.candidate.path(), &target.dest);
+            let output = command::run(&check, target.check_timeout).await;
+            let output = output.map_err(|error| PublishError::Check(Box::new(error)))?;
+            tracing::debug!(
+                target_name = target.name,
+                output,
+                "the check accepts the new file"
+            );
+        }
+        Ok(Checked(self))
+    }
+}
+
+impl Checked {
+    fn swap(self) -> Result<Swapped, PublishError> {
+        let Staged { candidate, differs } = self.0;
+        match candidate.swap() {
+            Ok(()) => Ok(Swapped(differs)),
+            Err(source) => Err(PublishError::File {
+                step: "replace",
+                path: differs.dest,
+                source,
+            }),
+        }
+    }
+}
+
+impl Swapped {
+    async fn reload(self, target: &Target) -> Result<Live, PublishError> {
+        match reload(target).await {
+            Ok(()) => Ok(Live(self.0.into_difference())),
+            Err(source) => Err(PublishError::Reload {
+                restored: self.restore(target).await,
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    /// Puts the previous file back and in force.
+    async fn restore(self, target: &Target) -> Restored {
+        let Some(previous) = self.0.previous else {
+            return Restored::NoPrevious;
+        };
+        let dest = self.0.dest;
+        let put_back = move || Candidate::stage(&dest, &previous.content, previous.access)?.swap();
+        match tokio::task::spawn_blocking(put_back).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Restored::Failed(error),
+            Err(died) => return Restored::Failed(io::Error::other(died)),
+        }
+        match reload(target).await {
+            Ok(()) => Restored::Yes,
+            Err(error) => Restored::NotLoaded(Box::new(error)),
+        }
+    }
+}
+
+async fn reload(target: &Target) -> Result<(), ReloadError> {
+    match &target.reload {
+        None => {}
+        Some(Reload::Command(text)) => {
+            let text = fill_in(text, &target.dest, &target.dest);
+            let output = command::run(&text, target.reload_timeout).await?;
+            tracing::debug!(target_name = target.name, output, "reloaded");
+        }
+        Some(Reload::Signal { signal, pidfile }) => process::signal_by_file(pidfile, *signal)?,
+    }
+    Ok(())
+}
+
+/// Puts the paths into a command: `{{src}}` is the staged file, `{{dest}}` the live one; `{{.src}}` and spaces inside
+/// the braces are fine too, as confd's users write them.
+fn fill_in(command: &str, src: &Path, dest: &Path) -> String {
+    let mut filled = String::new();
+    let mut rest = command;
+    while let Some((before, after)) = rest.split_once("{{") {
+        filled.push_str(before);
+        let end = after.find("}}");
+        let name = end.map(|end| after[..end].trim().trim_start_matches('.'));
+        let path = match name {
+            Some("src") => Some(src),
+            Some("dest" | "dst") => Some(dest),
+            Some(_) | None => None,
+        };
+        if let (Some(path), Some(end)) = (path, end) {
+            filled.push_str(&quoted(path));
+            rest = &after[end + 2..];
+        } else {
+            filled.push_str("{{");
+            rest = after;
+        }
+    }
+    filled + rest
+}
+
+/// A path as one word of a shell command; plain paths stay as they are, also inside quotes that stand there already.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    if text.chars().all(plain) {
+        return text.into_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_in_commands() {
+        let (src, dest) = (Path::new("/etc/.a.1"), Path::new("/etc/a"));
+        for (command, want) in [
+            (
+                "check {{src}} {{.src}} {{ .src }} {{ src }}",
+                "check /etc/.a.1 /etc/.a.1 /etc/.a.1 /etc/.a.1",
+            ),
+            ("{{dest}}{{.dst}}", "/etc/a/etc/a"),
+            (
+                "docker inspect -f '{{.State}}' {{src}}",
+                "docker inspect -f '{{.State}}' /etc/.a.1",
+            ),
+            ("{{src", "{{src"),
+            ("{{{{src}}}}", "{{/etc/.a.1}}"),
+            ("", ""),
+        ] {
+            assert_eq!(fill_in(command, src, dest), want, "{command}");
+        }
+        assert_eq!(
+            fill_in("c {{src}}", Path::new("/a b's"), dest),
+            r"c '/a b'\''s'"
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! Why a template gave no text: which template, which line, what is wrong there, and what to do. Pure.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// What separates what is wrong from what to do about it in the messages of our own functions.
+const HINT: &str = "\nhint: ";
+
+/// A template that cannot be used, or cannot be rendered from what there is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RenderError {
+    /// The template, or one that it includes or extends, is not valid. Everything found is named.
+    #[error("template {template} is not valid: {}", listed(.faults))]
+    Compile {
+        /// The target's template.
+        template: String,
+        /// What is wrong; at least one.
+        faults: Vec<Fault>,
+    },
+    /// The template is valid and asks for something that is not there, or not what it has to be.
+    #[error("template {template} cannot be rendered: {}", listed(.faults))]
+    Render {
+        /// The target's template.
+        template: String,
+        /// What is wrong: one.
+        faults: Vec<Fault>,
+    },
+}
+
+impl RenderError {
+    /// What is wrong, place by place.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        match self {
+            Self::Compile { faults, .. } | Self::Render { faults, .. } => faults,
+        }
+    }
+
+    /// What to do about it, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.faults().iter().find_map(|fault| fault.hint.as_deref())
+    }
+
+    pub(super) fn compiling(template: &str, error: &tera::Error) -> Self {
+        Self::Compile {
+            template: template.to_owned(),
+            faults: faults(error),
+        }
+    }
+
+    pub(super) fn rendering(template: &str, error: &tera::Error) -> Self {
+        Self::Render {
+            template: template.to_owned(),
+            faults: faults(error),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where: the template (an included one has its own name) and the line, if they are known.
+    pub place: Option<(String, usize)>,
+    /// What.
+    pub what: String,
+    /// What to do about it, if that is known.
+    pub hint: Option<String>,
+    /// The line of the template with a mark under the place, over several lines.
+    pub excerpt: Option<String>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((template, line)) = &self.place {
+            write!(f, "{template} line {line}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+fn listed(faults: &[Fault]) -> String {
+    let faults: Vec<String> = faults.iter().map(Fault::to_string).collect();
+    faults.join("; ")
+}
+
+/// An error for a function to return, with a hint.
+pub(super) fn with_hint(what: impl fmt::Display, hint: impl fmt::Display) -> tera::Error {
+    tera::Error::message(format!("{what}{HINT}{hint}"))
+}
+
+/// Tera reports what it finds as text only, one block each: `error: what`, ` --> template:line:column`, the excerpt.
+fn faults(error: &tera::Error) -> Vec<Fault> {
+    let report = error.to_string();
+    report.split("\n\nerror: ").map(fault).collect()
+}
+
+fn fault(block: &str) -> Fault {
+    let block = block.strip_prefix("error: ").unwrap_or(block);
+    let arrow = block.find("--> ");
+    let head = arrow.map_or(block, |at| block[..at].trim_end());
+    let (what, hint) = hinted(head);
+    let excerpt = arrow.map(|at| block[at..].to_owned());
+    let mut what = uncapitalized(what);
+    // Of a part that is missing, a field or an index, Tera says only that something is undefined, and where it points
+    // is often next to it.
+    if what.contains("undefined")
+        && let Some(line) = excerpt.as_deref().and_then(source_line)
+    {
+        what = format!("{what}, in `{line}`");
+    }
+    Fault {
+        place: arrow.and_then(|at| place(&block[at + 4..])),
+        what,
+        hint,
+        excerpt,
+    }
+}
+
+/// The template's line that the excerpt shows.
+fn source_line(excerpt: &str) -> Option<String> {
+    let (_, line) = excerpt.lines().nth(2)?.split_once("| ")?;
+    Some(line.trim().chars().take(100).collect())
+}
+
+fn place(text: &str) -> Option<(String, usize)> {
+    let mut parts = text.lines().next()?.rsplitn(3, ':');
+    let (_column, line) = (parts.next()?, parts.next()?.parse().ok()?);
+    Some((parts.next()?.to_owned(), line))
+}
+
+fn hinted(message: &str) -> (&str, Option<String>) {
+    if let Some((what, hint)) = message.split_once(HINT) {
+        return (what, Some(hint.to_owned()));
+    }
+    match message.split_once(". Available ") {
+        Some((what, names)) => (what, Some(format!("available {names}"))),
+        None => (message, None),
+    }
+}
+
+fn uncapitalized(text: &str) -> String {
+    let mut chars = text.trim_end_matches('.').chars();
+    let first = chars.next().map(|c| c.to_ascii_lowercase());
+    first.into_iter().chain(chars).collect()
+}

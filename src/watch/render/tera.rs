@@ -1,0 +1,141 @@
+//! Templates in Tera: sources in, text out. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tera::{Context, Tera, Value};
+
+use super::functions::{self, Inputs, Rows};
+use super::view::Seen;
+use super::{RenderError, View, filters};
+use crate::model::instance::Instance;
+
+/// A compiled template, with those it includes or extends.
+#[derive(Clone)]
+pub struct Template {
+    name: String,
+    engine: Tera,
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Template").field(&self.name).finish()
+    }
+}
+
+impl Template {
+    /// Compiles a template that stands alone.
+    pub fn compile(name: &str, source: &str) -> Result<Self, RenderError> {
+        Self::compile_among(name, source, &[])
+    }
+
+    /// Compiles a template that may include or extend `others`, given as name and source. Where it does neither, it
+    /// does not matter whether they are valid.
+    pub fn compile_among(
+        name: &str,
+        source: &str,
+        others: &[(&str, &str)],
+    ) -> Result<Self, RenderError> {
+        let mut engine = Tera::new();
+        // Names that end in .html or .xml would turn escaping for HTML on.
+        engine.autoescape_on(Vec::<&str>::new());
+        functions::declare(&mut engine);
+        filters::register(&mut engine);
+        let alone = engine.add_raw_template(name, source);
+        if let Err(error) = alone {
+            if others.is_empty() {
+                return Err(RenderError::compiling(name, &error));
+            }
+            let others = others.iter().filter(|(other, _)| *other != name);
+            let all = others.copied().chain([(name, source)]);
+            engine
+                .add_raw_templates(all)
+                .map_err(|error| RenderError::compiling(name, &error))?;
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            engine,
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Renders it from what `view` shows.
+    pub fn render(&self, view: &View) -> Result<String, RenderError> {
+        self.try_render(view)
+            .map_err(|error| RenderError::rendering(&self.name, &error))
+    }
+
+    fn try_render(&self, view: &View) -> tera::TeraResult<String> {
+        let mut services = BTreeMap::new();
+        let mut rows_by_service = BTreeMap::new();
+        for (service, seen) in view.visible() {
+            let rows = rows(&seen)?;
+            let list: Vec<Value> = rows.iter().map(|(_, value)| value.clone()).collect();
+            services.insert(service.to_owned(), Value::from(list));
+            rows_by_service.insert(service.to_owned(), rows);
+        }
+        let mut context = Context::new();
+        context.insert_value("services", Value::from(services));
+        let inputs = Arc::new(Inputs {
+            view: view.clone(),
+            keys: view.raw_keys(),
+            rows: rows_by_service,
+        });
+        // A function of Tera knows nothing but its arguments, so each render has an engine whose functions know its
+        // view. The copy costs microseconds.
+        let mut engine = self.engine.clone();
+        functions::define(&mut engine, &inputs);
+        engine.render(&self.name, &context)
+    }
+}
+
+/// An instance as templates see it. What was not announced is absent, so that `i.weight is defined` and
+/// `i.weight | default(value=100)` work, and printing it without either is an error and not an empty word.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    host: String,
+    ip: String,
+    port: u16,
+    ports: BTreeMap<&'a str, u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u16>,
+    state: &'static str,
+    attrs: BTreeMap<&'a str, &'a str>,
+    addr: String,
+}
+
+impl<'a> From<&'a Instance> for Row<'a> {
+    fn from(instance: &'a Instance) -> Self {
+        let named = instance.ports.named().iter();
+        let attrs = instance.attrs.iter();
+        Self {
+            id: instance.id.as_str(),
+            host: instance.host(),
+            ip: instance.ip.to_string(),
+            port: instance.ports.default_port(),
+            ports: named.map(|(name, port)| (name.as_str(), *port)).collect(),
+            weight: instance.weight,
+            state: instance.state.as_str(),
+            attrs: attrs
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect(),
+            addr: instance.addr().to_string(),
+        }
+    }
+}
+
+fn rows(instances: &Seen<'_>) -> tera::TeraResult<Rows> {
+    let row = |instance: &&Arc<Instance>| {
+        let value = Value::try_from_serializable(&Row::from(&***instance))?;
+        Ok((instance.state, value))
+    };
+    instances.iter().map(row).collect()
+}

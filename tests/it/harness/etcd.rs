@@ -1,0 +1,313 @@
+//! Real etcd servers: one node or three, which can be stopped, killed, paused, wiped and started again.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+use sidekick::model::location::{EtcdOptions, TlsFiles};
+use tempfile::TempDir;
+
+use super::pki::Pki;
+use super::{Process, free_port, temp_dir, tool, wait_for};
+
+/// What a server prints when it takes requests.
+const READY: &str = "ready to serve client requests";
+/// What it prints when somebody else took its port between our look and its start.
+const TAKEN: &str = "address already in use";
+
+/// One server.
+pub struct Etcd {
+    name: String,
+    dir: TempDir,
+    client_port: u16,
+    peer_port: u16,
+    /// What the ports are not part of.
+    extra: Vec<String>,
+    /// `name=url` of every member.
+    members: String,
+    process: Option<Process>,
+    starts: usize,
+    pki: Option<Pki>,
+    user: Option<(String, String)>,
+}
+
+/// How a test wants its server to be.
+#[derive(Default)]
+pub struct Setup {
+    /// Further arguments.
+    pub args: Vec<String>,
+    /// Certificates; the server speaks TLS.
+    pub pki: Option<Pki>,
+    /// Whether it asks clients for a certificate.
+    pub client_certs: bool,
+}
+
+impl Etcd {
+    /// A new and empty server that answers.
+    pub fn start_new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    /// The same, not quite as usual.
+    pub fn with(setup: Setup) -> Self {
+        let mut etcd = Self::idle("one", setup);
+        loop {
+            etcd.members = etcd.member();
+            etcd.launch();
+            if etcd.comes_up() {
+                return etcd;
+            }
+            etcd.move_away();
+        }
+    }
+
+    fn idle(name: &str, setup: Setup) -> Self {
+        let mut extra = setup.args;
+        if let Some(pki) = &setup.pki {
+            extra.extend(pki.server_args(setup.client_certs));
+        }
+        Self {
+            name: name.to_owned(),
+            dir: temp_dir(),
+            client_port: free_port(),
+            peer_port: free_port(),
+            extra,
+            members: String::new(),
+            process: None,
+            starts: 0,
+            pki: setup.pki,
+            user: None,
+        }
+    }
+
+    fn member(&self) -> String {
+        format!("{}=http://127.0.0.1:{}", self.name, self.peer_port)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join(format!("log-{}", self.starts))
+    }
+
+    fn launch(&mut self) {
+        self.starts += 1;
+        let scheme = if self.pki.is_some() { "https" } else { "http" };
+        let client = format!("{scheme}://127.0.0.1:{}", self.client_port);
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let mut command = Command::new(tool("etcd"));
+        command
+            .args(["--name", &self.name])
+            .arg("--data-dir")
+            .arg(self.data())
+            .args(["--listen-client-urls", &client])
+            .args(["--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer])
+            .args(["--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &self.members])
+            .args(["--log-output", "stderr"])
+            .args(&self.extra);
+        self.process = Some(Process::start(&mut command, &self.log()));
+    }
+
+    /// Waits until the server answers; false if a port of its was taken.
+    fn comes_up(&mut self) -> bool {
+        let process = self.process.as_mut().expect("it was launched");
+        wait_for("etcd to answer", || {
+            let output = process.output();
+            if output.contains(READY) {
+                return Some(true);
+            }
+            let status = process.ended()?;
+            assert!(output.contains(TAKEN), "etcd ended with {status}: {output}");
+            Some(false)
+        })
+    }
+
+    fn move_away(&mut self) {
+        self.process = None;
+        self.client_port = free_port();
+        self.peer_port = free_port();
+        self.remove_data();
+    }
+
+    fn remove_data(&self) {
+        let data = self.data();
+        if data.exists() {
+            std::fs::remove_dir_all(data).expect("remove the data of an etcd");
+        }
+    }
+
+    /// `host:port` for clients.
+    pub fn endpoint(&self) -> String {
+        format!("127.0.0.1:{}", self.client_port)
+    }
+
+    /// What a client needs to know.
+    pub fn options(&self) -> EtcdOptions {
+        EtcdOptions {
+            endpoints: vec![self.endpoint()],
+            tls: self.pki.as_ref().map(|pki| TlsFiles {
+                cacert: Some(pki.file("ca.pem")),
+                identity: None,
+            }),
+            auth: self.user.clone(),
+        }
+    }
+
+    /// Its certificates.
+    pub fn pki(&self) -> &Pki {
+        self.pki.as_ref().expect("the server speaks TLS")
+    }
+
+    /// From now on, `etcdctl` and [`Etcd::options`] name this user.
+    pub fn log_in(&mut self, user: &str, password: &str) {
+        self.user = Some((user.to_owned(), password.to_owned()));
+    }
+
+    /// Runs `etcdctl`, which must succeed; the answer is what it printed.
+    pub fn etcdctl(&self, args: &[&str]) -> String {
+        self.etcdctl_with(args, b"")
+    }
+
+    /// The same, with something to read.
+    pub fn etcdctl_with(&self, args: &[&str], input: &[u8]) -> String {
+        let mut command = Command::new(tool("etcdctl"));
+        command
+            .env("ETCDCTL_API", "3")
+            .args(["--endpoints", &self.endpoint()])
+            .args(args);
+        if let Some(pki) = &self.pki {
+            command.args(pki.client_args());
+        }
+        if let Some((user, password)) = &self.user {
+            command.args(["--user", &format!("{user}:{password}")]);
+        }
+        run(&mut command, input)
+    }
+
+    /// The revision of the store.
+    pub fn revision(&self) -> u64 {
+        let answer = self.etcdctl(&["get", "none", "-w", "json"]);
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("etcdctl prints JSON");
+        answer["header"]["revision"].as_u64().expect("a revision")
+    }
+
+    /// Whether it is the leader of its cluster.
+    pub fn leads(&self) -> bool {
+        let answer = self.etcdctl(&["endpoint", "status", "-w", "json"]);
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("etcdctl prints JSON");
+        let status = &answer[0]["Status"];
+        status["leader"] == status["header"]["member_id"]
+    }
+
+    /// Ends it in order.
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        process.signal(Signal::SIGTERM);
+        process.wait();
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again with what it had, and waits until it answers.
+    pub fn start(&mut self) {
+        wait_for("the ports of an etcd to be free again", || {
+            self.launch();
+            self.comes_up().then_some(())
+        });
+    }
+
+    /// Ends it, forgets everything, and starts it again at the same place.
+    pub fn wipe(&mut self) {
+        self.kill();
+        self.remove_data();
+        self.start();
+    }
+
+    /// Holds it, with its connections open.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("it runs");
+        process.signal(signal);
+    }
+}
+
+/// Three servers that are one store.
+pub struct Cluster {
+    /// The members.
+    pub nodes: Vec<Etcd>,
+}
+
+impl Cluster {
+    /// A new and empty cluster that answers.
+    pub fn start_new() -> Self {
+        loop {
+            let names = ["one", "two", "three"];
+            let nodes = names.map(|name| Etcd::idle(name, Setup::default()));
+            let mut nodes = Vec::from(nodes);
+            let members: Vec<String> = nodes.iter().map(Etcd::member).collect();
+            for node in &mut nodes {
+                node.members = members.join(",");
+                node.launch();
+            }
+            if nodes.iter_mut().all(Etcd::comes_up) {
+                return Self { nodes };
+            }
+        }
+    }
+
+    /// What a client needs to know; the first node is the first endpoint.
+    pub fn options(&self) -> EtcdOptions {
+        EtcdOptions {
+            endpoints: self.nodes.iter().map(Etcd::endpoint).collect(),
+            tls: None,
+            auth: None,
+        }
+    }
+
+    /// Which node leads.
+    pub fn leader(&self) -> usize {
+        wait_for("a leader", || self.nodes.iter().position(Etcd::leads))
+    }
+}
+
+/// Runs a command that must succeed; the answer is what it printed.
+pub(super) fn run(command: &mut Command, input: &[u8]) -> String {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+    let mut stdin = child.stdin.take().expect("its input is a pipe");
+    // A command that does not read its input may be gone by now.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    let output = child.wait_with_output().expect("wait for a command");
+    assert!(
+        output.status.success(),
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Where a file of a directory lies, as an argument.
+pub(super) fn arg(path: &Path) -> String {
+    path.to_str().expect("paths of tests are text").to_owned()
+}
