@@ -145,8 +145,8 @@ impl Store for DirectoryStore {
         _after: Revision,
     ) -> BoxFuture<'a, Result<Box<dyn Watch>, StoreError>> {
         Box::pin(async move {
-            let watch =
-                DirectoryWatch::new(self.layout.clone(), self.clock.clone(), prefix.clone());
+            let (layout, clock) = (self.layout.clone(), self.clock.clone());
+            let watch = DirectoryWatch::open(layout, clock, prefix.clone()).await?;
             Ok(Box::new(watch) as Box<dyn Watch>)
         })
     }

@@ -217,13 +217,12 @@ impl Scanner {
                     .insert(Group::ByHand(key.clone()), cached.by_hand.clone());
             }
             let lease = cached.data.lease;
-            let end = match ends.get(&lease) {
-                Some(end) => *end,
-                None => {
-                    let end = self.end_of(lease, now)?;
-                    ends.insert(lease, end);
-                    end
-                }
+            let end = if let Some(end) = ends.get(&lease) {
+                *end
+            } else {
+                let end = self.end_of(lease, now)?;
+                ends.insert(lease, end);
+                end
             };
             if end.is_some() {
                 scan.latest = scan.latest.max(cached.revision);

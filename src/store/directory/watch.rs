@@ -35,8 +35,10 @@ pub(super) struct DirectoryWatch {
     state: Arc<Mutex<State>>,
     signal: Arc<Signal>,
     store: Layout,
-    /// When to look again by the clock; `None` before the first look.
-    due: Option<Due>,
+    /// When to look again by the clock.
+    due: Due,
+    /// What the first look has found, until it is asked for.
+    first: Option<Update>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +90,12 @@ enum Reason {
 }
 
 impl DirectoryWatch {
-    pub(super) fn new(layout: Layout, clock: Clock, prefix: Prefix) -> Self {
+    /// Takes the first look, so that a store that is not there has no watch.
+    pub(super) async fn open(
+        layout: Layout,
+        clock: Clock,
+        prefix: Prefix,
+    ) -> Result<Self, StoreError> {
         let signal = Arc::new(Signal::default());
         let state = State {
             scanner: Scanner::new(layout.clone(), clock),
@@ -96,19 +103,20 @@ impl DirectoryWatch {
             eyes: Eyes::open(layout.clone(), signal.clone()),
             known: None,
         };
-        Self {
-            state: Arc::new(Mutex::new(state)),
+        let state = Arc::new(Mutex::new(state));
+        let (first, due) = look(&state, &signal, &layout, Reason::Backstop).await?;
+        Ok(Self {
+            state,
             signal,
             store: layout,
-            due: None,
-        }
+            due,
+            first,
+        })
     }
 
     /// Waits until there is a reason to look.
     async fn reason(&self) -> Reason {
-        let Some(due) = self.due else {
-            return Reason::Backstop;
-        };
+        let due = self.due;
         let at = due
             .expiry
             .map_or(due.backstop, |expiry| expiry.min(due.backstop));
@@ -125,22 +133,29 @@ impl DirectoryWatch {
     }
 
     async fn update(&mut self) -> Result<Update, StoreError> {
+        let mut update = self.first.take();
         loop {
-            let reason = self.reason().await;
-            let pending = std::mem::take(&mut *lock(&self.signal.pending));
-            let state = self.state.clone();
-            let look = move || lock(&state).look(reason, pending);
-            let looked = tokio::task::spawn_blocking(look).await;
-            let (update, due) = looked.map_err(|error| {
-                self.store
-                    .unavailable(format!("reading it failed: {error}"))
-            })??;
-            self.due = Some(due);
             if let Some(update) = update {
                 return Ok(update);
             }
+            let reason = self.reason().await;
+            (update, self.due) = look(&self.state, &self.signal, &self.store, reason).await?;
         }
     }
+}
+
+/// Reads the tree where that holds nobody up.
+async fn look(
+    state: &Arc<Mutex<State>>,
+    signal: &Signal,
+    store: &Layout,
+    reason: Reason,
+) -> Result<(Option<Update>, Due), StoreError> {
+    let pending = std::mem::take(&mut *lock(&signal.pending));
+    let state = state.clone();
+    let look = move || lock(&state).look(reason, pending);
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.map_err(|error| store.unavailable(format!("reading it failed: {error}")))?
 }
 
 impl Watch for DirectoryWatch {
@@ -186,7 +201,7 @@ impl State {
         let scan = self
             .scanner
             .scan(&self.prefix, &recheck, &mut |path, what| {
-                eyes.on(path, what)
+                eyes.on(path, what);
             })?;
         eyes.end();
         Ok(self.tell(scan))
@@ -432,8 +447,9 @@ fn matters(layout: &Layout, kind: EventKind, path: &Path) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         // Reading is no change, and a file that is just being written is read when it is closed.
-        EventKind::Access(_) | EventKind::Create(CreateKind::File) => false,
-        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => false,
+        EventKind::Access(_)
+        | EventKind::Create(CreateKind::File)
+        | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => false,
         EventKind::Create(_) => !is_going(),
         // A link is a publication; its revision follows.
         EventKind::Modify(_) if is_move_here => !matches!(data::kind(path), Ok(Some(Kind::Link))),

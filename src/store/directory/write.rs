@@ -78,8 +78,7 @@ impl<'a> Writer<'a> {
                         _lock: lock,
                     }));
                 }
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {}
+                Ok(()) | Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(layout.failed("lock", &file, &error)),
             }
             if start.elapsed() >= patience {
