@@ -24,13 +24,13 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// A target as far as these tests go: the fields of `[template]`.
-struct Target {
+pub struct Target {
     src: String,
     keys: Vec<String>,
     check_cmd: String,
 }
 
-fn target(name: &str) -> Target {
+pub fn target(name: &str) -> Target {
     let file: toml::Table = read(format!("conf.d/{name}.toml"))
         .parse()
         .expect("valid TOML");
@@ -69,7 +69,7 @@ fn catalog(entries: Entries) -> Catalog {
     catalog
 }
 
-fn render_with(target: &Target, entries: Entries, env: &[(&str, &str)]) -> String {
+pub fn render_with(target: &Target, entries: Entries, env: &[(&str, &str)]) -> String {
     let view = View {
         catalog: Arc::new(catalog(entries)),
         services: Vec::new(),
@@ -192,5 +192,33 @@ fn rendering_is_deterministic() {
         for _ in 0..5 {
             assert_eq!(render(&target, fixture("ordinary")), first);
         }
+    }
+}
+
+/// The zone of an upstream in nginx has a size, and what does not fit into it fails the reload.
+#[test]
+fn many_instances_of_one_service_fit() {
+    let target = program("nginx");
+    for count in [400, 401, 10_000] {
+        let instances = (0..count).flat_map(|n| {
+            let dir = format!("/services/web/{n:063}");
+            let ip = format!(
+                "2001:db8:1111:2222:3333:4444:{:x}:{:x}",
+                n / 250,
+                n % 250 + 0xf000
+            );
+            [
+                (format!("{dir}/ip"), ip),
+                (format!("{dir}/port"), "65535".to_owned()),
+            ]
+        });
+        let entries = instances
+            .map(|(k, v)| (k.into(), v.into_bytes().into()))
+            .collect();
+        assert_valid(
+            &target,
+            &format!("{count} instances"),
+            &render(&target, entries),
+        );
     }
 }
