@@ -24,13 +24,13 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// A target as far as these tests go: the fields of `[template]`.
-pub struct Target {
+pub(crate) struct Target {
     src: String,
     keys: Vec<String>,
     check_cmd: String,
 }
 
-pub fn target(name: &str) -> Target {
+pub(crate) fn target(name: &str) -> Target {
     let file: toml::Table = read(format!("conf.d/{name}.toml"))
         .parse()
         .expect("valid TOML");
@@ -69,7 +69,7 @@ fn catalog(entries: Entries) -> Catalog {
     catalog
 }
 
-pub fn render_with(target: &Target, entries: Entries, env: &[(&str, &str)]) -> String {
+pub(crate) fn render_with(target: &Target, entries: Entries, env: &[(&str, &str)]) -> String {
     let view = View {
         catalog: Arc::new(catalog(entries)),
         services: Vec::new(),
