@@ -140,7 +140,7 @@ fn nginx(dir: &Path, entries: Entries) -> (u16, Process) {
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {at}/{kind};"));
     let frame = format!(
-        "daemon off; user root; pid {at}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; {}\n{fragment} }}",
+        "daemon off; master_process off; pid {at}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; {}\n{fragment} }}",
         temp.join(" ")
     );
     let file = dir.join("nginx.conf");
@@ -177,12 +177,9 @@ fn nginx_sends_requests_where_they_belong() {
         )
     });
     entries.extend(uwsgi);
-    let (port, mut process) = nginx(dir.path(), entries);
+    let (port, process) = nginx(dir.path(), entries);
     check("nginx", port, &process);
     assert_eq!(ask(port, "app.example.org", "/x").as_deref(), Some("app/a"));
-    // The master takes its workers along only if it is asked.
-    process.signal(nix::sys::signal::Signal::SIGTERM);
-    process.wait();
 }
 
 #[test]
@@ -192,8 +189,7 @@ fn without_services_everything_is_503() {
     let status = wait_for("haproxy", || ask(port, "a", "/"));
     assert_eq!(status, "503", "{}", process.output());
     let dir = harness::temp_dir();
-    let (port, mut process) = nginx(dir.path(), Entries::new());
-    assert_eq!(wait_for("nginx", || ask(port, "a", "/")), "503");
-    process.signal(nix::sys::signal::Signal::SIGTERM);
-    process.wait();
+    let (port, process) = nginx(dir.path(), Entries::new());
+    let status = wait_for("nginx", || ask(port, "a", "/"));
+    assert_eq!(status, "503", "{}", process.output());
 }
