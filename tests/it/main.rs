@@ -6,5 +6,7 @@ mod contract;
 mod etcd;
 mod harness;
 mod register;
+
+mod routing;
 mod shipped;
 mod watch;
