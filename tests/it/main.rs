@@ -6,7 +6,6 @@ mod contract;
 mod etcd;
 mod harness;
 mod register;
-
 mod routing;
 mod shipped;
 mod watch;

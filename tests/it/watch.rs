@@ -166,6 +166,36 @@ fn a_refused_candidate_leaves_the_live_file_and_is_tried_again() {
     wait_for("a second try without a new event", || {
         (bench.count("checks") >= 4).then_some(())
     });
+    assert!(
+        process.output().contains("the check refused the new file"),
+        "{}",
+        process.output()
+    );
+    assert_eq!(bench.live(), Some(line("good")));
+    assert_eq!(bench.count("reloads"), 1);
+    fs::write(bench.out("ok"), "").unwrap();
+    bench.wait_live(&line("bad"));
+}
+
+#[test]
+fn a_failed_reload_brings_the_previous_file_back_and_is_tried_again() {
+    let bench = Bench::new(&format!(
+        "reload_cmd = 'cat OUT/a.cfg >> OUT/reloads; test -e OUT/ok || ! grep -q bad OUT/a.cfg'\n{PACE}"
+    ));
+    bench.put("good");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("good"));
+    bench.put("bad");
+    let both = line("bad") + &line("good");
+    // It was swapped in and reloaded, then the old one was put back and reloaded.
+    let restored = line("good") + &both + &line("good");
+    wait_for("the reload of the previous file", || {
+        fs::read_to_string(bench.out("reloads"))
+            .ok()?
+            .starts_with(&restored)
+            .then_some(())
+    });
+    bench.wait_live(&line("good"));
     wait_for("word of it", || {
         let said = process.output();
         said.contains("the previous file is in force again")
