@@ -1,5 +1,7 @@
 //! The integration tests: one crate, so that they link once and share their harness.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod architecture;
 mod cli;
 mod contract;
