@@ -17,7 +17,7 @@ impl fmt::Display for Revision {
 }
 
 /// The name of a lease within its store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub i64);
 
 impl fmt::Display for LeaseId {
