@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod catalog;
+pub mod check;
 pub mod facts;
 pub mod instance;
 pub mod keyspace;

@@ -12,6 +12,7 @@
 //! so that nobody is sent to a server that is going away. A store that does not answer never harms the program: the
 //! lease is a machine of its own ([`crate::model::lease`]), and it is waited for 2 s at most.
 
+mod health;
 mod lifecycle;
 mod plan;
 mod run;
