@@ -88,12 +88,16 @@ pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError>
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    let group = group_of(&child).map(EndGroup);
+    let mut group = group_of(&child).map(EndGroup);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let mut output = Vec::new();
     let ended = {
         let mut tail = Tail::new(&mut output, stdout, stderr);
         let ended = tail.until(timeout_at(deadline, child.wait())).await;
+        if ended.is_err() {
+            // Its group goes first: what it printed can wait.
+            drop(group.take());
+        }
         // The rest is there already, unless somebody else holds the pipe.
         let _ = timeout(LINGER, tail.drain()).await;
         ended

@@ -5,5 +5,6 @@ pub mod child;
 pub mod command;
 pub mod file;
 pub mod notify;
+pub mod probe;
 pub mod process;
 pub mod signals;
