@@ -1,5 +1,6 @@
 //! What the command line, the environment and the files of conf.d mean. Every problem is found at once.
 
+mod check;
 mod document;
 mod duration;
 mod registration;

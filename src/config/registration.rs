@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::check::checks;
 use super::{Problem, parse_duration};
 use crate::cli;
+use crate::model::check::Checks;
 use crate::model::instance::{
     AttrName, AttrValue, HostName, Instance, InstanceId, PortName, Ports, ServiceName, parse_ip,
     parse_port, parse_weight,
@@ -34,6 +36,8 @@ pub struct Registration {
     pub weight: Option<u16>,
     /// Its further keys.
     pub attrs: BTreeMap<AttrName, AttrValue>,
+    /// What it has to pass before it is announced; without checks it is healthy while its program runs.
+    pub checks: Option<Checks>,
     /// How long the program may take to stop.
     pub stop_grace: Duration,
     /// The program and its arguments.
@@ -90,6 +94,7 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
         .map(|text| found.take("--weight", parse_weight(text)));
     let attrs = attrs(&args.attr, &mut found);
     let ttl = ttl(&args.ttl, &mut found);
+    let checks = checks(&args.checks, &mut found);
     let stop_grace = found.take("--stop-grace", parse_duration(&args.stop_grace));
     let program = args
         .command
@@ -105,6 +110,7 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
             ttl: ttl?,
             weight: weight.flatten(),
             attrs,
+            checks,
             stop_grace: stop_grace?,
             program,
         })
@@ -116,17 +122,24 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
 }
 
 /// The problems found so far.
-struct Found(Vec<Problem>);
+pub(super) struct Found(Vec<Problem>);
 
 impl Found {
     /// The value, or a problem noted.
-    fn take<T, E: std::fmt::Display>(&mut self, flag: &str, result: Result<T, E>) -> Option<T> {
-        result
-            .map_err(|error| self.0.push(Problem::with(format!("{flag}: {error}"))))
-            .ok()
+    pub(super) fn take<T, E: std::fmt::Display>(
+        &mut self,
+        flag: &str,
+        result: Result<T, E>,
+    ) -> Option<T> {
+        self.note(result.map_err(|error| Problem::with(format!("{flag}: {error}"))))
     }
 
-    fn say(&mut self, what: String) {
+    /// The value, or the problem noted.
+    pub(super) fn note<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
+        result.map_err(|problem| self.0.push(problem)).ok()
+    }
+
+    pub(super) fn say(&mut self, what: impl std::fmt::Display) {
         self.0.push(Problem::with(what));
     }
 }
