@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::facts::{Exit, Signal};
+use super::health::{self, Health};
+use crate::model::facts::{Exit, ProbeResult, Signal};
 use crate::model::lease::{self, Lease};
 use crate::model::update::Publication;
 
@@ -22,6 +23,8 @@ pub(super) enum Input {
     Ended(Exit),
     /// Somebody sent us a signal.
     Signal(Signal),
+    /// A round of checks is over.
+    Probed(ProbeResult),
     /// The store answered.
     Lease(lease::Input),
     /// The deadline has passed.
@@ -35,6 +38,8 @@ pub(super) enum Action {
     Spawn,
     /// Send a signal to the program's group.
     Pass(Signal),
+    /// Do this about the checks.
+    Health(health::Action),
     /// Do this about the lease.
     Lease(lease::Action),
     /// Say that a stop has begun, and why.
@@ -61,6 +66,8 @@ pub(super) struct Lifecycle {
     /// Whether there is a program, or we are the sidecar of one.
     has_program: bool,
     stop_grace: Duration,
+    /// Without checks the instance is healthy while its program runs.
+    health: Option<Health>,
     lease: Lease,
     state: State,
 }
@@ -72,6 +79,7 @@ enum State {
     Starting {
         stop: Option<Signal>,
     },
+    /// Announced, or kept from it by its checks.
     Up,
     /// Being withdrawn from the store.
     Leaving {
@@ -96,12 +104,14 @@ impl Lifecycle {
         publication: Publication,
         has_program: bool,
         stop_grace: Duration,
+        health: Option<Health>,
         lease: Lease,
     ) -> Self {
         Self {
             publication,
             has_program,
             stop_grace,
+            health,
             lease,
             state: State::New,
         }
@@ -110,7 +120,8 @@ impl Lifecycle {
     /// When [`Input::Tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let own = match &self.state {
-            State::New | State::Starting { .. } | State::Up => None,
+            State::New | State::Starting { .. } => None,
+            State::Up => self.health.as_ref().and_then(Health::deadline),
             State::Leaving { until, .. } => Some(*until),
             State::Stopping { kill_at } => *kill_at,
             State::Done => return None,
@@ -130,6 +141,7 @@ impl Lifecycle {
             Input::NotSpawned(status) => self.exit(status, &mut out),
             Input::Ended(exit) => self.ended(now, exit, &mut out),
             Input::Signal(signal) => self.signal(now, signal, &mut out),
+            Input::Probed(result) => self.health(now, health::Input::Probed(result), &mut out),
             Input::Lease(input) => self.lease(now, input, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
@@ -141,21 +153,55 @@ impl Lifecycle {
             self.state = State::Starting { stop: None };
             out.push(Action::Spawn);
         } else {
-            self.announce(now, out);
+            self.up(now, out);
         }
     }
 
     fn spawned(&mut self, now: Instant, out: &mut Vec<Action>) {
         match self.state {
             State::Starting { stop: Some(signal) } => self.pass_and_wait(now, signal, out),
-            State::Starting { stop: None } => self.announce(now, out),
+            State::Starting { stop: None } => self.up(now, out),
             State::New | State::Up | State::Leaving { .. } => {}
             State::Stopping { .. } | State::Done => {}
         }
     }
 
-    fn announce(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn up(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.state = State::Up;
+        match &self.health {
+            Some(_) => self.health(now, health::Input::Start, out),
+            None => self.announce(now, out),
+        }
+    }
+
+    /// What checks say counts while the program runs and nobody has asked for a stop.
+    fn health(&mut self, now: Instant, input: health::Input, out: &mut Vec<Action>) {
+        let (State::Up, Some(health)) = (&self.state, &mut self.health) else {
+            return;
+        };
+        let Some(action) = health.handle(now, input) else {
+            return;
+        };
+        let announced = match action {
+            health::Action::Probe => None,
+            health::Action::Rise => Some(true),
+            health::Action::Fall(_) => Some(false),
+        };
+        out.push(Action::Health(action));
+        match announced {
+            Some(true) => self.announce(now, out),
+            Some(false) => self.withdraw(now, out),
+            None => {}
+        }
+    }
+
+    /// For as long as it is not healthy.
+    fn withdraw(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let unwant = lease::Input::Unwant(self.publication.dir.clone());
+        self.lease(now, unwant, out);
+    }
+
+    fn announce(&mut self, now: Instant, out: &mut Vec<Action>) {
         let want = lease::Input::Want(self.publication.clone());
         self.lease(now, want, out);
     }
@@ -255,6 +301,7 @@ impl Lifecycle {
             State::New | State::Starting { .. } | State::Up | State::Done => {}
             State::Leaving { .. } | State::Stopping { .. } => {}
         }
+        self.health(now, health::Input::Tick, out);
         if !matches!(self.state, State::Done) {
             self.lease(now, lease::Input::Tick, out);
         }

@@ -1,12 +1,13 @@
 //! From what was configured to what is announced: what only the system knows (address, host name) is filled in. Shell.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::config::{IdSpec, IpSpec, Registration};
+use crate::model::check::Checks;
 use crate::model::instance::{HostName, Instance, InstanceId, InvalidField, State};
 use crate::model::keyspace;
 use crate::model::location::Location;
@@ -22,6 +23,10 @@ pub struct Plan {
     pub ttl: Duration,
     /// The program and its arguments; without one we are a sidecar.
     pub program: Option<(OsString, Vec<OsString>)>,
+    /// What the instance has to pass before it is announced.
+    pub checks: Option<Checks>,
+    /// Where it says it is; the checks go there unless they say otherwise.
+    pub announced: SocketAddr,
     /// How long the program may take to end before it is killed.
     pub stop_grace: Duration,
 }
@@ -59,6 +64,7 @@ pub fn plan(
             id_from(&format!("{hostname}-{}", registration.ports.default_port()))?
         }
     };
+    let announced = SocketAddr::new(ip, registration.ports.default_port());
     let instance = Instance {
         service: registration.service,
         id,
@@ -73,6 +79,8 @@ pub fn plan(
         publication: keyspace::encode(prefix, &instance),
         ttl: registration.ttl,
         program: registration.program,
+        checks: registration.checks,
+        announced,
         stop_grace: registration.stop_grace,
     })
 }

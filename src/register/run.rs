@@ -3,21 +3,24 @@
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tokio::task::{Id, JoinSet};
+use tracing::{debug, error, info, warn};
 
+use super::health::{self, Health};
 use super::lifecycle::{Action, Input, Lifecycle, Why};
 use super::plan::Plan;
-use crate::model::facts::{Exit, Signal};
+use crate::model::check::Checks;
+use crate::model::facts::{Exit, ProbeResult, Signal};
 use crate::model::lease::{self, Failure, Lease};
 use crate::model::report::chain;
 use crate::store::{Store, StoreError};
 use crate::system::child::{Child, Group};
-use crate::system::notify;
 use crate::system::signals::Signals;
+use crate::system::{notify, probe};
 
 /// Announces the instance until a signal, or the end of the program; returns the exit status.
 pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
@@ -28,10 +31,22 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         jobs: JoinSet::new(),
         group: None,
         outage: false,
+        ready: false,
+        checks: plan.checks.map(Arc::new),
+        announced: plan.announced,
+        round: None,
     };
+    let thresholds = shell.checks.as_ref().map(|checks| checks.thresholds);
+    let health = thresholds.map(Health::new);
     let lease = Lease::new(plan.ttl, fastrand::u64(..));
     let has_program = shell.program.is_some();
-    let mut machine = Lifecycle::new(plan.publication, has_program, plan.stop_grace, lease);
+    let mut machine = Lifecycle::new(
+        plan.publication,
+        has_program,
+        plan.stop_grace,
+        health,
+        lease,
+    );
     let mut input = Input::Start;
     loop {
         let mut answers = Vec::new();
@@ -62,6 +77,7 @@ enum Performed {
 /// A job that is done.
 enum Done {
     Ended(Exit),
+    Probed(ProbeResult),
     /// The store's answer, and what is the matter with it if anything is.
     Answer(lease::Input, Option<StoreError>),
 }
@@ -75,6 +91,12 @@ struct Shell {
     group: Option<Group>,
     /// Whether the last answer of the store was an error: told once.
     outage: bool,
+    /// Whether the service manager has been told that we are up.
+    ready: bool,
+    checks: Option<Arc<Checks>>,
+    announced: SocketAddr,
+    /// The round of checks that is under way.
+    round: Option<Id>,
 }
 
 impl Shell {
@@ -95,6 +117,11 @@ impl Shell {
                     self.tell(trouble);
                     Input::Lease(answer)
                 }
+                Ok(Done::Probed(result)) => probed(result),
+                // No round, no more rounds: one that broke off has to count.
+                Err(error) if self.round == Some(error.id()) => {
+                    probed(ProbeResult::Failed("the checks broke off".to_owned()))
+                }
                 // A job that panics has said so on stderr; the lease's deadline finds out what is missing.
                 Err(_) => Input::Tick,
             },
@@ -107,6 +134,7 @@ impl Shell {
         match action {
             Action::Spawn => return Performed::Answer(self.spawn()),
             Action::Pass(signal) => self.pass(signal),
+            Action::Health(action) => self.health(action),
             Action::Lease(action) => self.lease(action),
             Action::Stopping(why) => self.stopping(why),
             Action::NotWithdrawn => warn!(
@@ -152,6 +180,25 @@ impl Shell {
         }
     }
 
+    fn health(&mut self, action: health::Action) {
+        match action {
+            health::Action::Probe => self.probe(),
+            health::Action::Rise => info!("{} is healthy", self.dir),
+            health::Action::Fall(why) => {
+                notify::status(&format!("unhealthy: {why}"));
+                warn!("{} is unhealthy: {why}", self.dir);
+            }
+        }
+    }
+
+    fn probe(&mut self) {
+        if let Some(checks) = &self.checks {
+            let (checks, announced) = (Arc::clone(checks), self.announced);
+            let job = async move { Done::Probed(probe::round(&checks, announced).await) };
+            self.round = Some(self.jobs.spawn(job).id());
+        }
+    }
+
     fn lease(&mut self, action: lease::Action) {
         let store = Arc::clone(&self.store);
         let dir = &self.dir;
@@ -172,8 +219,14 @@ impl Shell {
                     lease::Input::Revoked(id, answer)
                 }),
             lease::Action::Announced => {
-                notify::ready(&format!("{dir} is announced"));
-                info!("{dir} is announced");
+                let status = format!("{dir} is announced");
+                if self.ready {
+                    notify::status(&status);
+                } else {
+                    self.ready = true;
+                    notify::ready(&status);
+                }
+                info!("{status}");
             }
             lease::Action::Lost(id) => warn!("lease {id} is lost; asking for a new one"),
             lease::Action::Withdrawn => info!("{dir} is withdrawn"),
@@ -209,6 +262,14 @@ impl Shell {
             None | Some(_) => {}
         }
     }
+}
+
+/// Only the failure that tips the scales is worth a line in the log; the others are there for who looks.
+fn probed(result: ProbeResult) -> Input {
+    if let ProbeResult::Failed(why) = &result {
+        debug!("a check failed: {why}");
+    }
+    Input::Probed(result)
 }
 
 fn failure(error: &StoreError) -> Failure {

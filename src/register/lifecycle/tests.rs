@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::check::Thresholds;
 use crate::model::update::{LeaseId, Prefix};
 
 const TTL: Duration = Duration::from_secs(15);
@@ -8,11 +11,15 @@ const GRACE: Duration = Duration::from_secs(10);
 const A: LeaseId = LeaseId(1);
 
 fn machine(has_program: bool) -> Lifecycle {
+    with(has_program, None)
+}
+
+fn with(has_program: bool, health: Option<Health>) -> Lifecycle {
     let publication = Publication {
         dir: Prefix::parse("/services/web/a").unwrap(),
         fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
     };
-    Lifecycle::new(publication, has_program, GRACE, Lease::new(TTL, 1))
+    Lifecycle::new(publication, has_program, GRACE, health, Lease::new(TTL, 1))
 }
 
 /// Brings a machine to where its instance is announced.
@@ -167,46 +174,271 @@ fn asked_to_stop_while_starting() {
     );
 }
 
-proptest! {
-    /// Whatever answers, fails or hangs, in whatever order: the program is signalled to stop only after the
-    /// withdrawal or its deadline, the exit comes once and last, and a store's failure alone never stops anything.
-    #[test]
-    fn invariants(has_program in any::<bool>(), script in proptest::collection::vec((0u8..8, any::<bool>(), 0u64..3000), 1..80)) {
-        let mut now = Instant::now();
-        let mut machine = machine(has_program);
-        let mut open = machine.handle(now, Input::Start);
-        let (mut granted, mut alive, mut asked, mut left, mut exited) = (0, false, false, false, false);
-        for (step, answer, pause) in script {
-            now += Duration::from_millis(pause);
-            let failure = |ok: bool| if ok { Ok(()) } else { Err(lease::Failure::Failed) };
-            let input = match step {
-                0 if !exited => { asked = true; Input::Signal(Signal::TERM) }
-                1 if alive => { alive = false; asked = true; Input::Ended(Exit::Code(1)) }
-                2 | 3 => Input::Tick,
-                _ => {
-                    if open.is_empty() { continue }
-                    match open.remove(0) {
-                        Action::Spawn => { alive = true; Input::Spawned }
-                        Action::Lease(lease::Action::Grant(_)) => Input::Lease(lease::Input::Granted(failure(answer).map(|()| { granted += 1; (LeaseId(granted), TTL) }))),
-                        Action::Lease(lease::Action::Publish(l, _)) => Input::Lease(lease::Input::Published(l, failure(answer))),
-                        Action::Lease(lease::Action::KeepAlive(l)) => Input::Lease(lease::Input::KeptAlive(l, failure(answer).map(|()| TTL))),
-                        Action::Lease(lease::Action::Revoke(l)) => Input::Lease(lease::Input::Revoked(l, failure(answer))),
-                        Action::Pass(Signal::KILL) if alive => { alive = false; Input::Ended(Exit::Signal(Signal::KILL)) }
-                        _ => continue,
+const INTERVAL: Duration = Duration::from_secs(2);
+
+fn health() -> Health {
+    Health::new(Thresholds {
+        interval: INTERVAL,
+        rise: 1,
+        fall: 1,
+    })
+}
+
+fn passed() -> Input {
+    Input::Probed(ProbeResult::Passed)
+}
+
+fn failed() -> Input {
+    Input::Probed(ProbeResult::Failed("why".to_owned()))
+}
+
+fn fallen() -> Action {
+    Action::Health(health::Action::Fall("why".to_owned()))
+}
+
+#[test]
+fn with_checks_nothing_is_announced_before_they_pass() {
+    let (now, mut machine) = (Instant::now(), with(true, Some(health())));
+    assert_eq!(machine.handle(now, Input::Start), [Action::Spawn]);
+    let probe = [Action::Health(health::Action::Probe)];
+    assert_eq!(machine.handle(now, Input::Spawned), probe);
+    assert_eq!(machine.handle(now, failed()), [fallen()]);
+    let next = now + INTERVAL;
+    assert_eq!(machine.deadline(), Some(next));
+    assert_eq!(machine.handle(next, Input::Tick), probe);
+    assert_eq!(
+        machine.handle(next, passed()),
+        [
+            Action::Health(health::Action::Rise),
+            Action::Lease(lease::Action::Grant(TTL))
+        ]
+    );
+}
+
+#[test]
+fn an_unhealthy_instance_is_withdrawn_and_its_program_goes_on() {
+    let (mut now, mut machine) = (Instant::now(), with(true, Some(health())));
+    machine.handle(now, Input::Start);
+    machine.handle(now, Input::Spawned);
+    machine.handle(now, passed());
+    machine.handle(now, Input::Lease(lease::Input::Granted(Ok((A, TTL)))));
+    machine.handle(now, Input::Lease(lease::Input::Published(A, Ok(()))));
+    now += INTERVAL;
+    machine.handle(now, Input::Tick);
+    let revoke = Action::Lease(lease::Action::Revoke(A));
+    assert_eq!(machine.handle(now, failed()), [fallen(), revoke]);
+    assert_eq!(
+        machine.handle(now, revoked()),
+        [Action::Lease(lease::Action::Withdrawn)]
+    );
+    assert_eq!(machine.deadline(), Some(now + INTERVAL), "only a check");
+    assert_eq!(
+        machine.handle(now, Input::Signal(Signal::TERM)),
+        [
+            Action::Stopping(Why::Asked(Signal::TERM)),
+            Action::Lease(lease::Action::Withdrawn),
+            Action::Pass(Signal::TERM)
+        ]
+    );
+    assert_eq!(machine.handle(now, passed()), [], "too late");
+}
+
+/// A program and a store, and the machine between them.
+struct World {
+    now: Instant,
+    machine: Lifecycle,
+    open: Vec<Action>,
+    /// The leases that are alive, and whether keys hang on them.
+    store: BTreeMap<LeaseId, bool>,
+    granted: i64,
+    alive: bool,
+    /// Whether the instance is fit to be announced.
+    healthy: bool,
+    asked: bool,
+    left: bool,
+    exited: bool,
+}
+
+impl World {
+    fn new(has_program: bool, has_checks: bool) -> Self {
+        let mut world = Self {
+            now: Instant::now(),
+            machine: with(has_program, has_checks.then(health)),
+            open: Vec::new(),
+            store: BTreeMap::new(),
+            granted: 0,
+            alive: false,
+            healthy: !has_checks,
+            asked: false,
+            left: false,
+            exited: false,
+        };
+        world.give(Input::Start);
+        world
+    }
+
+    fn step(&mut self, step: u8, answer: bool, pause: Duration) {
+        self.now += pause;
+        match step {
+            0 => {
+                self.asked |= !self.exited;
+                self.give(Input::Signal(Signal::TERM));
+            }
+            1 if self.alive => {
+                (self.alive, self.asked) = (false, true);
+                self.give(Input::Ended(Exit::Code(1)));
+            }
+            2 | 3 => self.give(Input::Tick),
+            _ => self.answer(answer),
+        }
+    }
+
+    /// Hands an input over and looks at every action that comes of it.
+    fn give(&mut self, input: Input) {
+        for action in self.machine.handle(self.now, input) {
+            assert!(!self.exited, "{action:?} after the exit");
+            match &action {
+                Action::Lease(action) => self.look(action),
+                Action::Health(health::Action::Rise) => self.healthy = true,
+                Action::Health(health::Action::Fall(_)) => self.healthy = false,
+                Action::Health(health::Action::Probe) => {
+                    assert!(!self.asked, "a check while stopping")
+                }
+                Action::NotWithdrawn => self.left = true,
+                Action::Pass(Signal::TERM) => {
+                    assert!(self.asked, "nobody asked for a stop");
+                    assert!(
+                        self.left || self.granted == 0,
+                        "signalled before the withdrawal"
+                    );
+                }
+                Action::Exit(_) => {
+                    assert!(self.asked);
+                    self.exited = true;
+                }
+                Action::Pass(_) | Action::Spawn | Action::Stopping(_) => {}
+            }
+            self.open.push(action);
+        }
+    }
+
+    fn look(&mut self, action: &lease::Action) {
+        match action {
+            lease::Action::Grant(_) | lease::Action::Publish(..) | lease::Action::KeepAlive(_) => {
+                assert!(self.healthy && !self.asked, "{action:?}");
+            }
+            lease::Action::Withdrawn => {
+                assert!(!self.has_keys(), "they are still there");
+                self.left |= self.asked;
+            }
+            lease::Action::Revoke(_) | lease::Action::Announced | lease::Action::Lost(_) => {}
+        }
+    }
+
+    fn has_keys(&self) -> bool {
+        self.store.values().any(|has_keys| *has_keys)
+    }
+
+    /// Whoever was asked first answers.
+    fn answer(&mut self, ok: bool) {
+        if self.open.is_empty() {
+            return;
+        }
+        let input = match self.open.remove(0) {
+            Action::Spawn => {
+                self.alive = true;
+                Input::Spawned
+            }
+            Action::Health(health::Action::Probe) if ok => passed(),
+            Action::Health(health::Action::Probe) => failed(),
+            Action::Lease(action) => match self.reply(&action, ok) {
+                Some(input) => Input::Lease(input),
+                None => return,
+            },
+            Action::Pass(Signal::KILL) if self.alive => {
+                self.alive = false;
+                Input::Ended(Exit::Signal(Signal::KILL))
+            }
+            Action::Health(_) | Action::Pass(_) | Action::Stopping(_) => return,
+            Action::NotWithdrawn | Action::Exit(_) => return,
+        };
+        self.give(input);
+    }
+
+    /// The store does what it is told to, or nothing.
+    fn reply(&mut self, action: &lease::Action, ok: bool) -> Option<lease::Input> {
+        let failed = lease::Failure::Failed;
+        let known = |lease: &LeaseId| match (ok, self.store.contains_key(lease)) {
+            (true, true) => Ok(()),
+            (true, false) => Err(lease::Failure::Lost),
+            (false, _) => Err(failed),
+        };
+        Some(match action {
+            lease::Action::Grant(_) if ok => {
+                self.granted += 1;
+                let lease = LeaseId(self.granted);
+                self.store.insert(lease, false);
+                lease::Input::Granted(Ok((lease, TTL)))
+            }
+            lease::Action::Grant(_) => lease::Input::Granted(Err(failed)),
+            lease::Action::Publish(lease, _) => {
+                let answer = known(lease);
+                if answer.is_ok() {
+                    for (at, has_keys) in &mut self.store {
+                        *has_keys = at == lease;
                     }
                 }
-            };
-            let actions = machine.handle(now, input);
-            for action in &actions {
-                prop_assert!(!exited, "{action:?} after the exit");
-                match action {
-                    Action::Lease(lease::Action::Withdrawn) | Action::NotWithdrawn => left = true,
-                    Action::Pass(Signal::TERM) => prop_assert!(asked && (left || granted == 0), "signalled before the withdrawal"),
-                    Action::Exit(_) => { prop_assert!(asked); exited = true }
-                    Action::Pass(_) | Action::Spawn | Action::Stopping(_) | Action::Lease(_) => {}
-                }
+                lease::Input::Published(*lease, answer)
             }
-            open.extend(actions);
+            lease::Action::KeepAlive(lease) => {
+                lease::Input::KeptAlive(*lease, known(lease).map(|()| TTL))
+            }
+            lease::Action::Revoke(lease) => {
+                let answer = known(lease);
+                if ok {
+                    self.store.remove(lease);
+                }
+                lease::Input::Revoked(*lease, answer)
+            }
+            lease::Action::Announced | lease::Action::Lost(_) | lease::Action::Withdrawn => {
+                return None;
+            }
+        })
+    }
+
+    /// Everybody answers, and the checks go on as they went.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            let is_probe = matches!(self.open.first(), Some(Action::Health(_)));
+            if self.open.is_empty() {
+                // Up to the next heartbeat, or the next round.
+                self.now = self.machine.deadline().unwrap_or(self.now).max(self.now);
+                self.give(Input::Tick);
+            } else {
+                self.answer(self.healthy || !is_probe);
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Whatever answers, fails or hangs, in whatever order: nothing is announced or kept alive but a healthy instance
+    /// that nobody has asked to stop, and it is as soon as the store answers; a withdrawal is a fact when it is told;
+    /// the program is signalled to stop only after the withdrawal or its deadline; the exit comes once and last, and
+    /// a store's failure alone never stops anything.
+    #[test]
+    fn invariants(
+        has_program in any::<bool>(),
+        has_checks in any::<bool>(),
+        script in proptest::collection::vec((0u8..40, any::<bool>(), 0u64..3000), 1..120),
+    ) {
+        let mut world = World::new(has_program, has_checks);
+        for (step, answer, pause) in script {
+            world.step(step, answer, Duration::from_millis(pause));
+        }
+        world.settle();
+        if !world.asked {
+            prop_assert_eq!(world.has_keys(), world.healthy);
         }
     }
 }
