@@ -1,7 +1,13 @@
 //! The integration tests: one crate, so that they link once and share their harness.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod architecture;
+mod cli;
 mod contract;
 mod etcd;
 mod harness;
-
+mod register;
+mod routing;
 mod shipped;
+mod watch;

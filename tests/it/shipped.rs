@@ -24,13 +24,13 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// A target as far as these tests go: the fields of `[template]`.
-struct Target {
+pub(crate) struct Target {
     src: String,
     keys: Vec<String>,
     check_cmd: String,
 }
 
-fn target(name: &str) -> Target {
+pub(crate) fn target(name: &str) -> Target {
     let file: toml::Table = read(format!("conf.d/{name}.toml"))
         .parse()
         .expect("valid TOML");
@@ -69,24 +69,28 @@ fn catalog(entries: Entries) -> Catalog {
     catalog
 }
 
-fn render_with(target: &Target, entries: Entries, env: &[(&str, &str)]) -> String {
-    let view = View {
+fn view(target: &Target, entries: Entries, env: &[(&str, &str)]) -> View {
+    let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    View {
         catalog: Arc::new(catalog(entries)),
         services: Vec::new(),
         keys: target.keys.iter().map(|key| prefix(key)).collect(),
         root: prefix("/"),
-        env: Arc::new(
-            env.iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-        ),
-    };
+        env: Arc::new(env.collect()),
+    }
+}
+
+fn render_view(target: &Target, view: &View) -> String {
     let source = read(format!("templates/{}", target.src));
     let template =
         Template::compile(&target.src, &source).unwrap_or_else(|error| panic!("{error}"));
     template
-        .render(&view)
+        .render(view)
         .unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(crate) fn render_with(target: &Target, entries: Entries, env: &[(&str, &str)]) -> String {
+    render_view(target, &view(target, entries, env))
 }
 
 fn render(target: &Target, entries: Entries) -> String {
@@ -193,4 +197,81 @@ fn rendering_is_deterministic() {
             assert_eq!(render(&target, fixture("ordinary")), first);
         }
     }
+}
+
+/// The zone of an upstream in nginx has a size, and what does not fit into it fails the reload.
+#[test]
+fn many_instances_of_one_service_fit() {
+    let target = program("nginx");
+    for count in [400, 401, 10_000] {
+        let instances = (0..count).flat_map(|n| {
+            let dir = format!("/services/web/{n:063}");
+            let ip = format!(
+                "2001:db8:1111:2222:3333:4444:{:x}:{:x}",
+                n / 250,
+                n % 250 + 0xf000
+            );
+            [
+                (format!("{dir}/ip"), ip),
+                (format!("{dir}/port"), "65535".to_owned()),
+            ]
+        });
+        let entries = instances
+            .map(|(k, v)| (k.into(), v.into_bytes().into()))
+            .collect();
+        assert_valid(
+            &target,
+            &format!("{count} instances"),
+            &render(&target, entries),
+        );
+    }
+}
+
+/// Targets that name their services in place of keys: one without instances is there, and the file is still valid.
+#[test]
+fn a_listed_service_without_instances_is_there() {
+    for (name, line) in [
+        ("haproxy", "backend absent\n    balance roundrobin\n"),
+        ("nginx", "    server unix:/run/sidekick-none.sock down;\n"),
+    ] {
+        let target = program(name);
+        for default in ["absent", "web", "not-listed"] {
+            let env = [("SIDEKICK_DEFAULT_SERVICE", default)];
+            let mut view = view(&target, fixture("ordinary"), &env);
+            view.keys.clear();
+            view.services = ["absent", "web"]
+                .map(|name| name.parse().expect("a name"))
+                .into();
+            let text = render_view(&target, &view);
+            assert!(text.contains(line) && !text.contains("search"), "{text}");
+            assert_valid(&target, name, &text);
+        }
+    }
+}
+
+#[test]
+fn what_the_environment_can_change() {
+    let target = program("nginx");
+    let env = [
+        ("NGINX_LISTEN", "127.0.0.1:8081"),
+        ("NGINX_DEFAULT_LISTEN", "127.0.0.1:8081 default_server"),
+        ("NGINX_NAMES_BUCKET", "off"),
+    ];
+    let mut entries = fixture("ordinary");
+    // Its name is longer than what fits without the setting.
+    entries.retain(|key, _| !key.starts_with("/services/long/"));
+    let text = render_with(&target, entries, &env);
+    assert!(
+        !text.contains("hash_bucket") && text.contains("listen 127.0.0.1:8081;"),
+        "{text}"
+    );
+    assert_valid(&target, "nginx", &text);
+    let target = program("haproxy");
+    let env = [
+        ("HAPROXY_HTTP_BIND", "127.0.0.1:8082,[::1]:8082"),
+        ("SIDEKICK_DEFAULT_SERVICE", "search"),
+    ];
+    let text = render_with(&target, fixture("ordinary"), &env);
+    assert!(text.contains("    default_backend search\n"), "{text}");
+    assert_valid(&target, "haproxy", &text);
 }

@@ -44,92 +44,30 @@ type Function = (&'static str, &'static [&'static str], Call);
 
 const FUNCTIONS: &[Function] = &[
     ("instances", &["service", "include_draining"], instances),
-    ("routes", &[], |inputs, _| routes(inputs)),
-    ("exists", &["key"], |inputs, args| {
-        Ok(inputs.keys.exists(args.must_get("key")?).into())
-    }),
-    ("get", &["key"], |inputs, args| {
-        Ok(pair(
-            inputs.keys.get(args.must_get("key")?).map_err(explain)?,
-        ))
-    }),
+    ("routes", &[], routes),
+    ("exists", &["key"], exists),
+    ("get", &["key"], get),
     ("getv", &["key", "default"], getv),
-    ("gets", &["pattern"], |inputs, args| {
-        Ok(matching(inputs, args)?
-            .into_iter()
-            .map(pair)
-            .collect::<Vec<_>>()
-            .into())
-    }),
+    ("gets", &["pattern"], gets),
     ("getvs", &["pattern"], getvs),
-    ("ls", &["path"], |inputs, args| {
-        Ok(inputs
-            .keys
-            .list(args.must_get("path")?)
-            .map_err(explain)?
-            .into())
-    }),
-    ("lsdir", &["path"], |inputs, args| {
-        Ok(inputs
-            .keys
-            .list_dirs(args.must_get("path")?)
-            .map_err(explain)?
-            .into())
-    }),
+    ("ls", &["path"], ls),
+    ("lsdir", &["path"], lsdir),
     ("getenv", &["name", "default"], getenv),
-    ("json", &["value"], |_, args| {
-        json(args, "an object", serde_json::Value::is_object)
-    }),
-    ("jsonArray", &["value"], |_, args| {
-        json(args, "a list", serde_json::Value::is_array)
-    }),
-    ("base", &["path"], |_, args| {
-        Ok(text::base(args.must_get("path")?).into())
-    }),
-    ("dir", &["path"], |_, args| {
-        Ok(text::dir(args.must_get("path")?).into())
-    }),
-    ("split", &["value", "sep"], |_, args| {
-        Ok(text::split(args.must_get("value")?, args.must_get("sep")?).into())
-    }),
-    ("join", &["list", "sep"], |_, args| {
-        Ok(args
-            .must_get::<Vec<String>>("list")?
-            .join(args.must_get("sep")?)
-            .into())
-    }),
-    ("toUpper", &["value"], |_, args| {
-        Ok(args.must_get::<&str>("value")?.to_uppercase().into())
-    }),
-    ("toLower", &["value"], |_, args| {
-        Ok(args.must_get::<&str>("value")?.to_lowercase().into())
-    }),
-    ("contains", &["value", "sub"], |_, args| {
-        Ok(args
-            .must_get::<&str>("value")?
-            .contains(args.must_get::<&str>("sub")?)
-            .into())
-    }),
+    ("json", &["value"], json),
+    ("jsonArray", &["value"], json_array),
+    ("base", &["path"], base),
+    ("dir", &["path"], dir),
+    ("split", &["value", "sep"], split),
+    ("join", &["list", "sep"], join),
+    ("toUpper", &["value"], to_upper),
+    ("toLower", &["value"], to_lower),
+    ("contains", &["value", "sub"], contains),
     ("trimSuffix", &["value", "suffix"], trim_suffix),
     ("replace", &["value", "old", "new", "count"], replace),
-    ("base64Encode", &["value"], |_, args| {
-        Ok(text::base64_encode(args.must_get("value")?).into())
-    }),
-    ("base64Decode", &["value"], |_, args| {
-        Ok(text::base64_decode(args.must_get("value")?)
-            .map_err(tera::Error::message)?
-            .into())
-    }),
-    ("parseBool", &["value"], |_, args| {
-        Ok(text::parse_bool(args.must_get("value")?)
-            .map_err(tera::Error::message)?
-            .into())
-    }),
-    ("atoi", &["value"], |_, args| {
-        Ok(text::atoi(args.must_get("value")?)
-            .map_err(tera::Error::message)?
-            .into())
-    }),
+    ("base64Encode", &["value"], base64_encode),
+    ("base64Decode", &["value"], base64_decode),
+    ("parseBool", &["value"], parse_bool),
+    ("atoi", &["value"], atoi),
     ("seq", &["first", "last"], seq),
     ("add", &["a", "b"], |_, args| {
         calculate("add", i64::checked_add, args)
@@ -219,10 +157,38 @@ fn instances(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
         .into())
 }
 
-fn routes(inputs: &Inputs) -> TeraResult<Value> {
+fn routes(inputs: &Inputs, _: &Kwargs) -> TeraResult<Value> {
     let visible = inputs.view.visible();
     let services = visible.iter().map(|(name, seen)| (*name, seen.as_slice()));
     Value::try_from_serializable(&super::routes::routes(services))
+}
+
+/// The argument `name`, which has to be there and be text.
+fn word<'a>(args: &'a Kwargs, name: &'a str) -> TeraResult<&'a str> {
+    args.must_get(name)
+}
+
+fn failed(error: impl std::fmt::Display) -> tera::Error {
+    tera::Error::message(error.to_string())
+}
+
+fn exists(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    Ok(inputs.keys.exists(word(args, "key")?).into())
+}
+
+fn get(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let found = inputs.keys.get(word(args, "key")?);
+    found.map(pair).map_err(explain)
+}
+
+fn getv(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let key = word(args, "key")?;
+    let value = inputs.keys.value(key).map_err(explain)?;
+    match (value, args.get::<Value>("default")?) {
+        (Some(value), _) => Ok(value.into()),
+        (None, Some(default)) => Ok(default),
+        (None, None) => Err(explain(KeyError::Missing(key.to_owned()))),
+    }
 }
 
 fn pair(pair: Pair) -> Value {
@@ -230,23 +196,14 @@ fn pair(pair: Pair) -> Value {
     Value::from(BTreeMap::from(fields))
 }
 
-fn getv(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    let key: &str = args.must_get("key")?;
-    match (
-        inputs.keys.value(key).map_err(explain)?,
-        args.get::<Value>("default")?,
-    ) {
-        (Some(value), _) => Ok(value.into()),
-        (None, Some(default)) => Ok(default),
-        (None, None) => Err(explain(KeyError::Missing(key.to_owned()))),
-    }
+fn matching(inputs: &Inputs, args: &Kwargs) -> TeraResult<Vec<Pair>> {
+    let found = inputs.keys.matching(word(args, "pattern")?);
+    found.map_err(explain)
 }
 
-fn matching(inputs: &Inputs, args: &Kwargs) -> TeraResult<Vec<Pair>> {
-    inputs
-        .keys
-        .matching(args.must_get("pattern")?)
-        .map_err(explain)
+fn gets(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let pairs = matching(inputs, args)?.into_iter();
+    Ok(pairs.map(pair).collect::<Vec<_>>().into())
 }
 
 fn getvs(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
@@ -256,44 +213,104 @@ fn getvs(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     Ok(values.into())
 }
 
+fn ls(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let names = inputs.keys.list(word(args, "path")?);
+    names.map(Value::from).map_err(explain)
+}
+
+fn lsdir(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let names = inputs.keys.list_dirs(word(args, "path")?);
+    names.map(Value::from).map_err(explain)
+}
+
 fn getenv(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    let value = inputs.view.env.get(args.must_get::<&str>("name")?);
+    let value = inputs.view.env.get(word(args, "name")?);
     match value.filter(|value| !value.is_empty()) {
         Some(value) => Ok(value.as_str().into()),
         None => Ok(args.get::<Value>("default")?.unwrap_or_else(|| "".into())),
     }
 }
 
-fn json(args: &Kwargs, what: &str, is_it: fn(&serde_json::Value) -> bool) -> TeraResult<Value> {
-    let value: serde_json::Value = serde_json::from_str(args.must_get("value")?)
-        .map_err(|error| tera::Error::message(format!("the value is not JSON: {error}")))?;
+fn json(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    parsed(args, "an object", serde_json::Value::is_object)
+}
+
+fn json_array(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    parsed(args, "a list", serde_json::Value::is_array)
+}
+
+fn parsed(args: &Kwargs, what: &str, is_it: fn(&serde_json::Value) -> bool) -> TeraResult<Value> {
+    let value: serde_json::Value = serde_json::from_str(word(args, "value")?)
+        .map_err(|error| failed(format_args!("the value is not JSON: {error}")))?;
     if !is_it(&value) {
-        return Err(tera::Error::message(format!(
-            "the value is JSON, and not {what}"
-        )));
+        return Err(failed(format_args!("the value is JSON, and not {what}")));
     }
     Value::try_from_serializable(&value)
 }
 
+fn base(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    Ok(text::base(word(args, "path")?).into())
+}
+
+fn dir(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    Ok(text::dir(word(args, "path")?).into())
+}
+
+fn split(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    Ok(text::split(word(args, "value")?, word(args, "sep")?).into())
+}
+
+fn join(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let list: Vec<String> = args.must_get("list")?;
+    Ok(list.join(word(args, "sep")?).into())
+}
+
+fn to_upper(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    Ok(word(args, "value")?.to_uppercase().into())
+}
+
+fn to_lower(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    Ok(word(args, "value")?.to_lowercase().into())
+}
+
+fn contains(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    Ok(word(args, "value")?.contains(word(args, "sub")?).into())
+}
+
 fn trim_suffix(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    let value: &str = args.must_get("value")?;
-    let suffix: &str = args.must_get("suffix")?;
-    Ok(value.strip_suffix(suffix).unwrap_or(value).into())
+    let value = word(args, "value")?;
+    let shorter = value.strip_suffix(word(args, "suffix")?);
+    Ok(shorter.unwrap_or(value).into())
 }
 
 fn replace(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     let count = args.get::<i64>("count")?.unwrap_or(-1);
-    let (value, old, new) = (
-        args.must_get("value")?,
-        args.must_get("old")?,
-        args.must_get("new")?,
-    );
+    let (value, old, new) = (word(args, "value")?, word(args, "old")?, word(args, "new")?);
     Ok(text::replace(value, old, new, count).into())
+}
+
+fn base64_encode(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    Ok(text::base64_encode(word(args, "value")?).into())
+}
+
+fn base64_decode(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let decoded = text::base64_decode(word(args, "value")?);
+    decoded.map(Value::from).map_err(failed)
+}
+
+fn parse_bool(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let parsed = text::parse_bool(word(args, "value")?);
+    parsed.map(Value::from).map_err(failed)
+}
+
+fn atoi(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let parsed = text::atoi(word(args, "value")?);
+    parsed.map(Value::from).map_err(failed)
 }
 
 fn seq(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     let numbers = text::seq(args.must_get("first")?, args.must_get("last")?);
-    Ok(numbers.map_err(tera::Error::message)?.into())
+    numbers.map(Value::from).map_err(failed)
 }
 
 fn calculate(
@@ -302,7 +319,7 @@ fn calculate(
     args: &Kwargs,
 ) -> TeraResult<Value> {
     let result = text::calculate(name, operation, args.must_get("a")?, args.must_get("b")?);
-    Ok(result.map_err(tera::Error::message)?.into())
+    result.map(Value::from).map_err(failed)
 }
 
 fn sort_by_length(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {

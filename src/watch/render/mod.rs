@@ -6,12 +6,13 @@
 //! catalog, services, keys, environment ─▶ View ┘
 //! ```
 //!
-//! - [`view`]: what a target may see of the catalog, and nothing else.
+//! - [`View`]: what a target may see of the catalog, and nothing else.
 //! - [`keys`]: the questions confd's functions ask of the raw keys. No engine is named there.
 //! - [`routes`]: which host names and paths lead to which service.
 //! - [`quote`]: free text made safe for one place in one configuration language, or refused.
 //! - [`text`], [`glob`]: confd's string functions.
-//! - [`tera`], [`functions`], [`filters`]: all of that under its name in Tera.
+//! - [`Template`], [`functions`], [`filters`]: all of that under its name in Tera; the two tables are the reference of
+//!   the language.
 //!
 //! # Guarantees
 //!
@@ -21,8 +22,8 @@
 //! (`is hostname`, `is url_path`) between them and the file.
 
 mod error;
-mod filters;
-mod functions;
+pub mod filters;
+pub mod functions;
 pub mod glob;
 pub mod keys;
 pub mod quote;

@@ -10,7 +10,7 @@ use tera::{Context, Tera, Value};
 use super::functions::{self, Inputs, Rows};
 use super::view::Seen;
 use super::{RenderError, View, filters};
-use crate::model::instance::Instance;
+use crate::model::instance::{HostName, Instance};
 
 /// A compiled template, with those it includes or extends.
 #[derive(Clone)]
@@ -101,8 +101,8 @@ impl Template {
 #[derive(Serialize)]
 struct Row<'a> {
     id: &'a str,
-    host: String,
-    ip: String,
+    host: &'a str,
+    ip: &'a str,
     port: u16,
     ports: BTreeMap<&'a str, u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,30 +112,27 @@ struct Row<'a> {
     addr: String,
 }
 
-impl<'a> From<&'a Instance> for Row<'a> {
-    fn from(instance: &'a Instance) -> Self {
-        let named = instance.ports.named().iter();
-        let attrs = instance.attrs.iter();
-        Self {
-            id: instance.id.as_str(),
-            host: instance.host(),
-            ip: instance.ip.to_string(),
-            port: instance.ports.default_port(),
-            ports: named.map(|(name, port)| (name.as_str(), *port)).collect(),
-            weight: instance.weight,
-            state: instance.state.as_str(),
-            attrs: attrs
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .collect(),
-            addr: instance.addr().to_string(),
-        }
-    }
+fn rows(instances: &Seen<'_>) -> tera::TeraResult<Rows> {
+    let row = |instance: &&Arc<Instance>| Ok((instance.state, value(instance)?));
+    instances.iter().map(row).collect()
 }
 
-fn rows(instances: &Seen<'_>) -> tera::TeraResult<Rows> {
-    let row = |instance: &&Arc<Instance>| {
-        let value = Value::try_from_serializable(&Row::from(&***instance))?;
-        Ok((instance.state, value))
-    };
-    instances.iter().map(row).collect()
+fn value(instance: &Instance) -> tera::TeraResult<Value> {
+    let ip = instance.ip.to_string();
+    let host = instance.host.as_ref().map(HostName::as_str);
+    let named = instance.ports.named().iter();
+    let attrs = instance.attrs.iter();
+    Value::try_from_serializable(&Row {
+        id: instance.id.as_str(),
+        host: host.unwrap_or(&ip),
+        ip: &ip,
+        port: instance.ports.default_port(),
+        ports: named.map(|(name, port)| (name.as_str(), *port)).collect(),
+        weight: instance.weight,
+        state: instance.state.as_str(),
+        attrs: attrs
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect(),
+        addr: instance.addr().to_string(),
+    })
 }

@@ -1,9 +1,9 @@
 //! The template language as a template sees it: tables of sources and what they give.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod cost;
+mod properties;
 
-use proptest::prelude::*;
+use std::sync::Arc;
 
 use super::{RenderError, Template, View};
 use crate::model::catalog::Catalog;
@@ -404,73 +404,5 @@ fn every_render_is_the_same() {
     let first = render(source, &everything()).unwrap();
     for _ in 0..20 {
         assert_eq!(render(source, &everything()).unwrap(), first);
-    }
-}
-
-fn hostile() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        any::<Vec<u8>>(),
-        "(\n|\r|\\\\|'|\"|;|\\}|\\{|#|\\$|%|<| |a|server|\u{85}|\u{2028}){0,12}"
-            .prop_map(String::into_bytes),
-        "\\PC{0,20}".prop_map(String::into_bytes),
-    ]
-}
-
-proptest! {
-    /// Whatever a key holds, a quoting filter makes one word of one line of it, or fails.
-    #[test]
-    fn no_value_breaks_out_of_its_word(value in hostile()) {
-        let mut view = everything();
-        view.catalog = catalog(&[("/config/x", &value), ("/services/web/a/ip", b"10.0.0.1"), ("/services/web/a/port", b"80"), ("/services/web/a/note", &value)]);
-        for filter in ["haproxy_quote", "nginx_quote", "php_quote", "shell_quote", "json_encode"] {
-            let raw = format!("x {{{{ getv(key='/config/x') | {filter} }}}}\n");
-            let attrs = format!("{{% for i in services.web | default(value=[]) %}}x {{{{ i.attrs.note | {filter} }}}}\n{{% endfor %}}");
-            for source in [raw, attrs] {
-                let Ok(text) = render(&source, &view) else { continue };
-                if text.is_empty() {
-                    continue;
-                }
-                prop_assert_eq!(text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}', '\0', '\u{b}', '\u{c}']).count(), 1, "{:?}", text);
-                if filter == "haproxy_quote" {
-                    prop_assert!(text.matches('\'').count() == 2 && text.ends_with("'\n"), "{:?}", text);
-                }
-            }
-        }
-    }
-
-    /// Nothing a store can hold and no text in a template makes the engine panic.
-    #[test]
-    fn rendering_never_panics(source in "(\\{\\{|\\}\\}|\\{%|%\\}| |for|in|services|web|\\.|getv|\\(|\\)|key=|\"|if|end|\\|){0,12}") {
-        let _ = render(&source, &everything());
-    }
-}
-
-/// Prints what rendering 10,000 instances costs; meant for a release build:
-/// `cargo test --release --lib render::tests::cost -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn cost_of_ten_thousand_instances() {
-    let mut entries = BTreeMap::new();
-    for n in 0..10_000 {
-        let dir = format!("/services/s{:04}/i{:05}", n / 10, n);
-        entries.insert(
-            format!("{dir}/ip"),
-            format!("10.0.{}.{}", n / 250, n % 250 + 1),
-        );
-        entries.insert(format!("{dir}/port"), "8080".to_owned());
-        entries.insert(format!("{dir}/host"), format!("host-{n}.example.org"));
-    }
-    let entries: Vec<(&str, &[u8])> = entries
-        .iter()
-        .map(|(k, v)| (k.as_str(), v.as_bytes()))
-        .collect();
-    let mut view = view(&[], &["/services"]);
-    view.catalog = catalog(&entries);
-    let source = "{% for name, list in services %}backend {{ name }}\n{% for i in list %}  server {{ i.id }} {{ i.addr }} check inter 2s fall 3 rise 2 weight {{ i.weight | default(value=100) }}\n{% endfor %}{% endfor %}";
-    let template = Template::compile("t", source).unwrap();
-    for _ in 0..10 {
-        let start = std::time::Instant::now();
-        let bytes = template.render(&view).unwrap().len();
-        println!("{bytes} bytes in {:?}", start.elapsed());
     }
 }

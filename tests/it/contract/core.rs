@@ -331,7 +331,7 @@ pub(crate) async fn values_are_bytes<B: Bench>(bench: B) {
     let mut watcher = Watcher::start(&store, WEB).await;
     for (field, value) in &fields {
         let key = publication.key(field);
-        assert_eq!(**watcher.fold.entries.get(key.as_str()).unwrap(), **value);
+        assert_eq!(*watcher.fold.entries[key.as_str()], **value);
     }
     assert_eq!(*watcher.fold.entries["/services/web/b/raw"], *bytes);
     bench.set("/services/web/b/raw", &[0xff]).await;
@@ -357,10 +357,9 @@ pub(crate) async fn fifty_thousand_keys<B: Bench>(bench: B) {
     watcher.until(|entries| entries.len() == less, |_| {}).await;
     store.revoke(lease).await.expect("revoke");
     watcher
-        .until(
-            |entries| entries.is_empty(),
-            |entries| assert!([0, less].contains(&entries.len()), "{}", entries.len()),
-        )
+        .until(Entries::is_empty, |entries| {
+            assert!([0, less].contains(&entries.len()), "{}", entries.len());
+        })
         .await;
 }
 

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-pub mod etcd;
-pub mod pki;
+pub(crate) mod etcd;
+pub(crate) mod pki;
 
 /// How long a condition may take on a loaded machine before its test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` yields something; fails the test, naming `what`, when patience ends.
 #[track_caller]
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = condition() {
@@ -30,7 +30,10 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 }
 
 /// The same for a condition that awaits.
-pub async fn wait_for_async<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn wait_for_async<T>(
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = condition().await {
@@ -42,7 +45,7 @@ pub async fn wait_for_async<T>(what: &str, mut condition: impl AsyncFnMut() -> O
 }
 
 /// A port of 127.0.0.1 that was free a moment ago, below the range from which the kernel takes ports by itself.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let port = fastrand::u16(20_000..32_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
@@ -52,7 +55,7 @@ pub fn free_port() -> u16 {
 }
 
 /// A directory that goes with its test; in memory where that can be had, since nothing here is about disks.
-pub fn temp_dir() -> tempfile::TempDir {
+pub(crate) fn temp_dir() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() {
         tempfile::tempdir_in(memory)
@@ -63,7 +66,7 @@ pub fn temp_dir() -> tempfile::TempDir {
 }
 
 /// The program `name` on the PATH. A machine without it fails the test: `make test` installs what is needed.
-pub fn tool(name: &str) -> PathBuf {
+pub(crate) fn tool(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let extra = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path)
@@ -74,14 +77,14 @@ pub fn tool(name: &str) -> PathBuf {
 }
 
 /// A process that is killed, by its pid, when its test ends.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
     /// Starts a command; what it prints goes to the file `log`.
-    pub fn start(command: &mut Command, log: &Path) -> Self {
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
         let out = File::options()
             .create(true)
             .append(true)
@@ -101,22 +104,22 @@ impl Process {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits"))
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("send a signal");
     }
 
     /// Whether it has ended, and how.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("ask after a process")
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let log = self.log.clone();
         wait_for(
             &format!("the end of the process that logs to {}", log.display()),
@@ -125,7 +128,7 @@ impl Process {
     }
 
     /// What it has printed so far.
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 }
@@ -136,4 +139,19 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The program under test, with nothing in its environment that could tell it of another store.
+pub(crate) fn sidekick() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidekick"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["SIDEKICK_", "ETCDCTL_", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET"]
+            .iter()
+            .any(|own| text.starts_with(own))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
 }

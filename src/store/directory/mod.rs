@@ -1,0 +1,200 @@
+//! The embedded store: files as keys, on one host, without a server. Adapter.
+//!
+//! ```text
+//! /run/sidekick/services/web/a  ->  ../../.sidekick/leases/1f/5eed      the instance: ls and cat read it
+//! /run/sidekick/.sidekick/leases/1f/5eed/{ip,port,.manifest}            its data, never changed
+//! /run/sidekick/.sidekick/leases/1f/beat                                until when the lease lives
+//! /run/sidekick/.sidekick/revision                                      counts the changes
+//! /run/sidekick/.sidekick/lock                                          held by whoever changes something
+//! ```
+//!
+//! # Guarantees
+//!
+//! - An instance is one symbolic link, and `rename(2)` replaces it: it is there whole or not at all. A lease dies with its
+//!   beat, and everything on it with it. Whoever is killed at any instant leaves nothing that is read by halves, and what
+//!   it leaves unread goes when its lease is cleared away by the next writer.
+//! - Readers enforce the TTL. They take no lock and write nothing: a read-only mount will do.
+//! - Regular files and directories that people make are keys without a lease. They stay when an instance is published over
+//!   them, and when it goes. One newline at their end is dropped. An edit of a published field lasts until the next
+//!   publication.
+//! - A revision never falls, also when the store is wiped and made anew, as long as the clock is right.
+//!
+//! # Assumptions
+//!
+//! The directory is on a local file system, in memory best of all: nothing is flushed to a disk, and a lease does not
+//! outlive a boot. All who use it share a kernel; containers share it as a volume.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::{BoxFuture, Store, StoreError, Watch};
+use crate::model::update::{LeaseId, Prefix, Publication, Revision, Snapshot};
+use beat::Clock;
+use layout::Layout;
+use scan::{Recheck, Scanner};
+use watch::DirectoryWatch;
+use write::{PATIENCE, Writer};
+
+mod beat;
+mod data;
+mod layout;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod write;
+
+/// How often a writer that only renews its lease clears away those of others.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// A store in a directory.
+#[derive(Debug, Clone)]
+pub struct DirectoryStore {
+    layout: Layout,
+    clock: Clock,
+    /// Within a process, writers queue here, in order, and one of them competes for the lock; it holds when the last
+    /// sweep was.
+    turn: Arc<Mutex<Option<tokio::time::Instant>>>,
+}
+
+impl DirectoryStore {
+    /// Opens the store below `path`. Nothing is made there before the first lease is granted: a reader waits for it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |reason| StoreError::Unavailable {
+            store: format!("dir://{}", path.display()),
+            reason,
+        };
+        let layout = Layout::new(path).map_err(|error| failed(error.to_string()))?;
+        let clock = Clock::new()
+            .map_err(|error| failed(format!("cannot tell which boot this is: {error}")))?;
+        Ok(Self {
+            layout,
+            clock,
+            turn: Arc::default(),
+        })
+    }
+
+    /// Does work that may take long where it holds nobody up.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Layout, &Clock) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (layout, clock) = (self.layout.clone(), self.clock.clone());
+        let done = tokio::task::spawn_blocking(move || work(&layout, &clock)).await;
+        done.map_err(|error| self.layout.unavailable(format!("using it failed: {error}")))?
+    }
+
+    /// The same for a change, when it is its turn. A change goes on to its end even if nobody waits for it any more.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Layout, &Clock, Sweep) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = timeout(PATIENCE, self.turn.clone().lock_owned()).await;
+        let mut turn = turn.map_err(|_| {
+            self.layout
+                .unavailable("too many changes are waiting for their turn".to_owned())
+        })?;
+        self.blocking(move |layout, clock| {
+            let now = tokio::time::Instant::now();
+            let sweep = match *turn {
+                Some(last) if now < last + SWEEP => Sweep::NotYet,
+                Some(_) | None => {
+                    *turn = Some(now);
+                    Sweep::Due
+                }
+            };
+            let done = work(layout, clock, sweep);
+            drop(turn);
+            done
+        })
+        .await
+    }
+}
+
+/// Whether a writer that passes by clears away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sweep {
+    Due,
+    NotYet,
+}
+
+impl Store for DirectoryStore {
+    fn snapshot<'a>(&'a self, prefix: &'a Prefix) -> BoxFuture<'a, Result<Snapshot, StoreError>> {
+        Box::pin(async move {
+            let prefix = prefix.clone();
+            self.blocking(move |layout, clock| {
+                let mut scanner = Scanner::new(layout.clone(), clock.clone());
+                let scan = scanner.scan(&prefix, &Recheck::All, &mut |_, _| {})?;
+                Ok(Snapshot {
+                    revision: Revision(scan.revision),
+                    entries: scan.entries(),
+                })
+            })
+            .await
+        })
+    }
+
+    /// There is no history: the watch begins with what is there, which is later than any revision asked for.
+    fn watch<'a>(
+        &'a self,
+        prefix: &'a Prefix,
+        _after: Revision,
+    ) -> BoxFuture<'a, Result<Box<dyn Watch>, StoreError>> {
+        Box::pin(async move {
+            let (layout, clock) = (self.layout.clone(), self.clock.clone());
+            let watch = DirectoryWatch::open(layout, clock, prefix.clone()).await?;
+            Ok(Box::new(watch) as Box<dyn Watch>)
+        })
+    }
+
+    fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>> {
+        Box::pin(self.change(move |layout, clock, _| Writer::found(layout, clock)?.grant(ttl)))
+    }
+
+    fn publish<'a>(
+        &'a self,
+        lease: LeaseId,
+        publication: &'a Publication,
+    ) -> BoxFuture<'a, Result<Revision, StoreError>> {
+        Box::pin(async move {
+            let publication = publication.clone();
+            self.change(move |layout, clock, _| {
+                let writer = Writer::lock(layout, clock, PATIENCE)?;
+                let writer = writer.ok_or(StoreError::LeaseLost(lease))?;
+                writer.publish(lease, &publication)
+            })
+            .await
+        })
+    }
+
+    fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>> {
+        Box::pin(self.change(move |layout, clock, sweep| {
+            let writer = Writer::lock(layout, clock, PATIENCE)?;
+            let writer = writer.ok_or(StoreError::LeaseLost(lease))?;
+            let ttl = writer.keep_alive(lease)?;
+            match sweep {
+                Sweep::Due => {
+                    // The lease is renewed, whatever becomes of the dead ones.
+                    if let Err(error) = writer.sweep() {
+                        tracing::debug!(%error, "dead leases are left for later");
+                    }
+                }
+                Sweep::NotYet => {}
+            }
+            Ok(ttl)
+        }))
+    }
+
+    fn revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.change(move |layout, clock, _| {
+            match Writer::lock(layout, clock, PATIENCE)? {
+                Some(writer) => writer.revoke(lease),
+                None => Ok(()),
+            }
+        }))
+    }
+}

@@ -1,0 +1,160 @@
+//! Who may import whom: the layers of `src/lib.rs`, read off the `use` lines.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The files that decide and never act.
+const PURE: [&str; 4] = [
+    "src/model/",
+    "src/register/lifecycle",
+    "src/watch/schedule.rs",
+    "src/watch/render/",
+];
+
+/// What pure files have no use for: clocks, dice, files, sockets, locks, tasks, logs.
+const IMPURE: [&str; 14] = [
+    "async fn",
+    ".await",
+    "Instant::now",
+    "SystemTime",
+    "fastrand",
+    "std::fs",
+    "std::env",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::process",
+    "std::thread",
+    "tokio::",
+    "tracing::",
+    "Mutex",
+];
+
+/// Which of our modules a module may import, besides itself.
+fn allowed(module: &str, is_pure: bool) -> &'static [&'static str] {
+    match module {
+        "model" => &["model"],
+        "cli" => &["cli"],
+        "store" | "system" => &["model"],
+        "config" => &["model", "config", "cli"],
+        "register" | "watch" if is_pure => &["model"],
+        "register" | "watch" => &["model", "config", "store", "system"],
+        "error" => &["model", "config", "register", "watch"],
+        // Both see everything: the map, and the phases of the program.
+        "lib" | "main" => &[
+            "cli", "config", "error", "model", "register", "store", "system", "watch",
+        ],
+        other => panic!("{other}: a new module has to find its place in the layers"),
+    }
+}
+
+/// Crates with one door.
+const DOORS: [(&str, &str); 6] = [
+    ("etcd_client", "src/store/etcd"),
+    ("tera", "src/watch/render/"),
+    ("clap", "src/cli.rs"),
+    ("notify", "src/store/directory"),
+    ("sd_notify", "src/system/notify.rs"),
+    ("tokio::process", "src/system/"),
+];
+
+struct Source {
+    path: String,
+    /// The code without comments and without its tests.
+    code: String,
+}
+
+impl Source {
+    fn module(&self) -> &str {
+        let path = self.path.trim_start_matches("src/");
+        path.split(['/', '.']).next().unwrap()
+    }
+
+    fn is_pure(&self) -> bool {
+        PURE.iter().any(|pure| self.path.starts_with(pure))
+    }
+
+    /// The first segments of what it takes from our own crate.
+    fn imports(&self) -> Vec<&str> {
+        ["crate::", "sidekick::"]
+            .iter()
+            .flat_map(|root| self.code.split(root).skip(1))
+            .map(|rest| {
+                rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .next()
+                    .unwrap()
+            })
+            .filter(|name| !name.is_empty())
+            .collect()
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let mut dirs = vec![PathBuf::from("src")];
+    let mut found = Vec::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(&dir)).unwrap() {
+            let entry = entry.unwrap();
+            let path = dir.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
+                let text = fs::read_to_string(entry.path()).unwrap();
+                let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap();
+                let lines = code
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with("//"));
+                found.push(Source {
+                    path: path.to_str().unwrap().to_owned(),
+                    code: lines.collect::<Vec<_>>().join("\n"),
+                });
+            }
+        }
+    }
+    assert!(found.len() > 20, "the sources are somewhere else");
+    found
+}
+
+#[test]
+fn modules_import_what_their_layer_allows() {
+    for source in sources() {
+        let module = source.module();
+        let allowed = allowed(module, source.is_pure());
+        for import in source.imports() {
+            // `sidekick::` in main.rs, and macros such as `crate::name!`, are caught by the same list.
+            let fine = import == module || allowed.contains(&import);
+            assert!(fine, "{} imports {import}", source.path);
+        }
+    }
+}
+
+#[test]
+fn pure_files_are_pure() {
+    for source in sources().iter().filter(|source| source.is_pure()) {
+        for impure in IMPURE {
+            assert!(
+                !source.code.contains(impure),
+                "{} has {impure}",
+                source.path
+            );
+        }
+    }
+}
+
+#[test]
+fn crates_with_one_door_are_imported_there_only() {
+    for source in sources() {
+        for (name, door) in DOORS {
+            let used = source.code.lines().any(|line| {
+                let line = line.trim_start().trim_start_matches("pub ");
+                line.starts_with(&format!("use {name}::"))
+                    || line.starts_with(&format!("use {name};"))
+            });
+            let is_main = source.path == "src/main.rs" && name == "clap";
+            assert!(
+                !used || source.path.starts_with(door) || is_main,
+                "{} uses {name}",
+                source.path
+            );
+        }
+    }
+}

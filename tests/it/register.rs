@@ -1,0 +1,383 @@
+//! `sidekick register` as a process: keys, signals, exit statuses, and what it does when the store fails.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::etcd::Etcd;
+use crate::harness::{Process, sidekick, temp_dir, wait_for};
+
+const TREE: &str = "/services/web/a";
+
+/// A store of a kind, and what stands in it.
+struct Bench {
+    etcd: Etcd,
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            etcd: Etcd::start_new(),
+            dir: temp_dir(),
+        }
+    }
+
+    /// `sidekick register` of the instance `a` of `web` on port 80, with further arguments.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = sidekick();
+        command.args([
+            "register",
+            "--store",
+            &format!("etcd://{}", self.etcd.endpoint()),
+        ]);
+        command.args([
+            "--name",
+            "web",
+            "--id",
+            "a",
+            "--port",
+            "80",
+            "--ip",
+            "127.0.0.1",
+        ]);
+        if !args.contains(&"--ttl") {
+            command.args(["--ttl", "2s"]);
+        }
+        command.args(args);
+        command
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn start(&self, args: &[&str]) -> Process {
+        Process::start(&mut self.command(args), &self.log())
+    }
+
+    /// Starts and waits until it is announced.
+    fn announced(&self, args: &[&str]) -> Process {
+        let process = self.start(args);
+        wait_for("the announcement", || self.is_there().then_some(()));
+        process
+    }
+
+    fn is_there(&self) -> bool {
+        !self.keys().is_empty()
+    }
+
+    /// Keys and values under the prefix.
+    fn keys(&self) -> BTreeMap<String, String> {
+        let out = self.etcd.etcdctl(&["get", "--prefix", "/services"]);
+        let lines: Vec<&str> = out.lines().collect();
+        lines
+            .chunks(2)
+            .map(|pair| (pair[0].to_owned(), pair[1].to_owned()))
+            .collect()
+    }
+
+    /// The revision at which a key was last written, and the lease it hangs on.
+    fn stamp(&self, key: &str) -> (String, String) {
+        let json = self.etcd.etcdctl(&["get", key, "-w", "json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let kv = &json["kvs"][0];
+        (kv["mod_revision"].to_string(), kv["lease"].to_string())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+fn read(path: &Path) -> Option<String> {
+    fs::read_to_string(path)
+        .ok()
+        .filter(|text| text.ends_with('\n'))
+}
+
+#[test]
+fn all_keys_come_in_one_transaction_on_one_lease_and_go_in_one() {
+    let bench = Bench::new();
+    let mut process = bench.announced(&[
+        "--port",
+        "admin=81",
+        "--host",
+        "web.example",
+        "--weight",
+        "7",
+        "--attr",
+        "settings/vhost=www.example",
+    ]);
+    let want = [
+        ("host", "web.example"),
+        ("ip", "127.0.0.1"),
+        ("port", "80"),
+        ("admin-port", "81"),
+        ("weight", "7"),
+        ("settings/vhost", "www.example"),
+    ];
+    let want: BTreeMap<String, String> = want
+        .iter()
+        .map(|(k, v)| (format!("{TREE}/{k}"), (*v).to_owned()))
+        .collect();
+    assert_eq!(bench.keys(), want);
+    let stamps: std::collections::BTreeSet<_> = want.keys().map(|key| bench.stamp(key)).collect();
+    assert_eq!(stamps.len(), 1, "{stamps:?}");
+
+    let before = bench.etcd.revision();
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(0));
+    assert_eq!(bench.keys(), BTreeMap::new());
+    assert_eq!(bench.etcd.revision(), before + 1);
+}
+
+#[test]
+fn a_heartbeat_writes_no_key() {
+    let bench = Bench::new();
+    let _process = bench.announced(&[]);
+    let before = bench.etcd.revision();
+    // Three times its life without a heartbeat.
+    let end = Instant::now() + Duration::from_secs(6);
+    wait_for("three lives of the lease", || {
+        (Instant::now() > end).then_some(())
+    });
+    assert!(bench.is_there());
+    assert_eq!(bench.etcd.revision(), before);
+}
+
+#[test]
+fn the_command_hears_of_a_stop_when_the_instance_is_gone_and_its_status_is_ours() {
+    let bench = Bench::new();
+    let (seen, up) = (bench.file("seen"), bench.file("up"));
+    let script = format!(
+        "trap 'ETCDCTL_API=3 etcdctl --endpoints {} get --prefix /services > {}; echo end >> {}; exit 7' TERM; \
+         echo up > {}; while :; do sleep 0.05; done",
+        bench.etcd.endpoint(),
+        seen.display(),
+        seen.display(),
+        up.display()
+    );
+    let mut process = bench.announced(&["--", "sh", "-c", &script]);
+    wait_for("the command", || read(&up));
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(7), "{}", process.output());
+    assert_eq!(
+        read(&seen).as_deref(),
+        Some("end\n"),
+        "keys were still there"
+    );
+}
+
+#[test]
+fn exit_statuses_are_the_command_s() {
+    let bench = Bench::new();
+    let plain = bench.file("plain");
+    fs::write(&plain, "not a program").unwrap();
+    let plain = plain.to_str().unwrap();
+    for (command, status) in [
+        (vec!["true"], 0),
+        (vec!["sh", "-c", "exit 3"], 3),
+        (vec!["sh", "-c", "exit 255"], 255),
+        (vec!["sh", "-c", "kill -KILL $$"], 137),
+        (vec!["sh", "-c", "kill -SEGV $$"], 139),
+        (vec!["/no/such/program"], 127),
+        (vec![plain], 126),
+        (vec!["/"], 126),
+    ] {
+        let args: Vec<&str> = ["--"].into_iter().chain(command.iter().copied()).collect();
+        let mut process = bench.start(&args);
+        assert_eq!(process.wait().code(), Some(status), "{command:?}");
+        assert!(!bench.is_there(), "{command:?} left keys behind");
+    }
+}
+
+#[test]
+fn a_command_that_does_not_stop_is_killed_after_its_grace() {
+    let bench = Bench::new();
+    let up = bench.file("up");
+    let script = format!(
+        "trap '' TERM; echo up > {}; while :; do sleep 0.05; done",
+        up.display()
+    );
+    let mut process = bench.announced(&["--stop-grace", "300ms", "--", "sh", "-c", &script]);
+    wait_for("the command", || read(&up));
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(137));
+}
+
+#[test]
+fn other_signals_reach_the_whole_group_of_the_command() {
+    let bench = Bench::new();
+    let got = bench.file("got");
+    let script = format!(
+        "sh -c 'trap \"echo grandchild >> {0}\" HUP; echo up >> {0}; while :; do sleep 0.05; done' & \
+         trap 'echo child >> {0}' HUP; while :; do sleep 0.05; done",
+        got.display()
+    );
+    let process = bench.announced(&["--", "sh", "-c", &script]);
+    wait_for("the grandchild", || read(&got));
+    process.signal(Signal::SIGHUP);
+    wait_for("both to hear of it", || {
+        let text = read(&got)?;
+        (text.contains("grandchild\n") && text.contains("\nchild\n")).then_some(())
+    });
+    assert!(bench.is_there());
+}
+
+#[test]
+fn killed_with_its_sidekick_an_instance_expires_within_its_ttl() {
+    let bench = Bench::new();
+    let process = bench.announced(&[]);
+    let killed = Instant::now();
+    process.signal(Signal::SIGKILL);
+    wait_for("the keys to go", || (!bench.is_there()).then_some(()));
+    assert!(
+        killed.elapsed() > Duration::from_millis(500),
+        "nobody withdrew it"
+    );
+}
+
+#[test]
+fn an_instance_that_comes_back_replaces_itself() {
+    let bench = Bench::new();
+    let first = bench.announced(&["--ttl", "60s", "--attr", "old=1"]);
+    let (_, first_lease) = bench.stamp(&format!("{TREE}/ip"));
+    first.signal(Signal::SIGKILL);
+    let _second = bench.start(&["--attr", "new=1"]);
+    wait_for("the new one", || {
+        bench
+            .keys()
+            .contains_key(&format!("{TREE}/new"))
+            .then_some(())
+    });
+    assert!(
+        !bench.keys().contains_key(&format!("{TREE}/old")),
+        "{:?}",
+        bench.keys()
+    );
+    assert_ne!(bench.stamp(&format!("{TREE}/ip")).1, first_lease);
+}
+
+#[test]
+fn a_store_that_is_down_harms_nobody_and_the_announcement_comes_later() {
+    let mut bench = Bench::new();
+    bench.etcd.stop();
+    let up = bench.file("up");
+    let script = format!("echo up > {}; exec sleep 1000", up.display());
+    let mut process = bench.start(&["--", "sh", "-c", &script]);
+    wait_for("the command", || read(&up));
+    wait_for("word of the outage", || {
+        process.output().contains("trying again").then_some(())
+    });
+    bench.etcd.start();
+    wait_for("the announcement", || bench.is_there().then_some(()));
+    assert!(process.ended().is_none());
+    assert_eq!(
+        process.output().matches("trying again").count(),
+        1,
+        "told once:\n{}",
+        process.output()
+    );
+}
+
+#[test]
+fn a_lease_that_was_revoked_by_hand_is_healed() {
+    let bench = Bench::new();
+    let _process = bench.announced(&[]);
+    let (_, lease) = bench.stamp(&format!("{TREE}/ip"));
+    let lease: i64 = lease.parse().unwrap();
+    bench
+        .etcd
+        .etcdctl(&["lease", "revoke", &format!("{lease:x}")]);
+    wait_for("the keys to be back", || bench.is_there().then_some(()));
+    assert_eq!(bench.keys().len(), 3);
+}
+
+#[test]
+fn a_wiped_store_is_filled_again() {
+    let mut bench = Bench::new();
+    let _process = bench.announced(&[]);
+    let before = bench.keys();
+    bench.etcd.wipe();
+    wait_for("the keys to be back", || {
+        (bench.keys() == before).then_some(())
+    });
+}
+
+#[test]
+fn a_stop_is_bounded_when_the_store_is_away() {
+    let bench = Bench::new();
+    let mut process = bench.announced(&["--", "sleep", "1000"]);
+    bench.etcd.pause();
+    let start = Instant::now();
+    process.signal(Signal::SIGTERM);
+    let status = process.wait();
+    bench.etcd.resume();
+    assert_eq!(status.code(), Some(143));
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        process.output().contains("disappears when its lease ends"),
+        "{}",
+        process.output()
+    );
+}
+
+#[test]
+fn a_service_manager_is_told_and_the_command_cannot_answer_for_us() {
+    let bench = Bench::new();
+    let path = bench.file("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let env = bench.file("env");
+    let script = format!("env > {}; exec sleep 1000", env.display());
+    let mut command = bench.command(&["--", "sh", "-c", &script]);
+    let mut process = Process::start(command.env("NOTIFY_SOCKET", &path), &bench.log());
+    let receive = || {
+        let mut buffer = [0; 4096];
+        let n = socket.recv(&mut buffer).expect("a notification");
+        String::from_utf8_lossy(&buffer[..n]).into_owned()
+    };
+    assert!(receive().starts_with("READY=1\n"));
+    assert!(bench.is_there(), "ready means announced");
+    let env = wait_for("the command", || read(&env));
+    assert!(!env.contains("NOTIFY_SOCKET"));
+    process.signal(Signal::SIGTERM);
+    assert!(receive().starts_with("STOPPING=1\n"));
+    process.wait();
+}
+
+#[test]
+fn the_directory_store_works_as_well() {
+    let dir = temp_dir();
+    let store = dir.path().join("store");
+    let mut command = sidekick();
+    command.args(["register", "--store", &format!("dir://{}", store.display())]);
+    command.args([
+        "--name",
+        "web",
+        "--id",
+        "a",
+        "--port",
+        "80",
+        "--ip",
+        "127.0.0.1",
+    ]);
+    let mut process = Process::start(&mut command, &dir.path().join("log"));
+    let ip = store.join("services/web/a/ip");
+    wait_for("the announcement", || fs::read_to_string(&ip).ok());
+    process.signal(Signal::SIGINT);
+    assert_eq!(process.wait().code(), Some(0));
+    assert!(!ip.exists());
+}
