@@ -80,22 +80,28 @@ pub(super) enum Recheck {
 
 #[derive(Debug)]
 struct Cached {
+    /// What the link says, and what it leads to.
+    link: PathBuf,
     data: Data,
     revision: u64,
     published: Arc<Entries>,
     by_hand: Arc<Entries>,
-    /// The directories, and the files set by hand, as they were.
-    stamps: Vec<(PathBuf, Option<Stamp>)>,
+    /// The directories, as they were.
+    dirs: Vec<(PathBuf, Option<Stamp>)>,
+    /// The files set by hand, as they were.
+    files: Vec<(PathBuf, Option<Stamp>)>,
 }
 
 impl Cached {
     fn is_fresh(&self, recheck: &Recheck) -> bool {
         match recheck {
-            Recheck::Only(dirty) => !self.stamps.iter().any(|(path, _)| dirty.contains(path)),
-            Recheck::All => self
-                .stamps
-                .iter()
-                .all(|(path, stamp)| stamp.is_some() && *stamp == Stamp::of(path)),
+            Recheck::Only(dirty) => {
+                dirty.is_empty() || !self.dirs.iter().any(|(path, _)| dirty.contains(path))
+            }
+            Recheck::All => {
+                let mut stamps = self.dirs.iter().chain(&self.files);
+                stamps.all(|(path, stamp)| stamp.is_some() && *stamp == Stamp::of(path))
+            }
         }
     }
 }
@@ -359,16 +365,21 @@ impl Scanner {
             let Some(text) = link()? else {
                 return Ok(false);
             };
+            if let Some((key, known)) = self.cache.get_key_value(key)
+                && known.link == text
+                && known.is_fresh(walk.recheck)
+            {
+                for (dir, _) in &known.dirs {
+                    (walk.enter)(dir, Directory::Data);
+                }
+                walk.publication(key.clone());
+                return Ok(true);
+            }
             let Some(data) = Layout::parse_link(key, &text) else {
                 return Ok(true);
             };
-            let known = self.cache.get(key);
-            if known.is_some_and(|c| c.data == data && c.is_fresh(walk.recheck)) {
-                walk.publication(key.into());
-                return Ok(true);
-            }
             let read = self
-                .read_data(key, data, walk)
+                .read_data(key, text.clone(), data, walk)
                 .map_err(|(path, error)| self.layout.failed("read", &path, &error))?;
             if link()?.as_ref() != Some(&text) {
                 continue;
@@ -401,6 +412,7 @@ impl Scanner {
     fn read_data(
         &self,
         key: &str,
+        link: PathBuf,
         data: Data,
         walk: &mut Walk<'_>,
     ) -> Result<Option<Cached>, (PathBuf, io::Error)> {
@@ -417,11 +429,12 @@ impl Scanner {
             return Ok(None);
         };
         let (mut published, mut by_hand) = (Entries::new(), Entries::new());
+        let mut by_hand_files = Vec::new();
         for file in files {
             let path = dir.join(&file);
             let newline = manifest.fields.get(&file);
             if newline.is_none() {
-                dirs.push((path.clone(), Stamp::settled(&path)));
+                by_hand_files.push((path.clone(), Stamp::settled(&path)));
             }
             let value = data::value(&path).map_err(|error| (path, error))?;
             let full = format!("{key}/{file}");
@@ -436,11 +449,13 @@ impl Scanner {
             }
         }
         Ok(Some(Cached {
+            link,
             data,
             revision: manifest.revision,
             published: Arc::new(published),
             by_hand: Arc::new(by_hand),
-            stamps: dirs,
+            dirs,
+            files: by_hand_files,
         }))
     }
 }

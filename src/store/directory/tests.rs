@@ -1,1 +1,634 @@
+//! What the contract suite cannot see: files, crashes between two steps, other boots, and a model to compare with.
 
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::data::Manifest;
+use super::layout::Data;
+use super::scan::{Recheck, Scanner};
+use super::*;
+use crate::model::update::Entries;
+
+const A: &str = "/services/web/a";
+const LONG: Duration = Duration::from_mins(5);
+
+/// A store in a directory of its own.
+struct Bench {
+    store: DirectoryStore,
+    root: PathBuf,
+    _dir: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() {
+            TempDir::new_in(memory)
+        } else {
+            TempDir::new()
+        };
+        let dir = dir.unwrap();
+        let root = dir.path().join("store");
+        Self {
+            store: DirectoryStore::open(&root).unwrap(),
+            root,
+            _dir: dir,
+        }
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.store.layout
+    }
+
+    async fn grant(&self) -> LeaseId {
+        self.store.grant(LONG).await.unwrap().0
+    }
+
+    async fn publish(&self, lease: LeaseId, dir: &str, fields: &[(&str, &str)]) -> Revision {
+        let publication = publication(dir, fields);
+        self.store.publish(lease, &publication).await.unwrap()
+    }
+
+    async fn keys(&self) -> BTreeMap<String, String> {
+        let all = Prefix::parse("/").unwrap();
+        readable(&self.store.snapshot(&all).await.unwrap().entries)
+    }
+
+    /// The names in the directory of leases, and of one lease.
+    fn leases(&self) -> Vec<String> {
+        let found = data::list(&self.layout().leases()).unwrap();
+        found.into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn in_lease(&self, lease: LeaseId) -> Vec<String> {
+        let found = data::list(&self.layout().lease(lease)).unwrap();
+        found.into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn set(&self, key: &str, value: &str) {
+        let file = self.layout().place(key);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, value).unwrap();
+    }
+
+    /// Replaces the beat of a lease with one that another boot has left.
+    fn reboot(&self, lease: LeaseId) {
+        fs::write(
+            self.layout().beat(lease),
+            "another-boot 999999999999 5000\n",
+        )
+        .unwrap();
+    }
+}
+
+fn publication(dir: &str, fields: &[(&str, &str)]) -> Publication {
+    let fields = fields
+        .iter()
+        .map(|(field, value)| ((*field).to_owned(), value.as_bytes().to_vec()));
+    Publication {
+        dir: Prefix::parse(dir).unwrap(),
+        fields: fields.collect(),
+    }
+}
+
+fn readable(entries: &Entries) -> BTreeMap<String, String> {
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    entries
+        .iter()
+        .map(|(k, v)| (k.to_string(), text(v)))
+        .collect()
+}
+
+fn expected(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn ls_and_cat_read_an_instance() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    bench
+        .publish(lease, A, &[("ip", "10.0.0.1"), ("settings/zone", "x")])
+        .await;
+    let run = |command: &str, path: &str| {
+        let out = Command::new(command)
+            .arg(bench.root.join(path))
+            .output()
+            .unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    assert_eq!(run("ls", ""), "services\n");
+    assert_eq!(run("ls", "services/web/a/"), "ip\nsettings\n");
+    assert_eq!(run("cat", "services/web/a/ip"), "10.0.0.1");
+    assert_eq!(run("cat", "services/web/a/settings/zone"), "x");
+    // The root can be mounted at another place.
+    let elsewhere = bench.root.with_extension("moved");
+    fs::rename(&bench.root, &elsewhere).unwrap();
+    assert_eq!(
+        fs::read_to_string(elsewhere.join("services/web/a/ip")).unwrap(),
+        "10.0.0.1"
+    );
+}
+
+#[tokio::test]
+async fn hands_leave_newlines() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    bench
+        .publish(lease, A, &[("ip", "10.0.0.1"), ("port", "80")])
+        .await;
+    bench.set("/services/web/a/state", "maint\n");
+    bench.set("/services/web/a/port", "81\n");
+    bench.set("/config/motd", "two\nlines\n");
+    let want = [
+        ("/config/motd", "two\nlines"),
+        ("/services/web/a/ip", "10.0.0.1"),
+        ("/services/web/a/port", "81"),
+        ("/services/web/a/state", "maint"),
+    ];
+    assert_eq!(bench.keys().await, expected(&want));
+}
+
+#[tokio::test]
+async fn hidden_files_and_foreign_links_are_no_keys() {
+    let bench = Bench::new();
+    bench.set("/services/web/.a.swp", "x");
+    bench.set("/.hidden/a", "x");
+    symlink("/etc", bench.root.join("services/etc")).unwrap();
+    symlink("web", bench.root.join("services/alias")).unwrap();
+    symlink("/etc/hostname", bench.root.join("services/web/host")).unwrap();
+    bench.set("/services/web/b/ip", "10.0.0.1");
+    let want = expected(&[("/services/web/b/ip", "10.0.0.1")]);
+    assert_eq!(bench.keys().await, want);
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_is_named_and_stays() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    bench.publish(lease, A, &[("ip", "10.0.0.1")]).await;
+    bench.set("/file", "x");
+    symlink("/tmp", bench.root.join("link")).unwrap();
+    let before = bench.keys().await;
+    for (dir, named) in [
+        ("/file", "/file is a file"),
+        ("/file/a", "/file is a file"),
+        ("/link", "/link is a link"),
+        ("/link/a", "/link is a link"),
+        ("/services/web/a/b", "/services/web/a is a publication"),
+        ("/.sidekick/leases", "hidden"),
+    ] {
+        let refused = bench
+            .store
+            .publish(lease, &publication(dir, &[("ip", "x")]))
+            .await;
+        let error = refused.expect_err(dir);
+        assert!(matches!(error, StoreError::Refused { .. }), "{error}");
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    assert_eq!(bench.keys().await, before);
+    assert_eq!(
+        bench.in_lease(lease).len(),
+        2,
+        "the beat and one data directory"
+    );
+}
+
+#[tokio::test]
+async fn a_publication_clears_what_lies_below_it() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    bench.publish(lease, A, &[("ip", "10.0.0.1")]).await;
+    bench.set("/services/web/a/state", "maint");
+    bench
+        .publish(lease, "/services/web", &[("motd", "x")])
+        .await;
+    let want = expected(&[
+        ("/services/web/a/state", "maint"),
+        ("/services/web/motd", "x"),
+    ]);
+    assert_eq!(bench.keys().await, want);
+    bench.store.revoke(lease).await.unwrap();
+    let want = expected(&[("/services/web/a/state", "maint")]);
+    assert_eq!(bench.keys().await, want);
+}
+
+#[tokio::test]
+async fn a_beat_of_another_boot_is_none() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    bench.publish(lease, A, &[("ip", "10.0.0.1")]).await;
+    bench.reboot(lease);
+    assert_eq!(bench.keys().await, BTreeMap::new());
+    let lost = Err(StoreError::LeaseLost(lease));
+    assert_eq!(bench.store.keep_alive(lease).await, lost);
+    bench.grant().await;
+    assert_eq!(bench.leases().len(), 1, "the old one is cleared away");
+    assert!(!bench.root.join("services/web/a").is_symlink());
+}
+
+#[tokio::test]
+async fn a_writer_that_died_leaves_nothing_to_be_read_by_halves() {
+    let whole = expected(&[("/services/web/a/ip", "1"), ("/services/web/a/port", "1")]);
+    // How far the writer of version 2 came.
+    for step in 0..6 {
+        let bench = Bench::new();
+        let lease = bench.grant().await;
+        bench.publish(lease, A, &[("ip", "1"), ("port", "1")]).await;
+        let revision = write::read_revision(bench.layout()).unwrap();
+        let data = Data {
+            lease,
+            name: "dead".to_owned(),
+        };
+        let dir = bench.layout().data(&data);
+        let two = publication(A, &[("ip", "2"), ("port", "2")]);
+        let mut want = whole.clone();
+        if step >= 1 {
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("ip"), "2").unwrap();
+        }
+        if step >= 2 {
+            fs::remove_dir_all(&dir).unwrap();
+            data::write(&dir, &two, revision + 1000).unwrap();
+        }
+        let link = dir.with_extension("link");
+        if step >= 3 {
+            symlink(Layout::link_text(A, &data), &link).unwrap();
+        }
+        if step >= 4 {
+            fs::rename(&link, bench.layout().place(A)).unwrap();
+            want.values_mut().for_each(|value| *value = "2".to_owned());
+        }
+        if step >= 5 {
+            fs::write(bench.layout().revision().with_extension("new"), "12").unwrap();
+        }
+        assert_eq!(bench.keys().await, want, "step {step}");
+        // The others go on, and the dead one's lease takes all of it along.
+        let other = bench.grant().await;
+        bench
+            .publish(other, "/services/web/b", &[("ip", "3")])
+            .await;
+        want.insert("/services/web/b/ip".to_owned(), "3".to_owned());
+        assert_eq!(bench.keys().await, want, "step {step}");
+        assert!(write::read_revision(bench.layout()).unwrap() > revision);
+        bench.reboot(lease);
+        bench.grant().await;
+        let want = expected(&[("/services/web/b/ip", "3")]);
+        assert_eq!(bench.keys().await, want, "step {step}");
+        assert!(!bench.leases().contains(&lease.to_string()), "step {step}");
+        assert_eq!(
+            fs::read_dir(bench.root.join("services/web"))
+                .unwrap()
+                .count(),
+            1
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_that_died_is_finished_by_the_next_writer() {
+    for step in 0..4 {
+        let bench = Bench::new();
+        let lease = bench.grant().await;
+        bench.publish(lease, A, &[("ip", "1")]).await;
+        bench
+            .publish(lease, "/services/web/b", &[("ip", "1")])
+            .await;
+        bench.set("/services/web/a/state", "maint");
+        let beat = beat::Beat::read(&bench.layout().beat(lease))
+            .unwrap()
+            .unwrap();
+        beat.last().write(&bench.layout().beat(lease)).unwrap();
+        let link = fs::read_link(bench.root.join("services/web/b")).unwrap();
+        let data = Layout::parse_link("/services/web/b", &link).unwrap();
+        if step >= 1 {
+            fs::remove_file(bench.root.join("services/web/b")).unwrap();
+        }
+        if step >= 2 {
+            fs::remove_file(Layout::manifest(&bench.layout().data(&data))).unwrap();
+        }
+        if step >= 3 {
+            fs::remove_dir_all(bench.layout().data(&data)).unwrap();
+        }
+        let want = expected(&[("/services/web/a/state", "maint")]);
+        assert_eq!(bench.keys().await, want, "step {step}");
+        bench.grant().await;
+        assert_eq!(bench.keys().await, want, "step {step}");
+        assert!(!bench.leases().contains(&lease.to_string()), "step {step}");
+        assert!(bench.root.join("services/web/a").is_dir());
+        assert!(!bench.root.join("services/web/a").is_symlink());
+    }
+}
+
+#[tokio::test]
+async fn a_lease_without_a_beat_and_a_dangling_link_are_nothing() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    bench.publish(lease, A, &[("ip", "1")]).await;
+    fs::remove_dir_all(bench.layout().lease(lease)).unwrap();
+    fs::create_dir(bench.layout().lease(LeaseId(7))).unwrap();
+    assert_eq!(bench.keys().await, BTreeMap::new());
+    // The dangling link is no obstacle.
+    let next = bench.grant().await;
+    bench.publish(next, A, &[("ip", "2")]).await;
+    assert_eq!(bench.keys().await, expected(&[("/services/web/a/ip", "2")]));
+    assert_eq!(bench.leases(), [next.to_string()]);
+}
+
+#[tokio::test]
+async fn a_held_lock_is_waited_for_in_bounds() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    bench.publish(lease, A, &[("ip", "1")]).await;
+    let held = File::open(bench.layout().lock()).unwrap();
+    held.lock().unwrap();
+    let start = Instant::now();
+    let error = bench.store.keep_alive(lease).await.unwrap_err();
+    assert!(error.to_string().contains("has held the lock"), "{error}");
+    assert!(start.elapsed() < 3 * PATIENCE);
+    // Readers do not care.
+    assert_eq!(bench.keys().await.len(), 1);
+    let later = bench.store.keep_alive(lease);
+    let release = async {
+        tokio::task::yield_now().await;
+        drop(held);
+    };
+    let (kept, ()) = tokio::join!(later, release);
+    kept.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_there_says_so() {
+    let bench = Bench::new();
+    let all = Prefix::parse("/").unwrap();
+    let unavailable = |error: StoreError, word: &str| {
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+    };
+    unavailable(
+        bench.store.snapshot(&all).await.unwrap_err(),
+        "no such directory",
+    );
+    let watch = bench.store.watch(&all, Revision(0)).await;
+    unavailable(watch.err().unwrap(), "no such directory");
+    fs::write(&bench.root, "x").unwrap();
+    unavailable(
+        bench.store.snapshot(&all).await.unwrap_err(),
+        "not a directory",
+    );
+    unavailable(bench.store.grant(LONG).await.unwrap_err(), "cannot make");
+    fs::remove_file(&bench.root).unwrap();
+    // The first lease makes it.
+    bench.grant().await;
+    assert_eq!(bench.keys().await, BTreeMap::new());
+}
+
+/// Every file below a directory, with what would change if it were written to.
+fn fingerprint(dir: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            if metadata.is_dir() {
+                open.push(entry.path());
+            }
+            let stamp = (metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
+            found.insert(entry.path(), stamp);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn readers_write_nothing() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    bench.publish(lease, A, &[("ip", "1")]).await;
+    bench.set("/services/web/a/state", "maint");
+    let dead = bench.grant().await;
+    bench.publish(dead, "/services/web/b", &[("ip", "1")]).await;
+    bench.reboot(dead);
+    let before = fingerprint(&bench.root);
+    let reader = DirectoryStore::open(&bench.root).unwrap();
+    let services = Prefix::parse("/services").unwrap();
+    let snapshot = reader.snapshot(&services).await.unwrap();
+    let mut watch = reader.watch(&services, snapshot.revision).await.unwrap();
+    watch.next().await.unwrap();
+    assert_eq!(snapshot.entries.len(), 2);
+    assert_eq!(fingerprint(&bench.root), before);
+}
+
+#[tokio::test]
+async fn an_edit_in_an_instance_is_noticed_by_its_event() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    for dir in [A, "/services/web/b"] {
+        bench.publish(lease, dir, &[("ip", "1")]).await;
+    }
+    let all = Prefix::parse("/services").unwrap();
+    let mut watch = bench.store.watch(&all, Revision(0)).await.unwrap();
+    watch.next().await.unwrap();
+    for round in 0..3 {
+        // A rescan that takes the other instance from the cache goes on watching it.
+        let value = round.to_string();
+        let published = bench
+            .publish(lease, "/services/web/b", &[("port", &value)])
+            .await;
+        assert_eq!(watch.next().await.unwrap().revision(), published);
+        let start = Instant::now();
+        bench.set("/services/web/a/state", &value);
+        watch.next().await.unwrap();
+        assert!(
+            start.elapsed() < Duration::from_secs(4),
+            "the backstop noticed it"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_publication_is_one_update() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    bench.publish(lease, A, &[("ip", "0")]).await;
+    let all = Prefix::parse("/services").unwrap();
+    let mut watch = bench.store.watch(&all, Revision(0)).await.unwrap();
+    watch.next().await.unwrap();
+    for n in 1..30 {
+        let published = bench.publish(lease, A, &[("ip", &n.to_string())]).await;
+        let update = watch.next().await.unwrap();
+        assert_eq!(update.revision(), published, "nothing came in between");
+    }
+}
+
+#[test]
+fn a_manifest_tells_the_revision() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("d");
+    data::write(&data_dir, &publication(A, &[("ip", "1")]), 12).unwrap();
+    let manifest = Manifest::read(&data_dir).unwrap().unwrap();
+    assert_eq!((manifest.revision, manifest.dir.as_str()), (12, A));
+}
+
+#[derive(Debug, Clone)]
+enum Deed {
+    Publish {
+        lease: usize,
+        dir: usize,
+        fields: Vec<(usize, u8)>,
+    },
+    Revoke {
+        lease: usize,
+    },
+    Set {
+        dir: usize,
+        field: usize,
+        value: u8,
+    },
+    Delete {
+        dir: usize,
+        field: usize,
+    },
+}
+
+const DIRS: [&str; 3] = ["/services/web/a", "/services/web/b", "/services/db"];
+const FIELDS: [&str; 4] = ["ip", "port", "state", "settings/zone"];
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let fields = proptest::collection::vec((0..FIELDS.len(), any::<u8>()), 0..4);
+    prop_oneof![
+        4 => (0..2usize, 0..DIRS.len(), fields).prop_map(|(lease, dir, fields)| Deed::Publish { lease, dir, fields }),
+        1 => (0..2usize).prop_map(|lease| Deed::Revoke { lease }),
+        3 => (0..DIRS.len(), 0..FIELDS.len(), any::<u8>())
+            .prop_map(|(dir, field, value)| Deed::Set { dir, field, value }),
+        1 => (0..DIRS.len(), 0..FIELDS.len()).prop_map(|(dir, field)| Deed::Delete { dir, field }),
+    ]
+}
+
+/// What a store holds, said simply: keys, their leases and values.
+#[derive(Default)]
+struct Model(BTreeMap<String, (Option<usize>, String)>);
+
+impl Model {
+    fn publish(&mut self, lease: usize, publication: &Publication) {
+        let dir = &publication.dir;
+        self.0
+            .retain(|key, (lease, _)| lease.is_none() || !dir.covers(key));
+        for (field, value) in &publication.fields {
+            let value = String::from_utf8(value.clone()).unwrap();
+            self.0.insert(publication.key(field), (Some(lease), value));
+        }
+    }
+
+    fn set(&mut self, key: String, value: String) {
+        // An edit of a published field lasts as long as the publication.
+        self.0.entry(key).or_insert((None, String::new())).1 = value;
+    }
+
+    fn readable(&self) -> BTreeMap<String, String> {
+        let pairs = self.0.iter();
+        pairs
+            .map(|(key, (_, value))| (key.clone(), value.clone()))
+            .collect()
+    }
+}
+
+async fn compare_with_model(deeds: Vec<Deed>) {
+    let bench = Bench::new();
+    let mut model = Model::default();
+    let mut leases = [bench.grant().await, bench.grant().await];
+    let all = Prefix::parse("/").unwrap();
+    let mut scanner = Scanner::new(bench.layout().clone(), bench.store.clock.clone());
+    let mut watch = bench.store.watch(&all, Revision(0)).await.unwrap();
+    for deed in deeds {
+        let mut dirty = HashSet::new();
+        match &deed {
+            Deed::Publish { lease, dir, fields } => {
+                let fields = fields.iter();
+                let publication = Publication {
+                    dir: Prefix::parse(DIRS[*dir]).unwrap(),
+                    fields: fields
+                        .map(|(f, v)| (FIELDS[*f].to_owned(), v.to_string().into_bytes()))
+                        .collect(),
+                };
+                bench
+                    .store
+                    .publish(leases[*lease], &publication)
+                    .await
+                    .unwrap();
+                model.publish(*lease, &publication);
+            }
+            Deed::Revoke { lease } => {
+                bench.store.revoke(leases[*lease]).await.unwrap();
+                leases[*lease] = bench.grant().await;
+                model.0.retain(|_, (owner, _)| *owner != Some(*lease));
+            }
+            Deed::Set { dir, field, value } => {
+                let key = format!("{}/{}", DIRS[*dir], FIELDS[*field]);
+                bench.set(&key, &format!("{value}\n"));
+                let parent = bench.layout().place(&key).parent().unwrap().to_owned();
+                dirty.insert(parent.canonicalize().unwrap());
+                dirty.insert(bench.layout().place(DIRS[*dir]).canonicalize().unwrap());
+                model.set(key, value.to_string());
+            }
+            Deed::Delete { dir, field } => {
+                let key = format!("{}/{}", DIRS[*dir], FIELDS[*field]);
+                let file = bench.layout().place(&key);
+                if fs::remove_file(&file).is_ok() {
+                    dirty.insert(file.parent().unwrap().canonicalize().unwrap());
+                }
+                model.0.remove(&key);
+            }
+        }
+        assert_eq!(bench.keys().await, model.readable(), "after {deed:?}");
+        let cached = scanner
+            .scan(&all, &Recheck::Only(dirty), &mut |_, _| {})
+            .unwrap();
+        assert_eq!(
+            readable(&cached.entries()),
+            model.readable(),
+            "cached, after {deed:?}"
+        );
+    }
+    let mut tree = crate::model::tree::Tree::default();
+    while tree
+        .under(&all)
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect::<Entries>()
+        != bench.store.snapshot(&all).await.unwrap().entries
+    {
+        let update = tokio::time::timeout(Duration::from_secs(30), watch.next()).await;
+        match update.expect("the watch comes to the end").unwrap() {
+            crate::model::update::Update::Reset(snapshot) => {
+                drop(tree.reset(&all, snapshot.entries))
+            }
+            crate::model::update::Update::Changed { changes, .. } => drop(tree.apply(changes)),
+        }
+    }
+    // All of it goes, and nothing of the store's own stays.
+    for lease in leases {
+        bench.store.revoke(lease).await.unwrap();
+    }
+    assert_eq!(bench.leases(), [""; 0]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_sequence_of_deeds_leads_to_what_the_model_says(deeds in proptest::collection::vec(deed(), 1..25)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(compare_with_model(deeds));
+    }
+}

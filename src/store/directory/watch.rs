@@ -4,6 +4,7 @@
 //! with a new revision, and that is the event that counts: the link before it is passed over, so that one publication
 //! is one rescan.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -29,6 +30,10 @@ use crate::store::{BoxFuture, StoreError, Watch};
 const BACKSTOP: Duration = Duration::from_secs(5);
 /// The same where there are not even events of this host.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Instances whose directories are watched, so that an edit by hand is noticed at once. The kernel's watches are not for
+/// nothing, and giving many of them back takes long; an edit in one of the others is noticed by the backstop.
+const WATCHED_INSTANCES: usize = 500;
 
 /// A watch of a directory store.
 pub(super) struct DirectoryWatch {
@@ -270,17 +275,33 @@ fn difference(
     old: &BTreeMap<Group, Arc<Entries>>,
     new: &BTreeMap<Group, Arc<Entries>>,
 ) -> Vec<Change> {
-    let other = |a: &BTreeMap<Group, Arc<Entries>>, b: &BTreeMap<Group, Arc<Entries>>| {
-        let mut entries = Entries::new();
-        for (group, mine) in a {
-            if b.get(group).is_none_or(|theirs| !Arc::ptr_eq(mine, theirs)) {
-                entries.extend(mine.iter().map(|(k, v)| (k.clone(), v.clone())));
+    let (mut gone, mut came) = (Entries::new(), Entries::new());
+    let collect = |into: &mut Entries, entries: &Entries| {
+        into.extend(entries.iter().map(|(k, v)| (k.clone(), v.clone())));
+    };
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (Some((left, _)), Some((right, _))) => left.cmp(right),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => break,
+        };
+        let left = if order.is_le() { old.next() } else { None };
+        let right = if order.is_ge() { new.next() } else { None };
+        match (left, right) {
+            // The same group, untouched: nearly all of them.
+            (Some((_, left)), Some((_, right))) if Arc::ptr_eq(left, right) => {}
+            (left, right) => {
+                left.into_iter()
+                    .for_each(|(_, entries)| collect(&mut gone, entries));
+                right
+                    .into_iter()
+                    .for_each(|(_, entries)| collect(&mut came, entries));
             }
         }
-        entries
-    };
+    }
     // A key may go from one group to another: only what is left of both counts.
-    let (gone, came) = (other(old, new), other(new, old));
     let deleted = gone.keys().filter(|key| !came.contains_key(*key));
     let mut changes: Vec<_> = deleted.cloned().map(Change::Delete).collect();
     let put = came
@@ -295,7 +316,9 @@ struct Eyes {
     layout: Layout,
     /// `None` if the kernel gave none.
     watcher: Option<RecommendedWatcher>,
+    /// The directories that are watched, and their inodes; 0 for one whose name is not used again.
     watched: HashMap<PathBuf, u64>,
+    instances: usize,
     seen: HashSet<PathBuf>,
     /// A directory could not be watched.
     blind: bool,
@@ -316,6 +339,7 @@ impl Eyes {
             layout,
             watcher,
             watched: HashMap::new(),
+            instances: 0,
             seen: HashSet::new(),
             blind: false,
         }
@@ -343,10 +367,13 @@ impl Eyes {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
+        let known = self.watched.get(path);
+        if what == Directory::Data && known.is_none() && self.instances >= WATCHED_INSTANCES {
+            return;
+        }
         if !self.seen.insert(path.to_owned()) {
             return;
         }
-        let known = self.watched.get(path);
         let inode = match (what, known) {
             (Directory::Data, Some(_)) => return,
             (Directory::Data, None) => 0,
@@ -363,7 +390,10 @@ impl Eyes {
             let _ = watcher.unwatch(path);
         }
         match watcher.watch(path, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(self.watched.insert(path.to_owned(), inode)),
+            Ok(()) => {
+                self.instances += usize::from(what == Directory::Data);
+                self.watched.insert(path.to_owned(), inode);
+            }
             Err(error) => {
                 let vanished = matches!(error.kind, notify::ErrorKind::PathNotFound);
                 if !vanished && !std::mem::replace(&mut self.blind, true) {
@@ -378,10 +408,11 @@ impl Eyes {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
-        let seen = &self.seen;
-        self.watched.retain(|path, _| {
+        let (seen, instances) = (&self.seen, &mut self.instances);
+        self.watched.retain(|path, inode| {
             let stays = seen.contains(path);
             if !stays {
+                *instances -= usize::from(*inode == 0);
                 let _ = watcher.unwatch(path);
             }
             stays
