@@ -99,7 +99,7 @@ impl Eyes {
         let inode = match (what, known) {
             (Directory::Data, Some(_)) => return,
             (Directory::Data, None) => 0,
-            (Directory::Named, _) => match fs::symlink_metadata(path) {
+            (Directory::Named, _) => match named(path, self.layout.root()) {
                 Ok(metadata) if metadata.is_dir() => metadata.ino(),
                 Ok(_) | Err(_) => return,
             },
@@ -139,6 +139,15 @@ impl Eyes {
             }
             stays
         });
+    }
+}
+
+/// Looks at a directory that has a name of its own. The root may be a link, `/var/run` for `/run`; nothing below it may.
+fn named(path: &Path, root: &Path) -> std::io::Result<fs::Metadata> {
+    if path == root {
+        fs::metadata(path)
+    } else {
+        fs::symlink_metadata(path)
     }
 }
 

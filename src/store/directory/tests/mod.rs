@@ -358,3 +358,26 @@ fn a_manifest_tells_the_revision() {
     let manifest = Manifest::read(&data_dir).unwrap().unwrap();
     assert_eq!((manifest.revision, manifest.dir.as_str()), (12, A));
 }
+
+#[tokio::test]
+async fn the_root_may_be_a_link() {
+    let bench = Bench::new();
+    let lease = bench.grant().await;
+    let alias = bench.root.with_extension("alias");
+    symlink(&bench.root, &alias).unwrap();
+    let reader = DirectoryStore::open(&alias).unwrap();
+    let all = Prefix::parse("/").unwrap();
+    let mut watch = reader.watch(&all, Revision(0)).await.unwrap();
+    watch.next().await.unwrap();
+    let start = Instant::now();
+    bench.publish(lease, A, &[("ip", "1")]).await;
+    watch.next().await.unwrap();
+    bench.set("/motd", "x");
+    watch.next().await.unwrap();
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "the backstop noticed it"
+    );
+    let snapshot = reader.snapshot(&all).await.unwrap();
+    assert_eq!(snapshot.entries.len(), 2);
+}
