@@ -1,7 +1,7 @@
 //! Announces an instance, and looks after the program it stands for.
 //!
 //! ```text
-//!              spawned: announce        stop: withdraw             withdrawn, or 2 s      grace over
+//!           spawned: check, announce    stop: withdraw             withdrawn, or 2 s      grace over
 //!   Starting ───────────────────▶ Up ───────────────────▶ Leaving ─────────────▶ Stopping ─────────▶ killed
 //!      │ cannot be started         │ the program ended: withdraw    │ no program      │ ended         │ ended
 //!      ▼                           ▼                                ▼                 ▼               ▼
@@ -11,6 +11,10 @@
 //! The order of stopping is the point: the instance disappears from the store *before* its program hears of the stop,
 //! so that nobody is sent to a server that is going away. A store that does not answer never harms the program: the
 //! lease is a machine of its own ([`crate::model::lease`]), and it is waited for 2 s at most.
+//!
+//! While an instance is `Up`, its checks decide whether anything is wanted from the lease: nothing before they have
+//! passed, nothing while they fail. What they say is weighed by a machine of its own too, in `health`; the program hears
+//! nothing of it.
 
 mod health;
 mod lifecycle;
