@@ -79,6 +79,15 @@ pub struct Register {
     /// Without it: HOSTNAME-PORT, so that an instance that comes back after a crash replaces itself.
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
+    /// Take the place of another owner of the same id who is alive at another address.
+    ///
+    /// Without it that is a conflict: sidekick waits one TTL for it to go, then gives up (exit 69), or, with a command,
+    /// goes on unannounced and tries again. The same id at the same address and ports is a restart and takes over at once.
+    #[arg(long, conflicts_with = "shared")]
+    pub take_over: bool,
+    /// Several hosts announce this id on purpose, and any of them keeps it alive; it needs --id.
+    #[arg(long, requires = "id")]
+    pub shared: bool,
     /// How long the keys outlive sidekick if it dies without a word; 2s at least. Renewed every third of it.
     #[arg(long, value_name = "TIME", default_value = "15s")]
     pub ttl: String,

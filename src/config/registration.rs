@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::check::checks;
 use super::{Problem, parse_duration};
 use crate::cli;
-use crate::model::check::Checks;
 use crate::model::address::Spec;
+use crate::model::check::Checks;
 use crate::model::instance::{
     AttrName, AttrValue, HostName, Instance, InstanceId, PortName, Ports, ServiceName, parse_port,
     parse_weight,
@@ -30,6 +30,8 @@ pub struct Registration {
     pub host: Option<HostName>,
     /// Its id.
     pub id: IdSpec,
+    /// What to do about another owner of the same id.
+    pub ownership: Ownership,
     /// How long its keys outlive us.
     pub ttl: Duration,
     /// Its share of the load.
@@ -42,6 +44,17 @@ pub struct Registration {
     pub stop_grace: Duration,
     /// The program and its arguments.
     pub program: Option<(OsString, Vec<OsString>)>,
+}
+
+/// What to do about another owner of the same id, alive, at another address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// Wait for it to go for a TTL, then give up.
+    Sole,
+    /// Take its place.
+    TakeOver,
+    /// Announce together.
+    Shared,
 }
 
 /// Where the id comes from.
@@ -82,6 +95,11 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
         .command
         .split_first()
         .map(|(program, args)| (program.clone(), args.to_vec()));
+    let ownership = match (args.take_over, args.shared) {
+        (_, true) => Ownership::Shared,
+        (true, false) => Ownership::TakeOver,
+        (false, false) => Ownership::Sole,
+    };
     let whole = (|| {
         Some(Registration {
             service: service?,
@@ -89,6 +107,7 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
             ip,
             host: host.flatten(),
             id: id?,
+            ownership,
             ttl: ttl?,
             weight: weight.flatten(),
             attrs,

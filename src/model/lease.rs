@@ -37,6 +37,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub enum Failure {
     /// The store does not know the lease (any more).
     Lost,
+    /// Another owner, who is alive, has announced the same instance somewhere else.
+    Conflict,
     /// Anything else; the lease may well be alive.
     Failed,
 }
@@ -56,6 +58,8 @@ pub enum Input {
     Published(LeaseId, Result<(), Failure>),
     /// The answer to [`Action::KeepAlive`]: the TTL from now on.
     KeptAlive(LeaseId, Result<Duration, Failure>),
+    /// The answer to [`Action::Verify`]: whether what was published under this path still stands there.
+    Verified(LeaseId, Prefix, Result<bool, Failure>),
     /// The answer to [`Action::Revoke`].
     Revoked(LeaseId, Result<(), Failure>),
     /// The deadline has passed.
@@ -65,16 +69,22 @@ pub enum Input {
 /// What is to be done about a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Ask the store for a lease.
-    Grant(Duration),
+    /// Ask the store for a lease, for this very one if it has an id.
+    Grant(Duration, Option<LeaseId>),
     /// Make this stand in the store, on this lease.
     Publish(LeaseId, Publication),
     /// Renew the lease.
     KeepAlive(LeaseId),
+    /// Look whether this still stands in the store, on this lease.
+    Verify(LeaseId, Publication),
     /// Give the lease back, and with it every key that hangs on it.
     Revoke(LeaseId),
     /// Say that everything that is wanted stands in the store.
     Announced,
+    /// Say that another owner stands where we want to; we try again with each heartbeat.
+    Conflict,
+    /// Say that hands have deleted or overwritten what was published under this path; it is published again.
+    Repaired(Prefix),
     /// Say that the lease is lost and a new one is being asked for.
     Lost(LeaseId),
     /// Say that nothing of ours stands in the store, since nothing is wanted any more.
@@ -85,6 +95,8 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Lease {
     ttl: Duration,
+    /// A lease that others keep alive too is of this id, and is never given back: it ends when nobody renews it.
+    shared: Option<LeaseId>,
     /// What is not wanted any more stands here without fields until it is taken back.
     wanted: BTreeMap<Prefix, Publication>,
     /// Leases that fell silent: they may be alive in the store, with keys of ours on them.
@@ -154,11 +166,21 @@ impl Lease {
     pub fn new(ttl: Duration, seed: u64) -> Self {
         Self {
             ttl,
+            shared: None,
             wanted: BTreeMap::new(),
             silent: BTreeSet::new(),
             state: State::Idle,
             retry: Backoff::new(RETRY.0, RETRY.1.min(ttl / BEATS)),
             dice: Dice::new(seed),
+        }
+    }
+
+    /// A lease of this very id, which several processes keep alive together.
+    #[must_use]
+    pub fn shared(ttl: Duration, seed: u64, id: LeaseId) -> Self {
+        Self {
+            shared: Some(id),
+            ..Self::new(ttl, seed)
         }
     }
 
@@ -209,6 +231,9 @@ impl Lease {
             Input::Granted(answer) => self.granted(now, answer, &mut actions),
             Input::Published(lease, answer) => self.published(now, lease, answer, &mut actions),
             Input::KeptAlive(lease, answer) => self.kept_alive(now, lease, answer, &mut actions),
+            Input::Verified(lease, dir, answer) => {
+                self.verified(lease, dir, answer, &mut actions);
+            }
             Input::Revoked(lease, answer) => self.revoked(now, lease, answer, &mut actions),
             Input::Tick => self.tick(now, &mut actions),
         }
@@ -262,7 +287,7 @@ impl Lease {
             State::Granting { stopped } => *stopped |= stop,
             State::Held(held) => {
                 let lease = held.lease;
-                self.revoke(lease, stop, actions);
+                self.let_go(lease, stop, actions);
             }
             State::Revoking { stopped, .. } => *stopped |= stop,
             State::Ended => {}
@@ -271,7 +296,7 @@ impl Lease {
 
     fn grant(&mut self, actions: &mut Vec<Action>) {
         self.state = State::Granting { stopped: false };
-        actions.push(Action::Grant(self.ttl));
+        actions.push(Action::Grant(self.ttl, self.shared));
     }
 
     fn granted(
@@ -285,7 +310,7 @@ impl Lease {
         };
         let unwanted = stopped || self.nothing_is_wanted();
         match (answer, unwanted) {
-            (Ok((lease, _)), true) => self.revoke(lease, stopped, actions),
+            (Ok((lease, _)), true) => self.let_go(lease, stopped, actions),
             (Err(_), true) => self.revoke_silent(stopped, actions),
             (Err(_), false) => {
                 self.state = State::Waiting {
@@ -344,6 +369,8 @@ impl Lease {
                 let is_gone = self.wanted.get(&dir).is_some_and(|p| p.fields.is_empty());
                 if is_gone && !held.unpublished.contains(&dir) {
                     self.wanted.remove(&dir);
+                } else if let Some(publication) = self.wanted.get_mut(&dir) {
+                    publication.claim = std::mem::take(&mut publication.claim).published();
                 }
                 if held.unpublished.is_empty() {
                     self.silent.clear();
@@ -352,6 +379,11 @@ impl Lease {
                 self.publish_next(actions);
             }
             Err(Failure::Lost) => self.lost(actions),
+            Err(Failure::Conflict) => {
+                held.unpublished.insert(dir);
+                held.publishing = Publishing::Retry(now + self.ttl / BEATS);
+                actions.push(Action::Conflict);
+            }
             Err(Failure::Failed) => {
                 held.unpublished.insert(dir);
                 held.publishing = Publishing::Retry(now + self.retry.failed(self.dice.chance()));
@@ -380,11 +412,42 @@ impl Lease {
                 // The store began to count at some time after the request went out.
                 held.lost_at = sent + patience(ttl);
                 held.beat = Beat::Due(sent + interval);
+                self.verify(actions);
             }
             Err(Failure::Lost) => self.lost(actions),
-            Err(Failure::Failed) => {
+            Err(Failure::Failed | Failure::Conflict) => {
                 held.beat = Beat::Due(now + self.retry.failed(self.dice.chance()));
             }
+        }
+    }
+
+    /// With each heartbeat a look at what was published: hands may have been there.
+    fn verify(&self, actions: &mut Vec<Action>) {
+        let State::Held(held) = &self.state else {
+            return;
+        };
+        if matches!(held.publishing, Publishing::Ready) && held.unpublished.is_empty() {
+            let wanted = self.wanted.values();
+            actions.extend(wanted.map(|p| Action::Verify(held.lease, p.clone())));
+        }
+    }
+
+    fn verified(
+        &mut self,
+        lease: LeaseId,
+        dir: Prefix,
+        answer: Result<bool, Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let is_wanted = self.wanted.get(&dir).is_some_and(|p| !p.fields.is_empty());
+        let Some(held) = self.state.held(lease) else {
+            return;
+        };
+        // An answer that a publish has overtaken says nothing; one that failed is asked again with the next heartbeat.
+        let is_fresh = matches!(held.publishing, Publishing::Ready);
+        if answer == Ok(false) && is_fresh && is_wanted && held.unpublished.insert(dir.clone()) {
+            actions.push(Action::Repaired(dir));
+            self.publish_next(actions);
         }
     }
 
@@ -409,7 +472,9 @@ impl Lease {
                 self.retry.succeeded();
                 self.revoke_silent(stopped, actions);
             }
-            Err(Failure::Failed) => *at = Some(now + self.retry.failed(self.dice.chance())),
+            Err(Failure::Failed | Failure::Conflict) => {
+                *at = Some(now + self.retry.failed(self.dice.chance()))
+            }
         }
     }
 
@@ -425,7 +490,9 @@ impl Lease {
                 }
             }
             State::Held(held) if now >= held.lost_at => {
-                self.silent.insert(held.lease);
+                if self.shared.is_none() {
+                    self.silent.insert(held.lease);
+                }
                 self.lost(actions);
             }
             State::Held(held) => {
@@ -445,6 +512,15 @@ impl Lease {
         if let State::Held(held) = &self.state {
             actions.push(Action::Lost(held.lease));
             self.grant(actions);
+        }
+    }
+
+    /// Ends what hangs on the lease, unless others keep it alive too.
+    fn let_go(&mut self, lease: LeaseId, stopped: bool, actions: &mut Vec<Action>) {
+        if self.shared.is_some() {
+            self.revoke_silent(stopped, actions);
+        } else {
+            self.revoke(lease, stopped, actions);
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::health::{self, Health};
 use crate::model::facts::{Exit, ProbeResult, Signal};
 use crate::model::lease::{self, Lease};
+use crate::model::report::code;
 use crate::model::update::Publication;
 
 /// How long a stop waits for the store to take the instance back. The keys expire by themselves if it does not.
@@ -46,6 +47,8 @@ pub(super) enum Action {
     Stopping(Why),
     /// Say that the store did not take the instance back in time.
     NotWithdrawn,
+    /// Say that another owner has the instance and does not go; a sidecar leaves.
+    Refused,
     /// Leave, with this status. It is the last action of all.
     Exit(u8),
 }
@@ -69,6 +72,9 @@ pub(super) struct Lifecycle {
     /// Without checks the instance is healthy while its program runs.
     health: Option<Health>,
     lease: Lease,
+    ttl: Duration,
+    /// Since when another owner stands where we want to.
+    conflict: Option<Instant>,
     state: State,
 }
 
@@ -105,6 +111,7 @@ impl Lifecycle {
         has_program: bool,
         stop_grace: Duration,
         health: Option<Health>,
+        ttl: Duration,
         lease: Lease,
     ) -> Self {
         Self {
@@ -113,6 +120,8 @@ impl Lifecycle {
             stop_grace,
             health,
             lease,
+            ttl,
+            conflict: None,
             state: State::New,
         }
     }
@@ -283,11 +292,35 @@ impl Lifecycle {
 
     fn lease(&mut self, now: Instant, input: lease::Input, out: &mut Vec<Action>) {
         for action in self.lease.handle(now, input) {
-            let withdrawn = matches!(action, lease::Action::Withdrawn);
+            let (withdrawn, conflict) = match &action {
+                lease::Action::Withdrawn => (true, false),
+                lease::Action::Conflict => (false, true),
+                lease::Action::Announced => {
+                    self.conflict = None;
+                    (false, false)
+                }
+                lease::Action::Grant(..) | lease::Action::Publish(..) => (false, false),
+                lease::Action::KeepAlive(_) | lease::Action::Verify(..) => (false, false),
+                lease::Action::Revoke(_) | lease::Action::Repaired(_) => (false, false),
+                lease::Action::Lost(_) => (false, false),
+            };
             out.push(Action::Lease(action));
             if withdrawn {
                 self.left(now, true, out);
             }
+            if conflict {
+                self.conflict(now, out);
+            }
+        }
+    }
+
+    /// An owner who is dead goes within a TTL. One who lives stays, and a sidecar has nothing else to do than to say so.
+    fn conflict(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let since = *self.conflict.get_or_insert(now);
+        let is_up = matches!(self.state, State::Up);
+        if is_up && !self.has_program && now.saturating_duration_since(since) >= self.ttl {
+            out.push(Action::Refused);
+            self.leave(now, Then::Exit(code::UNAVAILABLE), out);
         }
     }
 

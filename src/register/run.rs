@@ -31,6 +31,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         jobs: JoinSet::new(),
         group: None,
         outage: false,
+        conflict: false,
         ready: false,
         checks: plan.checks.map(Arc::new),
         announced: plan.announced,
@@ -38,13 +39,18 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
     };
     let thresholds = shell.checks.as_ref().map(|checks| checks.thresholds);
     let health = thresholds.map(Health::new);
-    let lease = Lease::new(plan.ttl, fastrand::u64(..));
+    let seed = fastrand::u64(..);
+    let lease = match plan.shared {
+        Some(id) => Lease::shared(plan.ttl, seed, id),
+        None => Lease::new(plan.ttl, seed),
+    };
     let has_program = shell.program.is_some();
     let mut machine = Lifecycle::new(
         plan.publication,
         has_program,
         plan.stop_grace,
         health,
+        plan.ttl,
         lease,
     );
     let mut input = Input::Start;
@@ -91,6 +97,8 @@ struct Shell {
     group: Option<Group>,
     /// Whether the last answer of the store was an error: told once.
     outage: bool,
+    /// Whether another owner stands in our place: told once.
+    conflict: bool,
     /// Whether the service manager has been told that we are up.
     ready: bool,
     checks: Option<Arc<Checks>>,
@@ -139,6 +147,10 @@ impl Shell {
             Action::Stopping(why) => self.stopping(why),
             Action::NotWithdrawn => warn!(
                 "{} could not be withdrawn in time; it disappears when its lease ends",
+                self.dir
+            ),
+            Action::Refused => error!(
+                "{} stays with its other owner, who has not gone within the TTL; giving up",
                 self.dir
             ),
             Action::Exit(status) => return Performed::Exit(status),
@@ -203,9 +215,10 @@ impl Shell {
         let store = Arc::clone(&self.store);
         let dir = &self.dir;
         match action {
-            lease::Action::Grant(ttl) => {
-                self.ask(async move { store.grant(ttl).await }, lease::Input::Granted);
-            }
+            lease::Action::Grant(ttl, id) => self.ask(
+                async move { store.grant(ttl, id).await },
+                lease::Input::Granted,
+            ),
             lease::Action::Publish(id, publication) => self.ask(
                 async move { store.publish(id, &publication).await },
                 move |answer| lease::Input::Published(id, answer.map(|_| ())),
@@ -214,11 +227,24 @@ impl Shell {
                 .ask(async move { store.keep_alive(id).await }, move |answer| {
                     lease::Input::KeptAlive(id, answer)
                 }),
+            lease::Action::Verify(id, publication) => {
+                let dir = publication.dir.clone();
+                self.ask(
+                    async move { store.stands(id, &publication).await },
+                    move |answer| lease::Input::Verified(id, dir, answer),
+                );
+            }
+            // What the store said about it has been told.
+            lease::Action::Conflict => {}
+            lease::Action::Repaired(dir) => {
+                warn!("{dir} was changed by somebody else; announcing it again");
+            }
             lease::Action::Revoke(id) => self
                 .ask(async move { store.revoke(id).await }, move |answer| {
                     lease::Input::Revoked(id, answer)
                 }),
             lease::Action::Announced => {
+                self.conflict = false;
                 let status = format!("{dir} is announced");
                 if self.ready {
                     notify::status(&status);
@@ -259,6 +285,13 @@ impl Shell {
                 self.outage = true;
                 warn!("{error}; trying again");
             }
+            Some(StoreError::Conflict(why)) if !self.conflict => {
+                self.conflict = true;
+                notify::status(&format!("not announced: {why}"));
+                error!(
+                    "{why}; waiting for it to go. --take-over takes its place, --id gives us another one"
+                );
+            }
             None | Some(_) => {}
         }
     }
@@ -275,6 +308,7 @@ fn probed(result: ProbeResult) -> Input {
 fn failure(error: &StoreError) -> Failure {
     match error {
         StoreError::LeaseLost(_) => Failure::Lost,
+        StoreError::Conflict(_) => Failure::Conflict,
         StoreError::Unavailable { .. }
         | StoreError::HistoryLost { .. }
         | StoreError::Refused { .. } => Failure::Failed,

@@ -11,6 +11,7 @@ fn publication(name: &str) -> Publication {
     Publication {
         dir,
         fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
+        claim: Default::default(),
     }
 }
 
@@ -19,7 +20,7 @@ fn announced(now: Instant) -> Lease {
     let mut lease = Lease::new(TTL, 1);
     assert_eq!(
         lease.handle(now, Input::Want(publication("a"))),
-        [Action::Grant(TTL)]
+        [Action::Grant(TTL, None)]
     );
     let publish = Action::Publish(A, publication("a"));
     assert_eq!(lease.handle(now, Input::Granted(Ok((A, TTL)))), [publish]);
@@ -45,7 +46,8 @@ fn heartbeats_come_every_third_of_the_ttl() {
         );
         now = next;
         assert_eq!(lease.handle(now, Input::Tick), [Action::KeepAlive(A)]);
-        assert_eq!(lease.handle(now, Input::KeptAlive(A, Ok(TTL))), []);
+        let looks = [Action::Verify(A, publication("a"))];
+        assert_eq!(lease.handle(now, Input::KeptAlive(A, Ok(TTL))), looks);
     }
 }
 
@@ -66,7 +68,7 @@ fn an_error_keeps_the_lease_and_silence_loses_it() {
             break (actions, now);
         }
     };
-    assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL)]);
+    assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL, None)]);
     assert_eq!(now - start, patience(TTL), "one beat before its end");
     assert!(beats > 2, "tried again in between");
 }
@@ -79,7 +81,7 @@ fn a_lost_lease_is_granted_anew_and_everything_published_on_it() {
     lease.handle(now, Input::Published(A, Ok(())));
     lease.handle(lease.deadline().unwrap(), Input::Tick);
     let lost = lease.handle(now, Input::KeptAlive(A, Err(Failure::Lost)));
-    assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL)]);
+    assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL, None)]);
     assert_eq!(
         lease.handle(now, Input::Granted(Ok((B, TTL)))),
         [Action::Publish(B, publication("a"))]
@@ -141,7 +143,7 @@ fn what_is_wanted_no_longer_is_taken_back_until_it_works_and_can_be_wanted_again
     assert_eq!(done, [Action::Withdrawn]);
     assert_eq!(lease.deadline(), None, "no heartbeat");
     let want = Input::Want(publication("a"));
-    assert_eq!(lease.handle(now, want), [Action::Grant(TTL)]);
+    assert_eq!(lease.handle(now, want), [Action::Grant(TTL, None)]);
 }
 
 #[test]
@@ -152,7 +154,7 @@ fn wanted_again_while_it_is_taken_back() {
     assert_eq!(lease.handle(now, Input::Want(publication("a"))), []);
     assert_eq!(
         lease.handle(now, Input::Revoked(A, Ok(()))),
-        [Action::Withdrawn, Action::Grant(TTL)]
+        [Action::Withdrawn, Action::Grant(TTL, None)]
     );
 }
 
@@ -166,6 +168,7 @@ fn what_others_hang_beside_is_taken_back_without_them() {
     let nothing = Publication {
         dir: dir.clone(),
         fields: BTreeMap::new(),
+        claim: Default::default(),
     };
     assert_eq!(
         lease.handle(now, Input::Unwant(dir)),
@@ -180,7 +183,7 @@ fn a_lease_that_fell_silent_is_given_back_too() {
     let silent = now + patience(TTL);
     assert_eq!(
         lease.handle(silent, Input::Tick),
-        [Action::Lost(A), Action::Grant(TTL)]
+        [Action::Lost(A), Action::Grant(TTL, None)]
     );
     lease.handle(silent, Input::Granted(Err(Failure::Failed)));
     let unwant = Input::Unwant(publication("a").dir);
@@ -190,6 +193,75 @@ fn a_lease_that_fell_silent_is_given_back_too() {
         lease.handle(silent, Input::Revoked(A, Ok(()))),
         [Action::Withdrawn]
     );
+}
+
+#[test]
+fn what_hands_have_deleted_is_published_again_with_the_next_heartbeat() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    let at = lease.deadline().unwrap();
+    assert_eq!(lease.handle(at, Input::Tick), [Action::KeepAlive(A)]);
+    let ours = publication("a");
+    assert_eq!(
+        lease.handle(at, Input::KeptAlive(A, Ok(TTL))),
+        [Action::Verify(A, ours.clone())]
+    );
+    let verified = |answer| Input::Verified(A, publication("a").dir, answer);
+    assert_eq!(lease.handle(at, verified(Ok(true))), []);
+    assert_eq!(lease.handle(at, verified(Err(Failure::Failed))), []);
+    assert_eq!(
+        lease.handle(at, verified(Ok(false))),
+        [Action::Repaired(ours.dir.clone()), Action::Publish(A, ours)]
+    );
+}
+
+#[test]
+fn a_conflict_is_tried_again_and_keeps_the_lease() {
+    let now = Instant::now();
+    let mut lease = Lease::new(TTL, 1);
+    lease.handle(now, Input::Want(publication("a")));
+    lease.handle(now, Input::Granted(Ok((A, TTL))));
+    assert_eq!(
+        lease.handle(now, Input::Published(A, Err(Failure::Conflict))),
+        [Action::Conflict]
+    );
+    assert!(!lease.is_announced());
+    let again = now + TTL / 3;
+    let actions = lease.handle(again, Input::Tick);
+    assert!(
+        actions.contains(&Action::Publish(A, publication("a"))),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn a_taken_place_is_kept_as_any_other() {
+    use crate::model::update::Claim;
+    let fields = BTreeSet::from(["ip".to_owned()]);
+    let (now, mut lease) = (Instant::now(), Lease::new(TTL, 1));
+    let mut ours = publication("a");
+    ours.claim = Claim::TakeOver(fields.clone());
+    lease.handle(now, Input::Want(ours.clone()));
+    let published = lease.handle(now, Input::Granted(Ok((A, TTL))));
+    assert_eq!(published, [Action::Publish(A, ours.clone())]);
+    lease.handle(now, Input::Published(A, Ok(())));
+    let again = lease.handle(now, Input::Verified(A, ours.dir.clone(), Ok(false)));
+    ours.claim = Claim::Restart(fields);
+    assert!(again.contains(&Action::Publish(A, ours)), "{again:?}");
+}
+
+#[test]
+fn a_shared_lease_is_never_given_back() {
+    let now = Instant::now();
+    let mut lease = Lease::shared(TTL, 1, B);
+    assert_eq!(
+        lease.handle(now, Input::Want(publication("a"))),
+        [Action::Grant(TTL, Some(B))]
+    );
+    lease.handle(now, Input::Granted(Ok((B, TTL))));
+    lease.handle(now, Input::Published(B, Ok(())));
+    assert_eq!(lease.handle(now, Input::Stop), [Action::Withdrawn]);
+    assert_eq!(lease.deadline(), None);
 }
 
 /// What a store does with a request, as the dice of the test fall.
@@ -207,6 +279,8 @@ enum Answer {
 enum Step {
     Want(&'static str),
     Unwant(&'static str),
+    /// Somebody deletes it by hand.
+    Hand(&'static str),
     Stop,
     Answer(Answer),
 }
@@ -223,6 +297,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, u64)>> {
         20 => answer.prop_map(Step::Answer),
         3 => name().prop_map(Step::Want),
         3 => name().prop_map(Step::Unwant),
+        1 => name().prop_map(Step::Hand),
         1 => Just(Step::Stop)
     ];
     proptest::collection::vec((step, 0u64..3000), 1..100)
@@ -270,6 +345,12 @@ impl World {
                 self.wanted.remove(&dir);
                 self.give(Input::Unwant(dir));
             }
+            Step::Hand(name) => {
+                let dir = publication(name).dir;
+                self.store
+                    .values_mut()
+                    .for_each(|dirs| drop(dirs.remove(&dir)));
+            }
             Step::Stop => {
                 self.stopped = true;
                 self.wanted.clear();
@@ -295,8 +376,11 @@ impl World {
                 Action::Revoke(_) | Action::Withdrawn => {
                     assert!(self.wanted.is_empty() || !self.withdrawn)
                 }
-                Action::Grant(_) => assert!(!self.stopped),
+                Action::Grant(..) => assert!(!self.stopped),
+                Action::Verify(lease, _) => assert_eq!(lease.0, self.granted),
+                Action::Repaired(dir) => assert!(self.wanted.contains(dir)),
                 Action::Announced | Action::Lost(_) => assert!(!self.stopped),
+                Action::Conflict => panic!("nobody else is there"),
             }
             self.withdrawn = matches!(action, Action::Withdrawn);
             self.open.push(action);
@@ -313,7 +397,7 @@ impl World {
             return;
         }
         let input = match self.open.remove(0) {
-            Action::Grant(_) => {
+            Action::Grant(..) => {
                 self.granted += 1;
                 let lease = LeaseId(self.granted);
                 let reply = self.reply(lease, answer, |store| {
@@ -347,7 +431,17 @@ impl World {
                 let reply = self.reply(lease, answer, |store| drop(store.remove(&lease)));
                 Input::Revoked(lease, reply)
             }
+            Action::Verify(lease, publication) => {
+                let dir = publication.dir;
+                let reply = self.reply(lease, answer, |_| {});
+                let stands = self
+                    .store
+                    .get(&lease)
+                    .is_some_and(|dirs| dirs.contains(&dir));
+                Input::Verified(lease, dir, reply.map(|()| stands))
+            }
             Action::Announced | Action::Lost(_) | Action::Withdrawn => return,
+            Action::Conflict | Action::Repaired(_) => return,
         };
         self.give(input);
     }

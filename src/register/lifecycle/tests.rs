@@ -18,8 +18,16 @@ fn with(has_program: bool, health: Option<Health>) -> Lifecycle {
     let publication = Publication {
         dir: Prefix::parse("/services/web/a").unwrap(),
         fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
+        claim: Default::default(),
     };
-    Lifecycle::new(publication, has_program, GRACE, health, Lease::new(TTL, 1))
+    Lifecycle::new(
+        publication,
+        has_program,
+        GRACE,
+        health,
+        TTL,
+        Lease::new(TTL, 1),
+    )
 }
 
 /// Brings a machine to where its instance is announced.
@@ -45,7 +53,7 @@ fn nothing_is_announced_before_the_program_runs() {
     assert_eq!(machine.handle(now, Input::Start), [Action::Spawn]);
     assert_eq!(
         machine.handle(now, Input::Spawned),
-        [Action::Lease(lease::Action::Grant(TTL))]
+        [Action::Lease(lease::Action::Grant(TTL, None))]
     );
 }
 
@@ -210,7 +218,7 @@ fn with_checks_nothing_is_announced_before_they_pass() {
         machine.handle(next, passed()),
         [
             Action::Health(health::Action::Rise),
-            Action::Lease(lease::Action::Grant(TTL))
+            Action::Lease(lease::Action::Grant(TTL, None))
         ]
     );
 }
@@ -317,6 +325,7 @@ impl World {
                     self.exited = true;
                 }
                 Action::Pass(_) | Action::Spawn | Action::Stopping(_) => {}
+                Action::Refused => panic!("nobody else is there"),
             }
             self.open.push(action);
         }
@@ -324,7 +333,7 @@ impl World {
 
     fn look(&mut self, action: &lease::Action) {
         match action {
-            lease::Action::Grant(_) | lease::Action::Publish(..) | lease::Action::KeepAlive(_) => {
+            lease::Action::Grant(..) | lease::Action::Publish(..) | lease::Action::KeepAlive(_) => {
                 assert!(self.healthy && !self.asked, "{action:?}");
             }
             lease::Action::Withdrawn => {
@@ -332,6 +341,8 @@ impl World {
                 self.left |= self.asked;
             }
             lease::Action::Revoke(_) | lease::Action::Announced | lease::Action::Lost(_) => {}
+            lease::Action::Verify(..) => assert!(self.healthy && !self.asked),
+            lease::Action::Conflict | lease::Action::Repaired(_) => panic!("{action:?}"),
         }
     }
 
@@ -360,7 +371,7 @@ impl World {
                 Input::Ended(Exit::Signal(Signal::KILL))
             }
             Action::Health(_) | Action::Pass(_) | Action::Stopping(_) => return,
-            Action::NotWithdrawn | Action::Exit(_) => return,
+            Action::NotWithdrawn | Action::Refused | Action::Exit(_) => return,
         };
         self.give(input);
     }
@@ -374,13 +385,13 @@ impl World {
             (false, _) => Err(failed),
         };
         Some(match action {
-            lease::Action::Grant(_) if ok => {
+            lease::Action::Grant(..) if ok => {
                 self.granted += 1;
                 let lease = LeaseId(self.granted);
                 self.store.insert(lease, false);
                 lease::Input::Granted(Ok((lease, TTL)))
             }
-            lease::Action::Grant(_) => lease::Input::Granted(Err(failed)),
+            lease::Action::Grant(..) => lease::Input::Granted(Err(failed)),
             lease::Action::Publish(lease, _) => {
                 let answer = known(lease);
                 if answer.is_ok() {
@@ -400,9 +411,13 @@ impl World {
                 }
                 lease::Input::Revoked(*lease, answer)
             }
+            lease::Action::Verify(lease, publication) => {
+                lease::Input::Verified(*lease, publication.dir.clone(), known(lease).map(|()| true))
+            }
             lease::Action::Announced | lease::Action::Lost(_) | lease::Action::Withdrawn => {
                 return None;
             }
+            lease::Action::Conflict | lease::Action::Repaired(_) => return None,
         })
     }
 
@@ -418,6 +433,45 @@ impl World {
                 self.answer(self.healthy || !is_probe);
             }
         }
+    }
+}
+
+#[test]
+fn a_sidecar_gives_up_after_a_ttl_when_its_place_is_taken_and_a_program_goes_on() {
+    for has_program in [false, true] {
+        let start = Instant::now();
+        let (mut now, mut machine) = (start, machine(has_program));
+        let mut open = machine.handle(now, Input::Start);
+        let mut refused_at = None;
+        while now < start + 3 * TTL {
+            let input = match open.pop() {
+                Some(Action::Spawn) => Input::Spawned,
+                Some(Action::Lease(lease::Action::Grant(..))) => {
+                    Input::Lease(lease::Input::Granted(Ok((A, TTL))))
+                }
+                Some(Action::Lease(lease::Action::Publish(..))) => {
+                    Input::Lease(lease::Input::Published(A, Err(lease::Failure::Conflict)))
+                }
+                Some(Action::Lease(lease::Action::KeepAlive(_))) => {
+                    Input::Lease(lease::Input::KeptAlive(A, Ok(TTL)))
+                }
+                Some(Action::Refused) => {
+                    refused_at = Some(now - start);
+                    break;
+                }
+                Some(_) => continue,
+                None => {
+                    now = machine.deadline().unwrap();
+                    Input::Tick
+                }
+            };
+            open.extend(machine.handle(now, input));
+        }
+        assert_eq!(refused_at.is_some(), !has_program);
+        assert!(
+            refused_at.is_none_or(|after| after >= TTL && after <= TTL + TTL / 2),
+            "{refused_at:?}"
+        );
     }
 }
 

@@ -238,6 +238,7 @@ mod tests {
             layout.check(&Publication {
                 dir: Prefix::parse(dir).unwrap(),
                 fields: fields.collect(),
+                claim: Default::default(),
             })
         };
         assert_eq!(check("/services/web/a", &["ip", "settings/zone"]), Ok(()));

@@ -325,6 +325,7 @@ pub(crate) async fn values_are_bytes<B: Bench>(bench: B) {
     let publication = Publication {
         dir: prefix(A),
         fields: fields.clone().into(),
+        claim: Default::default(),
     };
     store.publish(lease, &publication).await.expect("publish");
     bench.set("/services/web/b/raw", &bytes).await;
