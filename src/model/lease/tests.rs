@@ -293,7 +293,7 @@ impl World {
                 }
                 Action::KeepAlive(lease) => assert_eq!(lease.0, self.granted),
                 Action::Revoke(_) | Action::Withdrawn => {
-                    assert!(self.wanted.is_empty() || !self.withdrawn)
+                    assert!(self.wanted.is_empty() || !self.withdrawn);
                 }
                 Action::Grant(_) => assert!(!self.stopped),
                 Action::Announced | Action::Lost(_) => assert!(!self.stopped),
@@ -327,9 +327,9 @@ impl World {
             Action::Publish(lease, publication) => {
                 let reply = self.reply(lease, answer, |store| {
                     if store.contains_key(&lease) {
-                        store.values_mut().for_each(|dirs| {
+                        for dirs in store.values_mut() {
                             dirs.remove(&publication.dir);
-                        });
+                        }
                     }
                     if let (Some(dirs), false) =
                         (store.get_mut(&lease), publication.fields.is_empty())
