@@ -24,7 +24,7 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 
 bench: install-build install-test
-	$(CARGO) bench
+	$(CARGO) bench --bench latency
 
 # The etcd client is generated from its protocol's description, by protoc.
 install-build:

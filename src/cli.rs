@@ -32,6 +32,8 @@ pub enum Command {
     Register(Box<Register>),
     /// Keep rendered files equal to what is announced.
     Watch(Box<Watch>),
+    /// Show which address of this host would be announced, and why.
+    Ip(Ip),
 }
 
 /// Announce an instance of a service for as long as it lives.
@@ -61,10 +63,12 @@ pub struct Register {
     /// A port, 1 to 65535; NAME=PORT for further, named ports.
     #[arg(long, value_name = "PORT", required = true)]
     pub port: Vec<String>,
-    /// The address to announce: an address, `default` (the source address of the default route), or `store` (the
-    /// source address used to reach the store).
+    /// The address to announce, or the way to it: ADDRESS, iface:NAME, cidr:NETWORK/BITS, default (the source address
+    /// of the default route) or store (the source address used to reach the store). Of several, separated by commas,
+    /// the first one that leads to an address counts.
     ///
-    /// Without it: `store` with etcd, `default` with a directory.
+    /// Without it: store,default. Loopback, link-local and docker's bridge addresses are refused unless the address or
+    /// its interface is named. `sidekick ip` shows the choice.
     #[arg(long, value_name = "SPEC")]
     pub ip: Option<String>,
     /// The host name to announce; this host's own without it.
@@ -143,6 +147,19 @@ pub struct CheckArgs {
     /// Text that the first 64 KiB of the body of a right answer hold.
     #[arg(long, value_name = "TEXT", requires = "check")]
     pub check_body: Option<String>,
+}
+
+/// Show which address of this host would be announced, and why.
+///
+/// The address goes to standard output, what was looked at to standard error. Exits 69 if there is no address.
+#[derive(Debug, Args)]
+pub struct Ip {
+    /// As --ip of `sidekick register`: ADDRESS, iface:NAME, cidr:NETWORK/BITS, default or store; several by commas.
+    #[arg(value_name = "SPEC")]
+    pub spec: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
 }
 
 /// Keep rendered files equal to what is announced.

@@ -66,8 +66,10 @@ fn list(problems: &[Problem]) -> String {
 
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
-        let hint = match error {
-            PlanError::Address(_) | PlanError::Loopback(_) => "give the address with --ip",
+        let hint = match &error {
+            PlanError::Address(_) => {
+                "give the address, or a way to it, with --ip; `sidekick ip` explains the choice"
+            }
             PlanError::Id(_) => "give an id with --id, or --id uuid for a random one",
         };
         Self::unavailable(&error, hint)

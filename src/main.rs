@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sidekick::cli::{Cli, Command, LogArgs, LogFormat, LogLevel, Register, StoreArgs, Watch};
+use sidekick::cli::{Cli, Command, Ip, LogArgs, LogFormat, LogLevel, Register, StoreArgs, Watch};
 use sidekick::config::{self, Env};
 use sidekick::error::Failure;
 use sidekick::model::location::Location;
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Register(args) => register(&args),
         Command::Watch(args) => watch(&args),
+        Command::Ip(args) => ip(&args),
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -68,6 +69,22 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
         };
         Ok(watch::run(plan, store, signals).await)
     })
+}
+
+fn ip(args: &Ip) -> Result<u8, Failure> {
+    let (specs, place) = (
+        config::addresses(args.spec.as_deref()),
+        location(&args.store),
+    );
+    let (specs, (location, _)) = both(specs, place)?;
+    let choice = register::address(&specs, &location);
+    // Nothing can be done about a terminal that is gone.
+    let _ = write!(std::io::stderr(), "{choice}");
+    let Some(ip) = choice.ip else {
+        return Ok(code::UNAVAILABLE);
+    };
+    let _ = writeln!(std::io::stdout(), "{ip}");
+    Ok(0)
 }
 
 /// Both results, or the problems of both.

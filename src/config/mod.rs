@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use duration::parse_duration;
-pub use registration::{IdSpec, IpSpec, Registration, registration};
+pub use registration::{IdSpec, Registration, addresses, registration};
 pub use store::location;
 pub use target::{Owner, Reload, Sources, Target, Targets, targets};
 

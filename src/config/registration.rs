@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::check::checks;
 use super::{Problem, parse_duration};
 use crate::cli;
+use crate::model::address::Spec;
 use crate::model::check::Checks;
 use crate::model::instance::{
-    AttrName, AttrValue, HostName, Instance, InstanceId, PortName, Ports, ServiceName, parse_ip,
-    parse_port, parse_weight,
+    AttrName, AttrValue, HostName, Instance, InstanceId, PortName, Ports, ServiceName, parse_port,
+    parse_weight,
 };
 
 /// The shortest TTL: etcd's own minimum.
@@ -24,8 +24,8 @@ pub struct Registration {
     pub service: ServiceName,
     /// Its ports.
     pub ports: Ports,
-    /// Its address.
-    pub ip: IpSpec,
+    /// The ways to its address, in the order in which they are tried; nobody said if there are none.
+    pub ip: Vec<Spec>,
     /// Its host name; this host's own if none was given.
     pub host: Option<HostName>,
     /// Its id.
@@ -44,19 +44,6 @@ pub struct Registration {
     pub program: Option<(OsString, Vec<OsString>)>,
 }
 
-/// Where the address comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IpSpec {
-    /// It was given.
-    Given(IpAddr),
-    /// The source address of the default route.
-    DefaultRoute,
-    /// The source address used to reach the store.
-    TowardsStore,
-    /// Nobody said.
-    Unsaid,
-}
-
 /// Where the id comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdSpec {
@@ -73,12 +60,7 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
     let mut found = Found(Vec::new());
     let service = found.take("--name", args.name.parse::<ServiceName>());
     let ports = ports(&args.port, &mut found);
-    let ip = match args.ip.as_deref() {
-        None => Some(IpSpec::Unsaid),
-        Some("default") => Some(IpSpec::DefaultRoute),
-        Some("store") => Some(IpSpec::TowardsStore),
-        Some(text) => found.take("--ip", parse_ip(text)).map(IpSpec::Given),
-    };
+    let ip = specs(args.ip.as_deref(), &mut found);
     let host = args
         .host
         .as_ref()
@@ -104,7 +86,7 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
         Some(Registration {
             service: service?,
             ports: ports?,
-            ip: ip?,
+            ip,
             host: host.flatten(),
             id: id?,
             ttl: ttl?,
@@ -118,6 +100,17 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
     match whole {
         Some(registration) if found.0.is_empty() => Ok(registration),
         Some(_) | None => Err(found.0),
+    }
+}
+
+/// What the argument of `sidekick ip` means.
+pub fn addresses(text: Option<&str>) -> Result<Vec<Spec>, Vec<Problem>> {
+    let mut found = Found(Vec::new());
+    let specs = specs(text, &mut found);
+    if found.0.is_empty() {
+        Ok(specs)
+    } else {
+        Err(found.0)
     }
 }
 
@@ -142,6 +135,14 @@ impl Found {
     pub(super) fn say(&mut self, what: impl std::fmt::Display) {
         self.0.push(Problem::with(what));
     }
+}
+
+/// `--ip` is a list: the first spec that leads to an address wins.
+fn specs(text: Option<&str>, found: &mut Found) -> Vec<Spec> {
+    let specs = text.into_iter().flat_map(|text| text.split(','));
+    specs
+        .filter_map(|spec| found.take("--ip", spec.trim().parse()))
+        .collect()
 }
 
 fn ports(texts: &[String], found: &mut Found) -> Option<Ports> {
@@ -236,7 +237,7 @@ mod tests {
         let least = parse("--name web --port 80").unwrap();
         assert_eq!(
             (least.ip, least.id, least.program),
-            (IpSpec::Unsaid, IdSpec::HostAndPort, None)
+            (vec![], IdSpec::HostAndPort, None)
         );
         assert_eq!((least.ttl.as_secs(), least.ports.default_port()), (15, 80));
     }
@@ -248,7 +249,7 @@ mod tests {
              --weight 0 -- echo --port",
         )
         .unwrap();
-        assert_eq!(most.ip, IpSpec::Given("2001:db8::1".parse().unwrap()));
+        assert_eq!(most.ip, [Spec::Given("2001:db8::1".parse().unwrap())]);
         assert_eq!(most.attrs.values().next().unwrap().as_str(), "c=d");
         assert_eq!(most.program, Some(("echo".into(), vec!["--port".into()])));
         assert_eq!((most.weight, most.ports.named().len()), (Some(0), 1));

@@ -1,5 +1,6 @@
 //! The nouns everyone shares. Pure: no clock, no I/O, no randomness below this module.
 
+pub mod address;
 pub mod backoff;
 pub mod catalog;
 pub mod check;

@@ -21,5 +21,5 @@ mod lifecycle;
 mod plan;
 mod run;
 
-pub use plan::{Plan, PlanError, plan};
+pub use plan::{Plan, PlanError, address, plan};
 pub use run::run;

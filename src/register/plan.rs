@@ -1,18 +1,19 @@
 //! From what was configured to what is announced: what only the system knows (address, host name) is filled in. Shell.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::config::{IdSpec, IpSpec, Registration};
+use crate::config::{IdSpec, Registration};
+use crate::model::address::{Choice, Spec, choose};
 use crate::model::check::Checks;
 use crate::model::instance::{HostName, Instance, InstanceId, InvalidField, State};
 use crate::model::keyspace;
 use crate::model::location::Location;
 use crate::model::update::{Prefix, Publication};
-use crate::system::address::{self, AddressError};
+use crate::system::address;
 
 /// What is to be announced, and for whom.
 #[derive(Debug, Clone)]
@@ -34,15 +35,22 @@ pub struct Plan {
 /// Why nothing can be announced.
 #[derive(Debug, Error)]
 pub enum PlanError {
-    /// The address cannot be told.
+    /// No way leads to an address.
     #[error("there is no address to announce")]
-    Address(#[source] AddressError),
-    /// The address is one that no other host can connect to.
-    #[error("{0} is a loopback address, which no other host can connect to")]
-    Loopback(IpAddr),
+    Address(#[source] NoAddress),
     /// This host's name cannot be part of an id.
     #[error("the id cannot be made from this host's name")]
     Id(#[source] InvalidField),
+}
+
+/// What was looked at in vain.
+#[derive(Debug, Error)]
+#[error("{}", said(.0))]
+pub struct NoAddress(Choice);
+
+fn said(choice: &Choice) -> String {
+    let tried: Vec<String> = choice.tried.iter().map(ToString::to_string).collect();
+    tried.join("; ")
 }
 
 /// Fills in what only the system knows.
@@ -52,7 +60,8 @@ pub fn plan(
     prefix: &Prefix,
 ) -> Result<Plan, PlanError> {
     let hostname = address::hostname().unwrap_or_default();
-    let ip = ip(registration.ip, location)?;
+    let choice = address(&registration.ip, location);
+    let ip = choice.ip.ok_or(PlanError::Address(NoAddress(choice)))?;
     // A name that is no RFC 1123 name is not announced; the address stands for it.
     let host = registration
         .host
@@ -89,26 +98,17 @@ fn id_from(text: &str) -> Result<InstanceId, PlanError> {
     text.parse().map_err(PlanError::Id)
 }
 
-fn ip(spec: IpSpec, location: &Location) -> Result<IpAddr, PlanError> {
-    let route = || address::default_route().map_err(PlanError::Address);
-    let towards_store = || match location {
-        Location::Directory(_) => route(),
-        Location::Etcd(etcd) => address::towards(&etcd.endpoints).map_err(PlanError::Address),
+/// The address to announce, and how it was found.
+#[must_use]
+pub fn address(specs: &[Spec], location: &Location) -> Choice {
+    let endpoints = match location {
+        Location::Directory(_) => &[][..],
+        Location::Etcd(etcd) => &etcd.endpoints,
     };
-    let found = match spec {
-        IpSpec::Given(ip) => return Ok(ip),
-        IpSpec::DefaultRoute => route()?,
-        IpSpec::TowardsStore => towards_store()?,
-        // An etcd on this very host is reached by loopback, which says nothing to others.
-        IpSpec::Unsaid => match towards_store() {
-            Ok(ip) if !ip.is_loopback() => ip,
-            Ok(_) | Err(_) => route()?,
-        },
-    };
-    if found.is_loopback() {
-        return Err(PlanError::Loopback(found));
-    }
-    Ok(found)
+    // An etcd on this very host is reached by loopback, which says nothing to others; then the default route does.
+    let unsaid = [Spec::TowardsStore, Spec::DefaultRoute];
+    let specs = if specs.is_empty() { &unsaid } else { specs };
+    choose(specs, &address::host(endpoints))
 }
 
 #[cfg(test)]
@@ -116,18 +116,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_announced_only_when_it_was_given() {
-        let near: IpAddr = "127.0.0.1".parse().unwrap();
+    fn a_store_on_this_host_does_not_make_loopback_the_address() {
         let store = Location::Etcd(crate::model::location::EtcdOptions {
             endpoints: vec!["127.0.0.1:2379".to_owned()],
             ..Default::default()
         });
-        assert_eq!(ip(IpSpec::Given(near), &store).unwrap(), near);
-        let refused = ip(IpSpec::TowardsStore, &store);
+        assert!(address(&[], &store).ip.is_none_or(|ip| !ip.is_loopback()));
+        let refused = address(&[Spec::TowardsStore], &store);
+        assert_eq!(refused.ip, None);
+        let said = NoAddress(refused).to_string();
         assert!(
-            matches!(refused, Err(PlanError::Loopback(_))),
-            "{refused:?}"
+            said.contains("store: 127.0.0.1 of lo, refused: loopback"),
+            "{said}"
         );
-        assert!(ip(IpSpec::Unsaid, &store).map_or(true, |ip| !ip.is_loopback()));
     }
 }

@@ -1,43 +1,61 @@
 //! The address and name by which others reach this host. Adapter.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 
-use thiserror::Error;
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
 
-/// An address nobody owns (RFC 5737 and RFC 3849): the route to it is the default route.
+use crate::model::address::{Host, Interface};
+
+/// Addresses nobody owns (RFC 5737 and RFC 3849): the route to them is the default route.
 const ANYWHERE: [&str; 2] = ["192.0.2.1:9", "[2001:db8::1]:9"];
 
-/// Why there is no address.
-#[derive(Debug, Error)]
-pub enum AddressError {
-    /// No route leads anywhere.
-    #[error(
-        "this host has no default route, so the address by which others reach it cannot be told"
-    )]
-    NoRoute,
-    /// The store cannot be reached, or its name not resolved.
-    #[error("no route to the store at {0}")]
-    NoRouteTo(String),
-}
-
-/// The source address of the default route.
-pub fn default_route() -> Result<IpAddr, AddressError> {
-    ANYWHERE
+/// What this host has to choose an address from; `endpoints` (`host:port`) are those of the store, if it has any.
+#[must_use]
+pub fn host(endpoints: &[String]) -> Host {
+    let default_route = ANYWHERE
         .iter()
         .filter_map(|far| far.parse().ok())
-        .find_map(source_for)
-        .ok_or(AddressError::NoRoute)
+        .find_map(source_for);
+    let towards = endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.to_socket_addrs().ok());
+    let towards_store = if endpoints.is_empty() {
+        default_route
+    } else {
+        towards.flatten().find_map(source_for)
+    };
+    Host {
+        interfaces: interfaces(),
+        default_route,
+        towards_store,
+    }
 }
 
-/// The source address used to reach one of `endpoints` (`host:port`).
-pub fn towards(endpoints: &[String]) -> Result<IpAddr, AddressError> {
-    use std::net::ToSocketAddrs;
-    endpoints
-        .iter()
-        .filter_map(|endpoint| endpoint.to_socket_addrs().ok())
+/// The interfaces that are up; a host that cannot tell has none.
+fn interfaces() -> Vec<Interface> {
+    let mut found: Vec<Interface> = Vec::new();
+    let up = getifaddrs()
+        .into_iter()
         .flatten()
-        .find_map(source_for)
-        .ok_or_else(|| AddressError::NoRouteTo(endpoints.join(", ")))
+        .filter(|one| one.flags.contains(InterfaceFlags::IFF_UP));
+    for one in up {
+        let Some(address) = one.address else { continue };
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        let ip = v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())));
+        let Some(ip) = ip else { continue };
+        match found
+            .iter_mut()
+            .find(|interface| interface.name == one.interface_name)
+        {
+            Some(interface) => interface.addrs.push(ip),
+            None => found.push(Interface {
+                name: one.interface_name,
+                addrs: vec![ip],
+            }),
+        }
+    }
+    found
 }
 
 /// Asks the kernel for a route; connecting a UDP socket sends nothing.
@@ -63,14 +81,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_reached_from_loopback() {
-        let near = towards(&["127.0.0.1:2379".to_owned()]).unwrap();
-        assert!(near.is_loopback());
-    }
-
-    #[test]
-    fn a_name_that_does_not_resolve_is_named() {
-        let error = towards(&["nowhere.invalid:2379".to_owned()]).unwrap_err();
-        assert!(error.to_string().contains("nowhere.invalid:2379"));
+    fn loopback_is_there_and_is_reached_from_itself() {
+        let host = host(&["nowhere.invalid:1".to_owned(), "127.0.0.1:2379".to_owned()]);
+        assert!(host.towards_store.is_some_and(|ip| ip.is_loopback()));
+        let lo = host
+            .interfaces
+            .iter()
+            .find(|interface| interface.name == "lo");
+        assert!(lo.is_some_and(|lo| lo.addrs.contains(&IpAddr::from([127, 0, 0, 1]))));
     }
 }

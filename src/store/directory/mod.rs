@@ -15,8 +15,8 @@
 //!   it leaves unread goes when its lease is cleared away by the next writer.
 //! - Readers enforce the TTL. They take no lock and write nothing: a read-only mount will do.
 //! - Regular files and directories that people make are keys without a lease. They stay when an instance is published over
-//!   them, and when it goes. One newline at their end is dropped. An edit of a published field lasts until the next
-//!   publication.
+//!   them, and when it goes. One newline at their end is dropped. What a hand does to a published field lasts until the
+//!   next publication.
 //! - A revision never falls, also when the store is wiped and made anew, as long as the clock is right.
 //!
 //! # Assumptions
@@ -34,14 +34,18 @@ use tokio::time::timeout;
 use super::{BoxFuture, Store, StoreError, Watch};
 use crate::model::update::{LeaseId, Prefix, Publication, Revision, Snapshot};
 use beat::Clock;
+use cache::Recheck;
 use layout::Layout;
-use scan::{Recheck, Scanner};
+use lock::{PATIENCE, Writer};
+use scan::Scanner;
 use watch::DirectoryWatch;
-use write::{PATIENCE, Writer};
 
 mod beat;
+mod cache;
 mod data;
+mod eyes;
 mod layout;
+mod lock;
 mod scan;
 #[cfg(test)]
 mod tests;

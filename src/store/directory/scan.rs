@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::beat::{Beat, Clock, is_absent};
+use super::cache::{Cached, Recheck, Stamp};
 use super::data::{self, Kind, Manifest};
 use super::layout::{Data, Layout, is_hidden};
-use super::write::{read_revision, require_root};
+use super::lock::require_root;
+use super::write::read_revision;
 use crate::model::update::{Entries, Key, LeaseId, Prefix, Value};
 use crate::store::StoreError;
 
@@ -24,9 +26,6 @@ use crate::store::StoreError;
 const ATTEMPTS: usize = 3;
 /// How often one place is read again because it was replaced meanwhile. Reading is faster than replacing.
 const TRIES: usize = 1000;
-/// Time stamps of files are this coarse at worst: what changed later than that may change again and keep its stamp.
-const COARSE: i128 = 50_000_000;
-
 /// Keys that come and go together, or that lie in one directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Group {
@@ -67,68 +66,6 @@ pub(super) enum Directory {
     Named,
     /// One of a publication: its name is never used again.
     Data,
-}
-
-/// Which of the cached publications are looked at again.
-#[derive(Debug)]
-pub(super) enum Recheck {
-    /// Those that a watch has reported, by directory.
-    Only(HashSet<PathBuf>),
-    /// All, by the time stamps of their directories and of what is set by hand in them.
-    All,
-}
-
-#[derive(Debug)]
-struct Cached {
-    data: Data,
-    revision: u64,
-    published: Arc<Entries>,
-    by_hand: Arc<Entries>,
-    /// The directories, and the files set by hand, as they were.
-    stamps: Vec<(PathBuf, Option<Stamp>)>,
-}
-
-impl Cached {
-    fn is_fresh(&self, recheck: &Recheck) -> bool {
-        match recheck {
-            Recheck::Only(dirty) => !self.stamps.iter().any(|(path, _)| dirty.contains(path)),
-            Recheck::All => self
-                .stamps
-                .iter()
-                .all(|(path, stamp)| stamp.is_some() && *stamp == Stamp::of(path)),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    modified: i128,
-    changed: i128,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::symlink_metadata(path).ok()?;
-        Some(Self {
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: i128::from(metadata.mtime()) * 1_000_000_000
-                + i128::from(metadata.mtime_nsec()),
-            changed: i128::from(metadata.ctime()) * 1_000_000_000
-                + i128::from(metadata.ctime_nsec()),
-        })
-    }
-
-    /// A stamp that a later change cannot leave as it is.
-    fn settled(path: &Path) -> Option<Self> {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .ok()?;
-        let now = i128::try_from(now.as_nanos()).ok()?;
-        Self::of(path).filter(|stamp| stamp.modified.max(stamp.changed) + COARSE < now)
-    }
 }
 
 /// Reads a tree, again and again.
@@ -359,16 +296,21 @@ impl Scanner {
             let Some(text) = link()? else {
                 return Ok(false);
             };
+            if let Some((key, known)) = self.cache.get_key_value(key)
+                && known.link == text
+                && known.is_fresh(walk.recheck)
+            {
+                for (dir, _) in &known.dirs {
+                    (walk.enter)(dir, Directory::Data);
+                }
+                walk.publication(key.clone());
+                return Ok(true);
+            }
             let Some(data) = Layout::parse_link(key, &text) else {
                 return Ok(true);
             };
-            let known = self.cache.get(key);
-            if known.is_some_and(|c| c.data == data && c.is_fresh(walk.recheck)) {
-                walk.publication(key.into());
-                return Ok(true);
-            }
             let read = self
-                .read_data(key, data, walk)
+                .read_data(key, text.clone(), data, walk)
                 .map_err(|(path, error)| self.layout.failed("read", &path, &error))?;
             if link()?.as_ref() != Some(&text) {
                 continue;
@@ -401,6 +343,7 @@ impl Scanner {
     fn read_data(
         &self,
         key: &str,
+        link: PathBuf,
         data: Data,
         walk: &mut Walk<'_>,
     ) -> Result<Option<Cached>, (PathBuf, io::Error)> {
@@ -417,11 +360,12 @@ impl Scanner {
             return Ok(None);
         };
         let (mut published, mut by_hand) = (Entries::new(), Entries::new());
+        let mut by_hand_files = Vec::new();
         for file in files {
             let path = dir.join(&file);
             let newline = manifest.fields.get(&file);
             if newline.is_none() {
-                dirs.push((path.clone(), Stamp::settled(&path)));
+                by_hand_files.push((path.clone(), Stamp::settled(&path)));
             }
             let value = data::value(&path).map_err(|error| (path, error))?;
             let full = format!("{key}/{file}");
@@ -436,11 +380,13 @@ impl Scanner {
             }
         }
         Ok(Some(Cached {
+            link,
             data,
             revision: manifest.revision,
             published: Arc::new(published),
             by_hand: Arc::new(by_hand),
-            stamps: dirs,
+            dirs,
+            files: by_hand_files,
         }))
     }
 }

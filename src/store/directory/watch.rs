@@ -4,22 +4,18 @@
 //! with a new revision, and that is the event that counts: the link before it is passed over, so that one publication
 //! is one rescan.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout};
 
 use super::beat::Clock;
-use super::data::{self, Kind};
-use super::layout::{Layout, is_hidden};
-use super::scan::{Directory, Group, Recheck, Scan, Scanner};
+use super::cache::Recheck;
+use super::eyes::{Eyes, Pending, Signal, lock};
+use super::layout::Layout;
+use super::scan::{Group, Scan, Scanner};
 use super::write::STEP;
 use crate::model::update::{Change, Entries, Prefix, Revision, Snapshot, Update};
 use crate::store::{BoxFuture, StoreError, Watch};
@@ -48,21 +44,6 @@ struct Due {
     /// When a lease ends, unless it is renewed.
     expiry: Option<Instant>,
     backstop: Instant,
-}
-
-/// What events have left to do.
-#[derive(Debug, Default)]
-struct Signal {
-    wake: Notify,
-    pending: Mutex<Pending>,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    /// Directories in which something has changed.
-    dirty: HashSet<PathBuf>,
-    /// Events were dropped: everything may have changed.
-    overflow: bool,
 }
 
 /// What goes to the blocking threads and back.
@@ -151,7 +132,7 @@ async fn look(
     store: &Layout,
     reason: Reason,
 ) -> Result<(Option<Update>, Due), StoreError> {
-    let pending = std::mem::take(&mut *lock(&signal.pending));
+    let pending = signal.take();
     let state = state.clone();
     let look = move || lock(&state).look(reason, pending);
     let looked = tokio::task::spawn_blocking(look).await;
@@ -270,17 +251,34 @@ fn difference(
     old: &BTreeMap<Group, Arc<Entries>>,
     new: &BTreeMap<Group, Arc<Entries>>,
 ) -> Vec<Change> {
-    let other = |a: &BTreeMap<Group, Arc<Entries>>, b: &BTreeMap<Group, Arc<Entries>>| {
-        let mut entries = Entries::new();
-        for (group, mine) in a {
-            if b.get(group).is_none_or(|theirs| !Arc::ptr_eq(mine, theirs)) {
-                entries.extend(mine.iter().map(|(k, v)| (k.clone(), v.clone())));
+    let (mut gone, mut came) = (Entries::new(), Entries::new());
+    let collect = |into: &mut Entries, entries: &Entries| {
+        into.extend(entries.iter().map(|(k, v)| (k.clone(), v.clone())));
+    };
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (Some((left, _)), Some((right, _))) => left.cmp(right),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => break,
+        };
+        let left = if order.is_le() { old.next() } else { None };
+        let right = if order.is_ge() { new.next() } else { None };
+        match (left, right) {
+            // The same group, untouched: nearly all of them.
+            (Some((_, left)), Some((_, right))) if Arc::ptr_eq(left, right) => {}
+            (left, right) => {
+                if let Some((_, entries)) = left {
+                    collect(&mut gone, entries);
+                }
+                if let Some((_, entries)) = right {
+                    collect(&mut came, entries);
+                }
             }
         }
-        entries
-    };
+    }
     // A key may go from one group to another: only what is left of both counts.
-    let (gone, came) = (other(old, new), other(new, old));
     let deleted = gone.keys().filter(|key| !came.contains_key(*key));
     let mut changes: Vec<_> = deleted.cloned().map(Change::Delete).collect();
     let put = came
@@ -288,184 +286,4 @@ fn difference(
         .filter(|(key, value)| gone.get(key) != Some(value));
     changes.extend(put.map(|(key, value)| Change::Put(key, value)));
     changes
-}
-
-/// The watches of the kernel.
-struct Eyes {
-    layout: Layout,
-    /// `None` if the kernel gave none.
-    watcher: Option<RecommendedWatcher>,
-    watched: HashMap<PathBuf, u64>,
-    seen: HashSet<PathBuf>,
-    /// A directory could not be watched.
-    blind: bool,
-}
-
-impl Eyes {
-    fn open(layout: Layout, signal: Arc<Signal>) -> Self {
-        let filter = layout.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            signal.event(&filter, event);
-        });
-        let watcher = watcher
-            .inspect_err(|error| {
-                tracing::warn!(store = %layout, %error, "cannot be told of changes; looking every second (fs.inotify.max_user_instances)");
-            })
-            .ok();
-        Self {
-            layout,
-            watcher,
-            watched: HashMap::new(),
-            seen: HashSet::new(),
-            blind: false,
-        }
-    }
-
-    fn are_open(&self) -> bool {
-        self.watcher.is_some()
-    }
-
-    fn see_all(&self) -> bool {
-        self.are_open() && !self.blind
-    }
-
-    /// A scan begins.
-    fn begin(&mut self) {
-        self.seen.clear();
-        let own = self.layout.own();
-        let root = self.layout.root().to_owned();
-        self.on(&root, Directory::Named);
-        self.on(&own, Directory::Named);
-    }
-
-    /// The scan is about to read a directory.
-    fn on(&mut self, path: &Path, what: Directory) {
-        let Some(watcher) = &mut self.watcher else {
-            return;
-        };
-        if !self.seen.insert(path.to_owned()) {
-            return;
-        }
-        let known = self.watched.get(path);
-        let inode = match (what, known) {
-            (Directory::Data, Some(_)) => return,
-            (Directory::Data, None) => 0,
-            (Directory::Named, _) => match fs::symlink_metadata(path) {
-                Ok(metadata) if metadata.is_dir() => metadata.ino(),
-                Ok(_) | Err(_) => return,
-            },
-        };
-        if known == Some(&inode) {
-            return;
-        }
-        if known.is_some() {
-            // Of the directory that was there before; it may well be gone by itself.
-            let _ = watcher.unwatch(path);
-        }
-        match watcher.watch(path, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(self.watched.insert(path.to_owned(), inode)),
-            Err(error) => {
-                let vanished = matches!(error.kind, notify::ErrorKind::PathNotFound);
-                if !vanished && !std::mem::replace(&mut self.blind, true) {
-                    tracing::warn!(store = %self.layout, path = %path.display(), %error, "cannot watch everything; edits by hand may be noticed 5 s late (fs.inotify.max_user_watches)");
-                }
-            }
-        }
-    }
-
-    /// The scan is over: what it has not come by is watched no more.
-    fn end(&mut self) {
-        let Some(watcher) = &mut self.watcher else {
-            return;
-        };
-        let seen = &self.seen;
-        self.watched.retain(|path, _| {
-            let stays = seen.contains(path);
-            if !stays {
-                let _ = watcher.unwatch(path);
-            }
-            stays
-        });
-    }
-}
-
-impl Signal {
-    fn event(&self, layout: &Layout, event: notify::Result<notify::Event>) {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::debug!(store = %layout, %error, "an event could not be read");
-                return self.overflow();
-            }
-        };
-        if event.need_rescan() {
-            return self.overflow();
-        }
-        for path in &event.paths {
-            if matters(layout, event.kind, path) {
-                let dir = path.parent().unwrap_or(path);
-                lock(&self.pending).dirty.insert(dir.to_owned());
-                self.wake.notify_one();
-            }
-        }
-    }
-
-    fn overflow(&self) {
-        lock(&self.pending).overflow = true;
-        self.wake.notify_one();
-    }
-}
-
-/// Whether an event can mean other keys.
-fn matters(layout: &Layout, kind: EventKind, path: &Path) -> bool {
-    let is_move_here = matches!(
-        kind,
-        EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
-    );
-    // Nothing below the store's own directory but the revision; and the data directories, where hands set keys.
-    if path == layout.revision() {
-        return is_move_here;
-    }
-    if path == layout.own() || path == layout.root() {
-        return true;
-    }
-    let Some(dir) = path.parent() else {
-        return true;
-    };
-    if dir == layout.own()
-        || path
-            .file_name()
-            .is_none_or(|n| n.to_str().is_none_or(is_hidden))
-    {
-        return false;
-    }
-    // A data directory that has no manifest is on its way out, and the revision has told of that.
-    let is_going = || {
-        dir.strip_prefix(layout.leases())
-            .is_ok_and(|below| !is_live_data(layout, below))
-    };
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        // Reading is no change, and a file that is just being written is read when it is closed.
-        EventKind::Access(_)
-        | EventKind::Create(CreateKind::File)
-        | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => false,
-        EventKind::Create(_) => !is_going(),
-        // A link is a publication; its revision follows.
-        EventKind::Modify(_) if is_move_here => !matches!(data::kind(path), Ok(Some(Kind::Link))),
-        EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Any | EventKind::Other => {
-            !is_going()
-        }
-    }
-}
-
-/// Whether a path below the leases lies in a complete data directory.
-fn is_live_data(layout: &Layout, below: &Path) -> bool {
-    let data: PathBuf = below.components().take(2).collect();
-    Layout::manifest(&layout.leases().join(data)).exists()
-}
-
-/// Nothing that is guarded here is left half done by a panic.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

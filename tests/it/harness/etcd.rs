@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use sidekick::model::location::{EtcdOptions, TlsFiles};
 use tempfile::TempDir;
 
@@ -234,17 +235,20 @@ impl Etcd {
 
     /// Holds it, with its connections open.
     pub(crate) fn pause(&self) {
-        self.signal(Signal::SIGSTOP);
+        let process = self.process.as_ref().expect("it runs");
+        process.signal(Signal::SIGSTOP);
+        // The signal is sent, and its threads stop one by one.
+        wait_for("every thread to stop", || {
+            threads(process.pid())
+                .all(|state| state == "T")
+                .then_some(())
+        });
     }
 
     /// Lets it go on.
     pub(crate) fn resume(&self) {
-        self.signal(Signal::SIGCONT);
-    }
-
-    fn signal(&self, signal: Signal) {
         let process = self.process.as_ref().expect("it runs");
-        process.signal(signal);
+        process.signal(Signal::SIGCONT);
     }
 }
 
@@ -285,6 +289,18 @@ impl Cluster {
     pub(crate) fn leader(&self) -> usize {
         wait_for("a leader", || self.nodes.iter().position(Etcd::leads))
     }
+}
+
+/// The states of the threads of a process, as `ps` shows them.
+fn threads(pid: Pid) -> impl Iterator<Item = String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("list threads");
+    tasks.flatten().map(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The name before the state may hold anything, and ends with the last parenthesis.
+        let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
+        let state = rest.split_whitespace().next().unwrap_or_default();
+        state.to_owned()
+    })
 }
 
 /// Runs a command that must succeed; the answer is what it printed.

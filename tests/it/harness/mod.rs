@@ -54,10 +54,14 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// A directory that goes with its test; in memory where that can be had, since nothing here is about disks.
+/// A directory that goes with its test; in memory where there is room (an etcd server takes 130 MB at its start), since
+/// nothing here is about disks.
 pub(crate) fn temp_dir() -> tempfile::TempDir {
+    const ROOM: u64 = 4 << 30;
     let memory = Path::new("/dev/shm");
-    let dir = if memory.is_dir() {
+    let free = nix::sys::statvfs::statvfs(memory)
+        .map_or(0, |stat| stat.blocks_available() * stat.fragment_size());
+    let dir = if free > ROOM {
         tempfile::tempdir_in(memory)
     } else {
         tempfile::tempdir()
