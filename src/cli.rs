@@ -29,9 +29,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Announce an instance of a service for as long as it lives.
-    Register(Register),
+    Register(Box<Register>),
     /// Keep rendered files equal to what is announced.
-    Watch(Watch),
+    Watch(Box<Watch>),
     /// Show which address of this host would be announced, and why.
     Ip(Ip),
 }
@@ -127,7 +127,7 @@ pub struct CheckArgs {
     /// asks the announced address, `http://HOST:PORT/PATH` another one; redirects are not followed. `exec:COMMAND` is
     /// run by the shell and passes with exit status 0.
     ///
-    /// Several checks have to pass all of them. Without any, the instance is announced while the command runs.
+    /// Of several checks every one has to pass. Without any, the instance is announced while the command runs.
     #[arg(long, value_name = "CHECK")]
     pub check: Vec<String>,
     /// The pause between two rounds of checks.

@@ -19,9 +19,12 @@
 //! reason a lease that fell silent is remembered until everything stands on its successor: the store may know it
 //! after all, and what hangs on it.
 
+mod state;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use self::state::{Beat, Held, Publishing, State};
 use super::backoff::{Backoff, Dice};
 use super::update::{LeaseId, Prefix, Publication};
 
@@ -104,60 +107,6 @@ pub struct Lease {
     state: State,
     retry: Backoff,
     dice: Dice,
-}
-
-#[derive(Debug)]
-enum State {
-    Idle,
-    Granting {
-        stopped: bool,
-    },
-    Waiting {
-        until: Instant,
-    },
-    Held(Held),
-    Revoking {
-        lease: LeaseId,
-        /// When to try again; `None` while a request is out.
-        at: Option<Instant>,
-        stopped: bool,
-    },
-    Ended,
-}
-
-impl State {
-    /// The held lease, if it is this one: a late answer about an earlier lease means nothing any more.
-    fn held(&mut self, lease: LeaseId) -> Option<&mut Held> {
-        match self {
-            Self::Held(held) if held.lease == lease => Some(held),
-            Self::Held(_) | Self::Idle | Self::Granting { .. } => None,
-            Self::Waiting { .. } | Self::Revoking { .. } | Self::Ended => None,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Held {
-    lease: LeaseId,
-    beat: Beat,
-    /// Without an answer until then, the lease counts as lost.
-    lost_at: Instant,
-    /// What does not stand in the store as it is wanted.
-    unpublished: BTreeSet<Prefix>,
-    publishing: Publishing,
-}
-
-#[derive(Debug)]
-enum Beat {
-    Due(Instant),
-    Sent(Instant),
-}
-
-#[derive(Debug)]
-enum Publishing {
-    Ready,
-    Sent(Prefix),
-    Retry(Instant),
 }
 
 impl Lease {

@@ -155,9 +155,10 @@ mod tests {
     }
 
     fn result(passed: bool) -> ProbeResult {
-        match passed {
-            true => ProbeResult::Passed,
-            false => ProbeResult::Failed("why".to_owned()),
+        if passed {
+            ProbeResult::Passed
+        } else {
+            ProbeResult::Failed("why".to_owned())
         }
     }
 

@@ -374,7 +374,7 @@ impl World {
                 }
                 Action::KeepAlive(lease) => assert_eq!(lease.0, self.granted),
                 Action::Revoke(_) | Action::Withdrawn => {
-                    assert!(self.wanted.is_empty() || !self.withdrawn)
+                    assert!(self.wanted.is_empty() || !self.withdrawn);
                 }
                 Action::Grant(..) => assert!(!self.stopped),
                 Action::Verify(lease, _) => assert_eq!(lease.0, self.granted),
@@ -411,9 +411,9 @@ impl World {
             Action::Publish(lease, publication) => {
                 let reply = self.reply(lease, answer, |store| {
                     if store.contains_key(&lease) {
-                        store.values_mut().for_each(|dirs| {
+                        for dirs in store.values_mut() {
                             dirs.remove(&publication.dir);
-                        });
+                        }
                     }
                     if let (Some(dirs), false) =
                         (store.get_mut(&lease), publication.fields.is_empty())

@@ -252,6 +252,10 @@ fn an_unhealthy_instance_is_withdrawn_and_its_program_goes_on() {
 }
 
 /// A program and a store, and the machine between them.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each of them is a fact of its own"
+)]
 struct World {
     now: Instant,
     machine: Lifecycle,
@@ -310,7 +314,7 @@ impl World {
                 Action::Health(health::Action::Rise) => self.healthy = true,
                 Action::Health(health::Action::Fall(_)) => self.healthy = false,
                 Action::Health(health::Action::Probe) => {
-                    assert!(!self.asked, "a check while stopping")
+                    assert!(!self.asked, "a check while stopping");
                 }
                 Action::NotWithdrawn => self.left = true,
                 Action::Pass(Signal::TERM) => {
