@@ -422,7 +422,7 @@ impl Lease {
                 self.revoke_silent(stopped, actions);
             }
             Err(Failure::Failed | Failure::Conflict) => {
-                *at = Some(now + self.retry.failed(self.dice.chance()))
+                *at = Some(now + self.retry.failed(self.dice.chance()));
             }
         }
     }

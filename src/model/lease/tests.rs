@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::update::Claim;
 
 const TTL: Duration = Duration::from_secs(15);
 const A: LeaseId = LeaseId(1);
@@ -11,7 +12,7 @@ fn publication(name: &str) -> Publication {
     Publication {
         dir,
         fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
-        claim: Default::default(),
+        claim: Claim::default(),
     }
 }
 
@@ -168,7 +169,7 @@ fn what_others_hang_beside_is_taken_back_without_them() {
     let nothing = Publication {
         dir: dir.clone(),
         fields: BTreeMap::new(),
-        claim: Default::default(),
+        claim: Claim::default(),
     };
     assert_eq!(
         lease.handle(now, Input::Unwant(dir)),
@@ -236,7 +237,6 @@ fn a_conflict_is_tried_again_and_keeps_the_lease() {
 
 #[test]
 fn a_taken_place_is_kept_as_any_other() {
-    use crate::model::update::Claim;
     let fields = BTreeSet::from(["ip".to_owned()]);
     let (now, mut lease) = (Instant::now(), Lease::new(TTL, 1));
     let mut ours = publication("a");
@@ -347,9 +347,9 @@ impl World {
             }
             Step::Hand(name) => {
                 let dir = publication(name).dir;
-                self.store
-                    .values_mut()
-                    .for_each(|dirs| drop(dirs.remove(&dir)));
+                for dirs in self.store.values_mut() {
+                    dirs.remove(&dir);
+                }
             }
             Step::Stop => {
                 self.stopped = true;

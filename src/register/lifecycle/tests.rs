@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::check::Thresholds;
-use crate::model::update::{LeaseId, Prefix};
+use crate::model::update::{Claim, LeaseId, Prefix};
 
 const TTL: Duration = Duration::from_secs(15);
 const GRACE: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ fn with(has_program: bool, health: Option<Health>) -> Lifecycle {
     let publication = Publication {
         dir: Prefix::parse("/services/web/a").unwrap(),
         fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
-        claim: Default::default(),
+        claim: Claim::default(),
     };
     Lifecycle::new(
         publication,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidekick::model::update::{Entries, LeaseId, Prefix, Publication, Revision, Update};
+use sidekick::model::update::{Claim, Entries, LeaseId, Prefix, Publication, Revision, Update};
 use sidekick::store::{Followed, Store, StoreError, Watch, follow};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -167,7 +167,7 @@ pub(crate) fn publication(dir: &str, fields: &[(&str, &str)]) -> Publication {
     Publication {
         dir: prefix(dir),
         fields,
-        claim: Default::default(),
+        claim: Claim::default(),
     }
 }
 

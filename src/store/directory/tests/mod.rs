@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::data::Manifest;
 use super::*;
-use crate::model::update::Entries;
+use crate::model::update::{Claim, Entries};
 
 mod crash;
 mod model;
@@ -95,7 +95,7 @@ fn publication(dir: &str, fields: &[(&str, &str)]) -> Publication {
     Publication {
         dir: Prefix::parse(dir).unwrap(),
         fields: fields.collect(),
-        claim: Default::default(),
+        claim: Claim::default(),
     }
 }
 
