@@ -10,7 +10,8 @@ use sidekick::error::Failure;
 use sidekick::model::location::Location;
 use sidekick::model::report::code;
 use sidekick::model::update::Prefix;
-use sidekick::system::signals::Signals;
+use sidekick::system::init;
+use sidekick::system::signals::Held;
 use sidekick::{register, store, watch};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -44,11 +45,18 @@ fn register(args: &Register) -> Result<u8, Failure> {
     let (registration, place) = (config::registration(args), location(&args.store));
     let (registration, (location, prefix)) = both(registration, place)?;
     log(&args.log);
+    let held = if registration.program.is_some() {
+        init::adopt_orphans();
+        Held::forwardable()
+    } else {
+        Held::sidecar()
+    };
+    let held = held.map_err(no_system)?;
     let plan = register::plan(registration, &location, &prefix)?;
     let store = open(&location)?;
     runtime()?.block_on(async {
-        let signals = Signals::forwardable().map_err(no_system)?;
-        Ok(register::run(plan, store, signals).await)
+        let signals = held.listen().map_err(no_system)?;
+        Ok(init::reaping(register::run(plan, store, signals)).await)
     })
 }
 
@@ -56,17 +64,18 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
     let (pass, place) = (config::pass(args), location(&args.store));
     let (pass, (location, prefix)) = both(pass, place)?;
     log(&args.log);
+    let held = Held::daemon().map_err(no_system)?;
     let targets = watch::load(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
     let store = open(&location)?;
     runtime()?.block_on(async {
-        let signals = Signals::daemon().map_err(no_system)?;
+        let signals = held.listen().map_err(no_system)?;
         let plan = watch::Plan {
             targets,
             prefix,
             pass,
             env: env(),
         };
-        Ok(watch::run(plan, store, signals).await)
+        Ok(init::reaping(watch::run(plan, store, signals)).await)
     })
 }
 
