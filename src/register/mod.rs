@@ -3,9 +3,12 @@
 //! ```text
 //!              spawned: announce        stop: withdraw             withdrawn, or 2 s      grace over
 //!   Starting ───────────────────▶ Up ───────────────────▶ Leaving ─────────────▶ Stopping ─────────▶ killed
-//!      │ cannot be started         │ the program ended: withdraw    │ no program      │ ended         │ ended
-//!      ▼                           ▼                                ▼                 ▼               ▼
-//!     exit 126/127              Leaving ─────────────────────────▶ exit with the program's status, or 0
+//!      │ cannot be started         │ the program ended: withdraw    │ it has ended,   │ ended         │ ended
+//!      ▼                           ▼                                │ or none         ▼               ▼
+//!     exit 126/127              Leaving                             │               Clearing: others of its group live;
+//!                                  │ withdrawn, or 2 s              │                 │   TERM, grace, KILL
+//!                                  ▼                                ▼                 ▼
+//!                               Clearing ────────────────▶ exit with the program's status, or 0
 //! ```
 //!
 //! The order of stopping is the point: the instance disappears from the store *before* its program hears of the stop,

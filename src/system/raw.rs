@@ -21,7 +21,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::SignalFd;
-use nix::unistd::{Pid, getpid, tcsetpgrp};
+use nix::unistd::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::Command;
@@ -68,6 +68,15 @@ fn ignore(number: i32) {
     }
 }
 
+/// Brings the group that we lead to the foreground of the terminal at standard input. Our mask holds SIGTTOU back, and a
+/// terminal that went away meanwhile is no reason not to start.
+fn take_foreground() {
+    // SAFETY: both calls take and return numbers, and touch no memory of ours.
+    unsafe {
+        libc::tcsetpgrp(libc::STDIN_FILENO, libc::getpid());
+    }
+}
+
 impl AtStart {
     fn restore(&self) {
         // `std` has just set SIGPIPE to its default, and exec does so with what has a handler.
@@ -90,8 +99,7 @@ pub(super) fn start_as_we_were(command: &mut Command, foreground: bool) {
     let at_start = AT_START.get().copied();
     let prepare = move || -> io::Result<()> {
         if foreground {
-            // Our mask holds SIGTTOU back. A terminal that went away meanwhile is no reason not to start.
-            let _ = tcsetpgrp(io::stdin(), getpid());
+            take_foreground();
         }
         if let Some(at_start) = at_start {
             at_start.restore();
@@ -99,8 +107,7 @@ pub(super) fn start_as_we_were(command: &mut Command, foreground: bool) {
         Ok(())
     };
     // SAFETY: between fork and exec only what is async-signal-safe may be done. `prepare` calls tcsetpgrp, getpid,
-    // signal and pthread_sigmask, which are, and neither allocates nor takes a lock: the handle of standard input is
-    // asked for nothing but its number.
+    // signal and pthread_sigmask, which are, and neither allocates nor takes a lock.
     unsafe {
         command.pre_exec(prepare);
     }
