@@ -63,7 +63,9 @@ impl Container {
         let entrypoint = "ENTRYPOINT [\"/bin/sidekick\"]";
         let path = "ENV PATH=/bin";
         let tar = tar.to_str().unwrap();
-        docker(&["import", "--change", entrypoint, "--change", path, tar, &name]);
+        docker(&[
+            "import", "--change", entrypoint, "--change", path, tar, &name,
+        ]);
         Self { name }
     }
 
@@ -127,7 +129,9 @@ fn a_container_is_stopped_in_order() {
     for options in [&[][..], &["--tty", "--interactive"]] {
         container.start(&place, options, script);
         wait_for("the announcement", || place.is_announced().then_some(()));
-        wait_for("the command", || container.logs().contains("up").then_some(()));
+        wait_for("the command", || {
+            container.logs().contains("up").then_some(())
+        });
         let first = docker(&["exec", &container.name, "cat", "/proc/1/comm"]);
         assert_eq!(first, "sidekick");
         docker(&["stop", "--time", "30", &container.name]);
@@ -135,7 +139,10 @@ fn a_container_is_stopped_in_order() {
         assert!(!place.is_announced());
         let logs = container.logs();
         assert!(logs.contains("asked"), "{logs}");
-        assert!(!logs.contains("10.0.0.1"), "asked before it was withdrawn: {logs}");
+        assert!(
+            !logs.contains("10.0.0.1"),
+            "asked before it was withdrawn: {logs}"
+        );
         container.remove();
     }
     container.start(&place, &[], "exit 42");

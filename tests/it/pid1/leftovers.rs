@@ -43,7 +43,9 @@ fn it_is_waited_for_after_a_request_to_stop_too_and_asked_once() {
     let Some((mut process, _fifo)) = start(&place, &[], &script) else {
         return;
     };
-    wait_for("the command", || place.has_line("ready", "ready").then_some(()));
+    wait_for("the command", || {
+        place.has_line("ready", "ready").then_some(())
+    });
     kill(pid_1_of(&process), Signal::SIGTERM as i32);
     assert_eq!(process.wait().code(), Some(4), "{}", process.output());
     assert_eq!(place.lines("left"), ["up", "term", "clean"]);
@@ -56,7 +58,9 @@ fn what_does_not_end_is_killed_after_the_grace_also_where_we_are_not_pid_1() {
     let stubborn = "echo term >> $DIR/left";
     let script = leaves(stubborn, "exec sh -c 'echo $PPID $$ > $DIR/pids; exit 3'");
     let mut process = place.start(&mut place.register(&["--stop-grace", "300ms"], &script));
-    wait_for("the request to end", || place.has_line("left", "term").then_some(()));
+    wait_for("the request to end", || {
+        place.has_line("left", "term").then_some(())
+    });
     assert_eq!(process.wait().code(), Some(3), "{}", process.output());
     // It belonged to our group of processes and to nobody else: a group that is gone cannot be signalled.
     let pids = place.lines("pids").concat();

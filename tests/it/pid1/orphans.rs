@@ -60,7 +60,7 @@ fn orphans_of_a_command_are_ours_where_we_are_not_pid_1() {
 #[test]
 fn commands_of_a_watch_keep_their_statuses_among_orphans() {
     let place = Place::new();
-    for dir in ["conf.d", "templates", "out"] {
+    for dir in ["conf.d", "templates", "out", "store"] {
         fs::create_dir(place.file(dir)).unwrap();
     }
     fs::write(place.file("templates/a.tera"), "text").unwrap();
@@ -93,7 +93,12 @@ fn commands_of_a_watch_keep_their_statuses_among_orphans() {
         let told = log.matches("exit status 7").count();
         (published == 10 && told >= 10).then_some(())
     });
-    for wrong in ["exit status 255", "No child", "does not start", "exit status 0"] {
+    for wrong in [
+        "exit status 255",
+        "No child",
+        "does not start",
+        "exit status 0",
+    ] {
         assert!(!process.output().contains(wrong), "{}", process.output());
     }
     wait_for("the orphans to be reaped", || {

@@ -30,7 +30,10 @@ fn every_signal_reaches_the_command_and_its_grandchild() {
          echo up >> $DIR/$WHO; while :; do read _ <&3; done",
         list.join(" ")
     );
-    let script = format!("WHO=grandchild sh -c '{shell}' & export WHO=child; {shell}");
+    // A shell lets what it starts in the background ignore the keys of the terminal.
+    let script = format!(
+        "WHO=grandchild env --default-signal=INT,QUIT sh -c '{shell}' & export WHO=child; {shell}"
+    );
     let Some(mut command) = as_pid_1(&place.register(&["--stop-grace", "1h"], &script)) else {
         return;
     };
@@ -52,22 +55,29 @@ fn every_signal_reaches_the_command_and_its_grandchild() {
 }
 
 #[test]
-fn a_signal_that_comes_several_times_at_once_is_not_lost() {
+fn signals_that_come_together_all_arrive() {
     let place = Place::new();
-    let script = "exec 3<>$DIR/fifo; n=0; trap 'n=$((n+1)); echo $n >> $DIR/got' 40; echo up >> $DIR/got; \
-                  while :; do read _ <&3; done";
+    let numbers: Vec<String> = (34..=64).map(|number| number.to_string()).collect();
+    let script = format!(
+        "exec 3<>$DIR/fifo; for n in {}; do trap \"echo $n >> $DIR/got\" $n; done; echo up >> $DIR/got; \
+         while :; do read _ <&3; done",
+        numbers.join(" ")
+    );
     let _fifo = fifo(&place.file("fifo"));
-    let process = place.start(&mut place.register(&[], script));
+    let process = place.start(&mut place.register(&[], &script));
     wait_for("the command", || place.has_line("got", "up").then_some(()));
-    // Stopped, it cannot read them one by one.
+    // Stopped, it cannot pass them on one by one.
     process.signal(Signal::SIGSTOP);
-    for number in [40, 10, 40] {
-        if number == 40 {
-            kill(process.pid().as_raw(), number);
-        }
+    for number in &numbers {
+        kill(process.pid().as_raw(), number.parse().unwrap());
     }
     process.signal(Signal::SIGCONT);
-    wait_for("one of them", || place.has_line("got", "1").then_some(()));
+    wait_for("all of them", || {
+        numbers
+            .iter()
+            .all(|number| place.has_line("got", number))
+            .then_some(())
+    });
 }
 
 /// Signals a program has blocked, ignores and catches, as the kernel tells it.

@@ -24,8 +24,9 @@ fn at_terminal(place: &Place, script: &str) -> (Process, File) {
 }
 
 /// Our own group, and the one in the terminal's foreground.
-const GROUPS: &str = "$(cut -d ' ' -f 5,8 /proc/$$/stat)";
-const REGISTER: &str = "$SIDEKICK register --store dir://$DIR/store --name web --id a --port 80 --ip 10.0.0.1";
+const GROUPS: &str = "$(cut -d \" \" -f 5,8 /proc/$$/stat)";
+const REGISTER: &str =
+    "$SIDEKICK register --store dir://$DIR/store --name web --id a --port 80 --ip 10.0.0.1";
 
 #[test]
 fn the_command_is_in_the_foreground_and_the_interrupt_key_reaches_it() {
