@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Place;
+use super::{Place, skipped};
 use crate::harness::{tool, wait_for};
 
 fn docker(args: &[&str]) -> String {
@@ -119,7 +119,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn a_container_is_stopped_in_order() {
     if !engine_answers() {
-        println!("skipped: no Docker Engine answers");
+        skipped("no Docker Engine answers");
         return;
     }
     let place = Place::new();

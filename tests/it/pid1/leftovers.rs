@@ -1,5 +1,7 @@
 //! What a command leaves behind in its process group gets a TERM, the grace, and only then a KILL.
 
+use std::io::Write;
+
 use nix::sys::signal::Signal;
 
 use super::{Place, as_pid_1, children, kill, pid_1_of};
@@ -87,6 +89,6 @@ fn a_zombie_that_nobody_reaps_holds_nobody_up() {
         let keeps = |(pid, _): &(i32, char)| children(*pid).iter().any(|(_, state)| *state == 'Z');
         children(command).iter().any(keeps).then_some(())
     });
-    std::io::Write::write_all(&mut go, b"go\n").unwrap();
+    go.write_all(b"go\n").unwrap();
     assert_eq!(process.wait().code(), Some(5), "{}", process.output());
 }

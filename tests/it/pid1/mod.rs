@@ -7,6 +7,7 @@ mod signals;
 mod terminal;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -62,6 +63,11 @@ impl Place {
     }
 }
 
+/// Says that a test cannot be made here, and why: on the terminal, also where what passing tests print is not shown.
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
 /// The same command as PID 1 of a namespace, which ends with it. `None`, said aloud, where that is not allowed.
 fn as_pid_1(command: &Command) -> Option<Command> {
     let unshare = tool("unshare");
@@ -73,7 +79,7 @@ fn as_pid_1(command: &Command) -> Option<Command> {
     let trial = new().arg("true").output().unwrap();
     if !trial.status.success() {
         let why = String::from_utf8_lossy(&trial.stderr);
-        println!("skipped: no PID namespace can be made: {}", why.trim());
+        skipped(&format!("no PID namespace can be made: {}", why.trim()));
         return None;
     }
     let mut whole = new();

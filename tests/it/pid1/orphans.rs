@@ -1,6 +1,7 @@
 //! Orphans are reaped, and the statuses of our own children are never among them.
 
 use std::fs;
+use std::io::Write;
 
 use nix::sys::signal::Signal;
 
@@ -31,7 +32,7 @@ fn two_hundred_orphans_are_reaped_and_the_status_is_the_command_s() {
     wait_for("no zombie and no child but the command", || {
         (zombies(pid) == 0 && children(pid).len() == 1).then_some(())
     });
-    std::io::Write::write_all(&mut go, b"go\n").unwrap();
+    go.write_all(b"go\n").unwrap();
     assert_eq!(process.wait().code(), Some(77), "{}", process.output());
 }
 
@@ -51,7 +52,7 @@ fn orphans_of_a_command_are_ours_where_we_are_not_pid_1() {
             .any(|(pid, _)| *pid == orphan)
             .then_some(())
     });
-    std::io::Write::write_all(&mut go, b"go\n").unwrap();
+    go.write_all(b"go\n").unwrap();
     wait_for("its end", || {
         (!children(pid).iter().any(|(pid, _)| *pid == orphan)).then_some(())
     });
