@@ -42,16 +42,20 @@ fn main() -> ExitCode {
 }
 
 fn register(args: &Register) -> Result<u8, Failure> {
-    let (registration, place) = (config::registration(args), location(&args.store));
-    let (registration, (location, prefix)) = both(registration, place)?;
-    log(&args.log);
-    let held = if registration.program.is_some() {
-        init::adopt_orphans();
+    // First of all: what is sent to us while we start waits, where PID 1 would never hear of it.
+    let has_program = !args.command.is_empty();
+    let held = if has_program {
         Held::forwardable()
     } else {
         Held::sidecar()
     };
     let held = held.map_err(no_system)?;
+    let (registration, place) = (config::registration(args), location(&args.store));
+    let (registration, (location, prefix)) = both(registration, place)?;
+    log(&args.log);
+    if has_program {
+        init::adopt_orphans();
+    }
     let plan = register::plan(registration, &location, &prefix)?;
     let store = open(&location)?;
     runtime()?.block_on(async {
@@ -61,10 +65,10 @@ fn register(args: &Register) -> Result<u8, Failure> {
 }
 
 fn watch(args: &Watch) -> Result<u8, Failure> {
+    let held = Held::daemon().map_err(no_system)?;
     let (pass, place) = (config::pass(args), location(&args.store));
     let (pass, (location, prefix)) = both(pass, place)?;
     log(&args.log);
-    let held = Held::daemon().map_err(no_system)?;
     let targets = watch::load(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
     let store = open(&location)?;
     runtime()?.block_on(async {

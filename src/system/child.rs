@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -13,8 +14,9 @@ use super::terminal::Foreground;
 use super::{group, notify, raw};
 use crate::model::facts::{Exit, Signal};
 
-/// The kernel tells nobody of the end of a group, so it is asked this often.
-const POLL: std::time::Duration = std::time::Duration::from_millis(20);
+/// The kernel tells nobody of the end of a group, so it is asked, at first this soon again, and then less often.
+const POLL_FIRST: Duration = Duration::from_millis(5);
+const POLL_LAST: Duration = Duration::from_millis(100);
 
 /// Why a program could not be started.
 #[derive(Debug, Error)]
@@ -62,7 +64,7 @@ impl Child {
             program: program.to_string_lossy().into_owned(),
             source,
         })?;
-        let group = group_of(&started);
+        let group = Group::of(&started);
         let child = Self {
             started,
             _foreground: foreground,
@@ -81,6 +83,11 @@ impl Child {
 }
 
 impl Group {
+    /// The group of a child that was started with `process_group(0)`.
+    pub(super) fn of(started: &Started) -> Self {
+        Self(started.pid())
+    }
+
     /// Sends a signal to every process of the group; a group that is gone is no error.
     pub fn signal(self, Signal(number): Signal) -> io::Result<()> {
         match raw::signal_group(self.0, number) {
@@ -97,15 +104,12 @@ impl Group {
 
     /// Waits until every process of the group has ended.
     pub async fn gone(self) {
+        let mut pause = POLL_FIRST;
         while self.lives() {
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(POLL_LAST);
         }
     }
-}
-
-/// The process group of a child that was started with `process_group(0)`.
-pub(super) fn group_of(started: &Started) -> Group {
-    Group(started.pid())
 }
 
 /// How a process ended, in our words.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::child::{Group, exit, group_of};
+use super::child::{Group, exit};
 use super::{init, notify, raw};
 use crate::model::facts::{Exit, Signal};
 
@@ -89,7 +89,7 @@ pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError>
         .stderr(Stdio::piped());
     raw::start_as_we_were(&mut shell, false);
     let mut started = init::start(&mut shell).map_err(failed)?;
-    let group = EndGroup(group_of(&started));
+    let group = EndGroup(Group::of(&started));
     let (stdout, stderr) = (started.child.stdout.take(), started.child.stderr.take());
     let mut output = Vec::new();
     let ended = {

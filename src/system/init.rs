@@ -3,7 +3,7 @@
 //!
 //! # Guarantees
 //!
-//! A child that was started by [`start`] is never reaped here, even if it ends before `start` has returned: the
+//! A child that was started by `start` is never reaped here, even if it ends before `start` has returned: the
 //! register of our own is locked from before the fork, and whoever reaps looks first and holds the lock.
 
 use std::collections::BTreeMap;
