@@ -10,6 +10,8 @@ use crate::model::update::Publication;
 
 /// How long a stop waits for the store to take the instance back. The keys expire by themselves if it does not.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(2);
+/// How long killed processes have to disappear. One that hangs in the kernel, or that is not ours to kill, may stay.
+const DEAD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What happens to an instance and its program.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(super) enum Input {
     NotSpawned(u8),
     /// The program has ended.
     Ended(Exit),
+    /// Nobody of the program's group is left; it comes after [`Action::AwaitGroup`].
+    GroupGone,
     /// Somebody sent us a signal.
     Signal(Signal),
     /// A round of checks is over.
@@ -41,6 +45,8 @@ pub(super) enum Action {
     Pass(Signal),
     /// Do this about the checks.
     Health(health::Action),
+    /// The program has ended: tell when the rest of its group has, which may be at once.
+    AwaitGroup,
     /// Do this about the lease.
     Lease(lease::Action),
     /// Say that a stop has begun, and why.
@@ -92,9 +98,16 @@ enum State {
         until: Instant,
         then: Then,
     },
-    /// The program has been asked to stop; `kill_at` is over once it has been killed.
+    /// The program has been asked to stop, by `signal`; `kill_at` is over once it has been killed.
     Stopping {
+        signal: Signal,
         kill_at: Option<Instant>,
+    },
+    /// The program has ended, and others of its group are asked to; `until` their grace is over.
+    Clearing {
+        status: u8,
+        until: Instant,
+        killed: bool,
     },
     Done,
 }
@@ -102,6 +115,8 @@ enum State {
 #[derive(Debug, Clone, Copy)]
 enum Then {
     Pass(Signal),
+    /// Others of the program's group live.
+    Clear(u8),
     Exit(u8),
 }
 
@@ -132,7 +147,8 @@ impl Lifecycle {
             State::New | State::Starting { .. } => None,
             State::Up => self.health.as_ref().and_then(Health::deadline),
             State::Leaving { until, .. } => Some(*until),
-            State::Stopping { kill_at } => *kill_at,
+            State::Stopping { kill_at, .. } => *kill_at,
+            State::Clearing { until, .. } => Some(*until),
             State::Done => return None,
         };
         own.into_iter().chain(self.lease.deadline()).min()
@@ -149,6 +165,7 @@ impl Lifecycle {
             Input::Spawned => self.spawned(now, &mut out),
             Input::NotSpawned(status) => self.exit(status, &mut out),
             Input::Ended(exit) => self.ended(now, exit, &mut out),
+            Input::GroupGone => self.group_gone(&mut out),
             Input::Signal(signal) => self.signal(now, signal, &mut out),
             Input::Probed(result) => self.health(now, health::Input::Probed(result), &mut out),
             Input::Lease(input) => self.lease(now, input, &mut out),
@@ -171,7 +188,7 @@ impl Lifecycle {
             State::Starting { stop: Some(signal) } => self.pass_and_wait(now, signal, out),
             State::Starting { stop: None } => self.up(now, out),
             State::New | State::Up | State::Leaving { .. } => {}
-            State::Stopping { .. } | State::Done => {}
+            State::Stopping { .. } | State::Clearing { .. } | State::Done => {}
         }
     }
 
@@ -217,14 +234,44 @@ impl Lifecycle {
 
     fn ended(&mut self, now: Instant, exit: Exit, out: &mut Vec<Action>) {
         let status = exit.status();
+        // A group does not end with its leader.
+        out.push(Action::AwaitGroup);
         match &mut self.state {
             State::New | State::Starting { .. } | State::Up => {
                 out.push(Action::Stopping(Why::Ended(exit)));
-                self.leave(now, Then::Exit(status), out);
+                self.leave(now, Then::Clear(status), out);
             }
-            State::Leaving { then, .. } => *then = Then::Exit(status),
-            State::Stopping { .. } => self.exit(status, out),
-            State::Done => {}
+            State::Leaving { then, .. } => *then = Then::Clear(status),
+            State::Stopping { signal, kill_at } => {
+                // Its whole group has heard a TERM with it. An interrupt is what background processes ignore.
+                let has_heard = *signal == Signal::TERM;
+                let (until, killed) = (kill_at.unwrap_or(now + DEAD_WITHIN), kill_at.is_none());
+                self.state = State::Clearing {
+                    status,
+                    until,
+                    killed,
+                };
+                if !has_heard {
+                    out.push(Action::Pass(Signal::TERM));
+                }
+            }
+            State::Clearing { .. } | State::Done => {}
+        }
+    }
+
+    fn group_gone(&mut self, out: &mut Vec<Action>) {
+        match &mut self.state {
+            State::Leaving { then, .. } => {
+                if let Then::Clear(status) = *then {
+                    *then = Then::Exit(status);
+                }
+            }
+            State::Clearing { status, .. } => {
+                let status = *status;
+                self.exit(status, out);
+            }
+            State::New | State::Starting { .. } | State::Up => {}
+            State::Stopping { .. } | State::Done => {}
         }
     }
 
@@ -248,14 +295,16 @@ impl Lifecycle {
             }
             // Asked twice: somebody is in a hurry.
             (State::Leaving { .. }, true) => self.left(now, false, out),
-            (State::Stopping { .. }, true) | (_, false) => self.pass(signal, out),
+            (State::Stopping { .. } | State::Clearing { .. }, true) | (_, false) => {
+                self.pass(signal, out);
+            }
         }
     }
 
     fn pass(&self, signal: Signal, out: &mut Vec<Action>) {
         let alive = match self.state {
-            State::Up | State::Stopping { .. } => self.has_program,
-            State::Leaving { then, .. } => matches!(then, Then::Pass(_)),
+            State::Up | State::Stopping { .. } | State::Clearing { .. } => self.has_program,
+            State::Leaving { then, .. } => matches!(then, Then::Pass(_) | Then::Clear(_)),
             State::New | State::Starting { .. } | State::Done => false,
         };
         if alive {
@@ -279,12 +328,21 @@ impl Lifecycle {
         }
         match then {
             Then::Pass(signal) => self.pass_and_wait(now, signal, out),
+            Then::Clear(status) => {
+                self.state = State::Clearing {
+                    status,
+                    until: now + self.stop_grace,
+                    killed: false,
+                };
+                out.push(Action::Pass(Signal::TERM));
+            }
             Then::Exit(status) => self.exit(status, out),
         }
     }
 
     fn pass_and_wait(&mut self, now: Instant, signal: Signal, out: &mut Vec<Action>) {
         self.state = State::Stopping {
+            signal,
             kill_at: Some(now + self.stop_grace),
         };
         out.push(Action::Pass(signal));
@@ -327,12 +385,20 @@ impl Lifecycle {
     fn tick(&mut self, now: Instant, out: &mut Vec<Action>) {
         match &mut self.state {
             State::Leaving { until, .. } if now >= *until => self.left(now, false, out),
-            State::Stopping { kill_at } if kill_at.is_some_and(|at| now >= at) => {
+            State::Stopping { kill_at, .. } if kill_at.is_some_and(|at| now >= at) => {
                 *kill_at = None;
                 out.push(Action::Pass(Signal::KILL));
             }
+            State::Clearing { until, killed, .. } if now >= *until && !*killed => {
+                (*until, *killed) = (now + DEAD_WITHIN, true);
+                out.push(Action::Pass(Signal::KILL));
+            }
+            State::Clearing { until, status, .. } if now >= *until => {
+                let status = *status;
+                self.exit(status, out);
+            }
             State::New | State::Starting { .. } | State::Up | State::Done => {}
-            State::Leaving { .. } | State::Stopping { .. } => {}
+            State::Leaving { .. } | State::Stopping { .. } | State::Clearing { .. } => {}
         }
         self.health(now, health::Input::Tick, out);
         if !matches!(self.state, State::Done) {

@@ -84,6 +84,7 @@ enum Performed {
 enum Done {
     Ended(Exit),
     Probed(ProbeResult),
+    GroupGone,
     /// The store's answer, and what is the matter with it if anything is.
     Answer(lease::Input, Option<StoreError>),
 }
@@ -93,7 +94,7 @@ struct Shell {
     program: Option<(OsString, Vec<OsString>)>,
     store: Arc<dyn Store>,
     jobs: JoinSet<Done>,
-    /// The program's process group, from its start to its end.
+    /// The program's process group, from its start to the end of its last process.
     group: Option<Group>,
     /// Whether the last answer of the store was an error: told once.
     outage: bool,
@@ -117,9 +118,11 @@ impl Shell {
         };
         tokio::select! {
             Some(done) = self.jobs.join_next() => match done {
-                Ok(Done::Ended(exit)) => {
+                Ok(Done::Ended(exit)) => Input::Ended(exit),
+                Ok(Done::GroupGone) => {
+                    // From here on its number may be somebody else's.
                     self.group = None;
-                    Input::Ended(exit)
+                    Input::GroupGone
                 }
                 Ok(Done::Answer(answer, trouble)) => {
                     self.tell(trouble);
@@ -143,6 +146,7 @@ impl Shell {
             Action::Spawn => return Performed::Answer(self.spawn()),
             Action::Pass(signal) => self.pass(signal),
             Action::Health(action) => self.health(action),
+            Action::AwaitGroup => return self.await_group(),
             Action::Lease(action) => self.lease(action),
             Action::Stopping(why) => self.stopping(why),
             Action::NotWithdrawn => warn!(
@@ -180,6 +184,23 @@ impl Shell {
             && let Err(error) = group.signal(signal)
         {
             warn!("cannot pass {signal} on: {error}");
+        }
+    }
+
+    fn await_group(&mut self) -> Performed {
+        match self.group {
+            Some(group) if group.lives() => {
+                info!("the program has ended, others of its process group have not");
+                self.jobs.spawn(async move {
+                    group.gone().await;
+                    Done::GroupGone
+                });
+                Performed::Later
+            }
+            Some(_) | None => {
+                self.group = None;
+                Performed::Answer(Input::GroupGone)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod cli;
 mod contract;
 mod etcd;
 mod harness;
+mod pid1;
 mod proxies;
 mod register;
 mod routing;

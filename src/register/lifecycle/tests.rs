@@ -94,8 +94,9 @@ fn a_stop_withdraws_then_signals_then_waits() {
     let killed = Exit::Signal(Signal::KILL);
     assert_eq!(
         machine.handle(now, Input::Ended(killed)),
-        [Action::Exit(137)]
+        [Action::AwaitGroup]
     );
+    assert_eq!(machine.handle(now, Input::GroupGone), [Action::Exit(137)]);
 }
 
 #[test]
@@ -135,13 +136,64 @@ fn a_program_that_ends_is_withdrawn_before_we_leave() {
     assert_eq!(
         machine.handle(now, Input::Ended(exit)),
         [
+            Action::AwaitGroup,
             Action::Stopping(Why::Ended(exit)),
             Action::Lease(lease::Action::Revoke(A))
         ]
     );
+    assert_eq!(machine.handle(now, Input::GroupGone), []);
     assert_eq!(
         machine.handle(now, revoked()),
         [Action::Lease(lease::Action::Withdrawn), Action::Exit(3)]
+    );
+}
+
+#[test]
+fn what_a_program_leaves_behind_is_asked_to_end_and_killed_after_the_grace() {
+    let now = Instant::now();
+    let mut machine = announced(now, true);
+    machine.handle(now, Input::Ended(Exit::Code(3)));
+    assert_eq!(
+        machine.handle(now, revoked()),
+        [
+            Action::Lease(lease::Action::Withdrawn),
+            Action::Pass(Signal::TERM)
+        ]
+    );
+    let usr1 = Signal(10);
+    assert_eq!(
+        machine.handle(now, Input::Signal(usr1)),
+        [Action::Pass(usr1)]
+    );
+    let over = now + GRACE;
+    assert_eq!(machine.deadline(), Some(over));
+    assert_eq!(
+        machine.handle(over, Input::Tick),
+        [Action::Pass(Signal::KILL)]
+    );
+    // What even that does not end, nobody waits for.
+    let late = over + DEAD_WITHIN;
+    assert_eq!(machine.deadline(), Some(late));
+    assert_eq!(machine.handle(late, Input::Tick), [Action::Exit(3)]);
+}
+
+#[test]
+fn a_group_that_has_heard_a_term_is_not_told_twice_and_has_one_grace() {
+    let ended = |signal| {
+        let now = Instant::now();
+        let mut machine = announced(now, true);
+        machine.handle(now, Input::Signal(signal));
+        machine.handle(now, revoked());
+        let later = now + GRACE / 2;
+        let actions = machine.handle(later, Input::Ended(Exit::Code(0)));
+        assert_eq!(machine.deadline(), Some(now + GRACE));
+        assert_eq!(machine.handle(later, Input::GroupGone), [Action::Exit(0)]);
+        actions
+    };
+    assert_eq!(ended(Signal::TERM), [Action::AwaitGroup]);
+    assert_eq!(
+        ended(Signal::INT),
+        [Action::AwaitGroup, Action::Pass(Signal::TERM)]
     );
 }
 
@@ -178,8 +230,9 @@ fn asked_to_stop_while_starting() {
     );
     assert_eq!(
         machine.handle(now, Input::Ended(Exit::Code(0))),
-        [Action::Exit(0)]
+        [Action::AwaitGroup]
     );
+    assert_eq!(machine.handle(now, Input::GroupGone), [Action::Exit(0)]);
 }
 
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -329,6 +382,7 @@ impl World {
                     self.exited = true;
                 }
                 Action::Pass(_) | Action::Spawn | Action::Stopping(_) => {}
+                Action::AwaitGroup => {}
                 Action::Refused => panic!("nobody else is there"),
             }
             self.open.push(action);
@@ -374,6 +428,7 @@ impl World {
                 self.alive = false;
                 Input::Ended(Exit::Signal(Signal::KILL))
             }
+            Action::AwaitGroup => Input::GroupGone,
             Action::Health(_) | Action::Pass(_) | Action::Stopping(_) => return,
             Action::NotWithdrawn | Action::Refused | Action::Exit(_) => return,
         };
