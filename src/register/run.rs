@@ -16,7 +16,7 @@ use crate::model::lease::{self, Failure, Lease};
 use crate::model::report::chain;
 use crate::store::{Store, StoreError};
 use crate::system::child::{Child, Group};
-use crate::system::notify;
+use crate::system::notify::{self, Watchdog};
 use crate::system::signals::Signals;
 
 /// Announces the instance until a signal, or the end of the program; returns the exit status.
@@ -28,6 +28,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         jobs: JoinSet::new(),
         group: None,
         outage: false,
+        watchdog: Watchdog::from_env(),
     };
     let lease = Lease::new(plan.ttl, fastrand::u64(..));
     let has_program = shell.program.is_some();
@@ -75,6 +76,7 @@ struct Shell {
     group: Option<Group>,
     /// Whether the last answer of the store was an error: told once.
     outage: bool,
+    watchdog: Watchdog,
 }
 
 impl Shell {
@@ -100,6 +102,7 @@ impl Shell {
             },
             signal = signals.next() => Input::Signal(signal),
             () = due => Input::Tick,
+            () = self.watchdog.beat() => Input::Tick,
         }
     }
 

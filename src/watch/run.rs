@@ -21,7 +21,7 @@ use crate::model::facts::Signal;
 use crate::model::report::{chain, code};
 use crate::model::update::{Prefix, Update};
 use crate::store::{Followed, Store, follow};
-use crate::system::notify;
+use crate::system::notify::{self, Watchdog};
 use crate::system::signals::Signals;
 
 /// How long a stop waits for a publish that is under way, so that no reload gets lost between swap and exit.
@@ -106,6 +106,7 @@ struct Shell {
     /// Told to stop: when to give up waiting for a publish that is under way.
     stop_at: Option<Instant>,
     ready: bool,
+    watchdog: Watchdog,
 }
 
 impl Shell {
@@ -136,6 +137,7 @@ impl Shell {
             started: now,
             stop_at: None,
             ready: false,
+            watchdog: Watchdog::from_env(),
         }
     }
 
@@ -152,6 +154,7 @@ impl Shell {
             Some(Ok(done)) = self.publishes.join_next() => Event::Done(done),
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
+            () = self.watchdog.beat() => Event::Deadline,
         }
     }
 
