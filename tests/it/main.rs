@@ -10,4 +10,5 @@ mod harness;
 mod register;
 mod routing;
 mod shipped;
+mod systemd;
 mod watch;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub(crate) mod docker;
 pub(crate) mod etcd;
 pub(crate) mod pki;
 
