@@ -130,8 +130,8 @@ impl Booted {
                 .contains(&state.trim())
                 .then_some(())
         });
-        booted.run(&["systemd-sysusers"]);
-        booted.run(&["systemd-tmpfiles", "--create", "--prefix=/run"]);
+        booted.run(&["systemd-sysusers", "sidekick.conf"]);
+        booted.shell("systemd-tmpfiles --create sidekick.conf haproxy.conf");
         booted.run(&["systemctl", "enable", SIDECAR]);
         booted
     }
@@ -195,6 +195,8 @@ fn confinement() -> Vec<String> {
 
 fn rootfs() -> Rootfs {
     let rootfs = Rootfs::new();
+    // Without this file systemd takes it for the first boot, and asks questions.
+    rootfs.write("etc/machine-id", "");
     for unit in UNITS {
         let text = shipped(&format!("contrib/systemd/{unit}"));
         rootfs.write(&format!("etc/systemd/system/{unit}"), &text);
