@@ -115,9 +115,9 @@ mod tests {
         assert!(address(&[], &store).ip.is_none_or(|ip| !ip.is_loopback()));
         let refused = address(&[Spec::TowardsStore], &store);
         assert_eq!(refused.ip, None);
-        let said = PlanError::Address(refused).to_string();
+        let said = NoAddress(refused).to_string();
         assert!(
-            said.contains("; store: 127.0.0.1 of lo, refused: loopback"),
+            said.contains("store: 127.0.0.1 of lo, refused: loopback"),
             "{said}"
         );
     }

@@ -96,7 +96,7 @@ fn sources() -> Vec<Source> {
             let entry = entry.unwrap();
             let path = dir.join(entry.file_name());
             if entry.file_type().unwrap().is_dir() {
-                dirs.push(path);
+                dirs.extend((!path.ends_with("tests")).then_some(path));
             } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
                 let text = fs::read_to_string(entry.path()).unwrap();
                 let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap();

@@ -7,6 +7,7 @@ mod cli;
 mod contract;
 mod etcd;
 mod harness;
+mod proxies;
 mod register;
 mod routing;
 mod shipped;

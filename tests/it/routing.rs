@@ -13,7 +13,7 @@ use crate::harness::{self, Process, wait_for};
 use crate::shipped::{render_with, target};
 
 /// A server that answers whatever it is sent, HTTP or uwsgi, with its name.
-fn answer_with(name: &str) -> u16 {
+pub(crate) fn answer_with(name: &str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let port = listener.local_addr().expect("an address").port();
     let body = name.to_owned();
@@ -37,7 +37,7 @@ fn serve(mut stream: TcpStream, body: &str) {
 }
 
 /// What `host` and `path` are answered with: the status, and the body if it is 200.
-fn ask(port: u16, host: &str, path: &str) -> Option<String> {
+pub(crate) fn ask(port: u16, host: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;

@@ -1,0 +1,250 @@
+//! The whole of it: real registrations, the shipped files kept by the real binary, real proxies, and requests sent all
+//! the while.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
+use crate::routing::{answer_with, ask};
+
+/// Answers in a row that have to come from others before an instance counts as gone.
+const STREAK: usize = 40;
+
+/// A proxy, what makes it reload, and where it listens.
+struct Scene {
+    dir: tempfile::TempDir,
+    port: u16,
+    env: Vec<(String, String)>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let dir = temp_dir();
+        let port = free_port();
+        let at = dir.path().display().to_string();
+        let env = [
+            ("HAPROXY_HTTP_BIND", format!("127.0.0.1:{port}")),
+            ("HAPROXY_STATS_BIND", format!("127.0.0.1:{}", free_port())),
+            ("HAPROXY_SOCKET", format!("{at}/admin.sock")),
+            ("NGINX_LISTEN", format!("127.0.0.1:{port}")),
+            ("SIDEKICK_STORE", format!("dir://{at}/store")),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value)).into();
+        Self { dir, port, env }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Installs a shipped target; its file goes to `dest`, and a signal to the process of `pid` is its reload.
+    fn install(&self, name: &str, template: &str, dest: &Path, signal: &str) {
+        for dir in ["conf/conf.d", "conf/templates"] {
+            fs::create_dir_all(self.file(dir)).unwrap();
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        fs::copy(
+            root.join("templates").join(template),
+            self.file("conf/templates").join(template),
+        )
+        .unwrap();
+        let shipped = fs::read_to_string(root.join(format!("conf.d/{name}.toml"))).unwrap();
+        let lines = shipped
+            .lines()
+            .filter(|line| !line.starts_with("reload_cmd"));
+        let text: String = lines
+            .map(|line| match line.split_once('=') {
+                Some(("dest ", _)) => format!("dest = '{}'\n", dest.display()),
+                // Three reloads in a row shall not make the test wait.
+                Some(("min_interval ", _)) => "min_interval = '200ms'\n".to_owned(),
+                Some(_) | None => format!("{line}\n"),
+            })
+            .collect();
+        let reload = format!(
+            "[template.reload]\nsignal = '{signal}'\npidfile = '{}'\n",
+            self.file("pid").display()
+        );
+        fs::write(
+            self.file("conf/conf.d").join(format!("{name}.toml")),
+            text + &reload,
+        )
+        .unwrap();
+    }
+
+    fn run(&self, command: &mut Command, log: &str) -> Process {
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        Process::start(command, &self.file(log))
+    }
+
+    /// Announces a new live server by a sidecar.
+    fn register(&self, id: &str) -> Process {
+        let port = answer_with(id).to_string();
+        let mut command = sidekick();
+        command.args([
+            "register",
+            "--name",
+            "web",
+            "--id",
+            id,
+            "--ip",
+            "127.0.0.1",
+            "--port",
+            &port,
+        ]);
+        self.run(command.args(["--ttl", "2s"]), id)
+    }
+
+    fn watch(&self, args: &[&str]) -> Process {
+        let mut command = sidekick();
+        command
+            .arg("watch")
+            .arg("--conf-dir")
+            .arg(self.file("conf"))
+            .args(args);
+        self.run(&mut command, "watch")
+    }
+
+    /// The first file. Nobody is there yet to be reloaded: that fails, and the file stays.
+    fn first(&self, dest: &Path) {
+        let mut once = self.watch(&["--once"]);
+        once.wait();
+        assert!(dest.exists(), "{}", once.output());
+    }
+}
+
+/// Sends requests until it is dropped, and knows who answered.
+struct Client {
+    answers: Arc<Mutex<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Client {
+    fn start(port: u16) -> Self {
+        let (answers, stop) = (
+            Arc::new(Mutex::new(Vec::new())),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (all, end) = (Arc::clone(&answers), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            while !end.load(Ordering::Relaxed) {
+                let answer = ask(port, "localhost", "/").unwrap_or_else(|| "no answer".to_owned());
+                all.lock().unwrap().push(answer);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Self {
+            answers,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// The answers of late.
+    fn recent(&self) -> Option<Vec<String>> {
+        let answers = self.answers.lock().unwrap();
+        answers
+            .len()
+            .checked_sub(STREAK)
+            .map(|from| answers[from..].to_vec())
+    }
+
+    fn wait_who(&self, want: &[&str]) {
+        wait_for(&format!("answers from {want:?} and nobody else"), || {
+            let mut who = self.recent()?;
+            who.sort();
+            who.dedup();
+            (who == want).then_some(())
+        });
+    }
+
+    /// Ends; how many requests were sent, and those that were not answered by a server.
+    fn finish(mut self) -> (usize, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+        let answers = self.answers.lock().unwrap();
+        let bad = answers.iter().filter(|answer| answer.len() != 1).cloned();
+        (answers.len(), bad.collect())
+    }
+}
+
+/// Instances come, go in order, and die; whoever asks notices nothing but the names.
+fn play(scene: &Scene, proxy: &Process) {
+    let mut first = scene.register("a");
+    let second = scene.register("b");
+    let watch = scene.watch(&[]);
+    wait_for("the proxy", || {
+        ask(scene.port, "localhost", "/").filter(|answer| answer.len() == 1)
+    });
+    let client = Client::start(scene.port);
+    client.wait_who(&["a", "b"]);
+    let _third = scene.register("c");
+    client.wait_who(&["a", "b", "c"]);
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.wait().code(), Some(0));
+    client.wait_who(&["b", "c"]);
+    second.signal(Signal::SIGKILL);
+    client.wait_who(&["c"]);
+    let (sent, bad) = client.finish();
+    let said = format!("{}\n{}", proxy.output(), watch.output());
+    assert!(
+        bad.is_empty(),
+        "{} of {sent} requests failed: {bad:?}\n{said}",
+        bad.len()
+    );
+}
+
+#[test]
+fn haproxy_follows_and_loses_no_request() {
+    let scene = Scene::new();
+    let dest = scene.file("haproxy.cfg");
+    scene.install("haproxy", "haproxy.cfg.tera", &dest, "USR2");
+    let warm = scene.register("a");
+    wait_for("the store", || {
+        scene.file("store/services/web/a/ip").exists().then_some(())
+    });
+    scene.first(&dest);
+    drop(warm);
+    let mut command = Command::new(tool("haproxy"));
+    command
+        .args(["-W", "-db", "-p"])
+        .arg(scene.file("pid"))
+        .arg("-f")
+        .arg(&dest);
+    let proxy = scene.run(&mut command, "proxy");
+    play(&scene, &proxy);
+}
+
+#[test]
+fn nginx_follows_and_loses_no_request() {
+    let scene = Scene::new();
+    let dest = scene.file("fragment.conf");
+    scene.install("nginx", "nginx.conf.tera", &dest, "HUP");
+    let warm = scene.register("a");
+    wait_for("the store", || {
+        scene.file("store/services/web/a/ip").exists().then_some(())
+    });
+    scene.first(&dest);
+    drop(warm);
+    let at = scene.dir.path().display();
+    let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {at}/{kind};"));
+    let frame = format!(
+        "user root; worker_processes 2; daemon off; pid {at}/pid; error_log stderr; events {{}}\n\
+         http {{ access_log off; {} include {}; }}\n",
+        temp.join(" "),
+        dest.display()
+    );
+    let file = scene.file("nginx.conf");
+    fs::write(&file, frame).unwrap();
+    let mut command = Command::new(tool("nginx"));
+    let proxy = scene.run(command.args(["-e", "stderr", "-c"]).arg(&file), "proxy");
+    play(&scene, &proxy);
+}
