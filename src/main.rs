@@ -57,10 +57,16 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
     let (pass, place) = (config::pass(args), location(&args.store));
     let (pass, (location, prefix)) = both(pass, place)?;
     log(&args.log);
-    let targets = watch::load(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let targets =
+        watch::load(&args.conf_dir, &pass).map_err(|problems| Failure::config(&problems))?;
     let store = open(&location)?;
     runtime()?.block_on(async {
-        let signals = Signals::daemon().map_err(no_system)?;
+        let signals = if pass.program.is_some() {
+            Signals::forwardable()
+        } else {
+            Signals::daemon()
+        };
+        let signals = signals.map_err(no_system)?;
         let plan = watch::Plan {
             targets,
             prefix,

@@ -7,6 +7,7 @@ mod store;
 mod target;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +85,10 @@ pub struct Pass {
     pub diff: bool,
     /// The longest time between two comparisons of a file with what it should be.
     pub interval: std::time::Duration,
+    /// The program that reads the files, and its arguments, if it is ours to start.
+    pub program: Option<(OsString, Vec<OsString>)>,
+    /// How long the program may take to end before it is killed.
+    pub stop_grace: std::time::Duration,
 }
 
 /// What the flags of `sidekick watch` mean.
@@ -97,6 +102,7 @@ pub fn pass(args: &cli::Watch) -> Result<Pass, Vec<Problem>> {
     };
     let interval = time("--interval", &args.interval);
     let timeout = args.timeout.as_deref().map(|text| time("--timeout", text));
+    let stop_grace = time("--stop-grace", &args.stop_grace);
     if interval.is_zero() {
         problems.push(Problem::with("--interval: it must be longer than nothing"));
     }
@@ -106,10 +112,17 @@ pub fn pass(args: &cli::Watch) -> Result<Pass, Vec<Problem>> {
                 .hint("without them sidekick waits for the store for ever"),
         );
     }
+    if !args.command.is_empty() && (args.once || args.noop) {
+        let what = "--once and --noop leave when they are done, so there is no use for a command";
+        problems.push(Problem::with(what));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
+    let program = args.command.split_first();
     Ok(Pass {
+        program: program.map(|(program, args)| (program.clone(), args.to_vec())),
+        stop_grace,
         once: args.once || args.noop,
         timeout,
         noop: args.noop,

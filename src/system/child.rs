@@ -67,6 +67,11 @@ impl Child {
 }
 
 impl Group {
+    /// The process id of the program itself.
+    pub(super) fn leader(self) -> Pid {
+        self.0
+    }
+
     /// Sends a signal to every process of the group; a group that is gone is no error.
     pub fn signal(self, Signal(number): Signal) -> io::Result<()> {
         let sent = signal::Signal::try_from(number).and_then(|signal| killpg(self.0, signal));

@@ -11,10 +11,11 @@ use thiserror::Error;
 
 use super::load::Loaded;
 use super::render::{RenderError, View};
+use super::ward::Running;
 use crate::config::{Reload, Target};
 use crate::system::command::{self, CommandError};
 use crate::system::file::{self, Access, Candidate, Look};
-use crate::system::process::{self, SignalError};
+use crate::system::process::{self, LeaderError, SignalError};
 
 /// The mode of a file that is not there yet, unless conf.d says otherwise.
 const MODE: u32 = 0o644;
@@ -48,6 +49,8 @@ pub(super) enum ReloadError {
     Command(#[from] CommandError),
     #[error(transparent)]
     Signal(#[from] SignalError),
+    #[error(transparent)]
+    Child(#[from] LeaderError),
 }
 
 /// What became of a file whose reload failed.
@@ -120,13 +123,14 @@ pub(super) async fn publish(
     view: View,
     owed: bool,
     noop: bool,
+    child: Running,
 ) -> Result<Published, PublishError> {
     let worker = Arc::clone(&loaded);
     let compared =
         blocking(move || Rendered::new(&worker, &view)?.compare(&worker.target)).await??;
     let target = &loaded.target;
     let differs = match compared {
-        Compared::Same if owed && !noop => return reload_owed(target).await,
+        Compared::Same if owed && !noop => return reload_owed(target, &child).await,
         Compared::Same => return Ok(Published::Same),
         Compared::Differs(differs) if noop => {
             return Ok(Published::Pending(differs.into_difference()));
@@ -136,7 +140,7 @@ pub(super) async fn publish(
     let staged = blocking(move || differs.stage()).await??;
     let checked = staged.check(target).await?;
     let swapped = blocking(move || checked.swap()).await??;
-    let live = swapped.reload(target).await?;
+    let live = swapped.reload(target, &child).await?;
     Ok(Published::Swapped(live.0))
 }
 
@@ -149,8 +153,8 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| PublishError::Worker)
 }
 
-async fn reload_owed(target: &Target) -> Result<Published, PublishError> {
-    match reload(target).await {
+async fn reload_owed(target: &Target, child: &Running) -> Result<Published, PublishError> {
+    match reload(target, child).await {
         Ok(()) => Ok(Published::Reloaded),
         Err(source) => Err(PublishError::Reload {
             restored: Restored::Unchanged,
@@ -283,18 +287,18 @@ impl Checked {
 }
 
 impl Swapped {
-    async fn reload(self, target: &Target) -> Result<Live, PublishError> {
-        match reload(target).await {
+    async fn reload(self, target: &Target, child: &Running) -> Result<Live, PublishError> {
+        match reload(target, child).await {
             Ok(()) => Ok(Live(self.0.into_difference())),
             Err(source) => Err(PublishError::Reload {
-                restored: self.restore(target).await,
+                restored: self.restore(target, child).await,
                 source: Box::new(source),
             }),
         }
     }
 
     /// Puts the previous file back and in force.
-    async fn restore(self, target: &Target) -> Restored {
+    async fn restore(self, target: &Target, child: &Running) -> Restored {
         let Some(previous) = self.0.previous else {
             return Restored::NoPrevious;
         };
@@ -305,14 +309,14 @@ impl Swapped {
             Ok(Err(error)) => return Restored::Failed(error),
             Err(died) => return Restored::Failed(io::Error::other(died)),
         }
-        match reload(target).await {
+        match reload(target, child).await {
             Ok(()) => Restored::Yes,
             Err(error) => Restored::NotLoaded(Box::new(error)),
         }
     }
 }
 
-async fn reload(target: &Target) -> Result<(), ReloadError> {
+async fn reload(target: &Target, child: &Running) -> Result<(), ReloadError> {
     match &target.reload {
         None => {}
         Some(Reload::Command(text)) => {
@@ -321,6 +325,12 @@ async fn reload(target: &Target) -> Result<(), ReloadError> {
             tracing::debug!(target_name = target.name, output, "reloaded");
         }
         Some(Reload::Signal { signal, pidfile }) => process::signal_by_file(pidfile, *signal)?,
+        Some(Reload::Child(signal)) => {
+            // A command that is not started yet will find the new file.
+            if let Some(group) = child.get() {
+                process::reload_leader(*group, *signal, target.reload_timeout).await?;
+            }
+        }
     }
     Ok(())
 }

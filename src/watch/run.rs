@@ -11,10 +11,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use super::entrypoint;
 use super::load::Loaded;
 use super::publish::{Difference, PublishError, Published, publish};
 use super::render::View;
 use super::schedule::{Action, Input, Schedule};
+use super::ward::{Ward, ended};
 use crate::config::{Pass, Sources, Target};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::facts::Signal;
@@ -52,6 +54,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
             Event::Done(done) => shell.done(&done),
             Event::Signal(signal) => shell.signal(signal),
             Event::Deadline => shell.deadline_passed(),
+            Event::Ward(input) => shell.ward(input),
         }
     }
 }
@@ -62,6 +65,7 @@ enum Event {
     Done(Done),
     Signal(Signal),
     Deadline,
+    Ward(entrypoint::Input),
 }
 
 /// A publish that has ended.
@@ -106,11 +110,14 @@ struct Shell {
     /// Told to stop: when to give up waiting for a publish that is under way.
     stop_at: Option<Instant>,
     ready: bool,
+    /// The command, if there is one.
+    ward: Option<Ward>,
     watchdog: Watchdog,
 }
 
 impl Shell {
-    fn new(plan: Plan, store: &Arc<dyn Store>) -> Self {
+    fn new(mut plan: Plan, store: &Arc<dyn Store>) -> Self {
+        let program = plan.pass.program.take();
         let now = Instant::now();
         let targets: Vec<Kept> = plan
             .targets
@@ -128,6 +135,7 @@ impl Shell {
             targets,
             catalog: Arc::new(Catalog::new(plan.prefix)),
             compare_at: now + plan.pass.interval,
+            ward: program.map(|program| Ward::new(program, plan.pass.stop_grace)),
             pass: plan.pass,
             env: Arc::new(plan.env),
             scopes: scopes.into_iter().map(|prefix| (prefix, false)).collect(),
@@ -155,6 +163,7 @@ impl Shell {
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
+            input = ended(&mut self.ward) => Event::Ward(input),
         }
     }
 
@@ -171,7 +180,9 @@ impl Shell {
             .timeout
             .filter(|_| !self.complete())
             .map(|limit| self.started + limit);
-        schedules.chain(wait).chain([self.compare_at]).min()
+        let ward = self.ward.as_ref().and_then(Ward::deadline);
+        let all = schedules.chain(wait).chain(ward);
+        all.chain([self.compare_at]).min()
     }
 
     /// Whether the store has said everything once.
@@ -181,6 +192,9 @@ impl Shell {
 
     /// The exit status, once there is nothing left to do.
     fn status(&self) -> Option<u8> {
+        if let Some(ward) = &self.ward {
+            return ward.status();
+        }
         if let Some(at) = self.stop_at {
             let over = self.publishes.is_empty() || Instant::now() >= at;
             return over.then_some(0);
@@ -247,7 +261,7 @@ impl Shell {
     }
 
     fn advance(&mut self, target: usize, input: Input) {
-        if self.stop_at.is_some() {
+        if self.is_stopping() {
             return;
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
@@ -260,9 +274,10 @@ impl Shell {
         let kept = &self.targets[target];
         let view = kept.view(&self.catalog, &self.env);
         let (loaded, owed, noop) = (Arc::clone(&kept.loaded), kept.owed, self.pass.noop);
+        let child = self.ward.as_ref().map(Ward::running).unwrap_or_default();
         self.publishes.spawn(async move {
             let start = Instant::now();
-            let result = publish(loaded, view, owed, noop).await;
+            let result = publish(loaded, view, owed, noop, child).await;
             Done {
                 target,
                 result,
@@ -309,6 +324,7 @@ impl Shell {
             .all(|kept| kept.last == Some(Ended::Good));
         if all_good && !self.ready {
             self.ready = true;
+            self.ward(entrypoint::Input::Published);
             notify::ready(&format!("keeping {} files", self.targets.len()));
         }
     }
@@ -317,13 +333,30 @@ impl Shell {
         if signal == Signal::HUP {
             info!("{signal}: comparing every file with what it should be");
             self.compare();
-        } else {
-            info!("{signal}: stopping");
-            notify::stopping("stopping");
+            return;
+        }
+        let was_stopping = self.is_stopping();
+        self.ward(entrypoint::Input::Signal(signal));
+        if self.ward.is_none() {
             let now = Instant::now();
             // Asked twice: somebody is in a hurry.
             self.stop_at = Some(self.stop_at.map_or(now + FINISH_WITHIN, |_| now));
         }
+        if self.is_stopping() && !was_stopping {
+            info!("{signal}: stopping");
+            notify::stopping("stopping");
+        }
+    }
+
+    /// Tells the command's machine, if there is a command.
+    fn ward(&mut self, input: entrypoint::Input) {
+        if let Some(ward) = &mut self.ward {
+            ward.handle(input);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop_at.is_some() || self.ward.as_ref().is_some_and(Ward::is_stopping)
     }
 
     fn compare(&mut self) {
@@ -334,6 +367,7 @@ impl Shell {
     }
 
     fn deadline_passed(&mut self) {
+        self.ward(entrypoint::Input::Tick);
         if Instant::now() >= self.compare_at {
             self.compare();
         }

@@ -5,6 +5,7 @@
 mod architecture;
 mod cli;
 mod contract;
+mod entrypoint;
 mod etcd;
 mod harness;
 mod proxies;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::harness::docker::{self, Container, Image, Rootfs, said};
-use crate::harness::{temp_dir, wait_for};
+use crate::harness::{skipped, temp_dir, wait_for};
 
 const UNITS: [&str; 2] = ["sidekick-register@.service", "sidekick-watch.service"];
 const SIDECAR: &str = "sidekick-register@web";
@@ -41,7 +41,7 @@ fn analyze(dir: &Path, args: &[&str]) -> Option<Output> {
     let mut command = Command::new("systemd-analyze");
     let output = command.args(args).current_dir(dir).output();
     if output.is_err() {
-        println!("skipped: systemd-analyze is not there");
+        skipped("systemd-analyze is not there");
     }
     output.ok()
 }
@@ -84,7 +84,7 @@ fn the_units_stay_as_closed_as_they_are() {
         };
         let text = said(&output);
         if text.contains("unrecognized option") {
-            println!("skipped: this systemd-analyze judges running units only");
+            skipped("this systemd-analyze judges running units only");
             return;
         }
         assert!(output.status.success(), "{unit}: {text}");
@@ -104,7 +104,7 @@ impl Booted {
             return None;
         }
         let Ok(systemd) = fs::canonicalize("/usr/lib/systemd/systemd") else {
-            println!("skipped: systemd is not installed");
+            skipped("systemd is not installed");
             return None;
         };
         let image = rootfs().import("systemd");
@@ -113,7 +113,9 @@ impl Booted {
         match Container::run("systemd", &args) {
             Ok(container) => Some(Self::up(container, image)),
             Err(why) => {
-                println!("skipped: systemd does not start in a container here: {why}");
+                skipped(&format!(
+                    "systemd does not start in a container here: {why}"
+                ));
                 None
             }
         }
@@ -317,7 +319,9 @@ fn the_watch_unit_may_do_what_it_has_to() {
 fn a_store_that_is_away_holds_no_start_up_for_long_and_the_unit_goes_on() {
     let Some(booted) = Booted::new() else { return };
     booted.shell("echo SIDEKICK_STORE=etcd://127.0.0.1:2379 >/etc/sidekick/sidekick.env");
-    booted.shell("sed -i s/^JobRunningTimeoutSec=.*/JobRunningTimeoutSec=2s/ /etc/systemd/system/sidekick-*");
+    booted.shell(
+        "sed -i s/^JobRunningTimeoutSec=.*/JobRunningTimeoutSec=2s/ /etc/systemd/system/sidekick-*",
+    );
     booted.run(&["systemctl", "daemon-reload"]);
     booted.run(&["systemctl", "start", "web"]);
     let waited = booted.container.exec(&["systemctl", "start", SIDECAR]);

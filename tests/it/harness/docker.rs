@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-use super::temp_dir;
+use super::{skipped, temp_dir};
 
 /// Whether a Docker Engine answers; says that the test is skipped where none does.
 pub(crate) fn engine() -> bool {
@@ -17,7 +17,7 @@ pub(crate) fn engine() -> bool {
         .output();
     let answers = asked.is_ok_and(|output| output.status.success());
     if !answers {
-        println!("skipped: no Docker Engine answers");
+        skipped("no Docker Engine answers");
     }
     answers
 }

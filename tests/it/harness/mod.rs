@@ -1,6 +1,7 @@
 //! What the tests share: conditions to wait for, free ports, directories, and processes that end with their test.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -79,6 +80,11 @@ pub(crate) fn tool(name: &str) -> PathBuf {
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
         .unwrap_or_else(|| panic!("{name} is not installed; `make test` installs it"))
+}
+
+/// Says that a test cannot be made here, and why; also where what passing tests print is not shown.
+pub(crate) fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// A process that is killed, by its pid, when its test ends.
