@@ -156,6 +156,16 @@ impl<'d, 't> Section<'d, 't> {
         number
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+        let found = self.take(key)?;
+        let flag = found.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong(key, &found, "true or false");
+        }
+        flag
+    }
+
     /// A list of strings, each parsed.
     pub(super) fn list<T, E: std::fmt::Display>(
         &mut self,

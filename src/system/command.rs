@@ -16,6 +16,8 @@ use crate::model::facts::{Exit, Signal};
 
 /// As much of a command's output as is kept: its end, where the reason usually stands.
 const KEEP: usize = 4096;
+/// As many of its last lines stand in an error.
+const LAST_LINES: usize = 10;
 /// How long output may still come in after the command has ended. A daemon that it started may hold the pipe for ever.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -52,10 +54,17 @@ pub enum CommandError {
     },
 }
 
+/// The end of an output as part of one line of a log.
 fn said(output: &str) -> String {
-    match output.trim_end() {
-        "" => String::new(),
-        text => format!(", saying: {text}"),
+    let lines = output
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let lines: Vec<String> = lines.map(|line| line.escape_debug().collect()).collect();
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    match last {
+        [] => String::new(),
+        lines => format!(", saying: {}", lines.join(" / ")),
     }
 }
 

@@ -61,7 +61,10 @@ impl Failure {
 
     /// Nothing came back in time.
     pub(super) fn silence(limit: Duration) -> Self {
-        Self::new(Kind::Member, format!("no answer within {limit:?}"))
+        Self::new(
+            Kind::Member,
+            format!("no answer within {:.1} s", limit.as_secs_f64()),
+        )
     }
 
     /// What etcd or the connection to it said.
