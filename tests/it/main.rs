@@ -5,6 +5,7 @@
 mod architecture;
 mod cli;
 mod contract;
+mod docker;
 mod entrypoint;
 mod etcd;
 mod harness;
