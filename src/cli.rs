@@ -29,9 +29,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Announce an instance of a service for as long as it lives.
-    Register(Register),
+    Register(Box<Register>),
     /// Keep rendered files equal to what is announced.
-    Watch(Watch),
+    Watch(Box<Watch>),
     /// Show which address of this host would be announced, and why.
     Ip(Ip),
 }
@@ -40,7 +40,7 @@ pub enum Command {
 ///
 /// With a command, sidekick is its entrypoint: it starts the command, announces it, withdraws it before it passes a
 /// SIGTERM or SIGINT on, and exits with the command's status. Without one it is a sidecar: it announces until a
-/// signal, then withdraws and exits 0.
+/// signal, then withdraws and exits 0. With checks it announces only while they pass.
 ///
 /// All keys are written in one transaction and hang on one lease. A store that is down never harms the command; it is
 /// announced as soon as the store is back.
@@ -48,6 +48,7 @@ pub enum Command {
 #[command(after_long_help = "\
 Examples:
   sidekick register --name web --port 8080 -- ./server --listen :8080
+  sidekick register --name web --port 8080 --check http://:8080/healthz -- ./server
   sidekick register --store etcd://10.0.0.1:2379,10.0.0.2:2379 --name search \\
       --port http=9200 --port transport=9300 --attr vhost=search.example.org
 
@@ -78,6 +79,15 @@ pub struct Register {
     /// Without it: HOSTNAME-PORT, so that an instance that comes back after a crash replaces itself.
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
+    /// Take the place of another owner of the same id who is alive at another address.
+    ///
+    /// Without it that is a conflict: sidekick waits one TTL for it to go, then gives up (exit 69), or, with a command,
+    /// goes on unannounced and tries again. The same id at the same address and ports is a restart and takes over at once.
+    #[arg(long, conflicts_with = "shared")]
+    pub take_over: bool,
+    /// Several hosts announce this id on purpose, and any of them keeps it alive; it needs --id.
+    #[arg(long, requires = "id")]
+    pub shared: bool,
     /// How long the keys outlive sidekick if it dies without a word; 2s at least. Renewed every third of it.
     #[arg(long, value_name = "TIME", default_value = "15s")]
     pub ttl: String,
@@ -92,6 +102,9 @@ pub struct Register {
     pub stop_grace: String,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub checks: CheckArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
@@ -99,6 +112,50 @@ pub struct Register {
     /// The command to run and its arguments.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// The statuses that are right if nobody says which.
+pub const CHECK_STATUS: &str = "200-399";
+
+/// What an instance has to pass before it is announced, and while it is.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Checks")]
+pub struct CheckArgs {
+    /// Announce the instance only while it passes: `tcp`, `http://:PORT/PATH` or `exec:COMMAND`; may be repeated.
+    ///
+    /// `tcp` connects to the announced address and port, `tcp:PORT` and `tcp:HOST:PORT` elsewhere. `http://:PORT/PATH`
+    /// asks the announced address, `http://HOST:PORT/PATH` another one; redirects are not followed. `exec:COMMAND` is
+    /// run by the shell and passes with exit status 0.
+    ///
+    /// Of several checks every one has to pass. Without any, the instance is announced while the command runs.
+    #[arg(long, value_name = "CHECK")]
+    pub check: Vec<String>,
+    /// The pause between two rounds of checks.
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "check")]
+    pub check_interval: String,
+    /// How long each check may take; one that takes longer has failed, and its command is killed with all it started.
+    #[arg(long, value_name = "TIME", default_value = "1s", requires = "check")]
+    pub check_timeout: String,
+    /// So many passed rounds in a row announce the instance.
+    #[arg(long, value_name = "N", default_value = "2", requires = "check")]
+    pub rise: String,
+    /// So many failed rounds in a row withdraw it; the command goes on.
+    #[arg(long, value_name = "N", default_value = "3", requires = "check")]
+    pub fall: String,
+    /// The right statuses of an http check: one, or a range.
+    #[arg(
+        long,
+        value_name = "STATUS",
+        default_value = CHECK_STATUS,
+        requires = "check"
+    )]
+    pub check_status: String,
+    /// A header for the request of an http check, such as `Host: www.example.org`; may be repeated.
+    #[arg(long, value_name = "NAME: VALUE", requires = "check")]
+    pub check_header: Vec<String>,
+    /// Text that the first 64 KiB of the body of a right answer hold.
+    #[arg(long, value_name = "TEXT", requires = "check")]
+    pub check_body: Option<String>,
 }
 
 /// Show which address of this host would be announced, and why.

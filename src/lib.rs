@@ -3,15 +3,15 @@
 //! Two pipelines share one set of nouns ([`model`]) and one kind of store ([`store`]):
 //!
 //! ```text
-//! register:  child + address ──▶ lifecycle ──▶ lease ──▶ store
+//! register:  child + checks ──▶ lifecycle ──▶ lease ──▶ store
 //! watch:     store ──▶ catalog ──▶ schedule ──▶ render ──▶ check ──▶ swap ──▶ reload
 //! ```
 //!
 //! A functional core decides, an imperative shell acts. The pure files (all of [`model`], and in the pipelines
-//! `lifecycle`, `schedule` and `render`) are machines `handle(now, input) -> actions` and plain functions; the shells
-//! (`register::run`, `watch::run`) perform the actions and bring every result back as an input. The adapters ([`store`],
-//! [`system`]) know the outside and nothing of each other. A test (`tests/it/architecture.rs`) reads the `use` lines and
-//! keeps it so.
+//! `health`, `lifecycle`, `schedule` and `render`) are machines `handle(now, input) -> actions` and plain functions; the
+//! shells (`register::run`, `watch::run`) perform the actions and bring every result back as an input. The adapters
+//! ([`store`], [`system`]) know the outside and nothing of each other. A test (`tests/it/architecture.rs`) reads the
+//! `use` lines and keeps it so.
 
 pub mod cli;
 pub mod config;

@@ -10,7 +10,8 @@ use sidekick::error::Failure;
 use sidekick::model::location::Location;
 use sidekick::model::report::code;
 use sidekick::model::update::Prefix;
-use sidekick::system::signals::Signals;
+use sidekick::system::init;
+use sidekick::system::signals::Held;
 use sidekick::{register, store, watch};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -42,38 +43,54 @@ fn main() -> ExitCode {
 }
 
 fn register(args: &Register) -> Result<u8, Failure> {
+    // First of all: what is sent to us while we start waits, where PID 1 would never hear of it.
+    let has_program = !args.command.is_empty();
+    let held = if has_program {
+        Held::forwardable()
+    } else {
+        Held::sidecar()
+    };
+    let held = held.map_err(no_system)?;
     let (registration, place) = (config::registration(args), location(&args.store));
     let (registration, (location, prefix)) = both(registration, place)?;
     log(&args.log);
+    if has_program {
+        init::adopt_orphans();
+    }
     let plan = register::plan(registration, &location, &prefix)?;
     let store = open(&location)?;
     runtime()?.block_on(async {
-        let signals = Signals::forwardable().map_err(no_system)?;
-        Ok(register::run(plan, store, signals).await)
+        let signals = held.listen().map_err(no_system)?;
+        Ok(init::reaping(register::run(plan, store, signals)).await)
     })
 }
 
 fn watch(args: &Watch) -> Result<u8, Failure> {
+    let has_program = !args.command.is_empty();
+    let held = if has_program {
+        Held::forwardable()
+    } else {
+        Held::daemon()
+    };
+    let held = held.map_err(no_system)?;
     let (pass, place) = (config::pass(args), location(&args.store));
     let (pass, (location, prefix)) = both(pass, place)?;
     log(&args.log);
     let targets =
         watch::load(&args.conf_dir, &pass).map_err(|problems| Failure::config(&problems))?;
+    if has_program {
+        init::adopt_orphans();
+    }
     let store = open(&location)?;
     runtime()?.block_on(async {
-        let signals = if pass.program.is_some() {
-            Signals::forwardable()
-        } else {
-            Signals::daemon()
-        };
-        let signals = signals.map_err(no_system)?;
+        let signals = held.listen().map_err(no_system)?;
         let plan = watch::Plan {
             targets,
             prefix,
             pass,
             env: env(),
         };
-        Ok(watch::run(plan, store, signals).await)
+        Ok(init::reaping(watch::run(plan, store, signals)).await)
     })
 }
 

@@ -1,5 +1,6 @@
 //! What the command line, the environment and the files of conf.d mean. Every problem is found at once.
 
+mod check;
 mod document;
 mod duration;
 mod registration;
@@ -12,7 +13,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use duration::parse_duration;
-pub use registration::{IdSpec, Registration, addresses, registration};
+pub use registration::{IdSpec, Ownership, Registration, addresses, registration};
 pub use store::location;
 pub use target::{Owner, Reload, Sources, Target, Targets, targets};
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
+use super::check::checks;
 use super::{Problem, parse_duration};
 use crate::cli;
 use crate::model::address::Spec;
+use crate::model::check::Checks;
 use crate::model::instance::{
     AttrName, AttrValue, HostName, Instance, InstanceId, PortName, Ports, ServiceName, parse_port,
     parse_weight,
@@ -28,16 +30,31 @@ pub struct Registration {
     pub host: Option<HostName>,
     /// Its id.
     pub id: IdSpec,
+    /// What to do about another owner of the same id.
+    pub ownership: Ownership,
     /// How long its keys outlive us.
     pub ttl: Duration,
     /// Its share of the load.
     pub weight: Option<u16>,
     /// Its further keys.
     pub attrs: BTreeMap<AttrName, AttrValue>,
+    /// What it has to pass before it is announced; without checks it is healthy while its program runs.
+    pub checks: Option<Checks>,
     /// How long the program may take to stop.
     pub stop_grace: Duration,
     /// The program and its arguments.
     pub program: Option<(OsString, Vec<OsString>)>,
+}
+
+/// What to do about another owner of the same id, alive, at another address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// Wait for it to go for a TTL, then give up.
+    Sole,
+    /// Take its place.
+    TakeOver,
+    /// Announce together.
+    Shared,
 }
 
 /// Where the id comes from.
@@ -72,11 +89,17 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
         .map(|text| found.take("--weight", parse_weight(text)));
     let attrs = attrs(&args.attr, &mut found);
     let ttl = ttl(&args.ttl, &mut found);
+    let checks = checks(&args.checks, &mut found);
     let stop_grace = found.take("--stop-grace", parse_duration(&args.stop_grace));
     let program = args
         .command
         .split_first()
         .map(|(program, args)| (program.clone(), args.to_vec()));
+    let ownership = match (args.take_over, args.shared) {
+        (_, true) => Ownership::Shared,
+        (true, false) => Ownership::TakeOver,
+        (false, false) => Ownership::Sole,
+    };
     let whole = (|| {
         Some(Registration {
             service: service?,
@@ -84,9 +107,11 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
             ip,
             host: host.flatten(),
             id: id?,
+            ownership,
             ttl: ttl?,
             weight: weight.flatten(),
             attrs,
+            checks,
             stop_grace: stop_grace?,
             program,
         })
@@ -109,17 +134,24 @@ pub fn addresses(text: Option<&str>) -> Result<Vec<Spec>, Vec<Problem>> {
 }
 
 /// The problems found so far.
-struct Found(Vec<Problem>);
+pub(super) struct Found(Vec<Problem>);
 
 impl Found {
     /// The value, or a problem noted.
-    fn take<T, E: std::fmt::Display>(&mut self, flag: &str, result: Result<T, E>) -> Option<T> {
-        result
-            .map_err(|error| self.0.push(Problem::with(format!("{flag}: {error}"))))
-            .ok()
+    pub(super) fn take<T, E: std::fmt::Display>(
+        &mut self,
+        flag: &str,
+        result: Result<T, E>,
+    ) -> Option<T> {
+        self.note(result.map_err(|error| Problem::with(format!("{flag}: {error}"))))
     }
 
-    fn say(&mut self, what: String) {
+    /// The value, or the problem noted.
+    pub(super) fn note<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
+        result.map_err(|problem| self.0.push(problem)).ok()
+    }
+
+    pub(super) fn say(&mut self, what: impl std::fmt::Display) {
         self.0.push(Problem::with(what));
     }
 }

@@ -1,4 +1,4 @@
-//! What the operating system can say: signals that arrive, programs that end. Pure.
+//! What the operating system can say: signals that arrive, programs that end, checks that pass or fail. Pure.
 
 use std::fmt;
 
@@ -63,6 +63,15 @@ impl fmt::Display for Exit {
             Self::Signal(signal) => write!(f, "killed by {signal}"),
         }
     }
+}
+
+/// What a round of checks found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// All is well.
+    Passed,
+    /// Which check failed, and why: one line.
+    Failed(String),
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The tree of keys: the only file that knows `/services/<service>/<id>/{host,ip,port,…}`. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::instance::{
     AttrName, AttrValue, Instance, InvalidField, PortName, Ports, parse_ip, parse_port,
     parse_weight,
 };
-use super::update::{Prefix, Publication};
+use super::update::{Claim, Prefix, Publication};
 
 /// Where instances live unless somebody says otherwise.
 pub const DEFAULT_PREFIX: &str = "/services";
@@ -46,8 +46,16 @@ pub fn encode(prefix: &Prefix, instance: &Instance) -> Publication {
     }
     Publication {
         dir: dir(prefix, instance.service.as_str(), instance.id.as_str()),
+        claim: Claim::Restart(endpoint(&fields)),
         fields,
     }
+}
+
+/// The fields that say where an instance listens: the same there is the same instance.
+fn endpoint(fields: &BTreeMap<String, Vec<u8>>) -> BTreeSet<String> {
+    let names = fields.keys();
+    let says = |name: &str| name == "ip" || name == "port" || name.ends_with(PORT_SUFFIX);
+    names.filter(|name| says(name)).cloned().collect()
 }
 
 /// The place of a key in the tree.

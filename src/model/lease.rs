@@ -7,16 +7,24 @@
 //!                 due  │    ▼               │ └───┘
 //!                     Waiting ◀─────────────┘ lost: the store says so, or no answer for ttl − one beat
 //!
-//!   stop, from anywhere: a held lease is revoked (tried again until it works), then Withdrawn
+//!   nothing wanted any more, or stop: the lease is revoked (tried again until it works), then Idle, or Ended
 //! ```
 //!
 //! An error on the way is not a lost lease: the same lease is tried again until its time is nearly over, so that a
 //! short outage makes no key disappear. A lost lease is never tried again: there is a new grant, and everything is
 //! published anew on it.
+//!
+//! What is wanted no longer is taken back by giving the whole lease back where nothing else hangs on it: a request to
+//! publish that is still under way somewhere can then do no harm, and no key of another owner is touched. For the same
+//! reason a lease that fell silent is remembered until everything stands on its successor: the store may know it
+//! after all, and what hangs on it.
+
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use self::state::{Beat, Held, Publishing, State};
 use super::backoff::{Backoff, Dice};
 use super::update::{LeaseId, Prefix, Publication};
 
@@ -32,6 +40,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub enum Failure {
     /// The store does not know the lease (any more).
     Lost,
+    /// Another owner, who is alive, has announced the same instance somewhere else.
+    Conflict,
     /// Anything else; the lease may well be alive.
     Failed,
 }
@@ -41,7 +51,9 @@ pub enum Failure {
 pub enum Input {
     /// This shall stand in the store; it replaces what was wanted under the same path.
     Want(Publication),
-    /// Nothing shall stand in the store any more.
+    /// What was wanted under this path shall not stand in the store any more; it can be wanted again.
+    Unwant(Prefix),
+    /// Nothing shall stand in the store any more, for good.
     Stop,
     /// The answer to [`Action::Grant`]: the lease and the TTL that the store gave it.
     Granted(Result<(LeaseId, Duration), Failure>),
@@ -49,6 +61,8 @@ pub enum Input {
     Published(LeaseId, Result<(), Failure>),
     /// The answer to [`Action::KeepAlive`]: the TTL from now on.
     KeptAlive(LeaseId, Result<Duration, Failure>),
+    /// The answer to [`Action::Verify`]: whether what was published under this path still stands there.
+    Verified(LeaseId, Prefix, Result<bool, Failure>),
     /// The answer to [`Action::Revoke`].
     Revoked(LeaseId, Result<(), Failure>),
     /// The deadline has passed.
@@ -58,19 +72,25 @@ pub enum Input {
 /// What is to be done about a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Ask the store for a lease.
-    Grant(Duration),
+    /// Ask the store for a lease, for this very one if it has an id.
+    Grant(Duration, Option<LeaseId>),
     /// Make this stand in the store, on this lease.
     Publish(LeaseId, Publication),
     /// Renew the lease.
     KeepAlive(LeaseId),
+    /// Look whether this still stands in the store, on this lease.
+    Verify(LeaseId, Publication),
     /// Give the lease back, and with it every key that hangs on it.
     Revoke(LeaseId),
     /// Say that everything that is wanted stands in the store.
     Announced,
+    /// Say that another owner stands where we want to; we try again with each heartbeat.
+    Conflict,
+    /// Say that hands have deleted or overwritten what was published under this path; it is published again.
+    Repaired(Prefix),
     /// Say that the lease is lost and a new one is being asked for.
     Lost(LeaseId),
-    /// Say that nothing of ours stands in the store; the machine has come to its end.
+    /// Say that nothing of ours stands in the store, since nothing is wanted any more.
     Withdrawn,
 }
 
@@ -78,64 +98,15 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Lease {
     ttl: Duration,
+    /// A lease that others keep alive too is of this id, and is never given back: it ends when nobody renews it.
+    shared: Option<LeaseId>,
+    /// What is not wanted any more stands here without fields until it is taken back.
     wanted: BTreeMap<Prefix, Publication>,
+    /// Leases that fell silent: they may be alive in the store, with keys of ours on them.
+    silent: BTreeSet<LeaseId>,
     state: State,
     retry: Backoff,
     dice: Dice,
-}
-
-#[derive(Debug)]
-enum State {
-    Idle,
-    /// `stopped`: what is granted goes straight back.
-    Granting {
-        stopped: bool,
-    },
-    Waiting {
-        until: Instant,
-    },
-    Held(Held),
-    Revoking {
-        lease: LeaseId,
-        /// When to try again; `None` while a request is out.
-        at: Option<Instant>,
-    },
-    Withdrawn,
-}
-
-impl State {
-    /// The held lease, if it is this one: a late answer about an earlier lease means nothing any more.
-    fn held(&mut self, lease: LeaseId) -> Option<&mut Held> {
-        match self {
-            Self::Held(held) if held.lease == lease => Some(held),
-            Self::Held(_) | Self::Idle | Self::Granting { .. } => None,
-            Self::Waiting { .. } | Self::Revoking { .. } | Self::Withdrawn => None,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Held {
-    lease: LeaseId,
-    beat: Beat,
-    /// Without an answer until then, the lease counts as lost.
-    lost_at: Instant,
-    /// What does not stand in the store as it is wanted.
-    unpublished: BTreeSet<Prefix>,
-    publishing: Publishing,
-}
-
-#[derive(Debug)]
-enum Beat {
-    Due(Instant),
-    Sent(Instant),
-}
-
-#[derive(Debug)]
-enum Publishing {
-    Ready,
-    Sent(Prefix),
-    Retry(Instant),
 }
 
 impl Lease {
@@ -144,10 +115,21 @@ impl Lease {
     pub fn new(ttl: Duration, seed: u64) -> Self {
         Self {
             ttl,
+            shared: None,
             wanted: BTreeMap::new(),
+            silent: BTreeSet::new(),
             state: State::Idle,
             retry: Backoff::new(RETRY.0, RETRY.1.min(ttl / BEATS)),
             dice: Dice::new(seed),
+        }
+    }
+
+    /// A lease of this very id, which several processes keep alive together.
+    #[must_use]
+    pub fn shared(ttl: Duration, seed: u64, id: LeaseId) -> Self {
+        Self {
+            shared: Some(id),
+            ..Self::new(ttl, seed)
         }
     }
 
@@ -155,7 +137,7 @@ impl Lease {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Idle | State::Granting { .. } | State::Withdrawn => None,
+            State::Idle | State::Granting { .. } | State::Ended => None,
             State::Waiting { until } => Some(*until),
             State::Revoking { at, .. } => *at,
             State::Held(held) => {
@@ -184,7 +166,7 @@ impl Lease {
                 idle && held.unpublished.is_empty() && !self.wanted.is_empty()
             }
             State::Idle | State::Granting { .. } | State::Waiting { .. } => false,
-            State::Revoking { .. } | State::Withdrawn => false,
+            State::Revoking { .. } | State::Ended => false,
         }
     }
 
@@ -193,10 +175,14 @@ impl Lease {
         let mut actions = Vec::new();
         match input {
             Input::Want(publication) => self.want(publication, &mut actions),
+            Input::Unwant(dir) => self.unwant(&dir, &mut actions),
             Input::Stop => self.stop(&mut actions),
             Input::Granted(answer) => self.granted(now, answer, &mut actions),
             Input::Published(lease, answer) => self.published(now, lease, answer, &mut actions),
             Input::KeptAlive(lease, answer) => self.kept_alive(now, lease, answer, &mut actions),
+            Input::Verified(lease, dir, answer) => {
+                self.verified(lease, dir, answer, &mut actions);
+            }
             Input::Revoked(lease, answer) => self.revoked(now, lease, answer, &mut actions),
             Input::Tick => self.tick(now, &mut actions),
         }
@@ -215,26 +201,51 @@ impl Lease {
             State::Granting { .. }
             | State::Waiting { .. }
             | State::Revoking { .. }
-            | State::Withdrawn => {}
+            | State::Ended => {}
         }
+    }
+
+    fn unwant(&mut self, dir: &Prefix, actions: &mut Vec<Action>) {
+        match self.wanted.get_mut(dir) {
+            Some(publication) if !publication.fields.is_empty() => publication.fields.clear(),
+            Some(_) | None => return,
+        }
+        if self.nothing_is_wanted() {
+            return self.give_back(false, actions);
+        }
+        if let State::Held(held) = &mut self.state {
+            held.unpublished.insert(dir.clone());
+            self.publish_next(actions);
+        }
+    }
+
+    fn nothing_is_wanted(&self) -> bool {
+        self.wanted.values().all(|p| p.fields.is_empty())
     }
 
     fn stop(&mut self, actions: &mut Vec<Action>) {
         self.wanted.clear();
+        self.give_back(true, actions);
+    }
+
+    /// Nothing is wanted any more.
+    fn give_back(&mut self, stop: bool, actions: &mut Vec<Action>) {
         match &mut self.state {
-            State::Idle | State::Waiting { .. } => self.withdrawn(actions),
-            State::Granting { stopped } => *stopped = true,
+            State::Idle | State::Waiting { .. } => self.revoke_silent(stop, actions),
+            // What is granted goes straight back.
+            State::Granting { stopped } => *stopped |= stop,
             State::Held(held) => {
                 let lease = held.lease;
-                self.revoke(lease, actions);
+                self.let_go(lease, stop, actions);
             }
-            State::Revoking { .. } | State::Withdrawn => {}
+            State::Revoking { stopped, .. } => *stopped |= stop,
+            State::Ended => {}
         }
     }
 
     fn grant(&mut self, actions: &mut Vec<Action>) {
         self.state = State::Granting { stopped: false };
-        actions.push(Action::Grant(self.ttl));
+        actions.push(Action::Grant(self.ttl, self.shared));
     }
 
     fn granted(
@@ -246,9 +257,10 @@ impl Lease {
         let State::Granting { stopped } = self.state else {
             return;
         };
-        match (answer, stopped) {
-            (Ok((lease, _)), true) => self.revoke(lease, actions),
-            (Err(_), true) => self.withdrawn(actions),
+        let unwanted = stopped || self.nothing_is_wanted();
+        match (answer, unwanted) {
+            (Ok((lease, _)), true) => self.let_go(lease, stopped, actions),
+            (Err(_), true) => self.revoke_silent(stopped, actions),
             (Err(_), false) => {
                 self.state = State::Waiting {
                     until: now + self.retry.failed(self.dice.chance()),
@@ -277,13 +289,11 @@ impl Lease {
         if !matches!(held.publishing, Publishing::Ready) {
             return;
         }
-        if let Some(dir) = held.unpublished.first()
-            && let Some(publication) = self.wanted.get(dir)
+        if let Some(dir) = held.unpublished.pop_first()
+            && let Some(publication) = self.wanted.get(&dir)
         {
             actions.push(Action::Publish(held.lease, publication.clone()));
             // Wanted anew while the request is out, it is unpublished again.
-            let dir = dir.clone();
-            held.unpublished.remove(&dir);
             held.publishing = Publishing::Sent(dir);
         }
     }
@@ -305,12 +315,24 @@ impl Lease {
         match answer {
             Ok(()) => {
                 self.retry.succeeded();
+                let is_gone = self.wanted.get(&dir).is_some_and(|p| p.fields.is_empty());
+                if is_gone && !held.unpublished.contains(&dir) {
+                    self.wanted.remove(&dir);
+                } else if let Some(publication) = self.wanted.get_mut(&dir) {
+                    publication.claim = std::mem::take(&mut publication.claim).published();
+                }
                 if held.unpublished.is_empty() {
+                    self.silent.clear();
                     actions.push(Action::Announced);
                 }
                 self.publish_next(actions);
             }
             Err(Failure::Lost) => self.lost(actions),
+            Err(Failure::Conflict) => {
+                held.unpublished.insert(dir);
+                held.publishing = Publishing::Retry(now + self.ttl / BEATS);
+                actions.push(Action::Conflict);
+            }
             Err(Failure::Failed) => {
                 held.unpublished.insert(dir);
                 held.publishing = Publishing::Retry(now + self.retry.failed(self.dice.chance()));
@@ -339,11 +361,42 @@ impl Lease {
                 // The store began to count at some time after the request went out.
                 held.lost_at = sent + patience(ttl);
                 held.beat = Beat::Due(sent + interval);
+                self.verify(actions);
             }
             Err(Failure::Lost) => self.lost(actions),
-            Err(Failure::Failed) => {
+            Err(Failure::Failed | Failure::Conflict) => {
                 held.beat = Beat::Due(now + self.retry.failed(self.dice.chance()));
             }
+        }
+    }
+
+    /// With each heartbeat a look at what was published: hands may have been there.
+    fn verify(&self, actions: &mut Vec<Action>) {
+        let State::Held(held) = &self.state else {
+            return;
+        };
+        if matches!(held.publishing, Publishing::Ready) && held.unpublished.is_empty() {
+            let wanted = self.wanted.values();
+            actions.extend(wanted.map(|p| Action::Verify(held.lease, p.clone())));
+        }
+    }
+
+    fn verified(
+        &mut self,
+        lease: LeaseId,
+        dir: Prefix,
+        answer: Result<bool, Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let is_wanted = self.wanted.get(&dir).is_some_and(|p| !p.fields.is_empty());
+        let Some(held) = self.state.held(lease) else {
+            return;
+        };
+        // An answer that a publish has overtaken says nothing; one that failed is asked again with the next heartbeat.
+        let is_fresh = matches!(held.publishing, Publishing::Ready);
+        if answer == Ok(false) && is_fresh && is_wanted && held.unpublished.insert(dir.clone()) {
+            actions.push(Action::Repaired(dir));
+            self.publish_next(actions);
         }
     }
 
@@ -354,29 +407,43 @@ impl Lease {
         answer: Result<(), Failure>,
         actions: &mut Vec<Action>,
     ) {
-        let at = match &mut self.state {
-            State::Revoking { lease: ours, at } if *ours == lease => at,
+        let (at, stopped) = match &mut self.state {
+            State::Revoking {
+                lease: ours,
+                at,
+                stopped,
+            } if *ours == lease => (at, *stopped),
             State::Revoking { .. } | State::Idle | State::Granting { .. } => return,
-            State::Waiting { .. } | State::Held(_) | State::Withdrawn => return,
+            State::Waiting { .. } | State::Held(_) | State::Ended => return,
         };
         match answer {
-            Ok(()) | Err(Failure::Lost) => self.withdrawn(actions),
-            Err(Failure::Failed) => *at = Some(now + self.retry.failed(self.dice.chance())),
+            Ok(()) | Err(Failure::Lost) => {
+                self.retry.succeeded();
+                self.revoke_silent(stopped, actions);
+            }
+            Err(Failure::Failed | Failure::Conflict) => {
+                *at = Some(now + self.retry.failed(self.dice.chance()));
+            }
         }
     }
 
     fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
         match &mut self.state {
-            State::Idle | State::Granting { .. } | State::Withdrawn => {}
+            State::Idle | State::Granting { .. } | State::Ended => {}
             State::Waiting { until } if now >= *until => self.grant(actions),
             State::Waiting { .. } => {}
-            State::Revoking { lease, at } => {
-                let (lease, due) = (*lease, at.is_some_and(|at| now >= at));
-                if due {
-                    self.revoke(lease, actions);
+            State::Revoking { lease, at, stopped } => {
+                let (lease, stopped) = (*lease, *stopped);
+                if at.is_some_and(|at| now >= at) {
+                    self.revoke(lease, stopped, actions);
                 }
             }
-            State::Held(held) if now >= held.lost_at => self.lost(actions),
+            State::Held(held) if now >= held.lost_at => {
+                if self.shared.is_none() {
+                    self.silent.insert(held.lease);
+                }
+                self.lost(actions);
+            }
             State::Held(held) => {
                 if matches!(held.beat, Beat::Due(at) if now >= at) {
                     held.beat = Beat::Sent(now);
@@ -397,14 +464,37 @@ impl Lease {
         }
     }
 
-    fn revoke(&mut self, lease: LeaseId, actions: &mut Vec<Action>) {
-        self.state = State::Revoking { lease, at: None };
+    /// Ends what hangs on the lease, unless others keep it alive too.
+    fn let_go(&mut self, lease: LeaseId, stopped: bool, actions: &mut Vec<Action>) {
+        if self.shared.is_some() {
+            self.revoke_silent(stopped, actions);
+        } else {
+            self.revoke(lease, stopped, actions);
+        }
+    }
+
+    fn revoke(&mut self, lease: LeaseId, stopped: bool, actions: &mut Vec<Action>) {
+        self.state = State::Revoking {
+            lease,
+            at: None,
+            stopped,
+        };
         actions.push(Action::Revoke(lease));
     }
 
-    fn withdrawn(&mut self, actions: &mut Vec<Action>) {
-        self.state = State::Withdrawn;
+    /// The current lease is given back, or there is none; what hangs on an earlier one has to go too.
+    fn revoke_silent(&mut self, stopped: bool, actions: &mut Vec<Action>) {
+        if let Some(lease) = self.silent.pop_first() {
+            return self.revoke(lease, stopped, actions);
+        }
         actions.push(Action::Withdrawn);
+        self.wanted.retain(|_, p| !p.fields.is_empty());
+        match stopped {
+            true => self.state = State::Ended,
+            false if self.wanted.is_empty() => self.state = State::Idle,
+            // Wanted again while it was taken back.
+            false => self.grant(actions),
+        }
     }
 
     /// The time to the next heartbeat.
@@ -419,202 +509,4 @@ fn patience(ttl: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const TTL: Duration = Duration::from_secs(15);
-    const A: LeaseId = LeaseId(1);
-    const B: LeaseId = LeaseId(2);
-
-    fn publication(name: &str) -> Publication {
-        let dir = Prefix::parse("/services/web").unwrap().join(name);
-        Publication {
-            dir,
-            fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
-        }
-    }
-
-    /// A machine that holds lease A with one publication announced at `now`.
-    fn announced(now: Instant) -> Lease {
-        let mut lease = Lease::new(TTL, 1);
-        assert_eq!(
-            lease.handle(now, Input::Want(publication("a"))),
-            [Action::Grant(TTL)]
-        );
-        let publish = Action::Publish(A, publication("a"));
-        assert_eq!(lease.handle(now, Input::Granted(Ok((A, TTL)))), [publish]);
-        assert!(!lease.is_announced());
-        assert_eq!(
-            lease.handle(now, Input::Published(A, Ok(()))),
-            [Action::Announced]
-        );
-        assert!(lease.is_announced());
-        lease
-    }
-
-    #[test]
-    fn heartbeats_come_every_third_of_the_ttl() {
-        let mut now = Instant::now();
-        let mut lease = announced(now);
-        for _ in 0..50 {
-            let next = lease.deadline().unwrap();
-            let interval = next - now;
-            assert!(
-                (Duration::from_millis(4500)..=Duration::from_millis(5500)).contains(&interval),
-                "{interval:?}"
-            );
-            now = next;
-            assert_eq!(lease.handle(now, Input::Tick), [Action::KeepAlive(A)]);
-            assert_eq!(lease.handle(now, Input::KeptAlive(A, Ok(TTL))), []);
-        }
-    }
-
-    #[test]
-    fn an_error_keeps_the_lease_and_silence_loses_it() {
-        let start = Instant::now();
-        let (mut lease, mut beats) = (announced(start), 0);
-        let (lost, now) = loop {
-            let now = lease.deadline().unwrap();
-            let actions = lease.handle(now, Input::Tick);
-            if actions == [Action::KeepAlive(A)] {
-                beats += 1;
-                assert_eq!(
-                    lease.handle(now, Input::KeptAlive(A, Err(Failure::Failed))),
-                    []
-                );
-            } else {
-                break (actions, now);
-            }
-        };
-        assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL)]);
-        assert_eq!(now - start, patience(TTL), "one beat before its end");
-        assert!(beats > 2, "tried again in between");
-    }
-
-    #[test]
-    fn a_lost_lease_is_granted_anew_and_everything_published_on_it() {
-        let now = Instant::now();
-        let mut lease = announced(now);
-        lease.handle(now, Input::Want(publication("b")));
-        lease.handle(now, Input::Published(A, Ok(())));
-        lease.handle(lease.deadline().unwrap(), Input::Tick);
-        let lost = lease.handle(now, Input::KeptAlive(A, Err(Failure::Lost)));
-        assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL)]);
-        assert_eq!(
-            lease.handle(now, Input::Granted(Ok((B, TTL)))),
-            [Action::Publish(B, publication("a"))]
-        );
-        // A late answer about the old lease changes nothing.
-        assert_eq!(
-            lease.handle(now, Input::Published(A, Err(Failure::Lost))),
-            []
-        );
-        let next = lease.handle(now, Input::Published(B, Ok(())));
-        assert_eq!(next, [Action::Publish(B, publication("b"))]);
-        assert_eq!(
-            lease.handle(now, Input::Published(B, Ok(()))),
-            [Action::Announced]
-        );
-    }
-
-    #[test]
-    fn stopping_revokes_and_tries_again_until_it_works() {
-        let now = Instant::now();
-        let mut lease = announced(now);
-        assert_eq!(lease.handle(now, Input::Stop), [Action::Revoke(A)]);
-        assert_eq!(
-            lease.handle(now, Input::Revoked(A, Err(Failure::Failed))),
-            []
-        );
-        let again = lease.handle(lease.deadline().unwrap(), Input::Tick);
-        assert_eq!(again, [Action::Revoke(A)]);
-        assert_eq!(
-            lease.handle(now, Input::Revoked(A, Ok(()))),
-            [Action::Withdrawn]
-        );
-    }
-
-    #[test]
-    fn stopping_before_the_grant_came_gives_it_straight_back() {
-        let now = Instant::now();
-        let mut lease = Lease::new(TTL, 1);
-        lease.handle(now, Input::Want(publication("a")));
-        assert_eq!(lease.handle(now, Input::Stop), []);
-        assert_eq!(
-            lease.handle(now, Input::Granted(Ok((A, TTL)))),
-            [Action::Revoke(A)]
-        );
-    }
-
-    /// A store that answers, fails or forgets, as the dice of the test fall.
-    #[derive(Debug, Clone, Copy)]
-    enum Answer {
-        Good,
-        Fails,
-        Lost,
-    }
-
-    fn answers() -> impl Strategy<Value = Vec<(Answer, u64)>> {
-        let answer =
-            prop_oneof![4 => Just(Answer::Good), 2 => Just(Answer::Fails), 1 => Just(Answer::Lost)];
-        proptest::collection::vec((answer, 0u64..3000), 1..80)
-    }
-
-    fn reply(answer: Answer) -> Result<(), Failure> {
-        match answer {
-            Answer::Good => Ok(()),
-            Answer::Fails => Err(Failure::Failed),
-            Answer::Lost => Err(Failure::Lost),
-        }
-    }
-
-    proptest! {
-        /// Whatever the store answers: only the lease that was granted last is used, one publication is out at a
-        /// time, and after a stop nothing is published and the end comes exactly once.
-        #[test]
-        fn invariants(answers in answers(), stop_at in 0usize..80, seed in any::<u64>()) {
-            let mut now = Instant::now();
-            let mut lease = Lease::new(TTL, seed);
-            let (mut granted, mut stopped, mut withdrawn) = (0, false, 0);
-            let mut open = lease.handle(now, Input::Want(publication("a")));
-            open.extend(lease.handle(now, Input::Want(publication("b"))));
-            for (step, (answer, millis)) in answers.into_iter().enumerate() {
-                if step == stop_at {
-                    stopped = true;
-                    open.extend(lease.handle(now, Input::Stop));
-                }
-                let publishing = open.iter().filter(|a| matches!(a, Action::Publish(l, _) if l.0 == granted)).count();
-                prop_assert!(publishing <= 1);
-                now += Duration::from_millis(millis);
-                let input = if open.is_empty() {
-                    match lease.deadline() {
-                        Some(at) => { now = now.max(at); Input::Tick }
-                        None => continue,
-                    }
-                } else {
-                    match open.remove(0) {
-                        Action::Grant(_) => Input::Granted(reply(answer).map(|()| { granted += 1; (LeaseId(granted), TTL) })),
-                        Action::Publish(l, _) => Input::Published(l, reply(answer)),
-                        Action::KeepAlive(l) => Input::KeptAlive(l, reply(answer).map(|()| TTL)),
-                        Action::Revoke(l) => Input::Revoked(l, reply(answer)),
-                        Action::Announced | Action::Lost(_) => continue,
-                        Action::Withdrawn => { withdrawn += 1; prop_assert!(stopped); continue }
-                    }
-                };
-                let actions = lease.handle(now, input);
-                for action in &actions {
-                    match action {
-                        Action::Publish(l, _) => prop_assert!(l.0 == granted && !stopped),
-                        Action::KeepAlive(l) | Action::Revoke(l) => prop_assert_eq!(l.0, granted),
-                        Action::Grant(_) => prop_assert!(!stopped),
-                        Action::Announced | Action::Lost(_) | Action::Withdrawn => {}
-                    }
-                }
-                open.extend(actions);
-                prop_assert!(withdrawn <= 1);
-            }
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod backoff;
 pub mod catalog;
+pub mod check;
 pub mod facts;
 pub mod instance;
 pub mod keyspace;

@@ -1,6 +1,6 @@
 //! What a store can say: snapshots, changes, revisions, leases. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ impl fmt::Display for Revision {
 }
 
 /// The name of a lease within its store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub i64);
 
 impl fmt::Display for LeaseId {
@@ -157,9 +157,58 @@ pub struct Publication {
     pub dir: Prefix,
     /// Names below it (`ip`, `settings/distribution`) and their values.
     pub fields: BTreeMap<String, Vec<u8>>,
+    /// Who has to give way.
+    pub claim: Claim,
+}
+
+/// What is to become of keys under a publication's directory that hang on somebody else's lease.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Claim {
+    /// Whoever it is gives way.
+    #[default]
+    Whole,
+    /// Whoever it is gives way once; from then on [`Claim::Restart`].
+    TakeOver(BTreeSet<String>),
+    /// An owner with the same values in these fields gives way, since it is ourselves before a restart; another one is
+    /// a conflict.
+    Restart(BTreeSet<String>),
+}
+
+impl Claim {
+    /// The claim of those who have published.
+    #[must_use]
+    pub fn published(self) -> Self {
+        match self {
+            Self::TakeOver(fields) | Self::Restart(fields) => Self::Restart(fields),
+            Self::Whole => Self::Whole,
+        }
+    }
 }
 
 impl Publication {
+    /// Why an owner on another lease, with this value in this field, does not give way; `None` if it does.
+    #[must_use]
+    pub fn conflict(&self, field: &str, theirs: &[u8]) -> Option<String> {
+        let Claim::Restart(same) = &self.claim else {
+            return None;
+        };
+        let ours = self.fields.get(field)?;
+        if !same.contains(field) || ours == theirs {
+            return None;
+        }
+        let shown = |value| {
+            String::from_utf8_lossy(value)
+                .escape_debug()
+                .collect::<String>()
+        };
+        Some(format!(
+            "{} is announced by another owner, with {field} {} (ours is {})",
+            self.dir,
+            shown(theirs),
+            shown(ours)
+        ))
+    }
+
     /// The full key of a field.
     #[must_use]
     pub fn key(&self, field: &str) -> String {

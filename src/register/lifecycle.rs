@@ -2,12 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::facts::{Exit, Signal};
+use super::health::{self, Health};
+use crate::model::facts::{Exit, ProbeResult, Signal};
 use crate::model::lease::{self, Lease};
+use crate::model::report::code;
 use crate::model::update::Publication;
 
 /// How long a stop waits for the store to take the instance back. The keys expire by themselves if it does not.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(2);
+/// How long killed processes have to disappear. One that hangs in the kernel, or that is not ours to kill, may stay.
+const DEAD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What happens to an instance and its program.
 #[derive(Debug)]
@@ -20,8 +24,12 @@ pub(super) enum Input {
     NotSpawned(u8),
     /// The program has ended.
     Ended(Exit),
+    /// Nobody of the program's group is left; it comes after [`Action::AwaitGroup`].
+    GroupGone,
     /// Somebody sent us a signal.
     Signal(Signal),
+    /// A round of checks is over.
+    Probed(ProbeResult),
     /// The store answered.
     Lease(lease::Input),
     /// The deadline has passed.
@@ -35,12 +43,18 @@ pub(super) enum Action {
     Spawn,
     /// Send a signal to the program's group.
     Pass(Signal),
+    /// Do this about the checks.
+    Health(health::Action),
+    /// The program has ended: tell when the rest of its group has, which may be at once.
+    AwaitGroup,
     /// Do this about the lease.
     Lease(lease::Action),
     /// Say that a stop has begun, and why.
     Stopping(Why),
     /// Say that the store did not take the instance back in time.
     NotWithdrawn,
+    /// Say that another owner has the instance and does not go; a sidecar leaves.
+    Refused,
     /// Leave, with this status. It is the last action of all.
     Exit(u8),
 }
@@ -61,7 +75,12 @@ pub(super) struct Lifecycle {
     /// Whether there is a program, or we are the sidecar of one.
     has_program: bool,
     stop_grace: Duration,
+    /// Without checks the instance is healthy while its program runs.
+    health: Option<Health>,
     lease: Lease,
+    ttl: Duration,
+    /// Since when another owner stands where we want to.
+    conflict: Option<Instant>,
     state: State,
 }
 
@@ -72,15 +91,23 @@ enum State {
     Starting {
         stop: Option<Signal>,
     },
+    /// Announced, or kept from it by its checks.
     Up,
     /// Being withdrawn from the store.
     Leaving {
         until: Instant,
         then: Then,
     },
-    /// The program has been asked to stop; `kill_at` is over once it has been killed.
+    /// The program has been asked to stop, by `signal`; `kill_at` is over once it has been killed.
     Stopping {
+        signal: Signal,
         kill_at: Option<Instant>,
+    },
+    /// The program has ended, and others of its group are asked to; `until` their grace is over.
+    Clearing {
+        status: u8,
+        until: Instant,
+        killed: bool,
     },
     Done,
 }
@@ -88,6 +115,8 @@ enum State {
 #[derive(Debug, Clone, Copy)]
 enum Then {
     Pass(Signal),
+    /// Others of the program's group live.
+    Clear(u8),
     Exit(u8),
 }
 
@@ -96,13 +125,18 @@ impl Lifecycle {
         publication: Publication,
         has_program: bool,
         stop_grace: Duration,
+        health: Option<Health>,
+        ttl: Duration,
         lease: Lease,
     ) -> Self {
         Self {
             publication,
             has_program,
             stop_grace,
+            health,
             lease,
+            ttl,
+            conflict: None,
             state: State::New,
         }
     }
@@ -110,9 +144,11 @@ impl Lifecycle {
     /// When [`Input::Tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let own = match &self.state {
-            State::New | State::Starting { .. } | State::Up => None,
+            State::New | State::Starting { .. } => None,
+            State::Up => self.health.as_ref().and_then(Health::deadline),
             State::Leaving { until, .. } => Some(*until),
-            State::Stopping { kill_at } => *kill_at,
+            State::Stopping { kill_at, .. } => *kill_at,
+            State::Clearing { until, .. } => Some(*until),
             State::Done => return None,
         };
         own.into_iter().chain(self.lease.deadline()).min()
@@ -129,7 +165,9 @@ impl Lifecycle {
             Input::Spawned => self.spawned(now, &mut out),
             Input::NotSpawned(status) => self.exit(status, &mut out),
             Input::Ended(exit) => self.ended(now, exit, &mut out),
+            Input::GroupGone => self.group_gone(&mut out),
             Input::Signal(signal) => self.signal(now, signal, &mut out),
+            Input::Probed(result) => self.health(now, health::Input::Probed(result), &mut out),
             Input::Lease(input) => self.lease(now, input, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
@@ -141,35 +179,99 @@ impl Lifecycle {
             self.state = State::Starting { stop: None };
             out.push(Action::Spawn);
         } else {
-            self.announce(now, out);
+            self.up(now, out);
         }
     }
 
     fn spawned(&mut self, now: Instant, out: &mut Vec<Action>) {
         match self.state {
             State::Starting { stop: Some(signal) } => self.pass_and_wait(now, signal, out),
-            State::Starting { stop: None } => self.announce(now, out),
+            State::Starting { stop: None } => self.up(now, out),
             State::New | State::Up | State::Leaving { .. } => {}
-            State::Stopping { .. } | State::Done => {}
+            State::Stopping { .. } | State::Clearing { .. } | State::Done => {}
         }
     }
 
-    fn announce(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn up(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.state = State::Up;
+        match &self.health {
+            Some(_) => self.health(now, health::Input::Start, out),
+            None => self.announce(now, out),
+        }
+    }
+
+    /// What checks say counts while the program runs and nobody has asked for a stop.
+    fn health(&mut self, now: Instant, input: health::Input, out: &mut Vec<Action>) {
+        let (State::Up, Some(health)) = (&self.state, &mut self.health) else {
+            return;
+        };
+        let Some(action) = health.handle(now, input) else {
+            return;
+        };
+        let announced = match action {
+            health::Action::Probe => None,
+            health::Action::Rise => Some(true),
+            health::Action::Fall(_) => Some(false),
+        };
+        out.push(Action::Health(action));
+        match announced {
+            Some(true) => self.announce(now, out),
+            Some(false) => self.withdraw(now, out),
+            None => {}
+        }
+    }
+
+    /// For as long as it is not healthy.
+    fn withdraw(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let unwant = lease::Input::Unwant(self.publication.dir.clone());
+        self.lease(now, unwant, out);
+    }
+
+    fn announce(&mut self, now: Instant, out: &mut Vec<Action>) {
         let want = lease::Input::Want(self.publication.clone());
         self.lease(now, want, out);
     }
 
     fn ended(&mut self, now: Instant, exit: Exit, out: &mut Vec<Action>) {
         let status = exit.status();
+        // A group does not end with its leader.
+        out.push(Action::AwaitGroup);
         match &mut self.state {
             State::New | State::Starting { .. } | State::Up => {
                 out.push(Action::Stopping(Why::Ended(exit)));
-                self.leave(now, Then::Exit(status), out);
+                self.leave(now, Then::Clear(status), out);
             }
-            State::Leaving { then, .. } => *then = Then::Exit(status),
-            State::Stopping { .. } => self.exit(status, out),
-            State::Done => {}
+            State::Leaving { then, .. } => *then = Then::Clear(status),
+            State::Stopping { signal, kill_at } => {
+                // Its whole group has heard a TERM with it. An interrupt is what background processes ignore.
+                let has_heard = *signal == Signal::TERM;
+                let (until, killed) = (kill_at.unwrap_or(now + DEAD_WITHIN), kill_at.is_none());
+                self.state = State::Clearing {
+                    status,
+                    until,
+                    killed,
+                };
+                if !has_heard {
+                    out.push(Action::Pass(Signal::TERM));
+                }
+            }
+            State::Clearing { .. } | State::Done => {}
+        }
+    }
+
+    fn group_gone(&mut self, out: &mut Vec<Action>) {
+        match &mut self.state {
+            State::Leaving { then, .. } => {
+                if let Then::Clear(status) = *then {
+                    *then = Then::Exit(status);
+                }
+            }
+            State::Clearing { status, .. } => {
+                let status = *status;
+                self.exit(status, out);
+            }
+            State::New | State::Starting { .. } | State::Up => {}
+            State::Stopping { .. } | State::Done => {}
         }
     }
 
@@ -193,14 +295,16 @@ impl Lifecycle {
             }
             // Asked twice: somebody is in a hurry.
             (State::Leaving { .. }, true) => self.left(now, false, out),
-            (State::Stopping { .. }, true) | (_, false) => self.pass(signal, out),
+            (State::Stopping { .. } | State::Clearing { .. }, true) | (_, false) => {
+                self.pass(signal, out);
+            }
         }
     }
 
     fn pass(&self, signal: Signal, out: &mut Vec<Action>) {
         let alive = match self.state {
-            State::Up | State::Stopping { .. } => self.has_program,
-            State::Leaving { then, .. } => matches!(then, Then::Pass(_)),
+            State::Up | State::Stopping { .. } | State::Clearing { .. } => self.has_program,
+            State::Leaving { then, .. } => matches!(then, Then::Pass(_) | Then::Clear(_)),
             State::New | State::Starting { .. } | State::Done => false,
         };
         if alive {
@@ -224,12 +328,21 @@ impl Lifecycle {
         }
         match then {
             Then::Pass(signal) => self.pass_and_wait(now, signal, out),
+            Then::Clear(status) => {
+                self.state = State::Clearing {
+                    status,
+                    until: now + self.stop_grace,
+                    killed: false,
+                };
+                out.push(Action::Pass(Signal::TERM));
+            }
             Then::Exit(status) => self.exit(status, out),
         }
     }
 
     fn pass_and_wait(&mut self, now: Instant, signal: Signal, out: &mut Vec<Action>) {
         self.state = State::Stopping {
+            signal,
             kill_at: Some(now + self.stop_grace),
         };
         out.push(Action::Pass(signal));
@@ -237,24 +350,57 @@ impl Lifecycle {
 
     fn lease(&mut self, now: Instant, input: lease::Input, out: &mut Vec<Action>) {
         for action in self.lease.handle(now, input) {
-            let withdrawn = matches!(action, lease::Action::Withdrawn);
+            let (withdrawn, conflict) = match &action {
+                lease::Action::Withdrawn => (true, false),
+                lease::Action::Conflict => (false, true),
+                lease::Action::Announced => {
+                    self.conflict = None;
+                    (false, false)
+                }
+                lease::Action::Grant(..) | lease::Action::Publish(..) => (false, false),
+                lease::Action::KeepAlive(_) | lease::Action::Verify(..) => (false, false),
+                lease::Action::Revoke(_) | lease::Action::Repaired(_) => (false, false),
+                lease::Action::Lost(_) => (false, false),
+            };
             out.push(Action::Lease(action));
             if withdrawn {
                 self.left(now, true, out);
             }
+            if conflict {
+                self.conflict(now, out);
+            }
+        }
+    }
+
+    /// An owner who is dead goes within a TTL. One who lives stays, and a sidecar has nothing else to do than to say so.
+    fn conflict(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let since = *self.conflict.get_or_insert(now);
+        let is_up = matches!(self.state, State::Up);
+        if is_up && !self.has_program && now.saturating_duration_since(since) >= self.ttl {
+            out.push(Action::Refused);
+            self.leave(now, Then::Exit(code::UNAVAILABLE), out);
         }
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Action>) {
         match &mut self.state {
             State::Leaving { until, .. } if now >= *until => self.left(now, false, out),
-            State::Stopping { kill_at } if kill_at.is_some_and(|at| now >= at) => {
+            State::Stopping { kill_at, .. } if kill_at.is_some_and(|at| now >= at) => {
                 *kill_at = None;
                 out.push(Action::Pass(Signal::KILL));
             }
+            State::Clearing { until, killed, .. } if now >= *until && !*killed => {
+                (*until, *killed) = (now + DEAD_WITHIN, true);
+                out.push(Action::Pass(Signal::KILL));
+            }
+            State::Clearing { until, status, .. } if now >= *until => {
+                let status = *status;
+                self.exit(status, out);
+            }
             State::New | State::Starting { .. } | State::Up | State::Done => {}
-            State::Leaving { .. } | State::Stopping { .. } => {}
+            State::Leaving { .. } | State::Stopping { .. } | State::Clearing { .. } => {}
         }
+        self.health(now, health::Input::Tick, out);
         if !matches!(self.state, State::Done) {
             self.lease(now, lease::Input::Tick, out);
         }

@@ -1,17 +1,28 @@
 //! Announces an instance, and looks after the program it stands for.
 //!
 //! ```text
-//!              spawned: announce        stop: withdraw             withdrawn, or 2 s      grace over
-//!   Starting ───────────────────▶ Up ───────────────────▶ Leaving ─────────────▶ Stopping ─────────▶ killed
-//!      │ cannot be started         │ the program ended: withdraw    │ no program      │ ended         │ ended
-//!      ▼                           ▼                                ▼                 ▼               ▼
-//!     exit 126/127              Leaving ─────────────────────────▶ exit with the program's status, or 0
+//!              spawned: check, announce stop: withdraw              withdrawn, or 2 s      grace over: kill
+//!   Starting ───────────────────▶ Up ──────────────────▶ Leaving ──────────────────▶ Stopping ─────────▶ Stopping
+//!      │ cannot be started         │ the program ended:     │ withdrawn, or 2 s,         │ the program ended
+//!      ▼                           │ withdraw               │ the program has ended      ▼
+//!     exit 126/127                 └───────▶ Leaving ───────┴──────────────────────▶ Clearing ─────────▶ Clearing
+//!                                                                                       │ nobody of its group is left
+//!                                                                                       ▼
+//!                                                                exit with the program's status; without a program, 0
 //! ```
 //!
 //! The order of stopping is the point: the instance disappears from the store *before* its program hears of the stop,
 //! so that nobody is sent to a server that is going away. A store that does not answer never harms the program: the
 //! lease is a machine of its own ([`crate::model::lease`]), and it is waited for 2 s at most.
+//!
+//! While an instance is `Up`, its checks decide whether anything is wanted from the lease: nothing before they have
+//! passed, nothing while they fail. What they say is weighed by a machine of its own too, in `health`; the program hears
+//! nothing of it.
+//!
+//! A program that has ended may leave others of its process group behind: `Clearing` asks them to end (TERM, unless they
+//! have just had it), waits for the grace, and kills what is left.
 
+mod health;
 mod lifecycle;
 mod plan;
 mod run;

@@ -1,16 +1,18 @@
 //! From what was configured to what is announced: what only the system knows (address, host name) is filled in. Shell.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::config::{IdSpec, Registration};
+use crate::config::{IdSpec, Ownership, Registration};
 use crate::model::address::{Choice, Spec, choose};
+use crate::model::check::Checks;
 use crate::model::instance::{HostName, Instance, InstanceId, InvalidField, State};
 use crate::model::keyspace;
 use crate::model::location::Location;
-use crate::model::update::{Prefix, Publication};
+use crate::model::update::{Claim, LeaseId, Prefix, Publication};
 use crate::system::address;
 
 /// What is to be announced, and for whom.
@@ -18,10 +20,16 @@ use crate::system::address;
 pub struct Plan {
     /// The keys of the instance.
     pub publication: Publication,
+    /// The lease that all owners of a shared id keep alive together.
+    pub shared: Option<LeaseId>,
     /// How long the keys outlive us if nobody can take them back.
     pub ttl: Duration,
     /// The program and its arguments; without one we are a sidecar.
     pub program: Option<(OsString, Vec<OsString>)>,
+    /// What the instance has to pass before it is announced.
+    pub checks: Option<Checks>,
+    /// Where it says it is; the checks go there unless they say otherwise.
+    pub announced: SocketAddr,
     /// How long the program may take to end before it is killed.
     pub stop_grace: Duration,
 }
@@ -67,6 +75,7 @@ pub fn plan(
             id_from(&format!("{hostname}-{}", registration.ports.default_port()))?
         }
     };
+    let announced = SocketAddr::new(ip, registration.ports.default_port());
     let instance = Instance {
         service: registration.service,
         id,
@@ -77,12 +86,33 @@ pub fn plan(
         state: State::Up,
         attrs: registration.attrs,
     };
+    let mut publication = keyspace::encode(prefix, &instance);
+    publication.claim = match (registration.ownership, publication.claim) {
+        (Ownership::Shared, _) => Claim::Whole,
+        (Ownership::TakeOver, Claim::Restart(fields)) => Claim::TakeOver(fields),
+        (Ownership::TakeOver | Ownership::Sole, claim) => claim,
+    };
+    let is_shared = registration.ownership == Ownership::Shared;
     Ok(Plan {
-        publication: keyspace::encode(prefix, &instance),
+        shared: is_shared.then(|| lease_of(&publication.dir)),
+        publication,
         ttl: registration.ttl,
         program: registration.program,
+        checks: registration.checks,
+        announced,
         stop_grace: registration.stop_grace,
     })
+}
+
+/// The same lease on every host that announces this instance (FNV-1a; ids of leases are positive).
+fn lease_of(dir: &Prefix) -> LeaseId {
+    let hash = dir
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    LeaseId(i64::try_from(hash >> 1).unwrap_or(i64::MAX).max(1))
 }
 
 fn id_from(text: &str) -> Result<InstanceId, PlanError> {

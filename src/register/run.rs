@@ -3,20 +3,24 @@
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tokio::task::{Id, JoinSet};
+use tracing::{debug, error, info, warn};
 
+use super::health::{self, Health};
 use super::lifecycle::{Action, Input, Lifecycle, Why};
 use super::plan::Plan;
-use crate::model::facts::{Exit, Signal};
+use crate::model::check::Checks;
+use crate::model::facts::{Exit, ProbeResult, Signal};
 use crate::model::lease::{self, Failure, Lease};
 use crate::model::report::chain;
 use crate::store::{Store, StoreError};
 use crate::system::child::{Child, Group};
 use crate::system::notify::{self, Watchdog};
+use crate::system::probe;
 use crate::system::signals::Signals;
 
 /// Announces the instance until a signal, or the end of the program; returns the exit status.
@@ -29,10 +33,28 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         group: None,
         outage: false,
         watchdog: Watchdog::from_env(),
+        conflict: false,
+        ready: false,
+        checks: plan.checks.map(Arc::new),
+        announced: plan.announced,
+        round: None,
     };
-    let lease = Lease::new(plan.ttl, fastrand::u64(..));
+    let thresholds = shell.checks.as_ref().map(|checks| checks.thresholds);
+    let health = thresholds.map(Health::new);
+    let seed = fastrand::u64(..);
+    let lease = match plan.shared {
+        Some(id) => Lease::shared(plan.ttl, seed, id),
+        None => Lease::new(plan.ttl, seed),
+    };
     let has_program = shell.program.is_some();
-    let mut machine = Lifecycle::new(plan.publication, has_program, plan.stop_grace, lease);
+    let mut machine = Lifecycle::new(
+        plan.publication,
+        has_program,
+        plan.stop_grace,
+        health,
+        plan.ttl,
+        lease,
+    );
     let mut input = Input::Start;
     loop {
         let mut answers = Vec::new();
@@ -63,6 +85,8 @@ enum Performed {
 /// A job that is done.
 enum Done {
     Ended(Exit),
+    Probed(ProbeResult),
+    GroupGone,
     /// The store's answer, and what is the matter with it if anything is.
     Answer(lease::Input, Option<StoreError>),
 }
@@ -72,10 +96,18 @@ struct Shell {
     program: Option<(OsString, Vec<OsString>)>,
     store: Arc<dyn Store>,
     jobs: JoinSet<Done>,
-    /// The program's process group, from its start to its end.
+    /// The program's process group, from its start to the end of its last process.
     group: Option<Group>,
     /// Whether the last answer of the store was an error: told once.
     outage: bool,
+    /// Whether another owner stands in our place: told once.
+    conflict: bool,
+    /// Whether the service manager has been told that we are up.
+    ready: bool,
+    checks: Option<Arc<Checks>>,
+    announced: SocketAddr,
+    /// The round of checks that is under way.
+    round: Option<Id>,
     watchdog: Watchdog,
 }
 
@@ -89,13 +121,20 @@ impl Shell {
         };
         tokio::select! {
             Some(done) = self.jobs.join_next() => match done {
-                Ok(Done::Ended(exit)) => {
+                Ok(Done::Ended(exit)) => Input::Ended(exit),
+                Ok(Done::GroupGone) => {
+                    // From here on its number may be somebody else's.
                     self.group = None;
-                    Input::Ended(exit)
+                    Input::GroupGone
                 }
                 Ok(Done::Answer(answer, trouble)) => {
                     self.tell(trouble);
                     Input::Lease(answer)
+                }
+                Ok(Done::Probed(result)) => probed(result),
+                // No round, no more rounds: one that broke off has to count.
+                Err(error) if self.round == Some(error.id()) => {
+                    probed(ProbeResult::Failed("the checks broke off".to_owned()))
                 }
                 // A job that panics has said so on stderr; the lease's deadline finds out what is missing.
                 Err(_) => Input::Tick,
@@ -110,10 +149,16 @@ impl Shell {
         match action {
             Action::Spawn => return Performed::Answer(self.spawn()),
             Action::Pass(signal) => self.pass(signal),
+            Action::Health(action) => self.health(action),
+            Action::AwaitGroup => return self.await_group(),
             Action::Lease(action) => self.lease(action),
             Action::Stopping(why) => self.stopping(why),
             Action::NotWithdrawn => warn!(
                 "{} could not be withdrawn in time; it disappears when its lease ends",
+                self.dir
+            ),
+            Action::Refused => error!(
+                "{} stays with its other owner, who has not gone within the TTL; giving up",
                 self.dir
             ),
             Action::Exit(status) => return Performed::Exit(status),
@@ -146,6 +191,23 @@ impl Shell {
         }
     }
 
+    fn await_group(&mut self) -> Performed {
+        match self.group {
+            Some(group) if group.lives() => {
+                info!("the program has ended, others of its process group have not");
+                self.jobs.spawn(async move {
+                    group.gone().await;
+                    Done::GroupGone
+                });
+                Performed::Later
+            }
+            Some(_) | None => {
+                self.group = None;
+                Performed::Answer(Input::GroupGone)
+            }
+        }
+    }
+
     fn stopping(&self, why: Why) {
         notify::stopping("withdrawing");
         match why {
@@ -155,13 +217,33 @@ impl Shell {
         }
     }
 
+    fn health(&mut self, action: health::Action) {
+        match action {
+            health::Action::Probe => self.probe(),
+            health::Action::Rise => info!("{} is healthy", self.dir),
+            health::Action::Fall(why) => {
+                notify::status(&format!("unhealthy: {why}"));
+                warn!("{} is unhealthy: {why}", self.dir);
+            }
+        }
+    }
+
+    fn probe(&mut self) {
+        if let Some(checks) = &self.checks {
+            let (checks, announced) = (Arc::clone(checks), self.announced);
+            let job = async move { Done::Probed(probe::round(&checks, announced).await) };
+            self.round = Some(self.jobs.spawn(job).id());
+        }
+    }
+
     fn lease(&mut self, action: lease::Action) {
         let store = Arc::clone(&self.store);
         let dir = &self.dir;
         match action {
-            lease::Action::Grant(ttl) => {
-                self.ask(async move { store.grant(ttl).await }, lease::Input::Granted);
-            }
+            lease::Action::Grant(ttl, id) => self.ask(
+                async move { store.grant(ttl, id).await },
+                lease::Input::Granted,
+            ),
             lease::Action::Publish(id, publication) => self.ask(
                 async move { store.publish(id, &publication).await },
                 move |answer| lease::Input::Published(id, answer.map(|_| ())),
@@ -170,13 +252,32 @@ impl Shell {
                 .ask(async move { store.keep_alive(id).await }, move |answer| {
                     lease::Input::KeptAlive(id, answer)
                 }),
+            lease::Action::Verify(id, publication) => {
+                let dir = publication.dir.clone();
+                self.ask(
+                    async move { store.stands(id, &publication).await },
+                    move |answer| lease::Input::Verified(id, dir, answer),
+                );
+            }
+            // What the store said about it has been told.
+            lease::Action::Conflict => {}
+            lease::Action::Repaired(dir) => {
+                warn!("{dir} was changed by somebody else; announcing it again");
+            }
             lease::Action::Revoke(id) => self
                 .ask(async move { store.revoke(id).await }, move |answer| {
                     lease::Input::Revoked(id, answer)
                 }),
             lease::Action::Announced => {
-                notify::ready(&format!("{dir} is announced"));
-                info!("{dir} is announced");
+                self.conflict = false;
+                let status = format!("{dir} is announced");
+                if self.ready {
+                    notify::status(&status);
+                } else {
+                    self.ready = true;
+                    notify::ready(&status);
+                }
+                info!("{status}");
             }
             lease::Action::Lost(id) => warn!("lease {id} is lost; asking for a new one"),
             lease::Action::Withdrawn => info!("{dir} is withdrawn"),
@@ -209,14 +310,30 @@ impl Shell {
                 self.outage = true;
                 warn!("{error}; trying again");
             }
+            Some(StoreError::Conflict(why)) if !self.conflict => {
+                self.conflict = true;
+                notify::status(&format!("not announced: {why}"));
+                error!(
+                    "{why}; waiting for it to go. --take-over takes its place, --id gives us another one"
+                );
+            }
             None | Some(_) => {}
         }
     }
 }
 
+/// Only the failure that tips the scales is worth a line in the log; the others are there for who looks.
+fn probed(result: ProbeResult) -> Input {
+    if let ProbeResult::Failed(why) = &result {
+        debug!("a check failed: {why}");
+    }
+    Input::Probed(result)
+}
+
 fn failure(error: &StoreError) -> Failure {
     match error {
         StoreError::LeaseLost(_) => Failure::Lost,
+        StoreError::Conflict(_) => Failure::Conflict,
         StoreError::Unavailable { .. }
         | StoreError::HistoryLost { .. }
         | StoreError::Refused { .. } => Failure::Failed,

@@ -199,6 +199,7 @@ impl Follower {
             }
             StoreError::Unavailable { .. }
             | StoreError::Refused { .. }
+            | StoreError::Conflict(_)
             | StoreError::LeaseLost(_) => {
                 self.failed_resumes += 1;
                 if self.failed_resumes >= RESUMES {

@@ -36,6 +36,9 @@ pub enum StoreError {
     /// The lease has expired or was revoked, or the store was rebuilt.
     #[error("the store does not know lease {0}")]
     LeaseLost(LeaseId),
+    /// Another owner, who is alive, has announced the same instance somewhere else.
+    #[error("{0}")]
+    Conflict(String),
     /// The history from which to go on is gone: list again.
     #[error("the store cannot continue after revision {after}: {reason}")]
     HistoryLost {
@@ -75,16 +78,30 @@ pub trait Store: Send + Sync {
     ) -> BoxFuture<'a, Result<Box<dyn Watch>, StoreError>>;
 
     /// A lease that lives for `ttl` without a keep-alive; the answer has the TTL that the store chose.
-    fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>>;
+    ///
+    /// With an id, it is that very lease: one that is alive already is joined, by everybody who asks for it.
+    fn grant(
+        &self,
+        ttl: Duration,
+        id: Option<LeaseId>,
+    ) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>>;
 
     /// Makes exactly these fields stand under the publication's directory, all on this lease, in one transaction.
     ///
-    /// Keys there that hang on another lease are taken over or removed; keys without a lease, set by hand, stay.
+    /// Keys there that hang on another lease are taken over or removed, or are a [`StoreError::Conflict`], as the
+    /// publication's claim has it; keys without a lease, set by hand, stay.
     fn publish<'a>(
         &'a self,
         lease: LeaseId,
         publication: &'a Publication,
     ) -> BoxFuture<'a, Result<Revision, StoreError>>;
+
+    /// Whether all fields of a publication stand there on this lease. Hands may have deleted or overwritten them.
+    fn stands<'a>(
+        &'a self,
+        lease: LeaseId,
+        publication: &'a Publication,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// Renews a lease; the answer is the TTL it has again.
     fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>>;

@@ -2,15 +2,21 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{self, killpg};
 use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::process::Command;
 
-use super::notify;
+use super::init::{self, Started};
+use super::terminal::Foreground;
+use super::{group, notify, raw};
 use crate::model::facts::{Exit, Signal};
+
+/// The kernel tells nobody of the end of a group, so it is asked, at first this soon again, and then less often.
+const POLL_FIRST: Duration = Duration::from_millis(5);
+const POLL_LAST: Duration = Duration::from_millis(100);
 
 /// Why a program could not be started.
 #[derive(Debug, Error)]
@@ -33,32 +39,42 @@ impl SpawnError {
 
 /// A running program.
 #[derive(Debug)]
-pub struct Child(tokio::process::Child);
+pub struct Child {
+    started: Started,
+    /// Held while it has our terminal.
+    _foreground: Option<Foreground>,
+}
 
 /// The process group of a program; it outlives the program as long as one of the group lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group(Pid);
 
 impl Child {
-    /// Starts `program` with `args` in a process group of its own; it has our terminal, environment and directory.
+    /// Starts `program` with `args` in a process group of its own, in the foreground of our terminal if we are there; it
+    /// has our environment and directory, and the signal mask and dispositions we were started with.
     pub fn start(program: &OsString, args: &[OsString]) -> Result<(Self, Group), SpawnError> {
         let mut command = Command::new(program);
         command
             .args(args)
             .process_group(0)
             .env_remove(notify::SOCKET);
-        let failed = |source| SpawnError {
+        let foreground = Foreground::ours();
+        raw::start_as_we_were(&mut command, foreground.is_some());
+        let started = init::start(&mut command).map_err(|source| SpawnError {
             program: program.to_string_lossy().into_owned(),
             source,
+        })?;
+        let group = Group::of(&started);
+        let child = Self {
+            started,
+            _foreground: foreground,
         };
-        let child = command.spawn().map_err(failed)?;
-        let group = group_of(&child).ok_or_else(|| failed(io::ErrorKind::Other.into()))?;
-        Ok((Self(child), group))
+        Ok((child, group))
     }
 
     /// Waits for the end of the program.
     pub async fn wait(mut self) -> Exit {
-        match self.0.wait().await {
+        match self.started.wait().await {
             Ok(status) => exit(status),
             // The kernel has lost it: somebody else reaped it. Nobody can say how it ended.
             Err(_) => Exit::Code(u8::MAX),
@@ -72,20 +88,33 @@ impl Group {
         self.0
     }
 
+    /// The group of a child that was started with `process_group(0)`.
+    pub(super) fn of(started: &Started) -> Self {
+        Self(started.pid())
+    }
+
     /// Sends a signal to every process of the group; a group that is gone is no error.
     pub fn signal(self, Signal(number): Signal) -> io::Result<()> {
-        let sent = signal::Signal::try_from(number).and_then(|signal| killpg(self.0, signal));
-        match sent {
+        match raw::signal_group(self.0, number) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
-}
 
-/// The process group of a child that was started with `process_group(0)` and is not reaped yet.
-pub(super) fn group_of(child: &tokio::process::Child) -> Option<Group> {
-    let pid = i32::try_from(child.id()?).ok()?;
-    Some(Group(Pid::from_raw(pid)))
+    /// Whether a process of the group is left that has not ended.
+    #[must_use]
+    pub fn lives(self) -> bool {
+        raw::signal_group(self.0, 0) != Err(Errno::ESRCH) && group::has_living_member(self.0)
+    }
+
+    /// Waits until every process of the group has ended.
+    pub async fn gone(self) {
+        let mut pause = POLL_FIRST;
+        while self.lives() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(POLL_LAST);
+        }
+    }
 }
 
 /// How a process ended, in our words.

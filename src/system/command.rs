@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::child::{Group, exit, group_of};
-use super::notify;
+use super::child::{Group, exit};
+use super::{init, notify, raw};
 use crate::model::facts::{Exit, Signal};
 
 /// As much of a command's output as is kept: its end, where the reason usually stands.
@@ -79,21 +79,26 @@ pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError>
         command: command.to_owned(),
         source,
     };
-    let mut child = Command::new("/bin/sh")
+    let mut shell = Command::new("/bin/sh");
+    shell
         .args(["-c", command])
         .process_group(0)
         .env_remove(notify::SOCKET)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    let group = group_of(&child).map(EndGroup);
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        .stderr(Stdio::piped());
+    raw::start_as_we_were(&mut shell, false);
+    let mut started = init::start(&mut shell).map_err(failed)?;
+    let mut group = Some(EndGroup(Group::of(&started)));
+    let (stdout, stderr) = (started.child.stdout.take(), started.child.stderr.take());
     let mut output = Vec::new();
     let ended = {
         let mut tail = Tail::new(&mut output, stdout, stderr);
-        let ended = tail.until(timeout_at(deadline, child.wait())).await;
+        let ended = tail.until(timeout_at(deadline, started.wait())).await;
+        if ended.is_err() {
+            // Its group goes first: what it printed can wait.
+            drop(group.take());
+        }
         // The rest is there already, unless somebody else holds the pipe.
         let _ = timeout(LINGER, tail.drain()).await;
         ended

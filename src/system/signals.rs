@@ -1,64 +1,108 @@
-//! The signals sent to this process, as one stream. Adapter.
+//! The signals sent to this process, as one stream, in their order and as often as they came. Adapter.
+//!
+//! They are blocked and read from a file descriptor: no handler is installed, so that what was ignored when we were
+//! started is ignored in our children too, and a signal that comes while we start is not lost. A thread that does not
+//! block them would take them away from the stream, hence [`Held`]: it blocks them while there is only one thread.
 
 use std::io;
 
-use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use nix::sys::signal::{SigSet, Signal as Named};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::unix::AsyncFd;
 
+use super::raw;
 use crate::model::facts::Signal;
 
-/// Signals nobody else is to get: they tell of an error in this very process (ILL TRAP ABRT BUS FPE SEGV SYS), cannot
-/// be caught (KILL STOP), or concern our own children and pipes (CHLD PIPE) and our own place at the terminal (TTIN TTOU).
-const OWN: [i32; 13] = [4, 5, 6, 7, 8, 9, 11, 13, 17, 19, 21, 22, 31];
-/// The real-time signals after this one are not passed on yet.
-const LAST: i32 = 31;
+/// Signals nobody else is to get: they tell of an error in this very process, or concern our own children. KILL and STOP
+/// cannot be held.
+const OWN: [Named; 8] = [
+    Named::SIGILL,
+    Named::SIGTRAP,
+    Named::SIGABRT,
+    Named::SIGBUS,
+    Named::SIGFPE,
+    Named::SIGSEGV,
+    Named::SIGSYS,
+    Named::SIGCHLD,
+];
+/// Signals about our own place at the terminal. Blocked, they allow us to write to it and to hand it over.
+const TERMINAL: [Named; 2] = [Named::SIGTTIN, Named::SIGTTOU];
 
-/// The stream; dropping it stops listening.
+/// Signals that are held back until somebody listens.
 #[derive(Debug)]
-pub struct Signals {
-    from: mpsc::Receiver<Signal>,
-    _listeners: JoinSet<()>,
+pub struct Held(SignalFd);
+
+impl Held {
+    /// Holds every signal that can be passed on to a child, the real-time signals with them.
+    pub fn forwardable() -> io::Result<Self> {
+        Self::hold(forwardable())
+    }
+
+    /// The same, but for the key that suspends: for a sidecar, which has nobody to pass it on to.
+    pub fn sidecar() -> io::Result<Self> {
+        let mut set = forwardable();
+        set.remove(Named::SIGTSTP);
+        Self::hold(set)
+    }
+
+    /// Holds what concerns a daemon: HUP, INT and TERM.
+    pub fn daemon() -> io::Result<Self> {
+        let set = [Named::SIGHUP, Named::SIGINT, Named::SIGTERM];
+        Self::hold(set.into_iter().collect())
+    }
+
+    fn hold(set: SigSet) -> io::Result<Self> {
+        let mut blocked = set;
+        blocked.extend(TERMINAL);
+        blocked.thread_block()?;
+        // Whoever started us may have blocked it; we have to hear of our children.
+        SigSet::from(Named::SIGCHLD).thread_unblock()?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Self(SignalFd::with_flags(&set, flags)?))
+    }
+
+    /// The stream, in a runtime.
+    pub fn listen(self) -> io::Result<Signals> {
+        raw::readable(self.0).map(Signals)
+    }
 }
+
+fn forwardable() -> SigSet {
+    let mut set = SigSet::all();
+    OWN.iter()
+        .chain(&TERMINAL)
+        .for_each(|signal| set.remove(*signal));
+    set
+}
+
+/// The stream.
+#[derive(Debug)]
+pub struct Signals(AsyncFd<SignalFd>);
 
 impl Signals {
-    /// Listens for every signal that can be passed on to a child.
-    pub fn forwardable() -> io::Result<Self> {
-        Self::listen((1..=LAST).filter(|number| !OWN.contains(number)))
-    }
-
-    /// Listens for what concerns a daemon: HUP, INT and TERM.
-    pub fn daemon() -> io::Result<Self> {
-        Self::listen([Signal::HUP, Signal::INT, Signal::TERM].map(|Signal(number)| number))
-    }
-
-    fn listen(numbers: impl IntoIterator<Item = i32>) -> io::Result<Self> {
-        let (to, from) = mpsc::channel(16);
-        let mut listeners = JoinSet::new();
-        for number in numbers {
-            let stream = signal(SignalKind::from_raw(number))?;
-            listeners.spawn(pass_on(stream, Signal(number), to.clone()));
-        }
-        Ok(Self {
-            from,
-            _listeners: listeners,
-        })
-    }
-
     /// The next signal.
     pub async fn next(&mut self) -> Signal {
-        match self.from.recv().await {
-            Some(signal) => signal,
-            // The listeners live as long as `self` does.
-            None => std::future::pending().await,
+        loop {
+            let Ok(mut ready) = self.0.readable().await else {
+                // The runtime is shutting down.
+                return std::future::pending().await;
+            };
+            let read = ready.try_io(|fd| match fd.get_ref().read_signal() {
+                Ok(Some(info)) => Ok(info),
+                Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
+                Err(errno) => Err(errno.into()),
+            });
+            if let Ok(Ok(info)) = read
+                && let Ok(number) = i32::try_from(info.ssi_signo)
+                && !is_our_own_pipe(number, info.ssi_pid)
+            {
+                return Signal(number);
+            }
         }
     }
 }
 
-async fn pass_on(mut stream: Stream, signal: Signal, to: mpsc::Sender<Signal>) {
-    while stream.recv().await.is_some() {
-        if to.send(signal).await.is_err() {
-            return;
-        }
-    }
+/// Whether the kernel tells us that we wrote to a pipe nobody reads: the write said so too.
+fn is_our_own_pipe(number: i32, sender: u32) -> bool {
+    number == Named::SIGPIPE as i32 && sender == std::process::id()
 }

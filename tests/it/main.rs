@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod architecture;
+mod checks;
 mod cli;
 mod contract;
 mod docker;
 mod entrypoint;
 mod etcd;
 mod harness;
+mod pid1;
 mod proxies;
 mod register;
 mod routing;

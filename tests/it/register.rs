@@ -358,6 +358,137 @@ fn a_service_manager_is_told_and_the_command_cannot_answer_for_us() {
     process.wait();
 }
 
+/// The arguments of `Bench::command` with another address, which clap would refuse to see twice.
+fn elsewhere(bench: &Bench, args: &[&str]) -> Command {
+    let mut command = sidekick();
+    command.args([
+        "register",
+        "--store",
+        &format!("etcd://{}", bench.etcd.endpoint()),
+    ]);
+    command.args([
+        "--name",
+        "web",
+        "--id",
+        "a",
+        "--port",
+        "80",
+        "--ip",
+        "127.0.0.2",
+        "--ttl",
+        "2s",
+    ]);
+    command.args(args);
+    command
+}
+
+#[test]
+fn another_owner_of_the_same_id_is_left_alone() {
+    let bench = Bench::new();
+    let mut first = bench.announced(&[]);
+    let began = Instant::now();
+    let output = elsewhere(&bench, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert!(
+        began.elapsed() >= Duration::from_secs(2),
+        "it waits one TTL for the other one to go"
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("another owner") && said.contains("--take-over"),
+        "{said}"
+    );
+    assert_eq!(bench.keys()[&format!("{TREE}/ip")], "127.0.0.1");
+
+    // With a program, that goes on unannounced, and takes the place when it is free.
+    let log = bench.file("second");
+    let mut command = elsewhere(&bench, &["--", "sleep", "1000"]);
+    let mut second = Process::start(&mut command, &log);
+    wait_for("the conflict to be told", || {
+        second.output().contains("another owner").then_some(())
+    });
+    assert_eq!(bench.keys()[&format!("{TREE}/ip")], "127.0.0.1");
+    assert!(second.ended().is_none());
+    first.signal(Signal::SIGTERM);
+    first.wait();
+    wait_for("the place to be taken", || {
+        (bench.keys().get(&format!("{TREE}/ip"))? == "127.0.0.2").then_some(())
+    });
+    assert_eq!(
+        second.output().matches("another owner").count(),
+        1,
+        "{}",
+        second.output()
+    );
+}
+
+#[test]
+fn a_take_over_wins_and_the_old_owner_s_end_harms_nothing() {
+    let bench = Bench::new();
+    let mut first = bench.announced(&[]);
+    let mut command = elsewhere(&bench, &["--take-over"]);
+    let _second = Process::start(&mut command, &bench.file("second"));
+    let ip = || bench.keys().get(&format!("{TREE}/ip")).cloned();
+    wait_for("the take-over", || (ip()? == "127.0.0.2").then_some(()));
+    // The old owner notices, is refused, and gives up.
+    assert_eq!(first.wait().code(), Some(69), "{}", first.output());
+    assert_eq!(ip().as_deref(), Some("127.0.0.2"));
+    assert_eq!(bench.keys().len(), 3);
+}
+
+#[test]
+fn keys_deleted_by_hand_are_back_with_the_next_heartbeat_and_state_by_hand_stays() {
+    let bench = Bench::new();
+    let process = bench.announced(&[]);
+    bench
+        .etcd
+        .etcdctl(&["put", &format!("{TREE}/state"), "maint"]);
+    bench.etcd.etcdctl(&["del", &format!("{TREE}/port")]);
+    wait_for("the key to be back", || {
+        bench
+            .keys()
+            .contains_key(&format!("{TREE}/port"))
+            .then_some(())
+    });
+    bench
+        .etcd
+        .etcdctl(&["put", &format!("{TREE}/ip"), "10.9.9.9"]);
+    wait_for("the value to be back", || {
+        (bench.keys().get(&format!("{TREE}/ip"))? == "127.0.0.1").then_some(())
+    });
+    assert_eq!(bench.keys()[&format!("{TREE}/state")], "maint");
+    assert!(
+        process.output().contains("was changed by somebody else"),
+        "{}",
+        process.output()
+    );
+}
+
+#[test]
+fn a_shared_id_lives_as_long_as_one_of_its_owners() {
+    let bench = Bench::new();
+    let start = |name: &str| {
+        let mut command = bench.command(&["--shared", "--host", name]);
+        Process::start(&mut command, &bench.file(name))
+    };
+    let (mut first, second) = (start("one"), start("two"));
+    for process in [&first, &second] {
+        wait_for("both announcements", || {
+            process.output().contains("is announced").then_some(())
+        });
+    }
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.wait().code(), Some(0));
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        assert!(bench.is_there(), "the second owner keeps it alive");
+    }
+    second.signal(Signal::SIGKILL);
+    wait_for("the keys to go with the last one", || {
+        (!bench.is_there()).then_some(())
+    });
+}
+
 #[test]
 fn the_directory_store_works_as_well() {
     let dir = temp_dir();

@@ -193,6 +193,7 @@ pub(super) fn parse_lease(name: &str) -> Option<LeaseId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::update::Claim;
 
     #[test]
     fn links_are_read_as_they_are_written() {
@@ -238,6 +239,7 @@ mod tests {
             layout.check(&Publication {
                 dir: Prefix::parse(dir).unwrap(),
                 fields: fields.collect(),
+                claim: Claim::default(),
             })
         };
         assert_eq!(check("/services/web/a", &["ip", "settings/zone"]), Ok(()));

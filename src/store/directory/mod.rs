@@ -155,8 +155,33 @@ impl Store for DirectoryStore {
         })
     }
 
-    fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>> {
-        Box::pin(self.change(move |layout, clock, _| Writer::found(layout, clock)?.grant(ttl)))
+    fn grant(
+        &self,
+        ttl: Duration,
+        id: Option<LeaseId>,
+    ) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>> {
+        Box::pin(self.change(move |layout, clock, _| {
+            let writer = Writer::found(layout, clock)?;
+            match id {
+                Some(id) => writer.join(id, ttl),
+                None => writer.grant(ttl),
+            }
+        }))
+    }
+
+    fn stands<'a>(
+        &'a self,
+        lease: LeaseId,
+        publication: &'a Publication,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let publication = publication.clone();
+            self.change(move |layout, clock, _| {
+                let writer = Writer::lock(layout, clock, PATIENCE)?;
+                writer.map_or(Ok(false), |writer| writer.stands(lease, &publication))
+            })
+            .await
+        })
     }
 
     fn publish<'a>(

@@ -49,6 +49,60 @@ impl Writer<'_> {
         }
     }
 
+    /// A lease of this very id; one that is alive is joined.
+    pub(super) fn join(
+        &self,
+        lease: LeaseId,
+        ttl: Duration,
+    ) -> Result<(LeaseId, Duration), StoreError> {
+        // Removes it if it is dead, and with it what hung on it.
+        self.sweep()?;
+        let dir = self.layout.lease(lease);
+        match fs::create_dir(&dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(self.layout.failed("make", &dir, &error)),
+        }
+        let beat = self.clock.beat(ttl.max(MIN_TTL));
+        self.write_beat(lease, &beat)?;
+        Ok((lease, beat.ttl()))
+    }
+
+    /// Whether a publication's link leads to a data directory of this lease that has all its fields.
+    pub(super) fn stands(
+        &self,
+        lease: LeaseId,
+        publication: &Publication,
+    ) -> Result<bool, StoreError> {
+        let Standing::Publication(data) = self.standing(publication.dir.as_str())? else {
+            return Ok(false);
+        };
+        let dir = self.layout.data(&data);
+        let is_there = |field: &String| dir.join(field).is_file();
+        Ok(data.lease == lease && publication.fields.keys().all(is_there))
+    }
+
+    /// Refuses to take a place from an owner who is alive and somebody else.
+    fn check_claim(
+        &self,
+        lease: LeaseId,
+        data: &Data,
+        publication: &Publication,
+    ) -> Result<(), StoreError> {
+        if data.lease == lease || self.alive(data.lease).is_err() {
+            return Ok(());
+        }
+        let dir = self.layout.data(data);
+        for field in publication.fields.keys() {
+            let file = dir.join(field);
+            let value = data::value(&file).map_err(|e| self.layout.failed("read", &file, &e))?;
+            if let Some(reason) = value.and_then(|value| publication.conflict(field, &value)) {
+                return Err(StoreError::Conflict(reason));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
         let old = self.alive(lease)?;
         let beat = self.clock.beat(old.ttl());
@@ -94,7 +148,10 @@ impl Writer<'_> {
         self.check_parents(key, true)?;
         let old = match self.standing(key)? {
             Standing::Nothing => None,
-            Standing::Publication(data) => Some(self.layout.data(&data)),
+            Standing::Publication(data) => {
+                self.check_claim(lease, &data, publication)?;
+                Some(self.layout.data(&data))
+            }
             Standing::Dir => {
                 self.clear_below(key)?;
                 Some(self.layout.place(key))

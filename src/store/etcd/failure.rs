@@ -25,6 +25,8 @@ pub(super) enum Kind {
     TooLarge,
     /// A role with more rights.
     Denied,
+    /// That another owner gives way.
+    Conflict,
     /// Nothing but another request.
     Refused,
 }
@@ -114,6 +116,7 @@ impl Failure {
     pub(super) fn into_error(self, store: String) -> StoreError {
         let reason = self.reason;
         match self.kind {
+            Kind::Conflict => StoreError::Conflict(reason),
             Kind::Member | Kind::Leaderless | Kind::Login => {
                 StoreError::Unavailable { store, reason }
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
+use etcd_client::{LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
 use tokio::time::timeout;
 
 use super::failure::{Failure, Kind};
@@ -14,6 +14,9 @@ use crate::store::StoreError;
 
 /// How long it may take to hand over a heartbeat to the connection.
 const SEND: Duration = Duration::from_millis(500);
+
+/// What etcd says when a lease of the wanted id is alive.
+const EXISTS: &str = "lease already exists";
 
 /// The open keep-alive stream of each lease.
 #[derive(Default)]
@@ -26,14 +29,22 @@ struct Keeper {
 }
 
 /// Asks for a lease. A grant whose answer is lost leaves a lease with nothing on it, which ends by itself.
-pub(super) async fn grant(session: &Session, ttl: Duration) -> Result<(LeaseId, Duration), At> {
+/// With an id it may be there already, granted by somebody else or by a request whose answer was lost.
+pub(super) async fn grant(
+    session: &Session,
+    ttl: Duration,
+    id: Option<LeaseId>,
+) -> Result<(LeaseId, Duration), At> {
     let seconds = i64::try_from(ttl.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
     session
         .call(ANSWER, |connection| async move {
             let mut client = connection.client.lease_client();
-            let granted = client.grant(seconds, None).await;
-            let granted = granted.map_err(|error| session.explain(&error))?;
-            Ok((LeaseId(granted.id()), seconds_of(granted.ttl())))
+            let options = id.map(|id| LeaseGrantOptions::new().with_id(id.0));
+            match (client.grant(seconds, options).await, id) {
+                (Ok(granted), _) => Ok((LeaseId(granted.id()), seconds_of(granted.ttl()))),
+                (Err(error), Some(id)) if error.to_string().contains(EXISTS) => Ok((id, ttl)),
+                (Err(error), _) => Err(session.explain(&error)),
+            }
         })
         .await
 }

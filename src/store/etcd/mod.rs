@@ -82,9 +82,13 @@ impl Store for EtcdStore {
         })
     }
 
-    fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>> {
+    fn grant(
+        &self,
+        ttl: Duration,
+        id: Option<LeaseId>,
+    ) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>> {
         Box::pin(async move {
-            let granted = lease::grant(&self.session, ttl).await;
+            let granted = lease::grant(&self.session, ttl, id).await;
             granted.map_err(session::At::into_error)
         })
     }
@@ -97,6 +101,17 @@ impl Store for EtcdStore {
         Box::pin(async move {
             let published = publish::publish(&self.session, lease, publication).await;
             published.map_err(|at| lease::into_error(at, lease))
+        })
+    }
+
+    fn stands<'a>(
+        &'a self,
+        lease: LeaseId,
+        publication: &'a Publication,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let found = publish::stands(&self.session, lease, publication).await;
+            found.map_err(session::At::into_error)
         })
     }
 

@@ -54,9 +54,7 @@ async fn attempt(
     publication: &Publication,
 ) -> Result<Option<Revision>, Failure> {
     let range = Range::below(&publication.dir);
-    let look = GetOptions::new()
-        .with_range(range.end.clone())
-        .with_keys_only();
+    let look = GetOptions::new().with_range(range.end.clone());
     let found = session.get(connection, range.start.clone(), look).await?;
     let revision = found.header().map_or(0, ResponseHeader::revision);
     let operations = operations(lease, publication, found.kvs())?;
@@ -73,19 +71,46 @@ async fn attempt(
     Ok(done.succeeded().then(|| keys::revision(revision)))
 }
 
+/// Whether all fields stand there on this lease.
+pub(super) async fn stands(
+    session: &Session,
+    lease: LeaseId,
+    publication: &Publication,
+) -> Result<bool, At> {
+    let look = |connection: Connection| async move {
+        let range = Range::below(&publication.dir);
+        let options = GetOptions::new().with_range(range.end).with_keys_only();
+        session.get(&connection, range.start, options).await
+    };
+    let found = session.call(ANSWER, look).await?;
+    let ours = found.kvs().iter().filter(|kv| kv.lease() == lease.0);
+    let standing = ours.filter_map(|kv| field(publication, kv));
+    let standing = standing.filter(|field| publication.fields.contains_key(*field));
+    Ok(standing.count() == publication.fields.len())
+}
+
+/// The field of a key below a publication's directory.
+fn field<'k>(publication: &Publication, kv: &'k KeyValue) -> Option<&'k str> {
+    let key = std::str::from_utf8(kv.key()).ok()?;
+    key.strip_prefix(publication.dir.as_str())?
+        .strip_prefix('/')
+}
+
 /// Puts for what is wanted, and deletes for what hangs on some lease and is not. What has no lease was set by hand.
 fn operations(
     lease: LeaseId,
     publication: &Publication,
     found: &[KeyValue],
 ) -> Result<Vec<TxnOp>, Failure> {
-    let wanted = |key: &[u8]| {
-        let key = std::str::from_utf8(key).ok();
-        key.and_then(|key| {
-            key.strip_prefix(publication.dir.as_str())?
-                .strip_prefix('/')
-        })
-        .is_some_and(|field| publication.fields.contains_key(field))
+    let others = found
+        .iter()
+        .filter(|kv| kv.lease() != 0 && kv.lease() != lease.0);
+    let conflict = |kv: &KeyValue| publication.conflict(field(publication, kv)?, kv.value());
+    if let Some(reason) = others.clone().find_map(conflict) {
+        return Err(Failure::new(Kind::Conflict, reason));
+    }
+    let is_wanted = |kv: &KeyValue| {
+        field(publication, kv).is_some_and(|field| publication.fields.contains_key(field))
     };
     let puts = publication.fields.iter().map(|(field, value)| {
         let options = PutOptions::new().with_lease(lease.0);
@@ -93,7 +118,7 @@ fn operations(
     });
     let deletes = found
         .iter()
-        .filter(|kv| kv.lease() != 0 && !wanted(kv.key()))
+        .filter(|kv| kv.lease() != 0 && !is_wanted(kv))
         .map(|kv| TxnOp::delete(kv.key(), None::<DeleteOptions>));
     let operations: Vec<TxnOp> = puts.chain(deletes).collect();
     if operations.len() > OPERATIONS {

@@ -114,6 +114,7 @@ impl Session {
                 | Kind::History
                 | Kind::TooLarge
                 | Kind::Denied
+                | Kind::Conflict
                 | Kind::Refused => {
                     let store = name(&endpoint);
                     return Err(At { failure, store });
@@ -235,7 +236,8 @@ impl State {
             }
             Kind::Login => self.drop_client(),
             // The member answered; it is as good as any.
-            Kind::LeaseUnknown | Kind::History | Kind::TooLarge | Kind::Denied | Kind::Refused => {}
+            Kind::LeaseUnknown | Kind::History | Kind::TooLarge | Kind::Denied => {}
+            Kind::Conflict | Kind::Refused => {}
         }
     }
 

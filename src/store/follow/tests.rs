@@ -72,7 +72,19 @@ impl Store for Script {
         })
     }
 
-    fn grant(&self, _: Duration) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>> {
+    fn stands<'a>(
+        &'a self,
+        _: LeaseId,
+        _: &'a Publication,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        unreachable!("a follower announces nothing")
+    }
+
+    fn grant(
+        &self,
+        _: Duration,
+        _: Option<LeaseId>,
+    ) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>> {
         unreachable!("a follower needs no lease")
     }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use sidekick::model::update::{Entries, Publication};
+use sidekick::model::update::{Claim, Entries, Publication};
 
 use super::{
     Bench, LONG, Readable, Watcher, expected, grant, keys, prefix, publication, publish, readable,
@@ -325,6 +325,7 @@ pub(crate) async fn values_are_bytes<B: Bench>(bench: B) {
     let publication = Publication {
         dir: prefix(A),
         fields: fields.clone().into(),
+        claim: Claim::default(),
     };
     store.publish(lease, &publication).await.expect("publish");
     bench.set("/services/web/b/raw", &bytes).await;

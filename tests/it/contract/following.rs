@@ -18,7 +18,7 @@ async fn publish_at_last<S: Bench>(bench: &S, dir: &str, value: &str) {
     let store = bench.store();
     let publication = super::publication(dir, &[("ip", value)]);
     wait_for_async("a publication to be taken", async || {
-        let (lease, _) = store.grant(LONG).await.ok()?;
+        let (lease, _) = store.grant(LONG, None).await.ok()?;
         store.publish(lease, &publication).await.ok()
     })
     .await;

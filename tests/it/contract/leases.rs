@@ -152,7 +152,7 @@ pub(crate) async fn the_new_owner_outlives_an_expired_old_one<S: Bench>(bench: S
 pub(crate) async fn ttls_are_never_shortened<S: Bench>(bench: S) {
     let store = bench.store();
     for asked in [100, 2_000, 2_500, 15_000].map(Duration::from_millis) {
-        let (lease, ttl) = store.grant(asked).await.expect("grant a lease");
+        let (lease, ttl) = store.grant(asked, None).await.expect("grant a lease");
         assert!(ttl >= asked, "{ttl:?} for {asked:?}");
         assert!(
             ttl <= asked + Duration::from_secs(5),

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidekick::model::update::{Entries, LeaseId, Prefix, Publication, Revision, Update};
+use sidekick::model::update::{Claim, Entries, LeaseId, Prefix, Publication, Revision, Update};
 use sidekick::store::{Followed, Store, StoreError, Watch, follow};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -22,6 +22,7 @@ use crate::harness::PATIENCE;
 
 pub(crate) mod core;
 pub(crate) mod faults;
+mod fencing;
 pub(crate) mod following;
 pub(crate) mod leases;
 
@@ -104,6 +105,13 @@ macro_rules! contract {
             the_new_owner_outlives_an_expired_old_one,
             ttls_are_never_shortened,
         );
+        $crate::contract::contract!(@tests $bench, fencing:
+            the_same_endpoint_takes_over_at_once,
+            another_endpoint_is_a_conflict_until_its_owner_is_gone,
+            a_take_over_takes_over_and_the_old_owner_sees_it,
+            what_hands_delete_does_not_stand,
+            a_lease_of_a_wanted_id_is_joined_and_lives_as_long_as_one_renews_it,
+        );
     };
     (@follow $bench:ty) => {
         $crate::contract::contract!(@tests $bench, following: a_follower_ends_with_the_state_of_the_store);
@@ -159,6 +167,7 @@ pub(crate) fn publication(dir: &str, fields: &[(&str, &str)]) -> Publication {
     Publication {
         dir: prefix(dir),
         fields,
+        claim: Claim::default(),
     }
 }
 
@@ -193,7 +202,7 @@ pub(crate) async fn keys(store: &Arc<dyn Store>, path: &str) -> Readable {
 }
 
 pub(crate) async fn grant(store: &Arc<dyn Store>, ttl: Duration) -> LeaseId {
-    store.grant(ttl).await.expect("grant a lease").0
+    store.grant(ttl, None).await.expect("grant a lease").0
 }
 
 pub(crate) async fn publish(

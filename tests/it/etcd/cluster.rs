@@ -28,7 +28,7 @@ struct Writer {
 impl Writer {
     async fn start(cluster: &Cluster) -> Self {
         let store = open(cluster.options());
-        let granted = store.grant(LONG).await.expect("grant a lease");
+        let granted = store.grant(LONG, None).await.expect("grant a lease");
         Self {
             store,
             lease: granted.0,
@@ -164,7 +164,11 @@ async fn without_a_majority_nothing_is_taken_and_nothing_forgotten() {
         .until("word of the outage", |f| f.outages == 1)
         .await;
     let start = Instant::now();
-    let error = writer.store.grant(LONG).await.expect_err("no majority");
+    let error = writer
+        .store
+        .grant(LONG, None)
+        .await
+        .expect_err("no majority");
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(10), "{error}");
     assert_eq!(follower.fold.entries, before);

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::data::Manifest;
 use super::*;
-use crate::model::update::Entries;
+use crate::model::update::{Claim, Entries};
 
 mod crash;
 mod model;
@@ -48,7 +48,7 @@ impl Bench {
     }
 
     async fn grant(&self) -> LeaseId {
-        self.store.grant(LONG).await.unwrap().0
+        self.store.grant(LONG, None).await.unwrap().0
     }
 
     async fn publish(&self, lease: LeaseId, dir: &str, fields: &[(&str, &str)]) -> Revision {
@@ -95,6 +95,7 @@ fn publication(dir: &str, fields: &[(&str, &str)]) -> Publication {
     Publication {
         dir: Prefix::parse(dir).unwrap(),
         fields: fields.collect(),
+        claim: Claim::default(),
     }
 }
 
@@ -264,7 +265,10 @@ async fn a_store_that_is_not_there_says_so() {
         bench.store.snapshot(&all).await.unwrap_err(),
         "not a directory",
     );
-    unavailable(bench.store.grant(LONG).await.unwrap_err(), "cannot make");
+    unavailable(
+        bench.store.grant(LONG, None).await.unwrap_err(),
+        "cannot make",
+    );
     fs::remove_file(&bench.root).unwrap();
     // The first lease makes it.
     bench.grant().await;

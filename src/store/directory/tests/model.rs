@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::cache::Recheck;
 use super::super::scan::Scanner;
 use super::{Bench, readable};
-use crate::model::update::{Entries, Prefix, Publication, Revision};
+use crate::model::update::{Claim, Entries, Prefix, Publication, Revision};
 use crate::store::Store;
 
 #[derive(Debug, Clone)]
@@ -101,6 +101,7 @@ async fn compare_with_model(deeds: Vec<Deed>) {
                     fields: fields
                         .map(|(f, v)| (FIELDS[*f].to_owned(), v.to_string().into_bytes()))
                         .collect(),
+                    claim: Claim::default(),
                 };
                 bench
                     .store

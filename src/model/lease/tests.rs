@@ -1,0 +1,488 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::update::Claim;
+
+const TTL: Duration = Duration::from_secs(15);
+const A: LeaseId = LeaseId(1);
+const B: LeaseId = LeaseId(2);
+
+fn publication(name: &str) -> Publication {
+    let dir = Prefix::parse("/services/web").unwrap().join(name);
+    Publication {
+        dir,
+        fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
+        claim: Claim::default(),
+    }
+}
+
+/// A machine that holds lease A with one publication announced at `now`.
+fn announced(now: Instant) -> Lease {
+    let mut lease = Lease::new(TTL, 1);
+    assert_eq!(
+        lease.handle(now, Input::Want(publication("a"))),
+        [Action::Grant(TTL, None)]
+    );
+    let publish = Action::Publish(A, publication("a"));
+    assert_eq!(lease.handle(now, Input::Granted(Ok((A, TTL)))), [publish]);
+    assert!(!lease.is_announced());
+    assert_eq!(
+        lease.handle(now, Input::Published(A, Ok(()))),
+        [Action::Announced]
+    );
+    assert!(lease.is_announced());
+    lease
+}
+
+#[test]
+fn heartbeats_come_every_third_of_the_ttl() {
+    let mut now = Instant::now();
+    let mut lease = announced(now);
+    for _ in 0..50 {
+        let next = lease.deadline().unwrap();
+        let interval = next - now;
+        assert!(
+            (Duration::from_millis(4500)..=Duration::from_millis(5500)).contains(&interval),
+            "{interval:?}"
+        );
+        now = next;
+        assert_eq!(lease.handle(now, Input::Tick), [Action::KeepAlive(A)]);
+        let looks = [Action::Verify(A, publication("a"))];
+        assert_eq!(lease.handle(now, Input::KeptAlive(A, Ok(TTL))), looks);
+    }
+}
+
+#[test]
+fn an_error_keeps_the_lease_and_silence_loses_it() {
+    let start = Instant::now();
+    let (mut lease, mut beats) = (announced(start), 0);
+    let (lost, now) = loop {
+        let now = lease.deadline().unwrap();
+        let actions = lease.handle(now, Input::Tick);
+        if actions == [Action::KeepAlive(A)] {
+            beats += 1;
+            assert_eq!(
+                lease.handle(now, Input::KeptAlive(A, Err(Failure::Failed))),
+                []
+            );
+        } else {
+            break (actions, now);
+        }
+    };
+    assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL, None)]);
+    assert_eq!(now - start, patience(TTL), "one beat before its end");
+    assert!(beats > 2, "tried again in between");
+}
+
+#[test]
+fn a_lost_lease_is_granted_anew_and_everything_published_on_it() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    lease.handle(now, Input::Want(publication("b")));
+    lease.handle(now, Input::Published(A, Ok(())));
+    lease.handle(lease.deadline().unwrap(), Input::Tick);
+    let lost = lease.handle(now, Input::KeptAlive(A, Err(Failure::Lost)));
+    assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL, None)]);
+    assert_eq!(
+        lease.handle(now, Input::Granted(Ok((B, TTL)))),
+        [Action::Publish(B, publication("a"))]
+    );
+    // A late answer about the old lease changes nothing.
+    assert_eq!(
+        lease.handle(now, Input::Published(A, Err(Failure::Lost))),
+        []
+    );
+    let next = lease.handle(now, Input::Published(B, Ok(())));
+    assert_eq!(next, [Action::Publish(B, publication("b"))]);
+    assert_eq!(
+        lease.handle(now, Input::Published(B, Ok(()))),
+        [Action::Announced]
+    );
+}
+
+#[test]
+fn stopping_revokes_and_tries_again_until_it_works() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    assert_eq!(lease.handle(now, Input::Stop), [Action::Revoke(A)]);
+    assert_eq!(
+        lease.handle(now, Input::Revoked(A, Err(Failure::Failed))),
+        []
+    );
+    let again = lease.handle(lease.deadline().unwrap(), Input::Tick);
+    assert_eq!(again, [Action::Revoke(A)]);
+    assert_eq!(
+        lease.handle(now, Input::Revoked(A, Ok(()))),
+        [Action::Withdrawn]
+    );
+}
+
+#[test]
+fn stopping_before_the_grant_came_gives_it_straight_back() {
+    let now = Instant::now();
+    let mut lease = Lease::new(TTL, 1);
+    lease.handle(now, Input::Want(publication("a")));
+    assert_eq!(lease.handle(now, Input::Stop), []);
+    assert_eq!(
+        lease.handle(now, Input::Granted(Ok((A, TTL)))),
+        [Action::Revoke(A)]
+    );
+}
+
+#[test]
+fn what_is_wanted_no_longer_is_taken_back_until_it_works_and_can_be_wanted_again() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    let unwant = || Input::Unwant(publication("a").dir);
+    assert_eq!(lease.handle(now, unwant()), [Action::Revoke(A)]);
+    assert_eq!(lease.handle(now, unwant()), []);
+    let failed = Input::Revoked(A, Err(Failure::Failed));
+    assert_eq!(lease.handle(now, failed), []);
+    let again = lease.handle(lease.deadline().unwrap(), Input::Tick);
+    assert_eq!(again, [Action::Revoke(A)]);
+    let done = lease.handle(now, Input::Revoked(A, Ok(())));
+    assert_eq!(done, [Action::Withdrawn]);
+    assert_eq!(lease.deadline(), None, "no heartbeat");
+    let want = Input::Want(publication("a"));
+    assert_eq!(lease.handle(now, want), [Action::Grant(TTL, None)]);
+}
+
+#[test]
+fn wanted_again_while_it_is_taken_back() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    lease.handle(now, Input::Unwant(publication("a").dir));
+    assert_eq!(lease.handle(now, Input::Want(publication("a"))), []);
+    assert_eq!(
+        lease.handle(now, Input::Revoked(A, Ok(()))),
+        [Action::Withdrawn, Action::Grant(TTL, None)]
+    );
+}
+
+#[test]
+fn what_others_hang_beside_is_taken_back_without_them() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    lease.handle(now, Input::Want(publication("b")));
+    lease.handle(now, Input::Published(A, Ok(())));
+    let dir = publication("b").dir;
+    let nothing = Publication {
+        dir: dir.clone(),
+        fields: BTreeMap::new(),
+        claim: Claim::default(),
+    };
+    assert_eq!(
+        lease.handle(now, Input::Unwant(dir)),
+        [Action::Publish(A, nothing)]
+    );
+}
+
+#[test]
+fn a_lease_that_fell_silent_is_given_back_too() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    let silent = now + patience(TTL);
+    assert_eq!(
+        lease.handle(silent, Input::Tick),
+        [Action::Lost(A), Action::Grant(TTL, None)]
+    );
+    lease.handle(silent, Input::Granted(Err(Failure::Failed)));
+    let unwant = Input::Unwant(publication("a").dir);
+    assert_eq!(lease.handle(silent, unwant), [Action::Revoke(A)]);
+    // The store has never heard of an end: its keys are still there until it answers this.
+    assert_eq!(
+        lease.handle(silent, Input::Revoked(A, Ok(()))),
+        [Action::Withdrawn]
+    );
+}
+
+#[test]
+fn what_hands_have_deleted_is_published_again_with_the_next_heartbeat() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    let at = lease.deadline().unwrap();
+    assert_eq!(lease.handle(at, Input::Tick), [Action::KeepAlive(A)]);
+    let ours = publication("a");
+    assert_eq!(
+        lease.handle(at, Input::KeptAlive(A, Ok(TTL))),
+        [Action::Verify(A, ours.clone())]
+    );
+    let verified = |answer| Input::Verified(A, publication("a").dir, answer);
+    assert_eq!(lease.handle(at, verified(Ok(true))), []);
+    assert_eq!(lease.handle(at, verified(Err(Failure::Failed))), []);
+    assert_eq!(
+        lease.handle(at, verified(Ok(false))),
+        [Action::Repaired(ours.dir.clone()), Action::Publish(A, ours)]
+    );
+}
+
+#[test]
+fn a_conflict_is_tried_again_and_keeps_the_lease() {
+    let now = Instant::now();
+    let mut lease = Lease::new(TTL, 1);
+    lease.handle(now, Input::Want(publication("a")));
+    lease.handle(now, Input::Granted(Ok((A, TTL))));
+    assert_eq!(
+        lease.handle(now, Input::Published(A, Err(Failure::Conflict))),
+        [Action::Conflict]
+    );
+    assert!(!lease.is_announced());
+    let again = now + TTL / 3;
+    let actions = lease.handle(again, Input::Tick);
+    assert!(
+        actions.contains(&Action::Publish(A, publication("a"))),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn a_taken_place_is_kept_as_any_other() {
+    let fields = BTreeSet::from(["ip".to_owned()]);
+    let (now, mut lease) = (Instant::now(), Lease::new(TTL, 1));
+    let mut ours = publication("a");
+    ours.claim = Claim::TakeOver(fields.clone());
+    lease.handle(now, Input::Want(ours.clone()));
+    let published = lease.handle(now, Input::Granted(Ok((A, TTL))));
+    assert_eq!(published, [Action::Publish(A, ours.clone())]);
+    lease.handle(now, Input::Published(A, Ok(())));
+    let again = lease.handle(now, Input::Verified(A, ours.dir.clone(), Ok(false)));
+    ours.claim = Claim::Restart(fields);
+    assert!(again.contains(&Action::Publish(A, ours)), "{again:?}");
+}
+
+#[test]
+fn a_shared_lease_is_never_given_back() {
+    let now = Instant::now();
+    let mut lease = Lease::shared(TTL, 1, B);
+    assert_eq!(
+        lease.handle(now, Input::Want(publication("a"))),
+        [Action::Grant(TTL, Some(B))]
+    );
+    lease.handle(now, Input::Granted(Ok((B, TTL))));
+    lease.handle(now, Input::Published(B, Ok(())));
+    assert_eq!(lease.handle(now, Input::Stop), [Action::Withdrawn]);
+    assert_eq!(lease.deadline(), None);
+}
+
+/// What a store does with a request, as the dice of the test fall.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Good,
+    Fails,
+    /// It is done, and nobody hears of it.
+    DoneSilently,
+    Forgets,
+}
+
+/// A step of a script: a change of mind, or the next answer.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Want(&'static str),
+    Unwant(&'static str),
+    /// Somebody deletes it by hand.
+    Hand(&'static str),
+    Stop,
+    Answer(Answer),
+}
+
+fn steps() -> impl Strategy<Value = Vec<(Step, u64)>> {
+    let answer = prop_oneof![
+        8 => Just(Answer::Good),
+        3 => Just(Answer::Fails),
+        2 => Just(Answer::DoneSilently),
+        1 => Just(Answer::Forgets)
+    ];
+    let name = || prop_oneof![Just("a"), Just("b")];
+    let step = prop_oneof![
+        20 => answer.prop_map(Step::Answer),
+        3 => name().prop_map(Step::Want),
+        3 => name().prop_map(Step::Unwant),
+        1 => name().prop_map(Step::Hand),
+        1 => Just(Step::Stop)
+    ];
+    proptest::collection::vec((step, 0u64..3000), 1..100)
+}
+
+/// A store, the requests that are under way to it, and the machine that makes them.
+struct World {
+    now: Instant,
+    lease: Lease,
+    open: Vec<Action>,
+    /// What stands on each lease that is alive.
+    store: BTreeMap<LeaseId, BTreeSet<Prefix>>,
+    granted: i64,
+    wanted: BTreeSet<Prefix>,
+    stopped: bool,
+    withdrawn: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        Self {
+            now: Instant::now(),
+            lease: Lease::new(TTL, seed),
+            open: Vec::new(),
+            store: BTreeMap::new(),
+            granted: 0,
+            wanted: BTreeSet::new(),
+            stopped: false,
+            withdrawn: true,
+        }
+    }
+
+    fn step(&mut self, step: Step, pause: Duration) {
+        self.now += pause;
+        match step {
+            Step::Want(name) => {
+                let publication = publication(name);
+                if !self.stopped {
+                    self.wanted.insert(publication.dir.clone());
+                }
+                self.give(Input::Want(publication));
+            }
+            Step::Unwant(name) => {
+                let dir = publication(name).dir;
+                self.wanted.remove(&dir);
+                self.give(Input::Unwant(dir));
+            }
+            Step::Hand(name) => {
+                let dir = publication(name).dir;
+                for dirs in self.store.values_mut() {
+                    dirs.remove(&dir);
+                }
+            }
+            Step::Stop => {
+                self.stopped = true;
+                self.wanted.clear();
+                self.give(Input::Stop);
+            }
+            Step::Answer(answer) => self.answer(answer),
+        }
+    }
+
+    /// Hands an input over and looks at every action that comes of it.
+    fn give(&mut self, input: Input) {
+        for action in self.lease.handle(self.now, input) {
+            match &action {
+                Action::Publish(lease, publication) => {
+                    assert_eq!(lease.0, self.granted, "not the last lease");
+                    let wanted = self.wanted.contains(&publication.dir);
+                    assert_eq!(wanted, !publication.fields.is_empty());
+                    let under_way =
+                        |open: &Action| matches!(open, Action::Publish(l, _) if l == lease);
+                    assert!(!self.open.iter().any(under_way), "two at a time");
+                }
+                Action::KeepAlive(lease) => assert_eq!(lease.0, self.granted),
+                Action::Revoke(_) | Action::Withdrawn => {
+                    assert!(self.wanted.is_empty() || !self.withdrawn);
+                }
+                Action::Grant(..) => assert!(!self.stopped),
+                Action::Verify(lease, _) => assert_eq!(lease.0, self.granted),
+                Action::Repaired(dir) => assert!(self.wanted.contains(dir)),
+                Action::Announced | Action::Lost(_) => assert!(!self.stopped),
+                Action::Conflict => panic!("nobody else is there"),
+            }
+            self.withdrawn = matches!(action, Action::Withdrawn);
+            self.open.push(action);
+        }
+    }
+
+    /// The store takes the next request, or time passes until the machine makes one.
+    fn answer(&mut self, answer: Answer) {
+        if self.open.is_empty() {
+            if let Some(at) = self.lease.deadline() {
+                self.now = self.now.max(at);
+                self.give(Input::Tick);
+            }
+            return;
+        }
+        let input = match self.open.remove(0) {
+            Action::Grant(..) => {
+                self.granted += 1;
+                let lease = LeaseId(self.granted);
+                let reply = self.reply(lease, answer, |store| {
+                    store.insert(lease, BTreeSet::new());
+                });
+                Input::Granted(match reply {
+                    Ok(()) => Ok((lease, TTL)),
+                    Err(failure) => Err(failure),
+                })
+            }
+            Action::Publish(lease, publication) => {
+                let reply = self.reply(lease, answer, |store| {
+                    if store.contains_key(&lease) {
+                        for dirs in store.values_mut() {
+                            dirs.remove(&publication.dir);
+                        }
+                    }
+                    if let (Some(dirs), false) =
+                        (store.get_mut(&lease), publication.fields.is_empty())
+                    {
+                        dirs.insert(publication.dir.clone());
+                    }
+                });
+                Input::Published(lease, reply)
+            }
+            Action::KeepAlive(lease) => {
+                let reply = self.reply(lease, answer, |_| {});
+                Input::KeptAlive(lease, reply.map(|()| TTL))
+            }
+            Action::Revoke(lease) => {
+                let reply = self.reply(lease, answer, |store| drop(store.remove(&lease)));
+                Input::Revoked(lease, reply)
+            }
+            Action::Verify(lease, publication) => {
+                let dir = publication.dir;
+                let reply = self.reply(lease, answer, |_| {});
+                let stands = self
+                    .store
+                    .get(&lease)
+                    .is_some_and(|dirs| dirs.contains(&dir));
+                Input::Verified(lease, dir, reply.map(|()| stands))
+            }
+            Action::Announced | Action::Lost(_) | Action::Withdrawn => return,
+            Action::Conflict | Action::Repaired(_) => return,
+        };
+        self.give(input);
+    }
+
+    fn reply(
+        &mut self,
+        lease: LeaseId,
+        answer: Answer,
+        request: impl FnOnce(&mut BTreeMap<LeaseId, BTreeSet<Prefix>>),
+    ) -> Result<(), Failure> {
+        match answer {
+            Answer::Good | Answer::DoneSilently => request(&mut self.store),
+            Answer::Fails => return Err(Failure::Failed),
+            Answer::Forgets => drop(self.store.remove(&lease)),
+        }
+        match answer {
+            Answer::Good if self.store.contains_key(&lease) => Ok(()),
+            Answer::Good | Answer::Forgets => Err(Failure::Lost),
+            Answer::Fails | Answer::DoneSilently => Err(Failure::Failed),
+        }
+    }
+
+    /// What stands in the store.
+    fn standing(&self) -> BTreeSet<Prefix> {
+        self.store.values().flatten().cloned().collect()
+    }
+}
+
+proptest! {
+    /// Whatever the store answers: only the lease that was granted last is published on, one publication is out at a
+    /// time, nothing is published that is not wanted; and when the store answers again, exactly what is wanted
+    /// stands in it.
+    #[test]
+    fn invariants(steps in steps(), seed in any::<u64>()) {
+        let mut world = World::new(seed);
+        for (step, millis) in steps {
+            world.step(step, Duration::from_millis(millis));
+        }
+        for _ in 0..200 {
+            world.answer(Answer::Good);
+        }
+        prop_assert_eq!(world.standing(), world.wanted);
+    }
+}

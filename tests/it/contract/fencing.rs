@@ -1,0 +1,124 @@
+//! Several owners of one place: who gives way to whom, and what hands may do.
+
+use std::collections::BTreeSet;
+
+use sidekick::model::update::{Claim, LeaseId, Publication};
+use sidekick::store::StoreError;
+
+use super::{Bench, LONG, SHORT, expected, grant, keys, publication};
+use crate::harness::wait_for_async;
+
+const A: &str = "/services/web/a";
+
+/// A publication of `ip` and `port` that yields to nobody but itself.
+fn sole(ip: &str, port: &str) -> Publication {
+    let mut publication = publication(A, &[("ip", ip), ("note", ip), ("port", port)]);
+    publication.claim = Claim::Restart(BTreeSet::from(["ip", "port"].map(str::to_owned)));
+    publication
+}
+
+pub(crate) async fn the_same_endpoint_takes_over_at_once<B: Bench>(bench: B) {
+    let store = bench.store();
+    let (old, new) = (grant(&store, LONG).await, grant(&store, LONG).await);
+    store
+        .publish(old, &sole("10.0.0.1", "80"))
+        .await
+        .expect("the first");
+    store
+        .publish(new, &sole("10.0.0.1", "80"))
+        .await
+        .expect("its restart");
+    store.revoke(old).await.expect("revoke");
+    assert_eq!(keys(&store, A).await.len(), 3);
+}
+
+pub(crate) async fn another_endpoint_is_a_conflict_until_its_owner_is_gone<B: Bench>(bench: B) {
+    let store = bench.store();
+    let (theirs, ours) = (grant(&store, SHORT).await, grant(&store, LONG).await);
+    store
+        .publish(theirs, &sole("10.0.0.1", "80"))
+        .await
+        .expect("the first");
+    for other in [sole("10.0.0.2", "80"), sole("10.0.0.1", "81")] {
+        let refused = store.publish(ours, &other).await;
+        let Err(StoreError::Conflict(why)) = refused else {
+            panic!("no conflict: {refused:?}");
+        };
+        assert!(why.contains("10.0.0.1") || why.contains("80"), "{why}");
+    }
+    assert_eq!(
+        keys(&store, A)
+            .await
+            .get("/services/web/a/ip")
+            .map(String::as_str),
+        Some("10.0.0.1")
+    );
+    wait_for_async("the other owner to expire", async || {
+        store.publish(ours, &sole("10.0.0.2", "80")).await.ok()
+    })
+    .await;
+    assert_eq!(
+        keys(&store, A)
+            .await
+            .get("/services/web/a/ip")
+            .map(String::as_str),
+        Some("10.0.0.2")
+    );
+}
+
+pub(crate) async fn a_take_over_takes_over_and_the_old_owner_sees_it<B: Bench>(bench: B) {
+    let store = bench.store();
+    let (old, new) = (grant(&store, LONG).await, grant(&store, LONG).await);
+    let first = sole("10.0.0.1", "80");
+    store.publish(old, &first).await.expect("the first");
+    assert_eq!(store.stands(old, &first).await, Ok(true));
+    let mut second = sole("10.0.0.2", "80");
+    second.claim = Claim::TakeOver(BTreeSet::from(["ip".to_owned()]));
+    store.publish(new, &second).await.expect("the take-over");
+    assert_eq!(store.stands(old, &first).await, Ok(false));
+    assert_eq!(store.stands(new, &second).await, Ok(true));
+    let back = store.publish(old, &first).await;
+    assert!(matches!(back, Err(StoreError::Conflict(_))), "{back:?}");
+}
+
+pub(crate) async fn what_hands_delete_does_not_stand<B: Bench>(bench: B) {
+    let store = bench.store();
+    let lease = grant(&store, LONG).await;
+    let ours = sole("10.0.0.1", "80");
+    assert_eq!(store.stands(lease, &ours).await, Ok(false));
+    store.publish(lease, &ours).await.expect("publish");
+    bench.delete("/services/web/a/port").await;
+    assert_eq!(store.stands(lease, &ours).await, Ok(false));
+    store.publish(lease, &ours).await.expect("publish");
+    assert_eq!(store.stands(lease, &ours).await, Ok(true));
+    // A key that a hand has added is nobody's business.
+    bench.set("/services/web/a/state", b"maint").await;
+    assert_eq!(store.stands(lease, &ours).await, Ok(true));
+}
+
+pub(crate) async fn a_lease_of_a_wanted_id_is_joined_and_lives_as_long_as_one_renews_it<
+    B: Bench,
+>(
+    bench: B,
+) {
+    let store = bench.store();
+    let id = LeaseId(4711);
+    for _ in 0..2 {
+        let granted = store.grant(SHORT, Some(id)).await.expect("grant or join");
+        assert_eq!(granted.0, id);
+        let shared = publication(A, &[("ip", "10.0.0.1"), ("port", "80")]);
+        store.publish(id, &shared).await.expect("publish");
+    }
+    store.keep_alive(id).await.expect("the lease lives");
+    let want = expected(&[
+        ("/services/web/a/ip", "10.0.0.1"),
+        ("/services/web/a/port", "80"),
+    ]);
+    assert_eq!(keys(&store, A).await, want);
+    wait_for_async("the lease to end when nobody renews it", async || {
+        keys(&store, A).await.is_empty().then_some(())
+    })
+    .await;
+    let again = store.grant(SHORT, Some(id)).await.expect("grant it anew");
+    assert_eq!(again.0, id);
+}
