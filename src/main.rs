@@ -79,6 +79,9 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
     log(&args.log);
     let targets =
         watch::load(&args.conf_dir, &pass).map_err(|problems| Failure::config(&problems))?;
+    if has_program {
+        init::adopt_orphans();
+    }
     let store = open(&location)?;
     block_on(async {
         let signals = held.listen().map_err(no_system)?;

@@ -9,6 +9,7 @@ use nix::unistd::{Pid, getegid, geteuid};
 use thiserror::Error;
 
 use super::child::Group;
+use super::raw;
 use crate::model::facts::Signal;
 
 /// Why a process could not be signalled.
@@ -79,8 +80,7 @@ pub async fn reload_leader(
 
 /// Sends a signal to the program of a group, and to it alone.
 pub fn signal_leader(group: Group, Signal(number): Signal) -> io::Result<()> {
-    let sent = signal::Signal::try_from(number).and_then(|number| kill(group.leader(), number));
-    sent.map_err(io::Error::from)
+    raw::signal_process(group.leader(), number).map_err(io::Error::from)
 }
 
 /// Whether a process catches a signal or holds it back. Of one that cannot be looked at, the best is assumed.

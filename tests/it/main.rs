@@ -6,6 +6,7 @@ mod architecture;
 mod checks;
 mod cli;
 mod contract;
+mod docker;
 mod entrypoint;
 mod etcd;
 mod harness;

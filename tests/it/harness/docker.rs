@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-use super::{skipped, temp_dir};
+use super::{skipped, temp_dir, tool};
 
 /// Whether a Docker Engine answers; says that the test is skipped where none does.
 pub(crate) fn engine() -> bool {
@@ -52,6 +53,8 @@ impl Rootfs {
         for path in ["etc", "proc", "sys", "dev", "run", "root", "tmp", "var/lib"] {
             rootfs.dir(path);
         }
+        let everybody = fs::Permissions::from_mode(0o1777);
+        fs::set_permissions(rootfs.path("tmp"), everybody).expect("open a directory");
         for path in ["bin", "sbin", "lib", "lib64"] {
             rootfs.dir(&format!("usr/{path}"));
             rootfs.link(&format!("usr/{path}"), path);
@@ -85,6 +88,29 @@ impl Rootfs {
         let (from, file) = (from.as_ref(), self.path(to));
         fs::create_dir_all(file.parent().expect("a file lies in a directory")).expect("make it");
         fs::copy(from, &file).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
+    }
+
+    /// A program of this machine at its usual place, with the libraries it loads.
+    pub(crate) fn program(&self, name: &str) {
+        let path = tool(name);
+        self.copy(&path, &format!("usr/bin/{name}"));
+        self.libraries(&path);
+    }
+
+    /// The libraries that a program loads.
+    pub(crate) fn libraries(&self, program: &Path) {
+        let output = Command::new("ldd").arg(program).output().expect("run ldd");
+        let text = said(&output);
+        for path in text.split_whitespace().filter(|word| word.starts_with('/')) {
+            self.copy(path, path);
+        }
+    }
+
+    /// A script.
+    pub(crate) fn script(&self, path: &str, text: &str) {
+        self.write(path, &format!("#!/bin/sh\n{text}\n"));
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.path(path), mode).expect("make a script executable");
     }
 
     /// Makes it an image.
