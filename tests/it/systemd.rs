@@ -2,11 +2,13 @@
 //! programs are those of this machine.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use crate::harness::docker::{self, Container, Image, Rootfs, said};
-use crate::harness::{skipped, temp_dir, wait_for};
+use crate::harness::{Process, sidekick, skipped, temp_dir, wait_for};
 
 const UNITS: [&str; 2] = ["sidekick-register@.service", "sidekick-watch.service"];
 const SIDECAR: &str = "sidekick-register@web";
@@ -337,4 +339,45 @@ fn a_store_that_is_away_holds_no_start_up_for_long_and_the_unit_goes_on() {
     wait_for("the announcement", || {
         (booted.show(SIDECAR, "ActiveState") == "active").then_some(())
     });
+}
+
+/// Both modes, as a service manager with a watchdog starts them.
+#[test]
+fn a_watchdog_hears_of_both() {
+    let dir = temp_dir();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    for name in ["conf/conf.d", "conf/templates"] {
+        fs::create_dir_all(file(name)).unwrap();
+    }
+    fs::write(file("conf/templates/a.tera"), "").unwrap();
+    let target = format!(
+        "[template]\nsrc = 'a.tera'\ndest = '{}'\nkeys = ['/services']\n",
+        file("out")
+    );
+    fs::write(file("conf/conf.d/a.toml"), target).unwrap();
+    let (store, conf) = (format!("dir://{}", file("store")), file("conf"));
+    let register = "--name web --port 80 --ip 127.0.0.1".split(' ');
+    let modes = [
+        ("register", register.collect()),
+        ("watch", vec!["--conf-dir", &conf]),
+    ];
+    for (mode, args) in modes {
+        let path = file(mode);
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let patience = Some(Duration::from_secs(30));
+        socket.set_read_timeout(patience).unwrap();
+        let mut command = sidekick();
+        command.args([mode, "--store", &store]).args(args);
+        command.env("NOTIFY_SOCKET", &path);
+        command.env("WATCHDOG_USEC", "100000");
+        let _process = Process::start(&mut command, &dir.path().join("log"));
+        let (mut beats, mut ready) = (0, false);
+        while beats < 3 || !ready {
+            let mut buffer = [0; 4096];
+            let n = socket.recv(&mut buffer).expect("a word");
+            let text = String::from_utf8_lossy(&buffer[..n]);
+            beats += usize::from(text.contains("WATCHDOG=1"));
+            ready |= text.contains("READY=1");
+        }
+    }
 }
