@@ -88,12 +88,15 @@ fn takes(pid: Pid, Signal(number): Signal) -> bool {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
         return true;
     };
-    let mask = |line: &str| u64::from_str_radix(line.trim(), 16).unwrap_or(0);
-    let held = status.lines().filter_map(|line| {
-        let caught = line.strip_prefix("SigCgt:");
-        caught.or_else(|| line.strip_prefix("SigBlk:")).map(mask)
-    });
-    held.fold(0, |all, mask| all | mask) >> (number - 1) & 1 == 1
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |line| u64::from_str_radix(line.trim(), 16).unwrap_or(0))
+    };
+    // Until it has become another program, what is held back is what we hold back.
+    let exe = |who: &str| std::fs::read_link(format!("/proc/{who}/exe")).ok();
+    let is_itself = exe(&pid.to_string()) != exe("self");
+    let held = if is_itself { mask("SigBlk:") } else { 0 };
+    (mask("SigCgt:") | held) >> (number - 1) & 1 == 1
 }
 
 /// Sends a signal to the process whose id stands in a file.
