@@ -249,11 +249,11 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<&'static str> {
         ),
         (
             is_unwelcome && !has_identity,
-            "the server may ask for a client certificate: give --cert and --key",
+            "the server may ask for a client certificate (give --cert and --key), or it may not speak TLS (leave --cacert out)",
         ),
         (
             is_unwelcome,
-            "the server may not accept this client certificate: check which authority it trusts",
+            "the server may not accept this client certificate (check which authority it trusts), or it may not speak TLS",
         ),
         (
             options.tls.is_none() && looks_cut_off(text),
