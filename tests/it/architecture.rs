@@ -162,3 +162,13 @@ fn crates_with_one_door_are_imported_there_only() {
         }
     }
 }
+
+/// A clock that can be stepped decides nothing: the directory store begins to count its revisions there, no more.
+#[test]
+fn the_wall_clock_decides_nothing() {
+    for source in sources() {
+        let looks = source.code.contains("SystemTime");
+        let may = source.path == "src/store/directory/write.rs";
+        assert!(!looks || may, "{} looks at the wall clock", source.path);
+    }
+}

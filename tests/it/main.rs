@@ -10,6 +10,7 @@ mod docker;
 mod entrypoint;
 mod etcd;
 mod harness;
+mod healing;
 mod pid1;
 mod proxies;
 mod register;
