@@ -60,6 +60,8 @@ pub enum LeaderError {
 
 /// How often a program is asked whether it handles a signal by now.
 const POLL: Duration = Duration::from_millis(10);
+/// A signal that is held back for so long is one that the program fetches.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// Tells the program of a group to reload by a signal, once it handles that signal: one that has just been started
 /// would be ended by it.
@@ -68,12 +70,7 @@ pub async fn reload_leader(
     signal: Signal,
     limit: Duration,
 ) -> Result<(), LeaderError> {
-    let ready = async {
-        while !takes(group.leader(), signal) {
-            tokio::time::sleep(POLL).await;
-        }
-    };
-    let waited = tokio::time::timeout(limit, ready).await;
+    let waited = tokio::time::timeout(limit, ready(group.leader(), signal)).await;
     waited.map_err(|_| LeaderError::NotTaken(signal))?;
     signal_leader(group, signal).map_err(|source| LeaderError::Kill { signal, source })
 }
@@ -83,20 +80,50 @@ pub fn signal_leader(group: Group, Signal(number): Signal) -> io::Result<()> {
     raw::signal_process(group.leader(), number).map_err(io::Error::from)
 }
 
-/// Whether a process catches a signal or holds it back. Of one that cannot be looked at, the best is assumed.
-fn takes(pid: Pid, Signal(number): Signal) -> bool {
+/// What a process does with a signal that comes now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stance {
+    /// It has a handler for it.
+    Catches,
+    /// It holds it back: to fetch it from the queue, as an init does, or only while it is at something else.
+    Holds,
+    /// It would be ended, or not notice.
+    Neither,
+}
+
+/// Of a process that cannot be looked at, the best is assumed.
+fn stance(pid: Pid, Signal(number): Signal) -> Stance {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
-        return true;
+        return Stance::Catches;
     };
-    let mask = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.map_or(0, |line| u64::from_str_radix(line.trim(), 16).unwrap_or(0))
+    let has = |mask: &str| {
+        let mut masks = status.lines().filter_map(|line| line.strip_prefix(mask));
+        let mask = masks
+            .next()
+            .map(|mask| u64::from_str_radix(mask.trim(), 16));
+        matches!(mask, Some(Ok(mask)) if mask >> (number - 1) & 1 == 1)
     };
-    // Until it has become another program, what is held back is what we hold back.
-    let exe = |who: &str| std::fs::read_link(format!("/proc/{who}/exe")).ok();
-    let is_itself = exe(&pid.to_string()) != exe("self");
-    let held = if is_itself { mask("SigBlk:") } else { 0 };
-    (mask("SigCgt:") | held) >> (number - 1) & 1 == 1
+    if has("SigCgt:") {
+        Stance::Catches
+    } else if has("SigBlk:") {
+        Stance::Holds
+    } else {
+        Stance::Neither
+    }
+}
+
+/// Waits until a process is ready for a signal.
+async fn ready(pid: Pid, signal: Signal) {
+    let mut held = Duration::ZERO;
+    loop {
+        held = match stance(pid, signal) {
+            Stance::Catches => return,
+            Stance::Holds if held >= STEADY => return,
+            Stance::Holds => held + POLL,
+            Stance::Neither => Duration::ZERO,
+        };
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// Sends a signal to the process whose id stands in a file.
