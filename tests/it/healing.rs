@@ -3,6 +3,7 @@
 //! Each test says what it saw (`cargo test healing -- --nocapture`): for how long the keys were gone, and how long after
 //! the end of the fault they were back.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use sidekick::store::{Store, etcd::EtcdStore};
 
 use crate::etcd::auth;
 use crate::harness::etcd::{Cluster, Etcd};
-use crate::harness::{PATIENCE, Process, sidekick, temp_dir, wait_for};
+use crate::harness::{PATIENCE, Process, sidekick, skipped, temp_dir, wait_for};
 
 const TTL: Duration = Duration::from_secs(2);
 
@@ -106,8 +107,13 @@ impl Scene {
             "{what}: the program was harmed\n{}",
             self.process.output()
         );
-        eprintln!("{what}; the program is unharmed");
+        say(&format!("{what}; the program is unharmed"));
     }
+}
+
+/// For who runs the tests to see what they do.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 fn read_pid(path: &Path) -> Option<i32> {
@@ -239,7 +245,7 @@ fn the_clock_of_the_system_is_stepped() {
         (said.contains("is announced") || process.ended().is_some()).then_some(said)
     });
     if !said.contains("is announced") {
-        eprintln!("skipped: no time namespace can be made here: {said}");
+        skipped(&format!("no time namespace can be made here: {said}"));
         return;
     }
     last_for(2 * TTL);
