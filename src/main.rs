@@ -90,6 +90,7 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
             prefix,
             pass,
             env: env(),
+            conf_dir: args.conf_dir.clone(),
         };
         Ok(init::reaping(watch::run(plan, store, signals)).await)
     })

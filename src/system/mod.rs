@@ -12,3 +12,4 @@ pub mod process;
 mod raw;
 pub mod signals;
 mod terminal;
+pub mod watched;

@@ -65,6 +65,14 @@ impl Kept {
         }
     }
 
+    /// The same at rest, when another configuration comes into force.
+    pub(super) fn renewed(self) -> Self {
+        Self {
+            schedule: self.schedule.renewed(),
+            ..self
+        }
+    }
+
     pub(super) fn concerns(&self, changes: &Changes) -> bool {
         let followed = |key: &str| self.paths.iter().any(|path| path.covers(key));
         changes.keys.iter().any(|key| followed(key))

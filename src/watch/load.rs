@@ -1,7 +1,9 @@
 //! From conf.d to targets with compiled templates; every problem of all of them at once. Shell.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::render::{RenderError, Template};
 use crate::config::{self, Pass, Problem, Reload, Target};
@@ -13,17 +15,57 @@ pub struct Loaded {
     pub target: Target,
     /// Its template.
     pub template: Template,
+    /// What the template may include or extend.
+    others: Arc<Others>,
+}
+
+/// Names and sources of templates.
+type Others = Vec<(String, String)>;
+
+impl Loaded {
+    /// Whether both were loaded from the same text.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.target == other.target && self.others == other.others
+    }
+}
+
+/// The directories in which a configuration lies, as far as they are there.
+pub(super) fn directories(conf_dir: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::from([conf_dir.to_owned()]);
+    let mut next: Vec<PathBuf> = ["conf.d", "templates"]
+        .map(|name| conf_dir.join(name))
+        .into();
+    while let Some(dir) = next.pop() {
+        // A link to a directory is followed; one that leads in a circle is seen once.
+        let Ok(place) = fs::canonicalize(&dir) else {
+            continue;
+        };
+        if place.is_dir() && found.insert(place) {
+            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+            next.extend(
+                entries
+                    .map(|entry| entry.path())
+                    .filter(|path| path.is_dir()),
+            );
+        }
+    }
+    found
 }
 
 /// Reads the targets of a directory. `pass` says whether there is a command that they can signal.
 pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
     let config::Targets { good, mut problems } = config::targets(conf_dir);
-    let others = others(&conf_dir.join("templates"));
+    let others = Arc::new(others(&conf_dir.join("templates")));
     let mut loaded = Vec::new();
     for target in good {
         problems.extend(no_command(&target, pass));
         match compile(&target, conf_dir, &others) {
-            Ok(template) => loaded.push(Loaded { target, template }),
+            Ok(template) => loaded.push(Loaded {
+                target,
+                template,
+                others: Arc::clone(&others),
+            }),
             Err(error) => problems.extend(explain(&target, &error)),
         }
     }
@@ -77,7 +119,7 @@ fn name(path: &Path, templates: &Path) -> String {
 }
 
 /// The templates that others may include or extend. One that cannot be read is missed by those who need it only.
-fn others(templates: &Path) -> Vec<(String, String)> {
+fn others(templates: &Path) -> Others {
     let mut found = Vec::new();
     let mut dirs = vec![templates.to_owned()];
     while let Some(dir) = dirs.pop() {

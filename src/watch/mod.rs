@@ -22,6 +22,7 @@
 //! is its shell.
 
 mod entrypoint;
+mod following;
 mod kept;
 mod ledger;
 mod load;
