@@ -29,6 +29,8 @@ pub struct Target {
     pub dest: PathBuf,
     /// What the template reads.
     pub sources: Sources,
+    /// Whether missing directories above the file are made.
+    pub make_dirs: bool,
     /// The permission bits; those of the existing file, or 0644, if not said.
     pub mode: Option<u32>,
     /// The owners.
@@ -203,6 +205,7 @@ fn template(
     let source = source(&mut section, document, conf_dir);
     let dest = dest(&mut section, document);
     let sources = sources(&mut section, document);
+    let make_dirs = section.flag("make_dirs");
     let mode = section.parsed("mode", octal);
     let owner = owner(&mut section, document);
     let check = section.string("check_cmd").map(|command| command.value);
@@ -211,7 +214,7 @@ fn template(
     let reload_timeout = section.parsed("reload_timeout", positive);
     let pace = pace(&mut section);
     section.finish(
-        "src, dest, services, keys, mode, owner, group, uid, gid, check_cmd, reload_cmd, check_timeout, \
+        "src, dest, services, keys, make_dirs, mode, owner, group, uid, gid, check_cmd, reload_cmd, check_timeout, \
          reload_timeout, [template.reload] and [template.pace]",
     );
     let (src, template) = source?;
@@ -222,6 +225,7 @@ fn template(
         template,
         dest: dest?,
         sources: sources?,
+        make_dirs: make_dirs.unwrap_or(false),
         mode,
         owner,
         check,

@@ -18,7 +18,7 @@ use super::ward::Running;
 use crate::config::{Reload, Target};
 use crate::model::report::chain;
 use crate::system::command::{self, CommandError};
-use crate::system::file::{self, Access, Candidate, Look};
+use crate::system::file::{self, Access, Candidate, How, Look};
 use crate::system::process::{self, LeaderError, SignalError};
 
 /// The mode of a file that is not there yet, unless conf.d says otherwise.
@@ -100,7 +100,7 @@ pub(super) enum Published {
     /// It would have changed.
     Pending,
     /// It was changed.
-    Swapped,
+    Swapped(How),
     /// Only the reload was owed, and has been made.
     Reloaded,
 }
@@ -147,12 +147,14 @@ impl Job {
         if self.noop {
             return Ok(Published::Pending);
         }
-        let staged = blocking(move || differs.stage()).await??;
+        let make_dirs = self.target().make_dirs;
+        let staged = blocking(move || differs.stage(make_dirs)).await??;
         let checked = staged.check(&self.loaded.target).await?;
         self.begin(&checked);
         let swapped = blocking(move || checked.swap()).await??;
+        let how = swapped.1;
         let Live = swapped.reload(&self).await?;
-        Ok(Published::Swapped)
+        Ok(Published::Swapped(how))
     }
 
     fn target(&self) -> &Target {
@@ -247,7 +249,7 @@ struct Staged {
 struct Checked(Staged);
 
 /// The new file is in place; its program does not know yet.
-struct Swapped(Differs);
+struct Swapped(Differs, How);
 
 /// The new file is in place and in force.
 struct Live;
@@ -290,8 +292,14 @@ fn access(target: &Target, previous: Option<&Look>) -> Access {
 }
 
 impl Differs {
-    fn stage(self) -> Result<Staged, PublishError> {
-        let candidate = Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
+    fn stage(self, make_dirs: bool) -> Result<Staged, PublishError> {
+        let made = if make_dirs {
+            file::make_parents(&self.dest)
+        } else {
+            Ok(())
+        };
+        let stage = |()| Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
+        let candidate = made.and_then(stage);
         match candidate {
             Ok(candidate) => Ok(Staged {
                 candidate,
@@ -336,7 +344,7 @@ impl Checked {
     fn swap(self) -> Result<Swapped, PublishError> {
         let Staged { candidate, differs } = self.0;
         match candidate.swap() {
-            Ok(()) => Ok(Swapped(differs)),
+            Ok(how) => Ok(Swapped(differs, how)),
             Err(source) => Err(PublishError::File {
                 step: "replace",
                 path: differs.dest,
@@ -372,7 +380,7 @@ impl Swapped {
         let (dest, content) = (self.0.dest, previous.content.clone());
         let put_back = move || Candidate::stage(&dest, &content, previous.access)?.swap();
         match tokio::task::spawn_blocking(put_back).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => return Restored::Failed(error),
             Err(died) => return Restored::Failed(io::Error::other(died)),
         }
