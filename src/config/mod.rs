@@ -94,6 +94,29 @@ pub struct Pass {
     pub stop_grace: std::time::Duration,
 }
 
+impl Pass {
+    /// A pass in which nothing is published.
+    #[must_use]
+    pub fn offline() -> Self {
+        Self {
+            program: None,
+            stop_grace: std::time::Duration::ZERO,
+            once: true,
+            timeout: None,
+            noop: true,
+            diff: false,
+            state_dir: None,
+            interval: std::time::Duration::MAX,
+        }
+    }
+}
+
+/// What `--prefix` means.
+pub fn prefix(text: &str) -> Result<crate::model::update::Prefix, Problem> {
+    crate::model::update::Prefix::parse(text)
+        .map_err(|error| Problem::with(format!("--prefix: {error}")))
+}
+
 /// What the flags of `sidekick watch` mean.
 pub fn pass(args: &cli::Watch, env: &Env, is_root: bool) -> Result<Pass, Vec<Problem>> {
     let mut problems = Vec::new();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::render::{RenderError, Template};
 use crate::config::{self, Pass, Problem, Reload, Target};
+use crate::system::command;
 
 /// A target that is ready to be rendered.
 #[derive(Debug)]
@@ -95,6 +96,29 @@ fn no_command(target: &Target, pass: &Pass) -> Option<Problem> {
         }
         Some(Reload::Child(_) | Reload::Command(_) | Reload::Signal { .. }) | None => None,
     }
+}
+
+/// What can be said of a target's commands without running them: their syntax, and whether their programs are there.
+#[must_use]
+pub fn check_commands(loaded: &Loaded) -> Vec<Problem> {
+    let target = &loaded.target;
+    let reload = match &target.reload {
+        Some(Reload::Command(command)) => Some(command),
+        Some(Reload::Child(_) | Reload::Signal { .. }) | None => None,
+    };
+    let commands = [("check_cmd", target.check.as_ref()), ("reload_cmd", reload)];
+    let given = commands
+        .into_iter()
+        .filter_map(|(key, command)| Some((key, command?)));
+    let problems = given.filter_map(|(key, command)| {
+        let what = command::mistake(command)?;
+        Some(Problem::in_file(
+            &target.file,
+            None,
+            format!("template.{key}: {what}"),
+        ))
+    });
+    problems.collect()
 }
 
 fn compile(

@@ -26,11 +26,13 @@ mod following;
 mod kept;
 mod ledger;
 mod load;
+mod offline;
 mod publish;
 pub mod render;
 mod run;
 mod schedule;
 mod ward;
 
-pub use load::{Loaded, load};
+pub use load::{Loaded, check_commands, load};
+pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};
