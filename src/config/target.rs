@@ -29,6 +29,8 @@ pub struct Target {
     pub dest: PathBuf,
     /// What the template reads.
     pub sources: Sources,
+    /// What is left out at the start of each key in the template, as confd does with its `prefix`.
+    pub root: Prefix,
     /// The permission bits; those of the existing file, or 0644, if not said.
     pub mode: Option<u32>,
     /// The owners.
@@ -204,6 +206,7 @@ fn template(
         template,
         dest: dest?,
         sources: sources?,
+        root: Prefix::root(),
         mode,
         owner,
         check,

@@ -43,7 +43,11 @@ fn compile(
         .iter()
         .map(|(n, s)| (n.as_str(), s.as_str()))
         .collect();
-    Template::compile_among(&name, &target.template, &others)
+    if target.src.extension() == Some("tera".as_ref()) {
+        Template::compile_among(&name, &target.template, &others)
+    } else {
+        Template::compile_go(&name, &target.template)
+    }
 }
 
 /// A template's name for `include` and `extends`: its path below the directory of templates.

@@ -23,6 +23,7 @@ mod publish;
 pub mod render;
 mod run;
 mod schedule;
+mod world;
 
 pub use load::{Loaded, load};
 pub use run::{Plan, run};

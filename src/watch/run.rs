@@ -15,6 +15,7 @@ use super::load::Loaded;
 use super::publish::{Difference, PublishError, Published, publish};
 use super::render::View;
 use super::schedule::{Action, Input, Schedule};
+use super::world::WORLD;
 use crate::config::{Pass, Sources, Target};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::facts::Signal;
@@ -374,8 +375,9 @@ impl Kept {
             catalog: Arc::clone(catalog),
             services,
             keys,
-            root: Prefix::root(),
+            root: self.loaded.target.root.clone(),
             env: Arc::clone(env),
+            world: WORLD,
         }
     }
 }
