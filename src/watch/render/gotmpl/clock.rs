@@ -1,7 +1,4 @@
 //! confd's `datetime`, in UTC: Go prints it as text and lets templates call methods of it. Pure: the time is passed in.
-//!
-//! A value of the engine cannot be text and have methods, so `datetime.Format "…"` is read as one name,
-//! `datetime_Format`, which is as long and leaves every line and column where it was.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -39,42 +36,6 @@ pub(super) const FUNCTIONS: &[Function] = functions! {
     "datetime_Unix" 0..=0 => |inputs, _| Ok((inputs.world.now)().as_secs().into()),
     "datetime_Year" 0..=0 => |inputs, _| Ok(Date::at((inputs.world.now)()).year.into()),
 };
-
-/// The template with calls of methods of `datetime` as calls of functions, and whether it has the time in it at all.
-pub(super) fn methods_as_functions(source: &str) -> (String, bool) {
-    let mut out = String::with_capacity(source.len());
-    let mut tells_the_time = false;
-    let mut rest = source;
-    while let Some(start) = rest.find("{{") {
-        let (text, action) = rest.split_at(start);
-        let end = action_end(action);
-        let (action, after) = action.split_at(end);
-        tells_the_time |= action.contains("datetime");
-        out.push_str(text);
-        out.push_str(&action.replace("datetime.", "datetime_"));
-        rest = after;
-    }
-    out.push_str(rest);
-    (out, tells_the_time)
-}
-
-/// Where an action ends. A string in it may hold what would end it.
-fn action_end(action: &str) -> usize {
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, c) in action.char_indices() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some('"') if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if c == '"' || c == '`' => quote = Some(c),
-            None if action[at..].starts_with("}}") => return at + 2,
-            None => {}
-        }
-    }
-    action.len()
-}
 
 /// A moment in UTC.
 struct Date {
@@ -248,24 +209,5 @@ mod tests {
             Date::at(Duration::from_secs(4_102_444_799)).format("2006-01-02 15:04:05"),
             "2099-12-31 23:59:59"
         );
-    }
-
-    #[test]
-    fn methods() {
-        for (source, want, tells) in [
-            ("datetime.Format {{ x }}", "datetime.Format {{ x }}", false),
-            (
-                "{{datetime.Format \"}}\"}}",
-                "{{datetime_Format \"}}\"}}",
-                true,
-            ),
-            ("{{ datetime }} {{", "{{ datetime }} {{", true),
-        ] {
-            assert_eq!(
-                methods_as_functions(source),
-                (want.to_owned(), tells),
-                "{source}"
-            );
-        }
     }
 }

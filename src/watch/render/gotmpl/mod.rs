@@ -3,6 +3,7 @@
 mod clock;
 mod functions;
 mod more;
+mod source;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -70,14 +71,16 @@ impl GoTemplate {
         engine.add_funcs(functions::FUNCTIONS);
         engine.add_funcs(more::FUNCTIONS);
         engine.add_funcs(clock::FUNCTIONS);
-        let (source, tells_the_time) = clock::methods_as_functions(source);
-        engine.parse(source).map_err(|error| RenderError::Compile {
-            template: name.to_owned(),
-            faults: vec![uncompiled(&error)],
-        })?;
+        let source = source::rewrite(source);
+        engine
+            .parse(source.text)
+            .map_err(|error| RenderError::Compile {
+                template: name.to_owned(),
+                faults: vec![uncompiled(&error)],
+            })?;
         Ok(Self {
             engine: Arc::new(engine),
-            tells_the_time,
+            tells_the_time: source.tells_the_time,
         })
     }
 
