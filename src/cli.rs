@@ -178,12 +178,16 @@ pub struct Ip {
 /// `check_cmd`, swapped in by a rename, and put to use with `reload_cmd` or a signal. A failed check leaves the live
 /// file alone, a failed reload brings the previous one back; both are tried again until they work. While the store is
 /// down nothing on disk changes.
+///
+/// A directory made for confd works as it is: --conf-dir /etc/confd. Its templates, *.tmpl, are Go text/template with
+/// confd's functions; confd.toml is read for prefix, interval and nodes. docs/confd.md says what is different.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   sidekick watch --store etcd://10.0.0.1:2379
   sidekick watch --once                     wait for the store, publish every target, leave
   sidekick watch --noop --diff              show what would change, change nothing
+  sidekick watch --conf-dir /etc/confd      in place of confd
 
 Exit status:
   0 done; 1 a target failed (--once); 2 something would change (--noop); 64 the command line is
@@ -209,9 +213,11 @@ pub struct Watch {
     /// Print a unified diff of each change to standard output.
     #[arg(long)]
     pub diff: bool,
-    /// Compare every file with what it should be at least this often, and repair what was edited by hand.
-    #[arg(long, value_name = "TIME", default_value = "5m")]
-    pub interval: String,
+    /// Compare every file with what it should be at least this often, and repair what was edited by hand; 5m by default.
+    ///
+    /// Without it: the interval of CONF_DIR/confd.toml, else 5m.
+    #[arg(long, value_name = "TIME")]
+    pub interval: Option<String>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sidekick::cli::{Cli, Command, Ip, LogArgs, LogFormat, LogLevel, Register, StoreArgs, Watch};
-use sidekick::config::{self, Env};
+use sidekick::config::{self, Confd, Env};
 use sidekick::error::Failure;
 use sidekick::model::location::Location;
 use sidekick::model::report::code;
@@ -67,7 +67,11 @@ fn register(args: &Register) -> Result<u8, Failure> {
 
 fn watch(args: &Watch) -> Result<u8, Failure> {
     let held = Held::daemon().map_err(no_system)?;
-    let (pass, place) = (config::pass(args), location(&args.store));
+    let confd = Confd::read(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let place = confd
+        .environment(&args.store, env())
+        .and_then(|env| config::location(&args.store, &env, nix::unistd::geteuid().is_root()));
+    let pass = config::pass(args, &confd);
     let (pass, (location, prefix)) = both(pass, place)?;
     log(&args.log);
     let targets = watch::load(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use tracing::warn;
+
 use super::render::{RenderError, Template};
 use crate::config::{self, Problem, Target};
 
@@ -17,12 +19,28 @@ pub struct Loaded {
 
 /// Reads the targets of a directory.
 pub fn load(conf_dir: &Path) -> Result<Vec<Loaded>, Vec<Problem>> {
-    let config::Targets { good, mut problems } = config::targets(conf_dir);
+    let config::Targets {
+        good,
+        mut problems,
+        warnings,
+    } = config::targets(conf_dir);
+    for warning in warnings {
+        warn!("{warning}");
+    }
     let others = others(&conf_dir.join("templates"));
     let mut loaded = Vec::new();
     for target in good {
         match compile(&target, conf_dir, &others) {
-            Ok(template) => loaded.push(Loaded { target, template }),
+            Ok(template) => {
+                if template.tells_the_time() {
+                    warn!(
+                        "{}: datetime makes every render another one, so the file is published at every change and \
+                         every --interval",
+                        target.src.display()
+                    );
+                }
+                loaded.push(Loaded { target, template });
+            }
             Err(error) => problems.extend(explain(&target, &error)),
         }
     }
