@@ -141,7 +141,7 @@ impl Confd {
 
     /// Whether a file in conf.d is in confd's style.
     pub(super) fn speaks(&self, section: &Section<'_, '_>) -> bool {
-        let is_go = |src: &str| src.ends_with(".tmpl");
+        let is_go = |src| Path::new(src).extension() == Some("tmpl".as_ref());
         self.is_there() || section.peek("src").is_some_and(is_go)
     }
 
@@ -204,11 +204,13 @@ fn interval(root: &mut Section<'_, '_>) -> Option<Duration> {
 }
 
 fn nodes(root: &mut Section<'_, '_>) -> Vec<String> {
-    let node = |text: &str| match is_endpoint(text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
+    let node = |text: &str| {
+        if is_endpoint(text) {
+            return Ok(text.to_owned());
+        }
+        Err(format!(
             "{text:?} is not an endpoint such as http://127.0.0.1:2379"
-        )),
+        ))
     };
     root.list("nodes", node)
         .map(|nodes| nodes.value)

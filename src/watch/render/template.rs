@@ -1,6 +1,7 @@
 //! A template of either language; the ending of its name says which. Pure.
 
 use std::fmt;
+use std::path::Path;
 
 use super::gotmpl::GoTemplate;
 use super::tera::TeraTemplate;
@@ -12,7 +13,7 @@ pub struct Template(Engine);
 
 #[derive(Clone)]
 enum Engine {
-    Tera(TeraTemplate),
+    Tera(Box<TeraTemplate>),
     Go(GoTemplate),
 }
 
@@ -35,11 +36,11 @@ impl Template {
         source: &str,
         others: &[(&str, &str)],
     ) -> Result<Self, RenderError> {
-        if name.ends_with(".tmpl") {
+        if Path::new(name).extension() == Some("tmpl".as_ref()) {
             return Self::compile_go(name, source);
         }
         let template = TeraTemplate::compile_among(name, source, others)?;
-        Ok(Self(Engine::Tera(template)))
+        Ok(Self(Engine::Tera(Box::new(template))))
     }
 
     /// Compiles a template in Go's language, whatever its name.

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gtmpl_ng::{Context, Limits, ParseError, TemplateError, Value};
+use gtmpl_ng::{Context, ExecError, Limits, ParseError, Value};
 
 use super::error::Fault;
 use super::keys::Keys;
@@ -103,7 +103,7 @@ impl GoTemplate {
         let rendered = self.engine.render(&nothing);
         rendered.map_err(|error| RenderError::Render {
             template: self.name().to_owned(),
-            faults: vec![unrendered(TemplateError::from(error))],
+            faults: vec![unrendered(&error)],
         })
     }
 }
@@ -117,15 +117,12 @@ fn uncompiled(error: &ParseError) -> Fault {
     }
 }
 
-fn unrendered(error: TemplateError) -> Fault {
-    match &error {
-        TemplateError::ExecError(failed) => match failed.as_structured() {
-            Some(said) => {
-                let place = (said.context.name.clone(), said.context.line);
-                Fault::told(Some(place), &said.message)
-            }
-            None => Fault::told(None, &failed.to_string()),
-        },
-        other => Fault::told(None, &other.to_string()),
+fn unrendered(error: &ExecError) -> Fault {
+    match error.as_structured() {
+        Some(said) => {
+            let place = (said.context.name.clone(), said.context.line);
+            Fault::told(Some(place), &said.message)
+        }
+        None => Fault::told(None, &error.to_string()),
     }
 }

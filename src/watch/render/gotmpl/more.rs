@@ -22,7 +22,7 @@ pub(super) const FUNCTIONS: &[Function] = functions! {
     "squote" 1..=1 => |_, args| Ok(format!("'{}'", args.value(0)?).into()),
     "default" 2..=2 => |_, args| Ok(args.value(usize::from(!is_empty(args.value(1)?)))?.clone()),
     "ternary" 3..=3 => ternary,
-    "coalesce" 1..=usize::MAX => coalesce,
+    "coalesce" 1..=usize::MAX => |_, args| Ok(first_not_empty(args)),
     "empty" 1..=1 => |_, args| Ok(is_empty(args.value(0)?).into()),
     "toJson" 1..=1 => |_, args| Ok(to_json(args.value(0)?).to_string().into()),
     "toPrettyJson" 1..=1 => |_, args| Ok(format!("{:#}", to_json(args.value(0)?)).into()),
@@ -83,9 +83,9 @@ fn ternary(_: &Inputs, args: &Args<'_>) -> Given {
     }
 }
 
-fn coalesce(_: &Inputs, args: &Args<'_>) -> Given {
+fn first_not_empty(args: &Args<'_>) -> Value {
     let first = args.all().iter().find(|value| !is_empty(value));
-    Ok(first.cloned().unwrap_or(Value::Nil))
+    first.cloned().unwrap_or(Value::Nil)
 }
 
 fn from_any_json(_: &Inputs, args: &Args<'_>) -> Given {
