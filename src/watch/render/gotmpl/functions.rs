@@ -33,8 +33,8 @@ pub(super) const FUNCTIONS: &[Function] = functions! {
     "dir" 1..=1 => |_, args| Ok(text::dir(args.text(0)?).into()),
     "split" 2..=2 => |_, args| Ok(strings(text::split(args.text(0)?, args.text(1)?))),
     "join" 2..=2 => |_, args| Ok(args.texts(0)?.join(args.text(1)?).into()),
-    "toUpper" 1..=1 => |_, args| Ok(each_char(args.text(0)?, char::to_uppercase).into()),
-    "toLower" 1..=1 => |_, args| Ok(each_char(args.text(0)?, char::to_lowercase).into()),
+    "toUpper" 1..=1 => |_, args| Ok(upper(args.text(0)?).into()),
+    "toLower" 1..=1 => |_, args| Ok(lower(args.text(0)?).into()),
     "contains" 2..=2 => |_, args| Ok(args.text(0)?.contains(args.text(1)?).into()),
     "trimSuffix" 2..=2 => trim_suffix,
     "replace" 4..=4 => |_, args| Ok(text::replace(args.text(0)?, args.text(1)?, args.text(2)?, args.int(3)?).into()),
@@ -155,15 +155,20 @@ fn map(_: &Inputs, args: &Args<'_>) -> Given {
     Ok(Value::Map(map))
 }
 
-/// Go changes case letter by letter: what would become two letters stays as it is.
-fn each_char<C: ExactSizeIterator<Item = char>>(text: &str, change: fn(char) -> C) -> String {
+/// Go changes case letter by letter: what would become two capitals stays as it is.
+fn upper(text: &str) -> String {
     let change = |c: char| {
-        let mut changed = change(c);
+        let mut changed = c.to_uppercase();
         match (changed.len(), changed.next()) {
             (1, Some(one)) => one,
             _ => c,
         }
     };
+    text.chars().map(change).collect()
+}
+
+fn lower(text: &str) -> String {
+    let change = |c: char| c.to_lowercase().next().unwrap_or(c);
     text.chars().map(change).collect()
 }
 

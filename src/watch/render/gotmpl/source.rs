@@ -3,6 +3,8 @@
 //! - A value of the engine cannot be text and have methods, so `datetime.Format "…"` becomes one name,
 //!   `datetime_Format`, which is as long.
 //! - The engine knows escapes in raw strings too, so their backslashes are doubled.
+//! - The engine knows `\u00e9` and its like at the end of a string only, and some escapes not at all, so in other strings
+//!   the characters themselves take their place.
 //!
 //! Lines stay where they are.
 
@@ -60,7 +62,10 @@ impl Source {
         if piece.starts_with('`') {
             return piece.replace('\\', "\\\\").into();
         }
-        if piece.starts_with(['"', '\'']) || !piece.contains("datetime") {
+        if piece.starts_with('"') {
+            return characters(piece).into();
+        }
+        if piece.starts_with('\'') || !piece.contains("datetime") {
             return piece.into();
         }
         self.tells_the_time = true;
@@ -97,6 +102,45 @@ fn piece(text: &str) -> usize {
     text.len()
 }
 
+/// A string with characters in the place of those escapes that the engine does not know everywhere.
+fn characters(string: &str) -> String {
+    let mut out = String::with_capacity(string.len());
+    let mut rest = string;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some((c, length)) = escape(rest) {
+            out.push(c);
+            rest = &rest[length..];
+        } else {
+            // The backslash and what follows it stay together.
+            let length = rest.chars().take(2).map(char::len_utf8).sum();
+            out.push_str(&rest[..length]);
+            rest = &rest[length..];
+        }
+    }
+    out + rest
+}
+
+/// The character of such an escape, and how long that is.
+fn escape(text: &str) -> Option<(char, usize)> {
+    let (digits, radix, from) = match text.as_bytes().get(1)? {
+        b'a' => return Some(('\u{7}', 2)),
+        b'v' => return Some(('\u{b}', 2)),
+        b'x' => (2, 16, 2),
+        b'u' => (4, 16, 2),
+        b'U' => (8, 16, 2),
+        b'0'..=b'7' => (3, 8, 1),
+        _ => return None,
+    };
+    let code = u32::from_str_radix(text.get(from..from + digits)?, radix).ok()?;
+    // `\xff` is a byte, and no character.
+    let is_byte = digits < 4 && code > 127;
+    let c = char::from_u32(code).filter(|_| !is_byte)?;
+    // Those have a meaning in the string itself, and escapes that the engine knows.
+    (!matches!(c, '"' | '\\' | '\n')).then_some((c, from + digits))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +175,11 @@ mod tests {
                 false,
             ),
             ("{{\"\\\"`\"}}{{`\\`}}", "{{\"\\\"`\"}}{{`\\\\`}}", false),
+            (
+                "{{\"\\u00e9\\t\\x41\\101\\a\\\\u00e9\\x22\\xff\\\"\"}}",
+                "{{\"é\\tAA\u{7}\\\\u00e9\\x22\\xff\\\"\"}}",
+                false,
+            ),
             ("{{`open", "{{`open", false),
             ("{{ é {{", "{{ é {{", false),
             ("{{/*", "{{/*", false),

@@ -25,8 +25,10 @@ pub(super) fn value<'k>(keys: &'k Keys, key: &str) -> Result<Option<&'k str>, Ke
 
 /// The pairs whose keys match the pattern as a whole, sorted by key.
 pub(super) fn matching(keys: &Keys, pattern: &str) -> Result<Vec<Pair>, KeyError> {
-    if is_exact(pattern) {
-        return keys.matching(pattern);
+    // A star takes no slash, so one in front of the first takes nothing.
+    let rooted = pattern.trim_start_matches('*');
+    if is_exact(rooted) {
+        return keys.matching(rooted);
     }
     // It can match nothing, and may be no pattern at all.
     Glob::parse(pattern)?;
@@ -49,13 +51,25 @@ fn cleaned(path: &str) -> Option<String> {
 
 /// The names right below a path. At the root these are the keys only, as confd has it.
 pub(super) fn list(keys: &Keys, path: &str) -> Result<Vec<String>, KeyError> {
-    let Some(path) = cleaned(path) else {
+    let (given, Some(path)) = (path, cleaned(path)) else {
         return Ok(Vec::new());
     };
+    if given != path && keys.exists(&path) && path != "/" {
+        // With a slash at its end it is not the key that is asked for, but what lies below.
+        return below(keys, &path);
+    }
     let mut names = keys.list(&path)?;
     if path == "/" {
         names.retain(|name| keys.exists(&format!("/{name}")));
     }
+    Ok(names)
+}
+
+/// The names right below a key.
+fn below(keys: &Keys, path: &str) -> Result<Vec<String>, KeyError> {
+    let dirs = keys.list_dirs(path)?;
+    let mut names = keys.list(path)?;
+    names.retain(|name| dirs.contains(name) || keys.exists(&format!("{path}/{name}")));
     Ok(names)
 }
 

@@ -192,6 +192,7 @@ fn keys() {
             "{{ls \"/a\"}} {{ls \"/a/\"}} {{ls \"/a/x\"}} {{ls \"/nope\"}} {{ls \"a\"}}",
             "[d x y z] [d x y z] [x] [] []",
         ),
+        ("{{ls \"/a/x/\"}}{{getvs \"*/a/x\"}}", "[][2]"),
         ("{{ls \"/\"}}", "[empty list longer object objects top]"),
         (
             "{{lsdir \"/a\"}} {{lsdir \"/a/\"}} {{lsdir \"/\"}} {{lsdir \"/nope\"}} {{lsdir \"/a/x\"}}",
@@ -237,7 +238,7 @@ fn text() {
             "{{join (getvs \"/a/*\") \",\"}} {{join (jsonArray (getv \"/list\")) \"-\"}}",
             "1,1,2 b-a",
         ),
-        ("{{toUpper \"aßé\"}}{{toLower \"AÉ\"}}", "AßÉaé"),
+        ("{{toUpper \"aßé\"}}{{toLower \"AÉİ\"}}", "AßÉaéi"),
         (
             "{{contains \"abc\" \"b\"}}{{contains \"b\" \"abc\"}}",
             "truefalse",
