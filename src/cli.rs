@@ -179,19 +179,26 @@ pub struct Ip {
 /// file alone, a failed reload brings the previous one back; both are tried again until they work. While the store is
 /// down nothing on disk changes.
 ///
+/// With a command, sidekick is the entrypoint of the proxy: the command starts when every target has been published
+/// once, `[template.reload] child = true` signals it, and so does every signal sent to sidekick except HUP; its exit
+/// status is sidekick's.
+///
 /// A directory made for confd works as it is: --conf-dir /etc/confd. Its templates, *.tmpl, are Go text/template with
 /// confd's functions; confd.toml is read for prefix, interval and nodes. docs/confd.md says what is different.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   sidekick watch --store etcd://10.0.0.1:2379
+  sidekick watch -- haproxy -W -db -f /etc/haproxy/haproxy.cfg
   sidekick watch --once                     wait for the store, publish every target, leave
   sidekick watch --noop --diff              show what would change, change nothing
   sidekick watch --conf-dir /etc/confd      in place of confd
 
 Exit status:
   0 done; 1 a target failed (--once); 2 something would change (--noop); 64 the command line is
-  wrong; 69 the store did not answer within --timeout; 78 the configuration is wrong.")]
+  wrong; 69 the store did not answer within --timeout; 78 the configuration is wrong; with a
+  command its own (128+n if signal n killed it, 127 if it was not found, 126 if it cannot be
+  run).")]
 pub struct Watch {
     /// The directory that holds conf.d and templates.
     #[arg(
@@ -213,17 +220,28 @@ pub struct Watch {
     /// Print a unified diff of each change to standard output.
     #[arg(long)]
     pub diff: bool,
+    /// Where sidekick remembers which file each proxy has loaded, so that a reload that is owed is made after a restart.
+    ///
+    /// Without it: /var/lib/sidekick for root, $XDG_STATE_HOME/sidekick or ~/.local/state/sidekick for others.
+    #[arg(long, value_name = "DIR", env = "SIDEKICK_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Compare every file with what it should be at least this often, and repair what was edited by hand; 5m by default.
     ///
     /// Without it: the interval of CONF_DIR/confd.toml, else 5m.
     #[arg(long, value_name = "TIME")]
     pub interval: Option<String>,
+    /// How long the command may take to end after SIGTERM before it is killed.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub stop_grace: String,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub log: LogArgs,
+    /// The proxy to run, in the foreground, and its arguments.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// Which store, and how to get in.

@@ -1,5 +1,6 @@
 //! argv → exit code, in five phases: parse, mean, log, runtime, run.
 
+use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -59,24 +60,34 @@ fn register(args: &Register) -> Result<u8, Failure> {
     }
     let plan = register::plan(registration, &location, &prefix)?;
     let store = open(&location)?;
-    runtime()?.block_on(async {
+    block_on(async {
         let signals = held.listen().map_err(no_system)?;
         Ok(init::reaping(register::run(plan, store, signals)).await)
     })
 }
 
 fn watch(args: &Watch) -> Result<u8, Failure> {
-    let held = Held::daemon().map_err(no_system)?;
+    let has_program = !args.command.is_empty();
+    let held = if has_program {
+        Held::forwardable()
+    } else {
+        Held::daemon()
+    };
+    let held = held.map_err(no_system)?;
     let confd = Confd::read(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let pass = config::pass(args, &confd, &env(), is_root());
     let place = confd
         .environment(&args.store, env())
-        .and_then(|env| config::location(&args.store, &env, nix::unistd::geteuid().is_root()));
-    let pass = config::pass(args, &confd);
+        .and_then(|env| config::location(&args.store, &env, is_root()));
     let (pass, (location, prefix)) = both(pass, place)?;
     log(&args.log);
-    let targets = watch::load(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let targets =
+        watch::load(&args.conf_dir, &pass).map_err(|problems| Failure::config(&problems))?;
+    if has_program {
+        init::adopt_orphans();
+    }
     let store = open(&location)?;
-    runtime()?.block_on(async {
+    block_on(async {
         let signals = held.listen().map_err(no_system)?;
         let plan = watch::Plan {
             targets,
@@ -125,8 +136,12 @@ fn env() -> Env {
     std::env::vars_os().filter_map(text).collect()
 }
 
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
 fn location(args: &StoreArgs) -> Result<(Location, Prefix), Vec<config::Problem>> {
-    config::location(args, &env(), nix::unistd::geteuid().is_root())
+    config::location(args, &env(), is_root())
 }
 
 fn open(location: &Location) -> Result<std::sync::Arc<dyn store::Store>, Failure> {
@@ -134,12 +149,16 @@ fn open(location: &Location) -> Result<std::sync::Arc<dyn store::Store>, Failure
         .map_err(|error| Failure::unavailable(&error, "give another store with --store"))
 }
 
-/// One thread is enough: what takes long (rendering, writing) has threads of its own.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+/// One thread is enough: what takes long (rendering, writing) has threads of its own. Those that are still at work in
+/// the end, in a template that goes on for ever or a lookup that nobody answers, are left behind.
+fn block_on(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(no_system)
+        .map_err(no_system)?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err passes")]

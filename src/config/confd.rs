@@ -219,7 +219,8 @@ fn nodes(root: &mut Section<'_, '_>) -> Vec<String> {
 
 /// What would make `sidekick` do more than confd was told to.
 fn refuse(root: &mut Section<'_, '_>, document: &Document<'_>, field: &str) {
-    if let Some((true, span)) = root.flag(field) {
+    let span = root.place(field).unwrap_or_default();
+    if root.flag(field) == Some(true) {
         let hint = "sidekick watch --noop --diff shows what would change, and changes nothing";
         document.note(
             &span,

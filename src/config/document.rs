@@ -197,6 +197,16 @@ impl<'d, 't> Section<'d, 't> {
         number
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+        let found = self.take(key)?;
+        let flag = found.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong(key, &found, "true or false");
+        }
+        flag
+    }
+
     /// A list of strings, each parsed.
     pub(super) fn list<T, E: std::fmt::Display>(
         &mut self,
@@ -262,14 +272,9 @@ impl<'d, 't> Section<'d, 't> {
         number.is_some_and(|number| number.as_str().starts_with('-'))
     }
 
-    /// True or false, and where that stands.
-    pub(super) fn flag(&mut self, key: &str) -> Option<(bool, Range<usize>)> {
-        let found = self.take(key)?;
-        let value = found.get_ref().as_bool();
-        if value.is_none() {
-            self.wrong(key, &found, "true or false");
-        }
-        Some((value?, found.span()))
+    /// Where the value of a key stands.
+    pub(super) fn place(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get(key).map(Spanned::span)
     }
 
     /// Takes a key away unread.

@@ -9,6 +9,7 @@ mod store;
 mod target;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -88,12 +89,23 @@ pub struct Pass {
     pub noop: bool,
     /// Print diffs.
     pub diff: bool,
+    /// Where is kept what outlives the process; nowhere if there is no place.
+    pub state_dir: Option<PathBuf>,
     /// The longest time between two comparisons of a file with what it should be.
     pub interval: std::time::Duration,
+    /// The program that reads the files, and its arguments, if it is ours to start.
+    pub program: Option<(OsString, Vec<OsString>)>,
+    /// How long the program may take to end before it is killed.
+    pub stop_grace: std::time::Duration,
 }
 
 /// What the flags of `sidekick watch` mean, and what `confd.toml` says where they say nothing.
-pub fn pass(args: &cli::Watch, confd: &Confd) -> Result<Pass, Vec<Problem>> {
+pub fn pass(
+    args: &cli::Watch,
+    confd: &Confd,
+    env: &Env,
+    is_root: bool,
+) -> Result<Pass, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut time = |flag: &str, text: &str| {
         parse_duration(text).unwrap_or_else(|what| {
@@ -106,6 +118,7 @@ pub fn pass(args: &cli::Watch, confd: &Confd) -> Result<Pass, Vec<Problem>> {
         None => confd.interval.unwrap_or(INTERVAL),
     };
     let timeout = args.timeout.as_deref().map(|text| time("--timeout", text));
+    let stop_grace = time("--stop-grace", &args.stop_grace);
     if interval.is_zero() {
         problems.push(Problem::with("--interval: it must be longer than nothing"));
     }
@@ -115,14 +128,33 @@ pub fn pass(args: &cli::Watch, confd: &Confd) -> Result<Pass, Vec<Problem>> {
                 .hint("without them sidekick waits for the store for ever"),
         );
     }
+    if !args.command.is_empty() && (args.once || args.noop) {
+        let what = "--once and --noop leave when they are done, so there is no use for a command";
+        problems.push(Problem::with(what));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
+    let program = args.command.split_first();
     Ok(Pass {
+        program: program.map(|(program, args)| (program.clone(), args.to_vec())),
+        stop_grace,
         once: args.once || args.noop,
         timeout,
         noop: args.noop,
         diff: args.diff,
+        state_dir: args.state_dir.clone().or_else(|| state_dir(env, is_root)),
         interval,
     })
+}
+
+/// Where programs keep what outlives them.
+fn state_dir(env: &Env, is_root: bool) -> Option<PathBuf> {
+    if is_root {
+        return Some(PathBuf::from("/var/lib/sidekick"));
+    }
+    let var = |name: &str| env.get(name).filter(|value| !value.is_empty());
+    let home = || Some(Path::new(var("HOME")?).join(".local/state"));
+    let state = var("XDG_STATE_HOME").map(PathBuf::from).or_else(home)?;
+    Some(state.join("sidekick"))
 }

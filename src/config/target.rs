@@ -78,6 +78,8 @@ pub enum Reload {
         /// The file.
         pidfile: PathBuf,
     },
+    /// By a signal to the command of `sidekick watch`.
+    Child(Signal),
 }
 
 /// All targets of a directory, and everything that is wrong with them.
@@ -157,7 +159,11 @@ fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 fn no_two_for_one_file(all: &mut Targets) {
     for (n, target) in all.good.iter().enumerate() {
-        if let Some(first) = all.good[..n].iter().find(|other| other.dest == target.dest) {
+        let lies = place(&target.dest);
+        if let Some(first) = all.good[..n]
+            .iter()
+            .find(|other| place(&other.dest) == lies)
+        {
             let what = format!(
                 "{} is the dest of {} already",
                 target.dest.display(),
@@ -167,6 +173,18 @@ fn no_two_for_one_file(all: &mut Targets) {
                 .push(Problem::in_file(&target.file, None, what));
         }
     }
+}
+
+/// Where a file lies, whatever links lead to it.
+fn place(dest: &Path) -> PathBuf {
+    let in_its_dir = || {
+        let dir = fs::canonicalize(dest.parent()?).ok()?;
+        Some(dir.join(dest.file_name()?))
+    };
+    fs::canonicalize(dest)
+        .ok()
+        .or_else(in_its_dir)
+        .unwrap_or_else(|| dest.to_owned())
 }
 
 fn read(file: &Path, text: &str, (conf_dir, layout): (&Path, &Confd), all: &mut Targets) {
@@ -398,27 +416,38 @@ fn reload(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Relo
         return command.map(|command| Reload::Command(command.value));
     };
     let (has_signal, has_pidfile) = (table.has("signal"), table.has("pidfile"));
+    let has_child = table.has("child");
     let signal = table.parsed("signal", signal);
     let pidfile = table.parsed("pidfile", |text| match Path::new(text) {
         path if path.is_absolute() => Ok(path.to_owned()),
         _ => Err(format!("{text:?} is not an absolute path")),
     });
+    let child = table.flag("child");
     if !has_signal {
         document.say(
             table.span(),
             "template.reload.signal is missing, \"HUP\" for example",
         );
-    } else if !has_pidfile {
+    } else if has_pidfile && has_child {
         document.say(
             table.span(),
+            "template.reload.pidfile and template.reload.child exclude each other",
+        );
+    } else if !has_pidfile && (!has_child || child == Some(false)) {
+        document.note(
+            table.span(),
             "template.reload.pidfile is missing: the file with the id of the process to signal",
+            Some("child = true signals the command of `sidekick watch -- COMMAND`"),
         );
     }
-    table.finish("signal and pidfile");
-    Some(Reload::Signal {
-        signal: signal?,
-        pidfile: pidfile?,
-    })
+    table.finish("signal, pidfile and child");
+    match (child, pidfile) {
+        (Some(true), None) => Some(Reload::Child(signal?)),
+        (_, pidfile) => Some(Reload::Signal {
+            signal: signal?,
+            pidfile: pidfile?,
+        }),
+    }
 }
 
 fn signal(text: &str) -> Result<Signal, String> {
@@ -512,6 +541,14 @@ mod tests {
     }
 
     #[test]
+    fn the_command_is_signalled_without_a_pidfile() {
+        let reload = "[template.reload]\nsignal = 'USR2'\nchild = true\n";
+        let (good, problems) = load(&format!("{LEAST}{reload}"));
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(good[0].reload, Some(Reload::Child(Signal(12))));
+    }
+
+    #[test]
     fn every_problem_has_its_line_and_a_file_with_one_has_no_target() {
         let cases = [
             (
@@ -549,6 +586,18 @@ mod tests {
             (
                 "[template.reload]\nsignal = 'HUP'",
                 "a.toml:5: template.reload.pidfile is missing: the file with the id of the process to signal",
+            ),
+            (
+                "[template.reload]\nsignal = 'HUP'\nchild = false",
+                "a.toml:5: template.reload.pidfile is missing: the file with the id of the process to signal",
+            ),
+            (
+                "[template.reload]\nsignal = 'HUP'\nchild = true\npidfile = '/p'",
+                "a.toml:5: template.reload.pidfile and template.reload.child exclude each other",
+            ),
+            (
+                "[template.reload]\nsignal = 'HUP'\nchild = 'yes'",
+                "a.toml:7: template.reload.child is true or false, not a string",
             ),
             (
                 "uid = -1",

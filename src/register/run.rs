@@ -19,8 +19,9 @@ use crate::model::lease::{self, Failure, Lease};
 use crate::model::report::chain;
 use crate::store::{Store, StoreError};
 use crate::system::child::{Child, Group};
+use crate::system::notify::{self, Watchdog};
+use crate::system::probe;
 use crate::system::signals::Signals;
-use crate::system::{notify, probe};
 
 /// Announces the instance until a signal, or the end of the program; returns the exit status.
 pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
@@ -31,7 +32,9 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         jobs: JoinSet::new(),
         group: None,
         outage: false,
+        is_announced: false,
         conflict: false,
+        watchdog: Watchdog::from_env(),
         ready: false,
         checks: plan.checks.map(Arc::new),
         announced: plan.announced,
@@ -89,6 +92,10 @@ enum Done {
     Answer(lease::Input, Option<StoreError>),
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each of them is a fact of its own"
+)]
 struct Shell {
     dir: String,
     program: Option<(OsString, Vec<OsString>)>,
@@ -98,6 +105,8 @@ struct Shell {
     group: Option<Group>,
     /// Whether the last answer of the store was an error: told once.
     outage: bool,
+    /// Whether the instance has been announced and not withdrawn since.
+    is_announced: bool,
     /// Whether another owner stands in our place: told once.
     conflict: bool,
     /// Whether the service manager has been told that we are up.
@@ -106,6 +115,7 @@ struct Shell {
     announced: SocketAddr,
     /// The round of checks that is under way.
     round: Option<Id>,
+    watchdog: Watchdog,
 }
 
 impl Shell {
@@ -138,6 +148,7 @@ impl Shell {
             },
             signal = signals.next() => Input::Signal(signal),
             () = due => Input::Tick,
+            () = self.watchdog.beat() => Input::Tick,
         }
     }
 
@@ -274,9 +285,14 @@ impl Shell {
                     notify::ready(&status);
                 }
                 info!("{status}");
+                self.is_announced = true;
             }
             lease::Action::Lost(id) => warn!("lease {id} is lost; asking for a new one"),
-            lease::Action::Withdrawn => info!("{dir} is withdrawn"),
+            lease::Action::Withdrawn => {
+                if std::mem::take(&mut self.is_announced) {
+                    info!("{dir} is withdrawn");
+                }
+            }
         }
     }
 

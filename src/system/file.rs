@@ -3,12 +3,17 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
 const PERMISSIONS: u32 = 0o7777;
+/// How the name of a candidate ends.
+const SUFFIX: &str = ".sidekick";
+/// A candidate that is older belongs to nobody: whoever staged it was killed.
+const LITTER: Duration = Duration::from_mins(10);
 
 /// A file as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +43,9 @@ pub fn exists(path: &str) -> bool {
 
 /// Looks at a file; `None` if there is none.
 pub fn look(path: &Path) -> io::Result<Option<Look>> {
-    let found = match File::open(path) {
+    // Opening a pipe would wait for somebody to write into it.
+    let flags = nix::libc::O_NONBLOCK;
+    let found = match File::options().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -85,10 +92,19 @@ impl Candidate {
         prefix.push(dest.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         prefix.push(".");
         let dir = dest.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        clear_litter(dir, &prefix);
+        // The same name each time, so that what a check says of it is the same each time too. Whatever has that name
+        // was left behind by an earlier process with our id.
+        let own = format!("{}{SUFFIX}", std::process::id());
+        let mut left = prefix.clone();
+        left.push(&own);
+        let _ = fs::remove_file(dir.join(left));
         let mut file = tempfile::Builder::new()
             .prefix(&prefix)
-            .suffix(".sidekick")
-            .tempfile_in(dir)?;
+            .rand_bytes(0)
+            .suffix(&own)
+            .tempfile_in(dir)
+            .map_err(plain)?;
         file.write_all(content)?;
         let meta = file.as_file().metadata()?;
         // Before the mode: a change of owner clears set-id bits.
@@ -117,6 +133,50 @@ impl Candidate {
             Some(dir) => File::open(dir)?.sync_all(),
             None => Ok(()),
         }
+    }
+}
+
+/// Makes a directory, and those above it, that nobody else has to look into.
+pub fn make_private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+}
+
+/// Writes a small file in one step. It need not outlive a power cut, so nothing is flushed to the disk.
+pub fn replace_small(path: &Path, text: &str) -> io::Result<()> {
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut file = NamedTempFile::new_in(dir).map_err(plain)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Removes what was staged for a destination by those who did not live to swap it in.
+fn clear_litter(dir: &Path, prefix: &OsString) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_candidate = name
+            .as_encoded_bytes()
+            .starts_with(prefix.as_encoded_bytes())
+            && name.as_encoded_bytes().ends_with(SUFFIX.as_bytes());
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if is_candidate && age().is_some_and(|age| age > LITTER) {
+            // Next time, then.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// An error without the name of the temporary file that could not be made: nobody knows it.
+fn plain(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((text, _)) => io::Error::new(error.kind(), text.to_owned()),
+        None => error,
     }
 }
 
@@ -160,6 +220,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_process_left_behind_is_cleared_away_when_it_is_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = dir.path().join("a.cfg");
+        let old = std::time::SystemTime::now() - Duration::from_hours(1);
+        for (name, is_old) in [
+            (".a.cfg.x1.sidekick", true),
+            (".a.cfg.x2.sidekick", false),
+            (".b.cfg.x3.sidekick", true),
+        ] {
+            let file = File::create(dir.path().join(name)).unwrap();
+            if is_old {
+                file.set_modified(old).unwrap();
+            }
+        }
+        let access = access(dir.path(), 0o640);
+        drop(Candidate::stage(&dest, b"", access).unwrap());
+        let left = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, [".a.cfg.x2.sidekick", ".b.cfg.x3.sidekick"]);
+    }
+
+    #[test]
     fn a_link_is_resolved_even_if_it_dangles() {
         let dir = tempfile::tempdir().unwrap();
         let (link, target) = (dir.path().join("link"), dir.path().join("target"));
@@ -176,5 +261,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(look(&dir.path().join("none")).unwrap(), None);
         assert!(look(dir.path()).is_err());
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(look(&pipe).is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use tracing::warn;
 
 use super::render::{RenderError, Template};
-use crate::config::{self, Problem, Target};
+use crate::config::{self, Pass, Problem, Reload, Target};
 
 /// A target that is ready to be rendered.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub struct Loaded {
     pub template: Template,
 }
 
-/// Reads the targets of a directory.
-pub fn load(conf_dir: &Path) -> Result<Vec<Loaded>, Vec<Problem>> {
+/// Reads the targets of a directory. `pass` says whether there is a command that they can signal.
+pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
     let config::Targets {
         good,
         mut problems,
@@ -30,6 +30,7 @@ pub fn load(conf_dir: &Path) -> Result<Vec<Loaded>, Vec<Problem>> {
     let others = others(&conf_dir.join("templates"));
     let mut loaded = Vec::new();
     for target in good {
+        problems.extend(no_command(&target, pass));
         match compile(&target, conf_dir, &others) {
             Ok(template) => {
                 if template.tells_the_time() {
@@ -44,10 +45,31 @@ pub fn load(conf_dir: &Path) -> Result<Vec<Loaded>, Vec<Problem>> {
             Err(error) => problems.extend(explain(&target, &error)),
         }
     }
+    // Two targets may share a template.
+    let mut seen = Vec::new();
+    problems.retain(|problem| {
+        !seen.contains(problem) && {
+            seen.push(problem.clone());
+            true
+        }
+    });
     if problems.is_empty() {
         Ok(loaded)
     } else {
         Err(problems)
+    }
+}
+
+/// What a target signals has to be there, unless nothing is to be signalled anyway.
+fn no_command(target: &Target, pass: &Pass) -> Option<Problem> {
+    let missing = pass.program.is_none() && !pass.noop;
+    match target.reload {
+        Some(Reload::Child(_)) if missing => {
+            let what = "template.reload.child: there is no command that could be signalled";
+            let problem = Problem::in_file(&target.file, None, what);
+            Some(problem.hint("sidekick watch -- COMMAND starts one"))
+        }
+        Some(Reload::Child(_) | Reload::Command(_) | Reload::Signal { .. }) | None => None,
     }
 }
 

@@ -6,15 +6,20 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
+use super::kept::print;
+use super::ledger::Ledger;
 use super::load::Loaded;
 use super::render::{RenderError, View};
+use super::ward::Running;
 use crate::config::{Reload, Target};
+use crate::model::report::chain;
 use crate::system::command::{self, CommandError};
 use crate::system::file::{self, Access, Candidate, Look};
-use crate::system::process::{self, SignalError};
+use crate::system::process::{self, LeaderError, SignalError};
 
 /// The mode of a file that is not there yet, unless conf.d says otherwise.
 const MODE: u32 = 0o644;
@@ -48,6 +53,8 @@ pub(super) enum ReloadError {
     Command(#[from] CommandError),
     #[error(transparent)]
     Signal(#[from] SignalError),
+    #[error(transparent)]
+    Child(#[from] LeaderError),
 }
 
 /// What became of a file whose reload failed.
@@ -72,7 +79,8 @@ impl std::fmt::Display for Restored {
             Self::NotLoaded(error) => {
                 write!(
                     f,
-                    "the previous file is back, but loading it failed too ({error})"
+                    "the previous file is back, but loading it failed too ({})",
+                    chain(error.as_ref())
                 )
             }
             Self::Failed(error) => {
@@ -84,25 +92,15 @@ impl std::fmt::Display for Restored {
     }
 }
 
-impl Restored {
-    /// Whether the program still has to be told of the file that is there.
-    pub(super) fn owes_a_reload(&self) -> bool {
-        match self {
-            Self::Yes => false,
-            Self::NotLoaded(_) | Self::Failed(_) | Self::NoPrevious | Self::Unchanged => true,
-        }
-    }
-}
-
 /// What a publish did.
 #[derive(Debug)]
 pub(super) enum Published {
     /// The live file is right already.
     Same,
-    /// It would have changed, from and to this.
-    Pending(Difference),
+    /// It would have changed.
+    Pending,
     /// It was changed.
-    Swapped(Difference),
+    Swapped,
     /// Only the reload was owed, and has been made.
     Reloaded,
 }
@@ -114,30 +112,102 @@ pub(super) struct Difference {
     pub(super) after: String,
 }
 
-/// Publishes a target from what `view` shows. `owed`: the program has not been told of the live file yet.
-pub(super) async fn publish(
-    loaded: Arc<Loaded>,
-    view: View,
-    owed: bool,
-    noop: bool,
-) -> Result<Published, PublishError> {
-    let worker = Arc::clone(&loaded);
-    let compared =
-        blocking(move || Rendered::new(&worker, &view)?.compare(&worker.target)).await??;
-    let target = &loaded.target;
-    let differs = match compared {
-        Compared::Same if owed && !noop => return reload_owed(target).await,
-        Compared::Same => return Ok(Published::Same),
-        Compared::Differs(differs) if noop => {
-            return Ok(Published::Pending(differs.into_difference()));
+/// Whether a publish has begun to change something.
+pub(super) type Progress = Arc<AtomicBool>;
+
+/// One publish.
+pub(super) struct Job {
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) view: View,
+    /// Change nothing.
+    pub(super) noop: bool,
+    /// Print what changes.
+    pub(super) diff: bool,
+    /// The command of ours that is to be reloaded, if it is there.
+    pub(super) child: Running,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) progress: Progress,
+}
+
+impl Job {
+    pub(super) async fn publish(self) -> Result<Published, PublishError> {
+        let (worker, view) = (Arc::clone(&self.loaded), self.view.clone());
+        let compared =
+            blocking(move || Rendered::new(&worker, &view)?.compare(&worker.target)).await??;
+        let differs = match compared {
+            Compared::Same(live) if !self.noop && self.owes(&live) => {
+                return self.reload_owed(&live).await;
+            }
+            Compared::Same(_) => return Ok(Published::Same),
+            Compared::Differs(differs) => differs,
+        };
+        if self.diff {
+            print(&self.loaded.target, &differs.difference());
         }
-        Compared::Differs(differs) => differs,
-    };
-    let staged = blocking(move || differs.stage()).await??;
-    let checked = staged.check(target).await?;
-    let swapped = blocking(move || checked.swap()).await??;
-    let live = swapped.reload(target).await?;
-    Ok(Published::Swapped(live.0))
+        if self.noop {
+            return Ok(Published::Pending);
+        }
+        let staged = blocking(move || differs.stage()).await??;
+        let checked = staged.check(&self.loaded.target).await?;
+        self.begin(&checked);
+        let swapped = blocking(move || checked.swap()).await??;
+        let Live = swapped.reload(&self).await?;
+        Ok(Published::Swapped)
+    }
+
+    fn target(&self) -> &Target {
+        &self.loaded.target
+    }
+
+    /// Whether the program has to be told of the live file.
+    fn owes(&self, live: &[u8]) -> bool {
+        self.target().reload.is_some() && self.ledger.owes(&self.target().dest, live)
+    }
+
+    /// From here on the publish goes on to its end.
+    fn begin(&self, checked: &Checked) {
+        self.progress.store(true, Ordering::Release);
+        if self.target().reload.is_some() {
+            let previous = checked.0.differs.previous.as_ref();
+            let live = previous.map(|look| look.content.as_slice());
+            self.ledger.begin(&self.target().dest, live);
+        }
+    }
+
+    async fn reload_owed(&self, live: &[u8]) -> Result<Published, PublishError> {
+        self.progress.store(true, Ordering::Release);
+        match self.reload().await {
+            Ok(()) => {
+                self.ledger.loaded(&self.target().dest, live);
+                Ok(Published::Reloaded)
+            }
+            Err(source) => Err(PublishError::Reload {
+                restored: Restored::Unchanged,
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    /// Tells the program.
+    async fn reload(&self) -> Result<(), ReloadError> {
+        let target = self.target();
+        match &target.reload {
+            None => {}
+            Some(Reload::Command(text)) => {
+                let text = fill_in(text, &target.dest, &target.dest);
+                let output = command::run(&text, target.reload_timeout).await?;
+                tracing::debug!(target_name = target.name, output, "reloaded");
+            }
+            Some(Reload::Signal { signal, pidfile }) => process::signal_by_file(pidfile, *signal)?,
+            Some(Reload::Child(signal)) => {
+                // A command that is not started yet will find the new file.
+                if let Some(group) = self.child.get() {
+                    process::reload_leader(*group, *signal, target.reload_timeout).await?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Runs what may wait for a disk or a processor where it holds nobody up.
@@ -149,21 +219,12 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| PublishError::Worker)
 }
 
-async fn reload_owed(target: &Target) -> Result<Published, PublishError> {
-    match reload(target).await {
-        Ok(()) => Ok(Published::Reloaded),
-        Err(source) => Err(PublishError::Reload {
-            restored: Restored::Unchanged,
-            source: Box::new(source),
-        }),
-    }
-}
-
 /// The text that should be in the file.
 struct Rendered(String);
 
 enum Compared {
-    Same,
+    /// The live file is this, and right.
+    Same(Vec<u8>),
     Differs(Differs),
 }
 
@@ -189,7 +250,7 @@ struct Checked(Staged);
 struct Swapped(Differs);
 
 /// The new file is in place and in force.
-struct Live(Difference);
+struct Live;
 
 impl Rendered {
     fn new(loaded: &Loaded, view: &View) -> Result<Self, PublishError> {
@@ -206,7 +267,7 @@ impl Rendered {
         let access = access(target, previous.as_ref());
         let is_same = |look: &Look| look.access == access && look.content == self.0.as_bytes();
         if previous.as_ref().is_some_and(is_same) {
-            return Ok(Compared::Same);
+            return Ok(Compared::Same(self.0.into_bytes()));
         }
         Ok(Compared::Differs(Differs {
             dest,
@@ -244,10 +305,13 @@ impl Differs {
         }
     }
 
-    fn into_difference(self) -> Difference {
+    fn difference(&self) -> Difference {
+        let previous = self.previous.as_ref();
         Difference {
-            before: self.previous.map(|look| look.content).unwrap_or_default(),
-            after: self.text,
+            before: previous
+                .map(|look| look.content.clone())
+                .unwrap_or_default(),
+            after: self.text.clone(),
         }
     }
 }
@@ -283,46 +347,43 @@ impl Checked {
 }
 
 impl Swapped {
-    async fn reload(self, target: &Target) -> Result<Live, PublishError> {
-        match reload(target).await {
-            Ok(()) => Ok(Live(self.0.into_difference())),
+    async fn reload(self, job: &Job) -> Result<Live, PublishError> {
+        let dest = &job.target().dest;
+        match job.reload().await {
+            Ok(()) => {
+                if job.target().reload.is_some() {
+                    job.ledger.loaded(dest, self.0.text.as_bytes());
+                }
+                Ok(Live)
+            }
             Err(source) => Err(PublishError::Reload {
-                restored: self.restore(target).await,
+                restored: self.restore(job).await,
                 source: Box::new(source),
             }),
         }
     }
 
     /// Puts the previous file back and in force.
-    async fn restore(self, target: &Target) -> Restored {
+    async fn restore(self, job: &Job) -> Restored {
+        job.ledger.lost(&job.target().dest);
         let Some(previous) = self.0.previous else {
             return Restored::NoPrevious;
         };
-        let dest = self.0.dest;
-        let put_back = move || Candidate::stage(&dest, &previous.content, previous.access)?.swap();
+        let (dest, content) = (self.0.dest, previous.content.clone());
+        let put_back = move || Candidate::stage(&dest, &content, previous.access)?.swap();
         match tokio::task::spawn_blocking(put_back).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Restored::Failed(error),
             Err(died) => return Restored::Failed(io::Error::other(died)),
         }
-        match reload(target).await {
-            Ok(()) => Restored::Yes,
+        match job.reload().await {
+            Ok(()) => {
+                job.ledger.loaded(&job.target().dest, &previous.content);
+                Restored::Yes
+            }
             Err(error) => Restored::NotLoaded(Box::new(error)),
         }
     }
-}
-
-async fn reload(target: &Target) -> Result<(), ReloadError> {
-    match &target.reload {
-        None => {}
-        Some(Reload::Command(text)) => {
-            let text = fill_in(text, &target.dest, &target.dest);
-            let output = command::run(&text, target.reload_timeout).await?;
-            tracing::debug!(target_name = target.name, output, "reloaded");
-        }
-        Some(Reload::Signal { signal, pidfile }) => process::signal_by_file(pidfile, *signal)?,
-    }
-    Ok(())
 }
 
 /// Puts the paths into a command: `{{src}}` is the staged file, `{{dest}}` the live one; `{{.src}}` and spaces inside

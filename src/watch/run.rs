@@ -2,31 +2,32 @@
 //! schedules say. Shell.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use similar::TextDiff;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tracing::{error, info, warn};
 
+use super::entrypoint;
+use super::kept::{Done, Ended, Kept};
+use super::ledger::Ledger;
 use super::load::Loaded;
-use super::publish::{Difference, PublishError, Published, publish};
-use super::render::View;
-use super::schedule::{Action, Input, Schedule};
-use super::world::WORLD;
-use crate::config::{Pass, Sources, Target};
-use crate::model::catalog::{Catalog, Changes};
+use super::publish::{Job, Progress, PublishError};
+use super::schedule::{Action, Input};
+use super::ward::{Ward, ended};
+use crate::config::Pass;
+use crate::model::catalog::Catalog;
 use crate::model::facts::Signal;
-use crate::model::report::{chain, code};
+use crate::model::report::code;
 use crate::model::update::{Prefix, Update};
 use crate::store::{Followed, Store, follow};
-use crate::system::notify;
+use crate::system::notify::{self, Watchdog};
 use crate::system::signals::Signals;
 
-/// How long a stop waits for a publish that is under way, so that no reload gets lost between swap and exit.
-const FINISH_WITHIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for a reload that is under way: less than a container engine waits for us. What is owed then is
+/// made by the next process.
+const FINISH_WITHIN: Duration = Duration::from_secs(8);
 
 /// What is to be kept, and how.
 #[derive(Debug)]
@@ -51,8 +52,10 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         match shell.next(&mut signals).await {
             Event::Followed(scope, followed) => shell.followed(scope, followed),
             Event::Done(done) => shell.done(&done),
+            Event::Broken(id) => shell.broken(id),
             Event::Signal(signal) => shell.signal(signal),
             Event::Deadline => shell.deadline_passed(),
+            Event::Ward(input) => shell.ward(input),
         }
     }
 }
@@ -61,34 +64,10 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
 enum Event {
     Followed(usize, Followed),
     Done(Done),
+    Broken(Id),
     Signal(Signal),
     Deadline,
-}
-
-/// A publish that has ended.
-struct Done {
-    target: usize,
-    result: Result<Published, PublishError>,
-    took: Duration,
-}
-
-/// One target and where it stands.
-struct Kept {
-    loaded: Arc<Loaded>,
-    /// What it follows, as paths.
-    paths: Vec<Prefix>,
-    schedule: Schedule,
-    /// The program has not been told of the live file yet.
-    owed: bool,
-    /// How the last publish ended.
-    last: Option<Ended>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Good,
-    Pending,
-    Failed,
+    Ward(entrypoint::Input),
 }
 
 struct Shell {
@@ -100,6 +79,7 @@ struct Shell {
     scopes: Vec<(Prefix, bool)>,
     updates: mpsc::Receiver<(usize, Followed)>,
     publishes: JoinSet<Done>,
+    ledger: Arc<Ledger>,
     _followers: JoinSet<()>,
     started: Instant,
     /// When every file is compared with what it should be, whatever happened.
@@ -107,10 +87,15 @@ struct Shell {
     /// Told to stop: when to give up waiting for a publish that is under way.
     stop_at: Option<Instant>,
     ready: bool,
+    /// The command, if there is one.
+    ward: Option<Ward>,
+    watchdog: Watchdog,
 }
 
 impl Shell {
-    fn new(plan: Plan, store: &Arc<dyn Store>) -> Self {
+    fn new(mut plan: Plan, store: &Arc<dyn Store>) -> Self {
+        let program = plan.pass.program.take();
+        let state_dir = plan.pass.state_dir.take();
         let now = Instant::now();
         let targets: Vec<Kept> = plan
             .targets
@@ -128,15 +113,18 @@ impl Shell {
             targets,
             catalog: Arc::new(Catalog::new(plan.prefix)),
             compare_at: now + plan.pass.interval,
+            ward: program.map(|program| Ward::new(program, plan.pass.stop_grace)),
             pass: plan.pass,
             env: Arc::new(plan.env),
             scopes: scopes.into_iter().map(|prefix| (prefix, false)).collect(),
             updates,
             publishes: JoinSet::new(),
+            ledger: Arc::new(Ledger::open(state_dir)),
             _followers: followers,
             started: now,
             stop_at: None,
             ready: false,
+            watchdog: Watchdog::from_env(),
         }
     }
 
@@ -150,9 +138,14 @@ impl Shell {
         };
         tokio::select! {
             Some((scope, followed)) = self.updates.recv() => Event::Followed(scope, followed),
-            Some(Ok(done)) = self.publishes.join_next() => Event::Done(done),
+            Some(done) = self.publishes.join_next() => match done {
+                Ok(done) => Event::Done(done),
+                Err(error) => Event::Broken(error.id()),
+            },
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
+            () = self.watchdog.beat() => Event::Deadline,
+            input = ended(&mut self.ward) => Event::Ward(input),
         }
     }
 
@@ -169,7 +162,9 @@ impl Shell {
             .timeout
             .filter(|_| !self.complete())
             .map(|limit| self.started + limit);
-        schedules.chain(wait).chain([self.compare_at]).min()
+        let ward = self.ward.as_ref().and_then(Ward::deadline);
+        let all = schedules.chain(wait).chain(ward);
+        all.chain([self.compare_at]).min()
     }
 
     /// Whether the store has said everything once.
@@ -179,6 +174,9 @@ impl Shell {
 
     /// The exit status, once there is nothing left to do.
     fn status(&self) -> Option<u8> {
+        if let Some(ward) = &self.ward {
+            return ward.status();
+        }
         if let Some(at) = self.stop_at {
             let over = self.publishes.is_empty() || Instant::now() >= at;
             return over.then_some(0);
@@ -245,7 +243,7 @@ impl Shell {
     }
 
     fn advance(&mut self, target: usize, input: Input) {
-        if self.stop_at.is_some() {
+        if self.is_stopping() {
             return;
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
@@ -256,48 +254,47 @@ impl Shell {
 
     fn publish(&mut self, target: usize) {
         let kept = &self.targets[target];
-        let view = kept.view(&self.catalog, &self.env);
-        let (loaded, owed, noop) = (Arc::clone(&kept.loaded), kept.owed, self.pass.noop);
-        self.publishes.spawn(async move {
+        let progress = Progress::default();
+        let job = Job {
+            loaded: Arc::clone(&kept.loaded),
+            view: kept.view(&self.catalog, &self.env),
+            noop: self.pass.noop,
+            diff: self.pass.diff,
+            child: self.ward.as_ref().map(Ward::running).unwrap_or_default(),
+            ledger: Arc::clone(&self.ledger),
+            progress: Arc::clone(&progress),
+        };
+        let publish = self.publishes.spawn(async move {
             let start = Instant::now();
-            let result = publish(loaded, view, owed, noop).await;
+            let result = job.publish().await;
+            let took = start.elapsed();
             Done {
                 target,
                 result,
-                took: start.elapsed(),
+                took,
             }
         });
+        self.targets[target].started(publish, progress);
     }
 
     fn done(&mut self, done: &Done) {
-        let kept = &mut self.targets[done.target];
-        let target = &kept.loaded.target;
-        let reloads = target.reload.is_some();
-        let reloaded = match &done.result {
-            Ok(Published::Swapped(_)) => reloads,
-            Ok(Published::Reloaded) | Err(PublishError::Reload { .. }) => true,
-            Ok(Published::Same | Published::Pending(_)) | Err(_) => false,
-        };
-        let ended = match &done.result {
-            Ok(Published::Pending(_)) => Ended::Pending,
-            Ok(_) => Ended::Good,
-            Err(_) => Ended::Failed,
-        };
-        tell(target, done);
-        match &done.result {
-            Err(PublishError::Reload { restored, .. }) => kept.owed = restored.owes_a_reload(),
-            Ok(Published::Swapped(_) | Published::Reloaded) => kept.owed = false,
-            Ok(Published::Same | Published::Pending(_)) | Err(_) => {}
-        }
-        if let Ok(Published::Swapped(difference) | Published::Pending(difference)) = &done.result
-            && self.pass.diff
-        {
-            print(target, difference);
-        }
-        kept.last = Some(ended);
-        let good = ended != Ended::Failed;
-        self.advance(done.target, Input::Done { good, reloaded });
+        let input = self.targets[done.target].done(done, self.pass.once);
+        self.advance(done.target, input);
         self.tell_ready();
+    }
+
+    /// A publish that broke off has failed, unless it was told to stop.
+    fn broken(&mut self, id: Id) {
+        let target = self.targets.iter().position(|kept| kept.runs(id));
+        if let Some(target) = target.filter(|_| !self.is_stopping()) {
+            let result = Err(PublishError::Worker);
+            let took = Duration::ZERO;
+            self.done(&Done {
+                target,
+                result,
+                took,
+            });
+        }
     }
 
     fn tell_ready(&mut self) {
@@ -307,6 +304,7 @@ impl Shell {
             .all(|kept| kept.last == Some(Ended::Good));
         if all_good && !self.ready {
             self.ready = true;
+            self.ward(entrypoint::Input::Published);
             notify::ready(&format!("keeping {} files", self.targets.len()));
         }
     }
@@ -315,13 +313,31 @@ impl Shell {
         if signal == Signal::HUP {
             info!("{signal}: comparing every file with what it should be");
             self.compare();
-        } else {
-            info!("{signal}: stopping");
-            notify::stopping("stopping");
+            return;
+        }
+        let was_stopping = self.is_stopping();
+        self.ward(entrypoint::Input::Signal(signal));
+        if self.ward.is_none() {
             let now = Instant::now();
             // Asked twice: somebody is in a hurry.
             self.stop_at = Some(self.stop_at.map_or(now + FINISH_WITHIN, |_| now));
         }
+        if self.is_stopping() && !was_stopping {
+            info!("{signal}: stopping");
+            self.targets.iter().for_each(Kept::give_up);
+            notify::stopping("stopping");
+        }
+    }
+
+    /// Tells the command's machine, if there is a command.
+    fn ward(&mut self, input: entrypoint::Input) {
+        if let Some(ward) = &mut self.ward {
+            ward.handle(input);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop_at.is_some() || self.ward.as_ref().is_some_and(Ward::is_stopping)
     }
 
     fn compare(&mut self) {
@@ -332,52 +348,12 @@ impl Shell {
     }
 
     fn deadline_passed(&mut self) {
+        self.ward(entrypoint::Input::Tick);
         if Instant::now() >= self.compare_at {
             self.compare();
         }
         for target in 0..self.targets.len() {
             self.advance(target, Input::Tick);
-        }
-    }
-}
-
-impl Kept {
-    fn new(loaded: Loaded, prefix: &Prefix) -> Self {
-        let paths = match &loaded.target.sources {
-            Sources::Services(services) => services
-                .iter()
-                .map(|name| prefix.join(name.as_str()))
-                .collect(),
-            Sources::Keys(keys) => keys.clone(),
-        };
-        Self {
-            schedule: Schedule::new(loaded.target.pace, fastrand::u64(..)),
-            loaded: Arc::new(loaded),
-            paths,
-            owed: false,
-            last: None,
-        }
-    }
-
-    fn concerns(&self, changes: &Changes) -> bool {
-        changes
-            .keys
-            .iter()
-            .any(|key| self.paths.iter().any(|path| path.covers(key)))
-    }
-
-    fn view(&self, catalog: &Arc<Catalog>, env: &Arc<BTreeMap<String, String>>) -> View {
-        let (services, keys) = match &self.loaded.target.sources {
-            Sources::Services(services) => (services.clone(), Vec::new()),
-            Sources::Keys(keys) => (Vec::new(), keys.clone()),
-        };
-        View {
-            catalog: Arc::clone(catalog),
-            services,
-            keys,
-            root: self.loaded.target.root.clone(),
-            env: Arc::clone(env),
-            world: WORLD,
         }
     }
 }
@@ -397,31 +373,4 @@ async fn follow_scope(
         }
     };
     tokio::join!(follow(store, prefix, own), relay);
-}
-
-fn tell(target: &Target, done: &Done) {
-    let (name, dest, ms) = (&target.name, target.dest.display(), done.took.as_millis());
-    match &done.result {
-        Ok(Published::Same) => tracing::debug!("{name}: {dest} is right"),
-        Ok(Published::Pending(_)) => info!("{name}: {dest} would change"),
-        Ok(Published::Swapped(_)) => info!("{name}: {dest} has been updated in {ms} ms"),
-        Ok(Published::Reloaded) => {
-            info!("{name}: the reload that was owed has been made in {ms} ms");
-        }
-        Err(error) => {
-            error!("{name}: {}; trying again", chain(error));
-        }
-    }
-}
-
-fn print(target: &Target, difference: &Difference) {
-    let before = String::from_utf8_lossy(&difference.before);
-    let name = target.dest.display().to_string();
-    let diff = TextDiff::from_lines(before.as_ref(), difference.after.as_str());
-    let text = diff
-        .unified_diff()
-        .header(&name, &format!("{name} (new)"))
-        .to_string();
-    // Nobody reads it any more: that is no reason to stop keeping files.
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }

@@ -500,3 +500,107 @@ fn a_stop_waits_for_the_reload_that_is_under_way() {
     assert_eq!(bench.count("reloads"), 2);
     assert!(asked.elapsed() < Duration::from_secs(9));
 }
+
+#[test]
+fn a_reload_that_is_owed_is_made_by_the_next_process() {
+    let bench = Bench::new("reload_cmd = 'echo x >> OUT/reloads; test -e OUT/ok'\n");
+    bench.put("i");
+    // There was no file before, so the new one stays, and the reload is owed.
+    assert_eq!(bench.run(&["--once"]).status.code(), Some(1));
+    assert_eq!(bench.live(), Some(line("i")));
+    assert_eq!(
+        bench.run(&["--once"]).status.code(),
+        Some(1),
+        "it is still owed"
+    );
+    fs::write(bench.out("ok"), "").unwrap();
+    assert_eq!(bench.run(&["--once"]).status.code(), Some(0));
+    assert_eq!(bench.count("reloads"), 3);
+    assert_eq!(bench.run(&["--once"]).status.code(), Some(0));
+    assert_eq!(bench.count("reloads"), 3, "nothing is owed any more");
+}
+
+#[test]
+fn killed_between_swap_and_reload_the_next_process_reloads() {
+    let bench = Bench::new(
+        "reload_cmd = 'echo x >> OUT/begun; test ! -e OUT/hang || sleep 1000; echo x >> OUT/reloads'\n",
+    );
+    bench.put("i");
+    assert_eq!(bench.run(&["--once"]).status.code(), Some(0));
+    fs::write(bench.out("hang"), "").unwrap();
+    bench.put("j");
+    let process = bench.start(&[]);
+    wait_for("the reload to begin", || {
+        (bench.count("begun") == 2).then_some(())
+    });
+    assert_eq!(bench.live(), Some(line("i") + &line("j")));
+    drop(process); // It is killed, with all it has started.
+    fs::remove_file(bench.out("hang")).unwrap();
+    let _process = bench.start(&[]);
+    wait_for("the reload", || (bench.count("reloads") == 2).then_some(()));
+}
+
+#[test]
+fn a_stop_during_a_check_gives_up_at_once_and_changes_nothing() {
+    let bench = Bench::new("check_cmd = 'echo x >> OUT/checks; sleep 1000'\n");
+    bench.put("i");
+    let mut process = bench.start(&[]);
+    wait_for("the check to begin", || {
+        (bench.count("checks") == 1).then_some(())
+    });
+    let asked = Instant::now();
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(0));
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert_eq!(bench.litter(), ["checks"]);
+}
+
+#[test]
+fn a_pipe_as_destination_is_an_error_and_blocks_nobody() {
+    let bench = Bench::new("");
+    nix::unistd::mkfifo(&bench.out("a.cfg"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    bench.put("i");
+    let output = bench.run(&["--once"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("not a regular file") && !said.contains("trying again"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_same_failure_is_told_once() {
+    let bench = Bench::new(PACE);
+    bench.target("b", PACE);
+    fs::remove_file(bench.file("conf.d/a.toml")).unwrap();
+    let gone = bench.file("conf.d/b.toml");
+    let text = fs::read_to_string(&gone)
+        .unwrap()
+        .replace("/out/b.cfg", "/gone/b.cfg");
+    fs::write(&gone, text).unwrap();
+    bench.put("i");
+    let process = bench.start(&["--interval", "100ms", "--log-level", "debug"]);
+    wait_for("several tries", || {
+        process.output().contains("4 times now").then_some(())
+    });
+    assert_eq!(
+        process.output().matches("trying again").count(),
+        1,
+        "{}",
+        process.output()
+    );
+    fs::create_dir(bench.file("gone")).unwrap();
+    wait_for("the end of it", || {
+        process.output().contains("has been updated").then_some(())
+    });
+    assert!(
+        process.output().contains("failures"),
+        "{}",
+        process.output()
+    );
+}
