@@ -208,7 +208,7 @@ fn the_store_of_confd_toml_is_used_where_nobody_names_another() {
             "client_cakeys = '/ca'\nnodes = ['a:1']",
             &[],
             &[],
-            "a:1 true",
+            "/ca: cannot be read: No such file or directory (os error 2)",
         ),
         ("prefix = '/x'\n", &[], &[], "/run/sidekick"),
         (
