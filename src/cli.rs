@@ -186,6 +186,9 @@ pub struct Ip {
 /// With a command, sidekick is the entrypoint of the proxy: the command starts when every target has been published
 /// once, `[template.reload] child = true` signals it, and so does every signal sent to sidekick except HUP; its exit
 /// status is sidekick's.
+///
+/// A directory made for confd works as it is: --conf-dir /etc/confd. Its templates, *.tmpl, are Go text/template with
+/// confd's functions; confd.toml is read for prefix, interval and nodes. docs/confd.md says what is different.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -193,6 +196,7 @@ Examples:
   sidekick watch -- haproxy -W -db -f /etc/haproxy/haproxy.cfg
   sidekick watch --once                     wait for the store, publish every target, leave
   sidekick watch --noop --diff              show what would change, change nothing
+  sidekick watch --conf-dir /etc/confd      in place of confd
 
 Exit status:
   0 done; 1 a target failed (--once); 2 something would change (--noop); 64 the command line is
@@ -225,9 +229,11 @@ pub struct Watch {
     /// Without it: /var/lib/sidekick for root, $XDG_STATE_HOME/sidekick or ~/.local/state/sidekick for others.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Compare every file with what it should be at least this often, and repair what was edited by hand.
-    #[arg(long, value_name = "TIME", default_value = "5m")]
-    pub interval: String,
+    /// Compare every file with what it should be at least this often, and repair what was edited by hand; 5m by default.
+    ///
+    /// Without it: the interval of CONF_DIR/confd.toml, else 5m.
+    #[arg(long, value_name = "TIME")]
+    pub interval: Option<String>,
     /// How long the command may take to end after SIGTERM before it is killed.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub stop_grace: String,

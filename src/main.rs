@@ -8,7 +8,7 @@ use clap::Parser;
 use sidekick::cli::{
     Check, Cli, Command, Ip, LogArgs, LogFormat, LogLevel, Register, Render, StoreArgs, Watch,
 };
-use sidekick::config::{self, Env};
+use sidekick::config::{self, Confd, Env};
 use sidekick::error::Failure;
 use sidekick::model::location::Location;
 use sidekick::model::report::code;
@@ -78,7 +78,11 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
         Held::daemon()
     };
     let held = held.map_err(no_system)?;
-    let (pass, place) = (config::pass(args, &env(), is_root()), location(&args.store));
+    let confd = Confd::read(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let pass = config::pass(args, &confd, &env(), is_root());
+    let place = confd
+        .environment(&args.store, env())
+        .and_then(|env| config::location(&args.store, &env, is_root()));
     let (pass, (location, prefix)) = both(pass, place)?;
     log(&args.log);
     let targets =

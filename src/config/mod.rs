@@ -1,6 +1,7 @@
 //! What the command line, the environment and the files of conf.d mean. Every problem is found at once.
 
 mod check;
+mod confd;
 mod document;
 mod duration;
 mod registration;
@@ -12,12 +13,16 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use confd::Confd;
 pub use duration::parse_duration;
 pub use registration::{IdSpec, Ownership, Registration, addresses, registration};
 pub use store::location;
 pub use target::{Owner, Reload, Sources, Target, Targets, targets};
 
 use crate::cli;
+
+/// The longest time between two comparisons if nobody says.
+const INTERVAL: std::time::Duration = std::time::Duration::from_mins(5);
 
 /// The environment, as far as it is text.
 pub type Env = BTreeMap<String, String>;
@@ -117,8 +122,13 @@ pub fn prefix(text: &str) -> Result<crate::model::update::Prefix, Problem> {
         .map_err(|error| Problem::with(format!("--prefix: {error}")))
 }
 
-/// What the flags of `sidekick watch` mean.
-pub fn pass(args: &cli::Watch, env: &Env, is_root: bool) -> Result<Pass, Vec<Problem>> {
+/// What the flags of `sidekick watch` mean, and what `confd.toml` says where they say nothing.
+pub fn pass(
+    args: &cli::Watch,
+    confd: &Confd,
+    env: &Env,
+    is_root: bool,
+) -> Result<Pass, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut time = |flag: &str, text: &str| {
         parse_duration(text).unwrap_or_else(|what| {
@@ -126,7 +136,10 @@ pub fn pass(args: &cli::Watch, env: &Env, is_root: bool) -> Result<Pass, Vec<Pro
             std::time::Duration::MAX
         })
     };
-    let interval = time("--interval", &args.interval);
+    let interval = match &args.interval {
+        Some(text) => time("--interval", text),
+        None => confd.interval.unwrap_or(INTERVAL),
+    };
     let timeout = args.timeout.as_deref().map(|text| time("--timeout", text));
     let stop_grace = time("--stop-grace", &args.stop_grace);
     if interval.is_zero() {

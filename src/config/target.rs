@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::confd::{self, Confd};
 use super::document::{Document, Located, Section};
 use super::{Problem, parse_duration};
 use crate::model::facts::Signal;
@@ -31,6 +32,8 @@ pub struct Target {
     pub sources: Sources,
     /// Whether missing directories above the file are made.
     pub make_dirs: bool,
+    /// What is left out at the start of each key in the template, as confd does with its `prefix`.
+    pub root: Prefix,
     /// The permission bits; those of the existing file, or 0644, if not said.
     pub mode: Option<u32>,
     /// The owners.
@@ -88,12 +91,19 @@ pub struct Targets {
     pub good: Vec<Target>,
     /// The problems.
     pub problems: Vec<Problem>,
+    /// What is no problem, and should be known all the same.
+    pub warnings: Vec<Problem>,
 }
 
-/// Reads `<conf_dir>/conf.d/*.toml`.
+/// Reads `<conf_dir>/conf.d/*.toml`, and below it what is in confd's style.
 #[must_use]
 pub fn targets(conf_dir: &Path) -> Targets {
     let mut all = Targets::default();
+    let layout = Confd::read(conf_dir).unwrap_or_else(|problems| {
+        all.problems.extend(problems);
+        Confd::default()
+    });
+    all.warnings.clone_from(&layout.warnings);
     let dir = conf_dir.join("conf.d");
     let mut files = match list(&dir) {
         Ok(files) => files,
@@ -105,6 +115,7 @@ pub fn targets(conf_dir: &Path) -> Targets {
             return all;
         }
     };
+    files.extend(confd::below(&dir));
     files.sort();
     if files.is_empty() {
         let problem = Problem::in_file(
@@ -116,7 +127,7 @@ pub fn targets(conf_dir: &Path) -> Targets {
     }
     for file in files {
         match fs::read_to_string(&file) {
-            Ok(text) => read(&file, &text, conf_dir, &mut all),
+            Ok(text) => read(&file, &text, (conf_dir, &layout), &mut all),
             Err(error) => {
                 all.problems.push(Problem::in_file(
                     &file,
@@ -178,16 +189,30 @@ fn place(dest: &Path) -> PathBuf {
         .unwrap_or_else(|| dest.to_owned())
 }
 
-fn read(file: &Path, text: &str, conf_dir: &Path, all: &mut Targets) {
+fn read(file: &Path, text: &str, (conf_dir, layout): (&Path, &Confd), all: &mut Targets) {
     let document = Document::new(file, text);
     let mut root = document.root();
-    match root.section("template") {
-        Some(section) => all
-            .good
-            .extend(template(section, &document, file, conf_dir)),
+    let section = root.section("template");
+    let is_confd = section.as_ref().is_some_and(|table| layout.speaks(table));
+    if is_confd {
+        document.be_lenient();
+    } else if file.parent() != Some(&conf_dir.join("conf.d")) {
+        // Below conf.d are targets of confd only; what else lies there was put aside by somebody.
+        return;
+    }
+    match section {
+        Some(mut section) => {
+            let confd_root = is_confd.then(|| layout.translate(&mut section, &document));
+            let target = template(section, &document, file, conf_dir);
+            all.good.extend(target.map(|target| Target {
+                root: confd_root.unwrap_or_else(Prefix::root),
+                ..target
+            }));
+        }
         None => document.say(&(0..0), "there is no table [template]"),
     }
     root.finish("[template] and the tables below it");
+    all.warnings.extend(document.take_warnings());
     let problems = document.into_problems();
     if !problems.is_empty() {
         // A target is good as a whole or not at all.
@@ -219,13 +244,14 @@ fn template(
     );
     let (src, template) = source?;
     Some(Target {
-        name: file.file_stem()?.to_string_lossy().into_owned(),
+        name: name(file, conf_dir),
         file: file.to_owned(),
         src,
         template,
         dest: dest?,
         sources: sources?,
         make_dirs: make_dirs.unwrap_or(false),
+        root: Prefix::root(),
         mode,
         owner,
         check,
@@ -234,6 +260,13 @@ fn template(
         reload_timeout: reload_timeout.unwrap_or(RELOAD_TIMEOUT),
         pace,
     })
+}
+
+/// The path below conf.d, without `.toml`.
+fn name(file: &Path, conf_dir: &Path) -> String {
+    let below = file.strip_prefix(conf_dir.join("conf.d"));
+    let name = below.unwrap_or(file).with_extension("");
+    name.to_string_lossy().into_owned()
 }
 
 fn source(
@@ -248,12 +281,19 @@ fn source(
         );
         return None;
     };
-    if Path::new(&src.value).extension() != Some("tera".as_ref()) {
-        let what = format!("template.src: {:?} does not end in .tera", src.value);
+    // What is in confd's style is in confd's language, whatever its ending.
+    if Path::new(&src.value).extension() != Some("tera".as_ref()) && !document.is_lenient() {
+        let what = format!(
+            "template.src: {:?} ends neither in .tera nor in .tmpl",
+            src.value
+        );
         document.note(
             &src.span,
             what,
-            Some("the ending names the template language; Tera is the one there is"),
+            Some(
+                "the ending names the language: Tera, or confd's; where there is a confd.toml, it is confd's for any \
+                 other ending too",
+            ),
         );
         return None;
     }

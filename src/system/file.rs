@@ -35,6 +35,12 @@ pub struct Access {
     pub gid: u32,
 }
 
+/// Whether there is something at `path`. As confd has it, what cannot be looked at is there: only "no such file" is no.
+#[must_use]
+pub fn exists(path: &str) -> bool {
+    !matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Looks at a file; `None` if there is none.
 pub fn look(path: &Path) -> io::Result<Option<Look>> {
     // Opening a pipe would wait for somebody to write into it.

@@ -1,8 +1,9 @@
-//! The operating system: processes, signals, files, addresses. Adapter.
+//! The operating system: processes, signals, files, addresses, names. Adapter.
 
 pub mod address;
 pub mod child;
 pub mod command;
+pub mod dns;
 pub mod file;
 mod group;
 pub mod init;

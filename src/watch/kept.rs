@@ -14,6 +14,7 @@ use super::load::Loaded;
 use super::publish::{Difference, Progress, PublishError, Published};
 use super::render::View;
 use super::schedule::{Input, Schedule};
+use super::world::WORLD;
 use crate::config::{Sources, Target};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::report::chain;
@@ -91,8 +92,9 @@ impl Kept {
             catalog: Arc::clone(catalog),
             services,
             keys,
-            root: Prefix::root(),
+            root: self.loaded.target.root.clone(),
             env: Arc::clone(env),
+            world: WORLD,
         }
     }
 

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::render::{RenderError, Template};
 use crate::config::{self, Pass, Problem, Reload, Target};
 use crate::system::command;
@@ -56,17 +58,33 @@ pub(super) fn directories(conf_dir: &Path) -> BTreeSet<PathBuf> {
 
 /// Reads the targets of a directory. `pass` says whether there is a command that they can signal.
 pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
-    let config::Targets { good, mut problems } = config::targets(conf_dir);
+    let config::Targets {
+        good,
+        mut problems,
+        warnings,
+    } = config::targets(conf_dir);
+    for warning in warnings {
+        warn!("{warning}");
+    }
     let others = Arc::new(others(&conf_dir.join("templates")));
     let mut loaded = Vec::new();
     for target in good {
         problems.extend(no_command(&target, pass));
         match compile(&target, conf_dir, &others) {
-            Ok(template) => loaded.push(Loaded {
-                target,
-                template,
-                others: Arc::clone(&others),
-            }),
+            Ok(template) => {
+                if template.tells_the_time() {
+                    warn!(
+                        "{}: datetime makes every render another one, so the file is published at every change and \
+                         every --interval",
+                        target.src.display()
+                    );
+                }
+                loaded.push(Loaded {
+                    target,
+                    template,
+                    others: Arc::clone(&others),
+                });
+            }
             Err(error) => problems.extend(explain(&target, &error)),
         }
     }
@@ -131,7 +149,11 @@ fn compile(
         .iter()
         .map(|(n, s)| (n.as_str(), s.as_str()))
         .collect();
-    Template::compile_among(&name, &target.template, &others)
+    if target.src.extension() == Some("tera".as_ref()) {
+        Template::compile_among(&name, &target.template, &others)
+    } else {
+        Template::compile_go(&name, &target.template)
+    }
 }
 
 /// A template's name for `include` and `extends`: its path below the directory of templates.

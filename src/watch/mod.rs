@@ -32,6 +32,7 @@ pub mod render;
 mod run;
 mod schedule;
 mod ward;
+mod world;
 
 pub use load::{Loaded, check_commands, load};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};

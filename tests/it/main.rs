@@ -5,6 +5,7 @@
 mod architecture;
 mod checks;
 mod cli;
+mod confd;
 mod contract;
 mod docker;
 mod entrypoint;
