@@ -25,6 +25,7 @@
 mod health;
 mod lifecycle;
 mod plan;
+mod roster;
 mod run;
 
 pub use plan::{Plan, PlanError, address, plan};
