@@ -3,7 +3,9 @@
 mod check;
 mod document;
 mod duration;
+mod raw;
 mod registration;
+mod services;
 mod store;
 mod target;
 
@@ -12,7 +14,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use duration::parse_duration;
-pub use registration::{IdSpec, Ownership, Registration, addresses, registration};
+pub use registration::{
+    Announcement, IdSpec, Ownership, Registration, addresses, registration,
+};
+pub use services::announcements;
 pub use store::location;
 pub use target::{Owner, Reload, Sources, Target, Targets, targets};
 
