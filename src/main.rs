@@ -59,10 +59,14 @@ fn register(args: &Register) -> Result<u8, Failure> {
     }
     let plan = register::plan(registration, &location, &prefix)?;
     let store = open(&location)?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let status = runtime.block_on(async {
         let signals = held.listen().map_err(no_system)?;
         Ok(init::reaping(register::run(plan, store, signals)).await)
-    })
+    });
+    // A name server that does not answer holds up nobody who leaves.
+    runtime.shutdown_background();
+    status
 }
 
 fn watch(args: &Watch) -> Result<u8, Failure> {

@@ -14,9 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use duration::parse_duration;
-pub use registration::{
-    Announcement, IdSpec, Ownership, Registration, addresses, registration,
-};
+pub use registration::{Announcement, IdSpec, Ownership, Registration, addresses, registration};
 pub use services::announcements;
 pub use store::location;
 pub use target::{Owner, Reload, Sources, Target, Targets, targets};

@@ -61,22 +61,6 @@ pub struct Announcement {
     pub checks: Option<Checks>,
 }
 
-/// What to do about another owner of the same id.
-    pub ownership: Ownership,
-    /// How long its keys outlive us.
-    pub ttl: Duration,
-    /// Its share of the load.
-    pub weight: Option<u16>,
-    /// Its further keys.
-    pub attrs: BTreeMap<AttrName, AttrValue>,
-    /// What it has to pass before it is announced; without checks it is healthy while its program runs.
-    pub checks: Option<Checks>,
-    /// How long the program may take to stop.
-    pub stop_grace: Duration,
-    /// The program and its arguments.
-    pub program: Option<(OsString, Vec<OsString>)>,
-}
-
 /// What to do about another owner of the same id, alive, at another address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ownership {
@@ -143,10 +127,7 @@ fn flags(args: &cli::Register) -> Raw {
     let is_set = |flag: &str, is_set: bool| is_set.then(|| Said::flag(flag, ""));
     let port = |text: &String| match text.split_once('=') {
         None => (None, Said::flag("--port", text)),
-        Some((name, port)) => (
-            Some(Said::flag("--port", name)),
-            Said::flag("--port", port),
-        ),
+        Some((name, port)) => (Some(Said::flag("--port", name)), Said::flag("--port", port)),
     };
     let attr = |text: &String| {
         let (name, value) = match text.split_once('=') {
@@ -185,7 +166,10 @@ fn check_flags(args: &cli::CheckArgs) -> RawChecks {
         status: given("--check-status", &args.check_status)
             .filter(|said| said.text != cli::CHECK_STATUS),
         headers: each("--check-header", &args.check_header),
-        body: args.check_body.as_ref().map(|text| of("--check-body", text)),
+        body: args
+            .check_body
+            .as_ref()
+            .map(|text| of("--check-body", text)),
     }
 }
 

@@ -201,7 +201,10 @@ mod tests {
         let components = Prefix::parse("/components").unwrap();
         assert_eq!((&most.prefix, most.weight), (&Some(components), Some(7)));
         assert_eq!(most.ports.main(), None);
-        assert_eq!(most.ports.named().values().collect::<Vec<_>>(), [&9200, &9300]);
+        assert_eq!(
+            most.ports.named().values().collect::<Vec<_>>(),
+            [&9200, &9300]
+        );
         assert_eq!(most.ownership, Ownership::Shared);
         let attrs = most.attrs.iter();
         let attrs: Vec<_> = attrs.map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -238,9 +241,8 @@ mod tests {
     #[test]
     fn two_in_one_place_are_a_problem() {
         let web = |more: &str| format!("[[service]]\nname = 'web'\nport = 80\n{more}\n");
-        let of = |first: &str, second: &str| {
-            load(&[("a.toml", &web(first)), ("b.toml", &web(second))])
-        };
+        let of =
+            |first: &str, second: &str| load(&[("a.toml", &web(first)), ("b.toml", &web(second))]);
         for (first, second) in [
             ("", ""),
             ("id = 'a'", "id = 'a'\nip = '10.0.0.1'"),
@@ -263,11 +265,23 @@ mod tests {
     fn what_is_no_configuration() {
         assert!(problems("")[0].contains("there is no [[service]] in it"));
         for (text, want) in [
-            ("[service]\nname = 'web'\n", "a.toml:1: service is written [[service]], not as a table"),
-            ("service = [1]\n", "a.toml:1: service is a table, not an integer"),
+            (
+                "[service]\nname = 'web'\n",
+                "a.toml:1: service is written [[service]], not as a table",
+            ),
+            (
+                "service = [1]\n",
+                "a.toml:1: service is a table, not an integer",
+            ),
             ("[[service]\n", "a.toml:1: "),
-            ("[[service]]\nname = 'a'\nport = 1\nattrs = { a = { b = 'c' } }\n", "a.toml:4: service.attrs.a is"),
-            ("x = 1\n[[service]]\nname = 'a'\nport = 1\n", "a.toml:1: x is not known here"),
+            (
+                "[[service]]\nname = 'a'\nport = 1\nattrs = { a = { b = 'c' } }\n",
+                "a.toml:4: service.attrs.a is",
+            ),
+            (
+                "x = 1\n[[service]]\nname = 'a'\nport = 1\n",
+                "a.toml:1: x is not known here",
+            ),
         ] {
             let told = problems(text);
             assert!(told.iter().any(|told| told.starts_with(want)), "{told:?}");

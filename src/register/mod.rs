@@ -24,7 +24,9 @@
 
 mod health;
 mod lifecycle;
+mod look;
 mod plan;
+mod report;
 mod roster;
 mod run;
 

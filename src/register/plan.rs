@@ -124,8 +124,7 @@ impl Source {
     pub(super) fn read(&mut self) -> Result<Vec<Entry>, Unread> {
         let mut new = self.clone();
         if let Some(path) = &self.config {
-            new.announcements =
-                config::announcements(path, &self.prefix).map_err(Unread::Wrong)?;
+            new.announcements = config::announcements(path, &self.prefix).map_err(Unread::Wrong)?;
         }
         let entries = new.look().map_err(Unread::Impossible)?;
         *self = new;
@@ -244,9 +243,7 @@ impl Source {
             ip,
             ports: one.ports,
             // A name that is no RFC 1123 name is not announced; the address stands for it.
-            host: one
-                .host
-                .or_else(|| self.hostname.parse::<HostName>().ok()),
+            host: one.host.or_else(|| self.hostname.parse::<HostName>().ok()),
             weight: one.weight,
             state: State::Up,
             attrs: one.attrs,

@@ -224,13 +224,7 @@ impl Roster {
         }
     }
 
-    fn health(
-        &mut self,
-        now: Instant,
-        dir: &Prefix,
-        input: health::Input,
-        out: &mut Vec<Action>,
-    ) {
+    fn health(&mut self, now: Instant, dir: &Prefix, input: health::Input, out: &mut Vec<Action>) {
         let Some(member) = self.members.get_mut(dir) else {
             return;
         };
@@ -342,13 +336,7 @@ impl Roster {
         }
     }
 
-    fn lease(
-        &mut self,
-        now: Instant,
-        holder: &Holder,
-        input: lease::Input,
-        out: &mut Vec<Action>,
-    ) {
+    fn lease(&mut self, now: Instant, holder: &Holder, input: lease::Input, out: &mut Vec<Action>) {
         let lease = match holder {
             Holder::Common => Some(&mut self.common),
             Holder::Shared(dir) => self.shared.get_mut(dir),
@@ -362,7 +350,13 @@ impl Roster {
     }
 
     /// What comes of what a lease says.
-    fn look(&mut self, now: Instant, holder: &Holder, action: lease::Action, out: &mut Vec<Action>) {
+    fn look(
+        &mut self,
+        now: Instant,
+        holder: &Holder,
+        action: lease::Action,
+        out: &mut Vec<Action>,
+    ) {
         match action {
             lease::Action::Announced(dir) => self.announced(now, holder, dir, out),
             lease::Action::Removed(dir) => self.gone(holder, &dir, out),

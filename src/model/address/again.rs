@@ -43,7 +43,10 @@ impl Chosen {
                 continue;
             };
             if fit.contains(&self.ip) {
-                return Some(Self { way, ..self.clone() });
+                return Some(Self {
+                    way,
+                    ..self.clone()
+                });
             }
             let mut interfaces = host.interfaces.iter();
             if way > self.way && interfaces.any(|one| one.addrs.contains(&self.ip)) {

@@ -53,7 +53,11 @@ fn dirs(source: &mut Source) -> Vec<Prefix> {
 #[test]
 fn random_ids_stay_with_whom_they_were_given_to() {
     let web = |port| announcement("web", port, IdSpec::Random);
-    let mut source = source(vec![web(80), web(81), announcement("db", 80, IdSpec::Random)]);
+    let mut source = source(vec![
+        web(80),
+        web(81),
+        announcement("db", 80, IdSpec::Random),
+    ]);
     let first = dirs(&mut source);
     assert_eq!(dirs(&mut source), first);
     // One goes, one gets another port, one moves to another place.
