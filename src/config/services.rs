@@ -218,7 +218,7 @@ mod tests {
         let text = "[[service]]\nname = 'a/b'\nport = 0\nprots = 1\n\
                     [[service]]\nid = 'x'\n\
                     [[service]]\nname = 'web'\nport = 80\nattrs = { ip = 'x', 'a/b' = '1', a = '2' }\nweight = true\n\
-                    [[service]]\nname = 'web'\nport = 80\nrise = 2\nshared = true\n";
+                    [[service]]\nname = 'web'\nport = 81\nrise = 2\nshared = true\n";
         let told = problems(text);
         let begin = [
             "a.toml:2: service.name: service \"a/b\" is not a valid name",

@@ -110,6 +110,8 @@ struct World {
     set: BTreeMap<Prefix, Entry>,
     /// The instances that are fit to be announced.
     fit: BTreeSet<Prefix>,
+    /// Those of them that have been announced since they were.
+    stable: BTreeSet<Prefix>,
     alive: bool,
     asked: bool,
     left: bool,
@@ -127,6 +129,7 @@ impl World {
             granted: 0,
             set: BTreeMap::new(),
             fit: BTreeSet::new(),
+            stable: BTreeSet::new(),
             alive: false,
             asked: false,
             left: false,
@@ -142,6 +145,7 @@ impl World {
         let dir = |entry: Entry| (entry.publication.dir.clone(), entry);
         self.set = entries.into_iter().map(dir).collect();
         self.fit.retain(|dir| self.set.contains_key(dir));
+        self.stable.retain(|dir| self.set.contains_key(dir));
         let unchecked = self.set.iter().filter(|(_, entry)| entry.checks.is_none());
         self.fit.extend(unchecked.map(|(dir, _)| dir.clone()));
     }
@@ -195,21 +199,24 @@ impl World {
     fn look(&mut self, action: &roster::Action) {
         match action {
             roster::Action::Rise(dir) => drop(self.fit.insert(dir.clone())),
-            roster::Action::Fall(dir, _) => drop(self.fit.remove(dir)),
+            roster::Action::Fall(dir, _) => {
+                self.fit.remove(dir);
+                self.stable.remove(dir);
+            }
             roster::Action::Probe(ticket) => {
                 assert!(!self.asked, "a check while stopping");
                 assert!(self.set[&ticket.dir].checks.is_some());
             }
             roster::Action::Lease(holder, action) => self.look_at_lease(holder, action),
             roster::Action::Gone(dir) => {
-                assert!(!self.fit.contains(dir) || self.asked, "{dir} is to stay");
+                assert!(!self.stable.contains(dir) || self.asked, "{dir} is to stay");
             }
             roster::Action::Settled => assert!(!self.asked),
             roster::Action::Refused(_) | roster::Action::Withdrawn => panic!("{action:?}"),
         }
     }
 
-    fn look_at_lease(&self, holder: &Holder, action: &lease::Action) {
+    fn look_at_lease(&mut self, holder: &Holder, action: &lease::Action) {
         match action {
             lease::Action::Publish(lease, publication) => {
                 assert!(!self.asked);
@@ -238,7 +245,11 @@ impl World {
                     assert_eq!(self.keys_of_ours().next(), None, "they are still there");
                 }
             }
-            lease::Action::Announced(_) | lease::Action::Removed(_) | lease::Action::Lost(_) => {}
+            lease::Action::Announced(dir) => {
+                assert!(self.fit.contains(dir));
+                self.stable.insert(dir.clone());
+            }
+            lease::Action::Removed(_) | lease::Action::Lost(_) => {}
             lease::Action::Conflict(_) | lease::Action::Repaired(_) => panic!("{action:?}"),
         }
     }
@@ -250,7 +261,7 @@ impl World {
             .get(&lease)
             .is_some_and(|on| on.contains_key(dir));
         assert!(
-            self.asked || !stands || !self.fit.contains(dir),
+            self.asked || !stands || !self.stable.contains(dir),
             "{dir} would be absent"
         );
     }
