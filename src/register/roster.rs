@@ -10,7 +10,8 @@
 //!
 //! One lease holds them all, but for shared ids: each of those has a lease of its own, which other processes keep alive
 //! too. The set can be replaced while it runs. What stays the same is not touched, what changes is wanted anew on the
-//! lease it hangs on, so that it is never absent, and keeps its health if its checks are the same.
+//! lease it hangs on, so that it is never absent, and keeps its health if its checks are the same. Only one that becomes
+//! shared, or is not shared any more, may be absent for a moment: it moves to another lease.
 
 mod member;
 
@@ -270,15 +271,9 @@ impl Roster {
     }
 
     fn unwant(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
-        let Some(member) = self.members.get_mut(dir) else {
-            return;
-        };
-        let (holder, was_moved) = (member.holder(), std::mem::take(&mut member.was_moved));
-        if was_moved {
-            let unwant = lease::Input::Unwant(dir.clone());
-            self.lease(now, &Holder::Common, unwant, out);
+        if let Some(holder) = self.members.get(dir).map(Member::holder) {
+            self.lease(now, &holder, lease::Input::Unwant(dir.clone()), out);
         }
-        self.lease(now, &holder, lease::Input::Unwant(dir.clone()), out);
     }
 
     /// What is new comes before what is old goes.
@@ -297,10 +292,11 @@ impl Roster {
                 }
             }
         }
-        let old = self.members.keys().filter(|dir| !dirs.contains(dir));
-        for dir in old.cloned().collect::<Vec<_>>() {
-            self.unwant(now, &dir, out);
-            self.members.remove(&dir);
+        let gone = self.members.extract_if(.., |dir, _| !dirs.contains(dir));
+        let gone: Vec<(Prefix, Member)> = gone.collect();
+        for (dir, member) in gone {
+            let unwant = lease::Input::Unwant(dir.clone());
+            self.lease(now, &member.holder(), unwant, out);
             self.shared.remove(&dir);
         }
         if matches!(self.set, Set::New(_) | Set::InForce) {
@@ -318,11 +314,13 @@ impl Roster {
         }
         let changed = member.change(entry);
         let (is_wanted, is_shared) = (member.is_wanted(), member.entry.shared.is_some());
-        if changed.holder && is_wanted && is_shared {
-            member.was_moved = true;
-        }
-        if changed.holder && !is_shared {
+        if changed.holder && is_shared {
+            member.leaves_common = true;
+            let unwant = lease::Input::Unwant(dir.clone());
+            self.lease(now, &Holder::Common, unwant, out);
+        } else if changed.holder {
             // Nobody renews its lease for us any more; what hangs there stays until it is taken over.
+            member.leaves_common = false;
             self.shared.remove(dir);
         }
         if is_wanted && (changed.publication || changed.holder) {
@@ -333,6 +331,19 @@ impl Roster {
             if is_checked || !is_wanted {
                 self.begin(now, dir, out);
             }
+        }
+    }
+
+    /// What is shared by now has left the common lease. A last publication there may have taken its keys along.
+    fn has_left(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
+        if let Some(member) = self.members.get_mut(dir)
+            && std::mem::take(&mut member.leaves_common)
+            && member.is_wanted()
+            && self.phase == Phase::Running
+        {
+            let want = lease::Input::Want(member.entry.publication.clone());
+            let holder = member.holder();
+            self.lease(now, &holder, want, out);
         }
     }
 
@@ -358,12 +369,22 @@ impl Roster {
         out: &mut Vec<Action>,
     ) {
         match action {
-            lease::Action::Announced(dir) => self.announced(now, holder, dir, out),
-            lease::Action::Removed(dir) => self.gone(holder, &dir, out),
+            lease::Action::Announced(dir) => self.announced(holder, dir),
+            lease::Action::Removed(dir) => {
+                self.gone(holder, &dir, out);
+                if *holder == Holder::Common {
+                    self.has_left(now, &dir, out);
+                }
+            }
             lease::Action::Withdrawn => {
                 let on = self.standing.iter().filter(|(_, on)| *on == holder);
                 for dir in on.map(|(dir, _)| dir.clone()).collect::<Vec<_>>() {
                     self.gone(holder, &dir, out);
+                }
+                if *holder == Holder::Common {
+                    for dir in self.members.keys().cloned().collect::<Vec<_>>() {
+                        self.has_left(now, &dir, out);
+                    }
                 }
             }
             lease::Action::Conflict(dir) => self.conflict(now, &dir, out),
@@ -373,16 +394,13 @@ impl Roster {
         }
     }
 
-    fn announced(&mut self, now: Instant, holder: &Holder, dir: Prefix, out: &mut Vec<Action>) {
+    fn announced(&mut self, holder: &Holder, dir: Prefix) {
         self.standing.insert(dir.clone(), holder.clone());
         let Some(member) = self.members.get_mut(&dir) else {
             return;
         };
         if let Stage::Wanted { stands, conflict } = &mut member.stage {
             (*stands, *conflict) = (true, None);
-        }
-        if *holder != Holder::Common && std::mem::take(&mut member.was_moved) {
-            self.lease(now, &Holder::Common, lease::Input::Unwant(dir), out);
         }
     }
 

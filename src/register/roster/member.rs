@@ -29,8 +29,8 @@ pub(super) struct Member {
     /// The number of its ticket: an answer to an earlier one does not count.
     pub(super) ticket: u64,
     pub(super) stage: Stage,
-    /// It stands on the common lease until it stands on the shared one.
-    pub(super) was_moved: bool,
+    /// It is shared, has not been, and is being taken off the common lease.
+    pub(super) leaves_common: bool,
 }
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Member {
             entry,
             ticket: 0,
             stage: Stage::Unknown,
-            was_moved: false,
+            leaves_common: false,
         }
     }
 

@@ -143,9 +143,15 @@ impl World {
     /// What the machine is about to hear.
     fn replace(&mut self, entries: Vec<Entry>) {
         let dir = |entry: Entry| (entry.publication.dir.clone(), entry);
+        let old = std::mem::take(&mut self.set);
         self.set = entries.into_iter().map(dir).collect();
         self.fit.retain(|dir| self.set.contains_key(dir));
-        self.stable.retain(|dir| self.set.contains_key(dir));
+        // Another lease is a move.
+        let stays = |dir: &Prefix| match (old.get(dir), self.set.get(dir)) {
+            (Some(old), Some(new)) => old.shared == new.shared,
+            (None, _) | (_, None) => false,
+        };
+        self.stable.retain(stays);
         let unchecked = self.set.iter().filter(|(_, entry)| entry.checks.is_none());
         self.fit.extend(unchecked.map(|(dir, _)| dir.clone()));
     }
