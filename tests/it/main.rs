@@ -12,5 +12,6 @@ mod pid1;
 mod proxies;
 mod register;
 mod routing;
+mod services;
 mod shipped;
 mod watch;
