@@ -84,13 +84,12 @@ impl Found<'_, '_> {
     /// The same, with advice.
     pub(super) fn note(&mut self, said: &Said, what: impl Display, hint: Option<&str>) {
         let what = format!("{}: {what}", said.label);
-        match (self.document, &said.span) {
-            (Some(document), Some(span)) => document.note(span, what, hint),
-            (None, _) | (_, None) => {
-                let mut problem = Problem::with(what);
-                problem.hint = hint.map(str::to_owned);
-                self.problems.push(problem);
-            }
+        if let (Some(document), Some(span)) = (self.document, &said.span) {
+            document.note(span, what, hint);
+        } else {
+            let mut problem = Problem::with(what);
+            problem.hint = hint.map(str::to_owned);
+            self.problems.push(problem);
         }
     }
 }

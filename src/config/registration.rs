@@ -89,25 +89,19 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
     let ttl = Said::flag("--ttl", &args.ttl).parse(&mut found, ttl);
     let grace = Said::flag("--stop-grace", &args.stop_grace);
     let stop_grace = grace.parse(&mut found, parse_duration);
-    let announced = match &args.config {
+    let announced = if let Some(path) = &args.config {
         // What is wrong with the prefix is told by those who look for the store.
-        Some(path) => match Prefix::parse(&args.store.prefix) {
-            Ok(prefix) => announcements(path, &prefix),
-            Err(_) => Err(Vec::new()),
-        },
-        None => {
-            let one = announcement(&flags(args), &mut found);
-            Ok(one.into_iter().collect())
-        }
+        let prefix = Prefix::parse(&args.store.prefix).map_err(|_| Vec::new());
+        prefix.and_then(|prefix| announcements(path, &prefix))
+    } else {
+        let one = announcement(&flags(args), &mut found);
+        Ok(one.into_iter().collect())
     };
     let mut problems = found.problems;
-    let announcements = match announced {
-        Ok(announcements) => announcements,
-        Err(more) => {
-            problems.extend(more);
-            Vec::new()
-        }
-    };
+    let announcements = announced.unwrap_or_else(|more| {
+        problems.extend(more);
+        Vec::new()
+    });
     let command = args.command.split_first();
     match (ttl, stop_grace) {
         (Some(ttl), Some(stop_grace)) if problems.is_empty() => Ok(Registration {
@@ -188,27 +182,30 @@ pub(super) fn announcement(raw: &Raw, found: &mut Found<'_, '_>) -> Option<Annou
     let ownership = ownership(raw, found);
     Some(Announcement {
         service: service?,
-        prefix: prefix?,
+        prefix: prefix.ok()?,
         ports: ports?,
         ip: ip.unwrap_or_default(),
-        host: host?,
+        host: host.ok()?,
         id: id?,
         ownership,
-        weight: weight?,
+        weight: weight.ok()?,
         attrs,
         checks,
     })
 }
 
-/// `None` if it is wrong, `Some(None)` if it was not said.
+/// The problem was noted.
+struct Noted;
+
+/// `None` if it was not said.
 fn optional<T, E: std::fmt::Display>(
     said: Option<&Said>,
     found: &mut Found<'_, '_>,
     parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Option<Option<T>> {
+) -> Result<Option<T>, Noted> {
     match said {
-        None => Some(None),
-        Some(said) => said.parse(found, parse).map(Some),
+        None => Ok(None),
+        Some(said) => said.parse(found, parse).map(Some).ok_or(Noted),
     }
 }
 

@@ -22,11 +22,13 @@
 //! Several publications may hang on one lease. They are made one after the other, new ones before old ones are taken
 //! back; one that fails or that another owner stands in the way of holds up none of the others.
 
+mod message;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+pub use self::message::{Action, Failure, Input};
 use self::state::{Beat, Held, Later, State};
 use super::backoff::{Backoff, Dice};
 use super::update::{Claim, LeaseId, Prefix, Publication};
@@ -37,67 +39,6 @@ const BEATS: u32 = 3;
 const JITTER: f64 = 0.1;
 /// The delays between tries while the store does not answer.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-
-/// Why a request to the store failed, as far as the lease is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The store does not know the lease (any more).
-    Lost,
-    /// Another owner, who is alive, has announced the same instance somewhere else.
-    Conflict,
-    /// Anything else; the lease may well be alive.
-    Failed,
-}
-
-/// What happens to a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// This shall stand in the store; it replaces what was wanted under the same path.
-    Want(Publication),
-    /// What was wanted under this path shall not stand in the store any more; it can be wanted again.
-    Unwant(Prefix),
-    /// Nothing shall stand in the store any more, for good.
-    Stop,
-    /// The answer to [`Action::Grant`]: the lease and the TTL that the store gave it.
-    Granted(Result<(LeaseId, Duration), Failure>),
-    /// The answer to [`Action::Publish`].
-    Published(LeaseId, Result<(), Failure>),
-    /// The answer to [`Action::KeepAlive`]: the TTL from now on.
-    KeptAlive(LeaseId, Result<Duration, Failure>),
-    /// The answer to [`Action::Verify`]: whether what was published under this path still stands there.
-    Verified(LeaseId, Prefix, Result<bool, Failure>),
-    /// The answer to [`Action::Revoke`].
-    Revoked(LeaseId, Result<(), Failure>),
-    /// The deadline has passed.
-    Tick,
-}
-
-/// What is to be done about a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Ask the store for a lease, for this very one if it has an id.
-    Grant(Duration, Option<LeaseId>),
-    /// Make this stand in the store, on this lease.
-    Publish(LeaseId, Publication),
-    /// Renew the lease.
-    KeepAlive(LeaseId),
-    /// Look whether this still stands in the store, on this lease.
-    Verify(LeaseId, Publication),
-    /// Give the lease back, and with it every key that hangs on it.
-    Revoke(LeaseId),
-    /// Say that what is wanted under this path stands in the store.
-    Announced(Prefix),
-    /// Say that what stood under this path, and is not wanted any more, is gone; other things still stand.
-    Removed(Prefix),
-    /// Say that another owner stands under this path, where we want to; we try again with each heartbeat.
-    Conflict(Prefix),
-    /// Say that hands have deleted or overwritten what was published under this path; it is published again.
-    Repaired(Prefix),
-    /// Say that the lease is lost and a new one is being asked for.
-    Lost(LeaseId),
-    /// Say that nothing of ours stands in the store, since nothing is wanted any more.
-    Withdrawn,
-}
 
 /// The machine; see the module's diagram.
 #[derive(Debug)]
@@ -346,12 +287,11 @@ impl Lease {
         held.hurry();
         let is_fresh = !held.unpublished.contains(&dir);
         match self.wanted.get_mut(&dir) {
-            Some(publication) if publication.fields.is_empty() => {
-                if is_fresh {
-                    self.wanted.remove(&dir);
-                    actions.push(Action::Removed(dir));
-                }
+            Some(publication) if publication.fields.is_empty() && is_fresh => {
+                self.wanted.remove(&dir);
+                actions.push(Action::Removed(dir));
             }
+            // What is wanted otherwise by now is published once more.
             Some(publication) => {
                 publication.claim = std::mem::take(&mut publication.claim).published();
                 if is_fresh {

@@ -149,10 +149,9 @@ impl Report {
         match why {
             Unread::Wrong(problems) => {
                 for problem in problems {
-                    match &problem.hint {
-                        Some(hint) => error!("{problem} ({hint})"),
-                        None => error!("{problem}"),
-                    }
+                    let hint = problem.hint.as_ref();
+                    let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+                    error!("{problem}{hint}");
                 }
             }
             Unread::Impossible(why) => error!("{}", chain(why)),

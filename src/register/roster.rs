@@ -14,74 +14,20 @@
 //! shared, or is not shared any more, may be absent for a moment: it moves to another lease.
 
 mod member;
+mod message;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub(super) use self::member::Entry;
 use self::member::{Member, Stage};
+pub(super) use self::message::{Action, Holder, Input, Ticket};
 use super::health;
-use crate::model::facts::ProbeResult;
 use crate::model::lease::{self, Lease};
 use crate::model::update::Prefix;
 
 /// How long a new set may take to stand before it counts as settled: a store that is down is no fault of the set.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
-
-/// Which lease is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Holder {
-    /// The one of the process.
-    Common,
-    /// The one that all owners of this shared instance keep alive.
-    Shared(Prefix),
-}
-
-/// A question to an instance: the answer counts only if it has not been asked anew since.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ticket {
-    /// The instance.
-    pub(super) dir: Prefix,
-    number: u64,
-}
-
-/// What happens to the instances.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// Begin.
-    Start,
-    /// A round of checks is over.
-    Probed(Ticket, ProbeResult),
-    /// The store answered.
-    Lease(Holder, lease::Input),
-    /// From now on it is these.
-    Replace(Vec<Entry>),
-    /// Withdraw them all, for good.
-    Stop,
-    /// The deadline has passed.
-    Tick,
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// Run all checks of an instance once.
-    Probe(Ticket),
-    /// Say that an instance is healthy.
-    Rise(Prefix),
-    /// Say that it is not, and why.
-    Fall(Prefix, String),
-    /// Do this about a lease.
-    Lease(Holder, lease::Action),
-    /// Say that an instance does not stand in the store any more.
-    Gone(Prefix),
-    /// Say that the set is in force: who can stand in the store does. It comes once, and once for each new set.
-    Settled,
-    /// Say that the only instance has another owner, who does not go.
-    Refused(Prefix),
-    /// After [`Input::Stop`]: nothing stands in the store any more.
-    Withdrawn,
-}
 
 /// The machine; see the module's diagram.
 #[derive(Debug)]
@@ -369,7 +315,7 @@ impl Roster {
         out: &mut Vec<Action>,
     ) {
         match action {
-            lease::Action::Announced(dir) => self.announced(holder, dir),
+            lease::Action::Announced(dir) => self.announced(holder, &dir),
             lease::Action::Removed(dir) => {
                 self.gone(holder, &dir, out);
                 if *holder == Holder::Common {
@@ -394,9 +340,9 @@ impl Roster {
         }
     }
 
-    fn announced(&mut self, holder: &Holder, dir: Prefix) {
+    fn announced(&mut self, holder: &Holder, dir: &Prefix) {
         self.standing.insert(dir.clone(), holder.clone());
-        let Some(member) = self.members.get_mut(&dir) else {
+        let Some(member) = self.members.get_mut(dir) else {
             return;
         };
         if let Stage::Wanted { stands, conflict } = &mut member.stage {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::check::{At, Check, Checks, Thresholds};
+use crate::model::facts::ProbeResult;
 use crate::model::lease::Failure;
 use crate::model::update::{Claim, LeaseId, Publication};
 

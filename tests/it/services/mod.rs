@@ -76,7 +76,7 @@ impl Bench {
                 continue;
             };
             match name {
-                "\"Key\"" => key = value.trim_matches('"').to_owned(),
+                "\"Key\"" => value.trim_matches('"').clone_into(&mut key),
                 "\"ModRevision\"" => revision = value.parse().unwrap(),
                 "\"Lease\"" => {
                     stamps.insert(key.clone(), (revision, value.parse().unwrap()));
