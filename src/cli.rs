@@ -55,6 +55,7 @@ Examples:
   sidekick register --name web --port 8080 --check http://:8080/healthz -- ./server
   sidekick register --store etcd://10.0.0.1:2379,10.0.0.2:2379 --name search \\
       --port http=9200 --port transport=9300 --attr vhost=search.example.org
+  sidekick register --config /etc/sidekick/services.toml
 
 Exit status:
   that of the command (128+n if signal n killed it, 127 if it was not found, 126 if it cannot
@@ -62,11 +63,25 @@ Exit status:
   announce, 78 if a file named on the command line cannot be used.")]
 pub struct Register {
     /// The service: one path segment of A-Z a-z 0-9 . _ : -, 63 characters at most.
-    #[arg(long, value_name = "SERVICE")]
-    pub name: String,
+    #[arg(long, value_name = "SERVICE", required_unless_present = "config")]
+    pub name: Option<String>,
     /// A port, 1 to 65535; NAME=PORT for further, named ports.
-    #[arg(long, value_name = "PORT", required = true)]
+    #[arg(long, value_name = "PORT", required_unless_present = "config")]
     pub port: Vec<String>,
+    /// Several services, in place of the flags that tell of one: a TOML file with a table [[service]] for each, or a
+    /// directory of such files.
+    ///
+    /// All hang on one lease. SIGHUP reads it again: what stays is never absent, and a file with a mistake in it changes
+    /// nothing. docs/register.md lists the keys, which are the flags' names.
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with_all = [
+            "name", "port", "ip", "host", "id", "take_over", "shared", "attr", "weight", "check",
+            "check_interval", "check_timeout", "rise", "fall", "check_status", "check_header", "check_body"
+        ]
+    )]
+    pub config: Option<PathBuf>,
     /// The address to announce, or the way to it: ADDRESS, iface:NAME, cidr:NETWORK/BITS, default (the source address
     /// of the default route) or store (the source address used to reach the store). Of several, separated by commas,
     /// the first one that leads to an address counts.
@@ -118,6 +133,14 @@ pub struct Register {
     pub command: Vec<OsString>,
 }
 
+/// The pause between two rounds of checks if nobody says how long it is.
+pub const CHECK_INTERVAL: &str = "2s";
+/// How long a check may take if nobody says.
+pub const CHECK_TIMEOUT: &str = "1s";
+/// How many passed rounds announce an instance if nobody says.
+pub const RISE: &str = "2";
+/// How many failed rounds withdraw it if nobody says.
+pub const FALL: &str = "3";
 /// The statuses that are right if nobody says which.
 pub const CHECK_STATUS: &str = "200-399";
 
@@ -135,16 +158,16 @@ pub struct CheckArgs {
     #[arg(long, value_name = "CHECK")]
     pub check: Vec<String>,
     /// The pause between two rounds of checks.
-    #[arg(long, value_name = "TIME", default_value = "2s", requires = "check")]
+    #[arg(long, value_name = "TIME", default_value = CHECK_INTERVAL, requires = "check")]
     pub check_interval: String,
     /// How long each check may take; one that takes longer has failed, and its command is killed with all it started.
-    #[arg(long, value_name = "TIME", default_value = "1s", requires = "check")]
+    #[arg(long, value_name = "TIME", default_value = CHECK_TIMEOUT, requires = "check")]
     pub check_timeout: String,
     /// So many passed rounds in a row announce the instance.
-    #[arg(long, value_name = "N", default_value = "2", requires = "check")]
+    #[arg(long, value_name = "N", default_value = RISE, requires = "check")]
     pub rise: String,
     /// So many failed rounds in a row withdraw it; the command goes on.
-    #[arg(long, value_name = "N", default_value = "3", requires = "check")]
+    #[arg(long, value_name = "N", default_value = FALL, requires = "check")]
     pub fall: String,
     /// The right statuses of an http check: one, or a range.
     #[arg(

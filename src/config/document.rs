@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::Problem;
+use super::raw::Said;
 
 /// A file and what is wrong with it.
 pub(super) struct Document<'t> {
@@ -101,9 +102,7 @@ impl<'t> Document<'t> {
         what: impl std::fmt::Display,
         hint: Option<&str>,
     ) -> Problem {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = 1 + before.matches('\n').count();
-        let mut problem = Problem::in_file(&self.file, Some(line), what);
+        let mut problem = Problem::in_file(&self.file, Some(self.line(span)), what);
         problem.hint = hint.map(str::to_owned);
         problem
     }
@@ -112,6 +111,12 @@ impl<'t> Document<'t> {
         let mut warnings = self.warnings.take();
         warnings.sort_by_key(|warning| warning.place.as_ref().and_then(|(_, line)| *line));
         warnings
+    }
+
+    /// The line on which something begins.
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        1 + before.matches('\n').count()
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
@@ -253,6 +258,110 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
+    /// The tables of a list, `[[service]]`.
+    pub(super) fn sections(&mut self, key: &str) -> Vec<Section<'d, 't>> {
+        let Some(found) = self.take(key) else {
+            return Vec::new();
+        };
+        let (span, name) = (found.span(), self.path(key));
+        let items = match found.into_inner() {
+            DeValue::Array(items) => items,
+            other => {
+                let what = format!("{name} is written [[{name}]], not as {}", article(&other));
+                self.document.say(&span, what);
+                return Vec::new();
+            }
+        };
+        let mut sections = Vec::new();
+        for item in items {
+            let (document, name, span) = (self.document, name.clone(), item.span());
+            match item.into_inner() {
+                DeValue::Table(table) => sections.push(Section {
+                    document,
+                    name,
+                    span,
+                    table,
+                }),
+                other => self.wrong(key, &Spanned::new(span, other), "a table"),
+            }
+        }
+        sections
+    }
+
+    /// A string, or a whole number as it would be typed.
+    pub(super) fn text(&mut self, key: &str) -> Option<Said> {
+        let found = self.take(key)?;
+        let text = typed(found.get_ref());
+        if text.is_none() {
+            self.wrong(key, &found, "a string or a number");
+        }
+        Some(self.said(key, &found, text?))
+    }
+
+    /// A string, or a list of strings.
+    pub(super) fn texts(&mut self, key: &str) -> Vec<Said> {
+        let Some(found) = self.take(key) else {
+            return Vec::new();
+        };
+        let items = match found.get_ref().as_array() {
+            Some(items) => items.iter().collect(),
+            None => vec![&found],
+        };
+        let mut said = Vec::new();
+        for item in items {
+            match item.get_ref().as_str() {
+                Some(text) => said.push(self.said(key, item, text.to_owned())),
+                None => self.wrong(key, item, "a string or a list of strings"),
+            }
+        }
+        said
+    }
+
+    /// The names and values of a table below this one.
+    pub(super) fn pairs(&mut self, key: &str) -> Vec<(Said, Said)> {
+        let Some(section) = self.section(key) else {
+            return Vec::new();
+        };
+        let mut pairs = Vec::new();
+        for (name, value) in &section.table {
+            let (name, at) = (name.get_ref().as_ref(), name.span());
+            let Some(text) = typed(value.get_ref()) else {
+                let what = match value.get_ref() {
+                    DeValue::Table(_) => "a string or a number; a path stands in quotes, \"a/b\"",
+                    _ => "a string or a number",
+                };
+                section.wrong(name, value, what);
+                continue;
+            };
+            let value = section.said(name, value, text);
+            let name = Said {
+                text: name.to_owned(),
+                span: Some(at),
+                ..value.clone()
+            };
+            pairs.push((name, value));
+        }
+        pairs
+    }
+
+    /// Something that is said with `true`, and not said with `false`.
+    pub(super) fn is_set(&mut self, key: &str) -> Option<Said> {
+        let found = self.take(key)?;
+        let is_set = found.get_ref().as_bool();
+        if is_set.is_none() {
+            self.wrong(key, &found, "true or false");
+        }
+        is_set?.then(|| self.said(key, &found, String::new()))
+    }
+
+    fn said(&self, key: &str, found: &Spanned<DeValue<'_>>, text: String) -> Said {
+        Said {
+            text,
+            label: self.path(key),
+            span: Some(found.span()),
+        }
+    }
+
     /// Whether there is such a key, whatever it holds.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
@@ -347,6 +456,15 @@ impl<'d, 't> Section<'d, 't> {
             self.document.note(&key.span(), what, Some(&hint));
         }
     }
+}
+
+fn typed(value: &DeValue<'_>) -> Option<String> {
+    if let Some(text) = value.as_str() {
+        return Some(text.to_owned());
+    }
+    let number = value.as_integer()?;
+    let number = i64::from_str_radix(number.as_str(), number.radix()).ok()?;
+    Some(number.to_string())
 }
 
 fn article(value: &DeValue<'_>) -> String {

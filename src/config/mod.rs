@@ -4,7 +4,9 @@ mod check;
 mod confd;
 mod document;
 mod duration;
+mod raw;
 mod registration;
+mod services;
 mod store;
 mod target;
 
@@ -15,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 pub use confd::Confd;
 pub use duration::parse_duration;
-pub use registration::{IdSpec, Ownership, Registration, addresses, registration};
+pub use registration::{Announcement, IdSpec, Ownership, Registration, addresses, registration};
+pub use services::announcements;
 pub use store::location;
 pub use target::{Owner, Reload, Sources, Target, Targets, targets};
 

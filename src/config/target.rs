@@ -141,7 +141,8 @@ pub fn targets(conf_dir: &Path) -> Targets {
     all
 }
 
-fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// The files `*.toml` of a directory that are not hidden.
+pub(super) fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

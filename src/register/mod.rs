@@ -24,7 +24,10 @@
 
 mod health;
 mod lifecycle;
+mod look;
 mod plan;
+mod report;
+mod roster;
 mod run;
 
 pub use plan::{Plan, PlanError, address, plan};

@@ -16,6 +16,7 @@ mod pid1;
 mod proxies;
 mod register;
 mod routing;
+mod services;
 mod shipped;
 mod systemd;
 mod watch;
