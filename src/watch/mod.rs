@@ -27,6 +27,7 @@ mod kept;
 mod ledger;
 mod load;
 mod offline;
+mod paths;
 mod publish;
 pub mod render;
 mod run;
