@@ -64,7 +64,7 @@ impl Place {
 }
 
 /// Says that a test cannot be made here, and why: on the terminal, also where what passing tests print is not shown.
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
