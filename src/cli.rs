@@ -66,8 +66,8 @@ pub struct Register {
     /// A port, 1 to 65535; NAME=PORT for further, named ports.
     #[arg(long, value_name = "PORT", required_unless_present = "config")]
     pub port: Vec<String>,
-    /// Several services, in place of the flags that tell of one: a TOML file with a table [[service]] for each, or a
-    /// directory of such files.
+    /// Several services, in place of the flags that tell of one: a TOML file, with a table `service` in double brackets for
+    /// each, or a directory of such files.
     ///
     /// All hang on one lease. SIGHUP reads it again: what stays is never absent, and a file with a mistake in it changes
     /// nothing. docs/register.md lists the keys, which are the flags' names.
