@@ -48,6 +48,8 @@ pub enum Command {
 ///
 /// All keys are written in one transaction and hang on one lease. A store that is down never harms the command; it is
 /// announced as soon as the store is back.
+///
+/// With --config it announces several services. SIGHUP reads the configuration again and is passed on to the command.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -60,7 +62,7 @@ Examples:
 Exit status:
   that of the command (128+n if signal n killed it, 127 if it was not found, 126 if it cannot
   be run); without a command 0; 64 if the command line is wrong, 69 if there is no address to
-  announce, 78 if a file named on the command line cannot be used.")]
+  announce, 78 if a file named on the command line, or the configuration, cannot be used.")]
 pub struct Register {
     /// The service: one path segment of A-Z a-z 0-9 . _ : -, 63 characters at most.
     #[arg(long, value_name = "SERVICE", required_unless_present = "config")]
@@ -68,8 +70,8 @@ pub struct Register {
     /// A port, 1 to 65535; NAME=PORT for further, named ports.
     #[arg(long, value_name = "PORT", required_unless_present = "config")]
     pub port: Vec<String>,
-    /// Several services, in place of the flags that tell of one: a TOML file with a table [[service]] for each, or a
-    /// directory of such files.
+    /// Several services, in place of the flags that tell of one: a TOML file, with a table `service` in double brackets for
+    /// each, or a directory of such files.
     ///
     /// All hang on one lease. SIGHUP reads it again: what stays is never absent, and a file with a mistake in it changes
     /// nothing. docs/register.md lists the keys, which are the flags' names.

@@ -133,11 +133,7 @@ impl Source {
 
     /// The instances with the addresses that they have now.
     pub(super) fn look(&mut self) -> Result<Vec<Entry>, PlanError> {
-        let host = if self.is_found() {
-            address::host(&self.endpoints)
-        } else {
-            Host::default()
-        };
+        let host = self.host();
         let (mut entries, mut dirs) = (Vec::new(), BTreeSet::new());
         let ids = self.ids()?;
         for (one, id) in self.announcements.clone().into_iter().zip(ids) {
@@ -152,6 +148,19 @@ impl Source {
         self.chosen.retain(|dir, _| dirs.contains(dir));
         self.gone.retain(|dir| dirs.contains(dir));
         Ok(entries)
+    }
+
+    /// What is needed of it: nobody asks a name server for the store's address in vain.
+    fn host(&self) -> Host {
+        let by = |way: &Spec| {
+            let mut all = self.announcements.iter();
+            all.any(|one| specs(&one.ip).contains(way))
+        };
+        match self.is_found() {
+            true if by(&Spec::TowardsStore) => address::host(&self.endpoints),
+            true => address::host(&[]),
+            false => Host::default(),
+        }
     }
 
     /// The address of an instance; the one that it had if there is none now.

@@ -35,6 +35,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         jobs: JoinSet::new(),
         group: None,
         watchdog: Watchdog::from_env(),
+        entries: Vec::new(),
         targets: BTreeMap::new(),
         rounds: HashMap::new(),
         looks: Looks::new(plan.source),
@@ -91,6 +92,7 @@ struct Shell {
     /// The program's process group, from its start to the end of its last process.
     group: Option<Group>,
     watchdog: Watchdog,
+    entries: Vec<Entry>,
     targets: BTreeMap<Prefix, Target>,
     /// The rounds of checks that are under way.
     rounds: HashMap<Id, Ticket>,
@@ -104,6 +106,7 @@ impl Shell {
     /// These are the instances now.
     fn set(&mut self, entries: &[Entry]) {
         self.report.set(entries);
+        self.entries = entries.to_vec();
         let target = |entry: &Entry| {
             let checks = Arc::new(entry.checks.clone()?);
             Some((entry.publication.dir.clone(), (checks, entry.announced)))
@@ -191,7 +194,7 @@ impl Shell {
 
     fn looked(&mut self, found: Found) -> Option<Input> {
         let entries = match found {
-            Found::Seen(entries) if entries.is_empty() => return None,
+            Found::Seen(entries) if entries.is_empty() || entries == self.entries => return None,
             Found::Seen(entries) => {
                 self.set(&entries);
                 entries

@@ -28,12 +28,16 @@ impl Chosen {
         })
     }
 
-    /// The address now; `None` if none of the ways leads to one any more.
+    /// The address now; `None` if the host does not have it any more, and none of the ways leads to another one.
     ///
     /// It changes only for a reason: an interface that gets a further address still has the old one, and a way that leads
     /// nowhere for a while (a name server is away) is none while the host has the address that it led to.
     #[must_use]
     pub fn again(&self, host: &Host) -> Option<Self> {
+        let is_here = host
+            .interfaces
+            .iter()
+            .any(|one| one.addrs.contains(&self.ip));
         for (way, spec) in self.specs.iter().enumerate() {
             let fit = candidates(spec, host)
                 .into_iter()
@@ -48,8 +52,7 @@ impl Chosen {
                     ..self.clone()
                 });
             }
-            let mut interfaces = host.interfaces.iter();
-            if way > self.way && interfaces.any(|one| one.addrs.contains(&self.ip)) {
+            if way > self.way && is_here {
                 return Some(self.clone());
             }
             let ip = *first;
@@ -59,7 +62,7 @@ impl Chosen {
                 specs: self.specs.clone(),
             });
         }
-        None
+        is_here.then(|| self.clone())
     }
 
     /// Whether these were the ways.
@@ -99,8 +102,10 @@ mod tests {
             ("iface:eth0", host(&[], None, None), None),
             ("cidr:10.0.0.0/8", host(&[B, A], None, None), Some(A)),
             ("cidr:10.0.0.0/8", host(&[V6], None, None), None),
+            ("store", host(&[B], None, Some(B)), None),
             ("default", host(&[A, B], None, Some(B)), Some(B)),
-            ("default", host(&[A, B], None, None), None),
+            ("default", host(&[A, B], None, None), Some(A)),
+            ("default", host(&[B], None, None), None),
             // The name of the store cannot be resolved for a while, and the default route goes another way.
             ("store,default", host(&[A, B], None, Some(B)), Some(A)),
             ("store,default", host(&[B], None, Some(B)), Some(B)),

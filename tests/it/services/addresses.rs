@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use sidekick::model::location::Location;
 use sidekick::model::update::{Change, Prefix, Update};
 
-use crate::harness::{Process, sidekick, temp_dir, tool, wait_for};
+use crate::harness::{Process, sidekick, skipped, temp_dir, tool, wait_for};
 
 /// A process in a network namespace of its own, and a store that both sides see.
 struct Net {
@@ -23,7 +23,7 @@ impl Net {
             .args(["-rn", "ip", "link", "set", "lo", "up"])
             .output();
         if !can.as_ref().is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: a network namespace of its own is not permitted here: {can:?}");
+            skipped("a network namespace of its own is not permitted here");
             return None;
         }
         let dir = temp_dir();
