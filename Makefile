@@ -6,7 +6,7 @@ STORE ?= dir
 # Tests wait for daemons more than they compute.
 export RUST_TEST_THREADS ?= 8
 
-.PHONY: demo test build lint bench install-build install-demo install-test
+.PHONY: demo test build lint man bench install-build install-demo install-test
 
 demo: install-build install-demo
 	$(CARGO) build --release
@@ -22,6 +22,10 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+# The manual pages, in target/man.
+man: install-build
+	$(CARGO) run --quiet -- man target/man
 
 bench: install-build install-test
 	$(CARGO) bench --bench latency

@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Announces services, and keeps proxy configurations equal to what is announced.
 ///
@@ -38,6 +38,17 @@ pub enum Command {
     Render(Render),
     /// Look for mistakes in conf.d, templates and commands, all at once.
     Check(Check),
+    /// Print the completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory.
+    Man {
+        /// The directory; it is made if it is not there.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 /// Announce an instance of a service for as long as it lives.
@@ -360,6 +371,37 @@ pub struct Check {
     pub conf_dir: PathBuf,
 }
 
+/// The completions for a shell, as a script for it.
+#[must_use]
+pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "sidekick", &mut script);
+    script
+}
+
+/// The manual pages: the name of each, and its text.
+pub fn manuals() -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let mut command = Cli::command();
+    // Without this the pages of the commands lack what they share.
+    command.build();
+    let mut pages = vec![page("sidekick", command.clone())?];
+    for sub in command
+        .get_subcommands()
+        .filter(|sub| sub.get_name() != "help")
+    {
+        pages.push(page(&format!("sidekick-{}", sub.get_name()), sub.clone())?);
+    }
+    Ok(pages)
+}
+
+fn page(name: &str, command: clap::Command) -> std::io::Result<(String, Vec<u8>)> {
+    // clap keeps names for as long as the program runs.
+    let kept: &'static str = name.to_owned().leak();
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command.name(kept)).render(&mut text)?;
+    Ok((format!("{name}.1"), text))
+}
+
 /// What is said, and how.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
@@ -417,8 +459,6 @@ pub enum LogFormat {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sidekick::cli::{
-    Check, Cli, Command, Ip, LogArgs, LogFormat, LogLevel, Register, Render, StoreArgs, Watch,
+    self, Check, Cli, Command, Ip, LogArgs, LogFormat, LogLevel, Register, Render, StoreArgs, Watch,
 };
 use sidekick::config::{self, Confd, Env};
 use sidekick::error::Failure;
@@ -37,6 +37,12 @@ fn main() -> ExitCode {
         Command::Ip(args) => ip(&args),
         Command::Render(args) => render(&args),
         Command::Check(args) => check(&args),
+        Command::Completions { shell } => {
+            // Nothing can be done about a terminal that is gone.
+            let _ = std::io::stdout().write_all(&cli::completions(shell));
+            Ok(0)
+        }
+        Command::Man { dir } => man(&dir),
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -152,6 +158,19 @@ fn check(args: &Check) -> Result<u8, Failure> {
 fn offline(conf_dir: &std::path::Path) -> Result<Vec<watch::Loaded>, Failure> {
     let pass = config::Pass::offline();
     watch::load(conf_dir, &pass).map_err(|problems| Failure::config(&problems))
+}
+
+fn man(dir: &std::path::Path) -> Result<u8, Failure> {
+    let write = || {
+        std::fs::create_dir_all(dir)?;
+        let pages = cli::manuals()?;
+        pages
+            .iter()
+            .try_for_each(|(name, text)| std::fs::write(dir.join(name), text))
+    };
+    let hint = "give a directory that can be written";
+    write().map_err(|error: std::io::Error| Failure::unavailable(&error, hint))?;
+    Ok(0)
 }
 
 fn ip(args: &Ip) -> Result<u8, Failure> {

@@ -189,3 +189,35 @@ fn targets_render_offline_and_commands_are_checked() {
         "{text}"
     );
 }
+
+#[test]
+fn manual_pages_and_completions_cover_every_command() {
+    let dir = temp_dir();
+    let output = run(&["man", dir.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for (page, words) in [
+        ("sidekick.1", &["register", "watch"][..]),
+        (
+            "sidekick-register.1",
+            &["take\\-over", "rise", "EXAMPLES", "Exit status"],
+        ),
+        ("sidekick-watch.1", &["conf\\-dir", "noop", "Exit status"]),
+        ("sidekick-ip.1", &["SPEC"]),
+        ("sidekick-render.1", &["from"]),
+        ("sidekick-check.1", &["conf\\-dir"]),
+    ] {
+        let text = std::fs::read_to_string(dir.path().join(page)).unwrap();
+        for word in words {
+            let found = text.to_lowercase().contains(&word.to_lowercase());
+            assert!(found, "{page} says nothing of {word}:\n{text}");
+        }
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            text.contains("sidekick") && text.contains("register"),
+            "{shell}"
+        );
+    }
+}
