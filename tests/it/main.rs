@@ -6,6 +6,7 @@ mod application;
 mod architecture;
 mod checks;
 mod cli;
+mod consumers;
 mod contract;
 mod docker;
 mod entrypoint;
