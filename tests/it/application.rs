@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use sidekick::model::instance::InstanceId;
 use sidekick::model::update::Entries;
 
 use crate::harness::{self, sidekick, skipped, temp_dir};
@@ -71,7 +72,8 @@ fn hostile(change: fn(&[u8]) -> &[u8]) -> Entries {
         put("good", "port", b"4000");
         for (n, value) in values.iter().enumerate() {
             let text = std::str::from_utf8(value).expect("the fixture is text");
-            if text != "evil" && text.contains("evil") {
+            let valid = text.parse::<InstanceId>().is_ok();
+            if !valid && text.contains("evil") {
                 put(text, "ip", b"10.6.6.6");
                 put(text, "port", b"4000");
             }
@@ -101,7 +103,7 @@ fn the_programs_take_what_is_rendered() {
         let all = render(&target, hostile(|value| value));
         assert_valid(&target, &format!("{name}, hostile everywhere"), &all);
         if program.is_some() {
-            let refused = check(&target, "\nnonsense } here\n");
+            let refused = check(&target, "<?php nonsense } here\n");
             assert!(refused.is_err(), "{name}: nonsense is taken");
         }
     }
