@@ -161,6 +161,7 @@ fn apache(dir: &Path, entries: Entries) -> (u16, Process) {
     let at = dir.display();
     let modules = [
         "mpm_event",
+        "authz_core",
         "alias",
         "proxy",
         "proxy_http",
@@ -170,7 +171,7 @@ fn apache(dir: &Path, entries: Entries) -> (u16, Process) {
     ]
     .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"));
     let frame = format!(
-        "ServerRoot {at}\nServerName localhost\nDefaultRuntimeDir {at}\nPidFile {at}/pid\nErrorLog {at}/errors\n{}
+        "ServerRoot {at}\nUser nobody\nServerName localhost\nDefaultRuntimeDir {at}\nPidFile {at}/pid\nErrorLog {at}/errors\n{}
         Listen {address}\nStartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\n{rendered}",
         modules.concat()
     );
