@@ -44,8 +44,22 @@ fn judge(program: &str) -> bool {
 
 /// The fields that the templates read of the services they name.
 const FIELDS: [&str; 16] = [
-    "host", "ip", "port", "weight", "state", "protocol", "vhost", "path", "check", "check-port",
-    "gcomm-port", "http-port", "transport-port", "metrics-port", "metrics-path", "note",
+    "host",
+    "ip",
+    "port",
+    "weight",
+    "state",
+    "protocol",
+    "vhost",
+    "path",
+    "check",
+    "check-port",
+    "gcomm-port",
+    "http-port",
+    "transport-port",
+    "metrics-port",
+    "metrics-path",
+    "note",
 ];
 const SERVICES: [&str; 5] = ["cache", "database", "galera", "logcollector", "logstorage"];
 

@@ -91,7 +91,9 @@ fn yaml_list(text: &str, setting: &str) -> Option<Vec<String>> {
     let documents = Yaml::load_from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     assert_eq!(documents.len(), 1, "{text}");
     let map = documents[0].as_mapping().expect("settings");
-    let found = map.iter().find(|(name, _)| name.as_str() == Some(setting))?;
+    let found = map
+        .iter()
+        .find(|(name, _)| name.as_str() == Some(setting))?;
     let list = found.1.as_vec().expect("a list");
     Some(
         list.iter()
@@ -191,7 +193,11 @@ fn dnsmasq_takes_the_names() {
         let mut command = Command::new(harness::tool("dnsmasq"));
         command
             .args(["--no-daemon", "--conf-file=/dev/null", "--no-resolv"])
-            .args(["--no-hosts", "--listen-address=127.0.0.1", "--bind-interfaces"])
+            .args([
+                "--no-hosts",
+                "--listen-address=127.0.0.1",
+                "--bind-interfaces",
+            ])
             .arg(format!("--port={port}"))
             .arg(format!("--hostsdir={}", hosts.display()));
         let process = Process::start(&mut command, &dir.path().join("log"));
@@ -200,7 +206,9 @@ fn dnsmasq_takes_the_names() {
         });
         assert!(!said.contains("bad "), "{given}: {said}\n{text}");
         assert!(!said.contains(".sidekick.1"), "{given}: {said}");
-        let taken = said.lines().find_map(|line| line.split_once("/sidekick - "));
+        let taken = said
+            .lines()
+            .find_map(|line| line.split_once("/sidekick - "));
         let taken: usize = taken
             .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok())
             .unwrap_or_else(|| panic!("no number in {said}"));
@@ -234,7 +242,11 @@ fn nodes() -> Entries {
     let mut entries = Entries::new();
     let mut put = |id: &str, check: u16| {
         let port = answer_with(id).to_string();
-        for (field, value) in [("ip", "127.0.0.1"), ("port", &port), ("check-port", &check.to_string())] {
+        for (field, value) in [
+            ("ip", "127.0.0.1"),
+            ("port", &port),
+            ("check-port", &check.to_string()),
+        ] {
             let key = format!("/services/galera/{id}/{field}");
             entries.insert(key.into(), value.as_bytes().to_vec().into());
         }
@@ -260,7 +272,9 @@ fn haproxy_sends_connections_to_the_nodes_that_are_well() {
     command.args(["-db", "-f", "main.cfg", "-f", "galera.cfg"]);
     let process = Process::start(command.current_dir(dir.path()), &dir.path().join("log"));
     // Servers count as well until the first checks have failed.
-    wait_for("the checks", || process.output().contains("ill is DOWN").then_some(()));
+    wait_for("the checks", || {
+        process.output().contains("ill is DOWN").then_some(())
+    });
     for _ in 0..6 {
         let got = ask(port, "x", "/");
         assert_eq!(got.as_deref(), Some("well"), "{}", process.output());
@@ -292,7 +306,9 @@ fn nginx_passes_streams_on() {
     let mut seen: Vec<String> = Vec::new();
     wait_for("both nodes", || {
         seen.extend(ask(port, "x", "/"));
-        let both = ["ill", "well"].iter().all(|id| seen.iter().any(|s| s == id));
+        let both = ["ill", "well"]
+            .iter()
+            .all(|id| seen.iter().any(|s| s == id));
         both.then_some(())
     });
     drop(process);

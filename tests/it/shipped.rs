@@ -38,7 +38,9 @@ pub(crate) fn target(name: &str) -> Target {
     let table = file["template"].as_table().expect("a [template] table");
     let text = |value: &toml::Value| value.as_str().expect("a string").to_owned();
     let list = |field: &str| {
-        let list = table.get(field).map(|list| list.as_array().expect("a list"));
+        let list = table
+            .get(field)
+            .map(|list| list.as_array().expect("a list"));
         list.into_iter().flatten().map(text).collect()
     };
     Target {

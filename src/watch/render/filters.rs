@@ -99,7 +99,10 @@ fn url_host(host: &str) -> TeraResult<String> {
         Ok(IpAddr::V6(ip)) => Ok(format!("[{ip}]")),
         Ok(IpAddr::V4(ip)) => Ok(ip.to_string()),
         Err(_) if host.parse::<HostName>().is_ok() => Ok(host.to_owned()),
-        Err(error) => Err(with_hint(error, "a template can ask first: `is ip`, `is hostname`")),
+        Err(error) => Err(with_hint(
+            error,
+            "a template can ask first: `is ip`, `is hostname`",
+        )),
     }
 }
 

@@ -369,6 +369,10 @@ fn filters_and_tests() {
             ),
             (r#"{{ "My_app:x" | nginx_name }}"#, "_my__app_.x"),
             (
+                r#"{{ "::1" | url_host }} {{ "10.0.0.1" | url_host }} {{ "a.b" | url_host }}"#,
+                "[::1] 10.0.0.1 a.b",
+            ),
+            (
                 r#"{% for k, g in services.web | group_by(attribute="port") %}{{ k }}:{{ g | length }} {% endfor %}"#,
                 "80:2 8080:1 ",
             ),
