@@ -302,7 +302,7 @@ fn nginx_passes_streams_on() {
     fs::write(&file, frame).unwrap();
     let mut command = Command::new(harness::tool("nginx"));
     command.args(["-e", "stderr", "-c"]).arg(&file);
-    let process = Process::start(&mut command, &dir.path().join("log"));
+    let _process = Process::start(&mut command, &dir.path().join("log"));
     let mut seen: Vec<String> = Vec::new();
     wait_for("both nodes", || {
         seen.extend(ask(port, "x", "/"));
@@ -311,5 +311,4 @@ fn nginx_passes_streams_on() {
             .all(|id| seen.iter().any(|s| s == id));
         both.then_some(())
     });
-    drop(process);
 }

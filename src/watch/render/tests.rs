@@ -294,6 +294,7 @@ fn what_is_wrong_is_said_with_its_place() {
                 r#"{{ "a'b" | haproxy_quote }}"#,
                 "holds a quote (a template can ask first",
             ),
+            (r#"{{ "a b" | url_host }}"#, "(a template can ask first"),
             ("{{ services | shell_quote }}", "only text can be quoted"),
             (
                 "{{ services.web[0].attrs.x | shell_quote }}",
