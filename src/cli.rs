@@ -34,6 +34,10 @@ pub enum Command {
     Watch(Box<Watch>),
     /// Show which address of this host would be announced, and why.
     Ip(Ip),
+    /// Render targets from a file that stands for the store.
+    Render(Render),
+    /// Look for mistakes in conf.d, templates and commands, all at once.
+    Check(Check),
 }
 
 /// Announce an instance of a service for as long as it lives.
@@ -44,6 +48,8 @@ pub enum Command {
 ///
 /// All keys are written in one transaction and hang on one lease. A store that is down never harms the command; it is
 /// announced as soon as the store is back.
+///
+/// With --config it announces several services. SIGHUP reads the configuration again and is passed on to the command.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -51,18 +57,33 @@ Examples:
   sidekick register --name web --port 8080 --check http://:8080/healthz -- ./server
   sidekick register --store etcd://10.0.0.1:2379,10.0.0.2:2379 --name search \\
       --port http=9200 --port transport=9300 --attr vhost=search.example.org
+  sidekick register --config /etc/sidekick/services.toml
 
 Exit status:
   that of the command (128+n if signal n killed it, 127 if it was not found, 126 if it cannot
   be run); without a command 0; 64 if the command line is wrong, 69 if there is no address to
-  announce, 78 if a file named on the command line cannot be used.")]
+  announce, 78 if a file named on the command line, or the configuration, cannot be used.")]
 pub struct Register {
     /// The service: one path segment of A-Z a-z 0-9 . _ : -, 63 characters at most.
-    #[arg(long, value_name = "SERVICE")]
-    pub name: String,
+    #[arg(long, value_name = "SERVICE", required_unless_present = "config")]
+    pub name: Option<String>,
     /// A port, 1 to 65535; NAME=PORT for further, named ports.
-    #[arg(long, value_name = "PORT", required = true)]
+    #[arg(long, value_name = "PORT", required_unless_present = "config")]
     pub port: Vec<String>,
+    /// Several services, in place of the flags that tell of one: a TOML file, with a table `service` in double brackets for
+    /// each, or a directory of such files.
+    ///
+    /// All hang on one lease. SIGHUP reads it again: what stays is never absent, and a file with a mistake in it changes
+    /// nothing. docs/register.md lists the keys, which are the flags' names.
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with_all = [
+            "name", "port", "ip", "host", "id", "take_over", "shared", "attr", "weight", "check",
+            "check_interval", "check_timeout", "rise", "fall", "check_status", "check_header", "check_body"
+        ]
+    )]
+    pub config: Option<PathBuf>,
     /// The address to announce, or the way to it: ADDRESS, iface:NAME, cidr:NETWORK/BITS, default (the source address
     /// of the default route) or store (the source address used to reach the store). Of several, separated by commas,
     /// the first one that leads to an address counts.
@@ -114,6 +135,14 @@ pub struct Register {
     pub command: Vec<OsString>,
 }
 
+/// The pause between two rounds of checks if nobody says how long it is.
+pub const CHECK_INTERVAL: &str = "2s";
+/// How long a check may take if nobody says.
+pub const CHECK_TIMEOUT: &str = "1s";
+/// How many passed rounds announce an instance if nobody says.
+pub const RISE: &str = "2";
+/// How many failed rounds withdraw it if nobody says.
+pub const FALL: &str = "3";
 /// The statuses that are right if nobody says which.
 pub const CHECK_STATUS: &str = "200-399";
 
@@ -131,16 +160,16 @@ pub struct CheckArgs {
     #[arg(long, value_name = "CHECK")]
     pub check: Vec<String>,
     /// The pause between two rounds of checks.
-    #[arg(long, value_name = "TIME", default_value = "2s", requires = "check")]
+    #[arg(long, value_name = "TIME", default_value = CHECK_INTERVAL, requires = "check")]
     pub check_interval: String,
     /// How long each check may take; one that takes longer has failed, and its command is killed with all it started.
-    #[arg(long, value_name = "TIME", default_value = "1s", requires = "check")]
+    #[arg(long, value_name = "TIME", default_value = CHECK_TIMEOUT, requires = "check")]
     pub check_timeout: String,
     /// So many passed rounds in a row announce the instance.
-    #[arg(long, value_name = "N", default_value = "2", requires = "check")]
+    #[arg(long, value_name = "N", default_value = RISE, requires = "check")]
     pub rise: String,
     /// So many failed rounds in a row withdraw it; the command goes on.
-    #[arg(long, value_name = "N", default_value = "3", requires = "check")]
+    #[arg(long, value_name = "N", default_value = FALL, requires = "check")]
     pub fall: String,
     /// The right statuses of an http check: one, or a range.
     #[arg(
@@ -182,6 +211,9 @@ pub struct Ip {
 /// With a command, sidekick is the entrypoint of the proxy: the command starts when every target has been published
 /// once, `[template.reload] child = true` signals it, and so does every signal sent to sidekick except HUP; its exit
 /// status is sidekick's.
+///
+/// A directory made for confd works as it is: --conf-dir /etc/confd. Its templates, *.tmpl, are Go text/template with
+/// confd's functions; confd.toml is read for prefix, interval and nodes. docs/confd.md says what is different.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -189,6 +221,7 @@ Examples:
   sidekick watch -- haproxy -W -db -f /etc/haproxy/haproxy.cfg
   sidekick watch --once                     wait for the store, publish every target, leave
   sidekick watch --noop --diff              show what would change, change nothing
+  sidekick watch --conf-dir /etc/confd      in place of confd
 
 Exit status:
   0 done; 1 a target failed (--once); 2 something would change (--noop); 64 the command line is
@@ -221,9 +254,11 @@ pub struct Watch {
     /// Without it: /var/lib/sidekick for root, $XDG_STATE_HOME/sidekick or ~/.local/state/sidekick for others.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Compare every file with what it should be at least this often, and repair what was edited by hand.
-    #[arg(long, value_name = "TIME", default_value = "5m")]
-    pub interval: String,
+    /// Compare every file with what it should be at least this often, and repair what was edited by hand; 5m by default.
+    ///
+    /// Without it: the interval of CONF_DIR/confd.toml, else 5m.
+    #[arg(long, value_name = "TIME")]
+    pub interval: Option<String>,
     /// How long the command may take to end after SIGTERM before it is killed.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub stop_grace: String,
@@ -273,6 +308,58 @@ pub struct StoreArgs {
     pub password_file: Option<PathBuf>,
 }
 
+/// Render targets from a file that stands for the store.
+///
+/// The file is JSON: an object of keys and values, flat ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services":
+/// {"web": {"a": {"ip": "10.0.0.1"}}}}). Nothing is written but to standard output; no command is run, no store is asked.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit status:
+  0 done; 1 a target cannot be rendered; 2 a file would change (--diff); 64 the command line is
+  wrong; 69 the fixture cannot be used; 78 the configuration is wrong.")]
+pub struct Render {
+    /// The file with the keys and values.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// The targets to be rendered, by the names of their files in conf.d without .toml; all of them without it.
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// The directory that holds conf.d and templates.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/etc/sidekick",
+        env = "SIDEKICK_CONF_DIR"
+    )]
+    pub conf_dir: PathBuf,
+    /// Print a unified diff of each change to the live files, in place of the text; exit 2 if there is one.
+    #[arg(long)]
+    pub diff: bool,
+    /// Where instances live in the store.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/services",
+        env = "SIDEKICK_PREFIX"
+    )]
+    pub prefix: String,
+}
+
+/// Look for mistakes in conf.d, templates and commands, all at once.
+///
+/// Nothing is rendered, no command is run, no store is asked. Exits 0 if all is well, 78 if not.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The directory that holds conf.d and templates.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/etc/sidekick",
+        env = "SIDEKICK_CONF_DIR"
+    )]
+    pub conf_dir: PathBuf,
+}
+
 /// What is said, and how.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
@@ -293,6 +380,15 @@ pub struct LogArgs {
         env = "SIDEKICK_LOG_FORMAT"
     )]
     pub log_format: LogFormat,
+}
+
+impl Default for LogArgs {
+    fn default() -> Self {
+        Self {
+            log_level: LogLevel::Info,
+            log_format: LogFormat::Text,
+        }
+    }
 }
 
 /// How much is said.

@@ -67,10 +67,13 @@ fn list(problems: &[Problem]) -> String {
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         let hint = match &error {
-            PlanError::Address(_) => {
-                "give the address, or a way to it, with --ip; `sidekick ip` explains the choice"
+            PlanError::Address(..) => {
+                "give the address, or a way to it, with --ip (`ip` in a file); `sidekick ip` explains the choice"
             }
-            PlanError::Id(_) => "give an id with --id, or --id uuid for a random one",
+            PlanError::Id(..) => {
+                "give an id with --id (`id` in a file); uuid stands for a random one"
+            }
+            PlanError::Twice(_) => "give one of them another id",
         };
         Self::unavailable(&error, hint)
     }

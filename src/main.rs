@@ -5,8 +5,10 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sidekick::cli::{Cli, Command, Ip, LogArgs, LogFormat, LogLevel, Register, StoreArgs, Watch};
-use sidekick::config::{self, Env};
+use sidekick::cli::{
+    Check, Cli, Command, Ip, LogArgs, LogFormat, LogLevel, Register, Render, StoreArgs, Watch,
+};
+use sidekick::config::{self, Confd, Env};
 use sidekick::error::Failure;
 use sidekick::model::location::Location;
 use sidekick::model::report::code;
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
         Command::Register(args) => register(&args),
         Command::Watch(args) => watch(&args),
         Command::Ip(args) => ip(&args),
+        Command::Render(args) => render(&args),
+        Command::Check(args) => check(&args),
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -74,7 +78,11 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
         Held::daemon()
     };
     let held = held.map_err(no_system)?;
-    let (pass, place) = (config::pass(args, &env(), is_root()), location(&args.store));
+    let confd = Confd::read(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let pass = config::pass(args, &confd, &env(), is_root());
+    let place = confd
+        .environment(&args.store, env())
+        .and_then(|env| config::location(&args.store, &env, is_root()));
     let (pass, (location, prefix)) = both(pass, place)?;
     log(&args.log);
     let targets =
@@ -90,9 +98,60 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
             prefix,
             pass,
             env: env(),
+            conf_dir: args.conf_dir.clone(),
         };
         Ok(init::reaping(watch::run(plan, store, signals)).await)
     })
+}
+
+fn render(args: &Render) -> Result<u8, Failure> {
+    let prefix = config::prefix(&args.prefix).map_err(|problem| Failure::usage(&[problem]))?;
+    log(&LogArgs::default());
+    let mut targets = offline(&args.conf_dir)?;
+    let unknown = args
+        .targets
+        .iter()
+        .filter(|name| !targets.iter().any(|one| one.target.name == **name));
+    let unknown: Vec<_> = unknown
+        .map(|name| config::Problem::with(format!("there is no target {name:?}")))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Failure::usage(&unknown));
+    }
+    if !args.targets.is_empty() {
+        targets.retain(|one| args.targets.contains(&one.target.name));
+    }
+    let entries = watch::fixture(&args.from).map_err(|error| {
+        Failure::unavailable(&error, "a fixture is a JSON object of keys and values")
+    })?;
+    let show = if args.diff {
+        watch::Show::Diff
+    } else {
+        watch::Show::Text
+    };
+    Ok(watch::render_offline(
+        targets,
+        entries,
+        &prefix,
+        env(),
+        show,
+    ))
+}
+
+fn check(args: &Check) -> Result<u8, Failure> {
+    let targets = offline(&args.conf_dir)?;
+    let problems: Vec<_> = targets.iter().flat_map(watch::check_commands).collect();
+    if !problems.is_empty() {
+        return Err(Failure::config(&problems));
+    }
+    let _ = writeln!(std::io::stdout(), "{} targets, no mistakes", targets.len());
+    Ok(0)
+}
+
+/// The targets of a directory, of which none is going to be published.
+fn offline(conf_dir: &std::path::Path) -> Result<Vec<watch::Loaded>, Failure> {
+    let pass = config::Pass::offline();
+    watch::load(conf_dir, &pass).map_err(|problems| Failure::config(&problems))
 }
 
 fn ip(args: &Ip) -> Result<u8, Failure> {

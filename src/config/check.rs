@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::registration::Found;
-use super::{Problem, parse_duration};
+use super::parse_duration;
+use super::raw::{Found, RawChecks, Said};
 use crate::cli;
 use crate::model::check::{At, Check, Checks, HttpCheck, Thresholds};
 use crate::model::instance::parse_port;
@@ -13,31 +13,36 @@ use crate::model::instance::parse_port;
 const OWN_HEADERS: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
 /// The checks, if there are any.
-pub(super) fn checks(args: &cli::CheckArgs, found: &mut Found) -> Option<Checks> {
-    let status = found.take("--check-status", statuses(&args.check_status));
-    let headers: Vec<(String, String)> = args
-        .check_header
-        .iter()
-        .filter_map(|text| found.take("--check-header", header(text)))
+pub(super) fn checks(raw: &RawChecks, found: &mut Found<'_, '_>) -> Option<Checks> {
+    let status = raw.status.as_ref().map(|said| said.parse(found, statuses));
+    let headers = raw.headers.iter();
+    let headers: Vec<(String, String)> = headers
+        .filter_map(|said| said.parse(found, header))
         .collect();
-    let body = args.check_body.clone();
-    if body.as_deref() == Some("") {
-        found.say("--check-body: every body holds the empty text");
+    if let Some(body) = raw.body.as_ref().filter(|said| said.text.is_empty()) {
+        found.say(body, "every body holds the empty text");
     }
-    let parsed = args.check.iter().map(|text| check(text));
-    let mut list: Vec<Check> = parsed.filter_map(|check| found.note(check)).collect();
-    for check in &mut list {
-        if let Check::Http(http) = check {
-            http.status = status.clone().unwrap_or(http.status.clone());
-            http.headers.clone_from(&headers);
-            http.body.clone_from(&body);
+    let mut list: Vec<Check> = Vec::new();
+    for said in &raw.list {
+        match check(&said.text) {
+            Ok(check) => list.push(check),
+            Err(Wrong { what, hint }) => {
+                found.note(said, format!("{:?}: {what}", said.text), hint);
+            }
         }
     }
-    require_http(args, found);
-    let interval = time("--check-interval", &args.check_interval, found);
-    let timeout = time("--check-timeout", &args.check_timeout, found);
-    let rise = found.take("--rise", threshold(&args.rise));
-    let fall = found.take("--fall", threshold(&args.fall));
+    for check in &mut list {
+        if let Check::Http(http) = check {
+            http.status = status.clone().flatten().unwrap_or(http.status.clone());
+            http.headers.clone_from(&headers);
+            http.body = raw.body.as_ref().map(|said| said.text.clone());
+        }
+    }
+    require_checks(raw, found);
+    let interval = or(raw.interval.as_ref(), cli::CHECK_INTERVAL).parse(found, time);
+    let timeout = or(raw.timeout.as_ref(), cli::CHECK_TIMEOUT).parse(found, time);
+    let rise = or(raw.rise.as_ref(), cli::RISE).parse(found, threshold);
+    let fall = or(raw.fall.as_ref(), cli::FALL).parse(found, threshold);
     if list.is_empty() {
         return None;
     }
@@ -52,29 +57,30 @@ pub(super) fn checks(args: &cli::CheckArgs, found: &mut Found) -> Option<Checks>
     })
 }
 
-/// What is said of answers needs a check that has one.
-fn require_http(args: &cli::CheckArgs, found: &mut Found) {
-    if args.check.iter().any(|text| text.starts_with("http")) {
-        return;
+/// What was said, or the default.
+fn or(said: Option<&Said>, default: &str) -> Said {
+    said.map_or_else(|| Said::flag("the default", default), Clone::clone)
+}
+
+/// What is said of checks needs one, and what is said of answers needs one that has an answer.
+fn require_checks(raw: &RawChecks, found: &mut Found<'_, '_>) {
+    let has_http = raw.list.iter().any(|said| said.text.starts_with("http"));
+    let of_http = [&raw.status, &raw.body].into_iter().flatten();
+    for said in of_http.chain(raw.headers.first()).filter(|_| !has_http) {
+        found.say(said, "it has a meaning with an http check only");
     }
-    for (flag, is_given) in [
-        ("--check-status", args.check_status != cli::CHECK_STATUS),
-        ("--check-header", !args.check_header.is_empty()),
-        ("--check-body", args.check_body.is_some()),
-    ] {
-        if is_given {
-            found.say(format!("{flag} has a meaning with an http check only"));
-        }
+    let of_all = [&raw.interval, &raw.timeout, &raw.rise, &raw.fall];
+    let has_any = !raw.list.is_empty();
+    for said in of_all.into_iter().flatten().filter(|_| !has_any) {
+        found.say(said, "it has a meaning with a check only");
     }
 }
 
-fn time(flag: &str, text: &str, found: &mut Found) -> Option<std::time::Duration> {
-    let time = found.take(flag, parse_duration(text))?;
-    if time.is_zero() {
-        found.say(format!("{flag}: it must be longer than nothing"));
-        return None;
+fn time(text: &str) -> Result<std::time::Duration, String> {
+    match parse_duration(text)? {
+        std::time::Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        time => Ok(time),
     }
-    Some(time)
 }
 
 fn threshold(text: &str) -> Result<u32, String> {
@@ -84,19 +90,43 @@ fn threshold(text: &str) -> Result<u32, String> {
     }
 }
 
-fn check(text: &str) -> Result<Check, Problem> {
-    let bad = |what: &dyn fmt::Display| Problem::with(format!("--check: {text:?}: {what}"));
+/// Why a text is no check, and what to do about it.
+struct Wrong {
+    what: String,
+    hint: Option<&'static str>,
+}
+
+impl<T: fmt::Display> From<T> for Wrong {
+    fn from(what: T) -> Self {
+        Self {
+            what: what.to_string(),
+            hint: None,
+        }
+    }
+}
+
+fn check(text: &str) -> Result<Check, Wrong> {
+    let hint = |what: &str, hint| {
+        Err(Wrong {
+            what: what.to_owned(),
+            hint: Some(hint),
+        })
+    };
     match text.split_once(':') {
         None if text == "tcp" => Ok(Check::Tcp(At::default())),
-        Some(("tcp", at)) => at_port(at).map(Check::Tcp).map_err(|what| bad(&what)),
-        Some(("exec", command)) if command.trim().is_empty() => Err(bad(&"there is no command")),
-        Some(("exec", command)) if command.contains('\0') => Err(bad(&"it holds a NUL")),
+        Some(("tcp", at)) => Ok(Check::Tcp(at_port(at)?)),
+        Some(("exec", command)) if command.trim().is_empty() => Err("there is no command".into()),
+        Some(("exec", command)) if command.contains('\0') => Err("it holds a NUL".into()),
         Some(("exec", command)) => Ok(Check::Exec(command.to_owned())),
-        Some(("http", rest)) => http(rest).map_err(|what| bad(&what)),
-        Some(("https", _)) => Err(bad(&"https is not spoken here")
-            .hint("let a program speak it: --check 'exec:curl -fsS -o /dev/null https://...'")),
-        None | Some(_) => Err(bad(&"it is no check")
-            .hint("write tcp, tcp:PORT, tcp:HOST:PORT, http://:PORT/PATH or exec:COMMAND")),
+        Some(("http", rest)) => Ok(http(rest)?),
+        Some(("https", _)) => hint(
+            "https is not spoken here",
+            "let a program speak it: 'exec:curl -fsS -o /dev/null https://...'",
+        ),
+        None | Some(_) => hint(
+            "it is no check",
+            "write tcp, tcp:PORT, tcp:HOST:PORT, http://:PORT/PATH or exec:COMMAND",
+        ),
     }
 }
 
@@ -133,7 +163,7 @@ fn http(rest: &str) -> Result<Check, String> {
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (place, path) = rest.split_at(end);
     if place.contains('@') {
-        return Err("a check has no user; use --check-header 'Authorization: ...'".to_owned());
+        return Err("a check has no user; give it a header 'Authorization: ...'".to_owned());
     }
     if path.contains('#') || !path.chars().all(|c| c.is_ascii_graphic()) {
         return Err("a path is of visible ASCII characters, without #".to_owned());
@@ -217,7 +247,7 @@ mod tests {
         let Command::Register(args) = Cli::try_parse_from(line).unwrap().command else {
             unreachable!("register was typed");
         };
-        let registration = registration(&args).map(|registration| registration.checks);
+        let registration = registration(&args).map(|mut all| all.announcements.remove(0).checks);
         registration.map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 

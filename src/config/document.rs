@@ -1,19 +1,23 @@
 //! A TOML file read field by field, so that every problem in it is found at once, with its line.
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::Problem;
+use super::raw::Said;
 
 /// A file and what is wrong with it.
 pub(super) struct Document<'t> {
     file: PathBuf,
     text: &'t str,
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
+    lenient: Cell<bool>,
 }
 
 /// One table of a document.
@@ -38,6 +42,8 @@ impl<'t> Document<'t> {
             file: file.to_owned(),
             text,
             problems: RefCell::default(),
+            warnings: RefCell::default(),
+            lenient: Cell::new(false),
         }
     }
 
@@ -66,11 +72,51 @@ impl<'t> Document<'t> {
         what: impl std::fmt::Display,
         hint: Option<&str>,
     ) {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = 1 + before.matches('\n').count();
-        let mut problem = Problem::in_file(&self.file, Some(line), what);
-        problem.hint = hint.map(str::to_owned);
+        let problem = self.problem(span, what, hint);
         self.problems.borrow_mut().push(problem);
+    }
+
+    /// Notes what is no problem, and should be known all the same.
+    pub(super) fn warn(
+        &self,
+        span: &Range<usize>,
+        what: impl std::fmt::Display,
+        hint: Option<&str>,
+    ) {
+        let problem = self.problem(span, what, hint);
+        self.warnings.borrow_mut().push(problem);
+    }
+
+    /// From now on a key that nobody knows is a warning and no problem.
+    pub(super) fn be_lenient(&self) {
+        self.lenient.set(true);
+    }
+
+    pub(super) fn is_lenient(&self) -> bool {
+        self.lenient.get()
+    }
+
+    fn problem(
+        &self,
+        span: &Range<usize>,
+        what: impl std::fmt::Display,
+        hint: Option<&str>,
+    ) -> Problem {
+        let mut problem = Problem::in_file(&self.file, Some(self.line(span)), what);
+        problem.hint = hint.map(str::to_owned);
+        problem
+    }
+
+    pub(super) fn take_warnings(&self) -> Vec<Problem> {
+        let mut warnings = self.warnings.take();
+        warnings.sort_by_key(|warning| warning.place.as_ref().and_then(|(_, line)| *line));
+        warnings
+    }
+
+    /// The line on which something begins.
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        1 + before.matches('\n').count()
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
@@ -212,19 +258,213 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
+    /// The tables of a list, `[[service]]`.
+    pub(super) fn sections(&mut self, key: &str) -> Vec<Section<'d, 't>> {
+        let Some(found) = self.take(key) else {
+            return Vec::new();
+        };
+        let (span, name) = (found.span(), self.path(key));
+        let items = match found.into_inner() {
+            DeValue::Array(items) => items,
+            other => {
+                let what = format!("{name} is written [[{name}]], not as {}", article(&other));
+                self.document.say(&span, what);
+                return Vec::new();
+            }
+        };
+        let mut sections = Vec::new();
+        for item in items {
+            let (document, name, span) = (self.document, name.clone(), item.span());
+            match item.into_inner() {
+                DeValue::Table(table) => sections.push(Section {
+                    document,
+                    name,
+                    span,
+                    table,
+                }),
+                other => self.wrong(key, &Spanned::new(span, other), "a table"),
+            }
+        }
+        sections
+    }
+
+    /// A string, or a whole number as it would be typed.
+    pub(super) fn text(&mut self, key: &str) -> Option<Said> {
+        let found = self.take(key)?;
+        let text = typed(found.get_ref());
+        if text.is_none() {
+            self.wrong(key, &found, "a string or a number");
+        }
+        Some(self.said(key, &found, text?))
+    }
+
+    /// A string, or a list of strings.
+    pub(super) fn texts(&mut self, key: &str) -> Vec<Said> {
+        let Some(found) = self.take(key) else {
+            return Vec::new();
+        };
+        let items = match found.get_ref().as_array() {
+            Some(items) => items.iter().collect(),
+            None => vec![&found],
+        };
+        let mut said = Vec::new();
+        for item in items {
+            match item.get_ref().as_str() {
+                Some(text) => said.push(self.said(key, item, text.to_owned())),
+                None => self.wrong(key, item, "a string or a list of strings"),
+            }
+        }
+        said
+    }
+
+    /// The names and values of a table below this one.
+    pub(super) fn pairs(&mut self, key: &str) -> Vec<(Said, Said)> {
+        let Some(section) = self.section(key) else {
+            return Vec::new();
+        };
+        let mut pairs = Vec::new();
+        for (name, value) in &section.table {
+            let (name, at) = (name.get_ref().as_ref(), name.span());
+            let Some(text) = typed(value.get_ref()) else {
+                let what = match value.get_ref() {
+                    DeValue::Table(_) => "a string or a number; a path stands in quotes, \"a/b\"",
+                    _ => "a string or a number",
+                };
+                section.wrong(name, value, what);
+                continue;
+            };
+            let value = section.said(name, value, text);
+            let name = Said {
+                text: name.to_owned(),
+                span: Some(at),
+                ..value.clone()
+            };
+            pairs.push((name, value));
+        }
+        pairs
+    }
+
+    /// Something that is said with `true`, and not said with `false`.
+    pub(super) fn is_set(&mut self, key: &str) -> Option<Said> {
+        let found = self.take(key)?;
+        let is_set = found.get_ref().as_bool();
+        if is_set.is_none() {
+            self.wrong(key, &found, "true or false");
+        }
+        is_set?.then(|| self.said(key, &found, String::new()))
+    }
+
+    fn said(&self, key: &str, found: &Spanned<DeValue<'_>>, text: String) -> Said {
+        Said {
+            text,
+            label: self.path(key),
+            span: Some(found.span()),
+        }
+    }
+
     /// Whether there is such a key, whatever it holds.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// Ends the reading: a key that nobody asked for is a problem.
+    /// The string of a key, without taking it.
+    pub(super) fn peek(&self, key: &str) -> Option<&str> {
+        self.table.get(key)?.get_ref().as_str()
+    }
+
+    /// Whether a key holds a number below zero.
+    pub(super) fn is_negative(&self, key: &str) -> bool {
+        let number = self
+            .table
+            .get(key)
+            .and_then(|found| found.get_ref().as_integer());
+        number.is_some_and(|number| number.as_str().starts_with('-'))
+    }
+
+    /// Where the value of a key stands.
+    pub(super) fn place(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get(key).map(Spanned::span)
+    }
+
+    /// Takes a key away unread.
+    pub(super) fn drop_key(&mut self, key: &str) {
+        self.table.remove(key);
+    }
+
+    /// Changes the string of a key, or each string of its list.
+    pub(super) fn map_strings(&mut self, key: &str, change: impl Fn(&str) -> String) {
+        let Some(found) = self.table.get_mut(key) else {
+            return;
+        };
+        let change = |value: &mut DeValue<'t>| {
+            if let DeValue::String(text) = value {
+                *text = Cow::Owned(change(text));
+            }
+        };
+        match found.get_mut() {
+            DeValue::Array(items) => {
+                for item in items.iter_mut() {
+                    change(item.get_mut());
+                }
+            }
+            value => change(value),
+        }
+    }
+
+    /// Puts a value at a path of keys, as if it stood at `span`; one that is there already stays.
+    pub(super) fn put(&mut self, path: &[&str], value: DeValue<'t>, span: Range<usize>) {
+        let mut value = Spanned::new(span.clone(), value);
+        let mut table = &mut self.table;
+        let mut path = path.iter().peekable();
+        while let Some(key) = path.next() {
+            let is_last = path.peek().is_none();
+            let key: Spanned<DeString<'t>> =
+                Spanned::new(span.clone(), Cow::Owned((*key).to_owned()));
+            if is_last {
+                table.entry(key).or_insert_with(|| {
+                    std::mem::replace(
+                        &mut value,
+                        Spanned::new(span.clone(), DeValue::Boolean(false)),
+                    )
+                });
+                return;
+            }
+            let next = table
+                .entry(key)
+                .or_insert_with(|| Spanned::new(span.clone(), DeValue::Table(DeTable::new())));
+            match next.get_mut() {
+                DeValue::Table(below) => table = below,
+                // It is a problem that whoever reads it reports.
+                _ => return,
+            }
+        }
+    }
+
+    /// Ends the reading: a key that nobody asked for is a problem, or a warning where the file is read leniently.
     pub(super) fn finish(self, known: &str) {
         for key in self.table.keys() {
+            if self.document.is_lenient() {
+                let what = format!(
+                    "{} is not known here and is passed over",
+                    self.path(key.get_ref())
+                );
+                self.document.warn(&key.span(), what, None);
+                continue;
+            }
             let what = format!("{} is not known here", self.path(key.get_ref()));
             let hint = format!("known are {known}");
             self.document.note(&key.span(), what, Some(&hint));
         }
     }
+}
+
+fn typed(value: &DeValue<'_>) -> Option<String> {
+    if let Some(text) = value.as_str() {
+        return Some(text.to_owned());
+    }
+    let number = value.as_integer()?;
+    let number = i64::from_str_radix(number.as_str(), number.radix()).ok()?;
+    Some(number.to_string())
 }
 
 fn article(value: &DeValue<'_>) -> String {

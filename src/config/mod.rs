@@ -1,9 +1,12 @@
 //! What the command line, the environment and the files of conf.d mean. Every problem is found at once.
 
 mod check;
+mod confd;
 mod document;
 mod duration;
+mod raw;
 mod registration;
+mod services;
 mod store;
 mod target;
 
@@ -12,12 +15,17 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use confd::Confd;
 pub use duration::parse_duration;
-pub use registration::{IdSpec, Ownership, Registration, addresses, registration};
+pub use registration::{Announcement, IdSpec, Ownership, Registration, addresses, registration};
+pub use services::announcements;
 pub use store::location;
 pub use target::{Owner, Reload, Sources, Target, Targets, targets};
 
 use crate::cli;
+
+/// The longest time between two comparisons if nobody says.
+const INTERVAL: std::time::Duration = std::time::Duration::from_mins(5);
 
 /// The environment, as far as it is text.
 pub type Env = BTreeMap<String, String>;
@@ -94,8 +102,36 @@ pub struct Pass {
     pub stop_grace: std::time::Duration,
 }
 
-/// What the flags of `sidekick watch` mean.
-pub fn pass(args: &cli::Watch, env: &Env, is_root: bool) -> Result<Pass, Vec<Problem>> {
+impl Pass {
+    /// A pass in which nothing is published.
+    #[must_use]
+    pub fn offline() -> Self {
+        Self {
+            program: None,
+            stop_grace: std::time::Duration::ZERO,
+            once: true,
+            timeout: None,
+            noop: true,
+            diff: false,
+            state_dir: None,
+            interval: std::time::Duration::MAX,
+        }
+    }
+}
+
+/// What `--prefix` means.
+pub fn prefix(text: &str) -> Result<crate::model::update::Prefix, Problem> {
+    crate::model::update::Prefix::parse(text)
+        .map_err(|error| Problem::with(format!("--prefix: {error}")))
+}
+
+/// What the flags of `sidekick watch` mean, and what `confd.toml` says where they say nothing.
+pub fn pass(
+    args: &cli::Watch,
+    confd: &Confd,
+    env: &Env,
+    is_root: bool,
+) -> Result<Pass, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut time = |flag: &str, text: &str| {
         parse_duration(text).unwrap_or_else(|what| {
@@ -103,7 +139,10 @@ pub fn pass(args: &cli::Watch, env: &Env, is_root: bool) -> Result<Pass, Vec<Pro
             std::time::Duration::MAX
         })
     };
-    let interval = time("--interval", &args.interval);
+    let interval = match &args.interval {
+        Some(text) => time("--interval", text),
+        None => confd.interval.unwrap_or(INTERVAL),
+    };
     let timeout = args.timeout.as_deref().map(|text| time("--timeout", text));
     let stop_grace = time("--stop-grace", &args.stop_grace);
     if interval.is_zero() {

@@ -94,6 +94,14 @@ fn etcd(
     })
 }
 
+/// Whether it is an endpoint, bare or as a URL.
+pub(super) fn is_endpoint(text: &str) -> bool {
+    let bare = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    endpoint(bare.unwrap_or(text).trim_end_matches('/')).is_some()
+}
+
 /// `host:port`, with the port that etcd has by default where there is none.
 fn endpoint(text: &str) -> Option<String> {
     let (host, port) = match text.rsplit_once(':') {

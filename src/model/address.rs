@@ -1,11 +1,14 @@
 //! Which of a host's addresses is announced, and why that one. Pure.
 
+mod again;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use thiserror::Error;
 
+pub use self::again::Chosen;
 use super::instance::{InvalidField, parse_ip};
 
 /// One way to an address.

@@ -16,17 +16,22 @@
 //!
 //! What is wanted no longer is taken back by giving the whole lease back where nothing else hangs on it: a request to
 //! publish that is still under way somewhere can then do no harm, and no key of another owner is touched. For the same
-//! reason a lease that fell silent is remembered until everything stands on its successor: the store may know it
-//! after all, and what hangs on it.
+//! reason a lease that fell silent is remembered, and given back when everything stands on its successor: the store may
+//! know it after all, and what hangs on it.
+//!
+//! Several publications may hang on one lease. They are made one after the other, new ones before old ones are taken
+//! back; one that fails or that another owner stands in the way of holds up none of the others.
 
+mod message;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use self::state::{Beat, Held, Publishing, State};
+pub use self::message::{Action, Failure, Input};
+use self::state::{Beat, Held, Later, State};
 use super::backoff::{Backoff, Dice};
-use super::update::{LeaseId, Prefix, Publication};
+use super::update::{Claim, LeaseId, Prefix, Publication};
 
 /// Heartbeats per TTL.
 const BEATS: u32 = 3;
@@ -34,65 +39,6 @@ const BEATS: u32 = 3;
 const JITTER: f64 = 0.1;
 /// The delays between tries while the store does not answer.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-
-/// Why a request to the store failed, as far as the lease is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The store does not know the lease (any more).
-    Lost,
-    /// Another owner, who is alive, has announced the same instance somewhere else.
-    Conflict,
-    /// Anything else; the lease may well be alive.
-    Failed,
-}
-
-/// What happens to a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// This shall stand in the store; it replaces what was wanted under the same path.
-    Want(Publication),
-    /// What was wanted under this path shall not stand in the store any more; it can be wanted again.
-    Unwant(Prefix),
-    /// Nothing shall stand in the store any more, for good.
-    Stop,
-    /// The answer to [`Action::Grant`]: the lease and the TTL that the store gave it.
-    Granted(Result<(LeaseId, Duration), Failure>),
-    /// The answer to [`Action::Publish`].
-    Published(LeaseId, Result<(), Failure>),
-    /// The answer to [`Action::KeepAlive`]: the TTL from now on.
-    KeptAlive(LeaseId, Result<Duration, Failure>),
-    /// The answer to [`Action::Verify`]: whether what was published under this path still stands there.
-    Verified(LeaseId, Prefix, Result<bool, Failure>),
-    /// The answer to [`Action::Revoke`].
-    Revoked(LeaseId, Result<(), Failure>),
-    /// The deadline has passed.
-    Tick,
-}
-
-/// What is to be done about a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Ask the store for a lease, for this very one if it has an id.
-    Grant(Duration, Option<LeaseId>),
-    /// Make this stand in the store, on this lease.
-    Publish(LeaseId, Publication),
-    /// Renew the lease.
-    KeepAlive(LeaseId),
-    /// Look whether this still stands in the store, on this lease.
-    Verify(LeaseId, Publication),
-    /// Give the lease back, and with it every key that hangs on it.
-    Revoke(LeaseId),
-    /// Say that everything that is wanted stands in the store.
-    Announced,
-    /// Say that another owner stands where we want to; we try again with each heartbeat.
-    Conflict,
-    /// Say that hands have deleted or overwritten what was published under this path; it is published again.
-    Repaired(Prefix),
-    /// Say that the lease is lost and a new one is being asked for.
-    Lost(LeaseId),
-    /// Say that nothing of ours stands in the store, since nothing is wanted any more.
-    Withdrawn,
-}
 
 /// The machine; see the module's diagram.
 #[derive(Debug)]
@@ -140,20 +86,7 @@ impl Lease {
             State::Idle | State::Granting { .. } | State::Ended => None,
             State::Waiting { until } => Some(*until),
             State::Revoking { at, .. } => *at,
-            State::Held(held) => {
-                let beat = match held.beat {
-                    Beat::Due(at) => Some(at),
-                    Beat::Sent(_) => None,
-                };
-                let publish = match held.publishing {
-                    Publishing::Retry(at) => Some(at),
-                    Publishing::Ready | Publishing::Sent(_) => None,
-                };
-                [beat, publish, Some(held.lost_at)]
-                    .into_iter()
-                    .flatten()
-                    .min()
-            }
+            State::Held(held) => Some(held.deadline()),
         }
     }
 
@@ -162,12 +95,17 @@ impl Lease {
     pub fn is_announced(&self) -> bool {
         match &self.state {
             State::Held(held) => {
-                let idle = matches!(held.publishing, Publishing::Ready);
-                idle && held.unpublished.is_empty() && !self.wanted.is_empty()
+                held.is_at_rest() && held.later.is_empty() && !self.wanted.is_empty()
             }
             State::Idle | State::Granting { .. } | State::Waiting { .. } => false,
             State::Revoking { .. } | State::Ended => false,
         }
+    }
+
+    /// Whether everything was given back for good.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
     }
 
     /// The transition.
@@ -195,7 +133,7 @@ impl Lease {
         match &mut self.state {
             State::Idle => self.grant(actions),
             State::Held(held) => {
-                held.unpublished.insert(dir);
+                held.is_stale(dir);
                 self.publish_next(actions);
             }
             State::Granting { .. }
@@ -207,14 +145,18 @@ impl Lease {
 
     fn unwant(&mut self, dir: &Prefix, actions: &mut Vec<Action>) {
         match self.wanted.get_mut(dir) {
-            Some(publication) if !publication.fields.is_empty() => publication.fields.clear(),
+            Some(publication) if !publication.fields.is_empty() => {
+                publication.fields.clear();
+                // Somebody else may have taken the place.
+                publication.claim = Claim::Ours;
+            }
             Some(_) | None => return,
         }
         if self.nothing_is_wanted() {
             return self.give_back(false, actions);
         }
         if let State::Held(held) = &mut self.state {
-            held.unpublished.insert(dir.clone());
+            held.is_stale(dir.clone());
             self.publish_next(actions);
         }
     }
@@ -274,7 +216,8 @@ impl Lease {
                     beat: Beat::Due(now + self.interval()),
                     lost_at: now + patience(ttl),
                     unpublished: self.wanted.keys().cloned().collect(),
-                    publishing: Publishing::Ready,
+                    later: BTreeMap::new(),
+                    sent: None,
                 });
                 self.publish_next(actions);
             }
@@ -286,15 +229,23 @@ impl Lease {
         let State::Held(held) = &mut self.state else {
             return;
         };
-        if !matches!(held.publishing, Publishing::Ready) {
-            return;
-        }
-        if let Some(dir) = held.unpublished.pop_first()
-            && let Some(publication) = self.wanted.get(&dir)
-        {
-            actions.push(Action::Publish(held.lease, publication.clone()));
+        let next = held.next(&self.wanted);
+        if let Some((dir, publication)) = next {
+            actions.push(Action::Publish(held.lease, publication));
             // Wanted anew while the request is out, it is unpublished again.
-            held.publishing = Publishing::Sent(dir);
+            held.sent = Some(dir);
+        } else {
+            self.settle(actions);
+        }
+    }
+
+    /// Nothing that we want hangs on a silent lease any more; what hangs there is not wanted, or in our own way.
+    fn settle(&self, actions: &mut Vec<Action>) {
+        if let State::Held(held) = &self.state
+            && held.is_at_rest()
+            && !held.fails()
+        {
+            actions.extend(self.silent.iter().copied().map(Action::Revoke));
         }
     }
 
@@ -308,35 +259,46 @@ impl Lease {
         let Some(held) = self.state.held(lease) else {
             return;
         };
-        let Publishing::Sent(dir) = std::mem::replace(&mut held.publishing, Publishing::Ready)
-        else {
+        let Some(dir) = held.sent.take() else {
             return;
         };
         match answer {
-            Ok(()) => {
-                self.retry.succeeded();
-                let is_gone = self.wanted.get(&dir).is_some_and(|p| p.fields.is_empty());
-                if is_gone && !held.unpublished.contains(&dir) {
-                    self.wanted.remove(&dir);
-                } else if let Some(publication) = self.wanted.get_mut(&dir) {
-                    publication.claim = std::mem::take(&mut publication.claim).published();
-                }
-                if held.unpublished.is_empty() {
-                    self.silent.clear();
-                    actions.push(Action::Announced);
-                }
-                self.publish_next(actions);
-            }
-            Err(Failure::Lost) => self.lost(actions),
+            Ok(()) => self.stands(dir, actions),
+            Err(Failure::Lost) => return self.lost(actions),
             Err(Failure::Conflict) => {
-                held.unpublished.insert(dir);
-                held.publishing = Publishing::Retry(now + self.ttl / BEATS);
-                actions.push(Action::Conflict);
+                let again = Later::Conflict(now + self.ttl / BEATS);
+                held.postpone(dir.clone(), again);
+                actions.push(Action::Conflict(dir));
             }
             Err(Failure::Failed) => {
-                held.unpublished.insert(dir);
-                held.publishing = Publishing::Retry(now + self.retry.failed(self.dice.chance()));
+                let again = Later::Failed(now + self.retry.failed(self.dice.chance()));
+                held.postpone(dir, again);
             }
+        }
+        self.publish_next(actions);
+    }
+
+    /// What is wanted under this path is as it should be, unless it is wanted otherwise by now.
+    fn stands(&mut self, dir: Prefix, actions: &mut Vec<Action>) {
+        let State::Held(held) = &mut self.state else {
+            return;
+        };
+        self.retry.succeeded();
+        held.hurry();
+        let is_fresh = !held.unpublished.contains(&dir);
+        match self.wanted.get_mut(&dir) {
+            Some(publication) if publication.fields.is_empty() && is_fresh => {
+                self.wanted.remove(&dir);
+                actions.push(Action::Removed(dir));
+            }
+            // What is wanted otherwise by now is published once more.
+            Some(publication) => {
+                publication.claim = std::mem::take(&mut publication.claim).published();
+                if is_fresh {
+                    actions.push(Action::Announced(dir));
+                }
+            }
+            None => {}
         }
     }
 
@@ -361,7 +323,9 @@ impl Lease {
                 // The store began to count at some time after the request went out.
                 held.lost_at = sent + patience(ttl);
                 held.beat = Beat::Due(sent + interval);
+                held.hurry();
                 self.verify(actions);
+                self.publish_next(actions);
             }
             Err(Failure::Lost) => self.lost(actions),
             Err(Failure::Failed | Failure::Conflict) => {
@@ -375,9 +339,10 @@ impl Lease {
         let State::Held(held) = &self.state else {
             return;
         };
-        if matches!(held.publishing, Publishing::Ready) && held.unpublished.is_empty() {
-            let wanted = self.wanted.values();
-            actions.extend(wanted.map(|p| Action::Verify(held.lease, p.clone())));
+        if held.is_at_rest() {
+            let standing = self.wanted.values();
+            let standing = standing.filter(|p| !held.later.contains_key(&p.dir));
+            actions.extend(standing.map(|p| Action::Verify(held.lease, p.clone())));
         }
     }
 
@@ -393,7 +358,7 @@ impl Lease {
             return;
         };
         // An answer that a publish has overtaken says nothing; one that failed is asked again with the next heartbeat.
-        let is_fresh = matches!(held.publishing, Publishing::Ready);
+        let is_fresh = held.sent.is_none() && !held.later.contains_key(&dir);
         if answer == Ok(false) && is_fresh && is_wanted && held.unpublished.insert(dir.clone()) {
             actions.push(Action::Repaired(dir));
             self.publish_next(actions);
@@ -413,8 +378,9 @@ impl Lease {
                 at,
                 stopped,
             } if *ours == lease => (at, *stopped),
+            State::Held(_) => return self.silent_revoked(lease, answer, actions),
             State::Revoking { .. } | State::Idle | State::Granting { .. } => return,
-            State::Waiting { .. } | State::Held(_) | State::Ended => return,
+            State::Waiting { .. } | State::Ended => return,
         };
         match answer {
             Ok(()) | Err(Failure::Lost) => {
@@ -424,6 +390,26 @@ impl Lease {
             Err(Failure::Failed | Failure::Conflict) => {
                 *at = Some(now + self.retry.failed(self.dice.chance()));
             }
+        }
+    }
+
+    /// A silent lease was given back while we hold its successor; if that failed, the next heartbeat tries again.
+    fn silent_revoked(
+        &mut self,
+        lease: LeaseId,
+        answer: Result<(), Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        match answer {
+            Ok(()) | Err(Failure::Lost) => {}
+            Err(Failure::Failed | Failure::Conflict) => return,
+        }
+        if let State::Held(held) = &mut self.state
+            && self.silent.remove(&lease)
+        {
+            // What stood in our way may have been ourselves.
+            held.hurry_all();
+            self.publish_next(actions);
         }
     }
 
@@ -449,8 +435,7 @@ impl Lease {
                     held.beat = Beat::Sent(now);
                     actions.push(Action::KeepAlive(held.lease));
                 }
-                if matches!(held.publishing, Publishing::Retry(at) if now >= at) {
-                    held.publishing = Publishing::Ready;
+                if held.hurry_due(now) {
                     self.publish_next(actions);
                 }
             }

@@ -172,6 +172,9 @@ pub enum Claim {
     /// An owner with the same values in these fields gives way, since it is ourselves before a restart; another one is
     /// a conflict.
     Restart(BTreeSet<String>),
+    /// Nobody gives way, and nobody is in conflict: what hangs on another lease is left alone. So is taken back what was
+    /// published.
+    Ours,
 }
 
 impl Claim {
@@ -181,6 +184,7 @@ impl Claim {
         match self {
             Self::TakeOver(fields) | Self::Restart(fields) => Self::Restart(fields),
             Self::Whole => Self::Whole,
+            Self::Ours => Self::Ours,
         }
     }
 }

@@ -79,6 +79,13 @@ impl Health {
         }
     }
 
+    /// The checks go elsewhere from now on: the verdict stands, what they counted against it is void, and they begin
+    /// with the next [`Input::Start`].
+    pub(super) fn forget_failures(&mut self) {
+        self.row = Row::Failed(0);
+        self.round = Round::NotYet;
+    }
+
     /// When [`Input::Tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.round {

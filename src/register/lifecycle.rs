@@ -1,19 +1,18 @@
-//! The order of things while an instance is announced: program, lease, signals, exit. Pure.
+//! The order of things while instances are announced: program, withdrawal, signals, exit. Pure.
 
 use std::time::{Duration, Instant};
 
-use super::health::{self, Health};
-use crate::model::facts::{Exit, ProbeResult, Signal};
-use crate::model::lease::{self, Lease};
+use super::roster::{self, Roster};
+use crate::model::facts::{Exit, Signal};
 use crate::model::report::code;
-use crate::model::update::Publication;
+use crate::model::update::Prefix;
 
-/// How long a stop waits for the store to take the instance back. The keys expire by themselves if it does not.
+/// How long a stop waits for the store to take the instances back. The keys expire by themselves if it does not.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(2);
 /// How long killed processes have to disappear. One that hangs in the kernel, or that is not ours to kill, may stay.
 const DEAD_WITHIN: Duration = Duration::from_secs(1);
 
-/// What happens to an instance and its program.
+/// What happens to the instances and their program.
 #[derive(Debug)]
 pub(super) enum Input {
     /// Begin.
@@ -28,10 +27,8 @@ pub(super) enum Input {
     GroupGone,
     /// Somebody sent us a signal.
     Signal(Signal),
-    /// A round of checks is over.
-    Probed(ProbeResult),
-    /// The store answered.
-    Lease(lease::Input),
+    /// Something about the instances.
+    Roster(roster::Input),
     /// The deadline has passed.
     Tick,
 }
@@ -43,18 +40,16 @@ pub(super) enum Action {
     Spawn,
     /// Send a signal to the program's group.
     Pass(Signal),
-    /// Do this about the checks.
-    Health(health::Action),
     /// The program has ended: tell when the rest of its group has, which may be at once.
     AwaitGroup,
-    /// Do this about the lease.
-    Lease(lease::Action),
+    /// Do this about the instances.
+    Roster(roster::Action),
     /// Say that a stop has begun, and why.
     Stopping(Why),
-    /// Say that the store did not take the instance back in time.
+    /// Say that the store did not take the instances back in time.
     NotWithdrawn,
-    /// Say that another owner has the instance and does not go; a sidecar leaves.
-    Refused,
+    /// Say that another owner has the only instance and does not go; a sidecar leaves.
+    Refused(Prefix),
     /// Leave, with this status. It is the last action of all.
     Exit(u8),
 }
@@ -71,16 +66,10 @@ pub(super) enum Why {
 /// The machine; see the module's diagram.
 #[derive(Debug)]
 pub(super) struct Lifecycle {
-    publication: Publication,
     /// Whether there is a program, or we are the sidecar of one.
     has_program: bool,
     stop_grace: Duration,
-    /// Without checks the instance is healthy while its program runs.
-    health: Option<Health>,
-    lease: Lease,
-    ttl: Duration,
-    /// Since when another owner stands where we want to.
-    conflict: Option<Instant>,
+    roster: Roster,
     state: State,
 }
 
@@ -91,9 +80,9 @@ enum State {
     Starting {
         stop: Option<Signal>,
     },
-    /// Announced, or kept from it by its checks.
+    /// The instances are announced, or kept from it by their checks.
     Up,
-    /// Being withdrawn from the store.
+    /// They are being withdrawn from the store.
     Leaving {
         until: Instant,
         then: Then,
@@ -121,22 +110,11 @@ enum Then {
 }
 
 impl Lifecycle {
-    pub(super) fn new(
-        publication: Publication,
-        has_program: bool,
-        stop_grace: Duration,
-        health: Option<Health>,
-        ttl: Duration,
-        lease: Lease,
-    ) -> Self {
+    pub(super) fn new(has_program: bool, stop_grace: Duration, roster: Roster) -> Self {
         Self {
-            publication,
             has_program,
             stop_grace,
-            health,
-            lease,
-            ttl,
-            conflict: None,
+            roster,
             state: State::New,
         }
     }
@@ -144,14 +122,13 @@ impl Lifecycle {
     /// When [`Input::Tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let own = match &self.state {
-            State::New | State::Starting { .. } => None,
-            State::Up => self.health.as_ref().and_then(Health::deadline),
+            State::New | State::Starting { .. } | State::Up => None,
             State::Leaving { until, .. } => Some(*until),
             State::Stopping { kill_at, .. } => *kill_at,
             State::Clearing { until, .. } => Some(*until),
             State::Done => return None,
         };
-        own.into_iter().chain(self.lease.deadline()).min()
+        own.into_iter().chain(self.roster.deadline()).min()
     }
 
     /// The transition.
@@ -167,8 +144,7 @@ impl Lifecycle {
             Input::Ended(exit) => self.ended(now, exit, &mut out),
             Input::GroupGone => self.group_gone(&mut out),
             Input::Signal(signal) => self.signal(now, signal, &mut out),
-            Input::Probed(result) => self.health(now, health::Input::Probed(result), &mut out),
-            Input::Lease(input) => self.lease(now, input, &mut out),
+            Input::Roster(input) => self.roster(now, input, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
         out
@@ -194,42 +170,7 @@ impl Lifecycle {
 
     fn up(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.state = State::Up;
-        match &self.health {
-            Some(_) => self.health(now, health::Input::Start, out),
-            None => self.announce(now, out),
-        }
-    }
-
-    /// What checks say counts while the program runs and nobody has asked for a stop.
-    fn health(&mut self, now: Instant, input: health::Input, out: &mut Vec<Action>) {
-        let (State::Up, Some(health)) = (&self.state, &mut self.health) else {
-            return;
-        };
-        let Some(action) = health.handle(now, input) else {
-            return;
-        };
-        let announced = match action {
-            health::Action::Probe => None,
-            health::Action::Rise => Some(true),
-            health::Action::Fall(_) => Some(false),
-        };
-        out.push(Action::Health(action));
-        match announced {
-            Some(true) => self.announce(now, out),
-            Some(false) => self.withdraw(now, out),
-            None => {}
-        }
-    }
-
-    /// For as long as it is not healthy.
-    fn withdraw(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let unwant = lease::Input::Unwant(self.publication.dir.clone());
-        self.lease(now, unwant, out);
-    }
-
-    fn announce(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let want = lease::Input::Want(self.publication.clone());
-        self.lease(now, want, out);
+        self.roster(now, roster::Input::Start, out);
     }
 
     fn ended(&mut self, now: Instant, exit: Exit, out: &mut Vec<Action>) {
@@ -315,10 +256,10 @@ impl Lifecycle {
     fn leave(&mut self, now: Instant, then: Then, out: &mut Vec<Action>) {
         let until = now + WITHDRAW_WITHIN;
         self.state = State::Leaving { until, then };
-        self.lease(now, lease::Input::Stop, out);
+        self.roster(now, roster::Input::Stop, out);
     }
 
-    /// The instance is withdrawn, or has been waited for long enough.
+    /// The instances are withdrawn, or have been waited for long enough.
     fn left(&mut self, now: Instant, withdrawn: bool, out: &mut Vec<Action>) {
         let State::Leaving { then, .. } = self.state else {
             return;
@@ -348,36 +289,25 @@ impl Lifecycle {
         out.push(Action::Pass(signal));
     }
 
-    fn lease(&mut self, now: Instant, input: lease::Input, out: &mut Vec<Action>) {
-        for action in self.lease.handle(now, input) {
-            let (withdrawn, conflict) = match &action {
-                lease::Action::Withdrawn => (true, false),
-                lease::Action::Conflict => (false, true),
-                lease::Action::Announced => {
-                    self.conflict = None;
-                    (false, false)
+    fn roster(&mut self, now: Instant, input: roster::Input, out: &mut Vec<Action>) {
+        for action in self.roster.handle(now, input) {
+            match action {
+                roster::Action::Withdrawn => self.left(now, true, out),
+                roster::Action::Refused(dir) => self.refused(now, dir, out),
+                roster::Action::Probe(_) | roster::Action::Rise(_) | roster::Action::Fall(..) => {
+                    out.push(Action::Roster(action));
                 }
-                lease::Action::Grant(..) | lease::Action::Publish(..) => (false, false),
-                lease::Action::KeepAlive(_) | lease::Action::Verify(..) => (false, false),
-                lease::Action::Revoke(_) | lease::Action::Repaired(_) => (false, false),
-                lease::Action::Lost(_) => (false, false),
-            };
-            out.push(Action::Lease(action));
-            if withdrawn {
-                self.left(now, true, out);
-            }
-            if conflict {
-                self.conflict(now, out);
+                roster::Action::Lease(..) | roster::Action::Gone(_) | roster::Action::Settled => {
+                    out.push(Action::Roster(action));
+                }
             }
         }
     }
 
-    /// An owner who is dead goes within a TTL. One who lives stays, and a sidecar has nothing else to do than to say so.
-    fn conflict(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let since = *self.conflict.get_or_insert(now);
-        let is_up = matches!(self.state, State::Up);
-        if is_up && !self.has_program && now.saturating_duration_since(since) >= self.ttl {
-            out.push(Action::Refused);
+    /// A sidecar has nothing else to do than to say so.
+    fn refused(&mut self, now: Instant, dir: Prefix, out: &mut Vec<Action>) {
+        if matches!(self.state, State::Up) && !self.has_program {
+            out.push(Action::Refused(dir));
             self.leave(now, Then::Exit(code::UNAVAILABLE), out);
         }
     }
@@ -400,9 +330,8 @@ impl Lifecycle {
             State::New | State::Starting { .. } | State::Up | State::Done => {}
             State::Leaving { .. } | State::Stopping { .. } | State::Clearing { .. } => {}
         }
-        self.health(now, health::Input::Tick, out);
         if !matches!(self.state, State::Done) {
-            self.lease(now, lease::Input::Tick, out);
+            self.roster(now, roster::Input::Tick, out);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Announces an instance, and looks after the program it stands for.
+//! Announces instances, and looks after the program they stand for.
 //!
 //! ```text
 //!              spawned: check, announce stop: withdraw              withdrawn, or 2 s      grace over: kill
@@ -11,20 +11,24 @@
 //!                                                                exit with the program's status; without a program, 0
 //! ```
 //!
-//! The order of stopping is the point: the instance disappears from the store *before* its program hears of the stop,
+//! The order of stopping is the point: the instances disappear from the store *before* their program hears of the stop,
 //! so that nobody is sent to a server that is going away. A store that does not answer never harms the program: the
 //! lease is a machine of its own ([`crate::model::lease`]), and it is waited for 2 s at most.
 //!
-//! While an instance is `Up`, its checks decide whether anything is wanted from the lease: nothing before they have
-//! passed, nothing while they fail. What they say is weighed by a machine of its own too, in `health`; the program hears
-//! nothing of it.
+//! While the program is `Up`, the checks of each instance decide whether anything is wanted from the lease: nothing before
+//! they have passed, nothing while they fail. What they say is weighed by a machine of its own too, in `health`; the
+//! program hears nothing of it. `roster` holds the instances, one or several, and the leases they hang on; a configuration
+//! that is read again, and an address that has changed, give it a new set, from `look`, and it changes what has changed.
 //!
 //! A program that has ended may leave others of its process group behind: `Clearing` asks them to end (TERM, unless they
 //! have just had it), waits for the grace, and kills what is left.
 
 mod health;
 mod lifecycle;
+mod look;
 mod plan;
+mod report;
+mod roster;
 mod run;
 
 pub use plan::{Plan, PlanError, address, plan};

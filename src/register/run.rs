@@ -1,61 +1,50 @@
 //! The loop of `sidekick register`: waits for answers, signals and deadlines, and performs what the lifecycle says.
 //! Shell.
 
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
-use super::health::{self, Health};
-use super::lifecycle::{Action, Input, Lifecycle, Why};
-use super::plan::Plan;
+use super::lifecycle::{Action, Input, Lifecycle};
+use super::look::{Found, Looks};
+use super::plan::{Plan, Source};
+use super::report::Report;
+use super::roster::{self, Entry, Holder, Roster, Ticket};
 use crate::model::check::Checks;
 use crate::model::facts::{Exit, ProbeResult, Signal};
-use crate::model::lease::{self, Failure, Lease};
+use crate::model::lease::{self, Failure};
 use crate::model::report::chain;
+use crate::model::update::Prefix;
 use crate::store::{Store, StoreError};
 use crate::system::child::{Child, Group};
-use crate::system::notify::{self, Watchdog};
+use crate::system::notify::Watchdog;
 use crate::system::probe;
 use crate::system::signals::Signals;
 
-/// Announces the instance until a signal, or the end of the program; returns the exit status.
+/// Announces the instances until a signal, or the end of the program; returns the exit status.
 pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
     let mut shell = Shell {
-        dir: plan.publication.dir.to_string(),
         program: plan.program,
         store,
         jobs: JoinSet::new(),
         group: None,
-        outage: false,
-        is_announced: false,
-        conflict: false,
         watchdog: Watchdog::from_env(),
-        ready: false,
-        checks: plan.checks.map(Arc::new),
-        announced: plan.announced,
-        round: None,
+        entries: Vec::new(),
+        targets: BTreeMap::new(),
+        rounds: HashMap::new(),
+        looks: Looks::new(plan.source),
+        look: None,
+        report: Report::default(),
     };
-    let thresholds = shell.checks.as_ref().map(|checks| checks.thresholds);
-    let health = thresholds.map(Health::new);
-    let seed = fastrand::u64(..);
-    let lease = match plan.shared {
-        Some(id) => Lease::shared(plan.ttl, seed, id),
-        None => Lease::new(plan.ttl, seed),
-    };
-    let has_program = shell.program.is_some();
-    let mut machine = Lifecycle::new(
-        plan.publication,
-        has_program,
-        plan.stop_grace,
-        health,
-        plan.ttl,
-        lease,
-    );
+    shell.set(&plan.entries);
+    let roster = Roster::new(plan.entries, plan.ttl, fastrand::u64(..));
+    let mut machine = Lifecycle::new(shell.program.is_some(), plan.stop_grace, roster);
     let mut input = Input::Start;
     loop {
         let mut answers = Vec::new();
@@ -86,87 +75,153 @@ enum Performed {
 /// A job that is done.
 enum Done {
     Ended(Exit),
-    Probed(ProbeResult),
+    Probed(Ticket, ProbeResult),
     GroupGone,
-    /// The store's answer, and what is the matter with it if anything is.
-    Answer(lease::Input, Option<StoreError>),
+    /// The store's answer, what is the matter with it if anything is, and with which instance.
+    Answer(Holder, lease::Input, Option<Prefix>, Option<StoreError>),
+    Looked(Box<(Source, Found)>),
 }
 
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each of them is a fact of its own"
-)]
+/// What is checked, and where.
+type Target = (Arc<Checks>, SocketAddr);
+
 struct Shell {
-    dir: String,
     program: Option<(OsString, Vec<OsString>)>,
     store: Arc<dyn Store>,
     jobs: JoinSet<Done>,
     /// The program's process group, from its start to the end of its last process.
     group: Option<Group>,
-    /// Whether the last answer of the store was an error: told once.
-    outage: bool,
-    /// Whether the instance has been announced and not withdrawn since.
-    is_announced: bool,
-    /// Whether another owner stands in our place: told once.
-    conflict: bool,
-    /// Whether the service manager has been told that we are up.
-    ready: bool,
-    checks: Option<Arc<Checks>>,
-    announced: SocketAddr,
-    /// The round of checks that is under way.
-    round: Option<Id>,
     watchdog: Watchdog,
+    entries: Vec<Entry>,
+    targets: BTreeMap<Prefix, Target>,
+    /// The rounds of checks that are under way.
+    rounds: HashMap<Id, Ticket>,
+    looks: Looks,
+    /// The look that is under way.
+    look: Option<Id>,
+    report: Report,
 }
 
 impl Shell {
+    /// These are the instances now.
+    fn set(&mut self, entries: &[Entry]) {
+        self.report.set(entries);
+        self.entries = entries.to_vec();
+        let target = |entry: &Entry| {
+            let checks = Arc::new(entry.checks.clone()?);
+            Some((entry.publication.dir.clone(), (checks, entry.announced)))
+        };
+        self.targets = entries.iter().filter_map(target).collect();
+    }
+
     async fn next(&mut self, signals: &mut Signals, deadline: Option<Instant>) -> Input {
-        let due = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
+        loop {
+            if let Some(job) = self.looks.job() {
+                let job = move || Done::Looked(Box::new(job()));
+                self.look = Some(self.jobs.spawn_blocking(job).id());
+            }
+            let look = self.looks.deadline();
+            let input = tokio::select! {
+                Some(done) = self.jobs.join_next_with_id() => match done {
+                    Ok((id, done)) => self.done(id, done),
+                    Err(error) => Some(self.broken_off(&error)),
+                },
+                signal = signals.next() => Some(self.signal(signal)),
+                () = until(deadline) => Some(Input::Tick),
+                () = until(look) => None,
+                () = self.watchdog.beat() => None,
+            };
+            if let Some(input) = input {
+                return input;
+            }
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) -> Input {
+        if signal == Signal::HUP && self.looks.ask() {
+            self.report.reloading();
+        }
+        Input::Signal(signal)
+    }
+
+    fn done(&mut self, id: Id, done: Done) -> Option<Input> {
+        Some(match done {
+            Done::Ended(exit) => Input::Ended(exit),
+            Done::GroupGone => {
+                // From here on its number may be somebody else's.
+                self.group = None;
+                Input::GroupGone
+            }
+            Done::Answer(holder, answer, about, trouble) => {
+                self.report.trouble(about, trouble);
+                Input::Roster(roster::Input::Lease(holder, answer))
+            }
+            Done::Probed(ticket, result) => {
+                self.rounds.remove(&id);
+                self.probed(ticket, result)
+            }
+            Done::Looked(looked) => {
+                let (source, found) = *looked;
+                self.looks.done(source);
+                return self.looked(found);
+            }
+        })
+    }
+
+    /// A job that panics has said so on stderr; the lease's deadline finds out what is missing of its.
+    fn broken_off(&mut self, error: &JoinError) -> Input {
+        if self.look == Some(error.id()) {
+            self.looks.broken_off();
+        }
+        match self.rounds.remove(&error.id()) {
+            // No round, no more rounds: one that broke off has to count.
+            Some(ticket) => {
+                let failed = ProbeResult::Failed("the checks broke off".to_owned());
+                self.probed(ticket, failed)
+            }
+            None => Input::Tick,
+        }
+    }
+
+    /// Only the failure that tips the scales is worth a line in the log; the others are there for who looks.
+    fn probed(&mut self, ticket: Ticket, result: ProbeResult) -> Input {
+        if let ProbeResult::Failed(why) = &result {
+            debug!("a check of {} failed: {why}", ticket.dir);
+            self.looks.hurry();
+        }
+        Input::Roster(roster::Input::Probed(ticket, result))
+    }
+
+    fn looked(&mut self, found: Found) -> Option<Input> {
+        let entries = match found {
+            Found::Seen(entries) if entries.is_empty() || entries == self.entries => return None,
+            Found::Seen(entries) => {
+                self.set(&entries);
+                entries
+            }
+            Found::Read(Err(why)) => {
+                self.report.not_taken(&why);
+                return None;
+            }
+            Found::Read(Ok(entries)) => {
+                self.set(&entries);
+                self.report.taken();
+                entries
             }
         };
-        tokio::select! {
-            Some(done) = self.jobs.join_next() => match done {
-                Ok(Done::Ended(exit)) => Input::Ended(exit),
-                Ok(Done::GroupGone) => {
-                    // From here on its number may be somebody else's.
-                    self.group = None;
-                    Input::GroupGone
-                }
-                Ok(Done::Answer(answer, trouble)) => {
-                    self.tell(trouble);
-                    Input::Lease(answer)
-                }
-                Ok(Done::Probed(result)) => probed(result),
-                // No round, no more rounds: one that broke off has to count.
-                Err(error) if self.round == Some(error.id()) => {
-                    probed(ProbeResult::Failed("the checks broke off".to_owned()))
-                }
-                // A job that panics has said so on stderr; the lease's deadline finds out what is missing.
-                Err(_) => Input::Tick,
-            },
-            signal = signals.next() => Input::Signal(signal),
-            () = due => Input::Tick,
-            () = self.watchdog.beat() => Input::Tick,
-        }
+        Some(Input::Roster(roster::Input::Replace(entries)))
     }
 
     fn perform(&mut self, action: Action) -> Performed {
         match action {
             Action::Spawn => return Performed::Answer(self.spawn()),
             Action::Pass(signal) => self.pass(signal),
-            Action::Health(action) => self.health(action),
             Action::AwaitGroup => return self.await_group(),
-            Action::Lease(action) => self.lease(action),
-            Action::Stopping(why) => self.stopping(why),
-            Action::NotWithdrawn => warn!(
-                "{} could not be withdrawn in time; it disappears when its lease ends",
-                self.dir
-            ),
-            Action::Refused => error!(
-                "{} stays with its other owner, who has not gone within the TTL; giving up",
-                self.dir
+            Action::Roster(action) => self.roster(action),
+            Action::Stopping(why) => self.report.stopping(why),
+            Action::NotWithdrawn => self.report.not_withdrawn(),
+            Action::Refused(dir) => error!(
+                "{dir} stays with its other owner, who has not gone within the TTL; giving up"
             ),
             Action::Exit(status) => return Performed::Exit(status),
         }
@@ -215,131 +270,98 @@ impl Shell {
         }
     }
 
-    fn stopping(&self, why: Why) {
-        notify::stopping("withdrawing");
-        match why {
-            Why::Asked(signal) => info!("{signal}: withdrawing {}", self.dir),
-            Why::Ended(Exit::Code(0)) => info!("the program has ended: withdrawing {}", self.dir),
-            Why::Ended(exit) => warn!("the program has ended ({exit}): withdrawing {}", self.dir),
-        }
-    }
-
-    fn health(&mut self, action: health::Action) {
+    fn roster(&mut self, action: roster::Action) {
         match action {
-            health::Action::Probe => self.probe(),
-            health::Action::Rise => info!("{} is healthy", self.dir),
-            health::Action::Fall(why) => {
-                notify::status(&format!("unhealthy: {why}"));
-                warn!("{} is unhealthy: {why}", self.dir);
-            }
+            roster::Action::Probe(ticket) => self.probe(ticket),
+            roster::Action::Rise(dir) => info!("{dir} is healthy"),
+            roster::Action::Fall(dir, why) => self.report.unhealthy(&dir, &why),
+            roster::Action::Lease(holder, action) => self.lease(holder, action),
+            roster::Action::Gone(dir) => self.report.gone(&dir),
+            roster::Action::Settled => self.report.settled(),
+            // The lifecycle has drawn its conclusions.
+            roster::Action::Refused(_) | roster::Action::Withdrawn => {}
         }
     }
 
-    fn probe(&mut self) {
-        if let Some(checks) = &self.checks {
-            let (checks, announced) = (Arc::clone(checks), self.announced);
-            let job = async move { Done::Probed(probe::round(&checks, announced).await) };
-            self.round = Some(self.jobs.spawn(job).id());
-        }
+    fn probe(&mut self, ticket: Ticket) {
+        let Some((checks, announced)) = self.targets.get(&ticket.dir).cloned() else {
+            return;
+        };
+        let asked = ticket.clone();
+        let job = async move { Done::Probed(asked, probe::round(&checks, announced).await) };
+        self.rounds.insert(self.jobs.spawn(job).id(), ticket);
     }
 
-    fn lease(&mut self, action: lease::Action) {
+    fn lease(&mut self, holder: Holder, action: lease::Action) {
         let store = Arc::clone(&self.store);
-        let dir = &self.dir;
         match action {
             lease::Action::Grant(ttl, id) => self.ask(
+                holder,
+                None,
                 async move { store.grant(ttl, id).await },
                 lease::Input::Granted,
             ),
             lease::Action::Publish(id, publication) => self.ask(
+                holder,
+                Some(publication.dir.clone()),
                 async move { store.publish(id, &publication).await },
                 move |answer| lease::Input::Published(id, answer.map(|_| ())),
             ),
-            lease::Action::KeepAlive(id) => self
-                .ask(async move { store.keep_alive(id).await }, move |answer| {
-                    lease::Input::KeptAlive(id, answer)
-                }),
+            lease::Action::KeepAlive(id) => self.ask(
+                holder,
+                None,
+                async move { store.keep_alive(id).await },
+                move |answer| lease::Input::KeptAlive(id, answer),
+            ),
             lease::Action::Verify(id, publication) => {
                 let dir = publication.dir.clone();
                 self.ask(
+                    holder,
+                    None,
                     async move { store.stands(id, &publication).await },
                     move |answer| lease::Input::Verified(id, dir, answer),
                 );
             }
-            // What the store said about it has been told.
-            lease::Action::Conflict => {}
+            lease::Action::Revoke(id) => self.ask(
+                holder,
+                None,
+                async move { store.revoke(id).await },
+                move |answer| lease::Input::Revoked(id, answer),
+            ),
+            lease::Action::Announced(dir) => self.report.announced(dir),
             lease::Action::Repaired(dir) => {
                 warn!("{dir} was changed by somebody else; announcing it again");
             }
-            lease::Action::Revoke(id) => self
-                .ask(async move { store.revoke(id).await }, move |answer| {
-                    lease::Input::Revoked(id, answer)
-                }),
-            lease::Action::Announced => {
-                self.conflict = false;
-                let status = format!("{dir} is announced");
-                if self.ready {
-                    notify::status(&status);
-                } else {
-                    self.ready = true;
-                    notify::ready(&status);
-                }
-                info!("{status}");
-                self.is_announced = true;
-            }
             lease::Action::Lost(id) => warn!("lease {id} is lost; asking for a new one"),
-            lease::Action::Withdrawn => {
-                if std::mem::take(&mut self.is_announced) {
-                    info!("{dir} is withdrawn");
-                }
-            }
+            // What the store said about it has been told, and who is gone is told by name.
+            lease::Action::Conflict(_) | lease::Action::Removed(_) => {}
+            lease::Action::Withdrawn => {}
         }
     }
 
-    /// Sends a request to the store; its answer comes back as an input.
+    /// Sends a request to the store, about one instance if it is one that others may claim; its answer comes back as an
+    /// input.
     fn ask<T: 'static>(
         &mut self,
+        holder: Holder,
+        about: Option<Prefix>,
         request: impl Future<Output = Result<T, StoreError>> + Send + 'static,
         answer: impl FnOnce(Result<T, Failure>) -> lease::Input + Send + 'static,
     ) {
         self.jobs.spawn(async move {
             let result = request.await;
             let trouble = result.as_ref().err().cloned();
-            Done::Answer(answer(result.map_err(|error| failure(&error))), trouble)
+            let answer = answer(result.map_err(|error| failure(&error)));
+            Done::Answer(holder, answer, about, trouble)
         });
-    }
-
-    /// Tells of an outage when it begins and when it ends.
-    fn tell(&mut self, trouble: Option<StoreError>) {
-        match trouble {
-            None if self.outage => {
-                self.outage = false;
-                info!("the store answers again");
-            }
-            Some(error @ (StoreError::Unavailable { .. } | StoreError::Refused { .. }))
-                if !self.outage =>
-            {
-                self.outage = true;
-                warn!("{error}; trying again");
-            }
-            Some(StoreError::Conflict(why)) if !self.conflict => {
-                self.conflict = true;
-                notify::status(&format!("not announced: {why}"));
-                error!(
-                    "{why}; waiting for it to go. --take-over takes its place, --id gives us another one"
-                );
-            }
-            None | Some(_) => {}
-        }
     }
 }
 
-/// Only the failure that tips the scales is worth a line in the log; the others are there for who looks.
-fn probed(result: ProbeResult) -> Input {
-    if let ProbeResult::Failed(why) = &result {
-        debug!("a check failed: {why}");
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
-    Input::Probed(result)
 }
 
 fn failure(error: &StoreError) -> Failure {

@@ -125,6 +125,25 @@ pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError>
     }
 }
 
+/// What is wrong with a command, as far as it can be told without running it.
+#[must_use]
+pub fn mistake(command: &str) -> Option<String> {
+    let shell = |args: &[&str]| {
+        let mut shell = std::process::Command::new("/bin/sh");
+        let output = shell.args(args).stdin(Stdio::null()).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        (!output.status.success()).then_some(said)
+    };
+    if let Some(said) = shell(&["-n", "-c", command]) {
+        return Some(format!("the shell cannot read it: {said}"));
+    }
+    // What begins with anything but a plain word (a variable, an assignment, a brace) is for the shell to find.
+    let word = command.split_whitespace().next()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    let missing = word.chars().all(plain) && shell(&["-c", "command -v -- \"$0\"", word]).is_some();
+    missing.then(|| format!("{word} is not on the PATH of this host"))
+}
+
 /// Starts the shell; both of its outputs go into one pipe, so that what it says stays in order.
 fn start(command: &str) -> io::Result<(Started, Receiver)> {
     let (reader, writer) = io::pipe()?;
@@ -197,6 +216,22 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn mistakes_are_found_without_running_anything() {
+        for good in [
+            "true",
+            "cd / && ls",
+            "test -e /x || exit 1",
+            "X=1 no-such-program",
+            "$EDITOR x",
+            "/bin/sh -c x",
+        ] {
+            assert_eq!(mistake(good), None, "{good}");
+        }
+        assert!(mistake("no-such-program -c x").is_some_and(|what| what.contains("PATH")));
+        assert!(mistake("if true; do").is_some_and(|what| what.contains("cannot read")));
+    }
 
     #[tokio::test]
     async fn output_and_status() {

@@ -35,6 +35,12 @@ pub struct Access {
     pub gid: u32,
 }
 
+/// Whether there is something at `path`. As confd has it, what cannot be looked at is there: only "no such file" is no.
+#[must_use]
+pub fn exists(path: &str) -> bool {
+    !matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Looks at a file; `None` if there is none.
 pub fn look(path: &Path) -> io::Result<Option<Look>> {
     // Opening a pipe would wait for somebody to write into it.
@@ -120,14 +126,52 @@ impl Candidate {
     }
 
     /// Puts it in the place of its destination; after this returns, a power cut leaves the new file.
-    pub fn swap(self) -> io::Result<()> {
+    pub fn swap(self) -> io::Result<How> {
         self.file.as_file().sync_all()?;
-        self.file.persist(&self.dest).map_err(|error| error.error)?;
-        match self.dest.parent() {
-            Some(dir) => File::open(dir)?.sync_all(),
-            None => Ok(()),
+        let how = match self.file.persist(&self.dest) {
+            Ok(_) => How::Renamed,
+            // A file that is a mount point of its own, as containers have them, cannot be replaced.
+            Err(error) if error.error.raw_os_error() == Some(nix::libc::EBUSY) => {
+                write_over(&self.dest, error.file.as_file())?;
+                return Ok(How::InPlace);
+            }
+            Err(error) => return Err(error.error),
+        };
+        if let Some(dir) = self.dest.parent() {
+            File::open(dir)?.sync_all()?;
         }
+        Ok(how)
     }
+}
+
+/// How a file was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// At once.
+    Renamed,
+    /// By writing over it: who reads it meanwhile may see a part.
+    InPlace,
+}
+
+/// Gives a file the content and the access of another one.
+fn write_over(dest: &Path, candidate: &File) -> io::Result<()> {
+    let (mut from, wanted) = (candidate, candidate.metadata()?);
+    let mut content = Vec::new();
+    io::Seek::rewind(&mut from)?;
+    io::Read::read_to_end(&mut from, &mut content)?;
+    let mut file = File::options().write(true).truncate(true).open(dest)?;
+    file.write_all(&content)?;
+    let has = file.metadata()?;
+    if (has.uid(), has.gid()) != (wanted.uid(), wanted.gid()) {
+        fchown(&file, Some(wanted.uid()), Some(wanted.gid()))?;
+    }
+    file.set_permissions(wanted.permissions())?;
+    file.sync_all()
+}
+
+/// Makes the directories above a file.
+pub fn make_parents(file: &Path) -> io::Result<()> {
+    file.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
 /// Makes a directory, and those above it, that nobody else has to look into.

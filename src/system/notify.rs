@@ -25,6 +25,14 @@ pub fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
+/// Says that the service takes over a new configuration; [`ready`] says that it has.
+pub fn reloading(status: &str) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Status(status)]),
+        Err(error) => tracing::warn!("the service manager could not be told: {error}"),
+    }
+}
+
 /// The service manager's watchdog: it restarts a service that says nothing for as long as `WATCHDOG_USEC` names.
 ///
 /// The word is sent by the very loop that does the work, once per turn at most, so that a loop that is stuck is silent.

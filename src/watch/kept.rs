@@ -14,10 +14,12 @@ use super::load::Loaded;
 use super::publish::{Difference, Progress, PublishError, Published};
 use super::render::View;
 use super::schedule::{Input, Schedule};
+use super::world::WORLD;
 use crate::config::{Sources, Target};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::report::chain;
 use crate::model::update::Prefix;
+use crate::system::file::How;
 
 /// A publish that has ended.
 pub(super) struct Done {
@@ -42,6 +44,8 @@ pub(super) struct Kept {
     pub(super) last: Option<Ended>,
     /// The publish that is under way, and how far it has come.
     running: Option<(AbortHandle, Progress)>,
+    /// It has been told that the file cannot be replaced.
+    in_place: bool,
     /// What failed last, and how often in a row: the same is told once.
     trouble: Option<(String, usize)>,
 }
@@ -61,7 +65,16 @@ impl Kept {
             paths,
             last: None,
             running: None,
+            in_place: false,
             trouble: None,
+        }
+    }
+
+    /// The same at rest, when another configuration comes into force.
+    pub(super) fn renewed(self) -> Self {
+        Self {
+            schedule: self.schedule.renewed(),
+            ..self
         }
     }
 
@@ -79,8 +92,9 @@ impl Kept {
             catalog: Arc::clone(catalog),
             services,
             keys,
-            root: Prefix::root(),
+            root: self.loaded.target.root.clone(),
             env: Arc::clone(env),
+            world: WORLD,
         }
     }
 
@@ -109,7 +123,7 @@ impl Kept {
         self.running = None;
         let (ended, reloaded) = match &done.result {
             Ok(Published::Pending) => (Ended::Pending, false),
-            Ok(Published::Swapped) => (Ended::Good, self.loaded.target.reload.is_some()),
+            Ok(Published::Swapped(_)) => (Ended::Good, self.loaded.target.reload.is_some()),
             Ok(Published::Reloaded) => (Ended::Good, true),
             Ok(Published::Same) => (Ended::Good, false),
             Err(PublishError::Reload { .. }) => (Ended::Failed, true),
@@ -134,7 +148,15 @@ impl Kept {
             Ok(Published::Same) if after.is_empty() => debug!("{name}: {dest} is right"),
             Ok(Published::Same) => info!("{name}: {dest} is right{after}"),
             Ok(Published::Pending) => info!("{name}: {dest} would change"),
-            Ok(Published::Swapped) => info!("{name}: {dest} has been updated in {ms} ms{after}"),
+            Ok(Published::Swapped(how)) => {
+                info!("{name}: {dest} has been updated in {ms} ms{after}");
+                if *how == How::InPlace && !self.in_place {
+                    self.in_place = true;
+                    info!(
+                        "{name}: {dest} is a mount point, so it is written over instead of replaced; mount its directory to have it replaced at once"
+                    );
+                }
+            }
             Ok(Published::Reloaded) => {
                 info!("{name}: the reload that was owed has been made in {ms} ms{after}");
             }

@@ -22,14 +22,19 @@
 //! is its shell.
 
 mod entrypoint;
+mod following;
 mod kept;
 mod ledger;
 mod load;
+mod offline;
+mod paths;
 mod publish;
 pub mod render;
 mod run;
 mod schedule;
 mod ward;
+mod world;
 
-pub use load::{Loaded, load};
+pub use load::{Loaded, check_commands, load};
+pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};

@@ -13,12 +13,13 @@ use thiserror::Error;
 use super::kept::print;
 use super::ledger::Ledger;
 use super::load::Loaded;
+use super::paths::fill_in;
 use super::render::{RenderError, View};
 use super::ward::Running;
 use crate::config::{Reload, Target};
 use crate::model::report::chain;
 use crate::system::command::{self, CommandError};
-use crate::system::file::{self, Access, Candidate, Look};
+use crate::system::file::{self, Access, Candidate, How, Look};
 use crate::system::process::{self, LeaderError, SignalError};
 
 /// The mode of a file that is not there yet, unless conf.d says otherwise.
@@ -100,7 +101,7 @@ pub(super) enum Published {
     /// It would have changed.
     Pending,
     /// It was changed.
-    Swapped,
+    Swapped(How),
     /// Only the reload was owed, and has been made.
     Reloaded,
 }
@@ -147,12 +148,14 @@ impl Job {
         if self.noop {
             return Ok(Published::Pending);
         }
-        let staged = blocking(move || differs.stage()).await??;
+        let make_dirs = self.target().make_dirs;
+        let staged = blocking(move || differs.stage(make_dirs)).await??;
         let checked = staged.check(&self.loaded.target).await?;
         self.begin(&checked);
         let swapped = blocking(move || checked.swap()).await??;
+        let how = swapped.1;
         let Live = swapped.reload(&self).await?;
-        Ok(Published::Swapped)
+        Ok(Published::Swapped(how))
     }
 
     fn target(&self) -> &Target {
@@ -247,7 +250,7 @@ struct Staged {
 struct Checked(Staged);
 
 /// The new file is in place; its program does not know yet.
-struct Swapped(Differs);
+struct Swapped(Differs, How);
 
 /// The new file is in place and in force.
 struct Live;
@@ -290,8 +293,14 @@ fn access(target: &Target, previous: Option<&Look>) -> Access {
 }
 
 impl Differs {
-    fn stage(self) -> Result<Staged, PublishError> {
-        let candidate = Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
+    fn stage(self, make_dirs: bool) -> Result<Staged, PublishError> {
+        let made = if make_dirs {
+            file::make_parents(&self.dest)
+        } else {
+            Ok(())
+        };
+        let stage = |()| Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
+        let candidate = made.and_then(stage);
         match candidate {
             Ok(candidate) => Ok(Staged {
                 candidate,
@@ -336,7 +345,7 @@ impl Checked {
     fn swap(self) -> Result<Swapped, PublishError> {
         let Staged { candidate, differs } = self.0;
         match candidate.swap() {
-            Ok(()) => Ok(Swapped(differs)),
+            Ok(how) => Ok(Swapped(differs, how)),
             Err(source) => Err(PublishError::File {
                 step: "replace",
                 path: differs.dest,
@@ -372,7 +381,7 @@ impl Swapped {
         let (dest, content) = (self.0.dest, previous.content.clone());
         let put_back = move || Candidate::stage(&dest, &content, previous.access)?.swap();
         match tokio::task::spawn_blocking(put_back).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => return Restored::Failed(error),
             Err(died) => return Restored::Failed(io::Error::other(died)),
         }
@@ -383,70 +392,5 @@ impl Swapped {
             }
             Err(error) => Restored::NotLoaded(Box::new(error)),
         }
-    }
-}
-
-/// Puts the paths into a command: `{{src}}` is the staged file, `{{dest}}` the live one; `{{.src}}` and spaces inside
-/// the braces are fine too, as confd's users write them.
-fn fill_in(command: &str, src: &Path, dest: &Path) -> String {
-    let mut filled = String::new();
-    let mut rest = command;
-    while let Some((before, after)) = rest.split_once("{{") {
-        filled.push_str(before);
-        let end = after.find("}}");
-        let name = end.map(|end| after[..end].trim().trim_start_matches('.'));
-        let path = match name {
-            Some("src") => Some(src),
-            Some("dest" | "dst") => Some(dest),
-            Some(_) | None => None,
-        };
-        if let (Some(path), Some(end)) = (path, end) {
-            filled.push_str(&quoted(path));
-            rest = &after[end + 2..];
-        } else {
-            filled.push_str("{{");
-            rest = after;
-        }
-    }
-    filled + rest
-}
-
-/// A path as one word of a shell command; plain paths stay as they are, also inside quotes that stand there already.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
-    if text.chars().all(plain) {
-        return text.into_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_in_commands() {
-        let (src, dest) = (Path::new("/etc/.a.1"), Path::new("/etc/a"));
-        for (command, want) in [
-            (
-                "check {{src}} {{.src}} {{ .src }} {{ src }}",
-                "check /etc/.a.1 /etc/.a.1 /etc/.a.1 /etc/.a.1",
-            ),
-            ("{{dest}}{{.dst}}", "/etc/a/etc/a"),
-            (
-                "docker inspect -f '{{.State}}' {{src}}",
-                "docker inspect -f '{{.State}}' /etc/.a.1",
-            ),
-            ("{{src", "{{src"),
-            ("{{{{src}}}}", "{{/etc/.a.1}}"),
-            ("", ""),
-        ] {
-            assert_eq!(fill_in(command, src, dest), want, "{command}");
-        }
-        assert_eq!(
-            fill_in("c {{src}}", Path::new("/a b's"), dest),
-            r"c '/a b'\''s'"
-        );
     }
 }

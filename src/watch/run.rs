@@ -2,28 +2,30 @@
 //! schedules say. Shell.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tracing::{error, info, warn};
 
 use super::entrypoint;
+use super::following::Following;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
-use super::load::Loaded;
+use super::load::{Loaded, directories, load};
 use super::publish::{Job, Progress, PublishError};
 use super::schedule::{Action, Input};
 use super::ward::{Ward, ended};
-use crate::config::Pass;
+use crate::config::{Pass, Problem};
 use crate::model::catalog::Catalog;
 use crate::model::facts::Signal;
 use crate::model::report::code;
 use crate::model::update::{Prefix, Update};
-use crate::store::{Followed, Store, follow};
+use crate::store::{Followed, Store};
 use crate::system::notify::{self, Watchdog};
 use crate::system::signals::Signals;
+use crate::system::watched::Watched;
 
 /// How long a stop waits for a reload that is under way: less than a container engine waits for us. What is owed then is
 /// made by the next process.
@@ -40,6 +42,35 @@ pub struct Plan {
     pub pass: Pass,
     /// What templates see of the environment.
     pub env: BTreeMap<String, String>,
+    /// Where the targets were loaded from; they are loaded again when something changes there.
+    pub conf_dir: PathBuf,
+}
+
+/// Where the configuration lies, and how it is read.
+struct Conf {
+    dir: PathBuf,
+    pass: Pass,
+    watched: Watched,
+    /// It is to be read anew as soon as no publish is under way.
+    pending: bool,
+    /// What was wrong with it when it was read last.
+    problems: Vec<Problem>,
+}
+
+impl Conf {
+    fn new(dir: PathBuf, pass: Pass) -> Self {
+        let mut watched = Watched::new();
+        if !pass.once {
+            watched.follow(directories(&dir));
+        }
+        Self {
+            dir,
+            pass,
+            watched,
+            pending: false,
+            problems: Vec::new(),
+        }
+    }
 }
 
 /// Keeps the targets until a signal, or publishes them once; returns the exit status.
@@ -53,6 +84,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
             Event::Followed(scope, followed) => shell.followed(scope, followed),
             Event::Done(done) => shell.done(&done),
             Event::Broken(id) => shell.broken(id),
+            Event::Edited => shell.reload(),
             Event::Signal(signal) => shell.signal(signal),
             Event::Deadline => shell.deadline_passed(),
             Event::Ward(input) => shell.ward(input),
@@ -65,6 +97,8 @@ enum Event {
     Followed(usize, Followed),
     Done(Done),
     Broken(Id),
+    /// Somebody has been at the configuration.
+    Edited,
     Signal(Signal),
     Deadline,
     Ward(entrypoint::Input),
@@ -75,12 +109,12 @@ struct Shell {
     catalog: Arc<Catalog>,
     pass: Pass,
     env: Arc<BTreeMap<String, String>>,
-    /// The paths that are followed, and whether their first snapshot is here.
-    scopes: Vec<(Prefix, bool)>,
-    updates: mpsc::Receiver<(usize, Followed)>,
+    store: Arc<dyn Store>,
+    prefix: Prefix,
+    following: Following,
     publishes: JoinSet<Done>,
     ledger: Arc<Ledger>,
-    _followers: JoinSet<()>,
+    conf: Conf,
     started: Instant,
     /// When every file is compared with what it should be, whatever happened.
     compare_at: Instant,
@@ -94,6 +128,8 @@ struct Shell {
 
 impl Shell {
     fn new(mut plan: Plan, store: &Arc<dyn Store>) -> Self {
+        // What the files mean depends on what was asked for.
+        let reading = plan.pass.clone();
         let program = plan.pass.program.take();
         let state_dir = plan.pass.state_dir.take();
         let now = Instant::now();
@@ -103,24 +139,20 @@ impl Shell {
             .map(|loaded| Kept::new(loaded, &plan.prefix))
             .collect();
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
-        let scopes = Prefix::widest(paths.collect());
-        let (to, updates) = mpsc::channel(64);
-        let mut followers = JoinSet::new();
-        for (scope, prefix) in scopes.iter().cloned().enumerate() {
-            followers.spawn(follow_scope(Arc::clone(store), scope, prefix, to.clone()));
-        }
+        let following = Following::start(store, paths);
         Self {
             targets,
-            catalog: Arc::new(Catalog::new(plan.prefix)),
+            catalog: Arc::new(Catalog::new(plan.prefix.clone())),
+            store: Arc::clone(store),
+            prefix: plan.prefix,
+            following,
             compare_at: now + plan.pass.interval,
             ward: program.map(|program| Ward::new(program, plan.pass.stop_grace)),
             pass: plan.pass,
             env: Arc::new(plan.env),
-            scopes: scopes.into_iter().map(|prefix| (prefix, false)).collect(),
-            updates,
             publishes: JoinSet::new(),
             ledger: Arc::new(Ledger::open(state_dir)),
-            _followers: followers,
+            conf: Conf::new(plan.conf_dir, reading),
             started: now,
             stop_at: None,
             ready: false,
@@ -137,7 +169,8 @@ impl Shell {
             }
         };
         tokio::select! {
-            Some((scope, followed)) = self.updates.recv() => Event::Followed(scope, followed),
+            (scope, followed) = self.following.next() => Event::Followed(scope, followed),
+            () = self.conf.watched.changed(), if !self.pass.once => Event::Edited,
             Some(done) = self.publishes.join_next() => match done {
                 Ok(done) => Event::Done(done),
                 Err(error) => Event::Broken(error.id()),
@@ -160,16 +193,11 @@ impl Shell {
         let wait = self
             .pass
             .timeout
-            .filter(|_| !self.complete())
+            .filter(|_| !self.following.is_complete())
             .map(|limit| self.started + limit);
         let ward = self.ward.as_ref().and_then(Ward::deadline);
         let all = schedules.chain(wait).chain(ward);
         all.chain([self.compare_at]).min()
-    }
-
-    /// Whether the store has said everything once.
-    fn complete(&self) -> bool {
-        self.scopes.iter().all(|(_, seen)| *seen)
     }
 
     /// The exit status, once there is nothing left to do.
@@ -184,7 +212,7 @@ impl Shell {
         if !self.pass.once {
             return None;
         }
-        if !self.complete() {
+        if !self.following.is_complete() {
             let waited = self
                 .pass
                 .timeout
@@ -216,14 +244,16 @@ impl Shell {
     }
 
     fn update(&mut self, scope: usize, update: Update) {
-        let was_complete = self.complete();
-        let (prefix, seen) = &mut self.scopes[scope];
-        *seen |= matches!(update, Update::Reset(_));
+        let was_complete = self.following.is_complete();
+        if matches!(update, Update::Reset(_)) {
+            self.following.heard(scope);
+        }
+        let prefix = self.following.path(scope);
         let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
         for (dir, error) in &changes.skipped {
             warn!("{dir} is skipped: {error}");
         }
-        if !self.complete() {
+        if !self.following.is_complete() {
             return;
         }
         if was_complete {
@@ -235,6 +265,9 @@ impl Shell {
 
     /// Tells the schedules of these targets that something has changed.
     fn changed(&mut self, concerned: impl Fn(&Kept) -> bool) {
+        if !self.following.is_complete() {
+            return;
+        }
         for target in 0..self.targets.len() {
             if concerned(&self.targets[target]) {
                 self.advance(target, Input::Changed);
@@ -243,10 +276,13 @@ impl Shell {
     }
 
     fn advance(&mut self, target: usize, input: Input) {
-        if self.is_stopping() {
+        let is_held = self.conf.pending && !matches!(input, Input::Done { .. });
+        if self.is_stopping() || is_held {
             return;
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
+            // Everything is published anew when the configuration has been read.
+            Some(Action::Publish) if self.conf.pending => {}
             Some(Action::Publish) => self.publish(target),
             None => {}
         }
@@ -281,6 +317,61 @@ impl Shell {
         let input = self.targets[done.target].done(done, self.pass.once);
         self.advance(done.target, input);
         self.tell_ready();
+        if self.conf.pending && self.publishes.is_empty() {
+            self.reload();
+        }
+    }
+
+    /// Reads the configuration. A good one takes the place of the old one, a bad one is told.
+    fn reload(&mut self) {
+        // A target that changes while it is being published would be published twice at once.
+        self.conf.pending = !self.publishes.is_empty();
+        if self.conf.pending || self.is_stopping() || self.pass.once {
+            return;
+        }
+        self.conf.watched.follow(directories(&self.conf.dir));
+        match load(&self.conf.dir, &self.conf.pass) {
+            Ok(loaded) => {
+                self.conf.problems.clear();
+                self.replace(loaded);
+            }
+            Err(problems) if problems == self.conf.problems => {}
+            Err(problems) => {
+                for problem in &problems {
+                    error!("{problem}");
+                }
+                error!("the configuration is not good, so the one of before stays in force");
+                self.conf.problems = problems;
+            }
+        }
+        // What was held back for this.
+        self.changed(|_| true);
+    }
+
+    /// Puts other targets in the place of those there are; one that is the same goes on as it was.
+    fn replace(&mut self, loaded: Vec<Loaded>) {
+        let mut old = std::mem::take(&mut self.targets);
+        let count = old.len();
+        let mut new = 0;
+        for one in loaded {
+            let same = old.iter().position(|kept| kept.loaded.is_same(&one));
+            let kept = same.map(|at| old.swap_remove(at)).map(Kept::renewed);
+            new += usize::from(kept.is_none());
+            self.targets
+                .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));
+        }
+        if new == 0 && old.is_empty() {
+            return;
+        }
+        info!(
+            "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
+            self.targets.len()
+        );
+        let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
+        if !self.following.is_of(paths()) {
+            self.following = Following::start(&self.store, paths());
+            self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
+        }
     }
 
     /// A publish that broke off has failed, unless it was told to stop.
@@ -311,8 +402,12 @@ impl Shell {
 
     fn signal(&mut self, signal: Signal) {
         if signal == Signal::HUP {
-            info!("{signal}: comparing every file with what it should be");
+            info!(
+                "{signal}: reading the configuration, and comparing every file with what it should be"
+            );
+            self.conf.problems.clear();
             self.compare();
+            self.reload();
             return;
         }
         let was_stopping = self.is_stopping();
@@ -342,7 +437,7 @@ impl Shell {
 
     fn compare(&mut self) {
         self.compare_at = Instant::now() + self.pass.interval;
-        if self.complete() {
+        if self.following.is_complete() {
             self.changed(|_| true);
         }
     }
@@ -356,21 +451,4 @@ impl Shell {
             self.advance(target, Input::Tick);
         }
     }
-}
-
-async fn follow_scope(
-    store: Arc<dyn Store>,
-    scope: usize,
-    prefix: Prefix,
-    to: mpsc::Sender<(usize, Followed)>,
-) {
-    let (own, mut from) = mpsc::channel(16);
-    let relay = async {
-        while let Some(followed) = from.recv().await {
-            if to.send((scope, followed)).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::join!(follow(store, prefix, own), relay);
 }

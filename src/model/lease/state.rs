@@ -1,9 +1,9 @@
 //! Where a lease is in its life. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::model::update::{LeaseId, Prefix};
+use crate::model::update::{LeaseId, Prefix, Publication};
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -41,9 +41,90 @@ pub(super) struct Held {
     pub(super) beat: Beat,
     /// Without an answer until then, the lease counts as lost.
     pub(super) lost_at: Instant,
-    /// What does not stand in the store as it is wanted.
+    /// What does not stand in the store as it is wanted, and can be put right at once.
     pub(super) unpublished: BTreeSet<Prefix>,
-    pub(super) publishing: Publishing,
+    /// The same, when it was tried in vain.
+    pub(super) later: BTreeMap<Prefix, Later>,
+    /// The publication that is under way.
+    pub(super) sent: Option<Prefix>,
+}
+
+impl Held {
+    pub(super) fn deadline(&self) -> Instant {
+        let beat = match self.beat {
+            Beat::Due(at) => Some(at),
+            Beat::Sent(_) => None,
+        };
+        let later = match self.sent {
+            // It comes after the answer.
+            Some(_) => None,
+            None => self.later.values().map(Later::at).min(),
+        };
+        let due = beat.into_iter().chain(later).min();
+        due.map_or(self.lost_at, |due| due.min(self.lost_at))
+    }
+
+    /// Whether there is nothing to publish now.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.sent.is_none() && self.unpublished.is_empty()
+    }
+
+    /// Whether something cannot be published, and not for the sake of another owner.
+    pub(super) fn fails(&self) -> bool {
+        let failed = |later: &Later| matches!(later, Later::Failed(_));
+        self.later.values().any(failed)
+    }
+
+    /// What stands under this path is not what is wanted.
+    pub(super) fn is_stale(&mut self, dir: Prefix) {
+        self.later.remove(&dir);
+        self.unpublished.insert(dir);
+    }
+
+    /// Unless it has been wanted otherwise in the meantime.
+    pub(super) fn postpone(&mut self, dir: Prefix, later: Later) {
+        if !self.unpublished.contains(&dir) {
+            self.later.insert(dir, later);
+        }
+    }
+
+    /// What is next to publish: what is to stand there comes before what is not to stand there any more.
+    pub(super) fn next(
+        &mut self,
+        wanted: &BTreeMap<Prefix, Publication>,
+    ) -> Option<(Prefix, Publication)> {
+        if self.sent.is_some() {
+            return None;
+        }
+        let of = |dir: &Prefix| wanted.get(dir);
+        let new = |dir: &&Prefix| of(dir).is_some_and(|p| !p.fields.is_empty());
+        let mut all = self.unpublished.iter();
+        let dir = all.clone().find(new).or_else(|| all.next())?.clone();
+        self.unpublished.remove(&dir);
+        let publication = of(&dir)?.clone();
+        Some((dir, publication))
+    }
+
+    /// The store answers: what it failed to do is tried again at once.
+    pub(super) fn hurry(&mut self) {
+        self.hurry_if(|later| matches!(later, Later::Failed(_)));
+    }
+
+    /// Whoever stood in the way may be gone as well.
+    pub(super) fn hurry_all(&mut self) {
+        self.hurry_if(|_| true);
+    }
+
+    /// Whether anything is due.
+    pub(super) fn hurry_due(&mut self, now: Instant) -> bool {
+        self.hurry_if(|later| now >= later.at());
+        !self.is_at_rest()
+    }
+
+    fn hurry_if(&mut self, due: impl Fn(&Later) -> bool) {
+        let due = self.later.extract_if(.., |_, later| due(later));
+        self.unpublished.extend(due.map(|(dir, _)| dir));
+    }
 }
 
 #[derive(Debug)]
@@ -52,9 +133,17 @@ pub(super) enum Beat {
     Sent(Instant),
 }
 
+/// When something is tried again, and why it has to be.
 #[derive(Debug)]
-pub(super) enum Publishing {
-    Ready,
-    Sent(Prefix),
-    Retry(Instant),
+pub(super) enum Later {
+    Failed(Instant),
+    Conflict(Instant),
+}
+
+impl Later {
+    fn at(&self) -> Instant {
+        match self {
+            Self::Failed(at) | Self::Conflict(at) => *at,
+        }
+    }
 }

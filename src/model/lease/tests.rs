@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::update::Claim;
 
 const TTL: Duration = Duration::from_secs(15);
 const A: LeaseId = LeaseId(1);
@@ -16,6 +15,10 @@ fn publication(name: &str) -> Publication {
     }
 }
 
+fn said(name: &str) -> Action {
+    Action::Announced(publication(name).dir)
+}
+
 /// A machine that holds lease A with one publication announced at `now`.
 fn announced(now: Instant) -> Lease {
     let mut lease = Lease::new(TTL, 1);
@@ -26,10 +29,7 @@ fn announced(now: Instant) -> Lease {
     let publish = Action::Publish(A, publication("a"));
     assert_eq!(lease.handle(now, Input::Granted(Ok((A, TTL)))), [publish]);
     assert!(!lease.is_announced());
-    assert_eq!(
-        lease.handle(now, Input::Published(A, Ok(()))),
-        [Action::Announced]
-    );
+    assert_eq!(lease.handle(now, Input::Published(A, Ok(()))), [said("a")]);
     assert!(lease.is_announced());
     lease
 }
@@ -93,11 +93,8 @@ fn a_lost_lease_is_granted_anew_and_everything_published_on_it() {
         []
     );
     let next = lease.handle(now, Input::Published(B, Ok(())));
-    assert_eq!(next, [Action::Publish(B, publication("b"))]);
-    assert_eq!(
-        lease.handle(now, Input::Published(B, Ok(()))),
-        [Action::Announced]
-    );
+    assert_eq!(next, [said("a"), Action::Publish(B, publication("b"))]);
+    assert_eq!(lease.handle(now, Input::Published(B, Ok(()))), [said("b")]);
 }
 
 #[test]
@@ -169,11 +166,89 @@ fn what_others_hang_beside_is_taken_back_without_them() {
     let nothing = Publication {
         dir: dir.clone(),
         fields: BTreeMap::new(),
-        claim: Claim::default(),
+        claim: Claim::Ours,
     };
     assert_eq!(
-        lease.handle(now, Input::Unwant(dir)),
+        lease.handle(now, Input::Unwant(dir.clone())),
         [Action::Publish(A, nothing)]
+    );
+    assert_eq!(
+        lease.handle(now, Input::Published(A, Ok(()))),
+        [Action::Removed(dir)]
+    );
+    assert!(lease.is_announced(), "the other one");
+}
+
+#[test]
+fn what_is_new_stands_before_what_is_old_is_taken_back() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    lease.handle(now, Input::Want(publication("c")));
+    // While that is under way:
+    assert_eq!(lease.handle(now, Input::Unwant(publication("a").dir)), []);
+    assert_eq!(lease.handle(now, Input::Want(publication("b"))), []);
+    assert_eq!(
+        lease.handle(now, Input::Published(A, Ok(()))),
+        [said("c"), Action::Publish(A, publication("b"))]
+    );
+    let removal = lease.handle(now, Input::Published(A, Ok(())));
+    assert!(
+        matches!(&removal[..], [announced, Action::Publish(A, p)] if *announced == said("b") && p.fields.is_empty()),
+        "{removal:?}"
+    );
+}
+
+#[test]
+fn one_that_cannot_be_published_holds_up_none_of_the_others() {
+    for failure in [Failure::Conflict, Failure::Failed] {
+        let now = Instant::now();
+        let mut lease = Lease::new(TTL, 1);
+        for name in ["a", "b", "c"] {
+            lease.handle(now, Input::Want(publication(name)));
+        }
+        lease.handle(now, Input::Granted(Ok((A, TTL))));
+        let next = lease.handle(now, Input::Published(A, Err(failure)));
+        let (b, c) = (publication("b"), publication("c"));
+        assert!(next.contains(&Action::Publish(A, b)), "{next:?}");
+        // A failure is tried again as soon as the store answers; another owner is waited for.
+        let next = lease.handle(now, Input::Published(A, Ok(())));
+        let a_first = failure == Failure::Failed;
+        let second = if a_first { publication("a") } else { c.clone() };
+        assert_eq!(next, [said("b"), Action::Publish(A, second)]);
+        if a_first {
+            let next = lease.handle(now, Input::Published(A, Err(failure)));
+            assert_eq!(next, [Action::Publish(A, c)]);
+        }
+        assert_eq!(lease.handle(now, Input::Published(A, Ok(())))[0], said("c"));
+        assert!(!lease.is_announced());
+    }
+}
+
+#[test]
+fn a_silent_lease_that_stands_in_our_own_way_is_given_back() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    lease.handle(now, Input::Want(publication("b")));
+    lease.handle(now, Input::Published(A, Ok(())));
+    let silent = now + patience(TTL);
+    lease.handle(silent, Input::Tick);
+    lease.handle(silent, Input::Granted(Ok((B, TTL))));
+    // The address has changed in the meantime: the keys on the old lease are in conflict with those on the new one.
+    let conflict = lease.handle(silent, Input::Published(B, Err(Failure::Conflict)));
+    let (a, b) = (publication("a"), publication("b"));
+    assert_eq!(
+        conflict,
+        [Action::Conflict(a.dir.clone()), Action::Publish(B, b)]
+    );
+    assert_eq!(
+        lease.handle(silent, Input::Published(B, Ok(()))),
+        [said("b"), Action::Revoke(A)]
+    );
+    let again = lease.handle(silent, Input::Revoked(A, Ok(())));
+    assert_eq!(again, [Action::Publish(B, a)]);
+    assert_eq!(
+        lease.handle(silent, Input::Published(B, Ok(()))),
+        [said("a")]
     );
 }
 
@@ -224,7 +299,7 @@ fn a_conflict_is_tried_again_and_keeps_the_lease() {
     lease.handle(now, Input::Granted(Ok((A, TTL))));
     assert_eq!(
         lease.handle(now, Input::Published(A, Err(Failure::Conflict))),
-        [Action::Conflict]
+        [Action::Conflict(publication("a").dir)]
     );
     assert!(!lease.is_announced());
     let again = now + TTL / 3;
@@ -292,7 +367,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, u64)>> {
         2 => Just(Answer::DoneSilently),
         1 => Just(Answer::Forgets)
     ];
-    let name = || prop_oneof![Just("a"), Just("b")];
+    let name = || prop_oneof![Just("a"), Just("b"), Just("c")];
     let step = prop_oneof![
         20 => answer.prop_map(Step::Answer),
         3 => name().prop_map(Step::Want),
@@ -379,8 +454,10 @@ impl World {
                 Action::Grant(..) => assert!(!self.stopped),
                 Action::Verify(lease, _) => assert_eq!(lease.0, self.granted),
                 Action::Repaired(dir) => assert!(self.wanted.contains(dir)),
-                Action::Announced | Action::Lost(_) => assert!(!self.stopped),
-                Action::Conflict => panic!("nobody else is there"),
+                Action::Announced(dir) => assert!(self.wanted.contains(dir)),
+                Action::Removed(dir) => assert!(!self.wanted.contains(dir)),
+                Action::Lost(_) => assert!(!self.stopped),
+                Action::Conflict(_) => panic!("nobody else is there"),
             }
             self.withdrawn = matches!(action, Action::Withdrawn);
             self.open.push(action);
@@ -410,7 +487,11 @@ impl World {
             }
             Action::Publish(lease, publication) => {
                 let reply = self.reply(lease, answer, |store| {
-                    if store.contains_key(&lease) {
+                    if publication.claim == Claim::Ours {
+                        store
+                            .get_mut(&lease)
+                            .map(|dirs| dirs.remove(&publication.dir));
+                    } else if store.contains_key(&lease) {
                         for dirs in store.values_mut() {
                             dirs.remove(&publication.dir);
                         }
@@ -440,8 +521,8 @@ impl World {
                     .is_some_and(|dirs| dirs.contains(&dir));
                 Input::Verified(lease, dir, reply.map(|()| stands))
             }
-            Action::Announced | Action::Lost(_) | Action::Withdrawn => return,
-            Action::Conflict | Action::Repaired(_) => return,
+            Action::Announced(_) | Action::Lost(_) | Action::Withdrawn => return,
+            Action::Removed(_) | Action::Conflict(_) | Action::Repaired(_) => return,
         };
         self.give(input);
     }

@@ -12,7 +12,7 @@ use super::beat::{Beat, Clock, is_absent, replace};
 use super::data::{self, Kind, Manifest, make_dir};
 use super::layout::{Data, Layout, parse_lease};
 use super::lock::Writer;
-use crate::model::update::{LeaseId, Publication, Revision};
+use crate::model::update::{Claim, LeaseId, Publication, Revision};
 use crate::store::StoreError;
 
 /// Revisions that writers make are this far apart; readers use those between for changes that no writer has counted:
@@ -103,6 +103,12 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Whether somebody else has published here.
+    fn is_others(&self, lease: LeaseId, key: &str) -> Result<bool, StoreError> {
+        let standing = self.standing(key)?;
+        Ok(matches!(standing, Standing::Publication(data) if data.lease != lease))
+    }
+
     pub(super) fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
         let old = self.alive(lease)?;
         let beat = self.clock.beat(old.ttl());
@@ -142,7 +148,9 @@ impl Writer<'_> {
         let key = publication.dir.as_str();
         if publication.fields.is_empty() {
             self.check_parents(key, false)?;
-            self.clear(key)?;
+            if publication.claim != Claim::Ours || !self.is_others(lease, key)? {
+                self.clear(key)?;
+            }
             return self.bump();
         }
         self.check_parents(key, true)?;

@@ -7,7 +7,7 @@ use etcd_client::{
 use super::failure::{Failure, Kind};
 use super::keys::{self, Range};
 use super::session::{ANSWER, At, Connection, Session};
-use crate::model::update::{LeaseId, Publication, Revision};
+use crate::model::update::{Claim, LeaseId, Publication, Revision};
 
 /// What etcd takes in one transaction by default.
 const OPERATIONS: usize = 128;
@@ -116,9 +116,13 @@ fn operations(
         let options = PutOptions::new().with_lease(lease.0);
         TxnOp::put(publication.key(field), value.clone(), Some(options))
     });
+    let may_go = |kv: &KeyValue| match publication.claim {
+        Claim::Ours => kv.lease() == lease.0,
+        Claim::Whole | Claim::TakeOver(_) | Claim::Restart(_) => kv.lease() != 0,
+    };
     let deletes = found
         .iter()
-        .filter(|kv| kv.lease() != 0 && !is_wanted(kv))
+        .filter(|kv| may_go(kv) && !is_wanted(kv))
         .map(|kv| TxnOp::delete(kv.key(), None::<DeleteOptions>));
     let operations: Vec<TxnOp> = puts.chain(deletes).collect();
     if operations.len() > OPERATIONS {

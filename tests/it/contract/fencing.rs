@@ -122,3 +122,27 @@ pub(crate) async fn a_lease_of_a_wanted_id_is_joined_and_lives_as_long_as_one_re
     let again = store.grant(SHORT, Some(id)).await.expect("grant it anew");
     assert_eq!(again.0, id);
 }
+
+pub(crate) async fn what_is_taken_back_is_our_own<B: Bench>(bench: B) {
+    let store = bench.store();
+    let (ours, theirs) = (grant(&store, LONG).await, grant(&store, LONG).await);
+    let publication = sole("10.0.0.1", "80");
+    let nothing = Publication {
+        fields: std::collections::BTreeMap::new(),
+        claim: Claim::Ours,
+        ..publication.clone()
+    };
+    store.publish(ours, &publication).await.expect("the first");
+    bench.set("/services/web/a/state", b"maint").await;
+    store.publish(ours, &nothing).await.expect("taken back");
+    let left = expected(&[("/services/web/a/state", "maint")]);
+    assert_eq!(keys(&store, A).await, left, "the hand's");
+    store.publish(ours, &publication).await.expect("again");
+    store
+        .publish(theirs, &publication)
+        .await
+        .expect("taken over");
+    let before = keys(&store, A).await;
+    store.publish(ours, &nothing).await.expect("nothing to do");
+    assert_eq!(keys(&store, A).await, before);
+}

@@ -110,6 +110,7 @@ macro_rules! contract {
             another_endpoint_is_a_conflict_until_its_owner_is_gone,
             a_take_over_takes_over_and_the_old_owner_sees_it,
             what_hands_delete_does_not_stand,
+            what_is_taken_back_is_our_own,
             a_lease_of_a_wanted_id_is_joined_and_lives_as_long_as_one_renews_it,
         );
     };

@@ -1,0 +1,191 @@
+//! What the log and the service manager are told: each thing once. Shell.
+
+use std::collections::BTreeSet;
+
+use tracing::{error, info, warn};
+
+use super::lifecycle::Why;
+use super::plan::Unread;
+use super::roster::Entry;
+use crate::model::facts::Exit;
+use crate::model::report::chain;
+use crate::model::update::Prefix;
+use crate::store::StoreError;
+use crate::system::notify;
+
+/// What has been told.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    all: BTreeSet<Prefix>,
+    standing: BTreeSet<Prefix>,
+    /// Whether the last answer of the store was an error.
+    outage: bool,
+    /// The instances in whose place another owner stands.
+    conflicts: BTreeSet<Prefix>,
+    /// Whether the service manager knows that we are up.
+    ready: bool,
+    reload: Reload,
+}
+
+/// How far a reload is that the service manager waits for.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Reload {
+    #[default]
+    No,
+    /// The files are being read.
+    Asked,
+    /// The new set is being announced.
+    Taken,
+}
+
+impl Report {
+    /// These are the instances now.
+    pub(super) fn set(&mut self, entries: &[Entry]) {
+        self.all = entries.iter().map(|e| e.publication.dir.clone()).collect();
+        self.conflicts.retain(|dir| self.all.contains(dir));
+    }
+
+    fn who(&self) -> String {
+        match self.all.first() {
+            Some(dir) if self.all.len() == 1 => dir.to_string(),
+            Some(_) | None => format!("{} instances", self.all.len()),
+        }
+    }
+
+    fn status(&self) -> String {
+        match self.all.first() {
+            Some(dir) if self.all.len() == 1 && self.standing.contains(dir) => {
+                format!("{dir} is announced")
+            }
+            Some(dir) if self.all.len() == 1 => format!("{dir} is not announced"),
+            Some(_) | None => {
+                let here = self.all.intersection(&self.standing).count();
+                format!("{here} of {} instances are announced", self.all.len())
+            }
+        }
+    }
+
+    /// Says how things are, to a service manager that knows that we are up.
+    fn tell(&self, why: Option<&str>) {
+        if !self.ready || self.reload != Reload::No {
+            return;
+        }
+        match why {
+            Some(why) => notify::status(&format!("{}: {why}", self.status())),
+            None => notify::status(&self.status()),
+        }
+    }
+
+    pub(super) fn announced(&mut self, dir: Prefix) {
+        info!("{dir} is announced");
+        self.conflicts.remove(&dir);
+        self.standing.insert(dir);
+        self.tell(None);
+    }
+
+    pub(super) fn gone(&mut self, dir: &Prefix) {
+        info!("{dir} is withdrawn");
+        self.standing.remove(dir);
+    }
+
+    /// Who can be announced is.
+    pub(super) fn settled(&mut self) {
+        if !self.ready || self.reload == Reload::Taken {
+            (self.ready, self.reload) = (true, Reload::No);
+            notify::ready(&self.status());
+        }
+    }
+
+    pub(super) fn unhealthy(&self, dir: &Prefix, why: &str) {
+        warn!("{dir} is unhealthy: {why}");
+        match self.all.len() {
+            1 => notify::status(&format!("unhealthy: {why}")),
+            _ => self.tell(Some(&format!("{dir} is unhealthy: {why}"))),
+        }
+    }
+
+    pub(super) fn stopping(&self, why: Why) {
+        notify::stopping("withdrawing");
+        let who = self.who();
+        match why {
+            Why::Asked(signal) => info!("{signal}: withdrawing {who}"),
+            Why::Ended(Exit::Code(0)) => info!("the program has ended: withdrawing {who}"),
+            Why::Ended(exit) => warn!("the program has ended ({exit}): withdrawing {who}"),
+        }
+    }
+
+    pub(super) fn not_withdrawn(&self) {
+        let one = self.all.len() == 1;
+        warn!(
+            "{} could not be withdrawn in time; {} when its lease ends",
+            self.who(),
+            if one {
+                "it disappears"
+            } else {
+                "each disappears"
+            }
+        );
+    }
+
+    /// The configuration is read again.
+    pub(super) fn reloading(&mut self) {
+        info!("SIGHUP: reading the configuration again");
+        if self.ready {
+            self.reload = Reload::Asked;
+            notify::reloading("reading the configuration");
+        }
+    }
+
+    /// The configuration was read again, and is this set.
+    pub(super) fn taken(&mut self) {
+        info!("the new configuration is in force: {}", self.who());
+        if self.reload == Reload::Asked {
+            self.reload = Reload::Taken;
+        }
+    }
+
+    /// It cannot be used.
+    pub(super) fn not_taken(&mut self, why: &Unread) {
+        match why {
+            Unread::Wrong(problems) => {
+                for problem in problems {
+                    let hint = problem.hint.as_ref();
+                    let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+                    error!("{problem}{hint}");
+                }
+            }
+            Unread::Impossible(why) => error!("{}", chain(why)),
+        }
+        error!("the configuration cannot be used; what was announced stays announced");
+        if self.reload == Reload::Asked {
+            self.reload = Reload::No;
+            let status = format!("{}; the new configuration is wrong", self.status());
+            notify::ready(&status);
+        }
+    }
+
+    /// Tells of an outage when it begins and when it ends, and of another owner of the instance `about`.
+    pub(super) fn trouble(&mut self, about: Option<Prefix>, trouble: Option<StoreError>) {
+        match trouble {
+            None if self.outage => {
+                self.outage = false;
+                info!("the store answers again");
+            }
+            Some(error @ (StoreError::Unavailable { .. } | StoreError::Refused { .. }))
+                if !self.outage =>
+            {
+                self.outage = true;
+                warn!("{error}; trying again");
+            }
+            Some(StoreError::Conflict(why)) => {
+                if about.is_some_and(|dir| self.conflicts.insert(dir)) {
+                    notify::status(&format!("not announced: {why}"));
+                    error!(
+                        "{why}; waiting for it to go. --take-over takes its place, --id gives us another one"
+                    );
+                }
+            }
+            None | Some(_) => {}
+        }
+    }
+}

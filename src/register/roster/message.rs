@@ -1,0 +1,61 @@
+//! What happens to the instances of a process, and what is to be done about them. Pure.
+
+use super::Entry;
+use crate::model::facts::ProbeResult;
+use crate::model::lease;
+use crate::model::update::Prefix;
+
+/// Which lease is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::register) enum Holder {
+    /// The one of the process.
+    Common,
+    /// The one that all owners of this shared instance keep alive.
+    Shared(Prefix),
+}
+
+/// A question to an instance: the answer counts only if it has not been asked anew since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::register) struct Ticket {
+    /// The instance.
+    pub(in crate::register) dir: Prefix,
+    pub(super) number: u64,
+}
+
+/// What happens to the instances.
+#[derive(Debug)]
+pub(in crate::register) enum Input {
+    /// Begin.
+    Start,
+    /// A round of checks is over.
+    Probed(Ticket, ProbeResult),
+    /// The store answered.
+    Lease(Holder, lease::Input),
+    /// From now on it is these.
+    Replace(Vec<Entry>),
+    /// Withdraw them all, for good.
+    Stop,
+    /// The deadline has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::register) enum Action {
+    /// Run all checks of an instance once.
+    Probe(Ticket),
+    /// Say that an instance is healthy.
+    Rise(Prefix),
+    /// Say that it is not, and why.
+    Fall(Prefix, String),
+    /// Do this about a lease.
+    Lease(Holder, lease::Action),
+    /// Say that an instance does not stand in the store any more.
+    Gone(Prefix),
+    /// Say that the set is in force: who can stand in the store does. It comes once, and once for each new set.
+    Settled,
+    /// Say that the only instance has another owner, who does not go.
+    Refused(Prefix),
+    /// After [`Input::Stop`]: nothing stands in the store any more.
+    Withdrawn,
+}
