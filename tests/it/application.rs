@@ -164,7 +164,10 @@ fn every_target_loads() {
         for sub in ["conf.d", "store"] {
             fs::create_dir(dir.path().join(sub)).unwrap();
         }
-        symlink(root().join("templates"), dir.path().join("templates")).unwrap();
+        // The examples below conf.d, as the README copies them, are none of the targets.
+        for sub in ["templates", "conf.d/examples"] {
+            symlink(root().join(sub), dir.path().join(sub)).unwrap();
+        }
         for file in chosen {
             let own = dir.path().join("conf.d").join(file.file_name().unwrap());
             // Somewhere that is there, whatever is installed here.
@@ -184,7 +187,8 @@ fn every_target_loads() {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        // Every file would be written.
         assert_eq!(output.status.code(), Some(2), "{chosen:?}: {said}");
+        let written = said.matches("would change").count();
+        assert_eq!(written, chosen.len(), "{said}");
     }
 }
