@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod application;
 mod architecture;
 mod checks;
 mod cli;
 mod confd;
+mod consumers;
 mod contract;
 mod docker;
 mod entrypoint;

@@ -153,6 +153,45 @@ fn nginx(dir: &Path, entries: Entries) -> (u16, Process) {
     (port, process)
 }
 
+fn apache(dir: &Path, entries: Entries) -> (u16, Process) {
+    let port = harness::free_port();
+    let address = format!("127.0.0.1:{port}");
+    let env = [("APACHE_VHOST", address.as_str())];
+    let rendered = render_with(&target("examples/apache"), entries, &env);
+    let at = dir.display();
+    let modules = [
+        "mpm_event",
+        "authz_core",
+        "alias",
+        "proxy",
+        "proxy_http",
+        "slotmem_shm",
+        "proxy_balancer",
+        "lbmethod_byrequests",
+    ]
+    .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"));
+    let frame = format!(
+        "ServerRoot {at}\nUser nobody\nServerName localhost\nDefaultRuntimeDir {at}\nPidFile {at}/pid\nErrorLog {at}/errors\n{}
+        Listen {address}\nStartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\n{rendered}",
+        modules.concat()
+    );
+    let file = dir.join("apache.conf");
+    fs::write(&file, frame).expect("write");
+    let mut command = Command::new(harness::tool("apache2"));
+    let process = Process::start(
+        command.args(["-D", "FOREGROUND", "-f"]).arg(&file),
+        &dir.join("log"),
+    );
+    (port, process)
+}
+
+#[test]
+fn apache_sends_requests_where_they_belong() {
+    let dir = harness::temp_dir();
+    let (port, process) = apache(dir.path(), announced());
+    check("apache", port, &process);
+}
+
 #[test]
 fn haproxy_sends_requests_where_they_belong() {
     let dir = harness::temp_dir();
@@ -191,5 +230,9 @@ fn without_services_everything_is_503() {
     let dir = harness::temp_dir();
     let (port, process) = nginx(dir.path(), Entries::new());
     let status = wait_for("nginx", || ask(port, "a", "/"));
+    assert_eq!(status, "503", "{}", process.output());
+    let dir = harness::temp_dir();
+    let (port, process) = apache(dir.path(), Entries::new());
+    let status = wait_for("apache", || ask(port, "a", "/"));
     assert_eq!(status, "503", "{}", process.output());
 }

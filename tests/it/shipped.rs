@@ -12,9 +12,9 @@ use sidekick::watch::render::{Template, View, World};
 
 use crate::harness;
 
-const FIXTURES: [&str; 3] = ["empty", "ordinary", "hostile"];
+pub(crate) const FIXTURES: [&str; 3] = ["empty", "ordinary", "hostile"];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -27,7 +27,8 @@ fn read(path: impl AsRef<Path>) -> String {
 pub(crate) struct Target {
     src: String,
     keys: Vec<String>,
-    check_cmd: String,
+    services: Vec<String>,
+    check_cmd: Option<String>,
 }
 
 pub(crate) fn target(name: &str) -> Target {
@@ -35,14 +36,18 @@ pub(crate) fn target(name: &str) -> Target {
         .parse()
         .expect("valid TOML");
     let table = file["template"].as_table().expect("a [template] table");
-    let text = |field: &str| table[field].as_str().expect("a string").to_owned();
-    let keys = table["keys"].as_array().expect("a list").iter();
+    let text = |value: &toml::Value| value.as_str().expect("a string").to_owned();
+    let list = |field: &str| {
+        let list = table
+            .get(field)
+            .map(|list| list.as_array().expect("a list"));
+        list.into_iter().flatten().map(text).collect()
+    };
     Target {
-        src: text("src"),
-        keys: keys
-            .map(|key| key.as_str().expect("a string").to_owned())
-            .collect(),
-        check_cmd: text("check_cmd"),
+        src: text(&table["src"]),
+        keys: list("keys"),
+        services: list("services"),
+        check_cmd: table.get("check_cmd").map(text),
     }
 }
 
@@ -50,7 +55,7 @@ fn prefix(path: &str) -> Prefix {
     Prefix::parse(path).expect("a valid prefix")
 }
 
-fn fixture(name: &str) -> Entries {
+pub(crate) fn fixture(name: &str) -> Entries {
     let text = read(format!("tests/it/fixtures/{name}.json"));
     let pairs: BTreeMap<String, String> = serde_json::from_str(&text).expect("a flat map");
     let pairs = pairs.into_iter();
@@ -73,7 +78,11 @@ fn view(target: &Target, entries: Entries, env: &[(&str, &str)]) -> View {
     let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
     View {
         catalog: Arc::new(catalog(entries)),
-        services: Vec::new(),
+        services: target
+            .services
+            .iter()
+            .map(|name| name.parse().expect("a name"))
+            .collect(),
         keys: target.keys.iter().map(|key| prefix(key)).collect(),
         root: prefix("/"),
         env: Arc::new(env.collect()),
@@ -94,18 +103,19 @@ pub(crate) fn render_with(target: &Target, entries: Entries, env: &[(&str, &str)
     render_view(target, &view(target, entries, env))
 }
 
-fn render(target: &Target, entries: Entries) -> String {
+pub(crate) fn render(target: &Target, entries: Entries) -> String {
     render_with(target, entries, &[])
 }
 
 /// Runs the very check of the target on `text`; what the check prints.
-fn check(target: &Target, text: &str) -> Result<String, String> {
+pub(crate) fn check(target: &Target, text: &str) -> Result<String, String> {
     let dir = harness::temp_dir();
     let file = dir.path().join(".candidate");
     std::fs::write(&file, text).expect("write the candidate");
-    let command = target
-        .check_cmd
-        .replace("{{src}}", &file.display().to_string());
+    let Some(command) = &target.check_cmd else {
+        return Ok(String::new());
+    };
+    let command = command.replace("{{src}}", &file.display().to_string());
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("/bin/sh")
         .args(["-c", &command])
@@ -122,7 +132,7 @@ fn check(target: &Target, text: &str) -> Result<String, String> {
 }
 
 #[track_caller]
-fn assert_valid(target: &Target, what: &str, text: &str) {
+pub(crate) fn assert_valid(target: &Target, what: &str, text: &str) {
     if let Err(said) = check(target, text) {
         panic!("{what}: {said}\n{text}");
     }
@@ -177,7 +187,7 @@ fn no_hostile_value_leaves_a_trace() {
 }
 
 /// What is wrong with a value, without what is hostile about it. The fixture marks its hostile values.
-fn tamed(value: &[u8]) -> &[u8] {
+pub(crate) fn tamed(value: &[u8]) -> &[u8] {
     let text = std::str::from_utf8(value).expect("the fixture is text");
     match text {
         // Valid in many places.

@@ -6,11 +6,14 @@
 //! | `haproxy_quote` `nginx_quote` `php_quote` `shell_quote` | filter | one word, or an error; see [`super::quote`] |
 //! | `json_encode` | filter | JSON; over several lines with `pretty=true` |
 //! | `nginx_name` | filter | the name of a service, as an nginx upstream can have it |
+//! | `url_host` | filter | an address or host name, as it stands before a port: IPv6 in brackets |
 //! | `group_by` | filter | Tera's, with the groups in the order in which they appear |
 //! | `hostname` `ip` `url_path` | test | can stand in a configuration as it is |
 //! | `haproxy_quotable` `nginx_quotable` | test | the filter of that name takes it |
 //!
 //! A test says no to what is not there; a filter says that it is not there.
+
+use std::net::IpAddr;
 
 use tera::{Kwargs, Map, State, Tera, TeraResult, Value, value::Key};
 
@@ -54,6 +57,9 @@ pub(super) fn register(engine: &mut Tera) {
     engine.register_filter("nginx_name", |name: String, _: Kwargs, _: &State| {
         quote::nginx_name(&name)
     });
+    engine.register_filter("url_host", |host: &str, _: Kwargs, _: &State| {
+        url_host(host)
+    });
     engine.register_filter("group_by", |list: Vec<Value>, args: Kwargs, _: &State| {
         group_by(list, &args)
     });
@@ -86,6 +92,18 @@ fn json_encode(value: &Value, args: &Kwargs) -> TeraResult<String> {
     };
     let encoded = encoded.map_err(|error| tera::Error::message(format!("no JSON: {error}")))?;
     Ok(quote::json(&encoded))
+}
+
+fn url_host(host: &str) -> TeraResult<String> {
+    match parse_ip(host) {
+        Ok(IpAddr::V6(ip)) => Ok(format!("[{ip}]")),
+        Ok(IpAddr::V4(ip)) => Ok(ip.to_string()),
+        Err(_) if host.parse::<HostName>().is_ok() => Ok(host.to_owned()),
+        Err(error) => Err(with_hint(
+            error,
+            "a template can ask first: `is ip`, `is hostname`",
+        )),
+    }
 }
 
 /// Tera's own goes through a hash map with a random seed: the groups come in another order at each render.

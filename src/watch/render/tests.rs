@@ -331,6 +331,7 @@ fn what_is_wrong_is_said_with_its_place() {
                 r#"{{ "a'b" | haproxy_quote }}"#,
                 "holds a quote (a template can ask first",
             ),
+            (r#"{{ "a b" | url_host }}"#, "(a template can ask first"),
             ("{{ services | shell_quote }}", "only text can be quoted"),
             (
                 "{{ services.web[0].attrs.x | shell_quote }}",
@@ -405,6 +406,10 @@ fn filters_and_tests() {
                 "truefalsefalsetrue",
             ),
             (r#"{{ "My_app:x" | nginx_name }}"#, "_my__app_.x"),
+            (
+                r#"{{ "::1" | url_host }} {{ "10.0.0.1" | url_host }} {{ "a.b" | url_host }}"#,
+                "[::1] 10.0.0.1 a.b",
+            ),
             (
                 r#"{% for k, g in services.web | group_by(attribute="port") %}{{ k }}:{{ g | length }} {% endfor %}"#,
                 "80:2 8080:1 ",
