@@ -53,6 +53,8 @@ export HAPROXY_HTTP_BIND=127.0.0.1:$front HAPROXY_STATS_BIND=127.0.0.1:$(free_po
 HAPROXY_USER=$(id -un) HAPROXY_GROUP=$(id -gn)
 export HAPROXY_USER HAPROXY_GROUP
 
+export SIDEKICK_STATE_DIR=$dir/state
+
 case $kind in
 dir)
     export SIDEKICK_STORE=dir://$dir/store
@@ -145,6 +147,8 @@ answers() { awk -v since="$1" '$1 >= since { n[$2]++ } END { for (a in n) printf
 failed_since() { awk -v since="$1" '$1 >= since && $2 == "FAILED"' "$dir/requests" | wc -l; }
 # The last answer of a server since a time, in milliseconds after it; 0 if there is none.
 last_answer() { awk -v t="$2" -v who="$1" '$1 >= t && $2 == who { last = $1 - t } END { print last + 0 }' "$dir/requests"; }
+# Who gave the last 30 answers.
+who() { tail -n 30 "$dir/requests" | awk '{ n[$2]++ } END { for (a in n) printf "%s %d  ", a, n[a] }'; }
 left_file() { ! grep -q "server $1 " "$dir/haproxy.cfg"; }
 # Whether each of the last 30 answers came from somebody else.
 gone() { (($(tail -n 30 "$dir/requests" | grep -c " $1\$") == 0)); }
@@ -158,7 +162,7 @@ report() {
     echo "   the file without $name was in place after $((left - t)) ms"
     echo "   the last answer from $name came after $(last_answer "$name" "$t") ms"
     echo "   requests that failed since: $(failed_since "$t")"
-    echo "   who answers now: $(answers "$(($(now) - 1000))")"
+    echo "   who answers now: $(who)"
 }
 
 say "4. The server red is killed with SIGKILL."
@@ -184,7 +188,7 @@ t=$(now)
 start_server red
 until_true "red to answer" awk -v t="$t" '$1 >= t && $2 == "red" { found = 1 } END { exit !found }' "$dir/requests"
 echo "   its first answer came after $(awk -v t="$t" '$1 >= t && $2 == "red" { print $1 - t; exit }' "$dir/requests") ms"
-echo "   who answers now: $(sleep 1; answers "$(($(now) - 800))")"
+echo "   who answers now: $(sleep 1; who)"
 
 say "What was done: $(wc -l <"$dir/requests") requests, $(failed_since 0) of them failed; HAProxy was told of a new file \
 $(grep -c 'has been updated' "$dir/watch.log") times. All of it is stopped and removed now."

@@ -34,6 +34,10 @@ pub enum Command {
     Watch(Box<Watch>),
     /// Show which address of this host would be announced, and why.
     Ip(Ip),
+    /// Render targets from a file that stands for the store.
+    Render(Render),
+    /// Look for mistakes in conf.d, templates and commands, all at once.
+    Check(Check),
 }
 
 /// Announce an instance of a service for as long as it lives.
@@ -203,16 +207,27 @@ pub struct Ip {
 /// `check_cmd`, swapped in by a rename, and put to use with `reload_cmd` or a signal. A failed check leaves the live
 /// file alone, a failed reload brings the previous one back; both are tried again until they work. While the store is
 /// down nothing on disk changes.
+///
+/// With a command, sidekick is the entrypoint of the proxy: the command starts when every target has been published
+/// once, `[template.reload] child = true` signals it, and so does every signal sent to sidekick except HUP; its exit
+/// status is sidekick's.
+///
+/// A directory made for confd works as it is: --conf-dir /etc/confd. Its templates, *.tmpl, are Go text/template with
+/// confd's functions; confd.toml is read for prefix, interval and nodes. docs/confd.md says what is different.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   sidekick watch --store etcd://10.0.0.1:2379
+  sidekick watch -- haproxy -W -db -f /etc/haproxy/haproxy.cfg
   sidekick watch --once                     wait for the store, publish every target, leave
   sidekick watch --noop --diff              show what would change, change nothing
+  sidekick watch --conf-dir /etc/confd      in place of confd
 
 Exit status:
   0 done; 1 a target failed (--once); 2 something would change (--noop); 64 the command line is
-  wrong; 69 the store did not answer within --timeout; 78 the configuration is wrong.")]
+  wrong; 69 the store did not answer within --timeout; 78 the configuration is wrong; with a
+  command its own (128+n if signal n killed it, 127 if it was not found, 126 if it cannot be
+  run).")]
 pub struct Watch {
     /// The directory that holds conf.d and templates.
     #[arg(
@@ -234,15 +249,28 @@ pub struct Watch {
     /// Print a unified diff of each change to standard output.
     #[arg(long)]
     pub diff: bool,
-    /// Compare every file with what it should be at least this often, and repair what was edited by hand.
-    #[arg(long, value_name = "TIME", default_value = "5m")]
-    pub interval: String,
+    /// Where sidekick remembers which file each proxy has loaded, so that a reload that is owed is made after a restart.
+    ///
+    /// Without it: /var/lib/sidekick for root, $XDG_STATE_HOME/sidekick or ~/.local/state/sidekick for others.
+    #[arg(long, value_name = "DIR", env = "SIDEKICK_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Compare every file with what it should be at least this often, and repair what was edited by hand; 5m by default.
+    ///
+    /// Without it: the interval of CONF_DIR/confd.toml, else 5m.
+    #[arg(long, value_name = "TIME")]
+    pub interval: Option<String>,
+    /// How long the command may take to end after SIGTERM before it is killed.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub stop_grace: String,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub log: LogArgs,
+    /// The proxy to run, in the foreground, and its arguments.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// Which store, and how to get in.
@@ -280,6 +308,58 @@ pub struct StoreArgs {
     pub password_file: Option<PathBuf>,
 }
 
+/// Render targets from a file that stands for the store.
+///
+/// The file is JSON: an object of keys and values, flat ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services":
+/// {"web": {"a": {"ip": "10.0.0.1"}}}}). Nothing is written but to standard output; no command is run, no store is asked.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit status:
+  0 done; 1 a target cannot be rendered; 2 a file would change (--diff); 64 the command line is
+  wrong; 69 the fixture cannot be used; 78 the configuration is wrong.")]
+pub struct Render {
+    /// The file with the keys and values.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// The targets to be rendered, by the names of their files in conf.d without .toml; all of them without it.
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// The directory that holds conf.d and templates.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/etc/sidekick",
+        env = "SIDEKICK_CONF_DIR"
+    )]
+    pub conf_dir: PathBuf,
+    /// Print a unified diff of each change to the live files, in place of the text; exit 2 if there is one.
+    #[arg(long)]
+    pub diff: bool,
+    /// Where instances live in the store.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/services",
+        env = "SIDEKICK_PREFIX"
+    )]
+    pub prefix: String,
+}
+
+/// Look for mistakes in conf.d, templates and commands, all at once.
+///
+/// Nothing is rendered, no command is run, no store is asked. Exits 0 if all is well, 78 if not.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The directory that holds conf.d and templates.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/etc/sidekick",
+        env = "SIDEKICK_CONF_DIR"
+    )]
+    pub conf_dir: PathBuf,
+}
+
 /// What is said, and how.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
@@ -300,6 +380,15 @@ pub struct LogArgs {
         env = "SIDEKICK_LOG_FORMAT"
     )]
     pub log_format: LogFormat,
+}
+
+impl Default for LogArgs {
+    fn default() -> Self {
+        Self {
+            log_level: LogLevel::Info,
+            log_format: LogFormat::Text,
+        }
+    }
 }
 
 /// How much is said.

@@ -1,11 +1,14 @@
 //! argv → exit code, in five phases: parse, mean, log, runtime, run.
 
+use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sidekick::cli::{Cli, Command, Ip, LogArgs, LogFormat, LogLevel, Register, StoreArgs, Watch};
-use sidekick::config::{self, Env};
+use sidekick::cli::{
+    Check, Cli, Command, Ip, LogArgs, LogFormat, LogLevel, Register, Render, StoreArgs, Watch,
+};
+use sidekick::config::{self, Confd, Env};
 use sidekick::error::Failure;
 use sidekick::model::location::Location;
 use sidekick::model::report::code;
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
         Command::Register(args) => register(&args),
         Command::Watch(args) => watch(&args),
         Command::Ip(args) => ip(&args),
+        Command::Render(args) => render(&args),
+        Command::Check(args) => check(&args),
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -59,33 +64,94 @@ fn register(args: &Register) -> Result<u8, Failure> {
     }
     let plan = register::plan(registration, &location, &prefix)?;
     let store = open(&location)?;
-    let runtime = runtime()?;
-    let status = runtime.block_on(async {
+    block_on(async {
         let signals = held.listen().map_err(no_system)?;
         Ok(init::reaping(register::run(plan, store, signals)).await)
-    });
-    // A name server that does not answer holds up nobody who leaves.
-    runtime.shutdown_background();
-    status
+    })
 }
 
 fn watch(args: &Watch) -> Result<u8, Failure> {
-    let held = Held::daemon().map_err(no_system)?;
-    let (pass, place) = (config::pass(args), location(&args.store));
+    let has_program = !args.command.is_empty();
+    let held = if has_program {
+        Held::forwardable()
+    } else {
+        Held::daemon()
+    };
+    let held = held.map_err(no_system)?;
+    let confd = Confd::read(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let pass = config::pass(args, &confd, &env(), is_root());
+    let place = confd
+        .environment(&args.store, env())
+        .and_then(|env| config::location(&args.store, &env, is_root()));
     let (pass, (location, prefix)) = both(pass, place)?;
     log(&args.log);
-    let targets = watch::load(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let targets =
+        watch::load(&args.conf_dir, &pass).map_err(|problems| Failure::config(&problems))?;
+    if has_program {
+        init::adopt_orphans();
+    }
     let store = open(&location)?;
-    runtime()?.block_on(async {
+    block_on(async {
         let signals = held.listen().map_err(no_system)?;
         let plan = watch::Plan {
             targets,
             prefix,
             pass,
             env: env(),
+            conf_dir: args.conf_dir.clone(),
         };
         Ok(init::reaping(watch::run(plan, store, signals)).await)
     })
+}
+
+fn render(args: &Render) -> Result<u8, Failure> {
+    let prefix = config::prefix(&args.prefix).map_err(|problem| Failure::usage(&[problem]))?;
+    log(&LogArgs::default());
+    let mut targets = offline(&args.conf_dir)?;
+    let unknown = args
+        .targets
+        .iter()
+        .filter(|name| !targets.iter().any(|one| one.target.name == **name));
+    let unknown: Vec<_> = unknown
+        .map(|name| config::Problem::with(format!("there is no target {name:?}")))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Failure::usage(&unknown));
+    }
+    if !args.targets.is_empty() {
+        targets.retain(|one| args.targets.contains(&one.target.name));
+    }
+    let entries = watch::fixture(&args.from).map_err(|error| {
+        Failure::unavailable(&error, "a fixture is a JSON object of keys and values")
+    })?;
+    let show = if args.diff {
+        watch::Show::Diff
+    } else {
+        watch::Show::Text
+    };
+    Ok(watch::render_offline(
+        targets,
+        entries,
+        &prefix,
+        env(),
+        show,
+    ))
+}
+
+fn check(args: &Check) -> Result<u8, Failure> {
+    let targets = offline(&args.conf_dir)?;
+    let problems: Vec<_> = targets.iter().flat_map(watch::check_commands).collect();
+    if !problems.is_empty() {
+        return Err(Failure::config(&problems));
+    }
+    let _ = writeln!(std::io::stdout(), "{} targets, no mistakes", targets.len());
+    Ok(0)
+}
+
+/// The targets of a directory, of which none is going to be published.
+fn offline(conf_dir: &std::path::Path) -> Result<Vec<watch::Loaded>, Failure> {
+    let pass = config::Pass::offline();
+    watch::load(conf_dir, &pass).map_err(|problems| Failure::config(&problems))
 }
 
 fn ip(args: &Ip) -> Result<u8, Failure> {
@@ -125,8 +191,12 @@ fn env() -> Env {
     std::env::vars_os().filter_map(text).collect()
 }
 
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
 fn location(args: &StoreArgs) -> Result<(Location, Prefix), Vec<config::Problem>> {
-    config::location(args, &env(), nix::unistd::geteuid().is_root())
+    config::location(args, &env(), is_root())
 }
 
 fn open(location: &Location) -> Result<std::sync::Arc<dyn store::Store>, Failure> {
@@ -134,12 +204,16 @@ fn open(location: &Location) -> Result<std::sync::Arc<dyn store::Store>, Failure
         .map_err(|error| Failure::unavailable(&error, "give another store with --store"))
 }
 
-/// One thread is enough: what takes long (rendering, writing) has threads of its own.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+/// One thread is enough: what takes long (rendering, writing) has threads of its own. Those that are still at work in
+/// the end, in a template that goes on for ever or a lookup that nobody answers, are left behind.
+fn block_on(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(no_system)
+        .map_err(no_system)?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err passes")]

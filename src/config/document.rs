@@ -1,11 +1,12 @@
 //! A TOML file read field by field, so that every problem in it is found at once, with its line.
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::Problem;
 use super::raw::Said;
@@ -15,6 +16,8 @@ pub(super) struct Document<'t> {
     file: PathBuf,
     text: &'t str,
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
+    lenient: Cell<bool>,
 }
 
 /// One table of a document.
@@ -39,6 +42,8 @@ impl<'t> Document<'t> {
             file: file.to_owned(),
             text,
             problems: RefCell::default(),
+            warnings: RefCell::default(),
+            lenient: Cell::new(false),
         }
     }
 
@@ -67,9 +72,45 @@ impl<'t> Document<'t> {
         what: impl std::fmt::Display,
         hint: Option<&str>,
     ) {
+        let problem = self.problem(span, what, hint);
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// Notes what is no problem, and should be known all the same.
+    pub(super) fn warn(
+        &self,
+        span: &Range<usize>,
+        what: impl std::fmt::Display,
+        hint: Option<&str>,
+    ) {
+        let problem = self.problem(span, what, hint);
+        self.warnings.borrow_mut().push(problem);
+    }
+
+    /// From now on a key that nobody knows is a warning and no problem.
+    pub(super) fn be_lenient(&self) {
+        self.lenient.set(true);
+    }
+
+    pub(super) fn is_lenient(&self) -> bool {
+        self.lenient.get()
+    }
+
+    fn problem(
+        &self,
+        span: &Range<usize>,
+        what: impl std::fmt::Display,
+        hint: Option<&str>,
+    ) -> Problem {
         let mut problem = Problem::in_file(&self.file, Some(self.line(span)), what);
         problem.hint = hint.map(str::to_owned);
-        self.problems.borrow_mut().push(problem);
+        problem
+    }
+
+    pub(super) fn take_warnings(&self) -> Vec<Problem> {
+        let mut warnings = self.warnings.take();
+        warnings.sort_by_key(|warning| warning.place.as_ref().and_then(|(_, line)| *line));
+        warnings
     }
 
     /// The line on which something begins.
@@ -159,6 +200,16 @@ impl<'d, 't> Section<'d, 't> {
             self.wrong(key, &found, "a number from 0 to 4294967295");
         }
         number
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+        let found = self.take(key)?;
+        let flag = found.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong(key, &found, "true or false");
+        }
+        flag
     }
 
     /// A list of strings, each parsed.
@@ -316,9 +367,90 @@ impl<'d, 't> Section<'d, 't> {
         self.table.contains_key(key)
     }
 
-    /// Ends the reading: a key that nobody asked for is a problem.
+    /// The string of a key, without taking it.
+    pub(super) fn peek(&self, key: &str) -> Option<&str> {
+        self.table.get(key)?.get_ref().as_str()
+    }
+
+    /// Whether a key holds a number below zero.
+    pub(super) fn is_negative(&self, key: &str) -> bool {
+        let number = self
+            .table
+            .get(key)
+            .and_then(|found| found.get_ref().as_integer());
+        number.is_some_and(|number| number.as_str().starts_with('-'))
+    }
+
+    /// Where the value of a key stands.
+    pub(super) fn place(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get(key).map(Spanned::span)
+    }
+
+    /// Takes a key away unread.
+    pub(super) fn drop_key(&mut self, key: &str) {
+        self.table.remove(key);
+    }
+
+    /// Changes the string of a key, or each string of its list.
+    pub(super) fn map_strings(&mut self, key: &str, change: impl Fn(&str) -> String) {
+        let Some(found) = self.table.get_mut(key) else {
+            return;
+        };
+        let change = |value: &mut DeValue<'t>| {
+            if let DeValue::String(text) = value {
+                *text = Cow::Owned(change(text));
+            }
+        };
+        match found.get_mut() {
+            DeValue::Array(items) => {
+                for item in items.iter_mut() {
+                    change(item.get_mut());
+                }
+            }
+            value => change(value),
+        }
+    }
+
+    /// Puts a value at a path of keys, as if it stood at `span`; one that is there already stays.
+    pub(super) fn put(&mut self, path: &[&str], value: DeValue<'t>, span: Range<usize>) {
+        let mut value = Spanned::new(span.clone(), value);
+        let mut table = &mut self.table;
+        let mut path = path.iter().peekable();
+        while let Some(key) = path.next() {
+            let is_last = path.peek().is_none();
+            let key: Spanned<DeString<'t>> =
+                Spanned::new(span.clone(), Cow::Owned((*key).to_owned()));
+            if is_last {
+                table.entry(key).or_insert_with(|| {
+                    std::mem::replace(
+                        &mut value,
+                        Spanned::new(span.clone(), DeValue::Boolean(false)),
+                    )
+                });
+                return;
+            }
+            let next = table
+                .entry(key)
+                .or_insert_with(|| Spanned::new(span.clone(), DeValue::Table(DeTable::new())));
+            match next.get_mut() {
+                DeValue::Table(below) => table = below,
+                // It is a problem that whoever reads it reports.
+                _ => return,
+            }
+        }
+    }
+
+    /// Ends the reading: a key that nobody asked for is a problem, or a warning where the file is read leniently.
     pub(super) fn finish(self, known: &str) {
         for key in self.table.keys() {
+            if self.document.is_lenient() {
+                let what = format!(
+                    "{} is not known here and is passed over",
+                    self.path(key.get_ref())
+                );
+                self.document.warn(&key.span(), what, None);
+                continue;
+            }
             let what = format!("{} is not known here", self.path(key.get_ref()));
             let hint = format!("known are {known}");
             self.document.note(&key.span(), what, Some(&hint));

@@ -1,6 +1,7 @@
 //! What the command line, the environment and the files of conf.d mean. Every problem is found at once.
 
 mod check;
+mod confd;
 mod document;
 mod duration;
 mod raw;
@@ -10,9 +11,11 @@ mod store;
 mod target;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use confd::Confd;
 pub use duration::parse_duration;
 pub use registration::{Announcement, IdSpec, Ownership, Registration, addresses, registration};
 pub use services::announcements;
@@ -20,6 +23,9 @@ pub use store::location;
 pub use target::{Owner, Reload, Sources, Target, Targets, targets};
 
 use crate::cli;
+
+/// The longest time between two comparisons if nobody says.
+const INTERVAL: std::time::Duration = std::time::Duration::from_mins(5);
 
 /// The environment, as far as it is text.
 pub type Env = BTreeMap<String, String>;
@@ -86,12 +92,46 @@ pub struct Pass {
     pub noop: bool,
     /// Print diffs.
     pub diff: bool,
+    /// Where is kept what outlives the process; nowhere if there is no place.
+    pub state_dir: Option<PathBuf>,
     /// The longest time between two comparisons of a file with what it should be.
     pub interval: std::time::Duration,
+    /// The program that reads the files, and its arguments, if it is ours to start.
+    pub program: Option<(OsString, Vec<OsString>)>,
+    /// How long the program may take to end before it is killed.
+    pub stop_grace: std::time::Duration,
 }
 
-/// What the flags of `sidekick watch` mean.
-pub fn pass(args: &cli::Watch) -> Result<Pass, Vec<Problem>> {
+impl Pass {
+    /// A pass in which nothing is published.
+    #[must_use]
+    pub fn offline() -> Self {
+        Self {
+            program: None,
+            stop_grace: std::time::Duration::ZERO,
+            once: true,
+            timeout: None,
+            noop: true,
+            diff: false,
+            state_dir: None,
+            interval: std::time::Duration::MAX,
+        }
+    }
+}
+
+/// What `--prefix` means.
+pub fn prefix(text: &str) -> Result<crate::model::update::Prefix, Problem> {
+    crate::model::update::Prefix::parse(text)
+        .map_err(|error| Problem::with(format!("--prefix: {error}")))
+}
+
+/// What the flags of `sidekick watch` mean, and what `confd.toml` says where they say nothing.
+pub fn pass(
+    args: &cli::Watch,
+    confd: &Confd,
+    env: &Env,
+    is_root: bool,
+) -> Result<Pass, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut time = |flag: &str, text: &str| {
         parse_duration(text).unwrap_or_else(|what| {
@@ -99,8 +139,12 @@ pub fn pass(args: &cli::Watch) -> Result<Pass, Vec<Problem>> {
             std::time::Duration::MAX
         })
     };
-    let interval = time("--interval", &args.interval);
+    let interval = match &args.interval {
+        Some(text) => time("--interval", text),
+        None => confd.interval.unwrap_or(INTERVAL),
+    };
     let timeout = args.timeout.as_deref().map(|text| time("--timeout", text));
+    let stop_grace = time("--stop-grace", &args.stop_grace);
     if interval.is_zero() {
         problems.push(Problem::with("--interval: it must be longer than nothing"));
     }
@@ -110,14 +154,33 @@ pub fn pass(args: &cli::Watch) -> Result<Pass, Vec<Problem>> {
                 .hint("without them sidekick waits for the store for ever"),
         );
     }
+    if !args.command.is_empty() && (args.once || args.noop) {
+        let what = "--once and --noop leave when they are done, so there is no use for a command";
+        problems.push(Problem::with(what));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
+    let program = args.command.split_first();
     Ok(Pass {
+        program: program.map(|(program, args)| (program.clone(), args.to_vec())),
+        stop_grace,
         once: args.once || args.noop,
         timeout,
         noop: args.noop,
         diff: args.diff,
+        state_dir: args.state_dir.clone().or_else(|| state_dir(env, is_root)),
         interval,
     })
+}
+
+/// Where programs keep what outlives them.
+fn state_dir(env: &Env, is_root: bool) -> Option<PathBuf> {
+    if is_root {
+        return Some(PathBuf::from("/var/lib/sidekick"));
+    }
+    let var = |name: &str| env.get(name).filter(|value| !value.is_empty());
+    let home = || Some(Path::new(var("HOME")?).join(".local/state"));
+    let state = var("XDG_STATE_HOME").map(PathBuf::from).or_else(home)?;
+    Some(state.join("sidekick"))
 }

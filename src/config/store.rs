@@ -18,7 +18,8 @@ pub fn location(
     let mut problems = Vec::new();
     let prefix = Prefix::parse(&args.prefix)
         .map_err(|error| problems.push(Problem::with(format!("--prefix: {error}"))));
-    let location = match &args.store {
+    // Set to nothing is not set: compose files like to do that.
+    let location = match args.store.as_ref().filter(|url| !url.is_empty()) {
         Some(url) => parse(url, args, env, &mut problems),
         None => match var(env, "ETCDCTL_ENDPOINTS") {
             Some(list) => Some(etcd(list, "ETCDCTL_ENDPOINTS", args, env, &mut problems)),
@@ -93,6 +94,14 @@ fn etcd(
     })
 }
 
+/// Whether it is an endpoint, bare or as a URL.
+pub(super) fn is_endpoint(text: &str) -> bool {
+    let bare = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    endpoint(bare.unwrap_or(text).trim_end_matches('/')).is_some()
+}
+
 /// `host:port`, with the port that etcd has by default where there is none.
 fn endpoint(text: &str) -> Option<String> {
     let (host, port) = match text.rsplit_once(':') {
@@ -118,6 +127,13 @@ fn tls(secure: bool, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -
     let file =
         |flag: &Option<PathBuf>, name| flag.clone().or_else(|| var(env, name).map(PathBuf::from));
     let cacert = file(&args.cacert, "ETCDCTL_CACERT");
+    for path in [
+        &cacert,
+        &file(&args.cert, "ETCDCTL_CERT"),
+        &file(&args.key, "ETCDCTL_KEY"),
+    ] {
+        problems.extend(path.as_deref().and_then(unusable_pem));
+    }
     let identity = match (
         file(&args.cert, "ETCDCTL_CERT"),
         file(&args.key, "ETCDCTL_KEY"),
@@ -134,6 +150,23 @@ fn tls(secure: bool, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -
     (secure || cacert.is_some() || identity.is_some()).then_some(TlsFiles { cacert, identity })
 }
 
+/// What is wrong with a certificate or a key, as far as a look can tell. They are read again for each connection.
+fn unusable_pem(file: &Path) -> Option<Problem> {
+    match std::fs::read(file) {
+        Ok(bytes) if bytes.windows(10).any(|part| part == b"-----BEGIN") => None,
+        Ok(_) => Some(Problem::in_file(
+            file,
+            None,
+            "there is no PEM block (-----BEGIN ...) in it",
+        )),
+        Err(error) => Some(Problem::in_file(
+            file,
+            None,
+            format!("cannot be read: {error}"),
+        )),
+    }
+}
+
 fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(String, String)> {
     if args.user.as_ref().is_some_and(|user| user.contains(':')) {
         problems.push(
@@ -148,7 +181,14 @@ fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(Str
             Some((user, password)) => (user.to_owned(), Some(password.to_owned())),
             None => (text.to_owned(), None),
         },
-        (None, None) => return None,
+        (None, None) => {
+            if args.password_file.is_some() {
+                problems.push(Problem::with(
+                    "--password-file goes with --user, which is missing",
+                ));
+            }
+            return None;
+        }
     };
     let from_file = args
         .password_file
@@ -276,16 +316,18 @@ mod tests {
 
     #[test]
     fn the_variables_of_etcdctl_are_honoured() {
+        let ca = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(ca.path(), "-----BEGIN CERTIFICATE-----").unwrap();
         let env = [
             ("ETCDCTL_ENDPOINTS", "https://a:2379,https://b:2379"),
-            ("ETCDCTL_CACERT", "/ca"),
+            ("ETCDCTL_CACERT", ca.path().to_str().unwrap()),
             ("ETCDCTL_USER", "u:p"),
         ];
         let Ok(Location::Etcd(etcd)) = resolve(&[], &env) else {
             panic!()
         };
         assert_eq!(etcd.endpoints, ["a:2379", "b:2379"]);
-        assert_eq!(etcd.tls.unwrap().cacert, Some("/ca".into()));
+        assert_eq!(etcd.tls.unwrap().cacert, Some(ca.path().to_owned()));
         assert_eq!(etcd.auth, Some(("u".to_owned(), "p".to_owned())));
     }
 
@@ -299,7 +341,14 @@ mod tests {
 
     #[test]
     fn all_problems_at_once() {
-        let flags = ["--store", "etcd://a b,c:x", "--cert", "/c", "--prefix", "x"];
-        assert_eq!(resolve(&flags, &[]).unwrap_err().len(), 4);
+        let flags = [
+            "--store",
+            "etcd://a b,c:x",
+            "--cert",
+            "/no/such/file",
+            "--prefix",
+            "x",
+        ];
+        assert_eq!(resolve(&flags, &[]).unwrap_err().len(), 5);
     }
 }

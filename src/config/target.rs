@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::confd::{self, Confd};
 use super::document::{Document, Located, Section};
 use super::{Problem, parse_duration};
 use crate::model::facts::Signal;
@@ -29,6 +30,10 @@ pub struct Target {
     pub dest: PathBuf,
     /// What the template reads.
     pub sources: Sources,
+    /// Whether missing directories above the file are made.
+    pub make_dirs: bool,
+    /// What is left out at the start of each key in the template, as confd does with its `prefix`.
+    pub root: Prefix,
     /// The permission bits; those of the existing file, or 0644, if not said.
     pub mode: Option<u32>,
     /// The owners.
@@ -75,6 +80,8 @@ pub enum Reload {
         /// The file.
         pidfile: PathBuf,
     },
+    /// By a signal to the command of `sidekick watch`.
+    Child(Signal),
 }
 
 /// All targets of a directory, and everything that is wrong with them.
@@ -84,12 +91,19 @@ pub struct Targets {
     pub good: Vec<Target>,
     /// The problems.
     pub problems: Vec<Problem>,
+    /// What is no problem, and should be known all the same.
+    pub warnings: Vec<Problem>,
 }
 
-/// Reads `<conf_dir>/conf.d/*.toml`.
+/// Reads `<conf_dir>/conf.d/*.toml`, and below it what is in confd's style.
 #[must_use]
 pub fn targets(conf_dir: &Path) -> Targets {
     let mut all = Targets::default();
+    let layout = Confd::read(conf_dir).unwrap_or_else(|problems| {
+        all.problems.extend(problems);
+        Confd::default()
+    });
+    all.warnings.clone_from(&layout.warnings);
     let dir = conf_dir.join("conf.d");
     let mut files = match list(&dir) {
         Ok(files) => files,
@@ -101,6 +115,7 @@ pub fn targets(conf_dir: &Path) -> Targets {
             return all;
         }
     };
+    files.extend(confd::below(&dir));
     files.sort();
     if files.is_empty() {
         let problem = Problem::in_file(
@@ -112,7 +127,7 @@ pub fn targets(conf_dir: &Path) -> Targets {
     }
     for file in files {
         match fs::read_to_string(&file) {
-            Ok(text) => read(&file, &text, conf_dir, &mut all),
+            Ok(text) => read(&file, &text, (conf_dir, &layout), &mut all),
             Err(error) => {
                 all.problems.push(Problem::in_file(
                     &file,
@@ -147,7 +162,11 @@ pub(super) fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 fn no_two_for_one_file(all: &mut Targets) {
     for (n, target) in all.good.iter().enumerate() {
-        if let Some(first) = all.good[..n].iter().find(|other| other.dest == target.dest) {
+        let lies = place(&target.dest);
+        if let Some(first) = all.good[..n]
+            .iter()
+            .find(|other| place(&other.dest) == lies)
+        {
             let what = format!(
                 "{} is the dest of {} already",
                 target.dest.display(),
@@ -159,16 +178,42 @@ fn no_two_for_one_file(all: &mut Targets) {
     }
 }
 
-fn read(file: &Path, text: &str, conf_dir: &Path, all: &mut Targets) {
+/// Where a file lies, whatever links lead to it.
+fn place(dest: &Path) -> PathBuf {
+    let in_its_dir = || {
+        let dir = fs::canonicalize(dest.parent()?).ok()?;
+        Some(dir.join(dest.file_name()?))
+    };
+    fs::canonicalize(dest)
+        .ok()
+        .or_else(in_its_dir)
+        .unwrap_or_else(|| dest.to_owned())
+}
+
+fn read(file: &Path, text: &str, (conf_dir, layout): (&Path, &Confd), all: &mut Targets) {
     let document = Document::new(file, text);
     let mut root = document.root();
-    match root.section("template") {
-        Some(section) => all
-            .good
-            .extend(template(section, &document, file, conf_dir)),
+    let section = root.section("template");
+    let is_confd = section.as_ref().is_some_and(|table| layout.speaks(table));
+    if is_confd {
+        document.be_lenient();
+    } else if file.parent() != Some(&conf_dir.join("conf.d")) {
+        // Below conf.d are targets of confd only; what else lies there was put aside by somebody.
+        return;
+    }
+    match section {
+        Some(mut section) => {
+            let confd_root = is_confd.then(|| layout.translate(&mut section, &document));
+            let target = template(section, &document, file, conf_dir);
+            all.good.extend(target.map(|target| Target {
+                root: confd_root.unwrap_or_else(Prefix::root),
+                ..target
+            }));
+        }
         None => document.say(&(0..0), "there is no table [template]"),
     }
     root.finish("[template] and the tables below it");
+    all.warnings.extend(document.take_warnings());
     let problems = document.into_problems();
     if !problems.is_empty() {
         // A target is good as a whole or not at all.
@@ -186,6 +231,7 @@ fn template(
     let source = source(&mut section, document, conf_dir);
     let dest = dest(&mut section, document);
     let sources = sources(&mut section, document);
+    let make_dirs = section.flag("make_dirs");
     let mode = section.parsed("mode", octal);
     let owner = owner(&mut section, document);
     let check = section.string("check_cmd").map(|command| command.value);
@@ -194,17 +240,19 @@ fn template(
     let reload_timeout = section.parsed("reload_timeout", positive);
     let pace = pace(&mut section);
     section.finish(
-        "src, dest, services, keys, mode, owner, group, uid, gid, check_cmd, reload_cmd, check_timeout, \
+        "src, dest, services, keys, make_dirs, mode, owner, group, uid, gid, check_cmd, reload_cmd, check_timeout, \
          reload_timeout, [template.reload] and [template.pace]",
     );
     let (src, template) = source?;
     Some(Target {
-        name: file.file_stem()?.to_string_lossy().into_owned(),
+        name: name(file, conf_dir),
         file: file.to_owned(),
         src,
         template,
         dest: dest?,
         sources: sources?,
+        make_dirs: make_dirs.unwrap_or(false),
+        root: Prefix::root(),
         mode,
         owner,
         check,
@@ -213,6 +261,13 @@ fn template(
         reload_timeout: reload_timeout.unwrap_or(RELOAD_TIMEOUT),
         pace,
     })
+}
+
+/// The path below conf.d, without `.toml`.
+fn name(file: &Path, conf_dir: &Path) -> String {
+    let below = file.strip_prefix(conf_dir.join("conf.d"));
+    let name = below.unwrap_or(file).with_extension("");
+    name.to_string_lossy().into_owned()
 }
 
 fn source(
@@ -227,12 +282,19 @@ fn source(
         );
         return None;
     };
-    if Path::new(&src.value).extension() != Some("tera".as_ref()) {
-        let what = format!("template.src: {:?} does not end in .tera", src.value);
+    // What is in confd's style is in confd's language, whatever its ending.
+    if Path::new(&src.value).extension() != Some("tera".as_ref()) && !document.is_lenient() {
+        let what = format!(
+            "template.src: {:?} ends neither in .tera nor in .tmpl",
+            src.value
+        );
         document.note(
             &src.span,
             what,
-            Some("the ending names the template language; Tera is the one there is"),
+            Some(
+                "the ending names the language: Tera, or confd's; where there is a confd.toml, it is confd's for any \
+                 other ending too",
+            ),
         );
         return None;
     }
@@ -359,27 +421,38 @@ fn reload(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Relo
         return command.map(|command| Reload::Command(command.value));
     };
     let (has_signal, has_pidfile) = (table.has("signal"), table.has("pidfile"));
+    let has_child = table.has("child");
     let signal = table.parsed("signal", signal);
     let pidfile = table.parsed("pidfile", |text| match Path::new(text) {
         path if path.is_absolute() => Ok(path.to_owned()),
         _ => Err(format!("{text:?} is not an absolute path")),
     });
+    let child = table.flag("child");
     if !has_signal {
         document.say(
             table.span(),
             "template.reload.signal is missing, \"HUP\" for example",
         );
-    } else if !has_pidfile {
+    } else if has_pidfile && has_child {
         document.say(
             table.span(),
+            "template.reload.pidfile and template.reload.child exclude each other",
+        );
+    } else if !has_pidfile && (!has_child || child == Some(false)) {
+        document.note(
+            table.span(),
             "template.reload.pidfile is missing: the file with the id of the process to signal",
+            Some("child = true signals the command of `sidekick watch -- COMMAND`"),
         );
     }
-    table.finish("signal and pidfile");
-    Some(Reload::Signal {
-        signal: signal?,
-        pidfile: pidfile?,
-    })
+    table.finish("signal, pidfile and child");
+    match (child, pidfile) {
+        (Some(true), None) => Some(Reload::Child(signal?)),
+        (_, pidfile) => Some(Reload::Signal {
+            signal: signal?,
+            pidfile: pidfile?,
+        }),
+    }
 }
 
 fn signal(text: &str) -> Result<Signal, String> {
@@ -411,161 +484,4 @@ fn pace(section: &mut Section<'_, '_>) -> Pace {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Reads one conf.d file in a directory that has a template `a.tera`.
-    fn load(text: &str) -> (Vec<Target>, Vec<String>) {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, content) in [("conf.d/a.toml", text), ("templates/a.tera", "hello")] {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-        let all = targets(dir.path());
-        let root = format!("{}/conf.d/", dir.path().display());
-        let problems = all
-            .problems
-            .iter()
-            .map(|problem| problem.to_string().replace(&root, ""))
-            .collect();
-        (all.good, problems)
-    }
-
-    const LEAST: &str = "[template]\nsrc = 'a.tera'\ndest = '/d'\nkeys = ['/services']\n";
-
-    #[test]
-    fn the_least() {
-        let (good, problems) = load(LEAST);
-        assert_eq!(problems, [""; 0]);
-        let [target] = good.as_slice() else {
-            panic!("{good:?}")
-        };
-        assert_eq!(
-            (target.name.as_str(), target.template.as_str()),
-            ("a", "hello")
-        );
-        assert_eq!(
-            (target.mode, target.pace, &target.reload),
-            (None, Pace::default(), &None)
-        );
-    }
-
-    #[test]
-    fn the_most() {
-        let (good, problems) = load(
-            "[template]\nsrc = 'a.tera'\ndest = '/d'\nservices = ['web']\nmode = '640'\nowner = 'root'\ngid = 0\n\
-             check_cmd = 'true {{src}}'\ncheck_timeout = '1s'\nreload_timeout = '2s'\n\
-             [template.reload]\nsignal = 'SIGUSR2'\npidfile = '/p'\n[template.pace]\nsettle = '0s'\nmin_interval = '1ms'\n",
-        );
-        assert_eq!(problems, [""; 0]);
-        let target = &good[0];
-        assert_eq!(
-            (target.mode, target.owner.uid, target.owner.gid),
-            (Some(0o640), Some(0), Some(0))
-        );
-        let usr2 = Reload::Signal {
-            signal: Signal(12),
-            pidfile: "/p".into(),
-        };
-        assert_eq!(target.reload, Some(usr2));
-        assert_eq!(target.pace.min_interval, Duration::from_millis(1));
-    }
-
-    #[test]
-    fn every_problem_has_its_line_and_a_file_with_one_has_no_target() {
-        let cases = [
-            (
-                "mode = '0888'",
-                "a.toml:5: template.mode: \"0888\" is not an octal mode such as 0644",
-            ),
-            (
-                "mode = 644",
-                "a.toml:5: template.mode is a string, not an integer",
-            ),
-            (
-                "owner = 'nobody-has-this-name'",
-                "a.toml:5: template.owner: there is no user \"nobody-has-this-name\" on this host",
-            ),
-            (
-                "check_timeout = '0s'",
-                "a.toml:5: template.check_timeout: it must be longer than nothing",
-            ),
-            (
-                "services = ['web']",
-                "a.toml:5: template.services and template.keys exclude each other",
-            ),
-            (
-                "colour = 'red'",
-                "a.toml:5: template.colour is not known here",
-            ),
-            (
-                "reload = 'x'",
-                "a.toml:5: template.reload is a table, not a string",
-            ),
-            (
-                "[template.reload]\nsignal = 'NO'\npidfile = '/p'",
-                "a.toml:6: template.reload.signal: \"NO\" is not a signal such as HUP or USR2",
-            ),
-            (
-                "[template.reload]\nsignal = 'HUP'",
-                "a.toml:5: template.reload.pidfile is missing: the file with the id of the process to signal",
-            ),
-            (
-                "uid = -1",
-                "a.toml:5: template.uid is a number from 0 to 4294967295, not an integer",
-            ),
-        ];
-        for (line, want) in cases {
-            let (good, problems) = load(&format!("{LEAST}{line}\n"));
-            assert_eq!(
-                (problems.as_slice(), good.len()),
-                ([want.to_owned()].as_slice(), 0),
-                "{line}"
-            );
-        }
-    }
-
-    #[test]
-    fn all_problems_at_once() {
-        let (_, problems) =
-            load("[template]\nsrc = 'b.tera'\ndest = 'd'\nkeys = []\nmode = 'x'\n[other]\n");
-        assert_eq!(problems.len(), 5, "{problems:?}");
-        let (_, problems) = load("[template\nsrc = \n");
-        assert!(!problems.is_empty());
-        let (_, problems) = load("");
-        assert_eq!(problems, ["a.toml:1: there is no table [template]"]);
-    }
-
-    #[test]
-    fn a_directory_that_is_missing_or_empty_is_a_problem() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(
-            targets(dir.path()).problems[0]
-                .to_string()
-                .contains("cannot be read")
-        );
-        fs::create_dir(dir.path().join("conf.d")).unwrap();
-        assert!(
-            targets(dir.path()).problems[0]
-                .to_string()
-                .contains("nothing to render")
-        );
-    }
-
-    #[test]
-    fn two_targets_for_one_file_are_a_problem() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("conf.d")).unwrap();
-        fs::create_dir_all(dir.path().join("templates")).unwrap();
-        fs::write(dir.path().join("templates/a.tera"), "").unwrap();
-        for name in ["a", "b"] {
-            fs::write(dir.path().join(format!("conf.d/{name}.toml")), LEAST).unwrap();
-        }
-        assert!(
-            targets(dir.path()).problems[0]
-                .to_string()
-                .contains("already")
-        );
-    }
-}
+mod tests;

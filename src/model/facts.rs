@@ -1,6 +1,20 @@
-//! What the operating system can say: signals that arrive, programs that end, checks that pass or fail. Pure.
+//! What the operating system can say: signals that arrive, programs that end, checks that pass or fail, records of the
+//! DNS. Pure.
 
 use std::fmt;
+
+/// An SRV record: where a service is to be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Srv {
+    /// The host, with a dot at its end.
+    pub target: String,
+    /// The port.
+    pub port: u16,
+    /// Lower ones are asked first.
+    pub priority: u16,
+    /// The share among those of one priority.
+    pub weight: u16,
+}
 
 /// A signal by its number, as the kernel counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -23,6 +23,7 @@ use crate::model::report::chain;
 use crate::model::update::Prefix;
 use crate::store::{Store, StoreError};
 use crate::system::child::{Child, Group};
+use crate::system::notify::Watchdog;
 use crate::system::probe;
 use crate::system::signals::Signals;
 
@@ -34,6 +35,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         jobs: JoinSet::new(),
         group: None,
         entries: Vec::new(),
+        watchdog: Watchdog::from_env(),
         targets: BTreeMap::new(),
         rounds: HashMap::new(),
         looks: Looks::new(plan.source),
@@ -90,6 +92,7 @@ struct Shell {
     /// The program's process group, from its start to the end of its last process.
     group: Option<Group>,
     entries: Vec<Entry>,
+    watchdog: Watchdog,
     targets: BTreeMap<Prefix, Target>,
     /// The rounds of checks that are under way.
     rounds: HashMap<Id, Ticket>,
@@ -126,6 +129,7 @@ impl Shell {
                 signal = signals.next() => Some(self.signal(signal)),
                 () = until(deadline) => Some(Input::Tick),
                 () = until(look) => None,
+                () = self.watchdog.beat() => None,
             };
             if let Some(input) = input {
                 return input;

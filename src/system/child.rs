@@ -88,6 +88,11 @@ impl Group {
         Self(started.pid())
     }
 
+    /// The process id of the program itself.
+    pub(super) fn leader(self) -> Pid {
+        self.0
+    }
+
     /// Sends a signal to every process of the group; a group that is gone is no error.
     pub fn signal(self, Signal(number): Signal) -> io::Result<()> {
         match raw::signal_group(self.0, number) {

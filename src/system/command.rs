@@ -6,16 +6,20 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::child::{Group, exit};
-use super::{init, notify, raw};
+use super::init::{self, Started};
+use super::{notify, raw};
 use crate::model::facts::{Exit, Signal};
 
 /// As much of a command's output as is kept: its end, where the reason usually stands.
 const KEEP: usize = 4096;
+/// As many of its last lines stand in an error.
+const LAST_LINES: usize = 10;
 /// How long output may still come in after the command has ended. A daemon that it started may hold the pipe for ever.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -52,10 +56,17 @@ pub enum CommandError {
     },
 }
 
+/// The end of an output as part of one line of a log.
 fn said(output: &str) -> String {
-    match output.trim_end() {
-        "" => String::new(),
-        text => format!(", saying: {text}"),
+    let lines = output
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let lines: Vec<String> = lines.map(|line| line.escape_debug().collect()).collect();
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    match last {
+        [] => String::new(),
+        lines => format!(", saying: {}", lines.join(" / ")),
     }
 }
 
@@ -79,31 +90,20 @@ pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError>
         command: command.to_owned(),
         source,
     };
-    let mut shell = Command::new("/bin/sh");
-    shell
-        .args(["-c", command])
-        .process_group(0)
-        .env_remove(notify::SOCKET)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    raw::start_as_we_were(&mut shell, false);
-    let mut started = init::start(&mut shell).map_err(failed)?;
+    let (mut started, pipe) = start(command).map_err(failed)?;
     let mut group = Some(EndGroup(Group::of(&started)));
-    let (stdout, stderr) = (started.child.stdout.take(), started.child.stderr.take());
-    let mut output = Vec::new();
-    let ended = {
-        let mut tail = Tail::new(&mut output, stdout, stderr);
-        let ended = tail.until(timeout_at(deadline, started.wait())).await;
-        if ended.is_err() {
-            // Its group goes first: what it printed can wait.
-            drop(group.take());
-        }
-        // The rest is there already, unless somebody else holds the pipe.
-        let _ = timeout(LINGER, tail.drain()).await;
-        ended
+    let mut tail = Tail {
+        output: Vec::new(),
+        pipe: Some(pipe),
     };
-    let output = text(&output);
+    let ended = tail.until(timeout_at(deadline, started.wait())).await;
+    if ended.is_err() {
+        // Its group goes first: what it printed can wait.
+        drop(group.take());
+    }
+    // The rest is there already, unless somebody else holds the pipe.
+    let _ = timeout(LINGER, tail.drain()).await;
+    let output = text(&tail.output);
     match ended {
         Ok(Ok(status)) => {
             std::mem::forget(group);
@@ -125,60 +125,81 @@ pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError>
     }
 }
 
+/// What is wrong with a command, as far as it can be told without running it.
+#[must_use]
+pub fn mistake(command: &str) -> Option<String> {
+    let shell = |args: &[&str]| {
+        let mut shell = std::process::Command::new("/bin/sh");
+        let output = shell.args(args).stdin(Stdio::null()).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        (!output.status.success()).then_some(said)
+    };
+    if let Some(said) = shell(&["-n", "-c", command]) {
+        return Some(format!("the shell cannot read it: {said}"));
+    }
+    // What begins with anything but a plain word (a variable, an assignment, a brace) is for the shell to find.
+    let word = command.split_whitespace().next()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    let missing = word.chars().all(plain) && shell(&["-c", "command -v -- \"$0\"", word]).is_some();
+    missing.then(|| format!("{word} is not on the PATH of this host"))
+}
+
+/// Starts the shell; both of its outputs go into one pipe, so that what it says stays in order.
+fn start(command: &str) -> io::Result<(Started, Receiver)> {
+    let (reader, writer) = io::pipe()?;
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", command])
+        .process_group(0)
+        .env_remove(notify::SOCKET)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    raw::start_as_we_were(&mut shell, false);
+    let started = init::start(&mut shell)?;
+    Ok((started, Receiver::from_owned_fd(reader.into())?))
+}
+
 fn text(output: &[u8]) -> String {
     let from = output.len().saturating_sub(KEEP);
     String::from_utf8_lossy(&output[from..]).into_owned()
 }
 
-/// Both pipes of a command, read as they fill, so that it never waits for a reader.
-struct Tail<'a, O, E> {
-    output: &'a mut Vec<u8>,
-    stdout: Option<O>,
-    stderr: Option<E>,
+/// The pipe of a command, read as it fills, so that the command never waits for a reader.
+struct Tail {
+    output: Vec<u8>,
+    /// Until its end.
+    pipe: Option<Receiver>,
 }
 
-impl<'a, O: AsyncRead + Unpin, E: AsyncRead + Unpin> Tail<'a, O, E> {
-    fn new(output: &'a mut Vec<u8>, stdout: Option<O>, stderr: Option<E>) -> Self {
-        Self {
-            output,
-            stdout,
-            stderr,
-        }
-    }
-
+impl Tail {
     /// Reads until `done` is.
     async fn until<T>(&mut self, done: impl Future<Output = T>) -> T {
         tokio::pin!(done);
         loop {
             tokio::select! {
                 result = &mut done => return result,
-                () = self.read_some(), if self.is_open() => {}
+                () = self.read_some(), if self.pipe.is_some() => {}
             }
         }
     }
 
     async fn drain(&mut self) {
-        while self.is_open() {
+        while self.pipe.is_some() {
             self.read_some().await;
         }
     }
 
-    fn is_open(&self) -> bool {
-        self.stdout.is_some() || self.stderr.is_some()
-    }
-
     async fn read_some(&mut self) {
-        let (mut out, mut err) = ([0; 1024], [0; 1024]);
-        // A pipe that fails is at its end too.
-        tokio::select! {
-            read = read(self.stdout.as_mut(), &mut out) => match read {
-                Ok(0) | Err(_) => self.stdout = None,
-                Ok(n) => self.keep(&out[..n]),
-            },
-            read = read(self.stderr.as_mut(), &mut err) => match read {
-                Ok(0) | Err(_) => self.stderr = None,
-                Ok(n) => self.keep(&err[..n]),
-            },
+        let mut buffer = [0; 1024];
+        let read = match &mut self.pipe {
+            Some(pipe) => pipe.read(&mut buffer).await,
+            None => return,
+        };
+        match read {
+            // A pipe that fails is at its end too.
+            Ok(0) | Err(_) => self.pipe = None,
+            Ok(n) => self.keep(&buffer[..n]),
         }
     }
 
@@ -190,18 +211,27 @@ impl<'a, O: AsyncRead + Unpin, E: AsyncRead + Unpin> Tail<'a, O, E> {
     }
 }
 
-async fn read(pipe: Option<&mut (impl AsyncRead + Unpin)>, into: &mut [u8]) -> io::Result<usize> {
-    match pipe {
-        Some(pipe) => pipe.read(into).await,
-        None => std::future::pending().await,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn mistakes_are_found_without_running_anything() {
+        for good in [
+            "true",
+            "cd / && ls",
+            "test -e /x || exit 1",
+            "X=1 no-such-program",
+            "$EDITOR x",
+            "/bin/sh -c x",
+        ] {
+            assert_eq!(mistake(good), None, "{good}");
+        }
+        assert!(mistake("no-such-program -c x").is_some_and(|what| what.contains("PATH")));
+        assert!(mistake("if true; do").is_some_and(|what| what.contains("cannot read")));
+    }
 
     #[tokio::test]
     async fn output_and_status() {

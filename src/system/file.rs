@@ -3,12 +3,17 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
 const PERMISSIONS: u32 = 0o7777;
+/// How the name of a candidate ends.
+const SUFFIX: &str = ".sidekick";
+/// A candidate that is older belongs to nobody: whoever staged it was killed.
+const LITTER: Duration = Duration::from_mins(10);
 
 /// A file as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +35,17 @@ pub struct Access {
     pub gid: u32,
 }
 
+/// Whether there is something at `path`. As confd has it, what cannot be looked at is there: only "no such file" is no.
+#[must_use]
+pub fn exists(path: &str) -> bool {
+    !matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Looks at a file; `None` if there is none.
 pub fn look(path: &Path) -> io::Result<Option<Look>> {
-    let found = match File::open(path) {
+    // Opening a pipe would wait for somebody to write into it.
+    let flags = nix::libc::O_NONBLOCK;
+    let found = match File::options().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -79,10 +92,19 @@ impl Candidate {
         prefix.push(dest.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         prefix.push(".");
         let dir = dest.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        clear_litter(dir, &prefix);
+        // The same name each time, so that what a check says of it is the same each time too. Whatever has that name
+        // was left behind by an earlier process with our id.
+        let own = format!("{}{SUFFIX}", std::process::id());
+        let mut left = prefix.clone();
+        left.push(&own);
+        let _ = fs::remove_file(dir.join(left));
         let mut file = tempfile::Builder::new()
             .prefix(&prefix)
-            .suffix(".sidekick")
-            .tempfile_in(dir)?;
+            .rand_bytes(0)
+            .suffix(&own)
+            .tempfile_in(dir)
+            .map_err(plain)?;
         file.write_all(content)?;
         let meta = file.as_file().metadata()?;
         // Before the mode: a change of owner clears set-id bits.
@@ -104,13 +126,95 @@ impl Candidate {
     }
 
     /// Puts it in the place of its destination; after this returns, a power cut leaves the new file.
-    pub fn swap(self) -> io::Result<()> {
+    pub fn swap(self) -> io::Result<How> {
         self.file.as_file().sync_all()?;
-        self.file.persist(&self.dest).map_err(|error| error.error)?;
-        match self.dest.parent() {
-            Some(dir) => File::open(dir)?.sync_all(),
-            None => Ok(()),
+        let how = match self.file.persist(&self.dest) {
+            Ok(_) => How::Renamed,
+            // A file that is a mount point of its own, as containers have them, cannot be replaced.
+            Err(error) if error.error.raw_os_error() == Some(nix::libc::EBUSY) => {
+                write_over(&self.dest, error.file.as_file())?;
+                return Ok(How::InPlace);
+            }
+            Err(error) => return Err(error.error),
+        };
+        if let Some(dir) = self.dest.parent() {
+            File::open(dir)?.sync_all()?;
         }
+        Ok(how)
+    }
+}
+
+/// How a file was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// At once.
+    Renamed,
+    /// By writing over it: who reads it meanwhile may see a part.
+    InPlace,
+}
+
+/// Gives a file the content and the access of another one.
+fn write_over(dest: &Path, candidate: &File) -> io::Result<()> {
+    let (mut from, wanted) = (candidate, candidate.metadata()?);
+    let mut content = Vec::new();
+    io::Seek::rewind(&mut from)?;
+    io::Read::read_to_end(&mut from, &mut content)?;
+    let mut file = File::options().write(true).truncate(true).open(dest)?;
+    file.write_all(&content)?;
+    let has = file.metadata()?;
+    if (has.uid(), has.gid()) != (wanted.uid(), wanted.gid()) {
+        fchown(&file, Some(wanted.uid()), Some(wanted.gid()))?;
+    }
+    file.set_permissions(wanted.permissions())?;
+    file.sync_all()
+}
+
+/// Makes the directories above a file.
+pub fn make_parents(file: &Path) -> io::Result<()> {
+    file.parent().map_or(Ok(()), fs::create_dir_all)
+}
+
+/// Makes a directory, and those above it, that nobody else has to look into.
+pub fn make_private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+}
+
+/// Writes a small file in one step. It need not outlive a power cut, so nothing is flushed to the disk.
+pub fn replace_small(path: &Path, text: &str) -> io::Result<()> {
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut file = NamedTempFile::new_in(dir).map_err(plain)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Removes what was staged for a destination by those who did not live to swap it in.
+fn clear_litter(dir: &Path, prefix: &OsString) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_candidate = name
+            .as_encoded_bytes()
+            .starts_with(prefix.as_encoded_bytes())
+            && name.as_encoded_bytes().ends_with(SUFFIX.as_bytes());
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if is_candidate && age().is_some_and(|age| age > LITTER) {
+            // Next time, then.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// An error without the name of the temporary file that could not be made: nobody knows it.
+fn plain(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((text, _)) => io::Error::new(error.kind(), text.to_owned()),
+        None => error,
     }
 }
 
@@ -154,6 +258,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_process_left_behind_is_cleared_away_when_it_is_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = dir.path().join("a.cfg");
+        let old = std::time::SystemTime::now() - Duration::from_hours(1);
+        for (name, is_old) in [
+            (".a.cfg.x1.sidekick", true),
+            (".a.cfg.x2.sidekick", false),
+            (".b.cfg.x3.sidekick", true),
+        ] {
+            let file = File::create(dir.path().join(name)).unwrap();
+            if is_old {
+                file.set_modified(old).unwrap();
+            }
+        }
+        let access = access(dir.path(), 0o640);
+        drop(Candidate::stage(&dest, b"", access).unwrap());
+        let left = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, [".a.cfg.x2.sidekick", ".b.cfg.x3.sidekick"]);
+    }
+
+    #[test]
     fn a_link_is_resolved_even_if_it_dangles() {
         let dir = tempfile::tempdir().unwrap();
         let (link, target) = (dir.path().join("link"), dir.path().join("target"));
@@ -170,5 +299,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(look(&dir.path().join("none")).unwrap(), None);
         assert!(look(dir.path()).is_err());
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(look(&pipe).is_err());
     }
 }

@@ -1,8 +1,9 @@
-//! The operating system: processes, signals, files, addresses. Adapter.
+//! The operating system: processes, signals, files, addresses, names. Adapter.
 
 pub mod address;
 pub mod child;
 pub mod command;
+pub mod dns;
 pub mod file;
 mod group;
 pub mod init;
@@ -12,3 +13,4 @@ pub mod process;
 mod raw;
 pub mod signals;
 mod terminal;
+pub mod watched;

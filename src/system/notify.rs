@@ -1,8 +1,11 @@
-//! Readiness, told to a service manager by its notification socket (`sd_notify`). Adapter.
+//! Readiness and liveness, told to a service manager by its notification socket (`sd_notify`). Adapter.
 //!
 //! Without `NOTIFY_SOCKET` in the environment nothing happens.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
+use tokio::time::Instant;
 
 /// The variable that names the socket; a child is not to inherit it, or it could answer in our name.
 pub(super) const SOCKET: &str = "NOTIFY_SOCKET";
@@ -30,8 +33,67 @@ pub fn reloading(status: &str) {
     }
 }
 
+/// The service manager's watchdog: it restarts a service that says nothing for as long as `WATCHDOG_USEC` names.
+///
+/// The word is sent by the very loop that does the work, once per turn at most, so that a loop that is stuck is silent.
+#[derive(Debug)]
+pub struct Watchdog {
+    /// The distance between two words, and when the next one is due; none if nobody watches.
+    beat: Option<(Duration, Instant)>,
+}
+
+impl Watchdog {
+    /// What the service manager asked for in the environment.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self::every(sd_notify::watchdog_enabled().map(|limit| limit / 2))
+    }
+
+    fn every(distance: Option<Duration>) -> Self {
+        Self {
+            beat: distance.map(|distance| (distance, Instant::now())),
+        }
+    }
+
+    /// Waits until a word is due, and sends it. Never returns where nobody watches. Can be dropped while it waits.
+    pub async fn beat(&mut self) {
+        let Some((distance, due)) = &mut self.beat else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep_until(*due).await;
+        *due = Instant::now() + *distance;
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
 fn tell(states: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("the service manager could not be told: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_hears_the_loop_at_its_distance_also_when_other_things_happen() {
+        let start = Instant::now();
+        let mut watchdog = Watchdog::every(Some(Duration::from_secs(5)));
+        let mut beats = Vec::new();
+        while beats.len() < 3 {
+            tokio::select! {
+                () = watchdog.beat() => beats.push(start.elapsed().as_secs()),
+                () = tokio::time::sleep(Duration::from_secs(2)) => {}
+            }
+        }
+        assert_eq!(beats, [0, 5, 10]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_watches() {
+        let mut watchdog = Watchdog::every(None);
+        let long = Duration::from_hours(1);
+        assert!(tokio::time::timeout(long, watchdog.beat()).await.is_err());
     }
 }

@@ -2,18 +2,21 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::signal::{self, kill};
 use nix::unistd::{Pid, getegid, geteuid};
 use thiserror::Error;
 
+use super::child::Group;
+use super::raw;
 use crate::model::facts::Signal;
 
 /// Why a process could not be signalled.
 #[derive(Debug, Error)]
 pub enum SignalError {
     /// The file with its id cannot be read.
-    #[error("the pidfile {} cannot be read: {source}", path.display())]
+    #[error("the pidfile {} cannot be read", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -24,7 +27,7 @@ pub enum SignalError {
     #[error("there is no process id in the pidfile {}", .0.display())]
     NoPid(PathBuf),
     /// The process is not there, or not ours to signal.
-    #[error("process {pid} of the pidfile {} cannot be sent {signal}: {source}", path.display())]
+    #[error("process {pid} of the pidfile {} cannot be sent {signal}", path.display())]
     Kill {
         /// The file.
         path: PathBuf,
@@ -35,6 +38,92 @@ pub enum SignalError {
         /// Why not.
         source: io::Error,
     },
+}
+
+/// Why the command was not told to reload.
+#[derive(Debug, Error)]
+pub enum LeaderError {
+    /// It would have ended it.
+    #[error(
+        "the command does not handle {0}, so it was not sent (HAProxy takes USR2 with -W only)"
+    )]
+    NotTaken(Signal),
+    /// The command is gone.
+    #[error("the command cannot be sent {signal}")]
+    Kill {
+        /// The signal.
+        signal: Signal,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// How often a program is asked whether it handles a signal by now.
+const POLL: Duration = Duration::from_millis(10);
+/// A signal that is held back for so long is one that the program fetches.
+const STEADY: Duration = Duration::from_secs(1);
+
+/// Tells the program of a group to reload by a signal, once it handles that signal: one that has just been started
+/// would be ended by it.
+pub async fn reload_leader(
+    group: Group,
+    signal: Signal,
+    limit: Duration,
+) -> Result<(), LeaderError> {
+    let waited = tokio::time::timeout(limit, ready(group.leader(), signal)).await;
+    waited.map_err(|_| LeaderError::NotTaken(signal))?;
+    signal_leader(group, signal).map_err(|source| LeaderError::Kill { signal, source })
+}
+
+/// Sends a signal to the program of a group, and to it alone.
+pub fn signal_leader(group: Group, Signal(number): Signal) -> io::Result<()> {
+    raw::signal_process(group.leader(), number).map_err(io::Error::from)
+}
+
+/// What a process does with a signal that comes now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stance {
+    /// It has a handler for it.
+    Catches,
+    /// It holds it back: to fetch it from the queue, as an init does, or only while it is at something else.
+    Holds,
+    /// It would be ended, or not notice.
+    Neither,
+}
+
+/// Of a process that cannot be looked at, the best is assumed.
+fn stance(pid: Pid, Signal(number): Signal) -> Stance {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return Stance::Catches;
+    };
+    let has = |mask: &str| {
+        let mut masks = status.lines().filter_map(|line| line.strip_prefix(mask));
+        let mask = masks
+            .next()
+            .map(|mask| u64::from_str_radix(mask.trim(), 16));
+        matches!(mask, Some(Ok(mask)) if mask >> (number - 1) & 1 == 1)
+    };
+    if has("SigCgt:") {
+        Stance::Catches
+    } else if has("SigBlk:") {
+        Stance::Holds
+    } else {
+        Stance::Neither
+    }
+}
+
+/// Waits until a process is ready for a signal.
+async fn ready(pid: Pid, signal: Signal) {
+    let mut held = Duration::ZERO;
+    loop {
+        held = match stance(pid, signal) {
+            Stance::Catches => return,
+            Stance::Holds if held >= STEADY => return,
+            Stance::Holds => held + POLL,
+            Stance::Neither => Duration::ZERO,
+        };
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// Sends a signal to the process whose id stands in a file.
@@ -93,5 +182,24 @@ mod tests {
         // Signal 28, a change of the window's size, is ignored by default.
         std::fs::write(&path, format!("{}\n", std::process::id())).unwrap();
         assert!(signal_by_file(&path, Signal(28)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_program_hears_of_a_reload_when_it_is_ready_and_is_not_ended_by_it() {
+        use super::super::child::Child;
+        use crate::model::facts::Exit;
+        let start = |script: &str| Child::start(&"sh".into(), &["-c".into(), script.into()]);
+        let long = Duration::from_secs(30);
+        // Late with its handler, as a proxy that reads a long file is.
+        let (child, group) =
+            start("sleep 0.2; trap 'exit 7' USR2; while :; do sleep 0.01; done").unwrap();
+        reload_leader(group, Signal(12), long).await.unwrap();
+        assert_eq!(child.wait().await, Exit::Code(7));
+
+        let (child, group) = start("exec sleep 1000").unwrap();
+        let refused = reload_leader(group, Signal(12), Duration::from_millis(50)).await;
+        assert!(matches!(refused, Err(LeaderError::NotTaken(_))));
+        signal_leader(group, Signal::TERM).unwrap();
+        assert_eq!(child.wait().await, Exit::Signal(Signal::TERM));
     }
 }

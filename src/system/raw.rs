@@ -126,6 +126,12 @@ pub(super) fn signal_group(group: Pid, number: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::killpg(group.as_raw(), number) }).map(drop)
 }
 
+/// Sends a signal, by its number, to one process.
+pub(super) fn signal_process(process: Pid, number: i32) -> Result<(), Errno> {
+    // SAFETY: the call takes two numbers and touches no memory of ours.
+    Errno::result(unsafe { libc::kill(process.as_raw(), number) }).map(drop)
+}
+
 /// A child that has ended and that nobody has waited for yet; it stays as it is. `None` if there is no such child.
 pub(super) fn ended_child() -> Result<Option<Pid>, Errno> {
     look_at(libc::P_ALL, 0)

@@ -1,10 +1,15 @@
 //! From conf.d to targets with compiled templates; every problem of all of them at once. Shell.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::warn;
 
 use super::render::{RenderError, Template};
-use crate::config::{self, Problem, Target};
+use crate::config::{self, Pass, Problem, Reload, Target};
+use crate::system::command;
 
 /// A target that is ready to be rendered.
 #[derive(Debug)]
@@ -13,24 +18,125 @@ pub struct Loaded {
     pub target: Target,
     /// Its template.
     pub template: Template,
+    /// What the template may include or extend.
+    others: Arc<Others>,
 }
 
-/// Reads the targets of a directory.
-pub fn load(conf_dir: &Path) -> Result<Vec<Loaded>, Vec<Problem>> {
-    let config::Targets { good, mut problems } = config::targets(conf_dir);
-    let others = others(&conf_dir.join("templates"));
+/// Names and sources of templates.
+type Others = Vec<(String, String)>;
+
+impl Loaded {
+    /// Whether both were loaded from the same text.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.target == other.target && self.others == other.others
+    }
+}
+
+/// The directories in which a configuration lies, as far as they are there.
+pub(super) fn directories(conf_dir: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::from([conf_dir.to_owned()]);
+    let mut next: Vec<PathBuf> = ["conf.d", "templates"]
+        .map(|name| conf_dir.join(name))
+        .into();
+    while let Some(dir) = next.pop() {
+        // A link to a directory is followed; one that leads in a circle is seen once.
+        let Ok(place) = fs::canonicalize(&dir) else {
+            continue;
+        };
+        if place.is_dir() && found.insert(place) {
+            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+            next.extend(
+                entries
+                    .map(|entry| entry.path())
+                    .filter(|path| path.is_dir()),
+            );
+        }
+    }
+    found
+}
+
+/// Reads the targets of a directory. `pass` says whether there is a command that they can signal.
+pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
+    let config::Targets {
+        good,
+        mut problems,
+        warnings,
+    } = config::targets(conf_dir);
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let others = Arc::new(others(&conf_dir.join("templates")));
     let mut loaded = Vec::new();
     for target in good {
+        problems.extend(no_command(&target, pass));
         match compile(&target, conf_dir, &others) {
-            Ok(template) => loaded.push(Loaded { target, template }),
+            Ok(template) => {
+                if template.tells_the_time() {
+                    warn!(
+                        "{}: datetime makes every render another one, so the file is published at every change and \
+                         every --interval",
+                        target.src.display()
+                    );
+                }
+                loaded.push(Loaded {
+                    target,
+                    template,
+                    others: Arc::clone(&others),
+                });
+            }
             Err(error) => problems.extend(explain(&target, &error)),
         }
     }
+    // Two targets may share a template.
+    let mut seen = Vec::new();
+    problems.retain(|problem| {
+        !seen.contains(problem) && {
+            seen.push(problem.clone());
+            true
+        }
+    });
     if problems.is_empty() {
         Ok(loaded)
     } else {
         Err(problems)
     }
+}
+
+/// What a target signals has to be there, unless nothing is to be signalled anyway.
+fn no_command(target: &Target, pass: &Pass) -> Option<Problem> {
+    let missing = pass.program.is_none() && !pass.noop;
+    match target.reload {
+        Some(Reload::Child(_)) if missing => {
+            let what = "template.reload.child: there is no command that could be signalled";
+            let problem = Problem::in_file(&target.file, None, what);
+            Some(problem.hint("sidekick watch -- COMMAND starts one"))
+        }
+        Some(Reload::Child(_) | Reload::Command(_) | Reload::Signal { .. }) | None => None,
+    }
+}
+
+/// What can be said of a target's commands without running them: their syntax, and whether their programs are there.
+#[must_use]
+pub fn check_commands(loaded: &Loaded) -> Vec<Problem> {
+    let target = &loaded.target;
+    let reload = match &target.reload {
+        Some(Reload::Command(command)) => Some(command),
+        Some(Reload::Child(_) | Reload::Signal { .. }) | None => None,
+    };
+    let commands = [("check_cmd", target.check.as_ref()), ("reload_cmd", reload)];
+    let given = commands
+        .into_iter()
+        .filter_map(|(key, command)| Some((key, command?)));
+    let problems = given.filter_map(|(key, command)| {
+        let what = command::mistake(command)?;
+        Some(Problem::in_file(
+            &target.file,
+            None,
+            format!("template.{key}: {what}"),
+        ))
+    });
+    problems.collect()
 }
 
 fn compile(
@@ -43,7 +149,11 @@ fn compile(
         .iter()
         .map(|(n, s)| (n.as_str(), s.as_str()))
         .collect();
-    Template::compile_among(&name, &target.template, &others)
+    if target.src.extension() == Some("tera".as_ref()) {
+        Template::compile_among(&name, &target.template, &others)
+    } else {
+        Template::compile_go(&name, &target.template)
+    }
 }
 
 /// A template's name for `include` and `extends`: its path below the directory of templates.
@@ -55,7 +165,7 @@ fn name(path: &Path, templates: &Path) -> String {
 }
 
 /// The templates that others may include or extend. One that cannot be read is missed by those who need it only.
-fn others(templates: &Path) -> Vec<(String, String)> {
+fn others(templates: &Path) -> Others {
     let mut found = Vec::new();
     let mut dirs = vec![templates.to_owned()];
     while let Some(dir) = dirs.pop() {

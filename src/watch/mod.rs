@@ -17,12 +17,24 @@
 //! [`render`] turns a template and a catalog into text; what becomes of the text is the business of `publish`, and when
 //! that happens, of `schedule`. Nothing is published before the store has said everything once, and nothing while it
 //! says nothing.
+//!
+//! With a command, `sidekick watch` is the entrypoint of the proxy: `entrypoint` decides when it starts and stops, `ward`
+//! is its shell.
 
+mod entrypoint;
+mod following;
+mod kept;
+mod ledger;
 mod load;
+mod offline;
+mod paths;
 mod publish;
 pub mod render;
 mod run;
 mod schedule;
+mod ward;
+mod world;
 
-pub use load::{Loaded, load};
+pub use load::{Loaded, check_commands, load};
+pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};

@@ -6,15 +6,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
+use super::kept::print;
+use super::ledger::Ledger;
 use super::load::Loaded;
+use super::paths::fill_in;
 use super::render::{RenderError, View};
+use super::ward::Running;
 use crate::config::{Reload, Target};
+use crate::model::report::chain;
 use crate::system::command::{self, CommandError};
-use crate::system::file::{self, Access, Candidate, Look};
-use crate::system::process::{self, SignalError};
+use crate::system::file::{self, Access, Candidate, How, Look};
+use crate::system::process::{self, LeaderError, SignalError};
 
 /// The mode of a file that is not there yet, unless conf.d says otherwise.
 const MODE: u32 = 0o644;
@@ -48,6 +54,8 @@ pub(super) enum ReloadError {
     Command(#[from] CommandError),
     #[error(transparent)]
     Signal(#[from] SignalError),
+    #[error(transparent)]
+    Child(#[from] LeaderError),
 }
 
 /// What became of a file whose reload failed.
@@ -72,7 +80,8 @@ impl std::fmt::Display for Restored {
             Self::NotLoaded(error) => {
                 write!(
                     f,
-                    "the previous file is back, but loading it failed too ({error})"
+                    "the previous file is back, but loading it failed too ({})",
+                    chain(error.as_ref())
                 )
             }
             Self::Failed(error) => {
@@ -84,25 +93,15 @@ impl std::fmt::Display for Restored {
     }
 }
 
-impl Restored {
-    /// Whether the program still has to be told of the file that is there.
-    pub(super) fn owes_a_reload(&self) -> bool {
-        match self {
-            Self::Yes => false,
-            Self::NotLoaded(_) | Self::Failed(_) | Self::NoPrevious | Self::Unchanged => true,
-        }
-    }
-}
-
 /// What a publish did.
 #[derive(Debug)]
 pub(super) enum Published {
     /// The live file is right already.
     Same,
-    /// It would have changed, from and to this.
-    Pending(Difference),
+    /// It would have changed.
+    Pending,
     /// It was changed.
-    Swapped(Difference),
+    Swapped(How),
     /// Only the reload was owed, and has been made.
     Reloaded,
 }
@@ -114,30 +113,104 @@ pub(super) struct Difference {
     pub(super) after: String,
 }
 
-/// Publishes a target from what `view` shows. `owed`: the program has not been told of the live file yet.
-pub(super) async fn publish(
-    loaded: Arc<Loaded>,
-    view: View,
-    owed: bool,
-    noop: bool,
-) -> Result<Published, PublishError> {
-    let worker = Arc::clone(&loaded);
-    let compared =
-        blocking(move || Rendered::new(&worker, &view)?.compare(&worker.target)).await??;
-    let target = &loaded.target;
-    let differs = match compared {
-        Compared::Same if owed && !noop => return reload_owed(target).await,
-        Compared::Same => return Ok(Published::Same),
-        Compared::Differs(differs) if noop => {
-            return Ok(Published::Pending(differs.into_difference()));
+/// Whether a publish has begun to change something.
+pub(super) type Progress = Arc<AtomicBool>;
+
+/// One publish.
+pub(super) struct Job {
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) view: View,
+    /// Change nothing.
+    pub(super) noop: bool,
+    /// Print what changes.
+    pub(super) diff: bool,
+    /// The command of ours that is to be reloaded, if it is there.
+    pub(super) child: Running,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) progress: Progress,
+}
+
+impl Job {
+    pub(super) async fn publish(self) -> Result<Published, PublishError> {
+        let (worker, view) = (Arc::clone(&self.loaded), self.view.clone());
+        let compared =
+            blocking(move || Rendered::new(&worker, &view)?.compare(&worker.target)).await??;
+        let differs = match compared {
+            Compared::Same(live) if !self.noop && self.owes(&live) => {
+                return self.reload_owed(&live).await;
+            }
+            Compared::Same(_) => return Ok(Published::Same),
+            Compared::Differs(differs) => differs,
+        };
+        if self.diff {
+            print(&self.loaded.target, &differs.difference());
         }
-        Compared::Differs(differs) => differs,
-    };
-    let staged = blocking(move || differs.stage()).await??;
-    let checked = staged.check(target).await?;
-    let swapped = blocking(move || checked.swap()).await??;
-    let live = swapped.reload(target).await?;
-    Ok(Published::Swapped(live.0))
+        if self.noop {
+            return Ok(Published::Pending);
+        }
+        let make_dirs = self.target().make_dirs;
+        let staged = blocking(move || differs.stage(make_dirs)).await??;
+        let checked = staged.check(&self.loaded.target).await?;
+        self.begin(&checked);
+        let swapped = blocking(move || checked.swap()).await??;
+        let how = swapped.1;
+        let Live = swapped.reload(&self).await?;
+        Ok(Published::Swapped(how))
+    }
+
+    fn target(&self) -> &Target {
+        &self.loaded.target
+    }
+
+    /// Whether the program has to be told of the live file.
+    fn owes(&self, live: &[u8]) -> bool {
+        self.target().reload.is_some() && self.ledger.owes(&self.target().dest, live)
+    }
+
+    /// From here on the publish goes on to its end.
+    fn begin(&self, checked: &Checked) {
+        self.progress.store(true, Ordering::Release);
+        if self.target().reload.is_some() {
+            let previous = checked.0.differs.previous.as_ref();
+            let live = previous.map(|look| look.content.as_slice());
+            self.ledger.begin(&self.target().dest, live);
+        }
+    }
+
+    async fn reload_owed(&self, live: &[u8]) -> Result<Published, PublishError> {
+        self.progress.store(true, Ordering::Release);
+        match self.reload().await {
+            Ok(()) => {
+                self.ledger.loaded(&self.target().dest, live);
+                Ok(Published::Reloaded)
+            }
+            Err(source) => Err(PublishError::Reload {
+                restored: Restored::Unchanged,
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    /// Tells the program.
+    async fn reload(&self) -> Result<(), ReloadError> {
+        let target = self.target();
+        match &target.reload {
+            None => {}
+            Some(Reload::Command(text)) => {
+                let text = fill_in(text, &target.dest, &target.dest);
+                let output = command::run(&text, target.reload_timeout).await?;
+                tracing::debug!(target_name = target.name, output, "reloaded");
+            }
+            Some(Reload::Signal { signal, pidfile }) => process::signal_by_file(pidfile, *signal)?,
+            Some(Reload::Child(signal)) => {
+                // A command that is not started yet will find the new file.
+                if let Some(group) = self.child.get() {
+                    process::reload_leader(*group, *signal, target.reload_timeout).await?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Runs what may wait for a disk or a processor where it holds nobody up.
@@ -149,21 +222,12 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| PublishError::Worker)
 }
 
-async fn reload_owed(target: &Target) -> Result<Published, PublishError> {
-    match reload(target).await {
-        Ok(()) => Ok(Published::Reloaded),
-        Err(source) => Err(PublishError::Reload {
-            restored: Restored::Unchanged,
-            source: Box::new(source),
-        }),
-    }
-}
-
 /// The text that should be in the file.
 struct Rendered(String);
 
 enum Compared {
-    Same,
+    /// The live file is this, and right.
+    Same(Vec<u8>),
     Differs(Differs),
 }
 
@@ -186,10 +250,10 @@ struct Staged {
 struct Checked(Staged);
 
 /// The new file is in place; its program does not know yet.
-struct Swapped(Differs);
+struct Swapped(Differs, How);
 
 /// The new file is in place and in force.
-struct Live(Difference);
+struct Live;
 
 impl Rendered {
     fn new(loaded: &Loaded, view: &View) -> Result<Self, PublishError> {
@@ -206,7 +270,7 @@ impl Rendered {
         let access = access(target, previous.as_ref());
         let is_same = |look: &Look| look.access == access && look.content == self.0.as_bytes();
         if previous.as_ref().is_some_and(is_same) {
-            return Ok(Compared::Same);
+            return Ok(Compared::Same(self.0.into_bytes()));
         }
         Ok(Compared::Differs(Differs {
             dest,
@@ -229,8 +293,14 @@ fn access(target: &Target, previous: Option<&Look>) -> Access {
 }
 
 impl Differs {
-    fn stage(self) -> Result<Staged, PublishError> {
-        let candidate = Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
+    fn stage(self, make_dirs: bool) -> Result<Staged, PublishError> {
+        let made = if make_dirs {
+            file::make_parents(&self.dest)
+        } else {
+            Ok(())
+        };
+        let stage = |()| Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
+        let candidate = made.and_then(stage);
         match candidate {
             Ok(candidate) => Ok(Staged {
                 candidate,
@@ -244,10 +314,13 @@ impl Differs {
         }
     }
 
-    fn into_difference(self) -> Difference {
+    fn difference(&self) -> Difference {
+        let previous = self.previous.as_ref();
         Difference {
-            before: self.previous.map(|look| look.content).unwrap_or_default(),
-            after: self.text,
+            before: previous
+                .map(|look| look.content.clone())
+                .unwrap_or_default(),
+            after: self.text.clone(),
         }
     }
 }
@@ -272,7 +345,7 @@ impl Checked {
     fn swap(self) -> Result<Swapped, PublishError> {
         let Staged { candidate, differs } = self.0;
         match candidate.swap() {
-            Ok(()) => Ok(Swapped(differs)),
+            Ok(how) => Ok(Swapped(differs, how)),
             Err(source) => Err(PublishError::File {
                 step: "replace",
                 path: differs.dest,
@@ -283,109 +356,41 @@ impl Checked {
 }
 
 impl Swapped {
-    async fn reload(self, target: &Target) -> Result<Live, PublishError> {
-        match reload(target).await {
-            Ok(()) => Ok(Live(self.0.into_difference())),
+    async fn reload(self, job: &Job) -> Result<Live, PublishError> {
+        let dest = &job.target().dest;
+        match job.reload().await {
+            Ok(()) => {
+                if job.target().reload.is_some() {
+                    job.ledger.loaded(dest, self.0.text.as_bytes());
+                }
+                Ok(Live)
+            }
             Err(source) => Err(PublishError::Reload {
-                restored: self.restore(target).await,
+                restored: self.restore(job).await,
                 source: Box::new(source),
             }),
         }
     }
 
     /// Puts the previous file back and in force.
-    async fn restore(self, target: &Target) -> Restored {
+    async fn restore(self, job: &Job) -> Restored {
+        job.ledger.lost(&job.target().dest);
         let Some(previous) = self.0.previous else {
             return Restored::NoPrevious;
         };
-        let dest = self.0.dest;
-        let put_back = move || Candidate::stage(&dest, &previous.content, previous.access)?.swap();
+        let (dest, content) = (self.0.dest, previous.content.clone());
+        let put_back = move || Candidate::stage(&dest, &content, previous.access)?.swap();
         match tokio::task::spawn_blocking(put_back).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => return Restored::Failed(error),
             Err(died) => return Restored::Failed(io::Error::other(died)),
         }
-        match reload(target).await {
-            Ok(()) => Restored::Yes,
+        match job.reload().await {
+            Ok(()) => {
+                job.ledger.loaded(&job.target().dest, &previous.content);
+                Restored::Yes
+            }
             Err(error) => Restored::NotLoaded(Box::new(error)),
         }
-    }
-}
-
-async fn reload(target: &Target) -> Result<(), ReloadError> {
-    match &target.reload {
-        None => {}
-        Some(Reload::Command(text)) => {
-            let text = fill_in(text, &target.dest, &target.dest);
-            let output = command::run(&text, target.reload_timeout).await?;
-            tracing::debug!(target_name = target.name, output, "reloaded");
-        }
-        Some(Reload::Signal { signal, pidfile }) => process::signal_by_file(pidfile, *signal)?,
-    }
-    Ok(())
-}
-
-/// Puts the paths into a command: `{{src}}` is the staged file, `{{dest}}` the live one; `{{.src}}` and spaces inside
-/// the braces are fine too, as confd's users write them.
-fn fill_in(command: &str, src: &Path, dest: &Path) -> String {
-    let mut filled = String::new();
-    let mut rest = command;
-    while let Some((before, after)) = rest.split_once("{{") {
-        filled.push_str(before);
-        let end = after.find("}}");
-        let name = end.map(|end| after[..end].trim().trim_start_matches('.'));
-        let path = match name {
-            Some("src") => Some(src),
-            Some("dest" | "dst") => Some(dest),
-            Some(_) | None => None,
-        };
-        if let (Some(path), Some(end)) = (path, end) {
-            filled.push_str(&quoted(path));
-            rest = &after[end + 2..];
-        } else {
-            filled.push_str("{{");
-            rest = after;
-        }
-    }
-    filled + rest
-}
-
-/// A path as one word of a shell command; plain paths stay as they are, also inside quotes that stand there already.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
-    if text.chars().all(plain) {
-        return text.into_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_in_commands() {
-        let (src, dest) = (Path::new("/etc/.a.1"), Path::new("/etc/a"));
-        for (command, want) in [
-            (
-                "check {{src}} {{.src}} {{ .src }} {{ src }}",
-                "check /etc/.a.1 /etc/.a.1 /etc/.a.1 /etc/.a.1",
-            ),
-            ("{{dest}}{{.dst}}", "/etc/a/etc/a"),
-            (
-                "docker inspect -f '{{.State}}' {{src}}",
-                "docker inspect -f '{{.State}}' /etc/.a.1",
-            ),
-            ("{{src", "{{src"),
-            ("{{{{src}}}}", "{{/etc/.a.1}}"),
-            ("", ""),
-        ] {
-            assert_eq!(fill_in(command, src, dest), want, "{command}");
-        }
-        assert_eq!(
-            fill_in("c {{src}}", Path::new("/a b's"), dest),
-            r"c '/a b'\''s'"
-        );
     }
 }

@@ -2,30 +2,34 @@
 //! schedules say. Shell.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use similar::TextDiff;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tracing::{error, info, warn};
 
-use super::load::Loaded;
-use super::publish::{Difference, PublishError, Published, publish};
-use super::render::View;
-use super::schedule::{Action, Input, Schedule};
-use crate::config::{Pass, Sources, Target};
-use crate::model::catalog::{Catalog, Changes};
+use super::entrypoint;
+use super::following::Following;
+use super::kept::{Done, Ended, Kept};
+use super::ledger::Ledger;
+use super::load::{Loaded, directories, load};
+use super::publish::{Job, Progress, PublishError};
+use super::schedule::{Action, Input};
+use super::ward::{Ward, ended};
+use crate::config::{Pass, Problem};
+use crate::model::catalog::Catalog;
 use crate::model::facts::Signal;
-use crate::model::report::{chain, code};
+use crate::model::report::code;
 use crate::model::update::{Prefix, Update};
-use crate::store::{Followed, Store, follow};
-use crate::system::notify;
+use crate::store::{Followed, Store};
+use crate::system::notify::{self, Watchdog};
 use crate::system::signals::Signals;
+use crate::system::watched::Watched;
 
-/// How long a stop waits for a publish that is under way, so that no reload gets lost between swap and exit.
-const FINISH_WITHIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for a reload that is under way: less than a container engine waits for us. What is owed then is
+/// made by the next process.
+const FINISH_WITHIN: Duration = Duration::from_secs(8);
 
 /// What is to be kept, and how.
 #[derive(Debug)]
@@ -38,6 +42,35 @@ pub struct Plan {
     pub pass: Pass,
     /// What templates see of the environment.
     pub env: BTreeMap<String, String>,
+    /// Where the targets were loaded from; they are loaded again when something changes there.
+    pub conf_dir: PathBuf,
+}
+
+/// Where the configuration lies, and how it is read.
+struct Conf {
+    dir: PathBuf,
+    pass: Pass,
+    watched: Watched,
+    /// It is to be read anew as soon as no publish is under way.
+    pending: bool,
+    /// What was wrong with it when it was read last.
+    problems: Vec<Problem>,
+}
+
+impl Conf {
+    fn new(dir: PathBuf, pass: Pass) -> Self {
+        let mut watched = Watched::new();
+        if !pass.once {
+            watched.follow(directories(&dir));
+        }
+        Self {
+            dir,
+            pass,
+            watched,
+            pending: false,
+            problems: Vec::new(),
+        }
+    }
 }
 
 /// Keeps the targets until a signal, or publishes them once; returns the exit status.
@@ -50,8 +83,11 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         match shell.next(&mut signals).await {
             Event::Followed(scope, followed) => shell.followed(scope, followed),
             Event::Done(done) => shell.done(&done),
+            Event::Broken(id) => shell.broken(id),
+            Event::Edited => shell.reload(),
             Event::Signal(signal) => shell.signal(signal),
             Event::Deadline => shell.deadline_passed(),
+            Event::Ward(input) => shell.ward(input),
         }
     }
 }
@@ -60,34 +96,12 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
 enum Event {
     Followed(usize, Followed),
     Done(Done),
+    Broken(Id),
+    /// Somebody has been at the configuration.
+    Edited,
     Signal(Signal),
     Deadline,
-}
-
-/// A publish that has ended.
-struct Done {
-    target: usize,
-    result: Result<Published, PublishError>,
-    took: Duration,
-}
-
-/// One target and where it stands.
-struct Kept {
-    loaded: Arc<Loaded>,
-    /// What it follows, as paths.
-    paths: Vec<Prefix>,
-    schedule: Schedule,
-    /// The program has not been told of the live file yet.
-    owed: bool,
-    /// How the last publish ended.
-    last: Option<Ended>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Good,
-    Pending,
-    Failed,
+    Ward(entrypoint::Input),
 }
 
 struct Shell {
@@ -95,21 +109,29 @@ struct Shell {
     catalog: Arc<Catalog>,
     pass: Pass,
     env: Arc<BTreeMap<String, String>>,
-    /// The paths that are followed, and whether their first snapshot is here.
-    scopes: Vec<(Prefix, bool)>,
-    updates: mpsc::Receiver<(usize, Followed)>,
+    store: Arc<dyn Store>,
+    prefix: Prefix,
+    following: Following,
     publishes: JoinSet<Done>,
-    _followers: JoinSet<()>,
+    ledger: Arc<Ledger>,
+    conf: Conf,
     started: Instant,
     /// When every file is compared with what it should be, whatever happened.
     compare_at: Instant,
     /// Told to stop: when to give up waiting for a publish that is under way.
     stop_at: Option<Instant>,
     ready: bool,
+    /// The command, if there is one.
+    ward: Option<Ward>,
+    watchdog: Watchdog,
 }
 
 impl Shell {
-    fn new(plan: Plan, store: &Arc<dyn Store>) -> Self {
+    fn new(mut plan: Plan, store: &Arc<dyn Store>) -> Self {
+        // What the files mean depends on what was asked for.
+        let reading = plan.pass.clone();
+        let program = plan.pass.program.take();
+        let state_dir = plan.pass.state_dir.take();
         let now = Instant::now();
         let targets: Vec<Kept> = plan
             .targets
@@ -117,25 +139,24 @@ impl Shell {
             .map(|loaded| Kept::new(loaded, &plan.prefix))
             .collect();
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
-        let scopes = Prefix::widest(paths.collect());
-        let (to, updates) = mpsc::channel(64);
-        let mut followers = JoinSet::new();
-        for (scope, prefix) in scopes.iter().cloned().enumerate() {
-            followers.spawn(follow_scope(Arc::clone(store), scope, prefix, to.clone()));
-        }
+        let following = Following::start(store, paths);
         Self {
             targets,
-            catalog: Arc::new(Catalog::new(plan.prefix)),
+            catalog: Arc::new(Catalog::new(plan.prefix.clone())),
+            store: Arc::clone(store),
+            prefix: plan.prefix,
+            following,
             compare_at: now + plan.pass.interval,
+            ward: program.map(|program| Ward::new(program, plan.pass.stop_grace)),
             pass: plan.pass,
             env: Arc::new(plan.env),
-            scopes: scopes.into_iter().map(|prefix| (prefix, false)).collect(),
-            updates,
             publishes: JoinSet::new(),
-            _followers: followers,
+            ledger: Arc::new(Ledger::open(state_dir)),
+            conf: Conf::new(plan.conf_dir, reading),
             started: now,
             stop_at: None,
             ready: false,
+            watchdog: Watchdog::from_env(),
         }
     }
 
@@ -148,10 +169,16 @@ impl Shell {
             }
         };
         tokio::select! {
-            Some((scope, followed)) = self.updates.recv() => Event::Followed(scope, followed),
-            Some(Ok(done)) = self.publishes.join_next() => Event::Done(done),
+            (scope, followed) = self.following.next() => Event::Followed(scope, followed),
+            () = self.conf.watched.changed(), if !self.pass.once => Event::Edited,
+            Some(done) = self.publishes.join_next() => match done {
+                Ok(done) => Event::Done(done),
+                Err(error) => Event::Broken(error.id()),
+            },
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
+            () = self.watchdog.beat() => Event::Deadline,
+            input = ended(&mut self.ward) => Event::Ward(input),
         }
     }
 
@@ -166,18 +193,18 @@ impl Shell {
         let wait = self
             .pass
             .timeout
-            .filter(|_| !self.complete())
+            .filter(|_| !self.following.is_complete())
             .map(|limit| self.started + limit);
-        schedules.chain(wait).chain([self.compare_at]).min()
-    }
-
-    /// Whether the store has said everything once.
-    fn complete(&self) -> bool {
-        self.scopes.iter().all(|(_, seen)| *seen)
+        let ward = self.ward.as_ref().and_then(Ward::deadline);
+        let all = schedules.chain(wait).chain(ward);
+        all.chain([self.compare_at]).min()
     }
 
     /// The exit status, once there is nothing left to do.
     fn status(&self) -> Option<u8> {
+        if let Some(ward) = &self.ward {
+            return ward.status();
+        }
         if let Some(at) = self.stop_at {
             let over = self.publishes.is_empty() || Instant::now() >= at;
             return over.then_some(0);
@@ -185,7 +212,7 @@ impl Shell {
         if !self.pass.once {
             return None;
         }
-        if !self.complete() {
+        if !self.following.is_complete() {
             let waited = self
                 .pass
                 .timeout
@@ -217,14 +244,16 @@ impl Shell {
     }
 
     fn update(&mut self, scope: usize, update: Update) {
-        let was_complete = self.complete();
-        let (prefix, seen) = &mut self.scopes[scope];
-        *seen |= matches!(update, Update::Reset(_));
+        let was_complete = self.following.is_complete();
+        if matches!(update, Update::Reset(_)) {
+            self.following.heard(scope);
+        }
+        let prefix = self.following.path(scope);
         let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
         for (dir, error) in &changes.skipped {
             warn!("{dir} is skipped: {error}");
         }
-        if !self.complete() {
+        if !self.following.is_complete() {
             return;
         }
         if was_complete {
@@ -236,6 +265,9 @@ impl Shell {
 
     /// Tells the schedules of these targets that something has changed.
     fn changed(&mut self, concerned: impl Fn(&Kept) -> bool) {
+        if !self.following.is_complete() {
+            return;
+        }
         for target in 0..self.targets.len() {
             if concerned(&self.targets[target]) {
                 self.advance(target, Input::Changed);
@@ -244,10 +276,13 @@ impl Shell {
     }
 
     fn advance(&mut self, target: usize, input: Input) {
-        if self.stop_at.is_some() {
+        let is_held = self.conf.pending && !matches!(input, Input::Done { .. });
+        if self.is_stopping() || is_held {
             return;
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
+            // Everything is published anew when the configuration has been read.
+            Some(Action::Publish) if self.conf.pending => {}
             Some(Action::Publish) => self.publish(target),
             None => {}
         }
@@ -255,48 +290,102 @@ impl Shell {
 
     fn publish(&mut self, target: usize) {
         let kept = &self.targets[target];
-        let view = kept.view(&self.catalog, &self.env);
-        let (loaded, owed, noop) = (Arc::clone(&kept.loaded), kept.owed, self.pass.noop);
-        self.publishes.spawn(async move {
+        let progress = Progress::default();
+        let job = Job {
+            loaded: Arc::clone(&kept.loaded),
+            view: kept.view(&self.catalog, &self.env),
+            noop: self.pass.noop,
+            diff: self.pass.diff,
+            child: self.ward.as_ref().map(Ward::running).unwrap_or_default(),
+            ledger: Arc::clone(&self.ledger),
+            progress: Arc::clone(&progress),
+        };
+        let publish = self.publishes.spawn(async move {
             let start = Instant::now();
-            let result = publish(loaded, view, owed, noop).await;
+            let result = job.publish().await;
+            let took = start.elapsed();
             Done {
                 target,
                 result,
-                took: start.elapsed(),
+                took,
             }
         });
+        self.targets[target].started(publish, progress);
     }
 
     fn done(&mut self, done: &Done) {
-        let kept = &mut self.targets[done.target];
-        let target = &kept.loaded.target;
-        let reloads = target.reload.is_some();
-        let reloaded = match &done.result {
-            Ok(Published::Swapped(_)) => reloads,
-            Ok(Published::Reloaded) | Err(PublishError::Reload { .. }) => true,
-            Ok(Published::Same | Published::Pending(_)) | Err(_) => false,
-        };
-        let ended = match &done.result {
-            Ok(Published::Pending(_)) => Ended::Pending,
-            Ok(_) => Ended::Good,
-            Err(_) => Ended::Failed,
-        };
-        tell(target, done);
-        match &done.result {
-            Err(PublishError::Reload { restored, .. }) => kept.owed = restored.owes_a_reload(),
-            Ok(Published::Swapped(_) | Published::Reloaded) => kept.owed = false,
-            Ok(Published::Same | Published::Pending(_)) | Err(_) => {}
-        }
-        if let Ok(Published::Swapped(difference) | Published::Pending(difference)) = &done.result
-            && self.pass.diff
-        {
-            print(target, difference);
-        }
-        kept.last = Some(ended);
-        let good = ended != Ended::Failed;
-        self.advance(done.target, Input::Done { good, reloaded });
+        let input = self.targets[done.target].done(done, self.pass.once);
+        self.advance(done.target, input);
         self.tell_ready();
+        if self.conf.pending && self.publishes.is_empty() {
+            self.reload();
+        }
+    }
+
+    /// Reads the configuration. A good one takes the place of the old one, a bad one is told.
+    fn reload(&mut self) {
+        // A target that changes while it is being published would be published twice at once.
+        self.conf.pending = !self.publishes.is_empty();
+        if self.conf.pending || self.is_stopping() || self.pass.once {
+            return;
+        }
+        self.conf.watched.follow(directories(&self.conf.dir));
+        match load(&self.conf.dir, &self.conf.pass) {
+            Ok(loaded) => {
+                self.conf.problems.clear();
+                self.replace(loaded);
+            }
+            Err(problems) if problems == self.conf.problems => {}
+            Err(problems) => {
+                for problem in &problems {
+                    error!("{problem}");
+                }
+                error!("the configuration is not good, so the one of before stays in force");
+                self.conf.problems = problems;
+            }
+        }
+        // What was held back for this.
+        self.changed(|_| true);
+    }
+
+    /// Puts other targets in the place of those there are; one that is the same goes on as it was.
+    fn replace(&mut self, loaded: Vec<Loaded>) {
+        let mut old = std::mem::take(&mut self.targets);
+        let count = old.len();
+        let mut new = 0;
+        for one in loaded {
+            let same = old.iter().position(|kept| kept.loaded.is_same(&one));
+            let kept = same.map(|at| old.swap_remove(at)).map(Kept::renewed);
+            new += usize::from(kept.is_none());
+            self.targets
+                .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));
+        }
+        if new == 0 && old.is_empty() {
+            return;
+        }
+        info!(
+            "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
+            self.targets.len()
+        );
+        let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
+        if !self.following.is_of(paths()) {
+            self.following = Following::start(&self.store, paths());
+            self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
+        }
+    }
+
+    /// A publish that broke off has failed, unless it was told to stop.
+    fn broken(&mut self, id: Id) {
+        let target = self.targets.iter().position(|kept| kept.runs(id));
+        if let Some(target) = target.filter(|_| !self.is_stopping()) {
+            let result = Err(PublishError::Worker);
+            let took = Duration::ZERO;
+            self.done(&Done {
+                target,
+                result,
+                took,
+            });
+        }
     }
 
     fn tell_ready(&mut self) {
@@ -306,31 +395,55 @@ impl Shell {
             .all(|kept| kept.last == Some(Ended::Good));
         if all_good && !self.ready {
             self.ready = true;
+            self.ward(entrypoint::Input::Published);
             notify::ready(&format!("keeping {} files", self.targets.len()));
         }
     }
 
     fn signal(&mut self, signal: Signal) {
         if signal == Signal::HUP {
-            info!("{signal}: comparing every file with what it should be");
+            info!(
+                "{signal}: reading the configuration, and comparing every file with what it should be"
+            );
+            self.conf.problems.clear();
             self.compare();
-        } else {
-            info!("{signal}: stopping");
-            notify::stopping("stopping");
+            self.reload();
+            return;
+        }
+        let was_stopping = self.is_stopping();
+        self.ward(entrypoint::Input::Signal(signal));
+        if self.ward.is_none() {
             let now = Instant::now();
             // Asked twice: somebody is in a hurry.
             self.stop_at = Some(self.stop_at.map_or(now + FINISH_WITHIN, |_| now));
         }
+        if self.is_stopping() && !was_stopping {
+            info!("{signal}: stopping");
+            self.targets.iter().for_each(Kept::give_up);
+            notify::stopping("stopping");
+        }
+    }
+
+    /// Tells the command's machine, if there is a command.
+    fn ward(&mut self, input: entrypoint::Input) {
+        if let Some(ward) = &mut self.ward {
+            ward.handle(input);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop_at.is_some() || self.ward.as_ref().is_some_and(Ward::is_stopping)
     }
 
     fn compare(&mut self) {
         self.compare_at = Instant::now() + self.pass.interval;
-        if self.complete() {
+        if self.following.is_complete() {
             self.changed(|_| true);
         }
     }
 
     fn deadline_passed(&mut self) {
+        self.ward(entrypoint::Input::Tick);
         if Instant::now() >= self.compare_at {
             self.compare();
         }
@@ -338,88 +451,4 @@ impl Shell {
             self.advance(target, Input::Tick);
         }
     }
-}
-
-impl Kept {
-    fn new(loaded: Loaded, prefix: &Prefix) -> Self {
-        let paths = match &loaded.target.sources {
-            Sources::Services(services) => services
-                .iter()
-                .map(|name| prefix.join(name.as_str()))
-                .collect(),
-            Sources::Keys(keys) => keys.clone(),
-        };
-        Self {
-            schedule: Schedule::new(loaded.target.pace, fastrand::u64(..)),
-            loaded: Arc::new(loaded),
-            paths,
-            owed: false,
-            last: None,
-        }
-    }
-
-    fn concerns(&self, changes: &Changes) -> bool {
-        changes
-            .keys
-            .iter()
-            .any(|key| self.paths.iter().any(|path| path.covers(key)))
-    }
-
-    fn view(&self, catalog: &Arc<Catalog>, env: &Arc<BTreeMap<String, String>>) -> View {
-        let (services, keys) = match &self.loaded.target.sources {
-            Sources::Services(services) => (services.clone(), Vec::new()),
-            Sources::Keys(keys) => (Vec::new(), keys.clone()),
-        };
-        View {
-            catalog: Arc::clone(catalog),
-            services,
-            keys,
-            root: Prefix::root(),
-            env: Arc::clone(env),
-        }
-    }
-}
-
-async fn follow_scope(
-    store: Arc<dyn Store>,
-    scope: usize,
-    prefix: Prefix,
-    to: mpsc::Sender<(usize, Followed)>,
-) {
-    let (own, mut from) = mpsc::channel(16);
-    let relay = async {
-        while let Some(followed) = from.recv().await {
-            if to.send((scope, followed)).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::join!(follow(store, prefix, own), relay);
-}
-
-fn tell(target: &Target, done: &Done) {
-    let (name, dest, ms) = (&target.name, target.dest.display(), done.took.as_millis());
-    match &done.result {
-        Ok(Published::Same) => tracing::debug!("{name}: {dest} is right"),
-        Ok(Published::Pending(_)) => info!("{name}: {dest} would change"),
-        Ok(Published::Swapped(_)) => info!("{name}: {dest} has been updated in {ms} ms"),
-        Ok(Published::Reloaded) => {
-            info!("{name}: the reload that was owed has been made in {ms} ms");
-        }
-        Err(error) => {
-            error!("{name}: {}; trying again", chain(error));
-        }
-    }
-}
-
-fn print(target: &Target, difference: &Difference) {
-    let before = String::from_utf8_lossy(&difference.before);
-    let name = target.dest.display().to_string();
-    let diff = TextDiff::from_lines(before.as_ref(), difference.after.as_str());
-    let text = diff
-        .unified_diff()
-        .header(&name, &format!("{name} (new)"))
-        .to_string();
-    // Nobody reads it any more: that is no reason to stop keeping files.
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }

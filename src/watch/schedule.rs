@@ -72,6 +72,17 @@ impl Schedule {
         }
     }
 
+    /// The same at rest, with the same pause to keep: nothing is under way any more.
+    pub(super) fn renewed(&self) -> Self {
+        let mut dice = self.dice.clone();
+        // Any number will do that is another one each time.
+        let seed = dice.chance().to_bits();
+        Self {
+            held_until: self.held_until,
+            ..Self::new(self.pace, seed)
+        }
+    }
+
     /// When [`Input::Tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let due = match &self.state {

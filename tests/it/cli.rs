@@ -131,3 +131,61 @@ fn a_password_shows_up_nowhere() {
         "{text}"
     );
 }
+
+#[test]
+fn targets_render_offline_and_commands_are_checked() {
+    let dir = temp_dir();
+    for name in ["conf.d", "templates"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let live = dir.path().join("live.cfg");
+    let target = |check: &str| {
+        let text = format!(
+            "[template]\nsrc = 'a.tera'\ndest = '{}'\nservices = ['web']\ncheck_cmd = '{check}'\n",
+            live.display()
+        );
+        std::fs::write(dir.path().join("conf.d/a.toml"), text).unwrap();
+    };
+    target("true {{src}}");
+    let template = "{% for i in services.web %}{{ i.addr }}\n{% endfor %}";
+    std::fs::write(dir.path().join("templates/a.tera"), template).unwrap();
+    let fixture = dir.path().join("fixture.json");
+    std::fs::write(
+        &fixture,
+        r#"{"services": {"web": {"a": {"ip": "::1", "port": 80}}}}"#,
+    )
+    .unwrap();
+    let conf_dir = dir.path().to_str().unwrap();
+    let from = [
+        "render",
+        "--conf-dir",
+        conf_dir,
+        "--from",
+        fixture.to_str().unwrap(),
+    ];
+
+    let output = run(&from);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.stdout, b"[::1]:80\n");
+    let with_diff: Vec<&str> = from.iter().copied().chain(["--diff"]).collect();
+    let output = run(&with_diff);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\n+[::1]:80\n"));
+    std::fs::write(&live, "[::1]:80\n").unwrap();
+    assert_eq!(run(&with_diff).status.code(), Some(0));
+    let unknown: Vec<&str> = from.iter().copied().chain(["nobody"]).collect();
+    assert_eq!(run(&unknown).status.code(), Some(64));
+
+    assert_eq!(
+        run(&["check", "--conf-dir", conf_dir]).status.code(),
+        Some(0)
+    );
+    target("no-such-program {{src}}");
+    let output = run(&["check", "--conf-dir", conf_dir]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(
+        text.contains("no-such-program is not on the PATH"),
+        "{text}"
+    );
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sidekick::model::catalog::Catalog;
 use sidekick::model::keyspace;
 use sidekick::model::update::{Entries, Prefix, Revision, Snapshot, Update};
-use sidekick::watch::render::{Template, View};
+use sidekick::watch::render::{Template, View, World};
 
 use crate::harness;
 
@@ -77,6 +77,7 @@ fn view(target: &Target, entries: Entries, env: &[(&str, &str)]) -> View {
         keys: target.keys.iter().map(|key| prefix(key)).collect(),
         root: prefix("/"),
         env: Arc::new(env.collect()),
+        world: World::empty(),
     }
 }
 

@@ -61,7 +61,10 @@ impl Failure {
 
     /// Nothing came back in time.
     pub(super) fn silence(limit: Duration) -> Self {
-        Self::new(Kind::Member, format!("no answer within {limit:?}"))
+        Self::new(
+            Kind::Member,
+            format!("no answer within {:.1} s", limit.as_secs_f64()),
+        )
     }
 
     /// What etcd or the connection to it said.
@@ -246,11 +249,11 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<&'static str> {
         ),
         (
             is_unwelcome && !has_identity,
-            "the server may ask for a client certificate: give --cert and --key",
+            "the server may ask for a client certificate (give --cert and --key), or it may not speak TLS (leave --cacert out)",
         ),
         (
             is_unwelcome,
-            "the server may not accept this client certificate: check which authority it trusts",
+            "the server may not accept this client certificate (check which authority it trusts), or it may not speak TLS",
         ),
         (
             options.tls.is_none() && looks_cut_off(text),

@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 /// What separates what is wrong from what to do about it in the messages of our own functions.
-const HINT: &str = "\nhint: ";
+pub(super) const HINT: &str = "\nhint: ";
 
 /// A template that cannot be used, or cannot be rendered from what there is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -69,6 +69,19 @@ pub struct Fault {
     pub hint: Option<String>,
     /// The line of the template with a mark under the place, over several lines.
     pub excerpt: Option<String>,
+}
+
+impl Fault {
+    /// From a message that may hold a hint.
+    pub(super) fn told(place: Option<(String, usize)>, message: &str) -> Self {
+        let (what, hint) = hinted(message);
+        Self {
+            place,
+            what: what.to_owned(),
+            hint,
+            excerpt: None,
+        }
+    }
 }
 
 impl fmt::Display for Fault {

@@ -15,6 +15,9 @@
 //! | `parseBool(value)` `atoi(value)` `seq(first, last)` | |
 //! | `add(a, b)` `sub(a, b)` `mul(a, b)` `div(a, b)` `mod(a, b)` | integers |
 //! | `sortByLength(list)` `sortKVByLength(list)` | by bytes; equals keep their order |
+//! | `lookupIP(host)` `lookupIPV4(host)` `lookupIPV6(host)` | sorted addresses; none if there is no answer |
+//! | `lookupSRV(service, protocol, name)` | `{target, port, priority, weight}`, sorted |
+//! | `fileExists(path)` `hostname()` | |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +28,8 @@ use super::error::with_hint;
 use super::keys::{KeyError, Keys, Pair};
 use super::text;
 use super::view::View;
+use super::world::Family;
+use crate::model::facts::Srv;
 use crate::model::instance::State;
 
 /// The instances of a service as values, each with its state.
@@ -86,6 +91,20 @@ const FUNCTIONS: &[Function] = &[
     }),
     ("sortByLength", &["list"], sort_by_length),
     ("sortKVByLength", &["list"], sort_pairs_by_length),
+    ("lookupIP", &["host"], |inputs, args| {
+        addresses(inputs, args, Family::Any)
+    }),
+    ("lookupIPV4", &["host"], |inputs, args| {
+        addresses(inputs, args, Family::V4)
+    }),
+    ("lookupIPV6", &["host"], |inputs, args| {
+        addresses(inputs, args, Family::V6)
+    }),
+    ("lookupSRV", &["service", "protocol", "name"], lookup_srv),
+    ("fileExists", &["path"], file_exists),
+    ("hostname", &[], |inputs, _| {
+        Ok((inputs.view.world.hostname)().into())
+    }),
 ];
 
 /// Makes the names of all functions known, so that a template that uses an unknown one does not compile.
@@ -342,4 +361,28 @@ fn sort_pairs_by_length(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     }
     list.sort_by_key(length);
     Ok(list.into())
+}
+
+fn addresses(inputs: &Inputs, args: &Kwargs, family: Family) -> TeraResult<Value> {
+    let world = &inputs.view.world;
+    Ok(world.sorted_addresses(word(args, "host")?, family).into())
+}
+
+fn lookup_srv(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let (service, protocol) = (word(args, "service")?, word(args, "protocol")?);
+    let world = &inputs.view.world;
+    let found = world.sorted_services(service, protocol, word(args, "name")?);
+    let record = |srv: Srv| {
+        Value::from(BTreeMap::from([
+            ("target", Value::from(srv.target)),
+            ("port", srv.port.into()),
+            ("priority", srv.priority.into()),
+            ("weight", srv.weight.into()),
+        ]))
+    };
+    Ok(found.into_iter().map(record).collect::<Vec<_>>().into())
+}
+
+fn file_exists(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    Ok((inputs.view.world.file_exists)(word(args, "path")?).into())
 }

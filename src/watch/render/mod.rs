@@ -11,29 +11,36 @@
 //! - [`routes`]: which host names and paths lead to which service.
 //! - [`quote`]: free text made safe for one place in one configuration language, or refused.
 //! - [`text`], [`glob`]: confd's string functions.
-//! - [`Template`], [`functions`], [`filters`]: all of that under its name in Tera; the two tables are the reference of
-//!   the language.
+//! - [`World`]: the few questions that neither the store nor the environment can answer.
+//! - [`Template`]: one type, two languages. `*.tera`: [`functions`] and [`filters`] have all of the above under its name;
+//!   the two tables are the reference of the language. `*.tmpl`: `gotmpl`, Go's text/template with confd's functions, as
+//!   they are in confd; `docs/confd.md` is its reference.
 //!
 //! # Guarantees
 //!
-//! The same view and the same template give the same bytes: everything is sorted, nothing tells the time. No value of
+//! The same view and the same template give the same bytes: everything is sorted, nothing tells the time (except confd's
+//! `datetime`, and what the world answers is the world's business). In Tera, no value of
 //! the catalog can become more than a value: what the types of `model::instance` let through has no character with a
 //! meaning in a proxy's configuration, and attributes, which are free text, have the quoting filters and the tests
-//! (`is hostname`, `is url_path`) between them and the file.
+//! (`is hostname`, `is url_path`) between them and the file. confd's language has no such thing, and gets none here.
 
 mod error;
 pub mod filters;
 pub mod functions;
 pub mod glob;
+mod gotmpl;
 pub mod keys;
 pub mod quote;
 pub mod routes;
+mod template;
 mod tera;
 #[cfg(test)]
 mod tests;
 pub mod text;
 mod view;
+mod world;
 
 pub use self::error::{Fault, RenderError};
-pub use self::tera::Template;
+pub use self::template::Template;
 pub use self::view::View;
+pub use self::world::World;

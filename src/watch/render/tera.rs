@@ -1,7 +1,6 @@
-//! Templates in Tera: sources in, text out. Pure.
+//! The engine for `*.tera`: sources in, text out. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -14,26 +13,13 @@ use crate::model::instance::{HostName, Instance};
 
 /// A compiled template, with those it includes or extends.
 #[derive(Clone)]
-pub struct Template {
+pub(super) struct TeraTemplate {
     name: String,
     engine: Tera,
 }
 
-impl fmt::Debug for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Template").field(&self.name).finish()
-    }
-}
-
-impl Template {
-    /// Compiles a template that stands alone.
-    pub fn compile(name: &str, source: &str) -> Result<Self, RenderError> {
-        Self::compile_among(name, source, &[])
-    }
-
-    /// Compiles a template that may include or extend `others`, given as name and source. Where it does neither, it
-    /// does not matter whether they are valid.
-    pub fn compile_among(
+impl TeraTemplate {
+    pub(super) fn compile_among(
         name: &str,
         source: &str,
         others: &[(&str, &str)],
@@ -60,14 +46,11 @@ impl Template {
         })
     }
 
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Renders it from what `view` shows.
-    pub fn render(&self, view: &View) -> Result<String, RenderError> {
+    pub(super) fn render(&self, view: &View) -> Result<String, RenderError> {
         self.try_render(view)
             .map_err(|error| RenderError::rendering(&self.name, &error))
     }

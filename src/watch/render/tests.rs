@@ -5,7 +5,7 @@ mod properties;
 
 use std::sync::Arc;
 
-use super::{RenderError, Template, View};
+use super::{RenderError, Template, View, World};
 use crate::model::catalog::Catalog;
 use crate::model::update::{Prefix, Revision, Snapshot, Update};
 
@@ -59,6 +59,7 @@ fn view(services: &[&str], keys: &[&str]) -> View {
         keys: keys.iter().map(|path| prefix(path)).collect(),
         root: prefix("/"),
         env: Arc::new(env.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
+        world: World::empty(),
     }
 }
 
@@ -247,6 +248,42 @@ fn raw_functions() {
             (
                 r#"{% for kv in sortKVByLength(list=gets(pattern="/config/*")) %}{{ base(path=kv.key) }} {% endfor %}"#,
                 "n list empty object ",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_world() {
+    let mut view = everything();
+    view.world = World {
+        addresses: |_| ["::1", "10.0.0.1"].map(|ip| ip.parse().unwrap()).into(),
+        services: |name| {
+            vec![crate::model::facts::Srv {
+                target: format!("{name}."),
+                port: 80,
+                priority: 1,
+                weight: 2,
+            }]
+        },
+        file_exists: |path| path == "/there",
+        hostname: || "here".to_owned(),
+        ..World::empty()
+    };
+    gives(
+        &view,
+        &[
+            (
+                r#"{{ lookupIP(host="x") }}{{ lookupIPV4(host="x") }}{{ lookupIPV6(host="x") }}"#,
+                r#"["10.0.0.1", "::1"]["10.0.0.1"]["::1"]"#,
+            ),
+            (
+                r#"{% for s in lookupSRV(service="a", protocol="tcp", name="x") %}{{ s.target }} {{ s.port }} {{ s.priority }} {{ s.weight }}{% endfor %}"#,
+                "_a._tcp.x. 80 1 2",
+            ),
+            (
+                r#"{{ fileExists(path="/there") }}{{ fileExists(path="/nope") }} {{ hostname() }}"#,
+                "truefalse here",
             ),
         ],
     );

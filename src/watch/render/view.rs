@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::World;
 use super::keys::Keys;
 use crate::model::catalog::Catalog;
 use crate::model::instance::{Instance, ServiceName};
@@ -25,6 +26,8 @@ pub struct View {
     pub root: Prefix,
     /// What `getenv` knows.
     pub env: Arc<BTreeMap<String, String>>,
+    /// Who answers what is not in the store.
+    pub world: World,
 }
 
 /// The instances of one service that a target sees, sorted by id.

@@ -12,7 +12,7 @@ use crate::harness::wait_for_async;
 const A: &str = "/services/web/a";
 
 /// A server on which `app` may use `/services/` and nothing else; its tokens run out after 4 seconds.
-fn start() -> (Etcd, EtcdOptions) {
+pub(crate) fn start() -> (Etcd, EtcdOptions) {
     let args = ["--auth-token", "simple", "--auth-token-ttl", "4"];
     let mut etcd = Etcd::with(Setup {
         args: args.map(str::to_owned).into(),

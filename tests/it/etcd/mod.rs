@@ -7,7 +7,7 @@ use sidekick::model::location::EtcdOptions;
 use sidekick::store::etcd::EtcdStore;
 use sidekick::store::{Store, StoreError};
 
-mod auth;
+pub(crate) mod auth;
 mod cluster;
 mod history;
 mod tls;

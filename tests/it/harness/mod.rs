@@ -1,6 +1,7 @@
 //! What the tests share: conditions to wait for, free ports, directories, and processes that end with their test.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub(crate) mod docker;
 pub(crate) mod etcd;
 pub(crate) mod pki;
 
@@ -80,6 +82,11 @@ pub(crate) fn tool(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not installed; `make test` installs it"))
 }
 
+/// Says that a test cannot be made here, and why; also where what passing tests print is not shown.
+pub(crate) fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
 /// A process that is killed, by its pid, when its test ends.
 pub(crate) struct Process {
     child: Child,
@@ -137,11 +144,47 @@ impl Process {
     }
 }
 
+/// The children of a process, their children, and so on.
+fn descendants(pid: i32) -> Vec<i32> {
+    let parent_of = |pid: i32| -> Option<i32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold anything.
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+    };
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let pairs: Vec<(i32, i32)> = pids
+        .filter_map(|pid| Some((pid, parent_of(pid)?)))
+        .collect();
+    let mut family = vec![pid];
+    let mut next = 0;
+    while let Some(&member) = family.get(next) {
+        family.extend(
+            pairs
+                .iter()
+                .filter(|(_, parent)| *parent == member)
+                .map(|(pid, _)| *pid),
+        );
+        next += 1;
+    }
+    family.split_off(1)
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
+        let running = matches!(self.child.try_wait(), Ok(None));
+        let family = if running {
+            descendants(self.pid().as_raw())
+        } else {
+            Vec::new()
+        };
         // KILL works on a stopped process too.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for pid in family {
+            // It may have gone with its parent.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }
 
@@ -157,5 +200,8 @@ pub(crate) fn sidekick() -> Command {
             command.env_remove(&name);
         }
     }
+    // What is remembered of the files of one test does not disturb those of another.
+    let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join("state");
+    command.env("SIDEKICK_STATE_DIR", state);
     command
 }

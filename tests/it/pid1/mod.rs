@@ -7,11 +7,10 @@ mod signals;
 mod terminal;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Process, sidekick, temp_dir, tool, wait_for};
+use crate::harness::{Process, sidekick, skipped, temp_dir, tool, wait_for};
 
 /// A directory for a store, a log, and what programs write.
 struct Place(tempfile::TempDir);
@@ -61,11 +60,6 @@ impl Place {
     fn start(&self, command: &mut Command) -> Process {
         Process::start(command, &self.file("log"))
     }
-}
-
-/// Says that a test cannot be made here, and why: on the terminal, also where what passing tests print is not shown.
-pub(crate) fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// The same command as PID 1 of a namespace, which ends with it. `None`, said aloud, where that is not allowed.

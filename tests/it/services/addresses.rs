@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 use sidekick::model::location::Location;
 use sidekick::model::update::{Change, Prefix, Update};
 
-use crate::harness::{Process, sidekick, temp_dir, tool, wait_for};
-use crate::pid1::skipped;
+use crate::harness::{Process, sidekick, skipped, temp_dir, tool, wait_for};
 
 /// A process in a network namespace of its own, and a store that both sides see.
 struct Net {

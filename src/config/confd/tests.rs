@@ -1,0 +1,300 @@
+//! Directories of confd, read as they are.
+
+use clap::Parser;
+
+use super::*;
+use crate::cli::{Cli, Command};
+use crate::config::{Reload, Sources, Target, location, targets};
+use crate::model::location::Location;
+
+/// A directory with these files below it.
+fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, content) in files {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    dir
+}
+
+/// What is read from a conf.d file and a `confd.toml`; problems and warnings without the directory's name.
+fn load(text: &str, confd: Option<&str>) -> (Vec<Target>, Vec<String>, Vec<String>) {
+    let mut files = vec![
+        ("conf.d/a.toml", text),
+        ("templates/a.tmpl", "hello"),
+        ("templates/a.conf", "other"),
+    ];
+    files.extend(confd.map(|confd| ("confd.toml", confd)));
+    let dir = directory(&files);
+    let all = targets(dir.path());
+    let root = format!("{}/", dir.path().display());
+    let texts = |problems: Vec<Problem>| {
+        let texts = problems
+            .iter()
+            .map(|one| one.to_string().replace(&root, ""));
+        texts.collect()
+    };
+    (all.good, texts(all.problems), texts(all.warnings))
+}
+
+#[track_caller]
+fn one(text: &str, confd: Option<&str>) -> Target {
+    let (mut good, problems, _) = load(text, confd);
+    assert_eq!(problems, [""; 0]);
+    good.pop().unwrap()
+}
+
+const LEAST: &str = "[template]\nsrc = 'a.tmpl'\ndest = '/d'\nkeys = ['/services']\n";
+
+fn keys(target: &Target) -> Vec<&str> {
+    match &target.sources {
+        Sources::Keys(keys) => keys.iter().map(Prefix::as_str).collect(),
+        Sources::Services(services) => panic!("{services:?}"),
+    }
+}
+
+#[test]
+fn a_file_of_confd_with_everything() {
+    let target = one(
+        "[template]\nprefix = 'app/'\nsrc = '/a.tmpl'\ndest = '/d'\nmode = '0640'\nuid = -1\ngid = 0\nowner = ''\n\
+         keys = ['web', '/db//x/', '../up', '/']\ncheck_cmd = '/bin/check {{.src}}'\nreload_cmd = ''\n\
+         check_cmd_timeout = '1m30s'\nreload_cmd_timeout = '1.5s'\ndebounce = '2s'\nmin_reload_interval = '500ms'\n",
+        None,
+    );
+    assert_eq!(keys(&target), ["/app/web", "/app/db/x", "/up", "/app"]);
+    assert_eq!(target.root.as_str(), "/app");
+    assert_eq!(
+        (target.mode, target.owner.uid, target.owner.gid),
+        (Some(0o640), None, Some(0))
+    );
+    assert_eq!(target.check.as_deref(), Some("/bin/check {{.src}}"));
+    assert_eq!((target.reload, target.template.as_str()), (None, "hello"));
+    assert_eq!(target.check_timeout, Duration::from_secs(90));
+    assert_eq!(target.reload_timeout, Duration::from_millis(1500));
+    let want = Pace {
+        settle: Duration::from_secs(2),
+        max_wait: Duration::from_secs(2),
+        min_interval: Duration::from_millis(500),
+    };
+    assert_eq!(target.pace, want);
+}
+
+#[test]
+fn keys_lie_below_the_prefix_of_confd_toml_or_of_the_file() {
+    let with = |own: &str, global: Option<&str>| {
+        let target = one(&format!("{LEAST}{own}"), global);
+        format!("{} {}", keys(&target)[0], target.root)
+    };
+    for (own, global, want) in [
+        ("", None, "/services /"),
+        ("prefix = '/'", None, "/services /"),
+        ("prefix = ''", None, "/services /"),
+        ("prefix = '/own'", None, "/own/services /own"),
+        ("prefix = 'own/'", Some("prefix = ''"), "/own/services /own"),
+        (
+            "prefix = '/own'",
+            Some("prefix = 'global'"),
+            "/global/services /global",
+        ),
+        ("", Some("prefix = '/a/b/'"), "/a/b/services /a/b"),
+    ] {
+        assert_eq!(with(own, global), want, "{own} {global:?}");
+    }
+}
+
+#[test]
+fn what_confd_passes_over_is_a_warning_with_its_line() {
+    let text = format!(
+        "confdir = '/etc/confd'\n{LEAST}colour = 'red'\nuid = 0\nowner = 'root'\n[other]\n"
+    );
+    let (good, problems, warnings) = load(&text, None);
+    assert_eq!((good.len(), problems.len()), (1, 0), "{problems:?}");
+    assert_eq!(
+        warnings,
+        [
+            "conf.d/a.toml:1: confdir is not known here and is passed over",
+            "conf.d/a.toml:2: template.owner is passed over, since template.uid says the same",
+            "conf.d/a.toml:6: template.colour is not known here and is passed over",
+            "conf.d/a.toml:9: other is not known here and is passed over",
+        ]
+    );
+    // What is known has to be right all the same.
+    for (line, want) in [
+        ("mode = 'rw'", "conf.d/a.toml:5: template.mode"),
+        (
+            "owner = 'nobody-has-this-name'",
+            "conf.d/a.toml:5: template.owner: there is no user",
+        ),
+        (
+            "debounce = '5'",
+            "conf.d/a.toml:5: template.debounce: \"5\" is not a time such as 500ms, 30s or 1m30s",
+        ),
+        ("prefix = \"a\\n\"", "conf.d/a.toml:"),
+    ] {
+        let (good, problems, _) = load(&format!("{LEAST}{line}\n"), None);
+        assert!(
+            problems.iter().any(|one| one.starts_with(want)) && good.is_empty(),
+            "{line}: {problems:?}"
+        );
+    }
+    let (_, problems, _) = load(&LEAST.replace("['/services']", "[]"), None);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+}
+
+#[test]
+fn without_a_sign_of_confd_a_file_is_ours() {
+    let ours = LEAST.replace("a.tmpl", "a.conf");
+    let (_, problems, _) = load(&ours, None);
+    assert!(
+        problems[0].contains("ends neither in .tera nor in .tmpl"),
+        "{problems:?}"
+    );
+    let target = one(&ours, Some(""));
+    assert_eq!(target.template, "other");
+    assert_eq!(target.reload, None::<Reload>);
+}
+
+#[test]
+fn subdirectories_of_conf_d() {
+    let ours = LEAST.replace("a.tmpl", "a.tera");
+    let other = LEAST.replace("/d", "/e");
+    let dir = directory(&[
+        ("conf.d/a.toml", LEAST),
+        ("conf.d/sub/deep/b.toml", &other),
+        ("conf.d/off/c.toml", &ours),
+        ("conf.d/..2024/d.toml", LEAST),
+        ("conf.d/sub/.e.toml", LEAST),
+        ("templates/a.tmpl", ""),
+    ]);
+    let all = targets(dir.path());
+    let names: Vec<_> = all.good.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!((names, all.problems.len()), (vec!["a", "sub/deep/b"], 0));
+}
+
+fn store(confd: &str, flags: &[&str], env: &[(&str, &str)]) -> Result<Location, Vec<String>> {
+    let texts =
+        |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let line = ["sidekick", "watch"].iter().chain(flags);
+    let Command::Watch(watch) = Cli::try_parse_from(line).unwrap().command else {
+        unreachable!("watch was typed");
+    };
+    let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let confd = Confd::parse(Path::new("confd.toml"), confd).map_err(texts)?;
+    let env = confd
+        .environment(&watch.store, env.collect())
+        .map_err(texts)?;
+    location(&watch.store, &env, true)
+        .map(|(location, _)| location)
+        .map_err(texts)
+}
+
+#[test]
+fn the_store_of_confd_toml_is_used_where_nobody_names_another() {
+    let url = |found: Result<Location, Vec<String>>| match found {
+        Ok(Location::Etcd(etcd)) => format!("{} {}", etcd.endpoints.join(","), etcd.tls.is_some()),
+        Ok(Location::Directory(path)) => path.display().to_string(),
+        Err(problems) => problems.join(";"),
+    };
+    let nodes = "backend = 'etcdv3'\nnodes = ['http://a:1', 'b:2']\n";
+    for (confd, flags, env, want) in [
+        (nodes, &[][..], &[][..], "a:1,b:2 false"),
+        (nodes, &["--store", "dir:///x"], &[], "/x"),
+        (nodes, &[], &[("ETCDCTL_ENDPOINTS", "c:3")], "c:3 false"),
+        ("nodes = ['a:1']\nscheme = 'https'\n", &[], &[], "a:1 true"),
+        ("nodes = ['https://a:1']\n", &[], &[], "a:1 true"),
+        ("backend = 'etcd'\n", &[], &[], "127.0.0.1:2379 false"),
+        (
+            "client_cakeys = '/ca'\nnodes = ['a:1']",
+            &[],
+            &[],
+            "/ca: cannot be read: No such file or directory (os error 2)",
+        ),
+        ("prefix = '/x'\n", &[], &[], "/run/sidekick"),
+        (
+            "backend = 'consul'\n",
+            &["--store", "etcd://a:1"],
+            &[],
+            "a:1 false",
+        ),
+        (
+            "backend = 'consul'\n",
+            &[],
+            &[],
+            "confd.toml: backend: there is no \"consul\" here",
+        ),
+        (
+            "nodes = ['a b']\n",
+            &[],
+            &[],
+            "confd.toml:1: nodes: \"a b\" is not an endpoint such as http://127.0.0.1:2379",
+        ),
+        (
+            "noop = true\n",
+            &[],
+            &[],
+            "confd.toml:1: noop = true is not taken from here",
+        ),
+        (
+            "username = 'u'\npassword = 'p'\nnodes = ['a:1']\nnoop = false",
+            &[],
+            &[],
+            "a:1 false",
+        ),
+    ] {
+        assert_eq!(
+            url(store(confd, flags, env)),
+            want,
+            "{confd} {flags:?} {env:?}"
+        );
+    }
+    let Ok(Location::Etcd(etcd)) =
+        store("username = 'u'\npassword = 'p'\nnodes = ['a:1']", &[], &[])
+    else {
+        panic!()
+    };
+    assert_eq!(etcd.auth, Some(("u".to_owned(), "p".to_owned())));
+}
+
+#[test]
+fn interval_and_warnings() {
+    let confd = Confd::parse(
+        Path::new("c"),
+        "interval = 60\nlog-level = 'debug'\nwatch = true\n",
+    )
+    .unwrap();
+    assert_eq!(confd.interval, Some(Duration::from_mins(1)));
+    let warnings: Vec<_> = confd.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["c:2: log-level is not known here and is passed over"]
+    );
+    assert!(
+        Confd::parse(Path::new("c"), "interval = 'x'\nnodes = 1\n")
+            .unwrap_err()
+            .len()
+            == 2
+    );
+    assert!(Confd::parse(Path::new("c"), "interval =\n").is_err());
+}
+
+#[test]
+fn durations_of_go() {
+    for (text, millis) in [
+        ("", Some(0)),
+        ("0", Some(0)),
+        ("30s", Some(30_000)),
+        ("1m30s", Some(90_000)),
+        ("1.5h", Some(5_400_000)),
+        ("250ms", Some(250)),
+        ("1500us", Some(1)),
+        ("5", None),
+        ("s", None),
+        ("-1s", None),
+        ("1x", None),
+        ("1e9999s", None),
+    ] {
+        let found = go_duration(text).map(|time| time.as_millis());
+        assert_eq!(found, millis, "{text}");
+    }
+}

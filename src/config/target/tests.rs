@@ -1,0 +1,176 @@
+use super::*;
+
+/// Reads one conf.d file in a directory that has a template `a.tera`.
+fn load(text: &str) -> (Vec<Target>, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, content) in [("conf.d/a.toml", text), ("templates/a.tera", "hello")] {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let all = targets(dir.path());
+    let root = format!("{}/conf.d/", dir.path().display());
+    let problems = all
+        .problems
+        .iter()
+        .map(|problem| problem.to_string().replace(&root, ""))
+        .collect();
+    (all.good, problems)
+}
+
+const LEAST: &str = "[template]\nsrc = 'a.tera'\ndest = '/d'\nkeys = ['/services']\n";
+
+#[test]
+fn the_least() {
+    let (good, problems) = load(LEAST);
+    assert_eq!(problems, [""; 0]);
+    let [target] = good.as_slice() else {
+        panic!("{good:?}")
+    };
+    assert_eq!(
+        (target.name.as_str(), target.template.as_str()),
+        ("a", "hello")
+    );
+    assert_eq!(
+        (target.mode, target.pace, &target.reload),
+        (None, Pace::default(), &None)
+    );
+}
+
+#[test]
+fn the_most() {
+    let (good, problems) = load(
+        "[template]\nsrc = 'a.tera'\ndest = '/d'\nservices = ['web']\nmode = '640'\nowner = 'root'\ngid = 0\n\
+         check_cmd = 'true {{src}}'\ncheck_timeout = '1s'\nreload_timeout = '2s'\n\
+         [template.reload]\nsignal = 'SIGUSR2'\npidfile = '/p'\n[template.pace]\nsettle = '0s'\nmin_interval = '1ms'\n",
+    );
+    assert_eq!(problems, [""; 0]);
+    let target = &good[0];
+    assert_eq!(
+        (target.mode, target.owner.uid, target.owner.gid),
+        (Some(0o640), Some(0), Some(0))
+    );
+    let usr2 = Reload::Signal {
+        signal: Signal(12),
+        pidfile: "/p".into(),
+    };
+    assert_eq!(target.reload, Some(usr2));
+    assert_eq!(target.pace.min_interval, Duration::from_millis(1));
+}
+
+#[test]
+fn the_command_is_signalled_without_a_pidfile() {
+    let reload = "[template.reload]\nsignal = 'USR2'\nchild = true\n";
+    let (good, problems) = load(&format!("{LEAST}{reload}"));
+    assert_eq!(problems, [""; 0]);
+    assert_eq!(good[0].reload, Some(Reload::Child(Signal(12))));
+}
+
+#[test]
+fn every_problem_has_its_line_and_a_file_with_one_has_no_target() {
+    let cases = [
+        (
+            "mode = '0888'",
+            "a.toml:5: template.mode: \"0888\" is not an octal mode such as 0644",
+        ),
+        (
+            "mode = 644",
+            "a.toml:5: template.mode is a string, not an integer",
+        ),
+        (
+            "owner = 'nobody-has-this-name'",
+            "a.toml:5: template.owner: there is no user \"nobody-has-this-name\" on this host",
+        ),
+        (
+            "check_timeout = '0s'",
+            "a.toml:5: template.check_timeout: it must be longer than nothing",
+        ),
+        (
+            "services = ['web']",
+            "a.toml:5: template.services and template.keys exclude each other",
+        ),
+        (
+            "colour = 'red'",
+            "a.toml:5: template.colour is not known here",
+        ),
+        (
+            "reload = 'x'",
+            "a.toml:5: template.reload is a table, not a string",
+        ),
+        (
+            "[template.reload]\nsignal = 'NO'\npidfile = '/p'",
+            "a.toml:6: template.reload.signal: \"NO\" is not a signal such as HUP or USR2",
+        ),
+        (
+            "[template.reload]\nsignal = 'HUP'",
+            "a.toml:5: template.reload.pidfile is missing: the file with the id of the process to signal",
+        ),
+        (
+            "[template.reload]\nsignal = 'HUP'\nchild = false",
+            "a.toml:5: template.reload.pidfile is missing: the file with the id of the process to signal",
+        ),
+        (
+            "[template.reload]\nsignal = 'HUP'\nchild = true\npidfile = '/p'",
+            "a.toml:5: template.reload.pidfile and template.reload.child exclude each other",
+        ),
+        (
+            "[template.reload]\nsignal = 'HUP'\nchild = 'yes'",
+            "a.toml:7: template.reload.child is true or false, not a string",
+        ),
+        (
+            "uid = -1",
+            "a.toml:5: template.uid is a number from 0 to 4294967295, not an integer",
+        ),
+    ];
+    for (line, want) in cases {
+        let (good, problems) = load(&format!("{LEAST}{line}\n"));
+        assert_eq!(
+            (problems.as_slice(), good.len()),
+            ([want.to_owned()].as_slice(), 0),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn all_problems_at_once() {
+    let (_, problems) =
+        load("[template]\nsrc = 'b.tera'\ndest = 'd'\nkeys = []\nmode = 'x'\n[other]\n");
+    assert_eq!(problems.len(), 5, "{problems:?}");
+    let (_, problems) = load("[template\nsrc = \n");
+    assert!(!problems.is_empty());
+    let (_, problems) = load("");
+    assert_eq!(problems, ["a.toml:1: there is no table [template]"]);
+}
+
+#[test]
+fn a_directory_that_is_missing_or_empty_is_a_problem() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(
+        targets(dir.path()).problems[0]
+            .to_string()
+            .contains("cannot be read")
+    );
+    fs::create_dir(dir.path().join("conf.d")).unwrap();
+    assert!(
+        targets(dir.path()).problems[0]
+            .to_string()
+            .contains("nothing to render")
+    );
+}
+
+#[test]
+fn two_targets_for_one_file_are_a_problem() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("conf.d")).unwrap();
+    fs::create_dir_all(dir.path().join("templates")).unwrap();
+    fs::write(dir.path().join("templates/a.tera"), "").unwrap();
+    for name in ["a", "b"] {
+        fs::write(dir.path().join(format!("conf.d/{name}.toml")), LEAST).unwrap();
+    }
+    assert!(
+        targets(dir.path()).problems[0]
+            .to_string()
+            .contains("already")
+    );
+}

@@ -1,0 +1,82 @@
+//! The paths of the store that the targets need, followed; and whether all of them have been heard. Shell.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::model::update::Prefix;
+use crate::store::{Followed, Store, follow};
+
+pub(super) struct Following {
+    /// The paths, and whether their first snapshot is here.
+    scopes: Vec<(Prefix, bool)>,
+    updates: mpsc::Receiver<(usize, Followed)>,
+    _followers: JoinSet<()>,
+}
+
+impl Following {
+    /// Follows the fewest paths that cover these.
+    pub(super) fn start(store: &Arc<dyn Store>, paths: impl Iterator<Item = Prefix>) -> Self {
+        let scopes = Prefix::widest(paths.collect());
+        let (to, updates) = mpsc::channel(64);
+        let mut followers = JoinSet::new();
+        for (scope, prefix) in scopes.iter().cloned().enumerate() {
+            followers.spawn(follow_scope(Arc::clone(store), scope, prefix, to.clone()));
+        }
+        Self {
+            scopes: scopes.into_iter().map(|prefix| (prefix, false)).collect(),
+            updates,
+            _followers: followers,
+        }
+    }
+
+    /// Whether these are the paths that are followed.
+    pub(super) fn is_of(&self, paths: impl Iterator<Item = Prefix>) -> bool {
+        let wanted = Prefix::widest(paths.collect());
+        self.scopes
+            .iter()
+            .map(|(prefix, _)| prefix)
+            .eq(wanted.iter())
+    }
+
+    /// Whether the store has said everything once.
+    pub(super) fn is_complete(&self) -> bool {
+        self.scopes.iter().all(|(_, seen)| *seen)
+    }
+
+    /// The store has said all of this path.
+    pub(super) fn heard(&mut self, scope: usize) {
+        self.scopes[scope].1 = true;
+    }
+
+    pub(super) fn path(&self, scope: usize) -> &Prefix {
+        &self.scopes[scope].0
+    }
+
+    /// What the store says next, and of which path.
+    pub(super) async fn next(&mut self) -> (usize, Followed) {
+        match self.updates.recv().await {
+            Some(said) => said,
+            // Nothing is followed.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn follow_scope(
+    store: Arc<dyn Store>,
+    scope: usize,
+    prefix: Prefix,
+    to: mpsc::Sender<(usize, Followed)>,
+) {
+    let (own, mut from) = mpsc::channel(16);
+    let relay = async {
+        while let Some(followed) = from.recv().await {
+            if to.send((scope, followed)).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(follow(store, prefix, own), relay);
+}

@@ -1,0 +1,193 @@
+//! One target and where it stands: what it follows, when it is published, and what became of that. Shell.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use similar::TextDiff;
+use tokio::task::{AbortHandle, Id};
+use tracing::{debug, error, info};
+
+use super::load::Loaded;
+use super::publish::{Difference, Progress, PublishError, Published};
+use super::render::View;
+use super::schedule::{Input, Schedule};
+use super::world::WORLD;
+use crate::config::{Sources, Target};
+use crate::model::catalog::{Catalog, Changes};
+use crate::model::report::chain;
+use crate::model::update::Prefix;
+use crate::system::file::How;
+
+/// A publish that has ended.
+pub(super) struct Done {
+    pub(super) target: usize,
+    pub(super) result: Result<Published, PublishError>,
+    pub(super) took: Duration,
+}
+
+/// How the last publish ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Good,
+    Pending,
+    Failed,
+}
+
+pub(super) struct Kept {
+    pub(super) loaded: Arc<Loaded>,
+    /// What it follows, as paths.
+    pub(super) paths: Vec<Prefix>,
+    pub(super) schedule: Schedule,
+    pub(super) last: Option<Ended>,
+    /// The publish that is under way, and how far it has come.
+    running: Option<(AbortHandle, Progress)>,
+    /// It has been told that the file cannot be replaced.
+    in_place: bool,
+    /// What failed last, and how often in a row: the same is told once.
+    trouble: Option<(String, usize)>,
+}
+
+impl Kept {
+    pub(super) fn new(loaded: Loaded, prefix: &Prefix) -> Self {
+        let paths = match &loaded.target.sources {
+            Sources::Services(services) => {
+                let names = services.iter().map(|name| prefix.join(name.as_str()));
+                names.collect()
+            }
+            Sources::Keys(keys) => keys.clone(),
+        };
+        Self {
+            schedule: Schedule::new(loaded.target.pace, fastrand::u64(..)),
+            loaded: Arc::new(loaded),
+            paths,
+            last: None,
+            running: None,
+            in_place: false,
+            trouble: None,
+        }
+    }
+
+    /// The same at rest, when another configuration comes into force.
+    pub(super) fn renewed(self) -> Self {
+        Self {
+            schedule: self.schedule.renewed(),
+            ..self
+        }
+    }
+
+    pub(super) fn concerns(&self, changes: &Changes) -> bool {
+        let followed = |key: &str| self.paths.iter().any(|path| path.covers(key));
+        changes.keys.iter().any(|key| followed(key))
+    }
+
+    pub(super) fn view(&self, catalog: &Arc<Catalog>, env: &Arc<BTreeMap<String, String>>) -> View {
+        let (services, keys) = match &self.loaded.target.sources {
+            Sources::Services(services) => (services.clone(), Vec::new()),
+            Sources::Keys(keys) => (Vec::new(), keys.clone()),
+        };
+        View {
+            catalog: Arc::clone(catalog),
+            services,
+            keys,
+            root: self.loaded.target.root.clone(),
+            env: Arc::clone(env),
+            world: WORLD,
+        }
+    }
+
+    pub(super) fn started(&mut self, publish: AbortHandle, progress: Progress) {
+        self.running = Some((publish, progress));
+    }
+
+    /// Whether this is its publish.
+    pub(super) fn runs(&self, id: Id) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|(publish, _)| publish.id() == id)
+    }
+
+    /// Ends a publish that has changed nothing yet. One that has swapped its file goes on to its reload.
+    pub(super) fn give_up(&self) {
+        if let Some((publish, progress)) = &self.running
+            && !progress.load(Ordering::Acquire)
+        {
+            publish.abort();
+        }
+    }
+
+    /// Takes in what became of a publish; what the schedule has to know of it.
+    pub(super) fn done(&mut self, done: &Done, once: bool) -> Input {
+        self.running = None;
+        let (ended, reloaded) = match &done.result {
+            Ok(Published::Pending) => (Ended::Pending, false),
+            Ok(Published::Swapped(_)) => (Ended::Good, self.loaded.target.reload.is_some()),
+            Ok(Published::Reloaded) => (Ended::Good, true),
+            Ok(Published::Same) => (Ended::Good, false),
+            Err(PublishError::Reload { .. }) => (Ended::Failed, true),
+            Err(_) => (Ended::Failed, false),
+        };
+        self.tell(done, once);
+        self.last = Some(ended);
+        Input::Done {
+            good: ended != Ended::Failed,
+            reloaded,
+        }
+    }
+
+    fn tell(&mut self, done: &Done, once: bool) {
+        let target = &self.loaded.target;
+        let (name, dest, ms) = (&target.name, target.dest.display(), done.took.as_millis());
+        let after = match self.trouble.as_ref().filter(|_| done.result.is_ok()) {
+            Some((_, times)) => format!(", after {times} failures"),
+            None => String::new(),
+        };
+        match &done.result {
+            Ok(Published::Same) if after.is_empty() => debug!("{name}: {dest} is right"),
+            Ok(Published::Same) => info!("{name}: {dest} is right{after}"),
+            Ok(Published::Pending) => info!("{name}: {dest} would change"),
+            Ok(Published::Swapped(how)) => {
+                info!("{name}: {dest} has been updated in {ms} ms{after}");
+                if *how == How::InPlace && !self.in_place {
+                    self.in_place = true;
+                    info!(
+                        "{name}: {dest} is a mount point, so it is written over instead of replaced; mount its directory to have it replaced at once"
+                    );
+                }
+            }
+            Ok(Published::Reloaded) => {
+                info!("{name}: the reload that was owed has been made in {ms} ms{after}");
+            }
+            Err(error) => return self.trouble(chain(error), once),
+        }
+        self.trouble = None;
+    }
+
+    fn trouble(&mut self, text: String, once: bool) {
+        let name = &self.loaded.target.name;
+        match &mut self.trouble {
+            Some((same, times)) if *same == text => {
+                *times += 1;
+                debug!("{name}: {text}; {times} times now");
+            }
+            Some(_) | None => {
+                let then = if once { "" } else { "; trying again" };
+                error!("{name}: {text}{then}");
+                self.trouble = Some((text, 1));
+            }
+        }
+    }
+}
+
+/// Prints a unified diff.
+pub(super) fn print(target: &Target, difference: &Difference) {
+    let before = String::from_utf8_lossy(&difference.before);
+    let name = target.dest.display().to_string();
+    let diff = TextDiff::from_lines(before.as_ref(), difference.after.as_str());
+    let mut unified = diff.unified_diff();
+    let text = unified.header(&name, &format!("{name} (new)")).to_string();
+    // Nobody reads it any more: that is no reason to stop keeping files.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,140 @@
+//! What each target's program has loaded, so that a reload that is owed is made, also by the next process. Shell.
+//!
+//! A publish can die between the swap and the reload. Before the swap the ledger knows what the program runs on; after
+//! the reload it knows that it runs on the new file. Whoever finds another file than that in place owes a reload.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tracing::warn;
+
+use crate::system::file;
+
+/// The ledger of a process.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// Where it is kept from one process to the next; without a place it lives as long as this one.
+    dir: Option<PathBuf>,
+    marks: Mutex<BTreeMap<PathBuf, Mark>>,
+}
+
+/// What a program has loaded: the length and the hash of the file, or nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mark(String);
+
+impl Mark {
+    fn unknown() -> Self {
+        Self("unknown\n".to_owned())
+    }
+
+    /// FNV-1a; nobody gains anything by a collision.
+    fn of(content: &[u8]) -> Self {
+        let hash = content
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        Self(format!("{} {hash:016x}\n", content.len()))
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir`, which need not be there yet.
+    pub(super) fn open(dir: Option<PathBuf>) -> Self {
+        let dir = dir.map(|dir| dir.join("reloaded"));
+        let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
+        if let (Err(error), Some(dir)) = (&made, &dir) {
+            warn!(
+                "{} cannot be made ({error}): a reload that is owed when sidekick ends is forgotten; give --state-dir",
+                dir.display()
+            );
+        }
+        Self {
+            dir: dir.filter(|_| made.is_ok()),
+            marks: Mutex::default(),
+        }
+    }
+
+    /// Whether the program of `dest` has loaded something else than what is live.
+    pub(super) fn owes(&self, dest: &Path, live: &[u8]) -> bool {
+        self.get(dest).is_some_and(|mark| mark != Mark::of(live))
+    }
+
+    /// A swap is about to be made: what is live now is what the program has, unless the ledger knows better.
+    pub(super) fn begin(&self, dest: &Path, live: Option<&[u8]>) {
+        if self.get(dest).is_none() {
+            self.set(dest, live.map_or_else(Mark::unknown, Mark::of));
+        }
+    }
+
+    /// The program has loaded this.
+    pub(super) fn loaded(&self, dest: &Path, content: &[u8]) {
+        self.set(dest, Mark::of(content));
+    }
+
+    /// Nobody knows what the program has loaded.
+    pub(super) fn lost(&self, dest: &Path) {
+        self.set(dest, Mark::unknown());
+    }
+
+    fn get(&self, dest: &Path) -> Option<Mark> {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mark) = marks.get(dest) {
+            return Some(mark.clone());
+        }
+        let kept = std::fs::read_to_string(self.place(dest)?).ok()?;
+        marks.insert(dest.to_owned(), Mark(kept.clone()));
+        Some(Mark(kept))
+    }
+
+    fn set(&self, dest: &Path, mark: Mark) {
+        if self.get(dest).as_ref() == Some(&mark) {
+            return;
+        }
+        if let Some(place) = self.place(dest)
+            && let Err(error) = file::replace_small(&place, &mark.0)
+        {
+            warn!("{} cannot be written: {error}", place.display());
+        }
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.insert(dest.to_owned(), mark);
+    }
+
+    /// One file per destination, named after it.
+    fn place(&self, dest: &Path) -> Option<PathBuf> {
+        let name = dest
+            .to_string_lossy()
+            .replace('%', "%25")
+            .replace('/', "%2F");
+        Some(self.dir.as_ref()?.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_owed_outlives_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = Path::new("/etc/haproxy/haproxy.cfg");
+        let open = || Ledger::open(Some(dir.path().join("state")));
+        assert!(!open().owes(dest, b"old"), "nobody has ever said");
+        open().begin(dest, Some(b"old"));
+        assert!(!open().owes(dest, b"old") && open().owes(dest, b"new"));
+        open().loaded(dest, b"new");
+        open().begin(dest, Some(b"newer"));
+        assert!(!open().owes(dest, b"new") && open().owes(dest, b"newer"));
+        open().lost(dest);
+        assert!(open().owes(dest, b"new"));
+    }
+
+    #[test]
+    fn without_a_place_it_lives_as_long_as_the_process() {
+        let (ledger, dest) = (Ledger::open(None), Path::new("/a"));
+        ledger.begin(dest, None);
+        assert!(ledger.owes(dest, b"new"));
+        assert!(!Ledger::open(None).owes(dest, b"new"));
+    }
+}

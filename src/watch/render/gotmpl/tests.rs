@@ -1,0 +1,465 @@
+//! confd's language as confd has it: tables of sources and what they give.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::catalog::Catalog;
+use crate::model::facts::Srv;
+use crate::model::update::{Prefix, Revision, Snapshot, Update};
+use crate::watch::render::{RenderError, Template, View, World};
+
+const ENTRIES: &[(&str, &str)] = &[
+    ("/app/a/x", "2"),
+    ("/app/a/y", "1"),
+    ("/app/a/z", "1"),
+    ("/app/a/d/e", "deep"),
+    ("/app/a-b/x", "other"),
+    ("/app/empty", ""),
+    ("/app/longer", "l"),
+    ("/app/top", "t"),
+    (
+        "/app/object",
+        r#"{"big": 1000000, "port": 65535, "f": 1.5, "no": null, "l": [1, "b"], "o": {"k": "v"}, "z": "<&>"}"#,
+    ),
+    ("/app/list", r#"["b", "a"]"#),
+    (
+        "/app/objects",
+        r#"[{"ip": "10.0.0.1"}, {"ip": "10.0.0.2", "up": true}]"#,
+    ),
+    ("/other", "not seen"),
+];
+
+fn view() -> View {
+    let prefix = |path| Prefix::parse(path).unwrap();
+    let mut catalog = Catalog::new(prefix("/services"));
+    let entries = ENTRIES
+        .iter()
+        .map(|(k, v)| ((*k).into(), v.as_bytes().into()));
+    let snapshot = Snapshot {
+        revision: Revision(1),
+        entries: entries.collect(),
+    };
+    catalog.apply(&prefix("/"), Update::Reset(snapshot));
+    let env = [("HOME", "/root"), ("EMPTY", "")];
+    View {
+        catalog: Arc::new(catalog),
+        services: Vec::new(),
+        keys: vec![prefix("/app")],
+        root: prefix("/app"),
+        env: Arc::new(env.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
+        world: World {
+            addresses: |host| match host {
+                "two" => ["::1", "10.0.0.2", "10.0.0.1", "::ffff:10.0.0.1"]
+                    .map(|ip| ip.parse().unwrap())
+                    .into(),
+                _ => Vec::new(),
+            },
+            services: |name| match name {
+                "_http._tcp.x" | "x" => vec![srv("b.", 80), srv("a.", 81)],
+                _ => Vec::new(),
+            },
+            file_exists: |path| path == "/there",
+            now: || Duration::from_secs(1_709_211_845),
+            hostname: || "here".to_owned(),
+        },
+    }
+}
+
+fn srv(target: &str, port: u16) -> Srv {
+    Srv {
+        target: target.to_owned(),
+        port,
+        priority: 1,
+        weight: 2,
+    }
+}
+
+fn render(source: &str) -> Result<String, RenderError> {
+    Template::compile("t.tmpl", source)?.render(&view())
+}
+
+#[track_caller]
+fn gives(table: &[(&str, &str)]) {
+    for (source, want) in table {
+        assert_eq!(render(source).as_deref(), Ok(*want), "{source}");
+    }
+}
+
+#[track_caller]
+fn fails(table: &[(&str, &str)]) {
+    for (source, want) in table {
+        let error = render(source).expect_err(source);
+        let said = format!("{error} ({})", error.hint().unwrap_or_default());
+        assert!(said.contains(want), "{source}: {said}");
+    }
+}
+
+#[test]
+fn the_language() {
+    gives(&[
+        ("plain text\n", "plain text\n"),
+        (
+            "{{.foo}}|{{.}}|{{.foo.bar}}",
+            "<no value>|<no value>|<no value>",
+        ),
+        ("{{/* a comment */}}x", "x"),
+        ("a\n  {{- 1 -}}\n  b", "a1b"),
+        ("{{range seq 1 3}}{{.}},{{end}}", "1,2,3,"),
+        (
+            "{{range $i, $x := split \"a,b\" \",\"}}{{$i}}={{$x}};{{end}}",
+            "0=a;1=b;",
+        ),
+        ("{{range gets \"/nope/*\"}}x{{else}}none{{end}}", "none"),
+        (
+            "{{range seq 1 9}}{{if eq . 3}}{{break}}{{end}}{{.}}{{end}}",
+            "12",
+        ),
+        (
+            "{{range seq 1 3}}{{if eq . 2}}{{continue}}{{end}}{{.}}{{end}}",
+            "13",
+        ),
+        (
+            "{{with getv \"/top\"}}{{.}}{{end}}{{with getv \"/empty\"}}x{{else}}y{{end}}",
+            "ty",
+        ),
+        (
+            "{{define \"s\"}}[{{.}}]{{end}}{{template \"s\" getv \"/top\"}}",
+            "[t]",
+        ),
+        ("{{$x := \"a\"}}{{$x = \"b\"}}{{$x}}", "b"),
+        ("{{\"abc\" | toUpper | printf \"%s-%d\" | len}}", "16"),
+        (
+            "{{printf \"%q %5.1f %03d %v\" \"a\" 1.25 7 true}}",
+            "\"a\"   1.2 007 true",
+        ),
+        (
+            "{{index (split \"a,b\" \",\") 1}}{{index (json (getv \"/object\")) \"f\"}}",
+            "b1.5",
+        ),
+        (
+            "{{if and (exists \"/top\") (not (exists \"/nope\"))}}y{{end}}",
+            "y",
+        ),
+        (
+            "{{if or (eq 1 2) (lt 1 2)}}y{{end}}{{if ne \"a\" \"b\"}}z{{end}}",
+            "yz",
+        ),
+        ("{{if eq \"b\" \"a\" \"b\"}}y{{end}}", "y"),
+        (
+            "{{html \"<a>\"}} {{urlquery \"a b\"}} {{len \"é\"}}",
+            "&lt;a&gt; a+b 2",
+        ),
+        ("{{`raw \\n`}}{{'a'}}", "raw \\n97"),
+        ("{{if true}}a{{else if false}}b{{else}}c{{end}}", "a"),
+        ("{{\"a\"}}{{println \"x\"}}{{print 1 2 \"a\"}}", "ax\n1 2a"),
+    ]);
+    fails(&[
+        ("a\n{{nope}}", "t.tmpl line 2: "),
+        ("a\n\n{{if}}{{end}}", "t.tmpl line 3: "),
+        ("{{range}}", "t.tmpl line 1"),
+        ("\n{{getv \"/nope\"}}", "t.tmpl line 2: "),
+        ("{{template \"nope\"}}", "nope"),
+    ]);
+}
+
+#[test]
+fn keys() {
+    gives(&[
+        (
+            "{{exists \"/a/x\"}}{{exists \"/a\"}}{{exists \"a/x\"}}{{exists \"/a/x/\"}}{{exists \"/other\"}}",
+            "truefalsefalsefalsefalse",
+        ),
+        ("{{with get \"/a/x\"}}{{.Key}}={{.Value}}{{end}}", "/a/x=2"),
+        (
+            "{{getv \"/a/x\"}}{{getv \"/nope\" \"d\"}}{{getv \"/empty\" \"d\"}}{{getv \"/a\" \"dir\"}}",
+            "2ddir",
+        ),
+        (
+            "{{range gets \"/a/*\"}}{{.Key}}={{.Value}} {{end}}",
+            "/a/x=2 /a/y=1 /a/z=1 ",
+        ),
+        ("{{range gets \"/*/x\"}}{{.Key}} {{end}}", "/a-b/x /a/x "),
+        (
+            "{{range gets \"/a/[^x]\"}}{{base .Key}}{{end}}{{range gets \"/a/?\"}}{{base .Key}}{{end}}",
+            "yzxyz",
+        ),
+        (
+            "{{len (gets \"a/*\")}}{{len (gets \"/a/*/\")}}{{len (gets \"/*\")}}",
+            "006",
+        ),
+        ("{{getvs \"/a/*\"}} {{getvs \"/nope/*\"}}", "[1 1 2] []"),
+        (
+            "{{ls \"/a\"}} {{ls \"/a/\"}} {{ls \"/a/x\"}} {{ls \"/nope\"}} {{ls \"a\"}}",
+            "[d x y z] [d x y z] [x] [] []",
+        ),
+        ("{{ls \"/a/x/\"}}{{getvs \"*/a/x\"}}", "[][2]"),
+        ("{{ls \"/\"}}", "[empty list longer object objects top]"),
+        (
+            "{{lsdir \"/a\"}} {{lsdir \"/a/\"}} {{lsdir \"/\"}} {{lsdir \"/nope\"}} {{lsdir \"/a/x\"}}",
+            "[d] [d] [] [] []",
+        ),
+    ]);
+    fails(&[
+        ("{{get \"/nope\"}}", "key does not exist: /nope"),
+        (
+            "{{getv \"/nope\"}}",
+            "key does not exist: /nope (getv with a second argument",
+        ),
+        ("{{getv \"/app/top\"}}", "key does not exist"),
+        ("{{getv \"/other\"}}", "key does not exist"),
+        ("{{gets \"/[\"}}", "is not a pattern"),
+        ("{{gets \"[\"}}", "is not a pattern"),
+        (
+            "{{getv}}",
+            "wrong number of args for getv: want at least 1 got 0",
+        ),
+        ("{{getv 1}}", "expected string; got int"),
+        (
+            "{{get \"/a/x\" | printf \"%s\" | getv}}",
+            "key does not exist",
+        ),
+        ("{{with get \"/a/x\"}}{{.Nope}}{{end}}", "Nope"),
+        ("{{cgetv \"/a\"}}", "encrypted values are not supported"),
+    ]);
+}
+
+#[test]
+fn text() {
+    gives(&[
+        (
+            "{{base \"\"}} {{base \"/a/\"}} {{dir \"a\"}} {{dir \"/\"}} {{dir \"/a/b\"}}",
+            ". a . / /a",
+        ),
+        (
+            "{{len (split \"\" \",\")}} {{split \"abc\" \"\"}} {{split \"a:b\" \":\"}}",
+            "1 [a b c] [a b]",
+        ),
+        (
+            "{{join (getvs \"/a/*\") \",\"}} {{join (jsonArray (getv \"/list\")) \"-\"}}",
+            "1,1,2 b-a",
+        ),
+        ("{{toUpper \"aßé\"}}{{toLower \"AÉİ\"}}", "AßÉaéi"),
+        (
+            "{{contains \"abc\" \"b\"}}{{contains \"b\" \"abc\"}}",
+            "truefalse",
+        ),
+        (
+            "{{trimSuffix \"a.b.b\" \".b\"}} {{trimSuffix \"a\" \"x\"}}",
+            "a.b a",
+        ),
+        (
+            "{{replace \"aaa\" \"a\" \"b\" -1}} {{replace \"aaa\" \"a\" \"b\" 2}} {{replace \"aaa\" \"a\" \"b\" 0}}",
+            "bbb bba aaa",
+        ),
+        (
+            "{{base64Encode \"foob\"}} {{base64Decode \"Zm9v\\nYg==\"}}",
+            "Zm9vYg== foob",
+        ),
+        (
+            "{{parseBool \"T\"}} {{parseBool \"0\"}} {{if parseBool \"false\"}}x{{end}}",
+            "true false ",
+        ),
+        ("{{atoi \"-12\"}} {{atoi \"+3\" | add 1}}", "-12 4"),
+        (
+            "{{sortByLength (split \"ccc,b,aa,a\" \",\")}}",
+            "[b a aa ccc]",
+        ),
+        (
+            "{{range sortKVByLength (gets \"/*\")}}{{.Key}} {{end}}",
+            "/top /list /empty /longer /object /objects ",
+        ),
+        (
+            "{{getenv \"HOME\"}}|{{getenv \"EMPTY\"}}|{{getenv \"EMPTY\" \"d\"}}|{{getenv \"NOPE\" \"d\"}}",
+            "/root||d|d",
+        ),
+    ]);
+    fails(&[
+        ("{{base64Decode \"Zg\"}}", "base64"),
+        ("{{parseBool \"yes\"}}", "not a truth value"),
+        ("{{atoi \" 1\"}}", "not an integer"),
+        ("{{atoi \"1.0\"}}", "not an integer"),
+        ("{{join \"a\" \",\"}}", "expected a list; got string"),
+        ("{{join (jsonArray \"[1]\") \",\"}}", "expected []string"),
+        (
+            "{{replace \"a\" \"b\" \"c\"}}",
+            "wrong number of args for replace: want 4 got 3",
+        ),
+        (
+            "{{sortKVByLength (split \"a\" \",\")}}",
+            "sortKVByLength sorts",
+        ),
+    ]);
+}
+
+#[test]
+fn numbers_and_lists() {
+    gives(&[
+        (
+            "{{add 1 2}} {{sub 1 2}} {{mul 2 3}} {{div -7 2}} {{mod -7 2}}",
+            "3 -1 6 -3 -1",
+        ),
+        ("{{seq 2 4}} {{seq 4 2}} {{len (seq 4 2)}}", "[2 3 4] [] 0"),
+        (
+            "{{reverse (split \"a,b\" \",\")}} {{reverse (ls \"/a\")}}",
+            "[b a] [z y x d]",
+        ),
+        (
+            "{{range reverse (gets \"/a/*\")}}{{.Key}} {{end}}",
+            "/a/x /a/y /a/z ",
+        ),
+        (
+            "{{range reverse (sortKVByLength (gets \"/a/*\"))}}{{.Key}} {{end}}",
+            "/a/z /a/y /a/x ",
+        ),
+        (
+            "{{range reverse (jsonArray (getv \"/objects\"))}}{{.ip}} {{end}}",
+            "10.0.0.1 10.0.0.2 ",
+        ),
+        ("{{reverse \"ab\"}}", "ab"),
+        (
+            "{{$m := map \"a\" 1 \"b\" \"x\"}}{{$m.a}}{{$m.b}}{{$m.c}}{{len $m}}{{range $k, $v := $m}}{{$k}}{{$v}}{{end}}",
+            "1x<no value>2a1bx",
+        ),
+    ]);
+    fails(&[
+        ("{{div 1 0}}", "division by zero"),
+        ("{{mod 1 0}}", "division by zero"),
+        ("{{add \"1\" 2}}", "expected int; got string"),
+        (
+            "{{add 1 2 3}}",
+            "wrong number of args for add: want 2 got 3",
+        ),
+        ("{{map \"a\"}}", "invalid map call"),
+        ("{{map 1 2}}", "expected string; got int"),
+        ("{{seq 1 1000000}}", "sequence of more than"),
+    ]);
+}
+
+#[test]
+fn json() {
+    gives(&[
+        (
+            "{{$o := json (getv \"/object\")}}{{$o.big}} {{$o.port}} {{$o.f}}",
+            "1e+06 65535 1.5",
+        ),
+        (
+            "{{$o := json (getv \"/object\")}}{{$o.nope}} {{$o.no}} {{$o.o.k}} {{$o.o.x}} {{index $o.l 1}}",
+            "<no value> <no value> v <no value> b",
+        ),
+        (
+            "{{with json (getv \"/object\")}}{{range .l}}{{.}};{{end}}{{.z}}{{end}}",
+            "1;b;<&>",
+        ),
+        (
+            "{{printf \"%.0f %v\" (json (getv \"/object\")).big (json (getv \"/object\")).big}}",
+            "1000000 1e+06",
+        ),
+        (
+            "{{range jsonArray (getv \"/objects\")}}{{.ip}}{{if .up}}+{{end}} {{end}}",
+            "10.0.0.1 10.0.0.2+ ",
+        ),
+        (
+            "{{json \"null\"}} {{jsonArray \"null\"}} {{json \"{}\"}}",
+            "map[] [] map[]",
+        ),
+        (
+            "{{range gets \"/obj*t\"}}{{(json .Value).port}}{{end}}",
+            "65535",
+        ),
+    ]);
+    fails(&[
+        ("{{json \"[]\"}}", "not an object"),
+        ("{{jsonArray \"{}\"}}", "not a list"),
+        ("{{json \"{\"}}", "not JSON"),
+        ("{{json \"{} x\"}}", "not JSON"),
+        (
+            "{{add 1 (json (getv \"/object\")).port}}",
+            "expected int; got float64",
+        ),
+    ]);
+}
+
+#[test]
+fn the_world() {
+    gives(&[
+        (
+            "{{lookupIP \"two\"}} {{lookupIPV4 \"two\"}} {{lookupIPV6 \"two\"}} {{lookupIP \"none\"}}",
+            "[10.0.0.1 10.0.0.2 ::1] [10.0.0.1 10.0.0.2] [::1] []",
+        ),
+        (
+            "{{range lookupSRV \"http\" \"tcp\" \"x\"}}{{.Target}}{{.Port}} {{.Priority}} {{.Weight}};{{end}}",
+            "a.81 1 2;b.80 1 2;",
+        ),
+        (
+            "{{len (lookupSRV \"\" \"\" \"x\")}}{{lookupSRV \"a\" \"b\" \"c\"}}",
+            "2[]",
+        ),
+        (
+            "{{fileExists \"/there\"}}{{fileExists \"/nope\"}}",
+            "truefalse",
+        ),
+        (
+            "{{datetime.Format \"Jan 2, 2006 at 3:04pm (MST)\"}}",
+            "Feb 29, 2024 at 1:04pm (UTC)",
+        ),
+        (
+            "{{datetime}} {{datetime.Unix}} {{datetime.Year}} {{hostname}}",
+            "2024-02-29 13:04:05 +0000 UTC 1709211845 2024 here",
+        ),
+    ]);
+    let tells = |source| {
+        Template::compile("t.tmpl", source)
+            .unwrap()
+            .tells_the_time()
+    };
+    assert!(tells("{{datetime}}") && !tells("datetime {{1}}"));
+}
+
+#[test]
+fn what_the_fork_adds() {
+    gives(&[
+        (
+            "{{trimPrefix \"ab\" \"a\"}} {{repeat 3 \"x\"}} {{nospace \" a b \"}} {{indent 2 \"a\\nb\"}}{{nindent 1 \"c\"}}",
+            "b xxx ab   a\n  b\n c",
+        ),
+        (
+            "{{quote \"a\\\"b\"}} {{squote 1}} {{default \"d\" \"\"}} {{default \"d\" \"x\"}} {{ternary \"y\" \"n\" false}}",
+            "\"a\\\"b\" '1' d x n",
+        ),
+        (
+            "{{coalesce \"\" 0 \"x\"}} {{empty 0}} {{toJson (json (getv \"/object\")).o}} {{toJson (fromJson \"[1, 2.5]\")}}",
+            "x true {\"k\":\"v\"} [1,2.5]",
+        ),
+        (
+            "{{$d := dict \"b\" 1 \"a\" 2}}{{keys $d}}{{values $d}}{{hasKey $d \"a\"}} {{append (list 1) 2}}",
+            "[a b][2 1]true [1 2]",
+        ),
+    ]);
+    fails(&[
+        ("{{repeat -1 \"x\"}}", "a count is"),
+        ("{{dict 1}}", "without a value"),
+    ]);
+}
+
+#[test]
+fn a_render_leaves_nothing_behind_and_needs_no_other() {
+    let template = Template::compile("t.tmpl", "{{getv \"/nope\"}}").unwrap();
+    assert!(template.render(&view()).is_err());
+    assert!(
+        super::inputs().is_none(),
+        "it failed, and took its inputs along"
+    );
+    let good = Template::compile("t.tmpl", "{{getv \"/top\"}}").unwrap();
+    let other = good.clone();
+    let elsewhere = std::thread::spawn(move || other.render(&view()));
+    assert_eq!(good.render(&view()), elsewhere.join().unwrap());
+}
+
+#[test]
+fn many_values_are_no_obstacle() {
+    // The engine's own limits would stop all of these.
+    gives(&[
+        ("{{len (repeat 100000 \"0123456789abcdef\")}}", "1600000"),
+        ("{{range seq 1 99999}}{{end}}x", "x"),
+    ]);
+}

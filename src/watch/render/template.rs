@@ -1,0 +1,77 @@
+//! A template of either language; the ending of its name says which. Pure.
+
+use std::fmt;
+use std::path::Path;
+
+use super::gotmpl::GoTemplate;
+use super::tera::TeraTemplate;
+use super::{RenderError, View};
+
+/// A compiled template, with those it includes or extends.
+#[derive(Clone)]
+pub struct Template(Engine);
+
+#[derive(Clone)]
+enum Engine {
+    Tera(Box<TeraTemplate>),
+    Go(GoTemplate),
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Template").field(&self.name()).finish()
+    }
+}
+
+impl Template {
+    /// Compiles a template that stands alone.
+    pub fn compile(name: &str, source: &str) -> Result<Self, RenderError> {
+        Self::compile_among(name, source, &[])
+    }
+
+    /// Compiles a template that may include or extend `others`, given as name and source. Where it does neither, it
+    /// does not matter whether they are valid. One in Go's language, `*.tmpl`, always stands alone.
+    pub fn compile_among(
+        name: &str,
+        source: &str,
+        others: &[(&str, &str)],
+    ) -> Result<Self, RenderError> {
+        if Path::new(name).extension() == Some("tmpl".as_ref()) {
+            return Self::compile_go(name, source);
+        }
+        let template = TeraTemplate::compile_among(name, source, others)?;
+        Ok(Self(Engine::Tera(Box::new(template))))
+    }
+
+    /// Compiles a template in Go's language, whatever its name.
+    pub fn compile_go(name: &str, source: &str) -> Result<Self, RenderError> {
+        let template = GoTemplate::compile(name, source)?;
+        Ok(Self(Engine::Go(template)))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.0 {
+            Engine::Tera(template) => template.name(),
+            Engine::Go(template) => template.name(),
+        }
+    }
+
+    /// Whether its text depends on the time of rendering, so that no two renders are the same.
+    #[must_use]
+    pub fn tells_the_time(&self) -> bool {
+        match &self.0 {
+            Engine::Tera(_) => false,
+            Engine::Go(template) => template.tells_the_time(),
+        }
+    }
+
+    /// Renders it from what `view` shows.
+    pub fn render(&self, view: &View) -> Result<String, RenderError> {
+        match &self.0 {
+            Engine::Tera(template) => template.render(view),
+            Engine::Go(template) => template.render(view),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! `docker/Dockerfile` and `docker/compose.yaml`, on a Docker Engine. No registry is asked: the base images are made of
+//! programs of this machine, and the compiler's image of a stand-in that brings the binary under test.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use crate::harness::docker::{self, Image, Rootfs, docker, said};
+use crate::harness::{free_port, skipped, temp_dir, wait_for};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// What the usual image of nginx has in this place, as far as it matters to a process without privileges.
+const NGINX_CONF: &str = "pid /tmp/nginx.pid;
+error_log stderr;
+events {}
+http {
+    access_log off;
+    client_body_temp_path /tmp/body;
+    proxy_temp_path /tmp/proxy;
+    fastcgi_temp_path /tmp/fastcgi;
+    uwsgi_temp_path /tmp/uwsgi;
+    scgi_temp_path /tmp/scgi;
+    include /etc/nginx/conf.d/*.conf;
+}
+";
+
+/// A base image: a shell, a few tools, programs, and the libraries of the binary under test.
+fn base(kind: &str, programs: &[&str], more: impl FnOnce(&Rootfs)) -> Image {
+    let rootfs = Rootfs::new();
+    let tools = ["sh", "mkdir", "chown", "touch", "cp"];
+    for program in tools.iter().chain(programs) {
+        rootfs.program(program);
+    }
+    rootfs.libraries(Path::new(env!("CARGO_BIN_EXE_sidekick")));
+    let users = "root:x:0:0::/root:/bin/sh\nhaproxy:x:99:99::/:/bin/sh\nnginx:x:101:101::/:/bin/sh\n\
+                 nonroot:x:65532:65532::/:/bin/sh\n";
+    rootfs.write("etc/passwd", users);
+    rootfs.write(
+        "etc/group",
+        "root:x:0:\nhaproxy:x:99:\nnginx:x:101:\nnonroot:x:65532:\n",
+    );
+    more(&rootfs);
+    rootfs.import(kind)
+}
+
+/// In place of the compiler's image: what is built is the binary under test.
+fn compiler() -> Image {
+    base("compiler", &[], |rootfs| {
+        rootfs.copy(env!("CARGO_BIN_EXE_sidekick"), "sidekick");
+        rootfs.script("usr/sbin/apk", "");
+        let copy = "mkdir -p /src/target/release && cp /sidekick /src/target/release/";
+        rootfs.script("usr/bin/cargo", copy);
+    })
+}
+
+fn nginx() -> Image {
+    base("nginx", &["nginx"], |rootfs| {
+        rootfs.write("etc/nginx/nginx.conf", NGINX_CONF);
+        rootfs.dir("var/log/nginx");
+    })
+}
+
+/// The images that the Dockerfile makes.
+struct Images {
+    sidekick: Image,
+    haproxy: Image,
+    web: Image,
+    /// Every stage has a name here, so that it can be removed.
+    _compiled: Image,
+    _bases: [Image; 4],
+}
+
+impl Images {
+    fn build() -> Self {
+        let bases = [
+            compiler(),
+            base("static", &[], |_| {}),
+            base("haproxy-base", &["haproxy"], |_| {}),
+            nginx(),
+        ];
+        let args: Vec<String> = ["RUST", "STATIC", "HAPROXY", "NGINX"]
+            .iter()
+            .zip(&bases)
+            .flat_map(|(name, image)| {
+                [
+                    "--build-arg".to_owned(),
+                    format!("{name}_IMAGE={}", image.0),
+                ]
+            })
+            .collect();
+        Self {
+            _compiled: build("build", &args),
+            sidekick: build("sidekick", &args),
+            haproxy: build("haproxy", &args),
+            web: build("web", &args),
+            _bases: bases,
+        }
+    }
+}
+
+fn build(target: &str, args: &[String]) -> Image {
+    let image = Image(docker::name(target));
+    let output = Command::new("docker")
+        .args(["build", "-f", "docker/Dockerfile", "--target", target])
+        .args(["-t", &image.0])
+        .args(args)
+        .arg(".")
+        .current_dir(ROOT)
+        .output()
+        .expect("run docker build");
+    assert!(output.status.success(), "{target}: {}", said(&output));
+    image
+}
+
+/// The words that Compose goes by here, if it is there at all.
+fn compose_program() -> Option<Vec<&'static str>> {
+    let ways = [vec!["docker", "compose"], vec!["docker-compose"]];
+    ways.into_iter().find(|words| {
+        let asked = Command::new(words[0])
+            .args(&words[1..])
+            .arg("version")
+            .output();
+        asked.is_ok_and(|output| output.status.success())
+    })
+}
+
+/// The compose file, up; everything it made goes with the test.
+struct Project {
+    program: Vec<&'static str>,
+    name: String,
+    port: u16,
+    images: Images,
+    etcd: Image,
+    dir: tempfile::TempDir,
+}
+
+impl Project {
+    fn up(program: Vec<&'static str>) -> Self {
+        let project = Self {
+            program,
+            name: docker::name("project"),
+            port: free_port(),
+            images: Images::build(),
+            etcd: base("etcd", &["etcd"], |_| {}),
+            dir: temp_dir(),
+        };
+        let images = format!(
+            "services:\n  haproxy: {{ image: {} }}\n  web: {{ image: {} }}\n",
+            project.images.haproxy.0, project.images.web.0
+        );
+        std::fs::write(project.dir.path().join("images.yaml"), images).unwrap();
+        project.must(&["up", "-d", "--no-build"]);
+        project
+    }
+
+    fn compose(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(self.program[0]);
+        command.args(&self.program[1..]).args(["-p", &self.name]);
+        command.args(["-f", "docker/compose.yaml", "-f"]);
+        command.arg(self.dir.path().join("images.yaml")).args(args);
+        command
+            .env("ETCD_IMAGE", &self.etcd.0)
+            .env("HTTP_PORT", self.port.to_string());
+        command.current_dir(ROOT).output().expect("run compose")
+    }
+
+    #[track_caller]
+    fn must(&self, args: &[&str]) -> String {
+        let output = self.compose(args);
+        assert!(output.status.success(), "{args:?}: {}", said(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The ids of the web servers' containers, as far as they are their host names.
+    fn servers(&self) -> BTreeSet<String> {
+        let ids = self.must(&["ps", "-q", "web"]);
+        ids.lines().map(|id| id[..12].to_owned()).collect()
+    }
+
+    /// Who answers, by name; or what went wrong.
+    fn ask(&self) -> Result<String, String> {
+        let text = request(self.port).map_err(|error| error.to_string())?;
+        let body = text.strip_prefix("HTTP/1.1 200").ok_or(text.clone())?;
+        let (_, body) = body.split_once("\r\n\r\n").ok_or(text.clone())?;
+        Ok(body.trim().to_owned())
+    }
+
+    /// Waits until the last answers come from these servers, from each of them, and from no others.
+    #[track_caller]
+    fn wait_for_answers_of(&self, servers: &BTreeSet<String>) {
+        let mut last = BTreeSet::new();
+        wait_for(&format!("answers of {servers:?}"), || {
+            last = (0..4 * servers.len())
+                .map(|_| {
+                    self.ask()
+                        .unwrap_or_else(|error| format!("failed: {error}"))
+                })
+                .collect();
+            (last == *servers).then_some(())
+        });
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logs = self.compose(&["logs", "--no-color"]);
+            let _ = std::io::stderr().write_all(said(&logs).as_bytes());
+        }
+        self.compose(&["down", "-v", "-t", "1"]);
+    }
+}
+
+fn request(port: u16) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Stops a server in order while requests go on. What is under way between its end and HAProxy's reload may fail.
+fn stop_under_load(project: &Project, server: &str) {
+    const UNDER_WAY: usize = 5;
+    let stop = ["stop", "-t", "20", server].map(str::to_owned);
+    let stopping = std::thread::spawn(move || docker(&stop));
+    let mut failed = Vec::new();
+    while !stopping.is_finished() {
+        failed.extend(project.ask().err());
+    }
+    let output = stopping.join().expect("docker stop");
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(failed.len() <= UNDER_WAY, "{failed:?}");
+}
+
+fn are_of_ordinary_users(images: &Images) {
+    for (image, user) in [
+        (&images.sidekick, "nonroot"),
+        (&images.haproxy, "haproxy"),
+        (&images.web, "nginx"),
+    ] {
+        let output = docker(&["inspect", "-f", "{{.Config.User}}", &image.0]);
+        assert_eq!(said(&output).trim(), user);
+        let run = ["run", "--rm", "--network=none", "--entrypoint=sidekick"];
+        let output = docker(&[&run[..], &[&image.0, "--version"]].concat());
+        assert!(output.status.success(), "{}", said(&output));
+    }
+}
+
+#[test]
+fn the_compose_file_scales_and_survives_the_loss_of_servers() {
+    if !docker::engine() {
+        return;
+    }
+    let Some(program) = compose_program() else {
+        skipped("Docker Compose is not there");
+        return;
+    };
+    let project = Project::up(program);
+    are_of_ordinary_users(&project.images);
+    let three = project.servers();
+    assert_eq!(three.len(), 3);
+    project.wait_for_answers_of(&three);
+
+    project.must(&[
+        "up",
+        "-d",
+        "--no-build",
+        "--no-recreate",
+        "--scale",
+        "web=5",
+    ]);
+    let mut servers = project.servers();
+    assert!(servers.len() == 5 && servers.is_superset(&three));
+    project.wait_for_answers_of(&servers);
+
+    let killed = servers.pop_first().expect("there are five");
+    let output = docker(&["kill", &killed]);
+    assert!(output.status.success(), "{}", said(&output));
+    project.wait_for_answers_of(&servers);
+    let file = [
+        "exec",
+        "-T",
+        "haproxy",
+        "sh",
+        "-c",
+        "while read -r line; do echo \"$line\"; done </etc/haproxy/haproxy.cfg",
+    ];
+    wait_for("the file without the one that was killed", || {
+        (!project.must(&file).contains(&killed)).then_some(())
+    });
+
+    let stopped = servers.pop_first().expect("there are four");
+    stop_under_load(&project, &stopped);
+    project.wait_for_answers_of(&servers);
+    assert!(!project.must(&file).contains(&stopped));
+}

@@ -1,0 +1,267 @@
+//! `sidekick watch -- COMMAND`: the entrypoint of a proxy, with real proxies.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::etcd::Etcd;
+use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
+
+/// Answers with the ids of the instances.
+const HAPROXY: &str = "defaults
+    mode http
+    timeout connect 1s
+    timeout client 1s
+    timeout server 1s
+frontend f
+    bind 127.0.0.1:PORT
+    http-request return status 200 content-type text/plain string \"{% for i in services.web %}{{ i.id }} {% endfor %}\"
+";
+const NGINX: &str = "pid DIR/pid;
+error_log stderr;
+events {}
+http {
+    access_log off;
+    client_body_temp_path DIR/body;
+    proxy_temp_path DIR/proxy;
+    fastcgi_temp_path DIR/fastcgi;
+    uwsgi_temp_path DIR/uwsgi;
+    scgi_temp_path DIR/scgi;
+    server {
+        listen 127.0.0.1:PORT;
+        return 200 \"{% for i in services.web %}{{ i.id }} {% endfor %}\";
+    }
+}
+";
+
+/// A store, and a configuration of one target that signals the command.
+struct Bench {
+    etcd: Etcd,
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+impl Bench {
+    fn new(template: &str, signal: &str) -> Self {
+        let bench = Self {
+            etcd: Etcd::start_new(),
+            dir: temp_dir(),
+            port: free_port(),
+        };
+        for dir in ["conf.d", "templates"] {
+            fs::create_dir(bench.file(dir)).unwrap();
+        }
+        let at = bench.dir.path().display();
+        let template = template
+            .replace("PORT", &bench.port.to_string())
+            .replace("DIR", &at.to_string());
+        fs::write(bench.file("templates/a.tera"), template).unwrap();
+        let target = format!(
+            "[template]\nsrc = 'a.tera'\ndest = '{at}/a.cfg'\nservices = ['web']\n\
+             check_cmd = 'test ! -e {at}/refuse'\n\
+             [template.reload]\nsignal = '{signal}'\nchild = true\n[template.pace]\nmin_interval = '0s'\n"
+        );
+        fs::write(bench.file("conf.d/a.toml"), target).unwrap();
+        bench
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.file(name).display().to_string()
+    }
+
+    /// `sidekick watch` with a command and options before it.
+    fn start(&self, options: &[&str], command: &[&str]) -> Process {
+        let mut whole = sidekick();
+        let store = format!("etcd://{}", self.etcd.endpoint());
+        whole.args(["watch", "--store", &store, "--conf-dir"]);
+        whole.arg(self.dir.path()).args(options).arg("--");
+        Process::start(whole.args(command), &self.file("log"))
+    }
+
+    fn haproxy(&self) -> Process {
+        let haproxy = tool("haproxy").display().to_string();
+        self.start(&[], &[&haproxy, "-W", "-db", "-f", &self.text("a.cfg")])
+    }
+
+    fn nginx(&self) -> Process {
+        let nginx = tool("nginx").display().to_string();
+        let config = self.text("a.cfg");
+        self.start(
+            &[],
+            &[&nginx, "-e", "stderr", "-g", "daemon off;", "-c", &config],
+        )
+    }
+
+    fn put(&self, id: &str) {
+        let txn =
+            format!("\nput /services/web/{id}/ip 10.0.0.1\nput /services/web/{id}/port 80\n\n\n");
+        self.etcd.etcdctl_with(&["txn"], txn.as_bytes());
+    }
+
+    /// What the proxy answers.
+    fn ask(&self) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer.split_once("\r\n\r\n")?.1.trim().to_owned())
+    }
+
+    #[track_caller]
+    fn wait_answer(&self, want: &str, process: &Process) {
+        let start = Instant::now();
+        wait_for("the proxy to answer", || {
+            let answer = self.ask();
+            let late = start.elapsed() > Duration::from_secs(20);
+            assert!(!late, "{answer:?} in place of {want}: {}", process.output());
+            (answer? == want).then_some(())
+        });
+    }
+}
+
+/// The command's own process.
+fn child_of(process: &Process) -> i32 {
+    let path = format!("/proc/{0}/task/{0}/children", process.pid());
+    let text = fs::read_to_string(path).unwrap();
+    text.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[track_caller]
+fn keeps_a_proxy(bench: &Bench, mut process: Process, stopped: i32) {
+    bench.wait_answer("a", &process);
+    let master = child_of(&process);
+    for (id, want) in [("b", "a b"), ("c", "a b c")] {
+        bench.put(id);
+        bench.wait_answer(want, &process);
+    }
+    assert_eq!(child_of(&process), master, "reloaded, not restarted");
+    process.signal(Signal::SIGTERM);
+    let status = process.wait();
+    assert_eq!(status.code(), Some(stopped), "{}", process.output());
+    assert_eq!(bench.ask(), None);
+}
+
+#[test]
+fn haproxy_is_started_reloaded_and_stopped() {
+    let bench = Bench::new(HAPROXY, "USR2");
+    bench.put("a");
+    // What its master reports for a TERM.
+    keeps_a_proxy(&bench, bench.haproxy(), 143);
+}
+
+#[test]
+fn nginx_is_started_reloaded_and_stopped() {
+    let bench = Bench::new(NGINX, "HUP");
+    bench.put("a");
+    keeps_a_proxy(&bench, bench.nginx(), 0);
+}
+
+#[test]
+fn other_signals_reach_it_too() {
+    let bench = Bench::new(NGINX, "HUP");
+    bench.put("a");
+    let mut process = bench.nginx();
+    bench.wait_answer("a", &process);
+    // nginx takes it for a request to finish what it is at and leave.
+    process.signal(Signal::SIGQUIT);
+    assert_eq!(process.wait().code(), Some(0), "{}", process.output());
+}
+
+#[test]
+fn it_starts_when_every_file_is_in_place() {
+    let mut bench = Bench::new("{% for i in services.web %}{{ i.id }}\n{% endfor %}", "HUP");
+    bench.put("a");
+    bench.etcd.stop();
+    fs::write(bench.file("refuse"), "").unwrap();
+    let script = format!("cp {0}/a.cfg {0}/seen; exit 3", bench.dir.path().display());
+    let mut process = bench.start(&[], &["sh", "-c", &script]);
+    for (hint, step) in [("trying again", 0), ("the check refused", 1)] {
+        wait_for(hint, || process.output().contains(hint).then_some(()));
+        assert!(!bench.file("seen").exists(), "{}", process.output());
+        match step {
+            0 => bench.etcd.start(),
+            _ => fs::remove_file(bench.file("refuse")).unwrap(),
+        }
+    }
+    assert_eq!(process.wait().code(), Some(3), "{}", process.output());
+    assert_eq!(fs::read_to_string(bench.file("seen")).unwrap(), "a\n");
+}
+
+#[test]
+fn its_end_is_ours() {
+    let bench = Bench::new(HAPROXY, "USR2");
+    for (command, status) in [
+        (&["sh", "-c", "kill -KILL $$"][..], 137),
+        (&["/no/such/proxy"], 127),
+        (&["/"], 126),
+    ] {
+        let mut process = bench.start(&[], command);
+        assert_eq!(process.wait().code(), Some(status), "{command:?}");
+    }
+    bench.put("a");
+    let mut process = bench.haproxy();
+    bench.wait_answer("a", &process);
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child_of(&process)),
+        Signal::SIGKILL,
+    )
+    .unwrap();
+    assert_eq!(process.wait().code(), Some(137));
+    wait_for("its workers to be gone", || {
+        bench.ask().is_none().then_some(())
+    });
+}
+
+#[test]
+fn a_stop_is_bounded_and_not_waited_for_before_the_start() {
+    let mut bench = Bench::new("", "HUP");
+    let script = "trap '' TERM; echo up; while :; do sleep 0.05; done";
+    let mut process = bench.start(&["--stop-grace", "300ms"], &["sh", "-c", script]);
+    wait_for("the command", || {
+        process.output().contains("\nup\n").then_some(())
+    });
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(137));
+
+    bench.etcd.stop();
+    let mut process = bench.start(&[], &["sleep", "1000"]);
+    wait_for("word of the outage", || {
+        let count = process.output().matches("trying again").count();
+        (count > 0).then_some(())
+    });
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[test]
+fn a_target_that_signals_a_command_needs_one() {
+    let bench = Bench::new("", "HUP");
+    let run = |args: &[&str]| {
+        let mut command = sidekick();
+        command.arg("watch").arg("--conf-dir").arg(bench.dir.path());
+        let store = format!("etcd://{}", bench.etcd.endpoint());
+        command
+            .args(["--store", &store])
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    for args in [&[][..], &["--once"]] {
+        let output = run(args);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        assert!(text.contains("there is no command"), "{text}");
+    }
+    assert_eq!(run(&["--noop"]).status.code(), Some(2));
+    assert_eq!(run(&["--once", "--", "true"]).status.code(), Some(64));
+}

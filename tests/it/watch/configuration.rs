@@ -1,0 +1,119 @@
+//! Edits of conf.d and templates while it runs.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use nix::sys::signal::Signal;
+
+use super::{Bench, PACE, line};
+use crate::harness::wait_for;
+
+/// The template of the bench with a word in front of each line.
+fn worded(word: &str) -> String {
+    format!("{{% for i in services.web %}}{word} {{{{ i.id }}}}\n{{% endfor %}}")
+}
+
+#[test]
+fn an_edited_template_applies_without_a_restart_and_a_bad_one_changes_nothing() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    bench.template("a.tera", &worded("new"));
+    bench.wait_live("new i\n");
+    // As editors do: another file takes the name.
+    let aside = bench.file("templates/.a.swp");
+    fs::write(&aside, worded("newer")).unwrap();
+    fs::rename(&aside, bench.file("templates/a.tera")).unwrap();
+    bench.wait_live("newer i\n");
+    bench.template("a.tera", "fine\n{% if %}\n");
+    wait_for("word of it", || {
+        process.output().contains("a.tera:2: ").then_some(())
+    });
+    assert!(
+        process
+            .output()
+            .contains("the one of before stays in force"),
+        "{}",
+        process.output()
+    );
+    bench.put("j");
+    bench.wait_live("newer i\nnewer j\n");
+    bench.template("a.tera", &worded("mended"));
+    bench.wait_live("mended i\nmended j\n");
+}
+
+#[test]
+fn targets_come_and_go_with_their_files() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    bench.target("b", PACE);
+    wait_for("the new target", || {
+        fs::read_to_string(bench.out("b.cfg")).ok()
+    });
+    // Another path of the store, which nobody has followed until now.
+    let text = fs::read_to_string(bench.file("conf.d/b.toml")).unwrap();
+    bench.etcd.etcdctl(&["put", "/other/x", "hello"]);
+    bench.template("c.tera", "{{ getv(key='/other/x') }}");
+    let text = text
+        .replace("services = ['web']", "keys = ['/other']")
+        .replace("b.cfg", "c.cfg");
+    fs::write(
+        bench.file("conf.d/c.toml"),
+        text.replace("a.tera", "c.tera"),
+    )
+    .unwrap();
+    wait_for("the other path", || {
+        (fs::read_to_string(bench.out("c.cfg")).ok()? == "hello").then_some(())
+    });
+    fs::remove_file(bench.file("conf.d/a.toml")).unwrap();
+    wait_for("word of it", || {
+        process.output().contains("there were 3").then_some(())
+    });
+    bench.put("j");
+    wait_for("the others to go on", || {
+        (fs::read_to_string(bench.out("b.cfg")).ok()? == line("i") + &line("j")).then_some(())
+    });
+    assert_eq!(bench.live(), Some(line("i")), "nobody keeps it any more");
+}
+
+#[test]
+fn a_configuration_behind_a_link_is_swapped_as_kubernetes_does() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let templates = bench.file("templates");
+    for (name, word) in [("..one", "one"), ("..two", "two")] {
+        fs::create_dir(templates.join(name)).unwrap();
+        fs::write(templates.join(name).join("a.tera"), worded(word)).unwrap();
+    }
+    fs::remove_file(templates.join("a.tera")).unwrap();
+    symlink("..one", templates.join("..data")).unwrap();
+    symlink("..data/a.tera", templates.join("a.tera")).unwrap();
+    let _process = bench.start(&[]);
+    bench.wait_live("one i\n");
+    symlink("..two", templates.join("..data_tmp")).unwrap();
+    fs::rename(templates.join("..data_tmp"), templates.join("..data")).unwrap();
+    bench.wait_live("two i\n");
+}
+
+#[test]
+fn a_reload_that_is_under_way_is_finished_before_another_configuration() {
+    let bench = Bench::new(&format!(
+        "reload_cmd = 'echo begun >> OUT/log; sleep 1; echo done >> OUT/log'\n{PACE}"
+    ));
+    bench.put("i");
+    let process = bench.start(&[]);
+    wait_for("the reload to begin", || {
+        (bench.count("log") == 1).then_some(())
+    });
+    bench.template("a.tera", &worded("new"));
+    process.signal(Signal::SIGHUP);
+    bench.wait_live("new i\n");
+    wait_for("the second reload", || {
+        (bench.count("log") == 4).then_some(())
+    });
+    let log = fs::read_to_string(bench.out("log")).unwrap();
+    assert_eq!(log, "begun\ndone\nbegun\ndone\n");
+}

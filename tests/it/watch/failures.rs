@@ -1,0 +1,269 @@
+//! Steps that fail, hang or are cut short: what is live, what is owed, what is told.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::{Bench, PACE, line};
+use crate::harness::wait_for;
+
+#[test]
+fn a_refused_candidate_leaves_the_live_file_and_is_tried_again() {
+    let bench = Bench::new(&format!(
+        "check_cmd = 'echo x >> OUT/checks; test -e OUT/ok || grep -qv bad {{{{src}}}}'\n\
+         reload_cmd = 'echo x >> OUT/reloads'\n{PACE}"
+    ));
+    bench.put("good");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("good"));
+    bench.delete("good");
+    bench.put("bad");
+    wait_for("a second try without a new event", || {
+        (bench.count("checks") >= 4).then_some(())
+    });
+    assert!(
+        process.output().contains("the check refused the new file"),
+        "{}",
+        process.output()
+    );
+    assert_eq!(bench.live(), Some(line("good")));
+    assert_eq!(bench.count("reloads"), 1);
+    fs::write(bench.out("ok"), "").unwrap();
+    bench.wait_live(&line("bad"));
+}
+
+#[test]
+fn a_failed_reload_brings_the_previous_file_back_and_is_tried_again() {
+    let bench = Bench::new(&format!(
+        "reload_cmd = 'cat OUT/a.cfg >> OUT/reloads; test -e OUT/ok || ! grep -q bad OUT/a.cfg'\n{PACE}"
+    ));
+    bench.put("good");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("good"));
+    bench.put("bad");
+    let both = line("bad") + &line("good");
+    // It was swapped in and reloaded, then the old one was put back and reloaded.
+    let restored = line("good") + &both + &line("good");
+    wait_for("the reload of the previous file", || {
+        fs::read_to_string(bench.out("reloads"))
+            .ok()?
+            .starts_with(&restored)
+            .then_some(())
+    });
+    bench.wait_live(&line("good"));
+    wait_for("word of it", || {
+        let said = process.output();
+        said.contains("the previous file is in force again")
+            .then_some(())
+    });
+    fs::write(bench.out("ok"), "").unwrap();
+    bench.wait_live(&both);
+    assert_eq!(bench.litter(), ["a.cfg", "ok", "reloads"]);
+}
+
+#[test]
+fn a_reload_is_owed_until_it_works_also_when_there_is_no_previous_file() {
+    let bench = Bench::new(&format!(
+        "reload_cmd = 'echo x >> OUT/reloads; test -e OUT/ok'\n{PACE}"
+    ));
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    wait_for("a second try", || {
+        (bench.count("reloads") >= 2).then_some(())
+    });
+    fs::write(bench.out("ok"), "").unwrap();
+    wait_for("the owed reload", || {
+        process
+            .output()
+            .contains("owed has been made")
+            .then_some(())
+    });
+}
+
+#[test]
+fn a_hanging_command_is_killed_and_holds_no_other_target_up() {
+    let bench = Bench::new(&format!(
+        "check_cmd = 'sleep 1000'\ncheck_timeout = '1s'\n{PACE}"
+    ));
+    bench.target("b", PACE);
+    bench.put("i");
+    let process = bench.start(&[]);
+    wait_for("the other target", || {
+        fs::read_to_string(bench.out("b.cfg")).ok()
+    });
+    wait_for("the time-out", || {
+        process
+            .output()
+            .contains("did not end within 1 s")
+            .then_some(())
+    });
+    assert_eq!(bench.live(), None);
+}
+
+#[test]
+fn an_outage_changes_nothing_on_disk_and_ends_with_the_newest_state() {
+    let mut bench = Bench::new(&format!("reload_cmd = 'echo x >> OUT/reloads'\n{PACE}"));
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    let before = fs::metadata(bench.out("a.cfg")).unwrap();
+    bench.etcd.stop();
+    wait_for("word of the outage", || {
+        process
+            .output()
+            .contains("what is live stays")
+            .then_some(())
+    });
+    let after = fs::metadata(bench.out("a.cfg")).unwrap();
+    assert_eq!(
+        (before.ino(), before.mtime_nsec()),
+        (after.ino(), after.mtime_nsec())
+    );
+    bench.etcd.start();
+    bench.put("j");
+    bench.wait_live(&(line("i") + &line("j")));
+    assert!(
+        process.output().contains("the store answers again"),
+        "{}",
+        process.output()
+    );
+    assert_eq!(
+        process.output().matches("what is live stays").count(),
+        1,
+        "{}",
+        process.output()
+    );
+}
+
+#[test]
+fn a_template_that_fails_harms_no_other_target_and_heals_with_its_data() {
+    let bench = Bench::new(PACE);
+    bench.template("b.tera", "{{ getv(key='/services/web/i/note') }}");
+    let text = fs::read_to_string(bench.file("conf.d/a.toml")).unwrap();
+    let text = text.replace("a.tera", "b.tera").replace("a.cfg", "b.cfg");
+    fs::write(bench.file("conf.d/b.toml"), text).unwrap();
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    wait_for("the error", || {
+        process
+            .output()
+            .contains("/services/web/i/note")
+            .then_some(())
+    });
+    bench
+        .etcd
+        .etcdctl(&["put", "/services/web/i/note", "hello"]);
+    wait_for("the other file", || {
+        (fs::read_to_string(bench.out("b.cfg")).ok()? == "hello").then_some(())
+    });
+}
+
+#[test]
+fn a_stop_waits_for_the_reload_that_is_under_way() {
+    let bench =
+        Bench::new("reload_cmd = 'echo begun >> OUT/reloads; sleep 1; echo done >> OUT/reloads'\n");
+    bench.put("i");
+    let mut process = bench.start(&[]);
+    wait_for("the reload to begin", || {
+        (bench.count("reloads") == 1).then_some(())
+    });
+    let asked = Instant::now();
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(0));
+    assert_eq!(bench.count("reloads"), 2);
+    assert!(asked.elapsed() < Duration::from_secs(9));
+}
+
+#[test]
+fn a_reload_that_is_owed_is_made_by_the_next_process() {
+    let bench = Bench::new("reload_cmd = 'echo x >> OUT/reloads; test -e OUT/ok'\n");
+    bench.put("i");
+    // There was no file before, so the new one stays, and the reload is owed.
+    assert_eq!(bench.run(&["--once"]).status.code(), Some(1));
+    assert_eq!(bench.live(), Some(line("i")));
+    assert_eq!(
+        bench.run(&["--once"]).status.code(),
+        Some(1),
+        "it is still owed"
+    );
+    fs::write(bench.out("ok"), "").unwrap();
+    assert_eq!(bench.run(&["--once"]).status.code(), Some(0));
+    assert_eq!(bench.count("reloads"), 3);
+    assert_eq!(bench.run(&["--once"]).status.code(), Some(0));
+    assert_eq!(bench.count("reloads"), 3, "nothing is owed any more");
+}
+
+#[test]
+fn killed_between_swap_and_reload_the_next_process_reloads() {
+    let bench = Bench::new(
+        "reload_cmd = 'echo x >> OUT/begun; test ! -e OUT/hang || sleep 1000; echo x >> OUT/reloads'\n",
+    );
+    bench.put("i");
+    assert_eq!(bench.run(&["--once"]).status.code(), Some(0));
+    fs::write(bench.out("hang"), "").unwrap();
+    bench.put("j");
+    let process = bench.start(&[]);
+    wait_for("the reload to begin", || {
+        (bench.count("begun") == 2).then_some(())
+    });
+    assert_eq!(bench.live(), Some(line("i") + &line("j")));
+    drop(process); // It is killed, with all it has started.
+    fs::remove_file(bench.out("hang")).unwrap();
+    let _process = bench.start(&[]);
+    wait_for("the reload", || (bench.count("reloads") == 2).then_some(()));
+}
+
+#[test]
+fn a_stop_during_a_check_gives_up_at_once_and_changes_nothing() {
+    let bench = Bench::new("check_cmd = 'echo x >> OUT/checks; sleep 1000'\n");
+    bench.put("i");
+    let mut process = bench.start(&[]);
+    wait_for("the check to begin", || {
+        (bench.count("checks") == 1).then_some(())
+    });
+    let asked = Instant::now();
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(0));
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert_eq!(bench.litter(), ["checks"]);
+}
+
+#[test]
+fn the_same_failure_is_told_once() {
+    let bench = Bench::new(PACE);
+    bench.target("b", PACE);
+    fs::remove_file(bench.file("conf.d/a.toml")).unwrap();
+    let gone = bench.file("conf.d/b.toml");
+    let text = fs::read_to_string(&gone)
+        .unwrap()
+        .replace("/out/b.cfg", "/gone/b.cfg");
+    fs::write(&gone, text).unwrap();
+    bench.put("i");
+    let process = bench.start(&["--interval", "100ms", "--log-level", "debug"]);
+    wait_for("several tries", || {
+        process.output().contains("4 times now").then_some(())
+    });
+    assert_eq!(
+        process.output().matches("trying again").count(),
+        1,
+        "{}",
+        process.output()
+    );
+    fs::create_dir(bench.file("gone")).unwrap();
+    wait_for("the end of it", || {
+        process.output().contains("has been updated").then_some(())
+    });
+    assert!(
+        process.output().contains("failures"),
+        "{}",
+        process.output()
+    );
+}
