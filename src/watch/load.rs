@@ -85,7 +85,7 @@ pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
                     others: Arc::clone(&others),
                 });
             }
-            Err(error) => problems.extend(explain(&target, &error)),
+            Err(error) => problems.extend(explain(&target, conf_dir, &error)),
         }
     }
     // Two targets may share a template.
@@ -186,8 +186,8 @@ fn others(templates: &Path) -> Others {
     found
 }
 
-fn explain(target: &Target, error: &RenderError) -> Vec<Problem> {
-    let templates = target.src.parent().unwrap_or(Path::new(""));
+fn explain(target: &Target, conf_dir: &Path, error: &RenderError) -> Vec<Problem> {
+    let templates = conf_dir.join("templates");
     let problem = |fault: &super::render::Fault| {
         let (file, line) = match &fault.place {
             Some((name, line)) if target.src.ends_with(name) => (target.src.clone(), Some(*line)),
