@@ -246,6 +246,11 @@ impl Shell {
     }
 
     fn pass(&mut self, signal: Signal) {
+        if signal == Signal::KILL {
+            warn!(
+                "the program has not ended within its grace: it is killed, with all of its process group"
+            );
+        }
         if let Some(group) = self.group
             && let Err(error) = group.signal(signal)
         {

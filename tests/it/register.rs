@@ -209,6 +209,11 @@ fn a_command_that_does_not_stop_is_killed_after_its_grace() {
     wait_for("the command", || read(&up));
     process.signal(Signal::SIGTERM);
     assert_eq!(process.wait().code(), Some(137));
+    assert!(
+        process.output().contains("within its grace"),
+        "{}",
+        process.output()
+    );
 }
 
 #[test]
@@ -420,6 +425,28 @@ fn another_owner_of_the_same_id_is_left_alone() {
         "{}",
         second.output()
     );
+}
+
+/// The id is made of the host's name, which a clone has too, and the address is another one.
+#[test]
+fn a_clone_of_a_machine_does_not_take_its_twin_s_place() {
+    let bench = Bench::new();
+    let twin = |ip: &str| {
+        let mut command = sidekick();
+        command.args([
+            "register",
+            "--store",
+            &format!("etcd://{}", bench.etcd.endpoint()),
+        ]);
+        command.args(["--name", "web", "--port", "80", "--ttl", "2s", "--ip", ip]);
+        command
+    };
+    let _first = Process::start(&mut twin("127.0.0.1"), &bench.log());
+    wait_for("the announcement", || bench.is_there().then_some(()));
+    let before = bench.keys();
+    let output = twin("127.0.0.2").output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert_eq!(bench.keys(), before);
 }
 
 #[test]
