@@ -18,6 +18,8 @@ use crate::model::instance::{
 };
 use crate::model::update::Prefix;
 
+/// As many attributes as fit into one transaction beside the other keys of an instance.
+const MOST_ATTRS: usize = 100;
 /// The shortest TTL: etcd's own minimum.
 const SHORTEST_TTL: Duration = Duration::from_secs(2);
 
@@ -303,6 +305,16 @@ fn attrs(all: &[(Said, Option<Said>)], found: &mut Found<'_, '_>) -> BTreeMap<At
     }
     if let Some((last, _)) = all.last() {
         last.parse(found, |_| Instance::check_attrs(&attrs));
+        if attrs.len() > MOST_ATTRS {
+            let what = "etcd writes no more than 128 keys in one transaction";
+            found.say(
+                last,
+                format!(
+                    "{} attributes are more than {MOST_ATTRS}; {what}",
+                    attrs.len()
+                ),
+            );
+        }
     }
     attrs
 }

@@ -54,8 +54,10 @@ fn parse(url: &str, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) ->
         let list = list.trim_end_matches('/');
         return Some(etcd(list, "--store", args, env, problems));
     }
+    // Whatever stands before an @ may be a password.
+    let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
     problems.push(
-        Problem::with(format!("--store: {url:?} is neither etcd:// nor dir://"))
+        Problem::with(format!("--store: {shown:?} is neither etcd:// nor dir://"))
             .hint("write etcd://HOST:2379[,HOST:2379...] or dir:///PATH"),
     );
     None
@@ -78,6 +80,11 @@ fn etcd(
             .unwrap_or(part);
         match endpoint(bare.trim_end_matches('/')) {
             Some(endpoint) => endpoints.push(endpoint),
+            // What stands before an @ is a user and a password, as in other URLs; it is nobody's business.
+            None if part.contains('@') => problems.push(
+                Problem::with(format!("{source}: an endpoint holds a user and a password"))
+                    .hint("give them with --user and --password-file, or ETCDCTL_USER and ETCDCTL_PASSWORD"),
+            ),
             None => problems.push(
                 Problem::with(format!("{source}: {part:?} is not an endpoint")).hint(
                     "an endpoint is HOST:PORT; an IPv6 address stands in brackets, [::1]:2379",
@@ -335,6 +342,10 @@ mod tests {
     fn secrets_do_not_go_on_the_command_line() {
         let error = resolve(&["--store", "etcd://a", "--user", "u:p"], &[]).unwrap_err();
         assert!(error[0].contains("for everybody to see"), "{error:?}");
+        for store in ["etcd://u:secret@a", "http://u:secret@a"] {
+            let error = resolve(&["--store", store], &[]).unwrap_err();
+            assert!(!error[0].contains("secret"), "{error:?}");
+        }
         let error = resolve(&["--store", "etcd://a", "--user", "u"], &[]).unwrap_err();
         assert!(error[0].contains("no password"), "{error:?}");
     }

@@ -27,6 +27,8 @@ impl Signal {
     pub const INT: Self = Self(2);
     /// Stop and leave a core.
     pub const QUIT: Self = Self(3);
+    /// Go on.
+    pub const CONT: Self = Self(18);
     /// Cannot be caught.
     pub const KILL: Self = Self(9);
     /// Please stop.

@@ -211,6 +211,9 @@ impl Lease {
             (Ok((lease, ttl)), false) => {
                 self.retry.succeeded();
                 self.ttl = ttl;
+                for publication in self.wanted.values_mut() {
+                    publication.claim = std::mem::take(&mut publication.claim).renewed();
+                }
                 self.state = State::Held(Held {
                     lease,
                     beat: Beat::Due(now + self.interval()),

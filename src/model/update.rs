@@ -167,11 +167,14 @@ pub enum Claim {
     /// Whoever it is gives way.
     #[default]
     Whole,
-    /// Whoever it is gives way once; from then on [`Claim::Restart`].
+    /// Whoever it is gives way once; from then on [`Claim::Alone`].
     TakeOver(BTreeSet<String>),
     /// An owner with the same values in these fields gives way, since it is ourselves before a restart; another one is
     /// a conflict.
     Restart(BTreeSet<String>),
+    /// Whoever else is there came after us, and is a conflict: two who are alive would take the place from each other
+    /// with every heartbeat. For a new lease it is [`Claim::Restart`] again, since on the old one it may be ourselves.
+    Alone(BTreeSet<String>),
     /// Nobody gives way, and nobody is in conflict: what hangs on another lease is left alone. So is taken back what was
     /// published.
     Ours,
@@ -182,9 +185,20 @@ impl Claim {
     #[must_use]
     pub fn published(self) -> Self {
         match self {
-            Self::TakeOver(fields) | Self::Restart(fields) => Self::Restart(fields),
+            Self::TakeOver(fields) | Self::Restart(fields) | Self::Alone(fields) => {
+                Self::Alone(fields)
+            }
             Self::Whole => Self::Whole,
             Self::Ours => Self::Ours,
+        }
+    }
+
+    /// The claim on another lease than before.
+    #[must_use]
+    pub fn renewed(self) -> Self {
+        match self {
+            Self::Alone(fields) => Self::Restart(fields),
+            Self::TakeOver(_) | Self::Restart(_) | Self::Whole | Self::Ours => self,
         }
     }
 }
@@ -193,8 +207,15 @@ impl Publication {
     /// Why an owner on another lease, with this value in this field, does not give way; `None` if it does.
     #[must_use]
     pub fn conflict(&self, field: &str, theirs: &[u8]) -> Option<String> {
-        let Claim::Restart(same) = &self.claim else {
-            return None;
+        let same = match &self.claim {
+            Claim::Restart(same) => same,
+            Claim::Alone(_) => {
+                let dir = &self.dir;
+                return Some(format!(
+                    "{dir} is announced by another owner, who came later"
+                ));
+            }
+            Claim::Whole | Claim::TakeOver(_) | Claim::Ours => return None,
         };
         let ours = self.fields.get(field)?;
         if !same.contains(field) || ours == theirs {

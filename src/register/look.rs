@@ -54,6 +54,11 @@ impl Looks {
         self.source.is_read()
     }
 
+    /// Whether there are files that are read again.
+    pub(super) fn are_of_files(&self) -> bool {
+        self.source.is_read()
+    }
+
     /// A check has failed: perhaps the address is another one by now.
     pub(super) fn hurry(&mut self) {
         let soon = self.last + SOONEST;

@@ -84,8 +84,10 @@ impl Report {
     }
 
     pub(super) fn gone(&mut self, dir: &Prefix) {
-        info!("{dir} is withdrawn");
-        self.standing.remove(dir);
+        // What never stood there needs no word.
+        if self.standing.remove(dir) {
+            info!("{dir} is withdrawn");
+        }
     }
 
     /// Who can be announced is.

@@ -24,8 +24,8 @@ use crate::model::update::Prefix;
 use crate::store::{Store, StoreError};
 use crate::system::child::{Child, Group};
 use crate::system::notify::Watchdog;
-use crate::system::probe;
 use crate::system::signals::Signals;
+use crate::system::{probe, process};
 
 /// Announces the instances until a signal, or the end of the program; returns the exit status.
 pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
@@ -251,10 +251,18 @@ impl Shell {
                 "the program has not ended within its grace: it is killed, with all of its process group"
             );
         }
-        if let Some(group) = self.group
-            && let Err(error) = group.signal(signal)
-        {
+        let Some(group) = self.group else { return };
+        // With files to be read again, SIGHUP is for us first, and a program that knows nothing of it would die of it.
+        if signal == Signal::HUP && self.looks.are_of_files() && !process::handles(group, signal) {
+            debug!("the program does not handle {signal}, so it is not passed on");
+            return;
+        }
+        if let Err(error) = group.signal(signal) {
             warn!("cannot pass {signal} on: {error}");
+        }
+        // A program that somebody has stopped (Ctrl-Z) would not hear of it before it goes on.
+        if matches!(signal, Signal::TERM | Signal::INT) {
+            let _ = group.signal(Signal::CONT);
         }
     }
 

@@ -80,11 +80,20 @@ impl Drop for EndGroup {
     }
 }
 
+/// What becomes of processes that a command leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// They may be meant to stay.
+    Alone,
+    /// They are killed: a command that is run again and again would pile them up.
+    Killed,
+}
+
 /// Runs `command` by `/bin/sh -c` and returns what it printed, the end of it where it is long.
 ///
 /// The command has a process group of its own and nothing to read. At its time-out the group is killed; what a
-/// command that has ended well leaves running (a daemon it started) is left alone.
-pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError> {
+/// command leaves running that ends by itself (a daemon it started) is left alone or killed, as `left` has it.
+pub async fn run(command: &str, limit: Duration, left: Left) -> Result<String, CommandError> {
     let deadline = Instant::now() + limit;
     let failed = |source| CommandError::Start {
         command: command.to_owned(),
@@ -97,7 +106,7 @@ pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError>
         pipe: Some(pipe),
     };
     let ended = tail.until(timeout_at(deadline, started.wait())).await;
-    if ended.is_err() {
+    if ended.is_err() || left == Left::Killed {
         // Its group goes first: what it printed can wait.
         drop(group.take());
     }
@@ -106,7 +115,9 @@ pub async fn run(command: &str, limit: Duration) -> Result<String, CommandError>
     let output = text(&tail.output);
     match ended {
         Ok(Ok(status)) => {
-            std::mem::forget(group);
+            if left == Left::Alone {
+                std::mem::forget(group.take());
+            }
             match exit(status) {
                 Exit::Code(0) => Ok(output),
                 exit => Err(CommandError::Failed {
@@ -236,14 +247,14 @@ mod tests {
     #[tokio::test]
     async fn output_and_status() {
         assert_eq!(
-            run("echo out; echo err >&2", LONG)
+            run("echo out; echo err >&2", LONG, Left::Alone)
                 .await
                 .unwrap()
                 .lines()
                 .count(),
             2
         );
-        let error = run("echo no such server >&2; exit 3", LONG)
+        let error = run("echo no such server >&2; exit 3", LONG, Left::Alone)
             .await
             .unwrap_err();
         assert_eq!(
@@ -254,7 +265,7 @@ mod tests {
 
     #[tokio::test]
     async fn much_output_blocks_nobody_and_its_end_is_kept() {
-        let output = run("yes | head -c 1000000; echo the end", LONG)
+        let output = run("yes | head -c 1000000; echo the end", LONG, Left::Alone)
             .await
             .unwrap();
         assert!(output.len() <= KEEP && output.ends_with("the end\n"));
@@ -268,7 +279,9 @@ mod tests {
             "sh -c 'echo $$ > {}; exec sleep 1000' & wait",
             file.display()
         );
-        let error = run(&hang, Duration::from_millis(500)).await.unwrap_err();
+        let error = run(&hang, Duration::from_millis(500), Left::Alone)
+            .await
+            .unwrap_err();
         assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
         let pid: i32 = std::fs::read_to_string(&file)
             .unwrap()
@@ -285,9 +298,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_check_leaves_behind_is_killed() {
+        let pid = run("sleep 1000 & echo $!", LONG, Left::Killed)
+            .await
+            .unwrap();
+        let stat = format!("/proc/{}/stat", pid.trim());
+        let start = Instant::now();
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(start.elapsed() < LONG, "it lives on");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
     async fn a_daemon_it_started_is_left_alone_and_holds_nobody_up() {
         let start = Instant::now();
-        let pid = run("sleep 1000 & echo $!", LONG).await.unwrap();
+        let pid = run("sleep 1000 & echo $!", LONG, Left::Alone)
+            .await
+            .unwrap();
         assert!(start.elapsed() < LONG);
         let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
         assert!(nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok());

@@ -2,6 +2,9 @@
 //!
 //! Without `NOTIFY_SOCKET` in the environment nothing happens.
 
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -66,8 +69,22 @@ impl Watchdog {
     }
 }
 
+fn tell_abstract(name: &[u8], states: &[NotifyState]) -> io::Result<()> {
+    let lines: Vec<String> = states.iter().map(|state| format!("{state}\n")).collect();
+    let address = SocketAddr::from_abstract_name(name)?;
+    let socket = UnixDatagram::unbound()?;
+    socket.send_to_addr(lines.concat().as_bytes(), &address)?;
+    Ok(())
+}
+
 fn tell(states: &[NotifyState]) {
-    if let Err(error) = sd_notify::notify(states) {
+    let socket = std::env::var_os(SOCKET).unwrap_or_default();
+    let sent = match socket.as_encoded_bytes() {
+        // A name that is not in the file system, which the crate knows nothing of.
+        [b'@', name @ ..] => tell_abstract(name, states),
+        _ => sd_notify::notify(states),
+    };
+    if let Err(error) = sent {
         tracing::warn!("the service manager could not be told: {error}");
     }
 }

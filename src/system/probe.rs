@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::command::{self, CommandError};
+use super::command::{self, CommandError, Left};
 use crate::model::check::{At, Check, Checks};
 use crate::model::facts::{Exit, ProbeResult};
 
@@ -99,7 +99,7 @@ fn place(at: &At, announced: SocketAddr) -> (String, u16) {
 }
 
 async fn exec(command: &str, limit: Duration) -> Result<(), ProbeError> {
-    match command::run(command, limit).await {
+    match command::run(command, limit, Left::Killed).await {
         Ok(_) => Ok(()),
         Err(CommandError::Start { source, .. }) => Err(ProbeError::Shell(source)),
         Err(CommandError::Failed { exit, output, .. }) => Err(ProbeError::Failed { exit, output }),

@@ -91,6 +91,15 @@ enum Stance {
     Neither,
 }
 
+/// Whether the program of a group does something of its own about a signal.
+#[must_use]
+pub fn handles(group: Group, signal: Signal) -> bool {
+    match stance(group.leader(), signal) {
+        Stance::Catches | Stance::Holds => true,
+        Stance::Neither => false,
+    }
+}
+
 /// Of a process that cannot be looked at, the best is assumed.
 fn stance(pid: Pid, Signal(number): Signal) -> Stance {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {

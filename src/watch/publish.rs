@@ -18,7 +18,7 @@ use super::render::{RenderError, View};
 use super::ward::Running;
 use crate::config::{Reload, Target};
 use crate::model::report::chain;
-use crate::system::command::{self, CommandError};
+use crate::system::command::{self, CommandError, Left};
 use crate::system::file::{self, Access, Candidate, How, Look};
 use crate::system::process::{self, LeaderError, SignalError};
 
@@ -198,7 +198,7 @@ impl Job {
             None => {}
             Some(Reload::Command(text)) => {
                 let text = fill_in(text, &target.dest, &target.dest);
-                let output = command::run(&text, target.reload_timeout).await?;
+                let output = command::run(&text, target.reload_timeout, Left::Alone).await?;
                 tracing::debug!(target_name = target.name, output, "reloaded");
             }
             Some(Reload::Signal { signal, pidfile }) => process::signal_by_file(pidfile, *signal)?,
@@ -329,7 +329,7 @@ impl Staged {
     async fn check(self, target: &Target) -> Result<Checked, PublishError> {
         if let Some(check) = &target.check {
             let check = fill_in(check, self.candidate.path(), &target.dest);
-            let output = command::run(&check, target.check_timeout).await;
+            let output = command::run(&check, target.check_timeout, Left::Killed).await;
             let output = output.map_err(|error| PublishError::Check(Box::new(error)))?;
             tracing::debug!(
                 target_name = target.name,

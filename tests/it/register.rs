@@ -539,3 +539,59 @@ fn the_directory_store_works_as_well() {
     assert_eq!(process.wait().code(), Some(0));
     assert!(!ip.exists());
 }
+
+#[test]
+fn of_two_at_the_same_address_the_older_one_gives_way_and_they_do_not_quarrel() {
+    let bench = Bench::new();
+    let mut older = bench.announced(&[]);
+    let newer = Process::start(&mut bench.command(&[]), &bench.file("newer"));
+    assert_eq!(older.wait().code(), Some(69), "{}", older.output());
+    assert!(
+        older.output().contains("who came later"),
+        "{}",
+        older.output()
+    );
+    assert!(bench.is_there());
+    assert!(
+        !newer.output().contains("was changed by somebody else"),
+        "{}",
+        newer.output()
+    );
+}
+
+#[test]
+fn an_overwritten_key_of_the_directory_store_is_put_right() {
+    let dir = temp_dir();
+    let store = dir.path().join("store");
+    let mut command = sidekick();
+    command.args([
+        "register",
+        "--store",
+        &format!("dir://{}", store.display()),
+        "--ttl",
+        "2s",
+    ]);
+    command.args([
+        "--name",
+        "web",
+        "--id",
+        "a",
+        "--port",
+        "80",
+        "--ip",
+        "127.0.0.1",
+    ]);
+    let process = Process::start(&mut command, &dir.path().join("log"));
+    let ip = store.join("services/web/a/ip");
+    wait_for("the announcement", || fs::read_to_string(&ip).ok());
+    fs::write(&ip, "10.9.9.9\n").unwrap();
+    wait_for("the value to be back", || {
+        (fs::read_to_string(&ip).ok()? == "127.0.0.1").then_some(())
+    });
+    wait_for("word of it", || {
+        process
+            .output()
+            .contains("changed by somebody else")
+            .then_some(())
+    });
+}

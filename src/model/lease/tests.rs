@@ -321,7 +321,7 @@ fn a_taken_place_is_kept_as_any_other() {
     assert_eq!(published, [Action::Publish(A, ours.clone())]);
     lease.handle(now, Input::Published(A, Ok(())));
     let again = lease.handle(now, Input::Verified(A, ours.dir.clone(), Ok(false)));
-    ours.claim = Claim::Restart(fields);
+    ours.claim = Claim::Alone(fields);
     assert!(again.contains(&Action::Publish(A, ours)), "{again:?}");
 }
 

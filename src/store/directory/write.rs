@@ -78,8 +78,19 @@ impl Writer<'_> {
             return Ok(false);
         };
         let dir = self.layout.data(&data);
-        let is_there = |field: &String| dir.join(field).is_file();
-        Ok(data.lease == lease && publication.fields.keys().all(is_there))
+        // Several owners of one place may differ in what they say.
+        let is_shared = publication.claim == Claim::Whole;
+        let stands = |(field, ours): (&String, &Vec<u8>)| {
+            let file = dir.join(field);
+            let value = data::value(&file).map_err(|e| self.layout.failed("read", &file, &e))?;
+            Ok(value.is_some_and(|value| is_shared || value == *ours))
+        };
+        let stand: Vec<bool> = publication
+            .fields
+            .iter()
+            .map(stands)
+            .collect::<Result<_, StoreError>>()?;
+        Ok(data.lease == lease && stand.into_iter().all(|stands| stands))
     }
 
     /// Refuses to take a place from an owner who is alive and somebody else.

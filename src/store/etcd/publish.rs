@@ -118,7 +118,7 @@ fn operations(
     });
     let may_go = |kv: &KeyValue| match publication.claim {
         Claim::Ours => kv.lease() == lease.0,
-        Claim::Whole | Claim::TakeOver(_) | Claim::Restart(_) => kv.lease() != 0,
+        Claim::Whole | Claim::TakeOver(_) | Claim::Restart(_) | Claim::Alone(_) => kv.lease() != 0,
     };
     let deletes = found
         .iter()
