@@ -60,7 +60,8 @@ pub enum Command {
 /// All keys are written in one transaction and hang on one lease. A store that is down never harms the command; it is
 /// announced as soon as the store is back.
 ///
-/// With --config it announces several services. SIGHUP reads the configuration again and is passed on to the command.
+/// With --config it announces several services. SIGHUP reads the configuration again, and is passed on to a command that
+/// handles it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -595,3 +595,56 @@ fn an_overwritten_key_of_the_directory_store_is_put_right() {
             .then_some(())
     });
 }
+
+#[test]
+fn a_program_that_knows_nothing_of_sighup_outlives_a_reload_of_the_configuration() {
+    let bench = Bench::new();
+    let config = bench.file("services.toml");
+    let service =
+        |id: &str| format!("[[service]]\nname = 'web'\nid = '{id}'\nport = 80\nip = '127.0.0.1'\n");
+    fs::write(&config, service("one")).unwrap();
+    let mut command = sidekick();
+    command.args([
+        "register",
+        "--store",
+        &format!("etcd://{}", bench.etcd.endpoint()),
+    ]);
+    command
+        .arg("--config")
+        .arg(&config)
+        .args(["--", "sleep", "1000"]);
+    let mut process = Process::start(&mut command, &bench.log());
+    wait_for("the first set", || {
+        bench
+            .keys()
+            .contains_key("/services/web/one/ip")
+            .then_some(())
+    });
+    fs::write(&config, service("one") + &service("two")).unwrap();
+    process.signal(Signal::SIGHUP);
+    wait_for("the second set", || {
+        bench
+            .keys()
+            .contains_key("/services/web/two/ip")
+            .then_some(())
+    });
+    assert!(process.ended().is_none(), "{}", process.output());
+}
+
+#[test]
+fn a_service_manager_behind_an_abstract_socket_is_told_too() {
+    use std::os::linux::net::SocketAddrExt;
+    let bench = Bench::new();
+    let name = format!("sidekick-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut command = bench.command(&[]);
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    let _process = Process::start(&mut command, &bench.log());
+    let mut buffer = [0; 4096];
+    let n = socket.recv(&mut buffer).expect("a notification");
+    assert!(String::from_utf8_lossy(&buffer[..n]).starts_with("READY=1\n"));
+}
