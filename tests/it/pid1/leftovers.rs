@@ -17,9 +17,9 @@ fn leaves(on_term: &str, end: &str) -> String {
 
 const CLEANS_UP: &str = "sleep 0.5; echo clean >> $DIR/left; exit 0";
 
-fn start(place: &Place, args: &[&str], script: &str) -> Option<(Process, std::fs::File)> {
+fn start(place: &Place, args: &[&str], script: &str) -> Option<(Process, super::Ticks)> {
     let mut command = as_pid_1(&place.register(args, script))?;
-    let fifo = super::fifo(&place.file("fifo"));
+    let fifo = super::ticking_fifo(&place.file("fifo"));
     Some((place.start(&mut command), fifo))
 }
 
@@ -69,7 +69,7 @@ fn is_alive(group: i32) -> bool {
 #[test]
 fn what_does_not_end_is_killed_after_the_grace_also_where_we_are_not_pid_1() {
     let place = Place::new();
-    let _fifo = super::fifo(&place.file("fifo"));
+    let _fifo = super::ticking_fifo(&place.file("fifo"));
     let stubborn = "echo term >> $DIR/left";
     let script = leaves(stubborn, "exec sh -c 'echo $PPID $$ > $DIR/pids; exit 3'");
     let mut process = place.start(&mut place.register(&["--stop-grace", "300ms"], &script));
@@ -86,9 +86,10 @@ fn what_does_not_end_is_killed_after_the_grace_also_where_we_are_not_pid_1() {
 fn a_zombie_that_nobody_reaps_holds_nobody_up() {
     let place = Place::new();
     // A process of another session has a dead child that is still in the command's group.
-    let script = "sh -c 'sh -c \"echo dead >> $DIR/dead\" & exec setsid sh -c \"echo up >> $DIR/up; read _ <> $DIR/fifo\"' & \
+    let script = "sh -c 'sh -c \"echo dead >> $DIR/dead\" & exec setsid sh -c \"echo up >> $DIR/up; read _ <> $DIR/still\"' & \
                   while ! [ -s $DIR/up -a -s $DIR/dead ]; do sleep 0.01; done; read _ <> $DIR/go; exit 5";
     let mut go = super::fifo(&place.file("go"));
+    let _still = super::fifo(&place.file("still"));
     let Some((mut process, _fifo)) = start(&place, &["--stop-grace", "1h"], script) else {
         return;
     };

@@ -7,8 +7,12 @@ mod signals;
 mod terminal;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::harness::{Process, sidekick, skipped, temp_dir, tool, wait_for};
 
@@ -129,4 +133,27 @@ fn fifo(path: &Path) -> fs::File {
         .write(true)
         .open(path)
         .unwrap()
+}
+
+/// A fifo on which a line comes again and again: a shell looks after its traps between two commands only, and may miss a
+/// signal that comes just before it begins to read.
+struct Ticks(Arc<AtomicBool>);
+
+fn ticking_fifo(path: &Path) -> Ticks {
+    let (mut fifo, over) = (fifo(path), Arc::new(AtomicBool::new(false)));
+    let end = Arc::clone(&over);
+    std::thread::spawn(move || {
+        while !end.load(Ordering::Relaxed) {
+            // Few lines wait at a time: two shells at most read them as they come.
+            let _ = fifo.write_all(b"\n\n");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    Ticks(over)
+}
+
+impl Drop for Ticks {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::{Place, as_pid_1, fifo, kill, pid_1_of};
+use super::{Place, as_pid_1, kill, pid_1_of, ticking_fifo};
 use crate::harness::{sidekick, wait_for};
 
 /// What is passed on, TERM and INT last since they begin a stop. Missing are those that cannot be caught (9, 19), tell
@@ -37,7 +37,7 @@ fn every_signal_reaches_the_command_and_its_grandchild() {
     let Some(mut command) = as_pid_1(&place.register(&["--stop-grace", "1h"], &script)) else {
         return;
     };
-    let _fifo = fifo(&place.file("fifo"));
+    let _ticks = ticking_fifo(&place.file("fifo"));
     let process = place.start(&mut command);
     for who in ["child", "grandchild"] {
         wait_for(who, || place.has_line(who, "up").then_some(()));
@@ -63,7 +63,7 @@ fn signals_that_come_together_all_arrive() {
          while :; do read _ <&3; done",
         numbers.join(" ")
     );
-    let _fifo = fifo(&place.file("fifo"));
+    let _ticks = ticking_fifo(&place.file("fifo"));
     let process = place.start(&mut place.register(&[], &script));
     wait_for("the command", || place.has_line("got", "up").then_some(()));
     // Stopped, it cannot pass them on one by one.
