@@ -406,6 +406,20 @@ mod tests {
     }
 
     #[test]
+    fn as_many_attributes_as_one_transaction_takes() {
+        let flags = |count: usize| {
+            let attrs: Vec<String> = (0..count).map(|n| format!(" --attr a{n}=v")).collect();
+            format!("--name web --port 80{}", attrs.concat())
+        };
+        assert!(parse(&flags(MOST_ATTRS)).is_ok());
+        let problems = parse(&flags(MOST_ATTRS + 1)).unwrap_err();
+        assert!(
+            problems.len() == 1 && problems[0].contains("128"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
     fn all_problems_at_once() {
         let problems = parse("--name a/b --port x --ip y --ttl z").unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");

@@ -1,6 +1,6 @@
 //! Where keys live: the trait every store keeps, and the door that opens one. Adapter.
 //!
-//! Six verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract.rs`) runs against
+//! Seven verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract/`) runs against
 //! every implementation.
 
 use std::future::Future;

@@ -217,6 +217,27 @@ fn a_command_that_does_not_stop_is_killed_after_its_grace() {
 }
 
 #[test]
+fn a_command_that_was_stopped_is_woken_to_end_in_order() {
+    let bench = Bench::new();
+    let up = bench.file("up");
+    let script = format!(
+        "trap 'exit 6' TERM; echo $$ > {}; while :; do sleep 0.05; done",
+        up.display()
+    );
+    let mut process = bench.announced(&["--stop-grace", "1h", "--", "sh", "-c", &script]);
+    let pid = wait_for("the command", || read(&up));
+    let pid: i32 = pid.trim().parse().unwrap();
+    let group = nix::unistd::Pid::from_raw(pid);
+    nix::sys::signal::killpg(group, Signal::SIGSTOP).unwrap();
+    wait_for("the command to stand still", || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.contains(") T ").then_some(())
+    });
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(6), "{}", process.output());
+}
+
+#[test]
 fn other_signals_reach_the_whole_group_of_the_command() {
     let bench = Bench::new();
     let got = bench.file("got");
