@@ -10,13 +10,14 @@
 //! A functional core decides, an imperative shell acts. The pure files (all of [`model`], and in the pipelines
 //! `health`, `lifecycle`, `roster`, `schedule` and `render`) are machines `handle(now, input) -> actions` and plain functions; the
 //! shells (`register::run`, `watch::run`) perform the actions and bring every result back as an input. The adapters
-//! ([`store`], [`system`]) know the outside and nothing of each other. A test (`tests/it/architecture.rs`) reads the
+//! ([`store`], [`system`], [`proxy`]) know the outside and nothing of each other. A test (`tests/it/architecture.rs`) reads the
 //! `use` lines and keeps it so.
 
 pub mod cli;
 pub mod config;
 pub mod error;
 pub mod model;
+pub mod proxy;
 pub mod register;
 pub mod store;
 pub mod system;

@@ -1,0 +1,1 @@
+//! Proxies that can be changed or asked while they run. Adapter.
