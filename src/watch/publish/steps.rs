@@ -195,7 +195,7 @@ impl Staged {
             };
             let paths = Paths {
                 src: part
-                    .new()
+                    .differing()
                     .map_or(&*output.dest, |(candidate, _)| candidate.path()),
                 dest: &output.dest,
                 tree: mirror.as_ref().map(Mirror::path),
