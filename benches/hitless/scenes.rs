@@ -89,12 +89,14 @@ impl Victim {
 
 /// Those that run from the start in scenes 2 and 3.
 const CAST: std::ops::RangeInclusive<u8> = 1..=4;
-/// How long things rest between two changes.
-pub(crate) const REST: Duration = Duration::from_secs(1);
+/// How long things rest between two changes: longer than the least time between two reloads, so that none is owed.
+const REST: Duration = Duration::from_millis(2500);
+/// How long a server takes to start in scene 2. In scene 1 it would only hide what the way to the proxies takes.
+const BOOT: Duration = Duration::from_millis(300);
 /// The times before a kill, after it, and when it should be over; a lease of 2 s lives 3 s at most.
 const BEFORE: Duration = Duration::from_secs(2);
 const DURING: Duration = Duration::from_secs(4);
-const AFTER: Duration = Duration::from_secs(2);
+const AFTER: Duration = Duration::from_millis(1500);
 
 /// Nothing changes.
 pub(crate) fn floor(stage: &mut Stage, book: &mut Book, script: Script) {
@@ -131,13 +133,15 @@ pub(crate) fn scale(stage: &mut Stage, book: &mut Book, rounds: usize, fault: Fa
     finish(stage, vec![1, 2]);
 }
 
-/// All are restarted, one after the other.
+/// All are restarted, one after the other; in every other pass each comes back at a new address, as containers do.
 pub(crate) fn rolling(stage: &mut Stage, book: &mut Book, passes: usize, fault: Fault) {
     let (load, mut take) = begin(stage, CAST.collect());
     let mut restarts = Vec::new();
+    stage.boot = BOOT;
     for pass in 1..=passes {
         fault.strike(stage, &mut take);
         take.mark(&format!("pass {pass}"));
+        stage.moved += u8::from(pass % 2 == 0);
         for number in CAST {
             let start = Instant::now();
             stage.stop([number]);
@@ -146,6 +150,8 @@ pub(crate) fn rolling(stage: &mut Stage, book: &mut Book, passes: usize, fault: 
         }
         fault.heal(stage);
     }
+    stage.boot = Duration::ZERO;
+    stage.settled();
     std::thread::sleep(REST);
     let take = take.end(load, stage.reloads());
     book.rolling(&take, &restarts, fault);

@@ -34,6 +34,9 @@ pub(crate) struct Serve {
     /// For health checks, so that packets of requests and of checks can be told apart.
     #[arg(long)]
     health: u16,
+    /// Milliseconds until it listens.
+    #[arg(long)]
+    boot: u64,
     /// Where it leaves its process id.
     #[arg(long)]
     pid: PathBuf,
@@ -50,6 +53,7 @@ pub(crate) fn run(serve: &Serve) {
 
 async fn listen(serve: &Serve) -> io::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
+    tokio::time::sleep(Duration::from_millis(serve.boot)).await;
     let requests = TcpListener::bind((serve.ip, serve.port)).await?;
     let checks = TcpListener::bind((serve.ip, serve.health)).await?;
     fs::write(&serve.pid, std::process::id().to_string())?;

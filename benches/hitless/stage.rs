@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -36,6 +36,10 @@ pub(crate) struct Stage<'a> {
     pub(crate) machine: Option<&'a Machine>,
     /// The eyes on the wire, where that is allowed.
     pub(crate) packets: Option<Packets>,
+    /// How long servers that are started from now on take until they listen.
+    pub(crate) boot: Duration,
+    /// How often the servers of this host have changed their addresses.
+    pub(crate) moved: u8,
     proxies: Vec<Proxy>,
     instances: BTreeMap<String, Instance>,
 }
@@ -68,6 +72,8 @@ impl<'a> Stage<'a> {
             etcd,
             machine,
             packets: Packets::watch(service).ok(),
+            boot: Duration::ZERO,
+            moved: 0,
             proxies,
             instances: BTreeMap::new(),
             dir,
@@ -89,7 +95,7 @@ impl<'a> Stage<'a> {
     pub(crate) fn start(&mut self, number: u8) -> Instant {
         let id = id(number);
         let there = number.checked_sub(100).zip(self.machine);
-        let ip = there.map_or(Ipv4Addr::new(127, 44, 0, number), |(n, _)| {
+        let ip = there.map_or(Ipv4Addr::new(127, 44, self.moved, number), |(n, _)| {
             machine::THERE[usize::from(n)]
         });
         let store = self
@@ -109,6 +115,7 @@ impl<'a> Stage<'a> {
         command
             .arg(this)
             .args(["serve", "--id", &id, "--ip", &ip.to_string()]);
+        command.args(["--boot", &self.boot.as_millis().to_string()]);
         command.args(["--port", &self.service.to_string()]);
         command.args(["--health", &self.health.to_string(), "--pid"]);
         command.arg(self.pid_file(number));
