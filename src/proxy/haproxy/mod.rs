@@ -1,0 +1,3 @@
+//! HAProxy, changed and asked over its sockets while it runs. Adapter.
+
+pub mod cli;
