@@ -13,4 +13,5 @@ pub mod process;
 mod raw;
 pub mod signals;
 mod terminal;
+pub mod unit;
 pub mod watched;
