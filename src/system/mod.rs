@@ -4,6 +4,7 @@ pub mod address;
 pub mod child;
 pub mod command;
 pub mod dns;
+pub mod family;
 pub mod file;
 mod group;
 pub mod init;

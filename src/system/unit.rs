@@ -11,6 +11,8 @@ use zbus::connection::Builder;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant};
 
+use crate::model::facts::Signal;
+
 /// Where the bus is, for those who have it elsewhere.
 const ADDRESS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 const BUS: &str = "/run/dbus/system_bus_socket";
@@ -28,7 +30,9 @@ const QUEUE: NonZeroUsize = NonZeroUsize::new(4096).expect("is not zero");
 #[derive(Debug, Error)]
 pub enum UnitError {
     /// There is no way to the manager.
-    #[error("systemd cannot be reached at {address} (a container needs {BUS} of its host, or {ADDRESS})")]
+    #[error(
+        "systemd cannot be reached at {address} (a container needs {BUS} of its host, or {ADDRESS})"
+    )]
     Unreachable {
         /// Where we tried.
         address: String,
@@ -83,6 +87,17 @@ pub enum UnitError {
     },
 }
 
+impl UnitError {
+    /// Whether it is an answer with this name.
+    fn says(&self, name: &str) -> bool {
+        match self {
+            Self::Call { source, .. } => words(source).0.as_deref() == Some(name),
+            Self::Unreachable { .. } | Self::Unknown { .. } | Self::NoReload(_) => false,
+            Self::Refused { .. } | Self::Failed { .. } | Self::TimedOut { .. } => false,
+        }
+    }
+}
+
 /// What became of a reload that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
@@ -100,6 +115,29 @@ pub async fn reload(unit: &str, limit: Duration) -> Result<Done, UnitError> {
     };
     let all = async { Manager::connect().await?.reload(unit).await };
     timeout(limit, all).await.map_err(timed_out)?
+}
+
+/// Sends a signal to the main process of a unit.
+pub async fn signal(
+    unit: &str,
+    Signal(number): Signal,
+    limit: Duration,
+) -> Result<Done, UnitError> {
+    let timed_out = |_| UnitError::TimedOut {
+        unit: unit.to_owned(),
+        limit,
+    };
+    let all = async {
+        let body = (unit, "main", number);
+        let manager = Manager::connect().await?;
+        let sent = manager.call(PATH, (INTERFACE, "KillUnit"), &body).await;
+        sent.map_err(|error| explain(unit, error))
+    };
+    match timeout(limit, all).await.map_err(timed_out)? {
+        Ok(_) => Ok(Done::Reloaded),
+        Err(error) if error.says("org.freedesktop.systemd1.NoSuchProcess") => Ok(Done::NotRunning),
+        Err(error) => Err(error),
+    }
 }
 
 /// The main process of a unit, if it has one.

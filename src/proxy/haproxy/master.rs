@@ -33,7 +33,10 @@ pub enum MasterError {
         source: CliError,
     },
     /// Whoever answers is no master, or does not take commands from us.
-    #[error("{address} is not the socket of a master that can be told to reload: {}", shown(said))]
+    #[error(
+        "{address} is not the socket of a master that can be told to reload: {}",
+        shown(said)
+    )]
     NoMaster {
         /// The socket.
         address: Address,
@@ -41,7 +44,10 @@ pub enum MasterError {
         said: String,
     },
     /// It was tried, and the configuration of before is still in force.
-    #[error("HAProxy could not load the new configuration, and the one of before stays in force{}", reason(said))]
+    #[error(
+        "HAProxy could not load the new configuration, and the one of before stays in force{}",
+        reason(said)
+    )]
     Rejected {
         /// What HAProxy said; before 2.7 it says it to its log alone.
         said: String,
@@ -78,10 +84,7 @@ fn shown(said: &str) -> String {
 
 /// Why a configuration was not loaded.
 fn reason(said: &str) -> String {
-    let lines = said
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines: Vec<String> = lines.map(|line| line.escape_debug().collect()).collect();
     match lines.as_slice() {
         [] => "; its own log says why: the check does not see a port that is taken, or too few file descriptors"
@@ -167,11 +170,7 @@ async fn look(cli: &Cli) -> Result<Processes, Trouble> {
 }
 
 /// The list of before. A master that loads something else just now does not answer yet.
-async fn first_look(
-    cli: &Cli,
-    start: Instant,
-    limit: Duration,
-) -> Result<Processes, MasterError> {
+async fn first_look(cli: &Cli, start: Instant, limit: Duration) -> Result<Processes, MasterError> {
     loop {
         let source = match look(cli).await {
             // A worker that is not there yet could not be told from the one that is to come.
