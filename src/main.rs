@@ -104,6 +104,7 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
             prefix,
             pass,
             env: env(),
+            store: location.identity(),
             conf_dir: args.conf_dir.clone(),
         };
         Ok(init::reaping(watch::run(plan, store, signals)).await)

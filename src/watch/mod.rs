@@ -16,7 +16,7 @@
 //!
 //! [`render`] turns a template and a catalog into text; what becomes of the text is the business of `publish`, and when
 //! that happens, of `schedule`. Nothing is published before the store has said everything once, and nothing while it
-//! says nothing.
+//! says nothing; at a start without a store, `memory` has what it said last.
 //!
 //! With a command, `sidekick watch` is the entrypoint of the proxy: `entrypoint` decides when it starts and stops, `ward`
 //! is its shell.
@@ -26,11 +26,13 @@ mod following;
 mod kept;
 mod ledger;
 mod load;
+mod memory;
 mod offline;
 mod paths;
 mod publish;
 pub mod render;
 mod run;
+mod saved;
 mod schedule;
 mod ward;
 mod world;

@@ -3,6 +3,7 @@
 mod configuration;
 mod failures;
 mod files;
+mod memory;
 mod modes;
 mod publishing;
 
