@@ -30,6 +30,7 @@ mod memory;
 mod offline;
 mod paths;
 mod publish;
+mod reload;
 pub mod render;
 mod run;
 mod saved;

@@ -16,6 +16,7 @@ use super::ledger::Ledger;
 use super::load::{Loaded, directories, load};
 use super::memory::{Memory, SILENCE, ago};
 use super::publish::{Job, Progress, PublishError};
+use super::reload::Reloads;
 use super::schedule::{Action, Input};
 use super::ward::{Ward, ended};
 use crate::config::{Pass, Problem};
@@ -122,6 +123,7 @@ struct Shell {
     memory: Memory,
     /// How old what was published is, where the store has not said everything itself.
     stale: Option<Duration>,
+    reloads: Reloads,
     conf: Conf,
     started: Instant,
     /// When every file is compared with what it should be, whatever happened.
@@ -165,6 +167,7 @@ impl Shell {
             ledger: Arc::new(Ledger::open(state_dir)),
             memory,
             stale: None,
+            reloads: Reloads::default(),
             conf: Conf::new(plan.conf_dir, reading),
             started: now,
             stop_at: None,
@@ -328,7 +331,7 @@ impl Shell {
     }
 
     fn state(&self) -> String {
-        let count = self.targets.len();
+        let count = files(&self.targets);
         match self.stale {
             Some(age) => format!(
                 "keeping {count} files, stale: the store does not answer, the snapshot was written {}",
@@ -365,13 +368,14 @@ impl Shell {
 
     fn publish(&mut self, target: usize) {
         let kept = &self.targets[target];
+        let child = self.ward.as_ref().map(Ward::running).unwrap_or_default();
         let progress = Progress::default();
         let job = Job {
             loaded: Arc::clone(&kept.loaded),
-            view: kept.view(&self.catalog, &self.env),
+            views: kept.views(&self.catalog, &self.env),
             noop: self.pass.noop,
             diff: self.pass.diff,
-            child: self.ward.as_ref().map(Ward::running).unwrap_or_default(),
+            ticket: self.reloads.ticket(&kept.loaded.target, child),
             ledger: Arc::clone(&self.ledger),
             progress: Arc::clone(&progress),
         };
@@ -440,7 +444,7 @@ impl Shell {
         }
         info!(
             "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
-            self.targets.len()
+            files(&self.targets)
         );
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
         if !self.following.is_of(paths()) {
@@ -536,4 +540,9 @@ impl Shell {
             self.advance(target, Input::Tick);
         }
     }
+}
+
+fn files(targets: &[Kept]) -> usize {
+    let counts = targets.iter().map(|kept| kept.loaded.target.outputs.len());
+    counts.sum()
 }
