@@ -325,8 +325,8 @@ pub struct StoreArgs {
 
 /// Render targets from a file that stands for the store.
 ///
-/// The file is JSON: an object of keys and values, flat ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services":
-/// {"web": {"a": {"ip": "10.0.0.1"}}}}). Nothing is written but to standard output; no command is run, no store is asked.
+/// The file is JSON or YAML, as its extension says, else its first character: an object of keys and values, flat
+/// ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services": {"web": {"a": {"ip": "10.0.0.1"}}}}). Nothing is written but to standard output; no command is run, no store is asked.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit status:

@@ -129,7 +129,10 @@ fn render(args: &Render) -> Result<u8, Failure> {
         targets.retain(|one| args.targets.contains(&one.target.name));
     }
     let entries = watch::fixture(&args.from).map_err(|error| {
-        Failure::unavailable(&error, "a fixture is a JSON object of keys and values")
+        Failure::unavailable(
+            &error,
+            "a fixture is an object of keys and values, in JSON or YAML",
+        )
     })?;
     let show = if args.diff {
         watch::Show::Diff

@@ -22,6 +22,7 @@
 //! is its shell.
 
 mod entrypoint;
+mod fixture;
 mod following;
 mod kept;
 mod ledger;
@@ -38,6 +39,7 @@ mod schedule;
 mod ward;
 mod world;
 
+pub use fixture::Fault;
 pub use load::{Loaded, check_commands, load};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};
