@@ -4,6 +4,7 @@ mod check;
 mod confd;
 mod document;
 mod duration;
+mod guard;
 mod raw;
 mod registration;
 mod services;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::confd::{self, Confd};
 use super::document::{Document, Located, Section};
+use super::guard::guard;
 use super::{Problem, parse_duration};
 use crate::model::facts::Signal;
+use crate::model::guard::Rules;
 use crate::model::instance::ServiceName;
 use crate::model::pace::Pace;
 use crate::model::update::Prefix;
@@ -48,6 +50,8 @@ pub struct Target {
     pub reload_timeout: Duration,
     /// How fast it follows.
     pub pace: Pace,
+    /// What it may lose at once.
+    pub guard: Rules,
 }
 
 /// What a template reads.
@@ -231,6 +235,7 @@ fn template(
     let source = source(&mut section, document, conf_dir);
     let dest = dest(&mut section, document);
     let sources = sources(&mut section, document);
+    let guard = guard(&mut section, usual_guard(sources.as_ref()));
     let make_dirs = section.flag("make_dirs");
     let mode = section.parsed("mode", octal);
     let owner = owner(&mut section, document);
@@ -241,7 +246,7 @@ fn template(
     let pace = pace(&mut section);
     section.finish(
         "src, dest, services, keys, make_dirs, mode, owner, group, uid, gid, check_cmd, reload_cmd, check_timeout, \
-         reload_timeout, [template.reload] and [template.pace]",
+         reload_timeout, [template.reload], [template.pace] and [template.guard]",
     );
     let (src, template) = source?;
     Some(Target {
@@ -260,7 +265,16 @@ fn template(
         reload,
         reload_timeout: reload_timeout.unwrap_or(RELOAD_TIMEOUT),
         pace,
+        guard,
     })
+}
+
+/// Services are guarded unless conf.d says otherwise; raw keys are not, as with confd.
+fn usual_guard(sources: Option<&Sources>) -> Rules {
+    match sources {
+        Some(Sources::Services(_)) => Rules::of_services(),
+        Some(Sources::Keys(_)) | None => Rules::none(),
+    }
 }
 
 /// The path below conf.d, without `.toml`.
