@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::instance::{Instance, InstanceId, InvalidField, ServiceName, State};
 use super::keyspace;
 use super::tree::Tree;
-use super::update::{Key, Prefix, Revision, Update};
+use super::update::{Entries, Key, Prefix, Revision, Update};
 
 /// The instances of one service, sorted by id.
 pub type Instances = BTreeMap<InstanceId, Arc<Instance>>;
@@ -171,6 +171,28 @@ impl Catalog {
                 })
             }
         }
+    }
+
+    /// The same without the `hidden` instances, and with the `held` ones, their keys included.
+    #[must_use]
+    pub fn overlaid<'a>(
+        &self,
+        hidden: impl Iterator<Item = &'a (ServiceName, InstanceId)>,
+        held: impl Iterator<Item = &'a Arc<Instance>>,
+    ) -> Self {
+        let mut other = self.clone();
+        for (service, id) in hidden {
+            let dir = keyspace::dir(&self.prefix, service.as_str(), id.as_str());
+            other.tree.reset(&dir, Entries::new());
+            other.set(service, id, None);
+        }
+        for instance in held {
+            let (dir, entries) = keyspace::encode(&self.prefix, instance).entries();
+            other.tree.reset(&dir, entries);
+            let instance = Instance::clone(instance);
+            other.set(&instance.service.clone(), &instance.id.clone(), Some(instance));
+        }
+        other
     }
 
     /// Where the instances lie.
