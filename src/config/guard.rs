@@ -1,33 +1,64 @@
 //! `[template.guard]`: what a target may lose at once, as conf.d says it.
 
+use std::time::Duration;
+
 use super::document::Section;
-use super::parse_duration;
+use super::{Output, Sources, parse_duration};
 use crate::model::address::Network;
 use crate::model::guard::{OnEmpty, Percent, Rules};
 
-/// Takes the table out of `[template]`; `default` stands for what it does not say.
-pub(super) fn guard(section: &mut Section<'_, '_>, default: Rules) -> Rules {
-    let Some(mut table) = section.section("guard") else {
-        return default;
-    };
-    let networks = table.list("networks", str::parse::<Network>);
-    let rules = Rules {
-        on_empty: table
-            .parsed("on_empty", on_empty)
-            .unwrap_or(default.on_empty),
+/// What a table says of the limits.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Limits {
+    on_empty: Option<OnEmpty>,
+    min_instances: Option<usize>,
+    max_drop: Option<Percent>,
+    window: Option<Duration>,
+    hold: Option<Duration>,
+    networks: Option<Vec<Network>>,
+}
+
+/// The table `guard`, if there is one.
+pub(super) fn guard(section: &mut Section<'_, '_>) -> Option<Limits> {
+    let mut table = section.section("guard")?;
+    let limits = Limits {
+        on_empty: table.parsed("on_empty", on_empty),
         min_instances: table
             .number("min_instances")
-            .and_then(|count| count.try_into().ok())
-            .unwrap_or(default.min_instances),
-        max_drop: table
-            .parsed("max_drop", percent)
-            .unwrap_or(default.max_drop),
-        window: table.parsed("window", positive).unwrap_or(default.window),
-        hold: table.parsed("hold", positive).unwrap_or(default.hold),
-        networks: networks.map_or(default.networks, |networks| networks.value),
+            .and_then(|count| count.try_into().ok()),
+        max_drop: table.parsed("max_drop", percent),
+        window: table.parsed("window", positive),
+        hold: table.parsed("hold", positive),
+        networks: table
+            .list("networks", str::parse::<Network>)
+            .map(|networks| networks.value),
     };
     table.finish("on_empty, min_instances, max_drop, window, hold and networks");
-    rules
+    Some(limits)
+}
+
+impl Limits {
+    /// The rules for a target with these files. Services are guarded unless conf.d says otherwise; raw keys are not, as
+    /// with confd.
+    pub(super) fn rules(self, outputs: &[Output]) -> Rules {
+        let follows_services = |output: &Output| match output.sources {
+            Sources::Services(_) => true,
+            Sources::Keys(_) => false,
+        };
+        let default = if outputs.iter().any(follows_services) {
+            Rules::of_services()
+        } else {
+            Rules::none()
+        };
+        Rules {
+            on_empty: self.on_empty.unwrap_or(default.on_empty),
+            min_instances: self.min_instances.unwrap_or(default.min_instances),
+            max_drop: self.max_drop.unwrap_or(default.max_drop),
+            window: self.window.unwrap_or(default.window),
+            hold: self.hold.unwrap_or(default.hold),
+            networks: self.networks.unwrap_or(default.networks),
+        }
+    }
 }
 
 fn on_empty(text: &str) -> Result<OnEmpty, String> {
@@ -50,7 +81,7 @@ fn percent(text: &str) -> Result<Percent, String> {
     }
 }
 
-fn positive(text: &str) -> Result<std::time::Duration, String> {
+fn positive(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text)?;
     if time.is_zero() {
         return Err("it must be longer than nothing".to_owned());

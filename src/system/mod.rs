@@ -7,6 +7,7 @@ pub mod dns;
 pub mod file;
 mod group;
 pub mod init;
+pub mod mirror;
 pub mod notify;
 pub mod probe;
 pub mod process;

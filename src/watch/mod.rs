@@ -29,6 +29,7 @@ mod load;
 mod offline;
 mod paths;
 mod publish;
+mod reload;
 pub mod render;
 mod run;
 mod schedule;

@@ -28,11 +28,11 @@ fn the_least() {
         panic!("{good:?}")
     };
     assert_eq!(
-        (target.name.as_str(), target.template.as_str()),
+        (target.name.as_str(), target.outputs[0].template.as_str()),
         ("a", "hello")
     );
     assert_eq!(
-        (target.mode, target.pace, &target.reload),
+        (target.outputs[0].mode, target.pace, &target.reload),
         (None, Pace::default(), &None)
     );
 }
@@ -47,7 +47,11 @@ fn the_most() {
     assert_eq!(problems, [""; 0]);
     let target = &good[0];
     assert_eq!(
-        (target.mode, target.owner.uid, target.owner.gid),
+        (
+            target.outputs[0].mode,
+            target.outputs[0].owner.uid,
+            target.outputs[0].owner.gid
+        ),
         (Some(0o640), Some(0), Some(0))
     );
     let usr2 = Reload::Signal {
@@ -64,6 +68,77 @@ fn the_command_is_signalled_without_a_pidfile() {
     let (good, problems) = load(&format!("{LEAST}{reload}"));
     assert_eq!(problems, [""; 0]);
     assert_eq!(good[0].reload, Some(Reload::Child(Signal(12))));
+}
+
+const GROUP: &str = "[[template]]\nsrc = 'a.tera'\ndest = '/d/a'\nkeys = ['/services']\ntree = '/d'\n\
+                     [[template]]\nsrc = 'a.tera'\ndest = '/d/b'\nservices = ['web']\nmode = '600'\n\
+                     check_cmd = 'true {{tree}}'\nreload_cmd = 'true'\n[template.pace]\nsettle = '1ms'\n";
+
+#[test]
+fn a_group_is_several_files_with_one_reload() {
+    let (good, problems) = load(GROUP);
+    assert_eq!(problems, [""; 0]);
+    let [target] = good.as_slice() else {
+        panic!("{good:?}")
+    };
+    let outputs = target.outputs.iter();
+    let told: Vec<_> = outputs
+        .map(|output| {
+            (
+                output.dest.to_str().unwrap(),
+                output.mode,
+                output.check.is_some(),
+            )
+        })
+        .collect();
+    assert_eq!(told, [("/d/a", None, false), ("/d/b", Some(0o600), true)]);
+    assert_eq!(target.reload, Some(Reload::Command("true".to_owned())));
+    assert_eq!(target.pace.settle, Duration::from_millis(1));
+    assert_eq!(target.tree.as_deref(), Some(Path::new("/d")));
+}
+
+#[test]
+fn what_a_group_has_once_is_not_said_in_two_ways() {
+    let third = "[[template]]\nsrc = 'a.tera'\nkeys = ['/a']\n";
+    for (lines, want) in [
+        ("dest = '/d/c'\nreload_cmd = 'true'", None),
+        ("dest = '/d/c'\n[template.pace]\nsettle = '1ms'", None),
+        (
+            "dest = '/d/c'\nreload_cmd = 'false'",
+            Some(
+                "a.toml:15: the reload is another one than in the tables above, and a group has one",
+            ),
+        ),
+        (
+            "dest = '/d/c'\n[template.pace]\nsettle = '2ms'",
+            Some(
+                "a.toml:15: [template.pace] is another one than in the tables above, and a group has one",
+            ),
+        ),
+        (
+            "dest = '/d/c'\ntree = '/e'",
+            Some(
+                "a.toml:15: template.tree is another one than in the tables above, and a group has one",
+            ),
+        ),
+        ("dest = '/d/a'", Some("a.toml: /d/a is the dest of")),
+        (
+            "dest = 'c'",
+            Some("a.toml:18: template.dest: \"c\" is not the absolute path of a file"),
+        ),
+    ] {
+        // The whole file stands on line 15 and below.
+        let (_, problems) = load(&format!("{GROUP}{third}{lines}\n"));
+        match want {
+            None => assert_eq!(problems, [""; 0], "{lines}"),
+            Some(want) => assert!(problems[0].starts_with(want), "{problems:?}"),
+        }
+    }
+    let (_, problems) = load(&format!("{LEAST}tree = '/elsewhere'\n"));
+    assert_eq!(
+        problems,
+        ["a.toml:1: template.tree: no dest lies below /elsewhere"]
+    );
 }
 
 #[test]
