@@ -308,7 +308,8 @@ mod tests {
         );
         let lost = before.instances("web").next().cloned();
         let mut after = before.clone();
-        let gone = before.tree().under(&root()).map(|(key, _)| key.clone());
+        let all = root();
+        let gone = before.tree().under(&all).map(|(key, _)| key.clone());
         change(&mut after, gone.map(Change::Delete).collect());
         let same = after.overlaid(std::iter::empty(), before.instances("web"));
         assert_eq!(

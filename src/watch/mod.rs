@@ -23,6 +23,8 @@
 
 mod entrypoint;
 mod following;
+mod guard;
+mod guards;
 mod kept;
 mod ledger;
 mod load;
@@ -36,6 +38,7 @@ mod schedule;
 mod ward;
 mod world;
 
+pub use guards::{HandError, list as guard_list, release as guard_release};
 pub use load::{Loaded, check_commands, load};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};

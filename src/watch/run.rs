@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::entrypoint;
 use super::following::Following;
+use super::guards::Guards;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
 use super::load::{Loaded, directories, load};
@@ -115,6 +116,7 @@ struct Shell {
     following: Following,
     publishes: JoinSet<Done>,
     ledger: Arc<Ledger>,
+    guards: Guards,
     reloads: Reloads,
     conf: Conf,
     started: Instant,
@@ -142,6 +144,8 @@ impl Shell {
             .collect();
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
         let following = Following::start(store, paths);
+        let mut guards = Guards::open(state_dir.clone(), plan.pass.noop);
+        guards.watch_over(&targets);
         Self {
             targets,
             catalog: Arc::new(Catalog::new(plan.prefix.clone())),
@@ -154,6 +158,7 @@ impl Shell {
             env: Arc::new(plan.env),
             publishes: JoinSet::new(),
             ledger: Arc::new(Ledger::open(state_dir)),
+            guards,
             reloads: Reloads::default(),
             conf: Conf::new(plan.conf_dir, reading),
             started: now,
@@ -200,6 +205,7 @@ impl Shell {
             .map(|limit| self.started + limit);
         let ward = self.ward.as_ref().and_then(Ward::deadline);
         let all = schedules.chain(wait).chain(ward);
+        let all = all.chain(self.guards.deadline());
         all.chain([self.compare_at]).min()
     }
 
@@ -260,8 +266,10 @@ impl Shell {
             return;
         }
         if was_complete {
+            self.guards.changed(&self.catalog, &changes);
             self.changed(|kept| kept.concerns(&changes));
         } else {
+            self.guards.heard_all(&self.catalog);
             self.changed(|_| true);
         }
     }
@@ -272,10 +280,17 @@ impl Shell {
             return;
         }
         for target in 0..self.targets.len() {
-            if concerned(&self.targets[target]) {
+            let kept = &mut self.targets[target];
+            if !concerned(kept) {
+                continue;
+            }
+            if self.guards.freezes(&kept.loaded.target.name) {
+                kept.freeze(self.pass.once && !self.pass.noop);
+            } else {
                 self.advance(target, Input::Changed);
             }
         }
+        self.tell_ready();
     }
 
     fn advance(&mut self, target: usize, input: Input) {
@@ -297,7 +312,10 @@ impl Shell {
         let progress = Progress::default();
         let job = Job {
             loaded: Arc::clone(&kept.loaded),
-            views: kept.views(&self.catalog, &self.env),
+            views: kept.views(
+                &self.guards.seen_by(&kept.loaded.target.name, &self.catalog),
+                &self.env,
+            ),
             noop: self.pass.noop,
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&kept.loaded.target, child),
@@ -318,7 +336,11 @@ impl Shell {
     }
 
     fn done(&mut self, done: &Done) {
-        let input = self.targets[done.target].done(done, self.pass.once);
+        let kept = &mut self.targets[done.target];
+        let input = kept.done(done, self.pass.once);
+        if kept.last == Some(Ended::Good) {
+            self.guards.published(&kept.loaded.target.name);
+        }
         self.advance(done.target, input);
         self.tell_ready();
         if self.conf.pending && self.publishes.is_empty() {
@@ -371,10 +393,13 @@ impl Shell {
             "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
             files(&self.targets)
         );
+        self.guards.watch_over(&self.targets);
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
         if !self.following.is_of(paths()) {
             self.following = Following::start(&self.store, paths());
             self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
+        } else if self.following.is_complete() {
+            self.guards.heard_all(&self.catalog);
         }
     }
 
@@ -450,6 +475,10 @@ impl Shell {
         self.ward(entrypoint::Input::Tick);
         if Instant::now() >= self.compare_at {
             self.compare();
+        }
+        let freed = self.guards.tick(Instant::now());
+        if !freed.is_empty() {
+            self.changed(|kept| freed.contains(&kept.loaded.target.name));
         }
         for target in 0..self.targets.len() {
             self.advance(target, Input::Tick);
