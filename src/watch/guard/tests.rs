@@ -312,7 +312,7 @@ proptest! {
     fn properties(rules in rules(), script in steps()) {
         let (mut guard, mut now) = (Guard::new(rules.clone()), Instant::now());
         guard.handle(now, Input::Started(Vec::new(), Before::NoFile));
-        let mut model = Model::default();
+        let (mut model, mut held_since) = (Model::default(), BTreeMap::new());
         for step in script {
             // Time passes as a loop sees it: it wakes at every deadline.
             if let Step::Wait(seconds) = step {
@@ -362,15 +362,16 @@ proptest! {
                 }
             }
             model.note(now);
+            held_since.retain(|id, _| guard.held().any(|one| one.id == *id));
             for one in guard.held() {
                 prop_assert!(!model.here.contains_key(&one.id), "shown twice");
                 prop_assert!(!model.clean.contains(&one.id), "a clean stop is held");
                 prop_assert_eq!(one.state, State::Up);
                 // Nothing is held longer than `hold`, but for what nothing is left of, and what the first return begins.
-                let lost = model.lost[&one.id];
+                let held = *held_since.entry(one.id.clone()).or_insert(now);
                 let since = match rules.on_empty {
-                    OnEmpty::Hold => lost.max(model.not_empty_since.unwrap_or(now)),
-                    OnEmpty::Render => lost,
+                    OnEmpty::Hold => held.max(model.not_empty_since.unwrap_or(now)),
+                    OnEmpty::Render => held,
                 };
                 prop_assert!(now <= since + rules.hold, "held for too long");
             }
