@@ -24,6 +24,8 @@
 mod entrypoint;
 mod fixture;
 mod following;
+mod guard;
+mod guards;
 mod kept;
 mod ledger;
 mod load;
@@ -42,6 +44,7 @@ mod ward;
 mod world;
 
 pub use fixture::Fault;
+pub use guards::{HandError, list as guard_list, release as guard_release};
 pub use load::{Loaded, check_commands, load};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};

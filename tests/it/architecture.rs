@@ -11,6 +11,8 @@ const PURE: &[&str] = &[
     "src/watch/entrypoint.rs",
     "src/watch/fixture",
     "src/register/roster",
+    "src/watch/guard.rs",
+    "src/watch/guard/",
     "src/watch/paths.rs",
     "src/watch/proof.rs",
     "src/proxy/haproxy/processes.rs",
