@@ -220,7 +220,7 @@ pub struct Ip {
 /// when something it follows changes; a result that differs from the live file is staged beside it, checked with
 /// `check_cmd`, swapped in by a rename, and put to use with `reload_cmd` or a signal. A failed check leaves the live
 /// file alone, a failed reload brings the previous one back; both are tried again until they work. While the store is
-/// down nothing on disk changes.
+/// down nothing on disk changes; at a start without it, what it said last stands in for it.
 ///
 /// With a command, sidekick is the entrypoint of the proxy: the command starts when every target has been published
 /// once, `[template.reload] child = true` signals it, and so does every signal sent to sidekick except HUP; its exit
@@ -263,8 +263,12 @@ pub struct Watch {
     /// Print a unified diff of each change to standard output.
     #[arg(long)]
     pub diff: bool,
-    /// Where sidekick remembers which file each proxy has loaded, so that a reload that is owed is made after a restart,
-    /// and what its guards hold, so that `sidekick guard` can see and release it.
+    /// Where sidekick remembers which file each proxy has loaded, what the store said last, and what
+    /// guards hold.
+    ///
+    /// A reload that is owed is made after a restart. A start without a store waits for it for 5 seconds; then files are
+    /// rendered from what it said last, and are stale until it answers. That is not for --once and --noop, which wait.
+    /// `sidekick guard` finds there what is held, and asks there to let it go.
     ///
     /// Without it: /var/lib/sidekick for root, $XDG_STATE_HOME/sidekick or ~/.local/state/sidekick for others.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_STATE_DIR")]
@@ -325,8 +329,8 @@ pub struct StoreArgs {
 
 /// Render targets from a file that stands for the store.
 ///
-/// The file is JSON: an object of keys and values, flat ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services":
-/// {"web": {"a": {"ip": "10.0.0.1"}}}}). Nothing is written but to standard output; no command is run, no store is asked.
+/// The file is JSON or YAML, as its extension says, else its first character: an object of keys and values, flat
+/// ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services": {"web": {"a": {"ip": "10.0.0.1"}}}}). Nothing is written but to standard output; no command is run, no store is asked.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit status:

@@ -106,6 +106,7 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
             prefix,
             pass,
             env: env(),
+            store: location.identity(),
             conf_dir: args.conf_dir.clone(),
         };
         Ok(init::reaping(watch::run(plan, store, signals)).await)
@@ -130,7 +131,10 @@ fn render(args: &Render) -> Result<u8, Failure> {
         targets.retain(|one| args.targets.contains(&one.target.name));
     }
     let entries = watch::fixture(&args.from).map_err(|error| {
-        Failure::unavailable(&error, "a fixture is a JSON object of keys and values")
+        Failure::unavailable(
+            &error,
+            "a fixture is an object of keys and values, in JSON or YAML",
+        )
     })?;
     let show = if args.diff {
         watch::Show::Diff

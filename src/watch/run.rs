@@ -15,6 +15,7 @@ use super::guards::Guards;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
 use super::load::{Loaded, directories, load};
+use super::memory::{Memory, SILENCE, ago};
 use super::publish::{Job, Progress, PublishError};
 use super::reload::Reloads;
 use super::schedule::{Action, Input};
@@ -23,7 +24,7 @@ use crate::config::{Pass, Problem};
 use crate::model::catalog::Catalog;
 use crate::model::facts::Signal;
 use crate::model::report::code;
-use crate::model::update::{Prefix, Update};
+use crate::model::update::{Prefix, Revision, Snapshot, Update};
 use crate::store::{Followed, Store};
 use crate::system::notify::{self, Watchdog};
 use crate::system::signals::Signals;
@@ -44,6 +45,8 @@ pub struct Plan {
     pub pass: Pass,
     /// What templates see of the environment.
     pub env: BTreeMap<String, String>,
+    /// Which store it is, as [`crate::model::location::Location::identity`] has it.
+    pub store: String,
     /// Where the targets were loaded from; they are loaded again when something changes there.
     pub conf_dir: PathBuf,
 }
@@ -80,6 +83,8 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
     let mut shell = Shell::new(plan, &store);
     loop {
         if let Some(status) = shell.status() {
+            let paths = shell.following.paths();
+            shell.memory.close(paths, &shell.catalog).await;
             return status;
         }
         match shell.next(&mut signals).await {
@@ -116,6 +121,9 @@ struct Shell {
     following: Following,
     publishes: JoinSet<Done>,
     ledger: Arc<Ledger>,
+    memory: Memory,
+    /// How old what was published is, where the store has not said everything itself.
+    stale: Option<Duration>,
     guards: Guards,
     reloads: Reloads,
     conf: Conf,
@@ -144,6 +152,9 @@ impl Shell {
             .collect();
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
         let following = Following::start(store, paths);
+        let place = state_dir.as_deref().filter(|_| !plan.pass.once);
+        let mut memory = Memory::new(place, &plan.conf_dir, plan.store);
+        memory.listen(now);
         let mut guards = Guards::open(state_dir.clone(), plan.pass.noop);
         guards.watch_over(&targets);
         Self {
@@ -158,6 +169,8 @@ impl Shell {
             env: Arc::new(plan.env),
             publishes: JoinSet::new(),
             ledger: Arc::new(Ledger::open(state_dir)),
+            memory,
+            stale: None,
             guards,
             reloads: Reloads::default(),
             conf: Conf::new(plan.conf_dir, reading),
@@ -205,6 +218,7 @@ impl Shell {
             .map(|limit| self.started + limit);
         let ward = self.ward.as_ref().and_then(Ward::deadline);
         let all = schedules.chain(wait).chain(ward);
+        let all = all.chain(self.memory.deadline());
         let all = all.chain(self.guards.deadline());
         all.chain([self.compare_at]).min()
     }
@@ -254,23 +268,84 @@ impl Shell {
 
     fn update(&mut self, scope: usize, update: Update) {
         let was_complete = self.following.is_complete();
-        if matches!(update, Update::Reset(_)) {
+        let is_reset = matches!(update, Update::Reset(_));
+        if is_reset {
             self.following.heard(scope);
         }
+        let has_changed = self.take_in(scope, update, was_complete);
+        if self.following.is_fresh() && (is_reset || has_changed) {
+            self.memory.news(Instant::now());
+            self.refreshed();
+        }
+    }
+
+    /// Brings the catalog up to date and tells the targets concerned; whether anything has changed.
+    fn take_in(&mut self, scope: usize, update: Update, was_complete: bool) -> bool {
         let prefix = self.following.path(scope);
         let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
         for (dir, error) in &changes.skipped {
             warn!("{dir} is skipped: {error}");
         }
-        if !self.following.is_complete() {
-            return;
-        }
         if was_complete {
             self.guards.changed(&self.catalog, &changes);
             self.changed(|kept| kept.concerns(&changes));
-        } else {
+        } else if self.following.is_complete() {
             self.guards.heard_all(&self.catalog);
             self.changed(|_| true);
+        }
+        !changes.is_empty()
+    }
+
+    /// The store is silent: what it said last stands in for it.
+    fn recall(&mut self) {
+        let (scopes, paths): (Vec<usize>, Vec<Prefix>) =
+            self.following.unknown().into_iter().unzip();
+        if scopes.is_empty() {
+            return;
+        }
+        let Some((saved, age)) = self.memory.recall(&paths) else {
+            return;
+        };
+        warn!(
+            "the store has not answered for {} s: until it does, files are rendered from what it said last, and are \
+             stale; the snapshot of revision {} was written {}",
+            SILENCE.as_secs(),
+            saved.revision,
+            ago(age)
+        );
+        self.stale = Some(age);
+        for (scope, entries) in scopes.into_iter().zip(saved.entries) {
+            self.following.stand_in(scope);
+            // The revision of back then means nothing: the store may have been rebuilt.
+            let revision = Revision::default();
+            self.take_in(scope, Update::Reset(Snapshot { revision, entries }), false);
+        }
+        self.tell_status();
+    }
+
+    /// The store has said everything itself.
+    fn refreshed(&mut self) {
+        if self.stale.take().is_some() {
+            info!("the store has said everything: nothing is stale any more");
+            self.tell_status();
+        }
+    }
+
+    /// Tells the service manager what it can show.
+    fn tell_status(&self) {
+        if self.ready {
+            notify::status(&self.state());
+        }
+    }
+
+    fn state(&self) -> String {
+        let count = files(&self.targets);
+        match self.stale {
+            Some(age) => format!(
+                "keeping {count} files, stale: the store does not answer, the snapshot was written {}",
+                ago(age)
+            ),
+            None => format!("keeping {count} files"),
         }
     }
 
@@ -308,7 +383,7 @@ impl Shell {
 
     fn publish(&mut self, target: usize) {
         let kept = &self.targets[target];
-        let child = self.ward.as_ref().map(Ward::running).unwrap_or_default();
+        let child = self.ward.as_ref().map(Ward::running);
         let progress = Progress::default();
         let job = Job {
             loaded: Arc::clone(&kept.loaded),
@@ -398,6 +473,8 @@ impl Shell {
         if !self.following.is_of(paths()) {
             self.following = Following::start(&self.store, paths());
             self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
+            self.stale = None;
+            self.memory.listen(Instant::now());
         } else if self.following.is_complete() {
             self.guards.heard_all(&self.catalog);
         }
@@ -425,7 +502,7 @@ impl Shell {
         if all_good && !self.ready {
             self.ready = true;
             self.ward(entrypoint::Input::Published);
-            notify::ready(&format!("keeping {} files", files(&self.targets)));
+            notify::ready(&self.state());
         }
     }
 
@@ -473,10 +550,18 @@ impl Shell {
 
     fn deadline_passed(&mut self) {
         self.ward(entrypoint::Input::Tick);
-        if Instant::now() >= self.compare_at {
+        let now = Instant::now();
+        if now >= self.compare_at {
             self.compare();
         }
-        let freed = self.guards.tick(Instant::now());
+        if self.memory.is_time_to_recall(now) {
+            self.recall();
+        }
+        if self.following.is_fresh() {
+            self.memory
+                .write(now, self.following.paths(), &self.catalog);
+        }
+        let freed = self.guards.tick(now);
         if !freed.is_empty() {
             self.changed(|kept| freed.contains(&kept.loaded.target.name));
         }

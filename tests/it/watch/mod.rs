@@ -3,7 +3,9 @@
 mod configuration;
 mod failures;
 mod files;
+mod groups;
 mod guards;
+mod memory;
 mod modes;
 mod publishing;
 
