@@ -263,12 +263,11 @@ pub struct Watch {
     /// Print a unified diff of each change to standard output.
     #[arg(long)]
     pub diff: bool,
-    /// Where sidekick remembers which file each proxy has loaded, what the store said last, and what
-    /// guards hold.
+    /// Where sidekick remembers which file each proxy has loaded, what its guards hold, and what the store said last.
     ///
-    /// A reload that is owed is made after a restart. A start without a store waits for it for 5 seconds; then files are
-    /// rendered from what it said last, and are stale until it answers. That is not for --once and --noop, which wait.
-    /// `sidekick guard` finds there what is held, and asks there to let it go.
+    /// A reload that is owed is made after a restart; `sidekick guard` sees and releases what is held. A start without a
+    /// store waits for it for 5 seconds; then files are rendered from what it said last, and are stale until it answers.
+    /// That is not for --once and --noop, which wait.
     ///
     /// Without it: /var/lib/sidekick for root, $XDG_STATE_HOME/sidekick or ~/.local/state/sidekick for others.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_STATE_DIR")]
