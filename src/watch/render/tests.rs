@@ -453,8 +453,7 @@ fn copies_of_a_template_may_lie_beside_it() {
     let template = Template::compile_among("t.tera", source, &others).unwrap();
     assert_eq!(template.render(&everything()).as_deref(), Ok("<1>"));
     // One that is named nowhere, but whose component is used.
-    let template =
-        Template::compile_among("t.tera", r#"{{ <c x="2" /> }}"#, &others[..1]).unwrap();
+    let template = Template::compile_among("t.tera", r#"{{ <c x="2" /> }}"#, &others[..1]).unwrap();
     assert_eq!(template.render(&everything()).as_deref(), Ok("<2>"));
 }
 
