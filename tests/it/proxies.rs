@@ -35,8 +35,6 @@ impl Scene {
             ("HAPROXY_HTTP_BIND", format!("127.0.0.1:{port}")),
             ("HAPROXY_STATS_BIND", format!("127.0.0.1:{}", free_port())),
             ("HAPROXY_SOCKET", format!("{at}/admin.sock")),
-            ("HAPROXY_USER", "root".to_owned()),
-            ("HAPROXY_GROUP", "root".to_owned()),
             ("SIDEKICK_STORE", format!("dir://{at}/store")),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).into();

@@ -120,7 +120,7 @@ fn check(name: &str, port: u16, process: &Process) {
 type Started = (u16, Process);
 type Start = fn(&Path, Entries) -> Started;
 
-fn haproxy_env(dir: &Path, http: u16) -> [(&'static str, String); 5] {
+fn haproxy_env(dir: &Path, http: u16) -> [(&'static str, String); 3] {
     [
         ("HAPROXY_HTTP_BIND", format!("127.0.0.1:{http}")),
         (
@@ -128,8 +128,6 @@ fn haproxy_env(dir: &Path, http: u16) -> [(&'static str, String); 5] {
             format!("127.0.0.1:{}", harness::free_port()),
         ),
         ("HAPROXY_SOCKET", format!("{}/admin.sock", dir.display())),
-        ("HAPROXY_USER", "root".to_owned()),
-        ("HAPROXY_GROUP", "root".to_owned()),
     ]
 }
 
