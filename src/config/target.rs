@@ -9,6 +9,7 @@ use super::Problem;
 use super::confd::{self, Confd};
 use super::document::Document;
 use crate::model::facts::Signal;
+use crate::model::guard::Rules;
 use crate::model::instance::ServiceName;
 use crate::model::pace::Pace;
 use crate::model::update::Prefix;
@@ -39,6 +40,8 @@ pub struct Target {
     pub reload_timeout: Duration,
     /// How fast they follow.
     pub pace: Pace,
+    /// What they may lose at once.
+    pub guard: Rules,
 }
 
 /// One file to be kept equal to what is announced.
@@ -93,9 +96,27 @@ pub enum Reload {
         signal: Signal,
         /// The file.
         pidfile: PathBuf,
+        /// Whether it is looked at until it runs the new file, if it is a daemon that we know.
+        verify: bool,
     },
     /// By a signal to the command of `sidekick watch`.
-    Child(Signal),
+    Child {
+        /// The signal.
+        signal: Signal,
+        /// As above.
+        verify: bool,
+    },
+    /// By the service manager.
+    Unit {
+        /// The unit's whole name.
+        unit: String,
+        /// Sent to its main process, in place of the reload that the unit describes.
+        signal: Option<Signal>,
+        /// As above.
+        verify: bool,
+    },
+    /// By the socket of HAProxy's master.
+    HaproxyMaster(PathBuf),
 }
 
 /// All targets of a directory, and everything that is wrong with them.

@@ -57,6 +57,7 @@ fn the_most() {
     let usr2 = Reload::Signal {
         signal: Signal(12),
         pidfile: "/p".into(),
+        verify: true,
     };
     assert_eq!(target.reload, Some(usr2));
     assert_eq!(target.pace.min_interval, Duration::from_millis(1));
@@ -67,7 +68,61 @@ fn the_command_is_signalled_without_a_pidfile() {
     let reload = "[template.reload]\nsignal = 'USR2'\nchild = true\n";
     let (good, problems) = load(&format!("{LEAST}{reload}"));
     assert_eq!(problems, [""; 0]);
-    assert_eq!(good[0].reload, Some(Reload::Child(Signal(12))));
+    let child = |verify| {
+        let signal = Signal::USR2;
+        Some(Reload::Child { signal, verify })
+    };
+    assert_eq!(good[0].reload, child(true));
+    let (good, _) = load(&format!("{LEAST}{reload}verify = false\n"));
+    assert_eq!(good[0].reload, child(false));
+}
+
+#[test]
+fn others_are_told_by_name() {
+    let told = |lines: &str| {
+        let (good, problems) = load(&format!("{LEAST}[template.reload]\n{lines}\n"));
+        assert_eq!(problems, [""; 0], "{lines}");
+        good[0].reload.clone().unwrap()
+    };
+    let unit = |unit: &str, signal| Reload::Unit {
+        unit: unit.to_owned(),
+        signal,
+        verify: true,
+    };
+    assert_eq!(
+        told("systemd_unit = 'haproxy'"),
+        unit("haproxy.service", None)
+    );
+    assert_eq!(
+        told("systemd_unit = 'a@b.service'\nsignal = 'HUP'"),
+        unit("a@b.service", Some(Signal::HUP))
+    );
+    assert_eq!(
+        told("haproxy_master = '/run/m.sock'"),
+        Reload::HaproxyMaster("/run/m.sock".into())
+    );
+    for (lines, want) in [
+        ("systemd_unit = 'a b'", "is not the name of a unit"),
+        ("systemd_unit = 'a'\npidfile = '/p'", "exclude each other"),
+        (
+            "child = true\nsignal = 'HUP'\nhaproxy_master = '/m'",
+            "exclude each other",
+        ),
+        ("haproxy_master = 'm.sock'", "is not an absolute path"),
+        (
+            "haproxy_master = '/m'\nsignal = 'HUP'",
+            "has no meaning with haproxy_master",
+        ),
+        (
+            "haproxy_master = '/m'\nverify = false",
+            "has no meaning with haproxy_master",
+        ),
+        ("pidfile = '/p'", "signal is missing"),
+        ("signal = 'HUP'", "pidfile is missing"),
+    ] {
+        let (_, problems) = load(&format!("{LEAST}[template.reload]\n{lines}\n"));
+        assert!(problems.join(" ").contains(want), "{lines}: {problems:?}");
+    }
 }
 
 const GROUP: &str = "[[template]]\nsrc = 'a.tera'\ndest = '/d/a'\nkeys = ['/services']\ntree = '/d'\n\
@@ -248,4 +303,46 @@ fn two_targets_for_one_file_are_a_problem() {
             .to_string()
             .contains("already")
     );
+}
+
+#[test]
+fn services_are_guarded_and_keys_are_not_unless_they_say_so() {
+    use crate::model::guard::{OnEmpty, Percent};
+    let services = LEAST.replace("keys = ['/services']", "services = ['web']");
+    assert_eq!(load(LEAST).0[0].guard, Rules::none());
+    assert_eq!(load(&services).0[0].guard, Rules::of_services());
+    let table = "[template.guard]\non_empty = 'render'\nmin_instances = 2\nmax_drop = '30%'\nwindow = '10s'\n\
+                 hold = '5s'\nnetworks = ['10.0.0.0/8', 'fd00::/8']\n";
+    for text in [LEAST, &services] {
+        let (good, problems) = load(&format!("{text}{table}"));
+        assert_eq!(problems, [""; 0]);
+        let rules = &good[0].guard;
+        assert_eq!(
+            (rules.on_empty, rules.min_instances, rules.max_drop),
+            (OnEmpty::Render, 2, Percent(30))
+        );
+        let seconds = (rules.window.as_secs(), rules.hold.as_secs());
+        assert_eq!((seconds, rules.networks.len()), ((10, 5), 2));
+        let admitted = ["10.1.2.3", "fd00::1", "::ffff:10.1.2.3", "192.168.0.1"]
+            .map(|ip| rules.admits(ip.parse().unwrap()));
+        assert_eq!(admitted, [true, true, true, false]);
+    }
+}
+
+#[test]
+fn everything_wrong_with_a_guard_is_told_at_once() {
+    let table = "[template.guard]\non_empty = 'keep'\nmin_instances = -1\nmax_drop = '101%'\nwindow = '0s'\n\
+                 hold = '1'\nnetworks = ['10.0.0.0']\nmin = 1\n";
+    let (good, problems) = load(&format!("{LEAST}{table}"));
+    assert_eq!(good.len(), 0);
+    let lines: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.split(": ").next().unwrap())
+        .collect();
+    let want: Vec<String> = (6..=12).map(|line| format!("a.toml:{line}")).collect();
+    assert_eq!(lines, want, "{problems:#?}");
+    for bad in ["50", "%", "-1%", "1.5%", "+5%", "5 %"] {
+        let (_, problems) = load(&format!("{LEAST}[template.guard]\nmax_drop = '{bad}'\n"));
+        assert!(problems[0].contains("is not a share"), "{problems:?}");
+    }
 }
