@@ -59,7 +59,7 @@ impl Scene {
         );
         let text: String = shipped
             .lines()
-            .filter(|line| !line.starts_with("reload_cmd"))
+            .filter(|line| !line.starts_with("systemd_unit") && *line != "[template.reload]")
             .map(|line| match line.split_once('=') {
                 Some(("dest ", path)) => {
                     let (_, name) = path.rsplit_once('/').unwrap();
