@@ -87,7 +87,7 @@ impl Victim {
     }
 }
 
-/// Those that run from the start in scenes 2 and 3.
+/// Those that run from the start, but for scene 1.
 const CAST: std::ops::RangeInclusive<u8> = 1..=4;
 /// How long things rest between two changes: longer than the least time between two reloads, so that none is owed.
 const REST: Duration = Duration::from_millis(2500);
