@@ -4,6 +4,7 @@ mod configuration;
 mod failures;
 mod files;
 mod groups;
+mod killed;
 mod memory;
 mod modes;
 mod publishing;
