@@ -93,9 +93,27 @@ pub enum Reload {
         signal: Signal,
         /// The file.
         pidfile: PathBuf,
+        /// Whether it is looked at until it runs the new file, if it is a daemon that we know.
+        verify: bool,
     },
     /// By a signal to the command of `sidekick watch`.
-    Child(Signal),
+    Child {
+        /// The signal.
+        signal: Signal,
+        /// As above.
+        verify: bool,
+    },
+    /// By the service manager.
+    Unit {
+        /// The unit's whole name.
+        unit: String,
+        /// Sent to its main process, in place of the reload that the unit describes.
+        signal: Option<Signal>,
+        /// As above.
+        verify: bool,
+    },
+    /// By the socket of HAProxy's master.
+    HaproxyMaster(PathBuf),
 }
 
 /// All targets of a directory, and everything that is wrong with them.

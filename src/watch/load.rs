@@ -114,12 +114,19 @@ fn warn_of_time(output: &Output, template: &Template) {
 fn no_command(target: &Target, pass: &Pass) -> Option<Problem> {
     let missing = pass.program.is_none() && !pass.noop;
     match target.reload {
-        Some(Reload::Child(_)) if missing => {
+        Some(Reload::Child { .. }) if missing => {
             let what = "template.reload.child: there is no command that could be signalled";
             let problem = Problem::in_file(&target.file, None, what);
             Some(problem.hint("sidekick watch -- COMMAND starts one"))
         }
-        Some(Reload::Child(_) | Reload::Command(_) | Reload::Signal { .. }) | None => None,
+        Some(
+            Reload::Child { .. }
+            | Reload::Command(_)
+            | Reload::Signal { .. }
+            | Reload::Unit { .. }
+            | Reload::HaproxyMaster(_),
+        )
+        | None => None,
     }
 }
 
@@ -129,7 +136,13 @@ pub fn check_commands(loaded: &Loaded) -> Vec<Problem> {
     let target = &loaded.target;
     let reload = match &target.reload {
         Some(Reload::Command(command)) => Some(command),
-        Some(Reload::Child(_) | Reload::Signal { .. }) | None => None,
+        Some(
+            Reload::Child { .. }
+            | Reload::Signal { .. }
+            | Reload::Unit { .. }
+            | Reload::HaproxyMaster(_),
+        )
+        | None => None,
     };
     let checks = target.outputs.iter().map(|output| output.check.as_ref());
     let checks = checks.map(|check| ("check_cmd", check));

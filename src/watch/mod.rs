@@ -30,12 +30,14 @@ mod load;
 mod memory;
 mod offline;
 mod paths;
+mod proof;
 mod publish;
 mod reload;
 pub mod render;
 mod run;
 mod saved;
 mod schedule;
+mod tell;
 mod ward;
 mod world;
 

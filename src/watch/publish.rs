@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::kept::print;
 use super::ledger::Ledger;
 use super::load::Loaded;
-use super::reload::{ReloadError, Ticket};
+use super::reload::Ticket;
 use super::render::View;
+use super::tell::ReloadError;
 use crate::config::Target;
 use crate::system::file::How;
 
@@ -165,17 +166,21 @@ impl Job {
                 Ok(())
             }
             Err(source) => Err(PublishError::Reload {
-                restored: self.restore(swapped).await,
+                restored: self.restore(swapped, source.leaves_the_old()).await,
                 source,
             }),
         }
     }
 
-    async fn restore(&mut self, swapped: Swapped) -> Restored {
-        for output in &self.target().outputs {
-            self.ledger.lost(&output.dest);
+    /// Puts the previous files back, and in force, unless the program never left them.
+    async fn restore(&mut self, swapped: Swapped, still_in_force: bool) -> Restored {
+        if !still_in_force {
+            for output in &self.target().outputs {
+                self.ledger.lost(&output.dest);
+            }
         }
         let live = match swapped.put_back().await {
+            Ok(Some(_)) if still_in_force => return Restored::NeverLeft,
             Ok(Some(live)) => live,
             Ok(None) => return Restored::NoPrevious,
             Err(error) => return Restored::Failed(error),

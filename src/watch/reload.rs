@@ -5,48 +5,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::paths::{Paths, fill_in};
+use super::proof::Lingering;
+use super::tell::{ReloadError, Telling};
 use super::ward::Running;
 use crate::config::{Reload, Target};
-use crate::system::command::{self, CommandError, Left};
-use crate::system::process::{self, LeaderError, SignalError};
 
 /// How long a reload waits for the other targets of its pass that ask for the same. One whose check takes longer than
 /// this makes its own.
 const TOGETHER: Duration = Duration::from_secs(1);
-
-/// Why a program could not be told of a new file.
-#[derive(Debug, Error)]
-pub(super) enum ReloadError {
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    #[error(transparent)]
-    Signal(#[from] SignalError),
-    #[error(transparent)]
-    Child(#[from] LeaderError),
-}
-
-/// Tells the program once.
-async fn tell(reload: &Reload, limit: Duration, child: &Running) -> Result<(), ReloadError> {
-    match reload {
-        Reload::Command(text) => {
-            let output = command::run(text, limit, Left::Alone).await?;
-            tracing::debug!(command = text, output, "reloaded");
-        }
-        Reload::Signal { signal, pidfile } => process::signal_by_file(pidfile, *signal)?,
-        Reload::Child(signal) => {
-            // A command that is not started yet will find the new file.
-            if let Some(group) = child.get() {
-                process::reload_leader(*group, *signal, limit).await?;
-            }
-        }
-    }
-    Ok(())
-}
 
 /// All reloads of a process.
 #[derive(Default)]
@@ -77,20 +47,23 @@ struct Made {
     /// All who had asked by then were served: their files were in place when it began.
     count: u64,
     failed: Option<Arc<ReloadError>>,
+    lingering: Lingering,
 }
 
 /// What one publish may ask for. As long as it is held, equal reloads wait for it a little.
 pub(super) struct Ticket {
     reload: Reload,
     limit: Duration,
-    child: Running,
+    /// The command of ours, if there is one.
+    child: Option<Running>,
+    is_checked: bool,
     line: Arc<Line>,
     is_coming: bool,
 }
 
 impl Reloads {
     /// A ticket for a target that is about to be published; `None` if nobody has to be told of its files.
-    pub(super) fn ticket(&self, target: &Target, child: Running) -> Option<Ticket> {
+    pub(super) fn ticket(&self, target: &Target, child: Option<Running>) -> Option<Ticket> {
         let reload = match target.reload.clone()? {
             Reload::Command(text) => {
                 let dest = &target.outputs.first()?.dest;
@@ -101,7 +74,10 @@ impl Reloads {
                 };
                 Reload::Command(fill_in(&text, paths))
             }
-            other @ (Reload::Signal { .. } | Reload::Child(_)) => other,
+            other @ (Reload::Signal { .. }
+            | Reload::Child { .. }
+            | Reload::Unit { .. }
+            | Reload::HaproxyMaster(_)) => other,
         };
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody uses any more belong to a configuration of before.
@@ -112,6 +88,7 @@ impl Reloads {
             reload,
             limit: target.reload_timeout,
             child,
+            is_checked: target.outputs.iter().any(|output| output.check.is_some()),
             line,
             is_coming: true,
         })
@@ -148,9 +125,16 @@ impl Ticket {
         let mut made = self.line.turn.lock().await;
         if made.count < own {
             let count = self.line.asked().count;
-            let told = tell(&self.reload, self.limit, &self.child).await;
-            let failed = told.err().map(Arc::new);
-            *made = Made { count, failed };
+            let telling = Telling {
+                reload: &self.reload,
+                limit: self.limit,
+                child: self.child.as_ref(),
+                is_checked: self.is_checked,
+                lingering: &mut made.lingering,
+            };
+            let failed = telling.tell().await.err().map(Arc::new);
+            made.count = count;
+            made.failed = failed;
         }
         made.failed.clone().map_or(Ok(()), Err)
     }
@@ -166,5 +150,115 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.arrive();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn target(command: &str) -> Target {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("templates/a.tera", "");
+        write(
+            "conf.d/a.toml",
+            &format!(
+                "[template]\nsrc = 'a.tera'\ndest = '/d'\nkeys = ['/a']\nreload_cmd = '{command}'\n"
+            ),
+        );
+        crate::config::targets(dir.path()).good.remove(0)
+    }
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        target: Target,
+        reloads: Reloads,
+    }
+
+    impl Bench {
+        /// A reload that takes until there is a file `go`, and tells of its beginning and of its end.
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().display();
+            let wait = format!("until test -e {path}/go; do sleep 0.01; done");
+            let target = target(&format!(
+                "echo begun >> {path}/log; {wait}; echo ended >> {path}/log"
+            ));
+            Self {
+                dir,
+                target,
+                reloads: Reloads::default(),
+            }
+        }
+
+        fn ticket(&self) -> Ticket {
+            self.reloads
+                .ticket(&self.target, Running::default())
+                .unwrap()
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn log(&self) -> String {
+            std::fs::read_to_string(self.path("log")).unwrap_or_default()
+        }
+    }
+
+    async fn until(path: &Path, text: &str) {
+        while std::fs::read_to_string(path).unwrap_or_default() != text {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_come_together_are_served_by_one() {
+        let bench = Bench::new();
+        std::fs::write(bench.path("go"), "").unwrap();
+        let (mut one, mut two, third) = (bench.ticket(), bench.ticket(), bench.ticket());
+        // The third one has nothing to reload.
+        drop(third);
+        let (first, second) = tokio::join!(one.reload(), two.reload());
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(bench.log(), "begun\nended\n");
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_one_is_made_gets_another_one_after_it() {
+        let bench = Bench::new();
+        let mut one = bench.ticket();
+        let first = tokio::spawn(async move { one.reload().await });
+        until(&bench.path("log"), "begun\n").await;
+        let mut others = [bench.ticket(), bench.ticket()];
+        let second = tokio::spawn(async move {
+            let [one, two] = &mut others;
+            tokio::join!(one.reload(), two.reload())
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(bench.log(), "begun\n");
+        std::fs::write(bench.path("go"), "").unwrap();
+        assert!(first.await.unwrap().is_ok());
+        let (second, third) = second.await.unwrap();
+        assert!(second.is_ok() && third.is_ok());
+        assert_eq!(bench.log(), "begun\nended\nbegun\nended\n");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_all_whom_it_concerns() {
+        let bench = Bench {
+            target: target("exit 3"),
+            ..Bench::new()
+        };
+        let (mut one, mut two) = (bench.ticket(), bench.ticket());
+        let (first, second) = tokio::join!(one.reload(), two.reload());
+        assert!(first.is_err() && second.is_err());
     }
 }

@@ -368,7 +368,7 @@ impl Shell {
 
     fn publish(&mut self, target: usize) {
         let kept = &self.targets[target];
-        let child = self.ward.as_ref().map(Ward::running).unwrap_or_default();
+        let child = self.ward.as_ref().map(Ward::running);
         let progress = Progress::default();
         let job = Job {
             loaded: Arc::clone(&kept.loaded),

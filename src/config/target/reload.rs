@@ -1,6 +1,6 @@
 //! How conf.d says that a program is told of a new file, and how fast.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::document::{Document, Section};
 use super::super::parse_duration;
@@ -20,39 +20,94 @@ pub(super) fn reload(section: &mut Section<'_, '_>, document: &Document<'_>) -> 
     let Some(mut table) = table else {
         return command.map(|command| Reload::Command(command.value));
     };
-    let (has_signal, has_pidfile) = (table.has("signal"), table.has("pidfile"));
-    let has_child = table.has("child");
+    let told = way(&mut table, document);
+    table.finish("signal, pidfile, child, systemd_unit, haproxy_master and verify");
+    told
+}
+
+/// The ways of a table, each by the key that names whom to tell.
+const WAYS: [&str; 4] = ["pidfile", "child", "systemd_unit", "haproxy_master"];
+
+fn way(table: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Reload> {
+    let given: Vec<&str> = WAYS.into_iter().filter(|key| table.has(key)).collect();
+    let (has_signal, has_verify) = (table.has("signal"), table.has("verify"));
     let signal = table.parsed("signal", signal);
-    let pidfile = table.parsed("pidfile", |text| match Path::new(text) {
-        path if path.is_absolute() => Ok(path.to_owned()),
-        _ => Err(format!("{text:?} is not an absolute path")),
-    });
+    let pidfile = table.parsed("pidfile", absolute);
     let child = table.flag("child");
-    if !has_signal {
-        document.say(
-            table.span(),
-            "template.reload.signal is missing, \"HUP\" for example",
-        );
-    } else if has_pidfile && has_child {
-        document.say(
-            table.span(),
-            "template.reload.pidfile and template.reload.child exclude each other",
-        );
-    } else if !has_pidfile && (!has_child || child == Some(false)) {
-        document.note(
-            table.span(),
-            "template.reload.pidfile is missing: the file with the id of the process to signal",
-            Some("child = true signals the command of `sidekick watch -- COMMAND`"),
-        );
+    let unit = table.parsed("systemd_unit", unit);
+    let master = table.parsed("haproxy_master", absolute);
+    let verify = table.flag("verify").unwrap_or(true);
+    if let [first, second, ..] = given.as_slice() {
+        let what =
+            format!("template.reload.{first} and template.reload.{second} exclude each other");
+        document.say(table.span(), what);
+        return None;
     }
-    table.finish("signal, pidfile and child");
+    let needs_signal = !given.contains(&"systemd_unit") && !given.contains(&"haproxy_master");
+    if needs_signal && !has_signal {
+        let what = "template.reload.signal is missing, \"HUP\" for example";
+        document.say(table.span(), what);
+        return None;
+    }
+    if given.is_empty() || child == Some(false) {
+        let what =
+            "template.reload.pidfile is missing: the file with the id of the process to signal";
+        let hint = "child = true signals the command of `sidekick watch -- COMMAND`; systemd_unit and haproxy_master \
+                    name others that can be told";
+        document.note(table.span(), what, Some(hint));
+        return None;
+    }
+    if let Some(socket) = master {
+        for (has, key) in [(has_signal, "signal"), (has_verify, "verify")] {
+            if has {
+                let what = format!(
+                    "template.reload.{key} has no meaning with haproxy_master: the master is told by its command \
+                     `reload`, and says itself what becomes of it"
+                );
+                document.say(table.span(), what);
+            }
+        }
+        return Some(Reload::HaproxyMaster(socket));
+    }
+    if let Some(unit) = unit {
+        return Some(Reload::Unit {
+            unit,
+            signal,
+            verify,
+        });
+    }
     match (child, pidfile) {
-        (Some(true), None) => Some(Reload::Child(signal?)),
+        (Some(true), _) => Some(Reload::Child {
+            signal: signal?,
+            verify,
+        }),
         (_, pidfile) => Some(Reload::Signal {
             signal: signal?,
             pidfile: pidfile?,
+            verify,
         }),
     }
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    match Path::new(text) {
+        path if path.is_absolute() => Ok(path.to_owned()),
+        _ => Err(format!("{text:?} is not an absolute path")),
+    }
+}
+
+/// A unit's whole name; without an ending it is a service's, as systemctl has it.
+fn unit(text: &str) -> Result<String, String> {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(fine) {
+        return Err(format!(
+            "{text:?} is not the name of a unit such as nginx.service"
+        ));
+    }
+    Ok(match text.contains('.') {
+        true => text.to_owned(),
+        false => format!("{text}.service"),
+    })
 }
 
 fn signal(text: &str) -> Result<Signal, String> {

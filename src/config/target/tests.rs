@@ -57,6 +57,7 @@ fn the_most() {
     let usr2 = Reload::Signal {
         signal: Signal(12),
         pidfile: "/p".into(),
+        verify: true,
     };
     assert_eq!(target.reload, Some(usr2));
     assert_eq!(target.pace.min_interval, Duration::from_millis(1));
@@ -67,7 +68,61 @@ fn the_command_is_signalled_without_a_pidfile() {
     let reload = "[template.reload]\nsignal = 'USR2'\nchild = true\n";
     let (good, problems) = load(&format!("{LEAST}{reload}"));
     assert_eq!(problems, [""; 0]);
-    assert_eq!(good[0].reload, Some(Reload::Child(Signal(12))));
+    let child = |verify| {
+        let signal = Signal::USR2;
+        Some(Reload::Child { signal, verify })
+    };
+    assert_eq!(good[0].reload, child(true));
+    let (good, _) = load(&format!("{LEAST}{reload}verify = false\n"));
+    assert_eq!(good[0].reload, child(false));
+}
+
+#[test]
+fn others_are_told_by_name() {
+    let told = |lines: &str| {
+        let (good, problems) = load(&format!("{LEAST}[template.reload]\n{lines}\n"));
+        assert_eq!(problems, [""; 0], "{lines}");
+        good[0].reload.clone().unwrap()
+    };
+    let unit = |unit: &str, signal| Reload::Unit {
+        unit: unit.to_owned(),
+        signal,
+        verify: true,
+    };
+    assert_eq!(
+        told("systemd_unit = 'haproxy'"),
+        unit("haproxy.service", None)
+    );
+    assert_eq!(
+        told("systemd_unit = 'a@b.service'\nsignal = 'HUP'"),
+        unit("a@b.service", Some(Signal::HUP))
+    );
+    assert_eq!(
+        told("haproxy_master = '/run/m.sock'"),
+        Reload::HaproxyMaster("/run/m.sock".into())
+    );
+    for (lines, want) in [
+        ("systemd_unit = 'a b'", "is not the name of a unit"),
+        ("systemd_unit = 'a'\npidfile = '/p'", "exclude each other"),
+        (
+            "child = true\nsignal = 'HUP'\nhaproxy_master = '/m'",
+            "exclude each other",
+        ),
+        ("haproxy_master = 'm.sock'", "is not an absolute path"),
+        (
+            "haproxy_master = '/m'\nsignal = 'HUP'",
+            "has no meaning with haproxy_master",
+        ),
+        (
+            "haproxy_master = '/m'\nverify = false",
+            "has no meaning with haproxy_master",
+        ),
+        ("pidfile = '/p'", "signal is missing"),
+        ("signal = 'HUP'", "pidfile is missing"),
+    ] {
+        let (_, problems) = load(&format!("{LEAST}[template.reload]\n{lines}\n"));
+        assert!(problems.join(" ").contains(want), "{lines}: {problems:?}");
+    }
 }
 
 const GROUP: &str = "[[template]]\nsrc = 'a.tera'\ndest = '/d/a'\nkeys = ['/services']\ntree = '/d'\n\

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::super::reload::ReloadError;
 use super::super::render::RenderError;
+use super::super::tell::ReloadError;
 use crate::model::report::chain;
 use crate::system::command::CommandError;
 
@@ -38,6 +38,8 @@ pub(in crate::watch) enum PublishError {
 pub(in crate::watch) enum Restored {
     /// The previous files are back and loaded.
     Yes,
+    /// The previous files are back, and the program had not left them.
+    NeverLeft,
     /// The previous files are back; loading them failed too.
     NotLoaded(Arc<ReloadError>),
     /// A previous file could not be put back.
@@ -52,6 +54,9 @@ impl std::fmt::Display for Restored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Yes => f.write_str("and the previous file is in force again"),
+            Self::NeverLeft => {
+                f.write_str("and the previous file, which is still in force, is back")
+            }
             Self::NotLoaded(error) => {
                 write!(
                     f,
