@@ -42,6 +42,6 @@ mod ward;
 mod world;
 
 pub use fixture::Fault;
-pub use load::{Loaded, check_commands, load};
+pub use load::{Loaded, check, load};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};
