@@ -17,6 +17,7 @@ mod healing;
 mod pid1;
 mod proxies;
 mod register;
+mod reloads;
 mod routing;
 mod services;
 mod shipped;
