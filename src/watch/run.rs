@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::entrypoint;
 use super::following::Following;
+use super::guards::Guards;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
 use super::load::{Loaded, directories, load};
@@ -123,6 +124,7 @@ struct Shell {
     memory: Memory,
     /// How old what was published is, where the store has not said everything itself.
     stale: Option<Duration>,
+    guards: Guards,
     reloads: Reloads,
     conf: Conf,
     started: Instant,
@@ -153,6 +155,8 @@ impl Shell {
         let place = state_dir.as_deref().filter(|_| !plan.pass.once);
         let mut memory = Memory::new(place, &plan.conf_dir, plan.store);
         memory.listen(now);
+        let mut guards = Guards::open(state_dir.clone(), plan.pass.noop);
+        guards.watch_over(&targets);
         Self {
             targets,
             catalog: Arc::new(Catalog::new(plan.prefix.clone())),
@@ -167,6 +171,7 @@ impl Shell {
             ledger: Arc::new(Ledger::open(state_dir)),
             memory,
             stale: None,
+            guards,
             reloads: Reloads::default(),
             conf: Conf::new(plan.conf_dir, reading),
             started: now,
@@ -212,8 +217,9 @@ impl Shell {
             .filter(|_| !self.following.is_complete())
             .map(|limit| self.started + limit);
         let ward = self.ward.as_ref().and_then(Ward::deadline);
-        let memory = self.memory.deadline();
-        let all = schedules.chain(wait).chain(ward).chain(memory);
+        let all = schedules.chain(wait).chain(ward);
+        let all = all.chain(self.memory.deadline());
+        let all = all.chain(self.guards.deadline());
         all.chain([self.compare_at]).min()
     }
 
@@ -281,8 +287,10 @@ impl Shell {
             warn!("{dir} is skipped: {error}");
         }
         if was_complete {
+            self.guards.changed(&self.catalog, &changes);
             self.changed(|kept| kept.concerns(&changes));
-        } else {
+        } else if self.following.is_complete() {
+            self.guards.heard_all(&self.catalog);
             self.changed(|_| true);
         }
         !changes.is_empty()
@@ -347,10 +355,17 @@ impl Shell {
             return;
         }
         for target in 0..self.targets.len() {
-            if concerned(&self.targets[target]) {
+            let kept = &mut self.targets[target];
+            if !concerned(kept) {
+                continue;
+            }
+            if self.guards.freezes(&kept.loaded.target.name) {
+                kept.freeze(self.pass.once && !self.pass.noop);
+            } else {
                 self.advance(target, Input::Changed);
             }
         }
+        self.tell_ready();
     }
 
     fn advance(&mut self, target: usize, input: Input) {
@@ -372,7 +387,10 @@ impl Shell {
         let progress = Progress::default();
         let job = Job {
             loaded: Arc::clone(&kept.loaded),
-            views: kept.views(&self.catalog, &self.env),
+            views: kept.views(
+                &self.guards.seen_by(&kept.loaded.target.name, &self.catalog),
+                &self.env,
+            ),
             noop: self.pass.noop,
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&kept.loaded.target, child),
@@ -393,7 +411,11 @@ impl Shell {
     }
 
     fn done(&mut self, done: &Done) {
-        let input = self.targets[done.target].done(done, self.pass.once);
+        let kept = &mut self.targets[done.target];
+        let input = kept.done(done, self.pass.once);
+        if kept.last == Some(Ended::Good) {
+            self.guards.published(&kept.loaded.target.name);
+        }
         self.advance(done.target, input);
         self.tell_ready();
         if self.conf.pending && self.publishes.is_empty() {
@@ -446,12 +468,15 @@ impl Shell {
             "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
             files(&self.targets)
         );
+        self.guards.watch_over(&self.targets);
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
         if !self.following.is_of(paths()) {
             self.following = Following::start(&self.store, paths());
             self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
             self.stale = None;
             self.memory.listen(Instant::now());
+        } else if self.following.is_complete() {
+            self.guards.heard_all(&self.catalog);
         }
     }
 
@@ -535,6 +560,10 @@ impl Shell {
         if self.following.is_fresh() {
             self.memory
                 .write(now, self.following.paths(), &self.catalog);
+        }
+        let freed = self.guards.tick(now);
+        if !freed.is_empty() {
+            self.changed(|kept| freed.contains(&kept.loaded.target.name));
         }
         for target in 0..self.targets.len() {
             self.advance(target, Input::Tick);
