@@ -174,6 +174,7 @@ report() {
     echo "   who answers now: $(who)"
 }
 
+# One of three is a loss that the guard of the target believes; two of three within half a minute would be held.
 say "4. The server red is killed with SIGKILL."
 t=$(now)
 kill -KILL "$(cat "$dir/red.pid")"

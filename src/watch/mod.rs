@@ -1,7 +1,7 @@
 //! Keeps rendered files equal to what is announced.
 //!
 //! ```text
-//! store ──▶ catalog ──▶ schedule (one per target) ──▶ publish
+//! store ──▶ catalog ──▶ guard, schedule (one of each per target) ──▶ publish
 //!
 //!            change                 quiet, max_wait, min_interval over
 //!   Idle ─────────────▶ Settling ─────────────────────────────────────▶ Publishing ──▶ Idle
@@ -17,6 +17,9 @@
 //! [`render`] turns a template and a catalog into text; what becomes of the text is the business of `publish`, and when
 //! that happens, of `schedule`. Nothing is published before the store has said everything once, and nothing while it
 //! says nothing; at a start without a store, `memory` has what it said last.
+//!
+//! What is lost without a word is believed up to a limit: `guard` decides, `guards` is its shell, and lays over the catalog
+//! what is held.
 //!
 //! With a command, `sidekick watch` is the entrypoint of the proxy: `entrypoint` decides when it starts and stops, `ward`
 //! is its shell.

@@ -215,6 +215,8 @@ fn manual_pages_and_completions_cover_every_command() {
         ("sidekick-ip.1", &["SPEC"]),
         ("sidekick-render.1", &["from"]),
         ("sidekick-check.1", &["conf\\-dir"]),
+        ("sidekick-guard.1", &["list", "release"]),
+        ("sidekick-guard-release.1", &["TARGET", "state\\-dir"]),
     ] {
         let text = std::fs::read_to_string(dir.path().join(page)).unwrap();
         for word in words {

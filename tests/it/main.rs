@@ -18,6 +18,7 @@ mod hitless;
 mod pid1;
 mod proxies;
 mod register;
+mod reloads;
 mod routing;
 mod services;
 mod shipped;

@@ -12,7 +12,7 @@ use super::{Bench, PACE, line};
 use crate::harness::{Process, wait_for};
 
 /// `sidekick watch` in a mount namespace of its own, after a script has mounted something.
-fn in_mounts(bench: &Bench, script: &str, args: &[&str]) -> Command {
+pub(super) fn in_mounts(bench: &Bench, script: &str, args: &[&str]) -> Command {
     let sidekick = bench.command(args);
     let mut command = Command::new("unshare");
     let script = script.replace("OUT", bench.file("out").to_str().unwrap());
