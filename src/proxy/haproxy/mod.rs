@@ -1,3 +1,4 @@
 //! HAProxy, changed and asked over its sockets while it runs. Adapter.
 
 pub mod cli;
+pub mod text;
