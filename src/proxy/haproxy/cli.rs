@@ -78,6 +78,13 @@ impl Word {
         fine.then(|| Self(text.to_owned()))
     }
 
+    /// Two words as one: `app/web-1`.
+    #[must_use]
+    pub fn join(&self, between: char, other: &Self) -> Self {
+        debug_assert!(matches!(between, '/' | ':'), "safe itself");
+        Self(format!("{}{between}{}", self.0, other.0))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -125,6 +125,11 @@ impl<'a> Section<'a> {
 }
 
 impl<'a> Line<'a> {
+    /// The line as it is written.
+    pub fn raw(&self) -> &'a str {
+        self.raw
+    }
+
     /// The first word, as it is written.
     pub fn first(&self) -> &'a str {
         self.raw.split([' ', '\t', '#']).next().unwrap_or_default()
