@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -114,6 +114,22 @@ impl Command {
     pub fn then(mut self, text: &'static str) -> Self {
         self.0.push(' ');
         self.0.push_str(text);
+        self
+    }
+
+    /// One more address, as the runtime API takes it.
+    #[must_use]
+    pub fn ip(mut self, ip: IpAddr) -> Self {
+        self.0.push(' ');
+        self.0.push_str(&ip.to_string());
+        self
+    }
+
+    /// One more address with its port.
+    #[must_use]
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.0.push(' ');
+        self.0.push_str(&address.to_string());
         self
     }
 

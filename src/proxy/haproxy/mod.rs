@@ -3,5 +3,7 @@
 pub mod cli;
 mod context;
 pub mod diff;
+pub mod plan;
 pub mod server;
+pub mod state;
 pub mod text;
