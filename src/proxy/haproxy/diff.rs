@@ -205,7 +205,7 @@ pub(super) fn named<'a>(texts: [&Text<'a>; 3]) -> BTreeSet<&'a str> {
 /// The servers by name, in order.
 pub(super) struct Servers<'a> {
     pub(super) order: Vec<(&'a str, Placed<'a>)>,
-    by_name: HashMap<&'a str, Placed<'a>>,
+    pub(super) by_name: HashMap<&'a str, Placed<'a>>,
 }
 
 impl<'a> Servers<'a> {

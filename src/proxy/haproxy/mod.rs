@@ -2,8 +2,10 @@
 
 pub mod cli;
 mod context;
+pub mod converge;
 pub mod diff;
 pub mod plan;
+pub mod runtime;
 pub mod server;
 pub mod state;
 pub mod text;
