@@ -26,6 +26,7 @@ mod fixture;
 mod following;
 mod guard;
 mod guards;
+mod haproxy;
 mod kept;
 mod ledger;
 mod load;

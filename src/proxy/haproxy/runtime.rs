@@ -156,6 +156,19 @@ impl Runtime {
         })
     }
 
+    /// Whether one of them is another process than before, and nobody has looked at it yet. Whoever does not answer has
+    /// no news.
+    pub async fn is_replaced(&self) -> bool {
+        for member in &self.members {
+            let mut member = member.lock().await;
+            let answers = member.meet().await.is_ok();
+            if answers && member.is_new {
+                return true;
+            }
+        }
+        false
+    }
+
     async fn each<T, F>(&self, work: impl Fn(Arc<Mutex<Member>>) -> F) -> Result<Vec<T>, Vec<Doubt>>
     where
         T: Send + 'static,
@@ -247,12 +260,13 @@ impl Member {
         let reply = self.one(&show).await?;
         let seen = self.servers_of(&show, &reply)?;
         self.ghosts.retain(|id, _| seen.contains_key(id));
-        let ops = converge((base, live), &seen, &self.ghosts, self.is_new)?;
+        // Whatever comes of it: what cannot be set right here, a reload has to, and that is another process.
+        let is_new = std::mem::take(&mut self.is_new);
+        let ops = converge((base, live), &seen, &self.ghosts, is_new)?;
         if !ops.is_empty() {
             self.apply(&ops).await?;
             self.verify(&ops).await?;
         }
-        self.is_new = false;
         let deleted = self.sweep(&seen).await?;
         Ok(Found {
             changed: ops.len(),
