@@ -19,6 +19,7 @@ mod pid1;
 mod proxies;
 mod register;
 mod routing;
+mod runtime;
 mod services;
 mod shipped;
 mod systemd;
