@@ -29,6 +29,7 @@ mod fixture;
 mod following;
 mod guard;
 mod guards;
+mod haproxy;
 mod kept;
 mod ledger;
 mod load;
