@@ -13,3 +13,4 @@ pub mod pace;
 pub mod report;
 pub mod tree;
 pub mod update;
+pub mod watchers;

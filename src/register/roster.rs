@@ -13,6 +13,7 @@
 //! lease it hangs on, so that it is never absent, and keeps its health if its checks are the same. Only one that becomes
 //! shared, or is not shared any more, may be absent for a moment: it moves to another lease.
 
+mod drain;
 mod member;
 mod message;
 
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub(super) use self::member::Entry;
+use self::drain::Drain;
 use self::member::{Member, Stage};
 pub(super) use self::message::{Action, Holder, Input, Ticket};
 use super::health;
@@ -42,6 +44,7 @@ pub(super) struct Roster {
     /// The number of the last ticket.
     tickets: u64,
     phase: Phase,
+    drain: Drain,
     set: Set,
 }
 
@@ -49,6 +52,8 @@ pub(super) struct Roster {
 enum Phase {
     New,
     Running,
+    /// Those that stand are about to go.
+    Draining,
     Stopped,
     Withdrawn,
 }
@@ -76,6 +81,7 @@ impl Roster {
             seed,
             tickets: 0,
             phase: Phase::New,
+            drain: Drain::default(),
             set: Set::First,
         }
     }
@@ -86,7 +92,8 @@ impl Roster {
         let own = match (self.phase, &self.set) {
             (Phase::New | Phase::Withdrawn, _) => return None,
             (Phase::Running, Set::New(until)) => Some(*until),
-            (Phase::Running, Set::First | Set::InForce) | (Phase::Stopped, _) => None,
+            (Phase::Running, Set::First | Set::InForce) => None,
+            (Phase::Draining | Phase::Stopped, _) => None,
         };
         let checks = self.members.values().filter_map(Member::deadline);
         let checks = checks.filter(|_| self.phase == Phase::Running);
@@ -103,7 +110,13 @@ impl Roster {
         match (self.phase, input) {
             (Phase::Withdrawn, _) => {}
             (_, Input::Lease(holder, input)) => self.lease(now, &holder, input, &mut out),
-            (Phase::New | Phase::Running, Input::Stop) => self.stop(now, &mut out),
+            (Phase::New | Phase::Running, Input::Drain) => self.drain(now, &mut out),
+            (Phase::New | Phase::Running | Phase::Draining, Input::Stop) => {
+                self.stop(now, &mut out);
+            }
+            (Phase::Draining, Input::Marked(dir, since)) => {
+                self.drain.marked(dir, since, &mut out);
+            }
             (_, Input::Tick) => self.tick(now, &mut out),
             (Phase::New, Input::Start) => self.start(now, &mut out),
             (Phase::New | Phase::Running, Input::Replace(entries)) => {
@@ -117,8 +130,9 @@ impl Roster {
             }
             // What checks say does not count any more, and nobody is announced anew.
             (Phase::Running, Input::Start) | (Phase::New, Input::Probed(..)) => {}
-            (Phase::Stopped, Input::Start | Input::Probed(..)) => {}
-            (Phase::Stopped, Input::Replace(_) | Input::Stop) => {}
+            (Phase::Draining | Phase::Stopped, Input::Start | Input::Probed(..)) => {}
+            (Phase::Draining | Phase::Stopped, Input::Replace(_) | Input::Drain) => {}
+            (_, Input::Marked(..)) | (Phase::Stopped, Input::Stop) => {}
         }
         self.judge(now, &mut out);
         out
@@ -130,6 +144,18 @@ impl Roster {
         for dir in dirs {
             self.begin(now, &dir, out);
         }
+    }
+
+    /// Whoever does not stand yet is not going to.
+    fn drain(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.phase = Phase::Draining;
+        let wanted = self.members.iter().filter(|(_, m)| m.is_wanted());
+        let dirs = wanted.map(|(dir, _)| dir.clone());
+        let absent = dirs.filter(|dir| !self.standing.contains_key(dir));
+        for dir in absent.collect::<Vec<_>>() {
+            self.unwant(now, &dir, out);
+        }
+        self.drain = Drain::begin(&self.standing, self.common.id(), out);
     }
 
     fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
@@ -392,7 +418,7 @@ impl Roster {
                     out.push(Action::Settled);
                 }
             }
-            Phase::New | Phase::Stopped | Phase::Withdrawn => {}
+            Phase::New | Phase::Draining | Phase::Stopped | Phase::Withdrawn => {}
         }
     }
 }

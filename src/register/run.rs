@@ -20,8 +20,8 @@ use crate::model::check::Checks;
 use crate::model::facts::{Exit, ProbeResult, Signal};
 use crate::model::lease::{self, Failure};
 use crate::model::report::chain;
-use crate::model::update::Prefix;
-use crate::store::{Store, StoreError};
+use crate::model::update::{Prefix, Revision};
+use crate::store::{Store, StoreError, acks};
 use crate::system::child::{Child, Group};
 use crate::system::notify::Watchdog;
 use crate::system::signals::Signals;
@@ -44,7 +44,8 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
     };
     shell.set(&plan.entries);
     let roster = Roster::new(plan.entries, plan.ttl, fastrand::u64(..));
-    let mut machine = Lifecycle::new(shell.program.is_some(), plan.stop_grace, roster);
+    let has_program = shell.program.is_some();
+    let mut machine = Lifecycle::new(has_program, plan.stop_grace, plan.drain, roster);
     let mut input = Input::Start;
     loop {
         let mut answers = Vec::new();
@@ -79,6 +80,8 @@ enum Done {
     GroupGone,
     /// The store's answer, what is the matter with it if anything is, and with which instance.
     Answer(Holder, lease::Input, Option<Prefix>, Option<StoreError>),
+    Marked(Prefix, Result<Option<Revision>, StoreError>),
+    Waited(acks::Waited),
     Looked(Box<(Source, Found)>),
 }
 
@@ -156,6 +159,14 @@ impl Shell {
                 self.report.trouble(about, trouble);
                 Input::Roster(roster::Input::Lease(holder, answer))
             }
+            Done::Marked(dir, answer) => {
+                let since = self.report.marked(&dir, answer);
+                Input::Roster(roster::Input::Marked(dir, since))
+            }
+            Done::Waited(waited) => {
+                self.report.waited(&waited);
+                Input::Waited
+            }
             Done::Probed(ticket, result) => {
                 self.rounds.remove(&id);
                 self.probed(ticket, result)
@@ -218,6 +229,11 @@ impl Shell {
             Action::Pass(signal) => self.pass(signal),
             Action::AwaitGroup => return self.await_group(),
             Action::Roster(action) => self.roster(action),
+            Action::AwaitWatchers(marks, limit) => {
+                let store = Arc::clone(&self.store);
+                let wait = async move { Done::Waited(acks::wait(store, &marks, limit).await) };
+                self.jobs.spawn(wait);
+            }
             Action::Stopping(why) => self.report.stopping(why),
             Action::NotWithdrawn => self.report.not_withdrawn(),
             Action::Refused(dir) => error!(
@@ -293,6 +309,12 @@ impl Shell {
             roster::Action::Settled => self.report.settled(),
             // The lifecycle has drawn its conclusions.
             roster::Action::Refused(_) | roster::Action::Withdrawn => {}
+            roster::Action::Drained(_) => {}
+            roster::Action::Mark(mark) => {
+                let store = Arc::clone(&self.store);
+                let job = async move { Done::Marked(mark.dir.clone(), store.mark(&mark).await) };
+                self.jobs.spawn(job);
+            }
         }
     }
 

@@ -20,6 +20,7 @@ fn machine(has_program: bool) -> Lifecycle {
         publication: Publication {
             dir: dir(),
             fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
+            state: None,
             claim: Claim::default(),
         },
         shared: None,

@@ -76,7 +76,11 @@ impl Store for Script {
         &'a self,
         _: LeaseId,
         _: &'a Publication,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        unreachable!("a follower announces nothing")
+    }
+
+    fn mark<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
         unreachable!("a follower announces nothing")
     }
 

@@ -129,6 +129,7 @@ pub(crate) async fn what_is_taken_back_is_our_own<B: Bench>(bench: B) {
     let publication = sole("10.0.0.1", "80");
     let nothing = Publication {
         fields: std::collections::BTreeMap::new(),
+        state: None,
         claim: Claim::Ours,
         ..publication.clone()
     };

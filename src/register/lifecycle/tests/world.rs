@@ -37,6 +37,7 @@ impl Shape {
             publication: Publication {
                 dir: dir_of(name),
                 fields: [("ip".to_owned(), ip.to_vec())].into(),
+                state: None,
                 claim: Claim::default(),
             },
             shared: self.is_shared.then_some(SHARED),

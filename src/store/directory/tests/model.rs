@@ -101,6 +101,7 @@ async fn compare_with_model(deeds: Vec<Deed>) {
                     fields: fields
                         .map(|(f, v)| (FIELDS[*f].to_owned(), v.to_string().into_bytes()))
                         .collect(),
+                    state: None,
                     claim: Claim::default(),
                 };
                 bench
