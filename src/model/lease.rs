@@ -116,6 +116,12 @@ impl Lease {
         }
     }
 
+    /// What stands under this path is in this state now, unless it had one before.
+    pub fn is_in_state(&mut self, dir: &Prefix, state: &[u8]) {
+        let states = self.states.entry(dir.clone());
+        states.or_insert_with(|| state.to_vec());
+    }
+
     /// Whether everything was given back for good.
     #[must_use]
     pub fn is_ended(&self) -> bool {

@@ -218,7 +218,10 @@ mod tests {
 
     #[test]
     fn those_who_are_behind_are_named_until_they_catch_up_or_go() {
-        let (slow, fast) = (watcher(&[("/services/web", 4)]), watcher(&[("/services", 9)]));
+        let (slow, fast) = (
+            watcher(&[("/services/web", 4)]),
+            watcher(&[("/services", 9)]),
+        );
         let mut all = listed(&[("slow", &slow), ("fast", &fast)]);
         let marks = Marks::from([(path("/services/web/a"), Revision(5))]);
         let names = |ids: BTreeSet<String>| ids.into_iter().collect::<Vec<_>>();
@@ -244,13 +247,17 @@ mod tests {
     #[test]
     fn what_is_no_watcher_of_ours_is_passed_over() {
         let mut all = Watchers::default();
-        let put = |key: &str, value: &str| Change::Put(Key::from(key), Value::from(value.as_bytes()));
+        let put =
+            |key: &str, value: &str| Change::Put(Key::from(key), Value::from(value.as_bytes()));
         all.apply(Update::Changed {
             revision: Revision(1),
             changes: vec![
                 put("/sidekick/watchers/a", "x"),
                 put("/sidekick/watchersx/a/host", "x"),
-                put("/sidekick/watchers/b/applied", "x\n7\n8 no-path\n9 /services"),
+                put(
+                    "/sidekick/watchers/b/applied",
+                    "x\n7\n8 no-path\n9 /services",
+                ),
                 put("/sidekick/watchers/b/later", "x"),
             ],
         });

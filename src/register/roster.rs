@@ -20,11 +20,12 @@ mod message;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-pub(super) use self::member::Entry;
 use self::drain::Drain;
+pub(super) use self::member::Entry;
 use self::member::{Member, Stage};
 pub(super) use self::message::{Action, Holder, Input, Ticket};
 use super::health;
+use crate::model::instance::State;
 use crate::model::lease::{self, Lease};
 use crate::model::update::Prefix;
 
@@ -115,6 +116,11 @@ impl Roster {
                 self.stop(now, &mut out);
             }
             (Phase::Draining, Input::Marked(dir, since)) => {
+                if since.is_some() {
+                    // It stays so on another lease.
+                    let state = State::Drain.as_str();
+                    self.common.is_in_state(&dir, state.as_bytes());
+                }
                 self.drain.marked(dir, since, &mut out);
             }
             (_, Input::Tick) => self.tick(now, &mut out),
@@ -151,11 +157,19 @@ impl Roster {
         self.phase = Phase::Draining;
         let wanted = self.members.iter().filter(|(_, m)| m.is_wanted());
         let dirs = wanted.map(|(dir, _)| dir.clone());
-        let absent = dirs.filter(|dir| !self.standing.contains_key(dir));
-        for dir in absent.collect::<Vec<_>>() {
+        let (here, absent): (Vec<_>, _) = dirs.partition(|dir| self.standing.contains_key(dir));
+        let absent: Vec<Prefix> = absent;
+        for dir in absent {
             self.unwant(now, &dir, out);
         }
-        self.drain = Drain::begin(&self.standing, self.common.id(), out);
+        // One that is shared goes on elsewhere, also if it has only just become so.
+        let ours = here.into_iter().filter(|dir| {
+            let is_common = |holder: &Holder| *holder == Holder::Common;
+            let member = self.members.get(dir).map(Member::holder);
+            member.is_some_and(|holder| is_common(&holder))
+                && self.standing.get(dir).is_some_and(is_common)
+        });
+        self.drain = Drain::begin(ours, self.common.id(), out);
     }
 
     fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {

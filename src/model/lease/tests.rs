@@ -329,7 +329,10 @@ fn a_taken_place_is_kept_as_any_other() {
     let published = lease.handle(now, Input::Granted(Ok((A, TTL))));
     assert_eq!(published, [Action::Publish(A, ours.clone())]);
     lease.handle(now, Input::Published(A, Ok(())));
-    let again = lease.handle(now, Input::Verified(A, ours.dir.clone(), Ok(standing(false))));
+    let again = lease.handle(
+        now,
+        Input::Verified(A, ours.dir.clone(), Ok(standing(false))),
+    );
     ours.claim = Claim::Alone(fields);
     assert!(again.contains(&Action::Publish(A, ours)), "{again:?}");
 }

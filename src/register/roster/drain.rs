@@ -1,8 +1,8 @@
 //! The marks of instances that are about to go: asked for all at once, told when all are answered. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::{Action, Holder};
+use super::Action;
 use crate::model::instance::State;
 use crate::model::update::{By, LeaseId, Mark, Prefix, Revision};
 use crate::model::watchers::Marks;
@@ -15,18 +15,18 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// Asks for the marks of those who stand on the lease of this process. A shared instance goes on elsewhere.
+    /// Asks for the marks of those who stand on this lease, which is that of the process. A shared instance goes on
+    /// elsewhere.
     pub(super) fn begin(
-        standing: &BTreeMap<Prefix, Holder>,
+        ours: impl Iterator<Item = Prefix>,
         lease: Option<LeaseId>,
         out: &mut Vec<Action>,
     ) -> Self {
         let mut drain = Self::default();
-        let ours = standing.iter().filter(|(_, on)| **on == Holder::Common);
-        for (dir, lease) in ours.filter_map(|(dir, _)| Some((dir, lease?))) {
+        for (dir, lease) in ours.filter_map(|dir| Some((dir, lease?))) {
             drain.asked.insert(dir.clone());
             out.push(Action::Mark(Mark {
-                dir: dir.clone(),
+                dir,
                 state: Some(State::Drain.as_str().into()),
                 by: By::Owner(lease),
             }));

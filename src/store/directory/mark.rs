@@ -3,8 +3,10 @@
 //! What a hand has written into the file `state` is no part of a publication. Its owner leaves it alone; whoever marks by
 //! hand takes it away.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use super::beat::is_absent;
 use super::data::{self, Manifest};
@@ -53,10 +55,10 @@ impl Writer<'_> {
     pub(super) fn published_state(&self, data: &Data) -> Result<Option<Vec<u8>>, StoreError> {
         let dir = self.layout.data(data);
         let read = || {
-            let manifest = Manifest::read(&dir)?;
-            match manifest.is_some_and(|manifest| manifest.fields.contains_key(STATE)) {
-                true => data::value(&dir.join(STATE)),
-                false => Ok(None),
+            let manifest = Manifest::read(&dir)?.unwrap_or_default();
+            match manifest.fields.get(STATE) {
+                Some(newline) => field(&dir, STATE, *newline),
+                None => Ok(None),
             }
         };
         read().map_err(|e| self.layout.failed("read", &dir, &e))
@@ -90,11 +92,11 @@ impl Writer<'_> {
         let dir = self.layout.data(data);
         let read = || {
             let manifest = Manifest::read(&dir)?.unwrap_or_default();
-            let names = manifest.fields.into_keys().filter(|field| field != STATE);
-            let mut fields = std::collections::BTreeMap::new();
-            for field in names {
-                if let Some(value) = data::value(&dir.join(&field))? {
-                    fields.insert(field, value);
+            let names = manifest.fields.into_iter();
+            let mut fields = BTreeMap::new();
+            for (name, newline) in names.filter(|(name, _)| name != STATE) {
+                if let Some(value) = field(&dir, &name, newline)? {
+                    fields.insert(name, value);
                 }
             }
             Ok(fields)
@@ -112,7 +114,9 @@ impl Writer<'_> {
     fn mark_by_hand(&self, mark: &Mark) -> Result<Option<Revision>, StoreError> {
         match (&mark.by, &mark.state) {
             (By::Owner(_), _) => return Ok(None),
-            (By::Hand, None) if !self.state_by_hand(&mark.dir)? => return Ok(Some(Revision::default())),
+            (By::Hand, None) if !self.state_by_hand(&mark.dir)? => {
+                return Ok(Some(Revision::default()));
+            }
             (By::Hand, None) => self.remove_state(mark)?,
             (By::Hand, Some(state)) => {
                 let file = self.state_file(&mark.dir);
@@ -123,7 +127,7 @@ impl Writer<'_> {
         self.bump().map(Some)
     }
 
-    fn state_file(&self, dir: &Prefix) -> std::path::PathBuf {
+    fn state_file(&self, dir: &Prefix) -> PathBuf {
         self.layout.place(dir.as_str()).join(STATE)
     }
 
@@ -145,4 +149,10 @@ impl Writer<'_> {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// A published field, as readers see it.
+fn field(dir: &Path, name: &str, newline: bool) -> io::Result<Option<Vec<u8>>> {
+    let value = data::value(&dir.join(name))?;
+    Ok(value.map(|bytes| if newline { bytes } else { data::by_hand(bytes) }))
 }

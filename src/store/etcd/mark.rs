@@ -63,7 +63,10 @@ fn step(mark: &Mark, found: &[KeyValue], revision: i64) -> Step {
     // What hands have added to an instance has no lease.
     let lease = others.map(KeyValue::lease).max();
     let (Some(lease), stays) = (match mark.by {
-        By::Owner(ours) => (lease.filter(|_| stands_on(found, ours.0)).map(|_| ours.0), true),
+        By::Owner(ours) => (
+            lease.filter(|_| stands_on(found, ours.0)).map(|_| ours.0),
+            true,
+        ),
         By::Hand => (lease, false),
     }) else {
         return Step::Done(None);

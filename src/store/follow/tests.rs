@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use super::*;
-use crate::model::update::{Change, Entries, LeaseId, Publication, Snapshot};
+use crate::model::update::{Change, Entries, LeaseId, Mark, Publication, Snapshot, Standing};
 use crate::store::BoxFuture;
 
 /// What the store does next; when the script is over it says nothing more.
