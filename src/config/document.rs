@@ -258,6 +258,15 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
+    /// A table, `[template]`, or the tables of a list, `[[template]]`.
+    pub(super) fn one_or_more(&mut self, key: &str) -> Vec<Section<'d, 't>> {
+        let is_list = |found: &Spanned<DeValue<'_>>| found.get_ref().is_array();
+        if self.table.get(key).is_some_and(is_list) {
+            return self.sections(key);
+        }
+        self.section(key).into_iter().collect()
+    }
+
     /// The tables of a list, `[[service]]`.
     pub(super) fn sections(&mut self, key: &str) -> Vec<Section<'d, 't>> {
         let Some(found) = self.take(key) else {

@@ -1,5 +1,5 @@
-//! What the operating system can say: signals that arrive, programs that end, checks that pass or fail, records of the
-//! DNS. Pure.
+//! What the operating system can say: signals that arrive, programs that end, checks that pass or fail, daemons and
+//! their children, records of the DNS. Pure.
 
 use std::fmt;
 
@@ -23,6 +23,10 @@ pub struct Signal(pub i32);
 impl Signal {
     /// Reload.
     pub const HUP: Self = Self(1);
+    /// Reload, of Apache.
+    pub const USR1: Self = Self(10);
+    /// Reload, of HAProxy.
+    pub const USR2: Self = Self(12);
     /// The interrupt key.
     pub const INT: Self = Self(2);
     /// Stop and leave a core.
@@ -49,6 +53,24 @@ impl fmt::Display for Signal {
             number => write!(f, "signal {number}"),
         }
     }
+}
+
+/// A daemon and its children, as they are at a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Family {
+    /// A certain signal would have to wait: it is blocked, or has been sent and not been taken.
+    pub holds: bool,
+    /// The children.
+    pub children: Vec<Member>,
+}
+
+/// A child of a daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its process id.
+    pub pid: i32,
+    /// What it calls itself.
+    pub title: String,
 }
 
 /// How a program ended.

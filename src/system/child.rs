@@ -93,6 +93,12 @@ impl Group {
         self.0
     }
 
+    /// The same as a number.
+    #[must_use]
+    pub fn pid(self) -> i32 {
+        self.0.as_raw()
+    }
+
     /// Sends a signal to every process of the group; a group that is gone is no error.
     pub fn signal(self, Signal(number): Signal) -> io::Result<()> {
         match raw::signal_group(self.0, number) {

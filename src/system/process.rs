@@ -40,6 +40,17 @@ pub enum SignalError {
     },
 }
 
+impl SignalError {
+    /// Whether there is no such pidfile.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::File { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::NoPid(_) | Self::Kill { .. } => false,
+        }
+    }
+}
+
 /// Why the command was not told to reload.
 #[derive(Debug, Error)]
 pub enum LeaderError {
@@ -63,15 +74,18 @@ const POLL: Duration = Duration::from_millis(10);
 /// A signal that is held back for so long is one that the program fetches.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// Tells the program of a group to reload by a signal, once it handles that signal: one that has just been started
-/// would be ended by it.
-pub async fn reload_leader(
+/// Waits until the program of a group handles a signal: one that has just been started would be ended by it.
+pub async fn leader_is_ready(
     group: Group,
     signal: Signal,
     limit: Duration,
 ) -> Result<(), LeaderError> {
     let waited = tokio::time::timeout(limit, ready(group.leader(), signal)).await;
-    waited.map_err(|_| LeaderError::NotTaken(signal))?;
+    waited.map_err(|_| LeaderError::NotTaken(signal))
+}
+
+/// Tells the program of a group to reload.
+pub fn reload_leader(group: Group, signal: Signal) -> Result<(), LeaderError> {
     signal_leader(group, signal).map_err(|source| LeaderError::Kill { signal, source })
 }
 
@@ -105,20 +119,22 @@ fn stance(pid: Pid, Signal(number): Signal) -> Stance {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
         return Stance::Catches;
     };
-    let has = |mask: &str| {
-        let mut masks = status.lines().filter_map(|line| line.strip_prefix(mask));
-        let mask = masks
-            .next()
-            .map(|mask| u64::from_str_radix(mask.trim(), 16));
-        matches!(mask, Some(Ok(mask)) if mask >> (number - 1) & 1 == 1)
-    };
-    if has("SigCgt:") {
+    if masked(&status, "SigCgt:", number) {
         Stance::Catches
-    } else if has("SigBlk:") {
+    } else if masked(&status, "SigBlk:", number) {
         Stance::Holds
     } else {
         Stance::Neither
     }
+}
+
+/// Whether a signal is in one of the masks of `/proc/PID/status`.
+pub(super) fn masked(status: &str, mask: &str, number: i32) -> bool {
+    let mut masks = status.lines().filter_map(|line| line.strip_prefix(mask));
+    let mask = masks
+        .next()
+        .map(|mask| u64::from_str_radix(mask.trim(), 16));
+    matches!(mask, Some(Ok(mask)) if mask >> (number - 1) & 1 == 1)
 }
 
 /// Waits until a process is ready for a signal.
@@ -135,29 +151,52 @@ async fn ready(pid: Pid, signal: Signal) {
     }
 }
 
-/// Sends a signal to the process whose id stands in a file.
-pub fn signal_by_file(path: &Path, signal: Signal) -> Result<(), SignalError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SignalError::File {
-        path: path.to_owned(),
-        source,
-    })?;
-    // HAProxy writes one id per line; the first is the master's.
-    let first = text
-        .lines()
-        .next()
-        .and_then(|line| line.trim().parse::<i32>().ok());
-    // 0 and -1 would be our own group, and everybody.
-    let Some(pid) = first.filter(|pid| *pid > 0) else {
-        return Err(SignalError::NoPid(path.to_owned()));
-    };
-    let sent =
-        signal::Signal::try_from(signal.0).and_then(|number| kill(Pid::from_raw(pid), number));
-    sent.map_err(|errno| SignalError::Kill {
-        path: path.to_owned(),
-        pid,
-        signal,
-        source: errno.into(),
-    })
+/// A process whose id stands in a file.
+#[derive(Debug)]
+pub struct Named {
+    path: PathBuf,
+    pid: i32,
+}
+
+impl Named {
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Self, SignalError> {
+        let text = std::fs::read_to_string(path).map_err(|source| SignalError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        // HAProxy writes one id per line; the first is the master's.
+        let first = text
+            .lines()
+            .next()
+            .and_then(|line| line.trim().parse::<i32>().ok());
+        // 0 and -1 would be our own group, and everybody.
+        match first.filter(|pid| *pid > 0) {
+            Some(pid) => Ok(Self {
+                path: path.to_owned(),
+                pid,
+            }),
+            None => Err(SignalError::NoPid(path.to_owned())),
+        }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
+        let number = signal::Signal::try_from(signal.0);
+        let sent = number.and_then(|number| kill(Pid::from_raw(self.pid), number));
+        sent.map_err(|errno| SignalError::Kill {
+            path: self.path.clone(),
+            pid: self.pid,
+            signal,
+            source: errno.into(),
+        })
+    }
 }
 
 /// Our effective user and group.
@@ -174,6 +213,7 @@ mod tests {
     fn a_pidfile_names_one_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
+        let signal_by_file = |path: &Path, signal| Named::read(path)?.signal(signal);
         assert!(matches!(
             signal_by_file(&path, Signal::HUP),
             Err(SignalError::File { .. })
@@ -202,11 +242,12 @@ mod tests {
         // Late with its handler, as a proxy that reads a long file is.
         let (child, group) =
             start("sleep 0.2; trap 'exit 7' USR2; while :; do sleep 0.01; done").unwrap();
-        reload_leader(group, Signal(12), long).await.unwrap();
+        leader_is_ready(group, Signal::USR2, long).await.unwrap();
+        reload_leader(group, Signal::USR2).unwrap();
         assert_eq!(child.wait().await, Exit::Code(7));
 
         let (child, group) = start("exec sleep 1000").unwrap();
-        let refused = reload_leader(group, Signal(12), Duration::from_millis(50)).await;
+        let refused = leader_is_ready(group, Signal::USR2, Duration::from_millis(50)).await;
         assert!(matches!(refused, Err(LeaderError::NotTaken(_))));
         signal_leader(group, Signal::TERM).unwrap();
         assert_eq!(child.wait().await, Exit::Signal(Signal::TERM));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::publish::{Difference, Progress, PublishError, Published};
 use super::render::View;
 use super::schedule::{Input, Schedule};
 use super::world::WORLD;
-use crate::config::{Sources, Target};
+use crate::config::{Output, Sources};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::report::chain;
 use crate::model::update::Prefix;
@@ -52,13 +53,10 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn new(loaded: Loaded, prefix: &Prefix) -> Self {
-        let paths = match &loaded.target.sources {
-            Sources::Services(services) => {
-                let names = services.iter().map(|name| prefix.join(name.as_str()));
-                names.collect()
-            }
-            Sources::Keys(keys) => keys.clone(),
-        };
+        let outputs = loaded.target.outputs.iter();
+        let paths = outputs
+            .flat_map(|output| followed(output, prefix))
+            .collect();
         Self {
             schedule: Schedule::new(loaded.target.pace, fastrand::u64(..)),
             loaded: Arc::new(loaded),
@@ -83,19 +81,27 @@ impl Kept {
         changes.keys.iter().any(|key| followed(key))
     }
 
-    pub(super) fn view(&self, catalog: &Arc<Catalog>, env: &Arc<BTreeMap<String, String>>) -> View {
-        let (services, keys) = match &self.loaded.target.sources {
-            Sources::Services(services) => (services.clone(), Vec::new()),
-            Sources::Keys(keys) => (Vec::new(), keys.clone()),
+    /// What each of its templates sees.
+    pub(super) fn views(
+        &self,
+        catalog: &Arc<Catalog>,
+        env: &Arc<BTreeMap<String, String>>,
+    ) -> Vec<View> {
+        let view = |output: &Output| {
+            let (services, keys) = match &output.sources {
+                Sources::Services(services) => (services.clone(), Vec::new()),
+                Sources::Keys(keys) => (Vec::new(), keys.clone()),
+            };
+            View {
+                catalog: Arc::clone(catalog),
+                services,
+                keys,
+                root: output.root.clone(),
+                env: Arc::clone(env),
+                world: WORLD,
+            }
         };
-        View {
-            catalog: Arc::clone(catalog),
-            services,
-            keys,
-            root: self.loaded.target.root.clone(),
-            env: Arc::clone(env),
-            world: WORLD,
-        }
+        self.loaded.target.outputs.iter().map(view).collect()
     }
 
     pub(super) fn started(&mut self, publish: AbortHandle, progress: Progress) {
@@ -139,19 +145,28 @@ impl Kept {
 
     fn tell(&mut self, done: &Done, once: bool) {
         let target = &self.loaded.target;
-        let (name, dest, ms) = (&target.name, target.dest.display(), done.took.as_millis());
+        let (name, ms) = (&target.name, done.took.as_millis());
+        let dest = listed(target.outputs.iter().map(|output| output.dest.as_path()));
+        let (is, has) = match target.outputs.len() {
+            1 => ("is", "has"),
+            _ => ("are", "have"),
+        };
         let after = match self.trouble.as_ref().filter(|_| done.result.is_ok()) {
             Some((_, times)) => format!(", after {times} failures"),
             None => String::new(),
         };
         match &done.result {
-            Ok(Published::Same) if after.is_empty() => debug!("{name}: {dest} is right"),
-            Ok(Published::Same) => info!("{name}: {dest} is right{after}"),
+            Ok(Published::Same) if after.is_empty() => debug!("{name}: {dest} {is} right"),
+            Ok(Published::Same) => info!("{name}: {dest} {is} right{after}"),
             Ok(Published::Pending) => info!("{name}: {dest} would change"),
-            Ok(Published::Swapped(how)) => {
-                info!("{name}: {dest} has been updated in {ms} ms{after}");
-                if *how == How::InPlace && !self.in_place {
+            Ok(Published::Swapped(changes)) => {
+                let dest = listed(changes.iter().map(|change| change.dest.as_path()));
+                let has = if changes.len() == 1 { "has" } else { has };
+                info!("{name}: {dest} {has} been updated in {ms} ms{after}");
+                let written = changes.iter().find(|change| change.how == How::InPlace);
+                if let Some(written) = written.filter(|_| !self.in_place) {
                     self.in_place = true;
+                    let dest = written.dest.display();
                     info!(
                         "{name}: {dest} is a mount point, so it is written over instead of replaced; mount its directory to have it replaced at once"
                     );
@@ -181,10 +196,30 @@ impl Kept {
     }
 }
 
+/// What an output follows, as paths.
+fn followed(output: &Output, prefix: &Prefix) -> Vec<Prefix> {
+    match &output.sources {
+        Sources::Services(services) => {
+            let names = services.iter().map(|name| prefix.join(name.as_str()));
+            names.collect()
+        }
+        Sources::Keys(keys) => keys.clone(),
+    }
+}
+
+/// Paths as part of a sentence.
+fn listed<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
+    let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+    match paths.as_slice() {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        other => other.concat(),
+    }
+}
+
 /// Prints a unified diff.
-pub(super) fn print(target: &Target, difference: &Difference) {
+pub(super) fn print(dest: &Path, difference: &Difference) {
     let before = String::from_utf8_lossy(&difference.before);
-    let name = target.dest.display().to_string();
+    let name = dest.display().to_string();
     let diff = TextDiff::from_lines(before.as_ref(), difference.after.as_str());
     let mut unified = diff.unified_diff();
     let text = unified.header(&name, &format!("{name} (new)")).to_string();

@@ -56,6 +56,12 @@ impl Ledger {
         }
     }
 
+    /// A directory for what need not last.
+    pub(super) fn scratch(&self) -> PathBuf {
+        let state = self.dir.as_deref().and_then(Path::parent);
+        state.map_or_else(std::env::temp_dir, Path::to_owned)
+    }
+
     /// Whether the program of `dest` has loaded something else than what is live.
     pub(super) fn owes(&self, dest: &Path, live: &[u8]) -> bool {
         self.get(dest).is_some_and(|mark| mark != Mark::of(live))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::render::{RenderError, Template};
-use crate::config::{self, Pass, Problem, Reload, Target};
+use crate::config::{self, Output, Pass, Problem, Reload, Target};
 use crate::system::command;
 
 /// A target that is ready to be rendered.
@@ -16,9 +16,9 @@ use crate::system::command;
 pub struct Loaded {
     /// What conf.d says.
     pub target: Target,
-    /// Its template.
-    pub template: Template,
-    /// What the template may include or extend.
+    /// The templates of its outputs, in their order.
+    pub templates: Vec<Template>,
+    /// What the templates may include or extend.
     others: Arc<Others>,
 }
 
@@ -70,23 +70,21 @@ pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
     let mut loaded = Vec::new();
     for target in good {
         problems.extend(no_command(&target, pass));
-        match compile(&target, conf_dir, &others) {
-            Ok(template) => {
-                if template.tells_the_time() {
-                    warn!(
-                        "{}: datetime makes every render another one, so the file is published at every change and \
-                         every --interval",
-                        target.src.display()
-                    );
+        let mut templates = Vec::new();
+        for output in &target.outputs {
+            match compile(output, conf_dir, &others) {
+                Ok(template) => {
+                    warn_of_time(output, &template);
+                    templates.push(template);
                 }
-                loaded.push(Loaded {
-                    target,
-                    template,
-                    others: Arc::clone(&others),
-                });
+                Err(error) => problems.extend(explain(output, conf_dir, &error)),
             }
-            Err(error) => problems.extend(explain(&target, conf_dir, &error)),
         }
+        loaded.push(Loaded {
+            target,
+            templates,
+            others: Arc::clone(&others),
+        });
     }
     // Two targets may share a template.
     let mut seen = Vec::new();
@@ -103,16 +101,32 @@ pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
     }
 }
 
+fn warn_of_time(output: &Output, template: &Template) {
+    if template.tells_the_time() {
+        warn!(
+            "{}: datetime makes every render another one, so the file is published at every change and every --interval",
+            output.src.display()
+        );
+    }
+}
+
 /// What a target signals has to be there, unless nothing is to be signalled anyway.
 fn no_command(target: &Target, pass: &Pass) -> Option<Problem> {
     let missing = pass.program.is_none() && !pass.noop;
     match target.reload {
-        Some(Reload::Child(_)) if missing => {
+        Some(Reload::Child { .. }) if missing => {
             let what = "template.reload.child: there is no command that could be signalled";
             let problem = Problem::in_file(&target.file, None, what);
             Some(problem.hint("sidekick watch -- COMMAND starts one"))
         }
-        Some(Reload::Child(_) | Reload::Command(_) | Reload::Signal { .. }) | None => None,
+        Some(
+            Reload::Child { .. }
+            | Reload::Command(_)
+            | Reload::Signal { .. }
+            | Reload::Unit { .. }
+            | Reload::HaproxyMaster(_),
+        )
+        | None => None,
     }
 }
 
@@ -122,11 +136,18 @@ pub fn check_commands(loaded: &Loaded) -> Vec<Problem> {
     let target = &loaded.target;
     let reload = match &target.reload {
         Some(Reload::Command(command)) => Some(command),
-        Some(Reload::Child(_) | Reload::Signal { .. }) | None => None,
+        Some(
+            Reload::Child { .. }
+            | Reload::Signal { .. }
+            | Reload::Unit { .. }
+            | Reload::HaproxyMaster(_),
+        )
+        | None => None,
     };
-    let commands = [("check_cmd", target.check.as_ref()), ("reload_cmd", reload)];
-    let given = commands
-        .into_iter()
+    let checks = target.outputs.iter().map(|output| output.check.as_ref());
+    let checks = checks.map(|check| ("check_cmd", check));
+    let given = checks
+        .chain([("reload_cmd", reload)])
         .filter_map(|(key, command)| Some((key, command?)));
     let problems = given.filter_map(|(key, command)| {
         let what = command::mistake(command)?;
@@ -140,19 +161,19 @@ pub fn check_commands(loaded: &Loaded) -> Vec<Problem> {
 }
 
 fn compile(
-    target: &Target,
+    output: &Output,
     conf_dir: &Path,
     others: &[(String, String)],
 ) -> Result<Template, RenderError> {
-    let name = name(&target.src, &conf_dir.join("templates"));
+    let name = name(&output.src, &conf_dir.join("templates"));
     let others: Vec<(&str, &str)> = others
         .iter()
         .map(|(n, s)| (n.as_str(), s.as_str()))
         .collect();
-    if target.src.extension() == Some("tera".as_ref()) {
-        Template::compile_among(&name, &target.template, &others)
+    if output.src.extension() == Some("tera".as_ref()) {
+        Template::compile_among(&name, &output.template, &others)
     } else {
-        Template::compile_go(&name, &target.template)
+        Template::compile_go(&name, &output.template)
     }
 }
 
@@ -186,13 +207,13 @@ fn others(templates: &Path) -> Others {
     found
 }
 
-fn explain(target: &Target, conf_dir: &Path, error: &RenderError) -> Vec<Problem> {
+fn explain(output: &Output, conf_dir: &Path, error: &RenderError) -> Vec<Problem> {
     let templates = conf_dir.join("templates");
     let problem = |fault: &super::render::Fault| {
         let (file, line) = match &fault.place {
-            Some((name, line)) if target.src.ends_with(name) => (target.src.clone(), Some(*line)),
+            Some((name, line)) if output.src.ends_with(name) => (output.src.clone(), Some(*line)),
             Some((name, line)) => (templates.join(name), Some(*line)),
-            None => (target.src.clone(), None),
+            None => (output.src.clone(), None),
         };
         let problem = Problem::in_file(&file, line, &fault.what);
         match &fault.hint {

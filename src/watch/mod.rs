@@ -28,10 +28,13 @@ mod ledger;
 mod load;
 mod offline;
 mod paths;
+mod proof;
 mod publish;
+mod reload;
 pub mod render;
 mod run;
 mod schedule;
+mod tell;
 mod ward;
 mod world;
 

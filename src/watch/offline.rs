@@ -109,51 +109,57 @@ pub fn render(
         tracing::warn!("{dir} is skipped: {error}");
     }
     let (catalog, env) = (Arc::new(catalog), Arc::new(env));
-    let many = targets.len() > 1;
+    let many = targets.iter().map(|loaded| loaded.target.outputs.len());
+    let many = many.sum::<usize>() > 1;
     let mut status = 0;
     for loaded in targets {
         let kept = Kept::new(loaded, prefix);
-        let target = &kept.loaded.target;
-        let after = match kept.loaded.template.render(&kept.view(&catalog, &env)) {
-            Ok(text) => text,
-            Err(error) => {
-                tracing::error!("{}: {}", target.name, chain(&error));
-                status = code::FAILED;
-                continue;
-            }
-        };
-        if show == Show::Text {
-            let head = if many {
-                format!("==> {} <==\n", target.dest.display())
-            } else {
-                String::new()
+        let Loaded {
+            target, templates, ..
+        } = &*kept.loaded;
+        let views = kept.views(&catalog, &env);
+        for ((output, template), view) in target.outputs.iter().zip(templates).zip(&views) {
+            let shown = match template.render(view) {
+                Ok(text) if show == Show::Diff => differs(&output.dest, text),
+                Ok(text) => {
+                    print_text(many.then_some(&*output.dest), &text);
+                    Ok(false)
+                }
+                Err(error) => Err(chain(&error)),
             };
-            // Nobody reads it: nothing is lost.
-            let _ = write!(std::io::stdout().lock(), "{head}{after}");
-            continue;
-        }
-        let before = match file::look(&target.dest) {
-            Ok(look) => look.map(|look| look.content).unwrap_or_default(),
-            Err(error) => {
-                tracing::error!(
-                    "{}: cannot read {}: {error}",
-                    target.name,
-                    target.dest.display()
-                );
-                status = code::FAILED;
-                continue;
+            match shown {
+                Ok(differs) if differs && status == 0 => status = code::PENDING,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!("{}: {error}", target.name);
+                    status = code::FAILED;
+                }
             }
-        };
-        if before != after.as_bytes() {
-            print(target, &Difference { before, after });
-            status = if status == code::FAILED {
-                status
-            } else {
-                code::PENDING
-            };
         }
     }
     status
+}
+
+fn print_text(dest: Option<&Path>, text: &str) {
+    let head = dest.map(|dest| format!("==> {} <==\n", dest.display()));
+    // Nobody reads it: nothing is lost.
+    let _ = write!(
+        std::io::stdout().lock(),
+        "{}{text}",
+        head.unwrap_or_default()
+    );
+}
+
+/// Prints how a text differs from the live file, if it does.
+fn differs(dest: &Path, after: String) -> Result<bool, String> {
+    let look =
+        file::look(dest).map_err(|error| format!("cannot read {}: {error}", dest.display()))?;
+    let before = look.map(|look| look.content).unwrap_or_default();
+    let differs = before != after.as_bytes();
+    if differs {
+        print(dest, &Difference { before, after });
+    }
+    Ok(differs)
 }
 
 #[cfg(test)]

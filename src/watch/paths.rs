@@ -2,23 +2,50 @@
 
 use std::path::Path;
 
-/// Puts the paths into a command: `{{src}}` is the staged file, `{{dest}}` the live one; `{{.src}}` and spaces inside
-/// the braces are fine too, as confd's users write them.
-pub(super) fn fill_in(command: &str, src: &Path, dest: &Path) -> String {
+/// What a command can name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Paths<'a> {
+    /// The staged file.
+    pub(super) src: &'a Path,
+    /// The live file.
+    pub(super) dest: &'a Path,
+    /// The copy of the tree with all staged files in place.
+    pub(super) tree: Option<&'a Path>,
+}
+
+/// Whether a command wants to see a whole tree.
+pub(super) fn asks_for_tree(command: &str) -> bool {
+    command
+        .split("{{")
+        .skip(1)
+        .any(|after| name(after).is_some_and(|(name, _)| name == "tree"))
+}
+
+/// The name in front of `}}`, and what follows.
+fn name(after: &str) -> Option<(&str, &str)> {
+    let (name, rest) = after.split_once("}}")?;
+    Some((name.trim().trim_start_matches('.'), rest))
+}
+
+/// Puts the paths into a command: `{{src}}` is the staged file, `{{dest}}` the live one, `{{tree}}` the copy of the tree;
+/// `{{.src}}` and spaces inside the braces are fine too, as confd's users write them.
+pub(super) fn fill_in(command: &str, paths: Paths<'_>) -> String {
     let mut filled = String::new();
     let mut rest = command;
     while let Some((before, after)) = rest.split_once("{{") {
         filled.push_str(before);
-        let end = after.find("}}");
-        let name = end.map(|end| after[..end].trim().trim_start_matches('.'));
-        let path = match name {
-            Some("src") => Some(src),
-            Some("dest" | "dst") => Some(dest),
-            Some(_) | None => None,
-        };
-        if let (Some(path), Some(end)) = (path, end) {
+        let path = name(after).and_then(|(name, rest)| {
+            let path = match name {
+                "src" => paths.src,
+                "dest" | "dst" => paths.dest,
+                "tree" => paths.tree?,
+                _ => return None,
+            };
+            Some((path, rest))
+        });
+        if let Some((path, after)) = path {
             filled.push_str(&quoted(path));
-            rest = &after[end + 2..];
+            rest = after;
         } else {
             filled.push_str("{{");
             rest = after;
@@ -43,7 +70,15 @@ mod tests {
 
     #[test]
     fn paths_in_commands() {
-        let (src, dest) = (Path::new("/etc/.a.1"), Path::new("/etc/a"));
+        let paths = Paths {
+            src: Path::new("/etc/.a.1"),
+            dest: Path::new("/etc/a"),
+            tree: None,
+        };
+        let with_tree = Paths {
+            tree: Some(Path::new("/run/t")),
+            ..paths
+        };
         for (command, want) in [
             (
                 "check {{src}} {{.src}} {{ .src }} {{ src }}",
@@ -58,11 +93,21 @@ mod tests {
             ("{{{{src}}}}", "{{/etc/.a.1}}"),
             ("", ""),
         ] {
-            assert_eq!(fill_in(command, src, dest), want, "{command}");
+            assert_eq!(fill_in(command, paths), want, "{command}");
         }
         assert_eq!(
-            fill_in("c {{src}}", Path::new("/a b's"), dest),
+            fill_in(
+                "c {{src}}",
+                Paths {
+                    src: Path::new("/a b's"),
+                    ..paths
+                }
+            ),
             r"c '/a b'\''s'"
         );
+        let check = "nginx -t -c {{ .tree }}/nginx.conf";
+        assert!(asks_for_tree(check) && !asks_for_tree("a {{src}} tree}} {{treee}}"));
+        assert_eq!(fill_in(check, with_tree), "nginx -t -c /run/t/nginx.conf");
+        assert_eq!(fill_in(check, paths), check);
     }
 }

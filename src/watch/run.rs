@@ -15,6 +15,7 @@ use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
 use super::load::{Loaded, directories, load};
 use super::publish::{Job, Progress, PublishError};
+use super::reload::Reloads;
 use super::schedule::{Action, Input};
 use super::ward::{Ward, ended};
 use crate::config::{Pass, Problem};
@@ -114,6 +115,7 @@ struct Shell {
     following: Following,
     publishes: JoinSet<Done>,
     ledger: Arc<Ledger>,
+    reloads: Reloads,
     conf: Conf,
     started: Instant,
     /// When every file is compared with what it should be, whatever happened.
@@ -152,6 +154,7 @@ impl Shell {
             env: Arc::new(plan.env),
             publishes: JoinSet::new(),
             ledger: Arc::new(Ledger::open(state_dir)),
+            reloads: Reloads::default(),
             conf: Conf::new(plan.conf_dir, reading),
             started: now,
             stop_at: None,
@@ -290,13 +293,14 @@ impl Shell {
 
     fn publish(&mut self, target: usize) {
         let kept = &self.targets[target];
+        let child = self.ward.as_ref().map(Ward::running);
         let progress = Progress::default();
         let job = Job {
             loaded: Arc::clone(&kept.loaded),
-            view: kept.view(&self.catalog, &self.env),
+            views: kept.views(&self.catalog, &self.env),
             noop: self.pass.noop,
             diff: self.pass.diff,
-            child: self.ward.as_ref().map(Ward::running).unwrap_or_default(),
+            ticket: self.reloads.ticket(&kept.loaded.target, child),
             ledger: Arc::clone(&self.ledger),
             progress: Arc::clone(&progress),
         };
@@ -365,7 +369,7 @@ impl Shell {
         }
         info!(
             "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
-            self.targets.len()
+            files(&self.targets)
         );
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
         if !self.following.is_of(paths()) {
@@ -396,7 +400,7 @@ impl Shell {
         if all_good && !self.ready {
             self.ready = true;
             self.ward(entrypoint::Input::Published);
-            notify::ready(&format!("keeping {} files", self.targets.len()));
+            notify::ready(&format!("keeping {} files", files(&self.targets)));
         }
     }
 
@@ -451,4 +455,9 @@ impl Shell {
             self.advance(target, Input::Tick);
         }
     }
+}
+
+fn files(targets: &[Kept]) -> usize {
+    let counts = targets.iter().map(|kept| kept.loaded.target.outputs.len());
+    counts.sum()
 }

@@ -48,7 +48,7 @@ fn one(text: &str, confd: Option<&str>) -> Target {
 const LEAST: &str = "[template]\nsrc = 'a.tmpl'\ndest = '/d'\nkeys = ['/services']\n";
 
 fn keys(target: &Target) -> Vec<&str> {
-    match &target.sources {
+    match &target.outputs[0].sources {
         Sources::Keys(keys) => keys.iter().map(Prefix::as_str).collect(),
         Sources::Services(services) => panic!("{services:?}"),
     }
@@ -63,13 +63,23 @@ fn a_file_of_confd_with_everything() {
         None,
     );
     assert_eq!(keys(&target), ["/app/web", "/app/db/x", "/up", "/app"]);
-    assert_eq!(target.root.as_str(), "/app");
+    assert_eq!(target.outputs[0].root.as_str(), "/app");
     assert_eq!(
-        (target.mode, target.owner.uid, target.owner.gid),
+        (
+            target.outputs[0].mode,
+            target.outputs[0].owner.uid,
+            target.outputs[0].owner.gid
+        ),
         (Some(0o640), None, Some(0))
     );
-    assert_eq!(target.check.as_deref(), Some("/bin/check {{.src}}"));
-    assert_eq!((target.reload, target.template.as_str()), (None, "hello"));
+    assert_eq!(
+        target.outputs[0].check.as_deref(),
+        Some("/bin/check {{.src}}")
+    );
+    assert_eq!(
+        (target.reload, target.outputs[0].template.as_str()),
+        (None, "hello")
+    );
     assert_eq!(target.check_timeout, Duration::from_secs(90));
     assert_eq!(target.reload_timeout, Duration::from_millis(1500));
     let want = Pace {
@@ -84,7 +94,7 @@ fn a_file_of_confd_with_everything() {
 fn keys_lie_below_the_prefix_of_confd_toml_or_of_the_file() {
     let with = |own: &str, global: Option<&str>| {
         let target = one(&format!("{LEAST}{own}"), global);
-        format!("{} {}", keys(&target)[0], target.root)
+        format!("{} {}", keys(&target)[0], target.outputs[0].root)
     };
     for (own, global, want) in [
         ("", None, "/services /"),
@@ -151,7 +161,7 @@ fn without_a_sign_of_confd_a_file_is_ours() {
         "{problems:?}"
     );
     let target = one(&ours, Some(""));
-    assert_eq!(target.template, "other");
+    assert_eq!(target.outputs[0].template, "other");
     assert_eq!(target.reload, None::<Reload>);
 }
 

@@ -28,11 +28,11 @@ fn the_least() {
         panic!("{good:?}")
     };
     assert_eq!(
-        (target.name.as_str(), target.template.as_str()),
+        (target.name.as_str(), target.outputs[0].template.as_str()),
         ("a", "hello")
     );
     assert_eq!(
-        (target.mode, target.pace, &target.reload),
+        (target.outputs[0].mode, target.pace, &target.reload),
         (None, Pace::default(), &None)
     );
 }
@@ -47,12 +47,17 @@ fn the_most() {
     assert_eq!(problems, [""; 0]);
     let target = &good[0];
     assert_eq!(
-        (target.mode, target.owner.uid, target.owner.gid),
+        (
+            target.outputs[0].mode,
+            target.outputs[0].owner.uid,
+            target.outputs[0].owner.gid
+        ),
         (Some(0o640), Some(0), Some(0))
     );
     let usr2 = Reload::Signal {
         signal: Signal(12),
         pidfile: "/p".into(),
+        verify: true,
     };
     assert_eq!(target.reload, Some(usr2));
     assert_eq!(target.pace.min_interval, Duration::from_millis(1));
@@ -63,7 +68,132 @@ fn the_command_is_signalled_without_a_pidfile() {
     let reload = "[template.reload]\nsignal = 'USR2'\nchild = true\n";
     let (good, problems) = load(&format!("{LEAST}{reload}"));
     assert_eq!(problems, [""; 0]);
-    assert_eq!(good[0].reload, Some(Reload::Child(Signal(12))));
+    let child = |verify| {
+        let signal = Signal::USR2;
+        Some(Reload::Child { signal, verify })
+    };
+    assert_eq!(good[0].reload, child(true));
+    let (good, _) = load(&format!("{LEAST}{reload}verify = false\n"));
+    assert_eq!(good[0].reload, child(false));
+}
+
+#[test]
+fn others_are_told_by_name() {
+    let told = |lines: &str| {
+        let (good, problems) = load(&format!("{LEAST}[template.reload]\n{lines}\n"));
+        assert_eq!(problems, [""; 0], "{lines}");
+        good[0].reload.clone().unwrap()
+    };
+    let unit = |unit: &str, signal| Reload::Unit {
+        unit: unit.to_owned(),
+        signal,
+        verify: true,
+    };
+    assert_eq!(
+        told("systemd_unit = 'haproxy'"),
+        unit("haproxy.service", None)
+    );
+    assert_eq!(
+        told("systemd_unit = 'a@b.service'\nsignal = 'HUP'"),
+        unit("a@b.service", Some(Signal::HUP))
+    );
+    assert_eq!(
+        told("haproxy_master = '/run/m.sock'"),
+        Reload::HaproxyMaster("/run/m.sock".into())
+    );
+    for (lines, want) in [
+        ("systemd_unit = 'a b'", "is not the name of a unit"),
+        ("systemd_unit = 'a'\npidfile = '/p'", "exclude each other"),
+        (
+            "child = true\nsignal = 'HUP'\nhaproxy_master = '/m'",
+            "exclude each other",
+        ),
+        ("haproxy_master = 'm.sock'", "is not an absolute path"),
+        (
+            "haproxy_master = '/m'\nsignal = 'HUP'",
+            "has no meaning with haproxy_master",
+        ),
+        (
+            "haproxy_master = '/m'\nverify = false",
+            "has no meaning with haproxy_master",
+        ),
+        ("pidfile = '/p'", "signal is missing"),
+        ("signal = 'HUP'", "pidfile is missing"),
+    ] {
+        let (_, problems) = load(&format!("{LEAST}[template.reload]\n{lines}\n"));
+        assert!(problems.join(" ").contains(want), "{lines}: {problems:?}");
+    }
+}
+
+const GROUP: &str = "[[template]]\nsrc = 'a.tera'\ndest = '/d/a'\nkeys = ['/services']\ntree = '/d'\n\
+                     [[template]]\nsrc = 'a.tera'\ndest = '/d/b'\nservices = ['web']\nmode = '600'\n\
+                     check_cmd = 'true {{tree}}'\nreload_cmd = 'true'\n[template.pace]\nsettle = '1ms'\n";
+
+#[test]
+fn a_group_is_several_files_with_one_reload() {
+    let (good, problems) = load(GROUP);
+    assert_eq!(problems, [""; 0]);
+    let [target] = good.as_slice() else {
+        panic!("{good:?}")
+    };
+    let outputs = target.outputs.iter();
+    let told: Vec<_> = outputs
+        .map(|output| {
+            (
+                output.dest.to_str().unwrap(),
+                output.mode,
+                output.check.is_some(),
+            )
+        })
+        .collect();
+    assert_eq!(told, [("/d/a", None, false), ("/d/b", Some(0o600), true)]);
+    assert_eq!(target.reload, Some(Reload::Command("true".to_owned())));
+    assert_eq!(target.pace.settle, Duration::from_millis(1));
+    assert_eq!(target.tree.as_deref(), Some(Path::new("/d")));
+}
+
+#[test]
+fn what_a_group_has_once_is_not_said_in_two_ways() {
+    let third = "[[template]]\nsrc = 'a.tera'\nkeys = ['/a']\n";
+    for (lines, want) in [
+        ("dest = '/d/c'\nreload_cmd = 'true'", None),
+        ("dest = '/d/c'\n[template.pace]\nsettle = '1ms'", None),
+        (
+            "dest = '/d/c'\nreload_cmd = 'false'",
+            Some(
+                "a.toml:15: the reload is another one than in the tables above, and a group has one",
+            ),
+        ),
+        (
+            "dest = '/d/c'\n[template.pace]\nsettle = '2ms'",
+            Some(
+                "a.toml:15: [template.pace] is another one than in the tables above, and a group has one",
+            ),
+        ),
+        (
+            "dest = '/d/c'\ntree = '/e'",
+            Some(
+                "a.toml:15: template.tree is another one than in the tables above, and a group has one",
+            ),
+        ),
+        ("dest = '/d/a'", Some("a.toml: /d/a is the dest of")),
+        (
+            "dest = 'c'",
+            Some("a.toml:18: template.dest: \"c\" is not the absolute path of a file"),
+        ),
+    ] {
+        // The whole file stands on line 15 and below.
+        let (_, problems) = load(&format!("{GROUP}{third}{lines}\n"));
+        match want {
+            None => assert_eq!(problems, [""; 0], "{lines}"),
+            Some(want) => assert!(problems[0].starts_with(want), "{problems:?}"),
+        }
+    }
+    let (_, problems) = load(&format!("{LEAST}tree = '/elsewhere'\n"));
+    assert_eq!(
+        problems,
+        ["a.toml:1: template.tree: no dest lies below /elsewhere"]
+    );
 }
 
 #[test]

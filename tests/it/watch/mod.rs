@@ -3,6 +3,7 @@
 mod configuration;
 mod failures;
 mod files;
+mod groups;
 mod modes;
 mod publishing;
 

@@ -1,0 +1,168 @@
+//! One table of conf.d as a file to be kept: from which template, where, with which access.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::document::{Document, Located, Section};
+use super::{Output, Owner, Sources};
+use crate::model::instance::ServiceName;
+use crate::model::update::Prefix;
+
+/// Reads what a table says of its own file.
+pub(super) fn output(
+    section: &mut Section<'_, '_>,
+    document: &Document<'_>,
+    conf_dir: &Path,
+    root: Prefix,
+) -> Option<Output> {
+    let source = source(section, document, conf_dir);
+    let dest = dest(section, document);
+    let sources = sources(section, document);
+    let make_dirs = section.flag("make_dirs");
+    let mode = section.parsed("mode", octal);
+    let owner = owner(section, document);
+    let check = section.string("check_cmd").map(|command| command.value);
+    let (src, template) = source?;
+    Some(Output {
+        src,
+        template,
+        dest: dest?,
+        sources: sources?,
+        make_dirs: make_dirs.unwrap_or(false),
+        root,
+        mode,
+        owner,
+        check,
+    })
+}
+
+fn source(
+    section: &mut Section<'_, '_>,
+    document: &Document<'_>,
+    conf_dir: &Path,
+) -> Option<(PathBuf, String)> {
+    let Some(src) = section.string("src") else {
+        document.say(
+            section.span(),
+            "template.src is missing: the template's file in the directory templates",
+        );
+        return None;
+    };
+    // What is in confd's style is in confd's language, whatever its ending.
+    if Path::new(&src.value).extension() != Some("tera".as_ref()) && !document.is_lenient() {
+        let what = format!(
+            "template.src: {:?} ends neither in .tera nor in .tmpl",
+            src.value
+        );
+        document.note(
+            &src.span,
+            what,
+            Some(
+                "the ending names the language: Tera, or confd's; where there is a confd.toml, it is confd's for any \
+                 other ending too",
+            ),
+        );
+        return None;
+    }
+    let path = conf_dir.join("templates").join(&src.value);
+    match fs::read_to_string(&path) {
+        Ok(text) => Some((path, text)),
+        Err(error) => {
+            document.say(
+                &src.span,
+                format!("template.src: {} cannot be read: {error}", path.display()),
+            );
+            None
+        }
+    }
+}
+
+fn dest(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<PathBuf> {
+    let Some(dest) = section.string("dest") else {
+        document.say(
+            section.span(),
+            "template.dest is missing: the file to be kept",
+        );
+        return None;
+    };
+    let path = PathBuf::from(&dest.value);
+    if !path.is_absolute() || path.file_name().is_none() || dest.value.ends_with('/') {
+        document.say(
+            &dest.span,
+            format!(
+                "template.dest: {:?} is not the absolute path of a file",
+                dest.value
+            ),
+        );
+        return None;
+    }
+    Some(path)
+}
+
+fn sources(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Sources> {
+    let services = section.list("services", str::parse::<ServiceName>);
+    let keys = section.list("keys", Prefix::parse);
+    let not_empty = |located: &Located<Vec<_>>| !located.value.is_empty();
+    match (services, keys) {
+        (Some(services), None) if !services.value.is_empty() => {
+            Some(Sources::Services(services.value))
+        }
+        (None, Some(keys)) if not_empty(&keys) => Some(Sources::Keys(keys.value)),
+        (Some(services), Some(_)) => {
+            document.say(
+                &services.span,
+                "template.services and template.keys exclude each other",
+            );
+            None
+        }
+        (Some(Located { span, .. }), None) | (None, Some(Located { span, .. })) => {
+            document.say(
+                &span,
+                "the list is empty, so nothing would ever be rendered",
+            );
+            None
+        }
+        (None, None) => {
+            document.note(
+                section.span(),
+                "neither template.services nor template.keys says what is followed",
+                Some("services = [\"web\"] or keys = [\"/services\"]"),
+            );
+            None
+        }
+    }
+}
+
+/// `644` and `0644` are the same to people who think of files.
+fn octal(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if digits && mode <= 0o7777 => Ok(mode),
+        Ok(_) | Err(_) => Err(format!("{text:?} is not an octal mode such as 0644")),
+    }
+}
+
+fn owner(section: &mut Section<'_, '_>, document: &Document<'_>) -> Owner {
+    for (name, number) in [("owner", "uid"), ("group", "gid")] {
+        if section.has(name) && section.has(number) {
+            document.say(
+                section.span(),
+                format!("template.{name} and template.{number} exclude each other"),
+            );
+        }
+    }
+    let user = section.parsed("owner", |name| match nix::unistd::User::from_name(name) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        Ok(None) => Err(format!("there is no user {name:?} on this host")),
+        Err(error) => Err(format!("user {name:?} cannot be looked up: {error}")),
+    });
+    let group = section.parsed("group", |name| match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        Ok(None) => Err(format!("there is no group {name:?} on this host")),
+        Err(error) => Err(format!("group {name:?} cannot be looked up: {error}")),
+    });
+    Owner {
+        uid: section.number("uid").or(user),
+        gid: section.number("gid").or(group),
+    }
+}

@@ -1,0 +1,436 @@
+//! A command line of HAProxy: one short connection to its stats socket or to the socket of its master. Adapter.
+//!
+//! A connection that is kept open would keep an old worker alive after a reload, and would talk to that worker: so each
+//! batch has its own. Nothing that is sent can become a second command: a [`Command`] is made of [`Word`]s.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// What HAProxy writes when it has answered a command and waits for the next.
+const PROMPT: &[u8] = b"\n> ";
+
+/// No answer that we ask for comes near it: `show stat` of 10,000 servers is 2 MB.
+const MOST: usize = 64 << 20;
+
+/// Where a socket of HAProxy is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// A path.
+    Unix(PathBuf),
+    /// An address and a port, for an HAProxy in another container.
+    Tcp(SocketAddr),
+}
+
+/// The text names no socket.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is no socket: give an absolute path, or ipv4@ADDRESS:PORT, or ipv6@[ADDRESS]:PORT")]
+pub struct AddressError(String);
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let path = text.strip_prefix("unix@").unwrap_or(text);
+        if path.starts_with('/') && !path.contains(char::is_control) {
+            return Ok(Self::Unix(path.into()));
+        }
+        let tcp = |text: &str| text.parse().ok();
+        let tcp = match text.split_once('@') {
+            Some(("ipv4", rest)) => tcp(rest).filter(SocketAddr::is_ipv4),
+            Some(("ipv6", rest)) => tcp(rest).filter(SocketAddr::is_ipv6),
+            _ => None,
+        };
+        tcp.map(Self::Tcp)
+            .ok_or_else(|| AddressError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Tcp(address @ SocketAddr::V4(_)) => write!(f, "ipv4@{address}"),
+            Self::Tcp(address @ SocketAddr::V6(_)) => write!(f, "ipv6@{address}"),
+        }
+    }
+}
+
+/// A word that stays one word of one command, whatever it says: no blank, `;`, line end, quote, backslash or `<<`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Word(String);
+
+impl Word {
+    /// The text, if it is such a word.
+    pub fn new(text: &str) -> Option<Self> {
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-/@,=+%[]()*~!".contains(&byte);
+        // `@` and `!` in front address another process on the master's socket.
+        let first = text.bytes().next()?;
+        let fine = text.bytes().all(fine) && !matches!(first, b'@' | b'!');
+        fine.then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command(String);
+
+impl Command {
+    /// A command that the source spells out, such as `show servers state`.
+    pub fn new(verb: &'static str) -> Self {
+        Self(verb.to_owned())
+    }
+
+    /// One more word.
+    #[must_use]
+    pub fn word(mut self, word: &Word) -> Self {
+        self.0.push(' ');
+        self.0.push_str(word.as_str());
+        self
+    }
+
+    /// One more part that the source spells out, such as `state ready`.
+    #[must_use]
+    pub fn then(mut self, text: &'static str) -> Self {
+        self.0.push(' ');
+        self.0.push_str(text);
+        self
+    }
+
+    /// One more number.
+    #[must_use]
+    pub fn number(mut self, number: impl Into<u64>) -> Self {
+        self.0.push(' ');
+        self.0.push_str(&number.into().to_string());
+        self
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How grave HAProxy takes its reply to be (as in syslog).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// It did as told, or says something else that is no failure. It also greets a command that it does not know with
+    /// it; [`Reply::is_success`] tells the two apart.
+    Info,
+    /// It did as told, and tells what has changed.
+    Warning,
+    /// It did not do as told.
+    Error,
+}
+
+/// What HAProxy replied to one command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// How grave, where it says so: most successes are silent, and what is shown has no mark.
+    pub severity: Option<Severity>,
+    /// The text without the mark and without the line end behind it.
+    pub text: String,
+}
+
+impl Reply {
+    fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let marked = text.strip_prefix('[').and_then(|rest| {
+            let (level, rest) = rest.split_once("]: ")?;
+            Some((level.parse::<u8>().ok()?, rest))
+        });
+        let (severity, text) = match marked {
+            Some((..=3, rest)) => (Some(Severity::Error), rest),
+            Some((4 | 5, rest)) => (Some(Severity::Warning), rest),
+            Some((_, rest)) => (Some(Severity::Info), rest),
+            None => (None, &*text),
+        };
+        Self {
+            severity,
+            text: text.trim_end_matches('\n').to_owned(),
+        }
+    }
+
+    /// Whether HAProxy knew the command and carried it out.
+    pub fn is_success(&self) -> bool {
+        self.severity != Some(Severity::Error)
+            && !self.text.starts_with("Unknown command")
+            && !self.text.starts_with("Permission denied")
+    }
+}
+
+/// Why HAProxy could not be asked.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// Nobody listens there, or not to us. [`CliError::is_absent`] tells the two apart.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// The socket.
+        address: Address,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The connection broke.
+    #[error("the connection to {address} broke")]
+    Broken {
+        /// The socket.
+        address: Address,
+        /// How.
+        source: io::Error,
+    },
+    /// No complete answer in time.
+    #[error("{address} has not answered within {} s", deadline.as_secs_f32())]
+    Silent {
+        /// The socket.
+        address: Address,
+        /// How long it had.
+        deadline: Duration,
+    },
+    /// It closed the connection before it had replied to everything, or replied more than was asked.
+    #[error("{address} gave {got} replies to {asked} commands")]
+    Count {
+        /// The socket.
+        address: Address,
+        /// Commands that were sent.
+        asked: usize,
+        /// Replies that came.
+        got: usize,
+    },
+}
+
+impl CliError {
+    /// Whether nobody listens: HAProxy does not run, or its master is loading a configuration just now.
+    pub fn is_absent(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+        match self {
+            Self::Connect { source, .. } => {
+                matches!(source.kind(), ConnectionRefused | NotFound)
+            }
+            Self::Broken { .. } | Self::Silent { .. } | Self::Count { .. } => false,
+        }
+    }
+}
+
+impl From<&Path> for Address {
+    fn from(path: &Path) -> Self {
+        Self::Unix(path.to_owned())
+    }
+}
+
+/// A socket of HAProxy, and how long it may take for a whole connection. Holds no connection.
+#[derive(Debug, Clone)]
+pub struct Cli {
+    address: Address,
+    deadline: Duration,
+}
+
+impl Cli {
+    /// Of this socket.
+    pub fn new(address: Address, deadline: Duration) -> Self {
+        Self { address, deadline }
+    }
+
+    /// Which socket.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Sends all the commands to a stats socket; one reply for each, in order. An error does not say how many of the
+    /// commands were carried out.
+    pub async fn batch(&self, commands: &[Command]) -> Result<Vec<Reply>, CliError> {
+        self.lines(commands.chunks(1)).await
+    }
+
+    /// As [`Cli::batch`], with each slice on one line: HAProxy does nothing else between the commands of a line.
+    pub async fn lines<'a>(
+        &self,
+        lines: impl IntoIterator<Item = &'a [Command]>,
+    ) -> Result<Vec<Reply>, CliError> {
+        let mut text = String::from("prompt\nset severity-output number\n");
+        let mut asked = 0;
+        for line in lines {
+            for (n, command) in line.iter().enumerate() {
+                text.push_str(if n == 0 { "" } else { ";" });
+                text.push_str(&command.0);
+                asked += 1;
+            }
+            text.push('\n');
+        }
+        text.push_str("quit\n");
+        let answer = self.talk(&text, End::Theirs).await?;
+        // The first two prompts answer the two lines of our own.
+        let mut replies: Vec<&[u8]> = split(&answer);
+        let rest = replies.pop().unwrap_or_default();
+        let got = replies.len().saturating_sub(2);
+        if got != asked || !rest.is_empty() {
+            return Err(CliError::Count {
+                address: self.address.clone(),
+                asked,
+                got,
+            });
+        }
+        Ok(replies.into_iter().skip(2).map(Reply::read).collect())
+    }
+
+    /// Sends one command to the socket of a master and returns all that comes back, without line ends around it. A
+    /// command for its current worker begins with `@1`.
+    pub async fn ask(&self, command: &Command) -> Result<String, CliError> {
+        let answer = self.talk(&format!("{command}\n"), End::Ours).await?;
+        Ok(String::from_utf8_lossy(&answer)
+            .trim_matches('\n')
+            .to_owned())
+    }
+
+    /// One connection: everything out, everything in.
+    async fn talk(&self, text: &str, end: End) -> Result<Vec<u8>, CliError> {
+        match timeout(self.deadline, self.connect_and_exchange(text, end)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(CliError::Silent {
+                address: self.address.clone(),
+                deadline: self.deadline,
+            }),
+        }
+    }
+
+    async fn connect_and_exchange(&self, text: &str, end: End) -> Result<Vec<u8>, CliError> {
+        let connect = |source| CliError::Connect {
+            address: self.address.clone(),
+            source,
+        };
+        let answer = match &self.address {
+            Address::Unix(path) => {
+                exchange(UnixStream::connect(path).await.map_err(connect)?, text, end).await
+            }
+            Address::Tcp(address) => {
+                exchange(
+                    TcpStream::connect(address).await.map_err(connect)?,
+                    text,
+                    end,
+                )
+                .await
+            }
+        };
+        answer.map_err(|source| CliError::Broken {
+            address: self.address.clone(),
+            source,
+        })
+    }
+}
+
+/// Who closes a connection first.
+#[derive(Clone, Copy)]
+enum End {
+    /// HAProxy, at our `quit`.
+    Theirs,
+    /// We, our half: the socket of a master closes only then.
+    Ours,
+}
+
+/// Writes and reads at the same time: HAProxy stops to read when nobody reads its replies.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite,
+    text: &str,
+    end: End,
+) -> io::Result<Vec<u8>> {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut answer = Vec::new();
+    let write = async {
+        writer.write_all(text.as_bytes()).await?;
+        match end {
+            End::Theirs => writer.flush().await,
+            End::Ours => writer.shutdown().await,
+        }
+    };
+    let mut reader = reader.take(MOST as u64);
+    let (written, read) = tokio::join!(write, reader.read_to_end(&mut answer));
+    // HAProxy may close after `quit` before it has seen our end: what it has answered counts.
+    match (written, read) {
+        (_, Err(error)) if error.kind() != io::ErrorKind::ConnectionReset => Err(error),
+        (Err(error), _) if answer.is_empty() => Err(error),
+        _ => Ok(answer),
+    }
+}
+
+/// The replies, each ended by a prompt, and what follows the last prompt.
+fn split(answer: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    let (mut from, mut at) = (0, 0);
+    while at < answer.len() {
+        if answer[at..].starts_with(PROMPT) {
+            parts.push(&answer[from..at]);
+            at += PROMPT.len();
+            from = at;
+        } else {
+            at += 1;
+        }
+    }
+    parts.push(&answer[from..]);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, back) in [
+            ("/run/haproxy/admin.sock", "/run/haproxy/admin.sock"),
+            ("unix@/run/a.sock", "/run/a.sock"),
+            ("ipv4@127.0.0.1:9999", "ipv4@127.0.0.1:9999"),
+            ("ipv6@[::1]:9999", "ipv6@[::1]:9999"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), back);
+        }
+        for text in ["", "a.sock", "ipv4@[::1]:1", "127.0.0.1:9", "ipv4@host:1"] {
+            assert!(text.parse::<Address>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_one_word() {
+        for fine in ["app/web-1", "10.0.0.1:80", "[::1]:80", "2s", "GET,/x"] {
+            assert_eq!(Word::new(fine).unwrap().as_str(), fine);
+        }
+        for bad in [
+            "", "a b", "a;b", "a\nb", "a\rb", "<<", "a<<", "a\\", "a\tb", "@1", "!1", "ä", "a\"",
+            "a'b", "a#b", "$x", "a\0",
+        ] {
+            assert_eq!(Word::new(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn replies() {
+        let read = |text: &str| Reply::read(text.as_bytes());
+        assert!(read("").is_success());
+        assert!(read("[6]: New server registered.\n").is_success());
+        assert!(read("[4]: IP changed from 'a' to 'b'\n").is_success());
+        assert!(!read("[3]: No such server.\n").is_success());
+        assert!(!read("[6]: Unknown command, but maybe").is_success());
+        assert!(!read("Permission denied\n").is_success());
+        assert_eq!(read("[3]: No such server.\n").text, "No such server.");
+        assert_eq!(read("1\n# be_id\n").text, "1\n# be_id");
+    }
+
+    #[test]
+    fn a_prompt_ends_a_reply() {
+        let parts = split(b"\n> \n> [3]: gone\n\n> Only\n> ");
+        let parts: Vec<_> = parts.into_iter().map(String::from_utf8_lossy).collect();
+        assert_eq!(parts, ["", "", "[3]: gone\n", "Only", ""]);
+    }
+}

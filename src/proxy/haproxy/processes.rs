@@ -1,0 +1,191 @@
+//! The processes of an HAProxy as its master lists them (`show proc`). Pure.
+
+/// What `show proc` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Processes {
+    /// The master's process id. It stays the same in a reload, and changes in a restart.
+    pub master: u32,
+    /// How often the master has reloaded, failures included.
+    pub reloads: u64,
+    /// How many reloads in a row have failed, up to the last one.
+    pub failed: u64,
+    /// The workers that run the newest configuration that could be loaded; one, as a rule.
+    pub workers: Vec<u32>,
+    /// Those of earlier configurations that still have connections to serve.
+    pub old: Vec<u32>,
+}
+
+/// Which part of the list a line is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Workers,
+    Old,
+    /// Programs that the master keeps beside, and whatever may come yet.
+    Other,
+}
+
+impl Processes {
+    /// Reads an answer; `None` if it is none, or not all of it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut part = Part::Other;
+        let mut master = None;
+        let (mut workers, mut old) = (Vec::new(), Vec::new());
+        for line in text.lines() {
+            if let Some(title) = line.strip_prefix('#') {
+                part = match title.trim() {
+                    "workers" => Part::Workers,
+                    "old workers" => Part::Old,
+                    _ => Part::Other,
+                };
+                continue;
+            }
+            let mut words = line.split_whitespace();
+            let (Some(pid), Some(kind)) = (words.next(), words.next()) else {
+                continue;
+            };
+            match (kind, part) {
+                ("master", _) => {
+                    let reloads = words.next()?.parse().ok()?;
+                    master = Some((pid.parse().ok()?, reloads, failed(line)?));
+                }
+                ("worker", Part::Workers) => workers.push(pid.parse().ok()?),
+                ("worker", Part::Old) => old.push(pid.parse().ok()?),
+                (_, _) => {}
+            }
+        }
+        let (master, reloads, failed) = master?;
+        Some(Self {
+            master,
+            reloads,
+            failed,
+            workers,
+            old,
+        })
+    }
+}
+
+/// The number in `[failed: 0]`.
+fn failed(line: &str) -> Option<u64> {
+    let (_, rest) = line.split_once("[failed:")?;
+    rest.split_once(']')?.0.trim().parse().ok()
+}
+
+/// What became of a reload, as far as two lists can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is not over yet.
+    Pending,
+    /// The new configuration is in force.
+    Live,
+    /// The configuration of before is still in force.
+    Failed,
+}
+
+/// Compares the list of before a reload with one of later.
+pub fn outcome(before: &Processes, now: &Processes) -> Outcome {
+    let is_new = |pid: &u32| !before.workers.contains(pid) && !before.old.contains(pid);
+    let has_new = now.workers.iter().any(is_new);
+    // A master that was started meanwhile has read the new file.
+    let is_over = now.master != before.master || now.reloads > before.reloads;
+    match (is_over, now.failed, has_new) {
+        (false, _, _) => Outcome::Pending,
+        (true, 0, true) => Outcome::Live,
+        // The new worker is not in the list yet.
+        (true, 0, false) => Outcome::Pending,
+        (true, _, _) => Outcome::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "\
+#<PID>          <type>          <reloads>       <uptime>        <version>      
+24015           master          0 [failed: 0]   0d00h00m01s     2.6.12-1+deb12u4
+# workers
+24016           worker          0               0d00h00m01s     2.6.12-1+deb12u4
+# programs
+";
+    const SECOND: &str = "\
+#<PID>          <type>          <reloads>       <uptime>        <version>      
+24015           master          3 [failed: 0]   0d00h00m02s     2.6.12-1+deb12u4
+# workers
+24066           worker          0               0d00h00m01s     2.6.12-1+deb12u4
+# old workers
+24047           worker          2               0d00h00m01s     2.6.12-1+deb12u4
+# programs
+
+";
+    const FAILED: &str = "\
+#<PID>          <type>          <reloads>       <uptime>        <version>      
+24015           master          4 [failed: 1]   0d00h00m02s     2.6.12-1+deb12u4
+# workers
+24066           worker          1               0d00h00m01s     2.6.12-1+deb12u4
+# old workers
+24047           worker          3               0d00h00m01s     2.6.12-1+deb12u4
+# programs
+";
+    /// As of 2.4, in whose list old workers and programs have further columns' worth of blanks.
+    const OLDER: &str = "\
+#<PID>          <type>          <reloads>       <uptime>        <version>      
+1162            master          5 [failed: 0]   0d00h02m07s     2.4.0
+# workers
+1271            worker          1               0d00h00m00s     2.4.0
+# old workers
+1233            worker          3               0d00h00m43s     2.0-dev3-6019f6-289
+# programs
+1244            foo             0               0d00h00m00s     -
+1255            bar             0               0d00h00m00s     -
+# old programs
+1266            worker          3               0d00h00m43s     -
+";
+
+    fn read(text: &str) -> Processes {
+        Processes::parse(text).unwrap()
+    }
+
+    #[test]
+    fn real_lists() {
+        let list = |master, reloads, failed, workers: &[u32], old: &[u32]| Processes {
+            master,
+            reloads,
+            failed,
+            workers: workers.to_vec(),
+            old: old.to_vec(),
+        };
+        assert_eq!(read(FIRST), list(24015, 0, 0, &[24016], &[]));
+        assert_eq!(read(SECOND), list(24015, 3, 0, &[24066], &[24047]));
+        assert_eq!(read(FAILED), list(24015, 4, 1, &[24066], &[24047]));
+        assert_eq!(read(OLDER), list(1162, 5, 0, &[1271], &[1233]));
+        for text in [
+            "",
+            "Permission denied",
+            "1 master x [failed: 0]",
+            "1 master 0",
+        ] {
+            assert_eq!(Processes::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn outcomes() {
+        let (first, second, failed) = (read(FIRST), read(SECOND), read(FAILED));
+        assert_eq!(outcome(&first, &first), Outcome::Pending);
+        assert_eq!(outcome(&first, &second), Outcome::Live);
+        assert_eq!(outcome(&second, &failed), Outcome::Failed);
+        // The worker of before is all there is: the new one is being forked.
+        let counted = Processes {
+            reloads: 4,
+            ..second.clone()
+        };
+        assert_eq!(outcome(&second, &counted), Outcome::Pending);
+        // After a restart everything counts from the start.
+        let restarted = Processes {
+            master: 7,
+            workers: vec![8],
+            ..first
+        };
+        assert_eq!(outcome(&second, &restarted), Outcome::Live);
+    }
+}

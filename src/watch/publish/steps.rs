@@ -1,0 +1,320 @@
+//! The steps of a publish, each a type whose only way on is the next step, so that a wrong order does not compile. Shell.
+//!
+//! Whatever is dropped on the way takes its candidate files with it; each live file is the old one or the new one at
+//! every instant.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::load::Loaded;
+use super::super::paths::{Paths, asks_for_tree, fill_in};
+use super::super::render::View;
+use super::{Change, PublishError, blocking};
+use crate::config::{Output, Target};
+use crate::system::command::{self, Left};
+use crate::system::file::{self, Access, Candidate, How, Look};
+use crate::system::mirror::Mirror;
+use crate::system::process;
+
+/// The mode of a file that is not there yet, unless conf.d says otherwise.
+const MODE: u32 = 0o644;
+
+/// One output of a target on its way.
+pub(super) enum Part<N> {
+    /// The live file is this, and right.
+    Same(Vec<u8>),
+    /// It is to be replaced.
+    New(N),
+}
+
+impl<N> Part<N> {
+    fn differing(&self) -> Option<&N> {
+        match self {
+            Self::Same(_) => None,
+            Self::New(new) => Some(new),
+        }
+    }
+}
+
+impl Part<(New, How)> {
+    fn content(&self) -> &[u8] {
+        match self {
+            Self::Same(live) => live,
+            Self::New((new, _)) => new.text.as_bytes(),
+        }
+    }
+}
+
+/// The texts that should be in the files.
+pub(super) struct Rendered(Vec<String>);
+
+pub(super) enum Compared {
+    /// The live files are these, and right.
+    Same(Vec<Vec<u8>>),
+    Differs(Differs),
+}
+
+/// Files of which at least one differs from what is live, in content or access.
+pub(super) struct Differs(Vec<Part<New>>);
+
+/// A text that is to become the live file.
+pub(super) struct New {
+    /// Where the file really lies.
+    pub(super) dest: PathBuf,
+    pub(super) text: String,
+    access: Access,
+    pub(super) previous: Option<Look>,
+}
+
+/// Candidates beside the live files.
+pub(super) struct Staged(Vec<Part<(Candidate, New)>>);
+
+/// Candidates that the checks have accepted.
+pub(super) struct Checked(Staged);
+
+/// The new files are in place; their program does not know yet.
+pub(super) struct Swapped(Vec<Part<(New, How)>>);
+
+impl Rendered {
+    pub(super) fn new(loaded: &Loaded, views: &[View]) -> Result<Self, PublishError> {
+        let pairs = loaded.templates.iter().zip(views);
+        let texts: Result<_, _> = pairs
+            .map(|(template, view)| template.render(view))
+            .collect();
+        Ok(Self(texts?))
+    }
+
+    pub(super) fn compare(self, target: &Target) -> Result<Compared, PublishError> {
+        let pairs = target.outputs.iter().zip(self.0);
+        let parts: Result<Vec<_>, _> = pairs.map(|(output, text)| compare(output, text)).collect();
+        let parts = parts?;
+        if parts.iter().any(|part| part.differing().is_some()) {
+            return Ok(Compared::Differs(Differs(parts)));
+        }
+        let same = |part: Part<New>| match part {
+            Part::Same(live) => live,
+            Part::New(new) => new.text.into_bytes(),
+        };
+        Ok(Compared::Same(parts.into_iter().map(same).collect()))
+    }
+}
+
+fn compare(output: &Output, text: String) -> Result<Part<New>, PublishError> {
+    let at = |step, path: &Path| {
+        let path = path.to_owned();
+        move |source| PublishError::File { step, path, source }
+    };
+    let dest = file::resolve(&output.dest).map_err(at("find", &output.dest))?;
+    let previous = file::look(&dest).map_err(at("read", &dest))?;
+    let access = access(output, previous.as_ref());
+    let is_same = |look: &Look| look.access == access && look.content == text.as_bytes();
+    if previous.as_ref().is_some_and(is_same) {
+        return Ok(Part::Same(text.into_bytes()));
+    }
+    Ok(Part::New(New {
+        dest,
+        text,
+        access,
+        previous,
+    }))
+}
+
+/// What conf.d says, else what the file has, else what we would make.
+fn access(output: &Output, previous: Option<&Look>) -> Access {
+    let has = previous.map(|look| look.access);
+    let own = process::identity();
+    Access {
+        mode: output.mode.or(has.map(|has| has.mode)).unwrap_or(MODE),
+        uid: output.owner.uid.or(has.map(|has| has.uid)).unwrap_or(own.0),
+        gid: output.owner.gid.or(has.map(|has| has.gid)).unwrap_or(own.1),
+    }
+}
+
+impl Differs {
+    /// What is to be replaced, by its place among the outputs.
+    pub(super) fn news(&self) -> impl Iterator<Item = (usize, &New)> {
+        let parts = self.0.iter().enumerate();
+        parts.filter_map(|(n, part)| Some((n, part.differing()?)))
+    }
+
+    pub(super) fn stage(self, target: &Target) -> Result<Staged, PublishError> {
+        let mut staged = Vec::new();
+        for (part, output) in self.0.into_iter().zip(&target.outputs) {
+            staged.push(match part {
+                Part::Same(live) => Part::Same(live),
+                Part::New(new) => Part::New((new.stage(output.make_dirs)?, new)),
+            });
+        }
+        Ok(Staged(staged))
+    }
+}
+
+impl New {
+    fn stage(&self, make_dirs: bool) -> Result<Candidate, PublishError> {
+        let made = if make_dirs {
+            file::make_parents(&self.dest)
+        } else {
+            Ok(())
+        };
+        let stage = |()| Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
+        made.and_then(stage).map_err(|source| PublishError::File {
+            step: "stage a file beside",
+            path: self.dest.clone(),
+            source,
+        })
+    }
+
+    /// Puts the file of before in its place again.
+    fn put_back(&self) -> io::Result<()> {
+        match &self.previous {
+            Some(previous) => {
+                Candidate::stage(&self.dest, &previous.content, previous.access)?.swap()?;
+                Ok(())
+            }
+            None => std::fs::remove_file(&self.dest),
+        }
+    }
+}
+
+impl Staged {
+    /// Runs the checks, each with its own candidate, or the live file where nothing changes.
+    pub(super) async fn check(
+        self,
+        target: &Target,
+        scratch: &Path,
+    ) -> Result<Checked, PublishError> {
+        let mut passed: Vec<String> = Vec::new();
+        for (output, part) in target.outputs.iter().zip(&self.0) {
+            let Some(check) = &output.check else {
+                continue;
+            };
+            let mirror = if asks_for_tree(check) {
+                Some(self.mirror(target, output, scratch)?)
+            } else {
+                None
+            };
+            let paths = Paths {
+                src: part
+                    .differing()
+                    .map_or(&*output.dest, |(candidate, _)| candidate.path()),
+                dest: &output.dest,
+                tree: mirror.as_ref().map(Mirror::path),
+            };
+            let command = fill_in(check, paths);
+            if passed.contains(&command) {
+                continue;
+            }
+            let printed = command::run(&command, target.check_timeout, Left::Killed).await;
+            let printed = printed.map_err(|error| PublishError::Check(Box::new(error)))?;
+            tracing::debug!(
+                target_name = target.name,
+                printed,
+                "the check accepts the new file"
+            );
+            passed.push(command);
+        }
+        Ok(Checked(self))
+    }
+
+    /// The tree that an output belongs to, with all candidates in the places of their files.
+    fn mirror(
+        &self,
+        target: &Target,
+        output: &Output,
+        scratch: &Path,
+    ) -> Result<Mirror, PublishError> {
+        let own = output.dest.parent().unwrap_or(Path::new("/"));
+        let root = target.tree.as_deref().unwrap_or(own);
+        let pairs = target.outputs.iter().zip(&self.0);
+        let staged = pairs.filter_map(|(output, part)| {
+            let (candidate, _) = part.differing()?;
+            Some((output.dest.as_path(), candidate.path()))
+        });
+        let staged: Vec<_> = staged.collect();
+        Mirror::make(root, &staged, scratch).map_err(|source| PublishError::File {
+            step: "make a copy for the check of",
+            path: root.to_owned(),
+            source,
+        })
+    }
+}
+
+impl Checked {
+    /// What is about to be replaced: the place among the outputs, and what is live there now.
+    pub(super) fn lives(&self) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
+        let parts = self.0.0.iter().enumerate();
+        parts.filter_map(|(n, part)| {
+            let (_, new) = part.differing()?;
+            let live = new.previous.as_ref().map(|look| look.content.as_slice());
+            Some((n, live))
+        })
+    }
+
+    /// Puts all new files in place. If one cannot be, those before it are taken back.
+    pub(super) fn swap(self) -> Result<Swapped, PublishError> {
+        let mut swapped = Vec::new();
+        for part in self.0.0 {
+            let (candidate, new) = match part {
+                Part::Same(live) => {
+                    swapped.push(Part::Same(live));
+                    continue;
+                }
+                Part::New(staged) => staged,
+            };
+            match candidate.swap() {
+                Ok(how) => swapped.push(Part::New((new, how))),
+                Err(source) => {
+                    for (new, _) in swapped.iter().rev().filter_map(Part::differing) {
+                        // The next try sets right what cannot be put back now.
+                        let _ = new.put_back();
+                    }
+                    return Err(PublishError::File {
+                        step: "replace",
+                        path: new.dest,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(Swapped(swapped))
+    }
+}
+
+impl Swapped {
+    /// What is live now, by its place among the outputs.
+    pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        self.0.iter().map(Part::content).enumerate()
+    }
+
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let news = self.0.iter().filter_map(Part::differing);
+        let change = |(new, how): &(New, How)| Change {
+            dest: new.dest.clone(),
+            how: *how,
+        };
+        news.map(change).collect()
+    }
+
+    /// Puts the previous files back; what is live then, by its place among the outputs. `None` if there was none: then
+    /// the new ones stay.
+    pub(super) async fn put_back(self) -> io::Result<Option<Vec<(usize, Vec<u8>)>>> {
+        let had = |(new, _): &(New, How)| new.previous.is_some();
+        if !self.0.iter().filter_map(Part::differing).any(had) {
+            return Ok(None);
+        }
+        let restored = blocking(move || {
+            let mut live = Vec::new();
+            for (n, part) in self.0.into_iter().enumerate() {
+                match part {
+                    Part::Same(content) => live.push((n, content)),
+                    Part::New((new, _)) => {
+                        new.put_back()?;
+                        live.extend(new.previous.map(|look| (n, look.content)));
+                    }
+                }
+            }
+            Ok(Some(live))
+        });
+        restored.await.map_err(io::Error::other)?
+    }
+}

@@ -1,0 +1,297 @@
+//! One reload: the program is told, by the way that conf.d names, and looked at until it runs the new files or will not.
+//! Shell.
+
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use super::proof::{Daemon, Lingering, Proof, Verdict};
+use super::ward::Running;
+use crate::config::Reload;
+use crate::model::facts::Signal;
+use crate::proxy::haproxy::cli::Address;
+use crate::proxy::haproxy::master::{self, MasterError};
+use crate::system::command::{self, CommandError, Left};
+use crate::system::family::{self, Parent};
+use crate::system::process::{self, LeaderError, Named, SignalError};
+use crate::system::unit::{self, UnitError};
+
+/// How often a daemon that reloads is looked at.
+const POLL: Duration = Duration::from_millis(10);
+/// How long a daemon that has just been started may take for its first worker.
+const FIRST_WORKER: Duration = Duration::from_secs(2);
+
+/// Why a program could not be told of a new file, or does not take it.
+#[derive(Debug, Error)]
+pub(super) enum ReloadError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+    #[error(transparent)]
+    Child(#[from] LeaderError),
+    #[error(transparent)]
+    Unit(#[from] UnitError),
+    #[error(transparent)]
+    Master(#[from] MasterError),
+    #[error("{daemon} has not loaded the new configuration: no new worker came, {}", hint(*daemon))]
+    NotLoaded { daemon: Daemon },
+    #[error(
+        "{daemon} (process {pid}) HAS ENDED at its reload, so nobody serves: it has to be started again, and its own \
+         log says why it ended"
+    )]
+    Ended { daemon: Daemon, pid: i32 },
+    #[error("{daemon} does not take a reload: it has been busy with another one for {} s", limit.as_secs_f64())]
+    Busy { daemon: Daemon, limit: Duration },
+    #[error("{daemon} has not said within {} s whether it runs the new configuration", limit.as_secs_f64())]
+    Unseen { daemon: Daemon, limit: Duration },
+}
+
+fn hint(daemon: Daemon) -> &'static str {
+    match daemon {
+        Daemon::Haproxy => "and its own log says why ([ALERT])",
+        Daemon::Nginx => "and its error log says why ([emerg])",
+        Daemon::Apache => "and its error log says why",
+    }
+}
+
+impl ReloadError {
+    /// Whether the program is known to go on with the files of before.
+    pub(super) fn leaves_the_old(&self) -> bool {
+        match self {
+            Self::Master(MasterError::Rejected { .. }) | Self::NotLoaded { .. } => true,
+            Self::Master(
+                MasterError::Unreachable { .. }
+                | MasterError::NoMaster { .. }
+                | MasterError::TimedOut { .. },
+            ) => false,
+            Self::Command(_) | Self::Signal(_) | Self::Child(_) | Self::Unit(_) => false,
+            Self::Ended { .. } | Self::Busy { .. } | Self::Unseen { .. } => false,
+        }
+    }
+}
+
+/// A program that is told.
+pub(super) struct Telling<'a> {
+    pub(super) reload: &'a Reload,
+    /// How long it may take, everything included.
+    pub(super) limit: Duration,
+    /// The command of ours.
+    pub(super) child: Option<&'a Running>,
+    /// The new files were checked before.
+    pub(super) is_checked: bool,
+    /// What is known of its old workers.
+    pub(super) lingering: &'a mut Lingering,
+}
+
+impl Telling<'_> {
+    /// Tells it once; returns when it runs the new files, as far as that can be seen.
+    pub(super) async fn tell(mut self) -> Result<(), ReloadError> {
+        match self.reload {
+            Reload::Command(text) => {
+                let output = command::run(text, self.limit, Left::Alone).await?;
+                debug!(command = text, output, "reloaded");
+                Ok(())
+            }
+            Reload::Signal {
+                signal,
+                pidfile,
+                verify,
+            } => {
+                let process = match Named::read(pidfile) {
+                    Err(error) if error.is_missing() && self.is_to_come() => return Ok(()),
+                    read => read?,
+                };
+                let send = || Ok(process.signal(*signal)?);
+                self.signal(process.pid(), *signal, *verify, send).await
+            }
+            Reload::Child { signal, verify } => {
+                let Some(group) = self.child.and_then(|child| child.get()) else {
+                    return Ok(());
+                };
+                process::leader_is_ready(*group, *signal, self.limit).await?;
+                let send = || Ok(process::reload_leader(*group, *signal)?);
+                self.signal(group.pid(), *signal, *verify, send).await
+            }
+            Reload::Unit {
+                unit,
+                signal,
+                verify,
+            } => self.unit(unit, *signal, *verify).await,
+            Reload::HaproxyMaster(socket) => self.master(&socket.as_path().into()).await,
+        }
+    }
+
+    async fn signal(
+        &mut self,
+        pid: i32,
+        signal: Signal,
+        verify: bool,
+        send: impl FnOnce() -> Result<(), ReloadError>,
+    ) -> Result<(), ReloadError> {
+        let deadline = Instant::now() + self.limit;
+        let daemon = daemon(pid, verify).filter(|daemon| daemon.reloads_at(signal));
+        let watched = match daemon {
+            Some(daemon) => self.watch(pid, daemon, signal, deadline).await?,
+            None => None,
+        };
+        send()?;
+        match watched {
+            Some(watched) => self.see(watched).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is a command of ours that is not started yet. It will find the new file.
+    fn is_to_come(&self) -> bool {
+        self.child.is_some_and(|child| child.get().is_none())
+    }
+
+    async fn unit(
+        &mut self,
+        unit: &str,
+        signal: Option<Signal>,
+        verify: bool,
+    ) -> Result<(), ReloadError> {
+        let deadline = Instant::now() + self.limit;
+        let pid = match verify {
+            true => unit::main_pid(unit, self.limit).await,
+            false => None,
+        };
+        let daemon = pid.and_then(|pid| Some((pid, daemon(pid, verify)?)));
+        let daemon =
+            daemon.filter(|(_, daemon)| signal.is_none_or(|signal| daemon.reloads_at(signal)));
+        let watched = match daemon {
+            Some((pid, daemon)) => self.watch(pid, daemon, daemon.signal(), deadline).await?,
+            None => None,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let told = match signal {
+            Some(signal) => unit::signal(unit, signal, left).await,
+            None => unit::reload(unit, left).await,
+        };
+        match told? {
+            unit::Done::Reloaded => {}
+            unit::Done::NotRunning => {
+                info!("{unit} does not run; it will find the new file when it starts");
+                return Ok(());
+            }
+        }
+        match watched {
+            Some(watched) => self.see(watched).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn master(&mut self, address: &Address) -> Result<(), ReloadError> {
+        match master::reload(address, self.limit).await {
+            Ok(live) => {
+                self.linger(Daemon::Haproxy, live.old_workers);
+                Ok(())
+            }
+            Err(error) if error.is_missing() && self.is_to_come() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until a daemon is ready for a reload, and remembers its workers.
+    async fn watch(
+        &self,
+        pid: i32,
+        daemon: Daemon,
+        signal: Signal,
+        deadline: Instant,
+    ) -> Result<Option<Watched>, ReloadError> {
+        if daemon == Daemon::Apache && !self.is_checked {
+            warn!(
+                "Apache ends when it reloads a configuration that it does not like: let a check_cmd run apachectl -t"
+            );
+        }
+        let Some(parent) = Parent::find(pid) else {
+            return Ok(None);
+        };
+        let begun = Instant::now();
+        loop {
+            // What has ended meanwhile is told by the signal that does not reach it.
+            let Some(family) = parent.look(signal) else {
+                return Ok(None);
+            };
+            let now = Instant::now();
+            if !family.holds || daemon == Daemon::Apache {
+                let proof = Proof::begin(daemon, &family);
+                if proof.is_some() || now >= begun + FIRST_WORKER {
+                    let watched = |proof| Watched {
+                        pid,
+                        daemon,
+                        signal,
+                        parent,
+                        proof,
+                        deadline,
+                    };
+                    return Ok(proof.map(watched));
+                }
+            }
+            if now >= deadline {
+                let limit = self.limit;
+                return Err(ReloadError::Busy { daemon, limit });
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Looks at a daemon that has been told until it is clear what became of it.
+    async fn see(&mut self, watched: Watched) -> Result<(), ReloadError> {
+        let Watched {
+            pid,
+            daemon,
+            signal,
+            parent,
+            mut proof,
+            deadline,
+        } = watched;
+        loop {
+            let family = parent.look(signal);
+            match proof.see(Instant::now(), family.as_ref()) {
+                Verdict::Live { old } => {
+                    self.linger(daemon, old);
+                    return Ok(());
+                }
+                Verdict::Failed => return Err(ReloadError::NotLoaded { daemon }),
+                Verdict::Ended => return Err(ReloadError::Ended { daemon, pid }),
+                Verdict::Waiting if Instant::now() >= deadline => {
+                    let limit = self.limit;
+                    return Err(ReloadError::Unseen { daemon, limit });
+                }
+                Verdict::Waiting => sleep(POLL).await,
+            }
+        }
+    }
+
+    fn linger(&mut self, daemon: Daemon, old: usize) {
+        if self.lingering.saw(old) {
+            let bound = daemon.limit_of_old_workers();
+            info!("{old} old workers of {daemon} still serve connections of before; {bound}");
+        } else {
+            debug!("{daemon} runs the new configuration; {old} old workers still serve");
+        }
+    }
+}
+
+/// The daemon that this process is, if it is one whose reload can be seen.
+fn daemon(pid: i32, verify: bool) -> Option<Daemon> {
+    let program = verify.then(|| family::program(pid)).flatten()?;
+    Daemon::of(&program)
+}
+
+/// A daemon that is being looked at.
+struct Watched {
+    pid: i32,
+    daemon: Daemon,
+    /// The one it holds back while it loads.
+    signal: Signal,
+    parent: Parent,
+    proof: Proof,
+    deadline: Instant,
+}
