@@ -15,13 +15,16 @@ pub type Applied = BTreeMap<Prefix, Revision>;
 const HOST: &str = "host";
 const APPLIED: &str = "applied";
 
-/// Where all that sidekick keeps for itself lies in the store.
-pub const OWN: &str = "/sidekick";
-
 /// Where watchers announce themselves.
 #[must_use]
 pub fn root() -> Prefix {
     Prefix::root().join("sidekick").join("watchers")
+}
+
+/// Whether a key tells of a watcher, which is no news to a proxy.
+#[must_use]
+pub fn is_of_watcher(key: &str) -> bool {
+    key.starts_with("/sidekick/watchers/")
 }
 
 /// One who watches.

@@ -19,6 +19,7 @@ pub mod acks;
 pub mod directory;
 pub mod etcd;
 pub mod follow;
+pub mod leased;
 
 pub use follow::{Followed, follow};
 

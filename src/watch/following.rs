@@ -40,6 +40,11 @@ impl Following {
             .eq(wanted.iter())
     }
 
+    /// What is followed.
+    pub(super) fn scopes(&self) -> Vec<Prefix> {
+        self.scopes.iter().map(|(prefix, _)| prefix.clone()).collect()
+    }
+
     /// Whether the store has said everything once.
     pub(super) fn is_complete(&self) -> bool {
         self.scopes.iter().all(|(_, seen)| *seen)

@@ -20,6 +20,7 @@ use crate::config::{Output, Sources};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::report::chain;
 use crate::model::update::Prefix;
+use crate::model::watchers::is_of_watcher;
 use crate::system::file::How;
 
 /// A publish that has ended.
@@ -78,7 +79,8 @@ impl Kept {
 
     pub(super) fn concerns(&self, changes: &Changes) -> bool {
         let followed = |key: &str| self.paths.iter().any(|path| path.covers(key));
-        changes.keys.iter().any(|key| followed(key))
+        let is_news = |key: &str| !is_of_watcher(key);
+        changes.keys.iter().any(|key| followed(key) && is_news(key))
     }
 
     /// What each of its templates sees.
@@ -102,6 +104,11 @@ impl Kept {
             }
         };
         self.loaded.target.outputs.iter().map(view).collect()
+    }
+
+    /// Whether its last publish went well.
+    pub(super) fn is_good(&self) -> bool {
+        self.last == Some(Ended::Good)
     }
 
     pub(super) fn started(&mut self, publish: AbortHandle, progress: Progress) {

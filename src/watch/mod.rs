@@ -21,8 +21,10 @@
 //! With a command, `sidekick watch` is the entrypoint of the proxy: `entrypoint` decides when it starts and stops, `ward`
 //! is its shell.
 
+mod announce;
 mod entrypoint;
 mod following;
+mod herald;
 mod kept;
 mod ledger;
 mod load;

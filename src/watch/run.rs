@@ -2,6 +2,7 @@
 //! schedules say. Shell.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::entrypoint;
 use super::following::Following;
+use super::herald::Herald;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
 use super::load::{Loaded, directories, load};
@@ -79,6 +81,9 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
     let mut shell = Shell::new(plan, &store);
     loop {
         if let Some(status) = shell.status() {
+            if let Some(herald) = &mut shell.herald {
+                herald.leave().await;
+            }
             return status;
         }
         match shell.next(&mut signals).await {
@@ -113,6 +118,8 @@ struct Shell {
     store: Arc<dyn Store>,
     prefix: Prefix,
     following: Following,
+    /// Our entry in the store, for those who wait until we have applied something; none if we do not stay.
+    herald: Option<Herald>,
     publishes: JoinSet<Done>,
     ledger: Arc<Ledger>,
     reloads: Reloads,
@@ -142,7 +149,10 @@ impl Shell {
             .collect();
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
         let following = Following::start(store, paths);
+        let stays = !plan.pass.once && !plan.pass.noop;
+        let herald = stays.then(|| Herald::new(store, &following.scopes(), &targets));
         Self {
+            herald,
             targets,
             catalog: Arc::new(Catalog::new(plan.prefix.clone())),
             store: Arc::clone(store),
@@ -182,6 +192,7 @@ impl Shell {
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
             input = ended(&mut self.ward) => Event::Ward(input),
+            never = work(&mut self.herald) => match never {},
         }
     }
 
@@ -251,10 +262,14 @@ impl Shell {
         if matches!(update, Update::Reset(_)) {
             self.following.heard(scope);
         }
+        let revision = update.revision();
         let prefix = self.following.path(scope);
         let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
         for (dir, error) in &changes.skipped {
             warn!("{dir} is skipped: {error}");
+        }
+        if let Some(herald) = &mut self.herald {
+            herald.updated(scope, revision, &changes, &self.catalog, &self.targets);
         }
         if !self.following.is_complete() {
             return;
@@ -315,10 +330,16 @@ impl Shell {
             }
         });
         self.targets[target].started(publish, progress);
+        if let Some(herald) = &mut self.herald {
+            herald.started(target);
+        }
     }
 
     fn done(&mut self, done: &Done) {
         let input = self.targets[done.target].done(done, self.pass.once);
+        if let Some(herald) = &mut self.herald {
+            herald.done(done.target, self.targets[done.target].is_good());
+        }
         self.advance(done.target, input);
         self.tell_ready();
         if self.conf.pending && self.publishes.is_empty() {
@@ -365,6 +386,7 @@ impl Shell {
                 .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));
         }
         if new == 0 && old.is_empty() {
+            self.reannounce(true);
             return;
         }
         info!(
@@ -372,9 +394,18 @@ impl Shell {
             files(&self.targets)
         );
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
-        if !self.following.is_of(paths()) {
+        let goes_on = self.following.is_of(paths());
+        if !goes_on {
             self.following = Following::start(&self.store, paths());
             self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
+        }
+        self.reannounce(goes_on);
+    }
+
+    /// The targets are others; `goes_on`: what is followed is the same.
+    fn reannounce(&mut self, goes_on: bool) {
+        if let Some(herald) = &mut self.herald {
+            herald.replace(&self.following.scopes(), &self.targets, goes_on);
         }
     }
 
@@ -424,6 +455,7 @@ impl Shell {
         if self.is_stopping() && !was_stopping {
             info!("{signal}: stopping");
             self.targets.iter().for_each(Kept::give_up);
+            self.herald.iter_mut().for_each(Herald::stop);
             notify::stopping("stopping");
         }
     }
@@ -460,4 +492,11 @@ impl Shell {
 fn files(targets: &[Kept]) -> usize {
     let counts = targets.iter().map(|kept| kept.loaded.target.outputs.len());
     counts.sum()
+}
+
+async fn work(herald: &mut Option<Herald>) -> Infallible {
+    match herald {
+        Some(herald) => herald.work().await,
+        None => std::future::pending().await,
+    }
 }

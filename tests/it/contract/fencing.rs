@@ -1,9 +1,10 @@
 //! Several owners of one place: who gives way to whom, and what hands may do.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sidekick::model::update::{Claim, LeaseId, Publication};
-use sidekick::store::StoreError;
+use sidekick::store::{Store, StoreError};
 
 use super::{Bench, LONG, SHORT, expected, grant, keys, publication};
 use crate::harness::wait_for_async;
