@@ -146,9 +146,8 @@ impl Report {
         } else if waited.watchers.is_empty() {
             info!("{who}: nobody watches, so nobody was waited for");
         } else {
-            let number = waited.watchers.len();
             info!(
-                "{who}: all of {number} watchers have applied the drain after {took} ms: {}",
+                "{who}: after {took} ms the drain is applied by {}",
                 names(&waited.watchers)
             );
         }

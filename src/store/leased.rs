@@ -24,10 +24,9 @@ pub fn request(store: &Arc<dyn Store>, action: Action) -> Option<BoxFuture<'stat
             async move { store.publish(id, &publication).await },
             move |answer| Input::Published(id, answer.map(|_| ())),
         ),
-        Action::KeepAlive(id) => ask(
-            async move { store.keep_alive(id).await },
-            move |answer| Input::KeptAlive(id, answer),
-        ),
+        Action::KeepAlive(id) => ask(async move { store.keep_alive(id).await }, move |answer| {
+            Input::KeptAlive(id, answer)
+        }),
         Action::Verify(id, publication) => {
             let dir = publication.dir.clone();
             ask(
@@ -35,10 +34,9 @@ pub fn request(store: &Arc<dyn Store>, action: Action) -> Option<BoxFuture<'stat
                 move |answer| Input::Verified(id, dir, answer),
             )
         }
-        Action::Revoke(id) => ask(
-            async move { store.revoke(id).await },
-            move |answer| Input::Revoked(id, answer),
-        ),
+        Action::Revoke(id) => ask(async move { store.revoke(id).await }, move |answer| {
+            Input::Revoked(id, answer)
+        }),
         Action::Announced(_) | Action::Removed(_) | Action::Conflict(_) => return None,
         Action::Repaired(_) | Action::Lost(_) | Action::Withdrawn => return None,
     })

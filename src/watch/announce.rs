@@ -208,8 +208,10 @@ impl Announce {
             Some(_) => publishing.heard,
             None => target.heard(&self.scopes),
         };
+        // Whoever has asked since we came up waits for this.
+        let is_first = target.paths.iter().any(|p| p.2 == Revision::default());
         target.apply(&applied);
-        self.wait(now, publishing.news == Some(News::Drain));
+        self.wait(now, is_first || publishing.news == Some(News::Drain));
     }
 
     fn wait(&mut self, now: Instant, is_urgent: bool) {

@@ -42,7 +42,10 @@ impl Following {
 
     /// What is followed.
     pub(super) fn scopes(&self) -> Vec<Prefix> {
-        self.scopes.iter().map(|(prefix, _)| prefix.clone()).collect()
+        self.scopes
+            .iter()
+            .map(|(prefix, _)| prefix.clone())
+            .collect()
     }
 
     /// Whether the store has said everything once.
