@@ -64,6 +64,19 @@ pub fn look(path: &Path) -> io::Result<Option<Look>> {
     Ok(Some(Look { content, access }))
 }
 
+/// How long ago a file was changed, by the clock of the system.
+pub fn age(path: &Path) -> io::Result<Duration> {
+    let changed = fs::metadata(path)?.modified()?;
+    Ok(changed.elapsed().unwrap_or_default())
+}
+
+/// A path as the name of a file.
+#[must_use]
+pub fn name_of_path(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    text.replace('%', "%25").replace('/', "%2F")
+}
+
 /// Where a destination really lies: the target of a symbolic link, so that the link stays when the file is replaced.
 pub fn resolve(dest: &Path) -> io::Result<PathBuf> {
     let mut path = dest.to_owned();

@@ -111,6 +111,16 @@ impl Kept {
         self.last == Some(Ended::Good)
     }
 
+    /// Its guard leaves the files as they are: the last good state, which is what a command can start with, but not what
+    /// a single pass was asked for.
+    pub(super) fn freeze(&mut self, has_failed: bool) {
+        self.last = Some(if has_failed {
+            Ended::Failed
+        } else {
+            Ended::Good
+        });
+    }
+
     pub(super) fn started(&mut self, publish: AbortHandle, progress: Progress) {
         self.running = Some((publish, progress));
     }

@@ -16,18 +16,22 @@
 //!
 //! [`render`] turns a template and a catalog into text; what becomes of the text is the business of `publish`, and when
 //! that happens, of `schedule`. Nothing is published before the store has said everything once, and nothing while it
-//! says nothing.
+//! says nothing; at a start without a store, `memory` has what it said last.
 //!
 //! With a command, `sidekick watch` is the entrypoint of the proxy: `entrypoint` decides when it starts and stops, `ward`
 //! is its shell.
 
 mod announce;
 mod entrypoint;
+mod fixture;
 mod following;
+mod guard;
+mod guards;
 mod herald;
 mod kept;
 mod ledger;
 mod load;
+mod memory;
 mod offline;
 mod paths;
 mod proof;
@@ -35,11 +39,14 @@ mod publish;
 mod reload;
 pub mod render;
 mod run;
+mod saved;
 mod schedule;
 mod tell;
 mod ward;
 mod world;
 
+pub use fixture::Fault;
+pub use guards::{HandError, list as guard_list, release as guard_release};
 pub use load::{Loaded, check_commands, load};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};

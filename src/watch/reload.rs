@@ -199,9 +199,7 @@ mod tests {
         }
 
         fn ticket(&self) -> Ticket {
-            self.reloads
-                .ticket(&self.target, Running::default())
-                .unwrap()
+            self.reloads.ticket(&self.target, None).unwrap()
         }
 
         fn path(&self, name: &str) -> PathBuf {

@@ -154,7 +154,8 @@ fn missing_directories_are_made_if_that_is_wanted() {
         .replace("/out/a.cfg", "/out/deep/er/a.cfg");
     fs::write(&file, &text).unwrap();
     assert_eq!(bench.run(&["--once"]).status.code(), Some(1));
-    fs::write(&file, text + "make_dirs = true\n").unwrap();
+    let text = text.replace("[template]\n", "[template]\nmake_dirs = true\n");
+    fs::write(&file, text).unwrap();
     assert_eq!(bench.run(&["--once"]).status.code(), Some(0));
     let made = fs::read_to_string(bench.out("deep/er/a.cfg")).ok();
     assert_eq!(made, Some(line("i")));
