@@ -10,6 +10,7 @@ mod confd;
 mod consumers;
 mod contract;
 mod docker;
+mod drain;
 mod entrypoint;
 mod etcd;
 mod harness;
