@@ -96,14 +96,14 @@ fn play(cli: &Cli, dir: &Path) {
             rounds: 3,
             passes: 10,
             floor: Duration::from_secs(10),
-            outage: Duration::from_secs(60),
+            outage: Duration::from_mins(1),
         }
     };
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("hitless");
     std::fs::create_dir_all(&out).expect("make the directory of the report");
     let mut book = Book::new(out.clone(), header(cli));
     let machine = Machine::make(dir)
-        .map_err(|why| book.skip(format!("machines that die: {why}")))
+        .map_err(|why| book.skip(&format!("machines that die: {why}")))
         .ok();
     let wanted = |variant: &Variant| {
         cli.variants.is_empty() || cli.variants.iter().any(|name| name == variant.name())
@@ -111,7 +111,7 @@ fn play(cli: &Cli, dir: &Path) {
     let mut faults = false;
     for variant in Variant::ALL.into_iter().filter(wanted) {
         if variant.keeper == Keeper::Confd && !on_path("confd") {
-            book.skip(format!("{}: no confd on the PATH", variant.name()));
+            book.skip(&format!("{}: no confd on the PATH", variant.name()));
             continue;
         }
         book.variant(variant.name());
