@@ -16,6 +16,7 @@
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod manage;
 pub mod model;
 pub mod proxy;
 pub mod register;
