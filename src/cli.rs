@@ -61,9 +61,10 @@ pub enum Command {
 
 /// Announce an instance of a service for as long as it lives.
 ///
-/// With a command, sidekick is its entrypoint: it starts the command, announces it, withdraws it before it passes a
-/// SIGTERM or SIGINT on, and exits with the command's status. Without one it is a sidecar: it announces until a
-/// signal, then withdraws and exits 0. With checks it announces only while they pass.
+/// With a command, sidekick is its entrypoint: it starts the command, announces it, and exits with the command's status.
+/// At SIGTERM or SIGINT it marks it as draining, waits until all who watch have applied that (--drain), withdraws it, and
+/// only then passes the signal on. Without a command it is a sidecar: it announces until a signal, then drains, withdraws
+/// and exits 0. With checks it announces only while they pass.
 ///
 /// All keys are written in one transaction and hang on one lease. A store that is down never harms the command; it is
 /// announced as soon as the store is back.
