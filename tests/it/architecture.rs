@@ -49,10 +49,12 @@ fn allowed(module: &str, is_pure: bool) -> &'static [&'static str] {
         "config" => &["model", "config", "cli"],
         "register" | "watch" if is_pure => &["model"],
         "register" | "watch" => &["model", "config", "store", "system", "proxy"],
-        "error" => &["model", "config", "register", "watch"],
+        "manage" => &["model", "store"],
+        "error" => &["model", "config", "manage", "register", "watch"],
         // Both see everything: the map, and the phases of the program.
         "lib" | "main" => &[
-            "cli", "config", "error", "model", "proxy", "register", "store", "system", "watch",
+            "cli", "config", "error", "manage", "model", "proxy", "register", "store", "system",
+            "watch",
         ],
         other => panic!("{other}: a new module has to find its place in the layers"),
     }
