@@ -29,6 +29,7 @@ man: install-build
 
 bench: install-build install-test
 	$(CARGO) bench --bench latency
+	$(CARGO) bench --bench runtime
 
 # The etcd client is generated from its protocol's description, by protoc.
 install-build:
