@@ -132,6 +132,12 @@ pub struct Register {
     /// The instance's share of the load, 0 to 256.
     #[arg(long, value_name = "N")]
     pub weight: Option<String>,
+    /// At a stop: how long to wait until everybody who watches has stopped to send new requests here; 0s does not wait.
+    ///
+    /// The instance is marked with state=drain first, and withdrawn, and the command told to stop, when every
+    /// `sidekick watch` that serves it has this in use, or after this time. Where nobody watches, nobody waits.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub drain: String,
     /// How long the command may take to end after SIGTERM before it is killed.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub stop_grace: String,
@@ -439,14 +445,23 @@ pub fn manuals() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut command = Cli::command();
     // Without this the pages of the commands lack what they share.
     command.build();
-    let mut pages = vec![page("sidekick", command.clone())?];
-    for sub in command
-        .get_subcommands()
-        .filter(|sub| sub.get_name() != "help")
-    {
-        pages.push(page(&format!("sidekick-{}", sub.get_name()), sub.clone())?);
-    }
+    let mut pages = Vec::new();
+    collect("sidekick", &command, &mut pages)?;
     Ok(pages)
+}
+
+/// The page of a command, and those of the commands below it.
+fn collect(
+    name: &str,
+    command: &clap::Command,
+    into: &mut Vec<(String, Vec<u8>)>,
+) -> std::io::Result<()> {
+    into.push(page(name, command.clone())?);
+    let below = command.get_subcommands();
+    for sub in below.filter(|sub| sub.get_name() != "help") {
+        collect(&format!("{name}-{}", sub.get_name()), sub, into)?;
+    }
+    Ok(())
 }
 
 fn page(name: &str, command: clap::Command) -> std::io::Result<(String, Vec<u8>)> {

@@ -15,3 +15,4 @@ pub mod report;
 pub mod socket;
 pub mod tree;
 pub mod update;
+pub mod watchers;

@@ -20,6 +20,7 @@ use crate::config::{Output, Sources};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::report::chain;
 use crate::model::update::Prefix;
+use crate::model::watchers::is_of_watcher;
 use crate::system::file::How;
 
 /// A publish that has ended.
@@ -82,7 +83,8 @@ impl Kept {
 
     pub(super) fn concerns(&self, changes: &Changes) -> bool {
         let followed = |key: &str| self.paths.iter().any(|path| path.covers(key));
-        changes.keys.iter().any(|key| followed(key))
+        let is_news = |key: &str| !is_of_watcher(key);
+        changes.keys.iter().any(|key| followed(key) && is_news(key))
     }
 
     /// What each of its templates sees.
@@ -106,6 +108,11 @@ impl Kept {
             }
         };
         self.loaded.target.outputs.iter().map(view).collect()
+    }
+
+    /// Whether its last publish went well.
+    pub(super) fn is_good(&self) -> bool {
+        self.last == Some(Ended::Good)
     }
 
     /// Its guard leaves the files as they are: the last good state, which is what a command can start with, but not what

@@ -2,6 +2,7 @@
 //! schedules say. Shell.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use super::entrypoint;
 use super::following::Following;
 use super::guards::Guards;
 use super::haproxy::Visits;
+use super::herald::Herald;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
 use super::load::{Loaded, directories, load};
@@ -86,6 +88,9 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         if let Some(status) = shell.status() {
             let paths = shell.following.paths();
             shell.memory.close(paths, &shell.catalog).await;
+            if let Some(herald) = &mut shell.herald {
+                herald.leave().await;
+            }
             return status;
         }
         match shell.next(&mut signals).await {
@@ -123,6 +128,8 @@ struct Shell {
     store: Arc<dyn Store>,
     prefix: Prefix,
     following: Following,
+    /// Our entry in the store, for those who wait until we have applied something; none if we do not stay.
+    herald: Option<Herald>,
     publishes: JoinSet<Done>,
     ledger: Arc<Ledger>,
     memory: Memory,
@@ -157,6 +164,8 @@ impl Shell {
             .collect();
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
         let following = Following::start(store, paths);
+        let stays = !plan.pass.once && !plan.pass.noop;
+        let herald = stays.then(|| Herald::new(store, &following.paths(), &targets));
         let place = state_dir.as_deref().filter(|_| !plan.pass.once);
         let mut memory = Memory::new(place, &plan.conf_dir, plan.store);
         memory.listen(now);
@@ -172,6 +181,7 @@ impl Shell {
             );
         }
         Self {
+            herald,
             targets,
             catalog: Arc::new(Catalog::new(plan.prefix.clone())),
             store: Arc::clone(store),
@@ -216,6 +226,7 @@ impl Shell {
             () = self.watchdog.beat() => Event::Deadline,
             input = ended(&mut self.ward) => Event::Ward(input),
             target = self.visits.news() => Event::Replaced(target),
+            never = work(&mut self.herald) => match never {},
         }
     }
 
@@ -297,10 +308,14 @@ impl Shell {
 
     /// Brings the catalog up to date and tells the targets concerned; whether anything has changed.
     fn take_in(&mut self, scope: usize, update: Update, was_complete: bool) -> bool {
+        let revision = update.revision();
         let prefix = self.following.path(scope);
         let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
         for (dir, error) in &changes.skipped {
             warn!("{dir} is skipped: {error}");
+        }
+        if let Some(herald) = &mut self.herald {
+            herald.updated(scope, revision, &changes, &self.catalog, &self.targets);
         }
         if was_complete {
             self.guards.changed(&self.catalog, &changes);
@@ -425,6 +440,9 @@ impl Shell {
             }
         });
         self.targets[target].started(publish, progress);
+        if let Some(herald) = &mut self.herald {
+            herald.started(target);
+        }
     }
 
     fn done(&mut self, done: &Done) {
@@ -432,6 +450,9 @@ impl Shell {
         let input = kept.done(done, self.pass.once);
         if kept.last == Some(Ended::Good) {
             self.guards.published(&kept.loaded.target.name);
+        }
+        if let Some(herald) = &mut self.herald {
+            herald.done(done.target, self.targets[done.target].is_good());
         }
         self.advance(done.target, input);
         self.tell_ready();
@@ -479,6 +500,7 @@ impl Shell {
                 .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));
         }
         if new == 0 && old.is_empty() {
+            self.reannounce(true);
             return;
         }
         info!(
@@ -489,13 +511,22 @@ impl Shell {
         let haproxies = self.targets.iter().map(|kept| &kept.loaded.haproxies);
         self.visits.begin(haproxies.enumerate());
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
-        if !self.following.is_of(paths()) {
+        let goes_on = self.following.is_of(paths());
+        if !goes_on {
             self.following = Following::start(&self.store, paths());
             self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
             self.stale = None;
             self.memory.listen(Instant::now());
         } else if self.following.is_complete() {
             self.guards.heard_all(&self.catalog);
+        }
+        self.reannounce(goes_on);
+    }
+
+    /// The targets are others; `goes_on`: what is followed is the same.
+    fn reannounce(&mut self, goes_on: bool) {
+        if let Some(herald) = &mut self.herald {
+            herald.replace(&self.following.paths(), &self.targets, goes_on);
         }
     }
 
@@ -554,6 +585,7 @@ impl Shell {
         if self.is_stopping() && !was_stopping {
             info!("{signal}: stopping");
             self.targets.iter().for_each(Kept::give_up);
+            self.herald.iter_mut().for_each(Herald::stop);
             notify::stopping("stopping");
         }
     }
@@ -602,4 +634,11 @@ impl Shell {
 fn files(targets: &[Kept]) -> usize {
     let counts = targets.iter().map(|kept| kept.loaded.target.outputs.len());
     counts.sum()
+}
+
+async fn work(herald: &mut Option<Herald>) -> Infallible {
+    match herald {
+        Some(herald) => herald.work().await,
+        None => std::future::pending().await,
+    }
 }

@@ -241,7 +241,10 @@ impl Member {
         for (command, reply) in commands.iter().zip(&replies).skip(1) {
             seen.extend(self.servers_of(command, reply)?);
         }
-        self.compare(ops, &seen)
+        self.compare(ops, &seen)?;
+        // The process may have turned out to be a new one: then these are its ghosts, and no others.
+        plan::haunt(&mut self.ghosts, ops);
+        Ok(())
     }
 
     fn compare(&self, ops: &[Op], seen: &state::Servers) -> Result<(), Doubt> {

@@ -5,6 +5,7 @@
 //! | `instances(service, include_draining=false)` | the instances that are up, with those that drain if asked |
 //! | `routes()` | `{service, vhost, path, protocol}`, the most specific first; see [`super::routes`] |
 //! | `slots(instances, count)` | `{name, instance}` for `slot1` to the last; an instance or none in each; see [`super::slots`] |
+//! | `default_service(protocols)` | the name of the service for what no route takes, or nothing; by `SIDEKICK_DEFAULT_SERVICE` |
 //! | `exists(key)` `get(key)` `getv(key, default)` | a key; `get` gives `{key, value}` |
 //! | `gets(pattern)` `getvs(pattern)` | what matches as a whole: pairs sorted by key, values sorted by value |
 //! | `ls(path)` `lsdir(path)` | names right below a path; those that have something below them |
@@ -52,6 +53,7 @@ const FUNCTIONS: &[Function] = &[
     ("instances", &["service", "include_draining"], instances),
     ("routes", &[], routes),
     ("slots", &["instances", "count"], slots),
+    ("default_service", &["protocols"], default_service),
     ("exists", &["key"], exists),
     ("get", &["key"], get),
     ("getv", &["key", "default"], getv),
@@ -210,6 +212,17 @@ fn slots(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     };
     let slots = slots.into_iter().enumerate().map(slot);
     Ok(slots.collect::<Vec<_>>().into())
+}
+
+fn default_service(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let protocols: Vec<String> = args.must_get("protocols")?;
+    let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
+    let named = inputs.view.env.get("SIDEKICK_DEFAULT_SERVICE");
+    let visible = inputs.view.visible();
+    let services = visible.iter().map(|(name, seen)| (*name, seen.as_slice()));
+    let named = named.map_or("", String::as_str);
+    let chosen = super::routes::default_service(services, named, &protocols);
+    Ok(chosen.unwrap_or_default().into())
 }
 
 /// The argument `name`, which has to be there and be text.
