@@ -203,8 +203,9 @@ impl Runtime {
 impl Member {
     async fn apply(&mut self, ops: &[Op]) -> Result<(), Doubt> {
         let process = match &self.process {
-            Some(process) => process.clone(),
-            None => self.meet().await?,
+            // A process that was replaced in between has no ghosts.
+            Some(process) if !plan::meets_ghosts(ops, &self.ghosts) => process.clone(),
+            Some(_) | None => self.meet().await?,
         };
         let lines = plan::lines(ops, &self.ghosts).map_err(|haunted| Doubt::Haunted(haunted.0))?;
         // Servers that come and go were an experiment in their first version.
@@ -240,7 +241,10 @@ impl Member {
         for (command, reply) in commands.iter().zip(&replies).skip(1) {
             seen.extend(self.servers_of(command, reply)?);
         }
-        self.compare(ops, &seen)
+        self.compare(ops, &seen)?;
+        // The process may have turned out to be a new one: then these are its ghosts, and no others.
+        plan::haunt(&mut self.ghosts, ops);
+        Ok(())
     }
 
     fn compare(&self, ops: &[Op], seen: &state::Servers) -> Result<(), Doubt> {
