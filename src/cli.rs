@@ -132,6 +132,12 @@ pub struct Register {
     /// The instance's share of the load, 0 to 256.
     #[arg(long, value_name = "N")]
     pub weight: Option<String>,
+    /// At a stop: how long to wait until everybody who watches has stopped to send new requests here; 0s does not wait.
+    ///
+    /// The instance is marked with state=drain first, and withdrawn, and the command told to stop, when every
+    /// `sidekick watch` that serves it has this in use, or after this time. Where nobody watches, nobody waits.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub drain: String,
     /// How long the command may take to end after SIGTERM before it is killed.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub stop_grace: String,

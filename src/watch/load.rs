@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use super::haproxy::Haproxies;
 use super::render::{RenderError, Template};
 use crate::config::{self, Confd, Output, Pass, Problem, Reload, Target};
 use crate::system::command;
@@ -18,6 +19,8 @@ pub struct Loaded {
     pub target: Target,
     /// The templates of its outputs, in their order.
     pub templates: Vec<Template>,
+    /// The HAProxies whose servers are changed while they run, in the order of the outputs.
+    pub(super) haproxies: Haproxies,
     /// What the templates may include or extend.
     others: Arc<Others>,
 }
@@ -103,6 +106,7 @@ fn read(conf_dir: &Path, pass: &Pass) -> (Vec<Loaded>, Vec<Problem>) {
             }
         }
         loaded.push(Loaded {
+            haproxies: Haproxies::of(&target),
             target,
             templates,
             others: Arc::clone(&others),

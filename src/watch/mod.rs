@@ -24,11 +24,14 @@
 //! With a command, `sidekick watch` is the entrypoint of the proxy: `entrypoint` decides when it starts and stops, `ward`
 //! is its shell.
 
+mod announce;
 mod entrypoint;
 mod fixture;
 mod following;
 mod guard;
 mod guards;
+mod haproxy;
+mod herald;
 mod kept;
 mod ledger;
 mod load;

@@ -8,6 +8,7 @@ const PURE: &[&str] = &[
     "src/model/",
     "src/register/health.rs",
     "src/register/lifecycle",
+    "src/watch/announce.rs",
     "src/watch/entrypoint.rs",
     "src/watch/fixture",
     "src/register/roster",

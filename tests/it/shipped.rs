@@ -382,3 +382,25 @@ fn the_single_file_has_the_settings_of_the_base() {
         assert!(single.starts_with(base), "{base:?} {single:?}");
     }
 }
+
+/// What is rendered beside an operator's file has sections of a harmless kind and nothing outside of them, whatever is
+/// announced: no setting, no listener, no server of nginx, no virtual host.
+#[test]
+fn what_is_rendered_beside_a_base_has_no_setting_and_no_listener() {
+    let table: [(&str, &[&str]); 3] = [
+        ("haproxy", &["backend "]),
+        ("nginx", &["upstream ", "map ", "}"]),
+        ("examples/apache", &["<Proxy \"balancer://svc_", "</Proxy>"]),
+    ];
+    for (name, sections) in table {
+        let target = target(name);
+        for given in FIXTURES {
+            let (_, text) = render_files(&target, fixture(given), &[]).swap_remove(0);
+            let outside = text.lines().filter(|line| !line.starts_with([' ', '#']));
+            for line in outside.filter(|line| !line.is_empty()) {
+                let harmless = sections.iter().any(|section| line.starts_with(section));
+                assert!(harmless, "{name}: {line:?}\n{text}");
+            }
+        }
+    }
+}

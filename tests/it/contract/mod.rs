@@ -168,6 +168,7 @@ pub(crate) fn publication(dir: &str, fields: &[(&str, &str)]) -> Publication {
     Publication {
         dir: prefix(dir),
         fields,
+        state: None,
         claim: Claim::default(),
     }
 }
