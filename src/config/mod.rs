@@ -21,7 +21,7 @@ pub use duration::parse_duration;
 pub use registration::{Announcement, IdSpec, Ownership, Registration, addresses, registration};
 pub use services::announcements;
 pub use store::location;
-pub use target::{Output, Owner, Reload, Sources, Target, Targets, targets};
+pub use target::{Haproxy, Output, Owner, Reload, Sources, Target, Targets, targets};
 
 use crate::cli;
 

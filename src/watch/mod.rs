@@ -29,6 +29,7 @@ mod fixture;
 mod following;
 mod guard;
 mod guards;
+mod haproxy;
 mod kept;
 mod ledger;
 mod load;
@@ -48,6 +49,6 @@ mod world;
 
 pub use fixture::Fault;
 pub use guards::{HandError, list as guard_list, release as guard_release};
-pub use load::{Loaded, check_commands, load};
+pub use load::{Loaded, check, load};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};

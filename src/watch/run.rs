@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::entrypoint;
 use super::following::Following;
 use super::guards::Guards;
+use super::haproxy::Visits;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
 use super::load::{Loaded, directories, load};
@@ -95,6 +96,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
             Event::Signal(signal) => shell.signal(signal),
             Event::Deadline => shell.deadline_passed(),
             Event::Ward(input) => shell.ward(input),
+            Event::Replaced(target) => shell.replaced(target),
         }
     }
 }
@@ -109,6 +111,8 @@ enum Event {
     Signal(Signal),
     Deadline,
     Ward(entrypoint::Input),
+    /// The HAProxy of this target is another process than before.
+    Replaced(usize),
 }
 
 struct Shell {
@@ -126,6 +130,7 @@ struct Shell {
     stale: Option<Duration>,
     guards: Guards,
     reloads: Reloads,
+    visits: Visits,
     conf: Conf,
     started: Instant,
     /// When every file is compared with what it should be, whatever happened.
@@ -157,6 +162,15 @@ impl Shell {
         memory.listen(now);
         let mut guards = Guards::open(state_dir.clone(), plan.pass.noop);
         guards.watch_over(&targets);
+        let mut visits = Visits::default();
+        if !plan.pass.once {
+            visits.begin(
+                targets
+                    .iter()
+                    .map(|kept| &kept.loaded.haproxies)
+                    .enumerate(),
+            );
+        }
         Self {
             targets,
             catalog: Arc::new(Catalog::new(plan.prefix.clone())),
@@ -173,6 +187,7 @@ impl Shell {
             stale: None,
             guards,
             reloads: Reloads::default(),
+            visits,
             conf: Conf::new(plan.conf_dir, reading),
             started: now,
             stop_at: None,
@@ -200,6 +215,7 @@ impl Shell {
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
             input = ended(&mut self.ward) => Event::Ward(input),
+            target = self.visits.news() => Event::Replaced(target),
         }
     }
 
@@ -375,13 +391,13 @@ impl Shell {
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
             // Everything is published anew when the configuration has been read.
-            Some(Action::Publish) if self.conf.pending => {}
-            Some(Action::Publish) => self.publish(target),
+            Some(Action::Publish { .. }) if self.conf.pending => {}
+            Some(Action::Publish { may_reload }) => self.publish(target, may_reload),
             None => {}
         }
     }
 
-    fn publish(&mut self, target: usize) {
+    fn publish(&mut self, target: usize, may_reload: bool) {
         let kept = &self.targets[target];
         let child = self.ward.as_ref().map(Ward::running);
         let progress = Progress::default();
@@ -392,6 +408,7 @@ impl Shell {
                 &self.env,
             ),
             noop: self.pass.noop,
+            may_reload,
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&kept.loaded.target, child),
             ledger: Arc::clone(&self.ledger),
@@ -469,6 +486,8 @@ impl Shell {
             files(&self.targets)
         );
         self.guards.watch_over(&self.targets);
+        let haproxies = self.targets.iter().map(|kept| &kept.loaded.haproxies);
+        self.visits.begin(haproxies.enumerate());
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
         if !self.following.is_of(paths()) {
             self.following = Following::start(&self.store, paths());
@@ -477,6 +496,15 @@ impl Shell {
             self.memory.listen(Instant::now());
         } else if self.following.is_complete() {
             self.guards.heard_all(&self.catalog);
+        }
+    }
+
+    /// Its servers are compared with those of the file.
+    fn replaced(&mut self, target: usize) {
+        let kept = &self.targets[target];
+        self.visits.visit(target, &kept.loaded.haproxies);
+        if !self.guards.freezes(&kept.loaded.target.name) && self.following.is_complete() {
+            self.advance(target, Input::Changed);
         }
     }
 

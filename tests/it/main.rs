@@ -20,6 +20,7 @@ mod proxies;
 mod register;
 mod reloads;
 mod routing;
+mod runtime;
 mod services;
 mod shipped;
 mod systemd;
