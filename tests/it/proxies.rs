@@ -53,6 +53,8 @@ impl Scene {
         let shipped = fs::read_to_string(root.join(format!("conf.d/{name}.toml"))).unwrap();
         let base = base("haproxy/base.cfg").display().to_string();
         let shipped = shipped.replace("/etc/haproxy/haproxy.cfg", &base);
+        let socket = self.file("admin.sock").display().to_string();
+        let shipped = shipped.replace("/run/haproxy/admin.sock", &socket);
         let reload = format!(
             "[template.reload]\nsignal = '{signal}'\npidfile = '{}'",
             self.file("pid").display()
