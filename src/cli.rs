@@ -245,7 +245,7 @@ pub struct Ip {
 #[command(after_long_help = "\
 Examples:
   sidekick watch --store etcd://10.0.0.1:2379
-  sidekick watch -- haproxy -W -db -f /etc/haproxy/haproxy.cfg
+  sidekick watch -- haproxy -W -db -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/sidekick.d
   sidekick watch --once                     wait for the store, publish every target, leave
   sidekick watch --noop --diff              show what would change, change nothing
   sidekick watch --conf-dir /etc/confd      in place of confd
