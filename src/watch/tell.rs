@@ -167,10 +167,9 @@ impl Telling<'_> {
             Some((pid, daemon)) => self.watch(pid, daemon, daemon.signal(), deadline).await?,
             None => None,
         };
-        let left = deadline.saturating_duration_since(Instant::now());
         let told = match signal {
-            Some(signal) => unit::signal(unit, signal, left).await,
-            None => unit::reload(unit, left).await,
+            Some(signal) => unit::signal(unit, signal, self.limit).await,
+            None => unit::reload(unit, self.limit).await,
         };
         match told? {
             unit::Done::Reloaded => {}

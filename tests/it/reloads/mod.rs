@@ -4,6 +4,7 @@ mod apache;
 mod haproxy;
 mod nginx;
 mod shellless;
+mod unit;
 
 use std::fs;
 use std::net::TcpListener;
