@@ -56,9 +56,11 @@ impl Scene {
         )
         .unwrap();
         let shipped = fs::read_to_string(root.join(format!("conf.d/{name}.toml"))).unwrap();
-        let lines = shipped
-            .lines()
-            .filter(|line| !line.starts_with("reload_cmd"));
+        let lines = shipped.lines().filter(|line| {
+            !["[template.reload]", "systemd_unit"]
+                .iter()
+                .any(|own| line.starts_with(own))
+        });
         let text: String = lines
             .map(|line| match line.split_once('=') {
                 Some(("dest ", _)) => format!("dest = '{}'\n", dest.display()),
