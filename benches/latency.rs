@@ -96,7 +96,7 @@ fn watch(etcd: &Etcd, dir: &Path, dest: &Path) -> Process {
     }
     fs::write(dir.join("templates/out.tera"), TEMPLATE).expect("a template");
     let target = format!(
-        "[template]\nsrc = 'out.tera'\ndest = '{}'\nservices = ['web']\n",
+        "[template]\nsrc = 'out.tera'\ndest = '{}'\nservices = ['web']\n[template.guard]\non_empty = 'render'\nmax_drop = '100%'\n",
         dest.display()
     );
     fs::write(dir.join("conf.d/out.toml"), target).expect("a target");

@@ -38,6 +38,8 @@ pub enum Command {
     Render(Render),
     /// Look for mistakes in conf.d, templates and commands, all at once.
     Check(Check),
+    /// See and release what the guards of `sidekick watch` hold.
+    Guard(Guard),
     /// Print the completions for a shell.
     Completions {
         /// The shell.
@@ -218,7 +220,7 @@ pub struct Ip {
 /// when something it follows changes; a result that differs from the live file is staged beside it, checked with
 /// `check_cmd`, swapped in by a rename, and put to use with `reload_cmd` or a signal. A failed check leaves the live
 /// file alone, a failed reload brings the previous one back; both are tried again until they work. While the store is
-/// down nothing on disk changes.
+/// down nothing on disk changes; at a start without it, what it said last stands in for it.
 ///
 /// With a command, sidekick is the entrypoint of the proxy: the command starts when every target has been published
 /// once, `[template.reload] child = true` signals it, and so does every signal sent to sidekick except HUP; its exit
@@ -261,7 +263,11 @@ pub struct Watch {
     /// Print a unified diff of each change to standard output.
     #[arg(long)]
     pub diff: bool,
-    /// Where sidekick remembers which file each proxy has loaded, so that a reload that is owed is made after a restart.
+    /// Where sidekick remembers which file each proxy has loaded, what its guards hold, and what the store said last.
+    ///
+    /// A reload that is owed is made after a restart; `sidekick guard` sees and releases what is held. A start without a
+    /// store waits for it for 5 seconds; then files are rendered from what it said last, and are stale until it answers.
+    /// That is not for --once and --noop, which wait.
     ///
     /// Without it: /var/lib/sidekick for root, $XDG_STATE_HOME/sidekick or ~/.local/state/sidekick for others.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_STATE_DIR")]
@@ -322,8 +328,8 @@ pub struct StoreArgs {
 
 /// Render targets from a file that stands for the store.
 ///
-/// The file is JSON: an object of keys and values, flat ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services":
-/// {"web": {"a": {"ip": "10.0.0.1"}}}}). Nothing is written but to standard output; no command is run, no store is asked.
+/// The file is JSON or YAML, as its extension says, else its first character: an object of keys and values, flat
+/// ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services": {"web": {"a": {"ip": "10.0.0.1"}}}}). Nothing is written but to standard output; no command is run, no store is asked.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -372,6 +378,54 @@ pub struct Check {
     pub conf_dir: PathBuf,
 }
 
+/// See and release what the guards of `sidekick watch` hold.
+///
+/// A guard holds instances that were lost without a word, when that is more than [template.guard] allows; docs/guards.md
+/// tells when, and for how long.
+#[derive(Debug, Args)]
+pub struct Guard {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: GuardAction,
+}
+
+/// What can be done about guards.
+#[derive(Debug, Subcommand)]
+pub enum GuardAction {
+    /// Show what is held, since when, why, and until when.
+    ///
+    /// Exits 0, whether anything is held or not; 69 if the state directory cannot be read.
+    List(StateArgs),
+    /// Let go what is held: the running `sidekick watch` renders what is announced.
+    ///
+    /// Exits 0 if something was held, 1 if nothing was, 64 if there is no such target, 69 if no `sidekick watch` answers.
+    Release(GuardRelease),
+}
+
+/// What is to be let go.
+#[derive(Debug, Args)]
+pub struct GuardRelease {
+    /// The targets, by the names of their files in conf.d without .toml, or by their dest.
+    #[arg(value_name = "TARGET", required_unless_present = "all")]
+    pub targets: Vec<String>,
+    /// All targets of which something is held.
+    #[arg(long, conflicts_with = "targets")]
+    pub all: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub state: StateArgs,
+}
+
+/// Where a running `sidekick watch` keeps what it remembers.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    /// The state directory of `sidekick watch`.
+    ///
+    /// Without it: /var/lib/sidekick for root, $XDG_STATE_HOME/sidekick or ~/.local/state/sidekick for others.
+    #[arg(long, value_name = "DIR", env = "SIDEKICK_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
 /// The completions for a shell, as a script for it.
 #[must_use]
 pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
@@ -385,14 +439,23 @@ pub fn manuals() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut command = Cli::command();
     // Without this the pages of the commands lack what they share.
     command.build();
-    let mut pages = vec![page("sidekick", command.clone())?];
-    for sub in command
-        .get_subcommands()
-        .filter(|sub| sub.get_name() != "help")
-    {
-        pages.push(page(&format!("sidekick-{}", sub.get_name()), sub.clone())?);
-    }
+    let mut pages = Vec::new();
+    collect("sidekick", &command, &mut pages)?;
     Ok(pages)
+}
+
+/// The page of a command, and those of the commands below it.
+fn collect(
+    name: &str,
+    command: &clap::Command,
+    into: &mut Vec<(String, Vec<u8>)>,
+) -> std::io::Result<()> {
+    into.push(page(name, command.clone())?);
+    let below = command.get_subcommands();
+    for sub in below.filter(|sub| sub.get_name() != "help") {
+        collect(&format!("{name}-{}", sub.get_name()), sub, into)?;
+    }
+    Ok(())
 }
 
 fn page(name: &str, command: clap::Command) -> std::io::Result<(String, Vec<u8>)> {

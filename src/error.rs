@@ -6,6 +6,7 @@ use std::fmt;
 use crate::config::Problem;
 use crate::model::report::{causes, code};
 use crate::register::PlanError;
+use crate::watch::HandError;
 
 /// Why `sidekick` gives up.
 #[derive(Debug)]
@@ -76,6 +77,34 @@ impl From<PlanError> for Failure {
             PlanError::Twice(_) => "give one of them another id",
         };
         Self::unavailable(&error, hint)
+    }
+}
+
+impl From<HandError> for Failure {
+    fn from(error: HandError) -> Self {
+        let hint = match &error {
+            HandError::State { .. } => {
+                "give the state directory of `sidekick watch` with --state-dir"
+            }
+            HandError::Unknown { .. } => {
+                "a target is named as its file in conf.d is, without .toml; --state-dir names the state directory of \
+                 `sidekick watch`"
+            }
+            HandError::NotRunning(_) => {
+                "a restart renders what is announced, except for a file that would become empty"
+            }
+            HandError::NoAnswer { .. } => "its log may tell why",
+        };
+        let code = match &error {
+            HandError::Unknown { .. } => code::USAGE,
+            HandError::State { .. } | HandError::NotRunning(_) | HandError::NoAnswer { .. } => {
+                code::UNAVAILABLE
+            }
+        };
+        Self {
+            code,
+            ..Self::unavailable(&error, hint)
+        }
     }
 }
 

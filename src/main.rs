@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sidekick::cli::{
-    self, Check, Cli, Command, Ip, LogArgs, LogFormat, LogLevel, Register, Render, StoreArgs, Watch,
+    self, Check, Cli, Command, Guard, GuardAction, Ip, LogArgs, LogFormat, LogLevel, Register,
+    Render, StoreArgs, Watch,
 };
 use sidekick::config::{self, Confd, Env};
 use sidekick::error::Failure;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Ip(args) => ip(&args),
         Command::Render(args) => render(&args),
         Command::Check(args) => check(&args),
+        Command::Guard(args) => guard(&args),
         Command::Completions { shell } => {
             // Nothing can be done about a terminal that is gone.
             let _ = std::io::stdout().write_all(&cli::completions(shell));
@@ -104,6 +106,7 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
             prefix,
             pass,
             env: env(),
+            store: location.identity(),
             conf_dir: args.conf_dir.clone(),
         };
         Ok(init::reaping(watch::run(plan, store, signals)).await)
@@ -128,7 +131,10 @@ fn render(args: &Render) -> Result<u8, Failure> {
         targets.retain(|one| args.targets.contains(&one.target.name));
     }
     let entries = watch::fixture(&args.from).map_err(|error| {
-        Failure::unavailable(&error, "a fixture is a JSON object of keys and values")
+        Failure::unavailable(
+            &error,
+            "a fixture is an object of keys and values, in JSON or YAML",
+        )
     })?;
     let show = if args.diff {
         watch::Show::Diff
@@ -158,6 +164,25 @@ fn check(args: &Check) -> Result<u8, Failure> {
 fn offline(conf_dir: &std::path::Path) -> Result<Vec<watch::Loaded>, Failure> {
     let pass = config::Pass::offline();
     watch::load(conf_dir, &pass).map_err(|problems| Failure::config(&problems))
+}
+
+fn guard(args: &Guard) -> Result<u8, Failure> {
+    let state = match &args.action {
+        GuardAction::List(state) => state,
+        GuardAction::Release(release) => &release.state,
+    };
+    let dir = config::state_of_watch(state, &env(), is_root());
+    let dir = dir.map_err(|problem| Failure::usage(&[problem]))?;
+    let (text, status) = match &args.action {
+        GuardAction::List(_) => (watch::guard_list(&dir)?, 0),
+        GuardAction::Release(release) => {
+            let (text, any) = watch::guard_release(&dir, &release.targets, release.all)?;
+            (text, if any { 0 } else { code::FAILED })
+        }
+    };
+    // Nothing can be done about a terminal that is gone.
+    let _ = write!(std::io::stdout(), "{text}");
+    Ok(status)
 }
 
 fn man(dir: &std::path::Path) -> Result<u8, Failure> {

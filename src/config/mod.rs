@@ -4,6 +4,7 @@ mod check;
 mod confd;
 mod document;
 mod duration;
+mod guard;
 mod raw;
 mod registration;
 mod services;
@@ -172,6 +173,14 @@ pub fn pass(
         state_dir: args.state_dir.clone().or_else(|| state_dir(env, is_root)),
         interval,
     })
+}
+
+/// Where the `sidekick watch` of the same user keeps what outlives it.
+pub fn state_of_watch(args: &cli::StateArgs, env: &Env, is_root: bool) -> Result<PathBuf, Problem> {
+    let dir = args.state_dir.clone().or_else(|| state_dir(env, is_root));
+    let none =
+        || Problem::with("there is no place for state: neither XDG_STATE_HOME nor HOME is set");
+    dir.ok_or_else(|| none().hint("give the one of `sidekick watch` with --state-dir"))
 }
 
 /// Where programs keep what outlives them.

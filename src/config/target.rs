@@ -9,6 +9,7 @@ use super::Problem;
 use super::confd::{self, Confd};
 use super::document::Document;
 use crate::model::facts::Signal;
+use crate::model::guard::Rules;
 use crate::model::instance::ServiceName;
 use crate::model::pace::Pace;
 use crate::model::update::Prefix;
@@ -39,6 +40,8 @@ pub struct Target {
     pub reload_timeout: Duration,
     /// How fast they follow.
     pub pace: Pace,
+    /// What they may lose at once.
+    pub guard: Rules,
 }
 
 /// One file to be kept equal to what is announced.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::instance::{Instance, InstanceId, InvalidField, ServiceName, State};
 use super::keyspace;
 use super::tree::Tree;
-use super::update::{Key, Prefix, Revision, Update};
+use super::update::{Entries, Key, Prefix, Revision, Update};
 
 /// The instances of one service, sorted by id.
 pub type Instances = BTreeMap<InstanceId, Arc<Instance>>;
@@ -173,6 +173,35 @@ impl Catalog {
         }
     }
 
+    /// The same without the `hidden` instances, and with the `held` ones, their keys included.
+    #[must_use]
+    pub fn overlaid<'a>(
+        &self,
+        hidden: impl Iterator<Item = &'a (ServiceName, InstanceId)>,
+        held: impl Iterator<Item = &'a Arc<Instance>>,
+    ) -> Self {
+        let mut other = self.clone();
+        for (service, id) in hidden {
+            let dir = keyspace::dir(&self.prefix, service.as_str(), id.as_str());
+            other.tree.reset(&dir, Entries::new());
+            other.set(service, id, None);
+        }
+        for instance in held {
+            let keys = keyspace::encode(&self.prefix, instance);
+            let fields = keys.fields.into_iter();
+            let entries =
+                fields.map(|(name, value)| (keys.dir.join(&name).as_str().into(), value.into()));
+            other.tree.reset(&keys.dir, entries.collect());
+            let instance = Instance::clone(instance);
+            other.set(
+                &instance.service.clone(),
+                &instance.id.clone(),
+                Some(instance),
+            );
+        }
+        other
+    }
+
     /// Where the instances lie.
     #[must_use]
     pub fn prefix(&self) -> &Prefix {
@@ -262,6 +291,38 @@ mod tests {
         let gone = catalog.apply(&root(), Update::Reset(Snapshot::default()));
         assert_eq!(kinds(&gone), [("a", What::Removed(State::Drain))]);
         assert!(catalog.services().is_empty() && catalog.tree().is_empty());
+    }
+
+    #[test]
+    fn an_overlay_hides_and_holds_instances_with_their_keys() {
+        let mut before = Catalog::new(root());
+        let keys = |id: &str| {
+            ["host", "ip", "port"].map(|field| {
+                let value = if field == "port" { "80" } else { "10.0.0.1" };
+                put(&format!("/services/web/{id}/{field}"), value)
+            })
+        };
+        change(
+            &mut before,
+            ["a", "b"].iter().flat_map(|id| keys(id)).collect(),
+        );
+        let lost = before.instances("web").next().cloned();
+        let mut after = before.clone();
+        let all = root();
+        let gone = before.tree().under(&all).map(|(key, _)| key.clone());
+        change(&mut after, gone.map(Change::Delete).collect());
+        let same = after.overlaid(std::iter::empty(), before.instances("web"));
+        assert_eq!(
+            (same.services(), same.tree()),
+            (before.services(), before.tree())
+        );
+        let b = ("web".parse().unwrap(), "b".parse().unwrap());
+        let one = before.overlaid([&b].into_iter(), std::iter::empty());
+        assert_eq!(
+            one.instances("web").cloned().collect::<Vec<_>>(),
+            [lost.unwrap()]
+        );
+        assert_eq!(one.tree().len(), 3);
     }
 
     #[test]

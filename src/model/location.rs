@@ -12,6 +12,21 @@ pub enum Location {
     Etcd(EtcdOptions),
 }
 
+impl Location {
+    /// A text that is the same for the same store; nothing secret is in it.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Directory(path) => format!("dir://{}", path.display()),
+            Self::Etcd(options) => {
+                let mut endpoints = options.endpoints.clone();
+                endpoints.sort();
+                format!("etcd://{}", endpoints.join(","))
+            }
+        }
+    }
+}
+
 /// How to reach an etcd cluster.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct EtcdOptions {

@@ -199,6 +199,13 @@ impl Named {
     }
 }
 
+/// Whether a process with this id is there, whoever it belongs to.
+#[must_use]
+pub fn is_there(pid: u32) -> bool {
+    let found = i32::try_from(pid).map(|pid| kill(Pid::from_raw(pid), None));
+    matches!(found, Ok(Ok(()) | Err(nix::errno::Errno::EPERM)))
+}
+
 /// Our effective user and group.
 #[must_use]
 pub fn identity() -> (u32, u32) {

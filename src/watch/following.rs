@@ -9,10 +9,20 @@ use crate::model::update::Prefix;
 use crate::store::{Followed, Store, follow};
 
 pub(super) struct Following {
-    /// The paths, and whether their first snapshot is here.
-    scopes: Vec<(Prefix, bool)>,
+    /// The paths, and what is known of them.
+    scopes: Vec<(Prefix, Known)>,
     updates: mpsc::Receiver<(usize, Followed)>,
     _followers: JoinSet<()>,
+}
+
+/// What is known of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Nothing,
+    /// What the store said to a process before this one.
+    Stale,
+    /// What the store says.
+    Heard,
 }
 
 impl Following {
@@ -25,7 +35,10 @@ impl Following {
             followers.spawn(follow_scope(Arc::clone(store), scope, prefix, to.clone()));
         }
         Self {
-            scopes: scopes.into_iter().map(|prefix| (prefix, false)).collect(),
+            scopes: scopes
+                .into_iter()
+                .map(|prefix| (prefix, Known::Nothing))
+                .collect(),
             updates,
             _followers: followers,
         }
@@ -40,14 +53,43 @@ impl Following {
             .eq(wanted.iter())
     }
 
-    /// Whether the store has said everything once.
+    /// Whether something is known of every path, so that files can be rendered.
     pub(super) fn is_complete(&self) -> bool {
-        self.scopes.iter().all(|(_, seen)| *seen)
+        self.scopes
+            .iter()
+            .all(|(_, known)| *known != Known::Nothing)
+    }
+
+    /// Whether the store itself has said everything once. What is applied before that is no revision of the store's.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.scopes.iter().all(|(_, known)| *known == Known::Heard)
     }
 
     /// The store has said all of this path.
     pub(super) fn heard(&mut self, scope: usize) {
-        self.scopes[scope].1 = true;
+        self.scopes[scope].1 = Known::Heard;
+    }
+
+    /// The paths of which nothing is known.
+    pub(super) fn unknown(&self) -> Vec<(usize, Prefix)> {
+        let scopes = self.scopes.iter().enumerate();
+        let unknown = scopes.filter(|(_, (_, known))| *known == Known::Nothing);
+        unknown
+            .map(|(scope, (prefix, _))| (scope, prefix.clone()))
+            .collect()
+    }
+
+    /// What the store said to an earlier process stands in for this path.
+    pub(super) fn stand_in(&mut self, scope: usize) {
+        self.scopes[scope].1 = Known::Stale;
+    }
+
+    /// The paths that are followed.
+    pub(super) fn paths(&self) -> Vec<Prefix> {
+        self.scopes
+            .iter()
+            .map(|(prefix, _)| prefix.clone())
+            .collect()
     }
 
     pub(super) fn path(&self, scope: usize) -> &Prefix {

@@ -104,6 +104,16 @@ impl Kept {
         self.loaded.target.outputs.iter().map(view).collect()
     }
 
+    /// Its guard leaves the files as they are: the last good state, which is what a command can start with, but not what
+    /// a single pass was asked for.
+    pub(super) fn freeze(&mut self, has_failed: bool) {
+        self.last = Some(if has_failed {
+            Ended::Failed
+        } else {
+            Ended::Good
+        });
+    }
+
     pub(super) fn started(&mut self, publish: AbortHandle, progress: Progress) {
         self.running = Some((publish, progress));
     }

@@ -109,11 +109,7 @@ impl Ledger {
 
     /// One file per destination, named after it.
     fn place(&self, dest: &Path) -> Option<PathBuf> {
-        let name = dest
-            .to_string_lossy()
-            .replace('%', "%25")
-            .replace('/', "%2F");
-        Some(self.dir.as_ref()?.join(name))
+        Some(self.dir.as_ref()?.join(file::name_of_path(dest)))
     }
 }
 

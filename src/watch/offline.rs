@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::Value;
 use thiserror::Error;
 
+use super::fixture::{self, Fault};
 use super::kept::{Kept, print};
 use super::load::Loaded;
 use super::publish::Difference;
@@ -27,59 +27,28 @@ pub enum FixtureError {
         /// Why not.
         source: std::io::Error,
     },
-    /// It is not JSON.
-    #[error("the fixture {} is not JSON", path.display())]
-    Json {
+    /// It is no fixture.
+    #[error("the fixture {} cannot be used", path.display())]
+    Fault {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// Something in it is no key or no value.
-    #[error("the fixture {} has {what} at {key}; a value is a text, a number, true or false", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// What is there.
-        what: &'static str,
+        source: Fault,
     },
 }
 
-/// Reads keys and values: an object whose names are paths, nested or not.
+/// Reads keys and values: an object, in JSON or YAML, whose names are paths, nested or not.
 pub fn fixture(path: &Path) -> Result<Entries, FixtureError> {
-    let text = std::fs::read(path).map_err(|source| FixtureError::Read {
+    let text = std::fs::read_to_string(path).map_err(|source| FixtureError::Read {
         path: path.to_owned(),
         source,
     })?;
-    let value = serde_json::from_slice(&text).map_err(|source| FixtureError::Json {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let format = fixture::format(extension, &text);
+    fixture::parse(&text, format).map_err(|source| FixtureError::Fault {
         path: path.to_owned(),
         source,
-    })?;
-    let mut entries = Entries::new();
-    flatten(String::new(), &value, &mut entries).map_err(|(key, what)| FixtureError::Value {
-        path: path.to_owned(),
-        key,
-        what,
-    })?;
-    Ok(entries)
-}
-
-fn flatten(key: String, value: &Value, into: &mut Entries) -> Result<(), (String, &'static str)> {
-    let text = match value {
-        Value::Object(map) => {
-            return map.iter().try_for_each(|(name, value)| {
-                flatten(format!("{key}/{}", name.trim_matches('/')), value, into)
-            });
-        }
-        Value::Array(_) => return Err((key, "a list")),
-        Value::Null => return Err((key, "null")),
-        Value::String(text) => text.clone(),
-        Value::Number(_) | Value::Bool(_) => value.to_string(),
-    };
-    into.insert(key.into(), text.into_bytes().into());
-    Ok(())
+    })
 }
 
 /// What to do with what is rendered.
@@ -160,34 +129,4 @@ fn differs(dest: &Path, after: String) -> Result<bool, String> {
         print(dest, &Difference { before, after });
     }
     Ok(differs)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<Vec<String>, FixtureError> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        let entries = fixture(file.path())?;
-        let pair = |(key, value): (&Arc<str>, &Arc<[u8]>)| {
-            format!("{key}={}", String::from_utf8_lossy(value))
-        };
-        Ok(entries.iter().map(pair).collect())
-    }
-
-    #[test]
-    fn flat_and_nested_keys() {
-        let want = ["/services/web/a/ip=10.0.0.1", "/services/web/a/port=80"];
-        for text in [
-            r#"{"/services/web/a/ip": "10.0.0.1", "/services/web/a/port": 80}"#,
-            r#"{"services": {"web": {"a": {"ip": "10.0.0.1", "port": "80"}}}}"#,
-            r#"{"/services/web/": {"a/ip": "10.0.0.1", "a": {"port": 80}}}"#,
-        ] {
-            assert_eq!(read(text).unwrap(), want, "{text}");
-        }
-        for text in ["", "[1]", r#"{"a": null}"#, r#"{"a": [1]}"#] {
-            assert!(read(text).is_err(), "{text}");
-        }
-    }
 }

@@ -152,3 +152,111 @@ impl Drop for Ticket {
         self.arrive();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn target(command: &str) -> Target {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("templates/a.tera", "");
+        write(
+            "conf.d/a.toml",
+            &format!(
+                "[template]\nsrc = 'a.tera'\ndest = '/d'\nkeys = ['/a']\nreload_cmd = '{command}'\n"
+            ),
+        );
+        crate::config::targets(dir.path()).good.remove(0)
+    }
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        target: Target,
+        reloads: Reloads,
+    }
+
+    impl Bench {
+        /// A reload that takes until there is a file `go`, and tells of its beginning and of its end.
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().display();
+            let wait = format!("until test -e {path}/go; do sleep 0.01; done");
+            let target = target(&format!(
+                "echo begun >> {path}/log; {wait}; echo ended >> {path}/log"
+            ));
+            Self {
+                dir,
+                target,
+                reloads: Reloads::default(),
+            }
+        }
+
+        fn ticket(&self) -> Ticket {
+            self.reloads.ticket(&self.target, None).unwrap()
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn log(&self) -> String {
+            std::fs::read_to_string(self.path("log")).unwrap_or_default()
+        }
+    }
+
+    async fn until(path: &Path, text: &str) {
+        while std::fs::read_to_string(path).unwrap_or_default() != text {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_come_together_are_served_by_one() {
+        let bench = Bench::new();
+        std::fs::write(bench.path("go"), "").unwrap();
+        let (mut one, mut two, third) = (bench.ticket(), bench.ticket(), bench.ticket());
+        // The third one has nothing to reload.
+        drop(third);
+        let (first, second) = tokio::join!(one.reload(), two.reload());
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(bench.log(), "begun\nended\n");
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_one_is_made_gets_another_one_after_it() {
+        let bench = Bench::new();
+        let mut one = bench.ticket();
+        let first = tokio::spawn(async move { one.reload().await });
+        until(&bench.path("log"), "begun\n").await;
+        let mut others = [bench.ticket(), bench.ticket()];
+        let second = tokio::spawn(async move {
+            let [one, two] = &mut others;
+            tokio::join!(one.reload(), two.reload())
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(bench.log(), "begun\n");
+        std::fs::write(bench.path("go"), "").unwrap();
+        assert!(first.await.unwrap().is_ok());
+        let (second, third) = second.await.unwrap();
+        assert!(second.is_ok() && third.is_ok());
+        assert_eq!(bench.log(), "begun\nended\nbegun\nended\n");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_all_whom_it_concerns() {
+        let bench = Bench {
+            target: target("exit 3"),
+            ..Bench::new()
+        };
+        let (mut one, mut two) = (bench.ticket(), bench.ticket());
+        let (first, second) = tokio::join!(one.reload(), two.reload());
+        assert!(first.is_err() && second.is_err());
+    }
+}

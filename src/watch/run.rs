@@ -11,9 +11,11 @@ use tracing::{error, info, warn};
 
 use super::entrypoint;
 use super::following::Following;
+use super::guards::Guards;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
 use super::load::{Loaded, directories, load};
+use super::memory::{Memory, SILENCE, ago};
 use super::publish::{Job, Progress, PublishError};
 use super::reload::Reloads;
 use super::schedule::{Action, Input};
@@ -22,7 +24,7 @@ use crate::config::{Pass, Problem};
 use crate::model::catalog::Catalog;
 use crate::model::facts::Signal;
 use crate::model::report::code;
-use crate::model::update::{Prefix, Update};
+use crate::model::update::{Prefix, Revision, Snapshot, Update};
 use crate::store::{Followed, Store};
 use crate::system::notify::{self, Watchdog};
 use crate::system::signals::Signals;
@@ -43,6 +45,8 @@ pub struct Plan {
     pub pass: Pass,
     /// What templates see of the environment.
     pub env: BTreeMap<String, String>,
+    /// Which store it is, as [`crate::model::location::Location::identity`] has it.
+    pub store: String,
     /// Where the targets were loaded from; they are loaded again when something changes there.
     pub conf_dir: PathBuf,
 }
@@ -79,6 +83,8 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
     let mut shell = Shell::new(plan, &store);
     loop {
         if let Some(status) = shell.status() {
+            let paths = shell.following.paths();
+            shell.memory.close(paths, &shell.catalog).await;
             return status;
         }
         match shell.next(&mut signals).await {
@@ -115,6 +121,10 @@ struct Shell {
     following: Following,
     publishes: JoinSet<Done>,
     ledger: Arc<Ledger>,
+    memory: Memory,
+    /// How old what was published is, where the store has not said everything itself.
+    stale: Option<Duration>,
+    guards: Guards,
     reloads: Reloads,
     conf: Conf,
     started: Instant,
@@ -142,6 +152,11 @@ impl Shell {
             .collect();
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
         let following = Following::start(store, paths);
+        let place = state_dir.as_deref().filter(|_| !plan.pass.once);
+        let mut memory = Memory::new(place, &plan.conf_dir, plan.store);
+        memory.listen(now);
+        let mut guards = Guards::open(state_dir.clone(), plan.pass.noop);
+        guards.watch_over(&targets);
         Self {
             targets,
             catalog: Arc::new(Catalog::new(plan.prefix.clone())),
@@ -154,6 +169,9 @@ impl Shell {
             env: Arc::new(plan.env),
             publishes: JoinSet::new(),
             ledger: Arc::new(Ledger::open(state_dir)),
+            memory,
+            stale: None,
+            guards,
             reloads: Reloads::default(),
             conf: Conf::new(plan.conf_dir, reading),
             started: now,
@@ -200,6 +218,8 @@ impl Shell {
             .map(|limit| self.started + limit);
         let ward = self.ward.as_ref().and_then(Ward::deadline);
         let all = schedules.chain(wait).chain(ward);
+        let all = all.chain(self.memory.deadline());
+        let all = all.chain(self.guards.deadline());
         all.chain([self.compare_at]).min()
     }
 
@@ -248,21 +268,84 @@ impl Shell {
 
     fn update(&mut self, scope: usize, update: Update) {
         let was_complete = self.following.is_complete();
-        if matches!(update, Update::Reset(_)) {
+        let is_reset = matches!(update, Update::Reset(_));
+        if is_reset {
             self.following.heard(scope);
         }
+        let has_changed = self.take_in(scope, update, was_complete);
+        if self.following.is_fresh() && (is_reset || has_changed) {
+            self.memory.news(Instant::now());
+            self.refreshed();
+        }
+    }
+
+    /// Brings the catalog up to date and tells the targets concerned; whether anything has changed.
+    fn take_in(&mut self, scope: usize, update: Update, was_complete: bool) -> bool {
         let prefix = self.following.path(scope);
         let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
         for (dir, error) in &changes.skipped {
             warn!("{dir} is skipped: {error}");
         }
-        if !self.following.is_complete() {
+        if was_complete {
+            self.guards.changed(&self.catalog, &changes);
+            self.changed(|kept| kept.concerns(&changes));
+        } else if self.following.is_complete() {
+            self.guards.heard_all(&self.catalog);
+            self.changed(|_| true);
+        }
+        !changes.is_empty()
+    }
+
+    /// The store is silent: what it said last stands in for it.
+    fn recall(&mut self) {
+        let (scopes, paths): (Vec<usize>, Vec<Prefix>) =
+            self.following.unknown().into_iter().unzip();
+        if scopes.is_empty() {
             return;
         }
-        if was_complete {
-            self.changed(|kept| kept.concerns(&changes));
-        } else {
-            self.changed(|_| true);
+        let Some((saved, age)) = self.memory.recall(&paths) else {
+            return;
+        };
+        warn!(
+            "the store has not answered for {} s: until it does, files are rendered from what it said last, and are \
+             stale; the snapshot of revision {} was written {}",
+            SILENCE.as_secs(),
+            saved.revision,
+            ago(age)
+        );
+        self.stale = Some(age);
+        for (scope, entries) in scopes.into_iter().zip(saved.entries) {
+            self.following.stand_in(scope);
+            // The revision of back then means nothing: the store may have been rebuilt.
+            let revision = Revision::default();
+            self.take_in(scope, Update::Reset(Snapshot { revision, entries }), false);
+        }
+        self.tell_status();
+    }
+
+    /// The store has said everything itself.
+    fn refreshed(&mut self) {
+        if self.stale.take().is_some() {
+            info!("the store has said everything: nothing is stale any more");
+            self.tell_status();
+        }
+    }
+
+    /// Tells the service manager what it can show.
+    fn tell_status(&self) {
+        if self.ready {
+            notify::status(&self.state());
+        }
+    }
+
+    fn state(&self) -> String {
+        let count = files(&self.targets);
+        match self.stale {
+            Some(age) => format!(
+                "keeping {count} files, stale: the store does not answer, the snapshot was written {}",
+                ago(age)
+            ),
+            None => format!("keeping {count} files"),
         }
     }
 
@@ -272,10 +355,17 @@ impl Shell {
             return;
         }
         for target in 0..self.targets.len() {
-            if concerned(&self.targets[target]) {
+            let kept = &mut self.targets[target];
+            if !concerned(kept) {
+                continue;
+            }
+            if self.guards.freezes(&kept.loaded.target.name) {
+                kept.freeze(self.pass.once && !self.pass.noop);
+            } else {
                 self.advance(target, Input::Changed);
             }
         }
+        self.tell_ready();
     }
 
     fn advance(&mut self, target: usize, input: Input) {
@@ -297,7 +387,10 @@ impl Shell {
         let progress = Progress::default();
         let job = Job {
             loaded: Arc::clone(&kept.loaded),
-            views: kept.views(&self.catalog, &self.env),
+            views: kept.views(
+                &self.guards.seen_by(&kept.loaded.target.name, &self.catalog),
+                &self.env,
+            ),
             noop: self.pass.noop,
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&kept.loaded.target, child),
@@ -318,7 +411,11 @@ impl Shell {
     }
 
     fn done(&mut self, done: &Done) {
-        let input = self.targets[done.target].done(done, self.pass.once);
+        let kept = &mut self.targets[done.target];
+        let input = kept.done(done, self.pass.once);
+        if kept.last == Some(Ended::Good) {
+            self.guards.published(&kept.loaded.target.name);
+        }
         self.advance(done.target, input);
         self.tell_ready();
         if self.conf.pending && self.publishes.is_empty() {
@@ -371,10 +468,15 @@ impl Shell {
             "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
             files(&self.targets)
         );
+        self.guards.watch_over(&self.targets);
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
         if !self.following.is_of(paths()) {
             self.following = Following::start(&self.store, paths());
             self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
+            self.stale = None;
+            self.memory.listen(Instant::now());
+        } else if self.following.is_complete() {
+            self.guards.heard_all(&self.catalog);
         }
     }
 
@@ -400,7 +502,7 @@ impl Shell {
         if all_good && !self.ready {
             self.ready = true;
             self.ward(entrypoint::Input::Published);
-            notify::ready(&format!("keeping {} files", files(&self.targets)));
+            notify::ready(&self.state());
         }
     }
 
@@ -448,8 +550,20 @@ impl Shell {
 
     fn deadline_passed(&mut self) {
         self.ward(entrypoint::Input::Tick);
-        if Instant::now() >= self.compare_at {
+        let now = Instant::now();
+        if now >= self.compare_at {
             self.compare();
+        }
+        if self.memory.is_time_to_recall(now) {
+            self.recall();
+        }
+        if self.following.is_fresh() {
+            self.memory
+                .write(now, self.following.paths(), &self.catalog);
+        }
+        let freed = self.guards.tick(now);
+        if !freed.is_empty() {
+            self.changed(|kept| freed.contains(&kept.loaded.target.name));
         }
         for target in 0..self.targets.len() {
             self.advance(target, Input::Tick);

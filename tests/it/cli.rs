@@ -167,6 +167,16 @@ fn targets_render_offline_and_commands_are_checked() {
     let output = run(&from);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(output.stdout, b"[::1]:80\n");
+    // The same in YAML, and what is wrong with one comes with its line.
+    let yaml = dir.path().join("fixture.yaml");
+    let from_yaml = [&from[..4], &[yaml.to_str().unwrap()]].concat();
+    std::fs::write(&yaml, "services:\n  web: {a: {ip: '::1', port: 80}}\n").unwrap();
+    assert_eq!(run(&from_yaml).stdout, b"[::1]:80\n");
+    std::fs::write(&yaml, "services:\n  web:\n    a: [1]\n").unwrap();
+    let output = run(&from_yaml);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert!(text.contains("line 3: /services/web/a is a list"), "{text}");
     let with_diff: Vec<&str> = from.iter().copied().chain(["--diff"]).collect();
     let output = run(&with_diff);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -205,6 +215,8 @@ fn manual_pages_and_completions_cover_every_command() {
         ("sidekick-ip.1", &["SPEC"]),
         ("sidekick-render.1", &["from"]),
         ("sidekick-check.1", &["conf\\-dir"]),
+        ("sidekick-guard.1", &["list", "release"]),
+        ("sidekick-guard-release.1", &["TARGET", "state\\-dir"]),
     ] {
         let text = std::fs::read_to_string(dir.path().join(page)).unwrap();
         for word in words {

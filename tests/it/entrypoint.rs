@@ -63,7 +63,8 @@ impl Bench {
         let target = format!(
             "[template]\nsrc = 'a.tera'\ndest = '{at}/a.cfg'\nservices = ['web']\n\
              check_cmd = 'test ! -e {at}/refuse'\n\
-             [template.reload]\nsignal = '{signal}'\nchild = true\n[template.pace]\nmin_interval = '0s'\n"
+             [template.reload]\nsignal = '{signal}'\nchild = true\n[template.pace]\nmin_interval = '0s'\n\
+             [template.guard]\non_empty = 'render'\nmax_drop = '100%'\n"
         );
         fs::write(bench.file("conf.d/a.toml"), target).unwrap();
         bench

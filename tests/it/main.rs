@@ -14,6 +14,7 @@ mod entrypoint;
 mod etcd;
 mod harness;
 mod healing;
+mod hitless;
 mod pid1;
 mod proxies;
 mod register;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::confd::Confd;
 use super::super::document::{Document, Section};
+use super::super::guard::{Limits, guard};
 use super::super::parse_duration;
 use super::output::output;
 use super::reload::{pace, reload};
@@ -15,7 +16,8 @@ use crate::model::pace::Pace;
 use crate::model::update::Prefix;
 
 const KNOWN: &str = "src, dest, services, keys, make_dirs, mode, owner, group, uid, gid, check_cmd, reload_cmd, \
-                     check_timeout, reload_timeout, tree, [template.reload] and [template.pace]";
+                     check_timeout, reload_timeout, tree, [template.reload], [template.pace] and \
+                     [template.guard]";
 
 /// What a table may say of its whole group.
 #[derive(Debug, Default)]
@@ -25,6 +27,7 @@ struct Shared {
     reload: Option<Reload>,
     reload_timeout: Option<Duration>,
     pace: Option<Pace>,
+    guard: Option<Limits>,
 }
 
 /// Reads the tables of a file; nothing if one of them has no file that could be kept.
@@ -59,6 +62,7 @@ pub(super) fn target(
     Some(Target {
         name: name(file, conf_dir),
         file: file.to_owned(),
+        guard: shared.guard.unwrap_or_default().rules(&outputs),
         outputs,
         tree: shared.tree,
         check_timeout: shared.check_timeout.unwrap_or(CHECK_TIMEOUT),
@@ -78,6 +82,7 @@ fn said(section: &mut Section<'_, '_>, document: &Document<'_>) -> Shared {
         reload: reload(section, document),
         reload_timeout: section.parsed("reload_timeout", positive),
         pace: pace(section),
+        guard: guard(section),
     }
 }
 
@@ -98,6 +103,7 @@ impl Shared {
             say("template.reload_timeout");
         });
         merge(&mut self.pace, other.pace, || say("[template.pace]"));
+        merge(&mut self.guard, other.guard, || say("[template.guard]"));
     }
 }
 

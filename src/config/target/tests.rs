@@ -304,3 +304,45 @@ fn two_targets_for_one_file_are_a_problem() {
             .contains("already")
     );
 }
+
+#[test]
+fn services_are_guarded_and_keys_are_not_unless_they_say_so() {
+    use crate::model::guard::{OnEmpty, Percent};
+    let services = LEAST.replace("keys = ['/services']", "services = ['web']");
+    assert_eq!(load(LEAST).0[0].guard, Rules::none());
+    assert_eq!(load(&services).0[0].guard, Rules::of_services());
+    let table = "[template.guard]\non_empty = 'render'\nmin_instances = 2\nmax_drop = '30%'\nwindow = '10s'\n\
+                 hold = '5s'\nnetworks = ['10.0.0.0/8', 'fd00::/8']\n";
+    for text in [LEAST, &services] {
+        let (good, problems) = load(&format!("{text}{table}"));
+        assert_eq!(problems, [""; 0]);
+        let rules = &good[0].guard;
+        assert_eq!(
+            (rules.on_empty, rules.min_instances, rules.max_drop),
+            (OnEmpty::Render, 2, Percent(30))
+        );
+        let seconds = (rules.window.as_secs(), rules.hold.as_secs());
+        assert_eq!((seconds, rules.networks.len()), ((10, 5), 2));
+        let admitted = ["10.1.2.3", "fd00::1", "::ffff:10.1.2.3", "192.168.0.1"]
+            .map(|ip| rules.admits(ip.parse().unwrap()));
+        assert_eq!(admitted, [true, true, true, false]);
+    }
+}
+
+#[test]
+fn everything_wrong_with_a_guard_is_told_at_once() {
+    let table = "[template.guard]\non_empty = 'keep'\nmin_instances = -1\nmax_drop = '101%'\nwindow = '0s'\n\
+                 hold = '1'\nnetworks = ['10.0.0.0']\nmin = 1\n";
+    let (good, problems) = load(&format!("{LEAST}{table}"));
+    assert_eq!(good.len(), 0);
+    let lines: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.split(": ").next().unwrap())
+        .collect();
+    let want: Vec<String> = (6..=12).map(|line| format!("a.toml:{line}")).collect();
+    assert_eq!(lines, want, "{problems:#?}");
+    for bad in ["50", "%", "-1%", "1.5%", "+5%", "5 %"] {
+        let (_, problems) = load(&format!("{LEAST}[template.guard]\nmax_drop = '{bad}'\n"));
+        assert!(problems[0].contains("is not a share"), "{problems:?}");
+    }
+}

@@ -12,7 +12,7 @@ use super::{Bench, PACE, line};
 use crate::harness::{Process, wait_for};
 
 /// `sidekick watch` in a mount namespace of its own, after a script has mounted something.
-fn in_mounts(bench: &Bench, script: &str, args: &[&str]) -> Command {
+pub(super) fn in_mounts(bench: &Bench, script: &str, args: &[&str]) -> Command {
     let sidekick = bench.command(args);
     let mut command = Command::new("unshare");
     let script = script.replace("OUT", bench.file("out").to_str().unwrap());
@@ -154,7 +154,8 @@ fn missing_directories_are_made_if_that_is_wanted() {
         .replace("/out/a.cfg", "/out/deep/er/a.cfg");
     fs::write(&file, &text).unwrap();
     assert_eq!(bench.run(&["--once"]).status.code(), Some(1));
-    fs::write(&file, text + "make_dirs = true\n").unwrap();
+    let text = text.replace("[template]\n", "[template]\nmake_dirs = true\n");
+    fs::write(&file, text).unwrap();
     assert_eq!(bench.run(&["--once"]).status.code(), Some(0));
     let made = fs::read_to_string(bench.out("deep/er/a.cfg")).ok();
     assert_eq!(made, Some(line("i")));

@@ -4,6 +4,9 @@ mod configuration;
 mod failures;
 mod files;
 mod groups;
+mod guards;
+mod killed;
+mod memory;
 mod modes;
 mod publishing;
 
@@ -17,6 +20,8 @@ use crate::harness::{Process, sidekick, temp_dir, wait_for};
 /// Renders one line per instance.
 const TEMPLATE: &str =
     "{% for i in services.web %}{{ i.id }} {{ i.addr }} {{ i.state }}\n{% endfor %}";
+/// Most tests delete instances as they like.
+const UNGUARDED: &str = "\n[template.guard]\non_empty = 'render'\nmax_drop = '100%'\n";
 /// Fast enough for a test, and no distance between reloads.
 const PACE: &str = "[template.pace]\nmin_interval = '0s'\n";
 
@@ -52,7 +57,7 @@ impl Bench {
         let out = self.file("out");
         let lines = lines.replace("OUT", out.to_str().unwrap());
         let text = format!(
-            "[template]\nsrc = 'a.tera'\ndest = '{}/{name}.cfg'\nservices = ['web']\n{lines}",
+            "[template]\nsrc = 'a.tera'\ndest = '{}/{name}.cfg'\nservices = ['web']\n{lines}{UNGUARDED}",
             out.display()
         );
         fs::write(self.file("conf.d").join(format!("{name}.toml")), text).unwrap();

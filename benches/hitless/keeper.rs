@@ -1,0 +1,96 @@
+//! The keeper: whatever becomes of the benchmark, nothing that it started stays behind. Shell.
+//!
+//! The benchmark runs as a child. The keeper is the subreaper of all that comes from it, so that also the children of a
+//! killed sidekick are found below it; when the child ends, in whatever way, or a signal comes, it kills what is left,
+//! by pid, and removes the network namespaces and the directory of the run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::machine;
+
+/// What tells the child where its run lives.
+const RUN: &str = "HITLESS_RUN";
+
+/// The directory of the run, in the child.
+pub(crate) fn run_dir() -> Option<PathBuf> {
+    let dir = PathBuf::from(std::env::var_os(RUN)?);
+    // Where the keeper is killed, the benchmark does not go on.
+    prctl::set_pdeathsig(Signal::SIGKILL).expect("ask for a signal at the keeper's death");
+    Some(dir)
+}
+
+/// Runs this program again as a child, and cleans up behind it.
+pub(crate) fn keep() -> ExitCode {
+    prctl::set_child_subreaper(true).expect("become a subreaper");
+    let dir = crate::harness::temp_dir();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let status = runtime.block_on(child(dir.path()));
+    sweep();
+    machine::remove(dir.path());
+    status
+}
+
+async fn child(dir: &Path) -> ExitCode {
+    let mut interrupt = signal(SignalKind::interrupt()).expect("handle signals");
+    let mut terminate = signal(SignalKind::terminate()).expect("handle signals");
+    let mut hangup = signal(SignalKind::hangup()).expect("handle signals");
+    let this = std::env::current_exe().expect("the path of this program");
+    let child = Command::new(this)
+        .args(std::env::args_os().skip(1))
+        .env(RUN, dir)
+        .spawn()
+        .expect("start the benchmark");
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid fits"));
+    // Orphans come and go here, so the benchmark is looked for among all that end.
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return ExitCode::from(130),
+            _ = terminate.recv() => return ExitCode::from(143),
+            _ = hangup.recv() => return ExitCode::from(129),
+            _ = look.tick() => {
+                if let Some(status) = reap(pid) {
+                    return status;
+                }
+            }
+        }
+    }
+}
+
+/// Reaps what has ended; how the benchmark did, if it is among that.
+fn reap(benchmark: Pid) -> Option<ExitCode> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)).ok()? {
+            WaitStatus::Exited(pid, code) if pid == benchmark => {
+                return Some(ExitCode::from(u8::try_from(code).unwrap_or(1)));
+            }
+            WaitStatus::Signaled(pid, _, _) if pid == benchmark => return Some(ExitCode::FAILURE),
+            WaitStatus::StillAlive => return None,
+            _ => (),
+        }
+    }
+}
+
+/// Kills everything below this process; what is orphaned by that comes to it and is next.
+fn sweep() {
+    loop {
+        for pid in crate::harness::descendants(std::process::id().cast_signed()) {
+            // It may have gone with its parent.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if waitpid(None, None).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The guards of all targets: what they hear of the catalog, what they lay over it, what they tell. Shell.
+
+mod hand;
+mod record;
+mod tell;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+pub use self::hand::{HandError, list, release};
+
+use self::record::{Record, Records};
+use super::guard::{Before, Change, Event, Guard, Input, Shown};
+use super::kept::Kept;
+use super::world::WORLD;
+use crate::model::catalog::{Catalog, Changes};
+use crate::model::instance::{Instance, InstanceId, ServiceName};
+use crate::model::keyspace;
+use crate::model::update::Prefix;
+use crate::system::file;
+
+/// How often a guard that holds something looks whether somebody wishes it did not.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// All guards of a process.
+pub(super) struct Guards {
+    records: Option<Records>,
+    /// Nothing is written.
+    noop: bool,
+    by_name: BTreeMap<String, Guarded>,
+    look_at: Option<Instant>,
+}
+
+/// One target under guard.
+struct Guarded {
+    guard: Guard,
+    name: String,
+    /// Its files; there is one at least.
+    dests: Vec<PathBuf>,
+    paths: Vec<Prefix>,
+    /// The instances with an address outside of its networks.
+    outside: BTreeSet<(ServiceName, InstanceId)>,
+    /// The store has said everything once since the guard is there.
+    started: bool,
+    /// What the record says.
+    recorded: Option<Record>,
+}
+
+impl Guards {
+    /// Without a place, what is held is forgotten when the process ends, and nobody can release it by hand.
+    pub(super) fn open(state_dir: Option<PathBuf>, noop: bool) -> Self {
+        Self {
+            records: state_dir.map(|dir| Records::new(&dir)),
+            noop,
+            by_name: BTreeMap::new(),
+            look_at: None,
+        }
+    }
+
+    /// These are the targets from now on. Whoever was there goes on with what it holds.
+    pub(super) fn watch_over(&mut self, targets: &[Kept]) {
+        let mut old = std::mem::take(&mut self.by_name);
+        for kept in targets {
+            let target = &kept.loaded.target;
+            let before = old.remove(&target.name);
+            if target.guard.is_none() && before.is_none() {
+                continue;
+            }
+            let dests: Vec<_> = target.outputs.iter().map(|one| one.dest.clone()).collect();
+            // What is followed is something else: nothing is lost by that.
+            let same = before.filter(|one| one.paths == kept.paths && one.dests[0] == dests[0]);
+            let mut one = same.unwrap_or_else(|| Guarded {
+                guard: Guard::new(target.guard.clone()),
+                name: target.name.clone(),
+                dests: Vec::new(),
+                paths: kept.paths.clone(),
+                outside: BTreeSet::new(),
+                started: false,
+                recorded: None,
+            });
+            one.dests = dests;
+            if *one.guard.rules() != target.guard {
+                let events = one.guard.limit(Instant::now(), target.guard.clone());
+                one.tell(&events);
+            }
+            self.by_name.insert(target.name.clone(), one);
+        }
+        let records = self.records.as_ref().filter(|_| !self.noop);
+        if let Some(records) = records {
+            if !self.by_name.is_empty()
+                && let Err(error) = records.make_dir()
+            {
+                warn!(
+                    "the state directory cannot be made ({error}): what is held cannot be released by hand; give --state-dir"
+                );
+            }
+            for gone in old.values() {
+                records.remove(&gone.dests[0]);
+            }
+            for one in self.by_name.values() {
+                // Nobody waits for it any more.
+                records.take_wish(&one.dests[0]);
+            }
+        }
+        self.settle();
+    }
+
+    /// The store has said everything.
+    pub(super) fn heard_all(&mut self, catalog: &Catalog) {
+        for one in self.by_name.values_mut() {
+            let here = one.everything(catalog);
+            let input = if one.started {
+                Input::Reset(here)
+            } else {
+                Input::Started(here, one.before(self.records.as_ref(), catalog.prefix()))
+            };
+            one.started = true;
+            one.handle(input);
+        }
+        self.settle();
+    }
+
+    /// What an update did to the catalog.
+    pub(super) fn changed(&mut self, catalog: &Catalog, changes: &Changes) {
+        if changes.instances.is_empty() {
+            return;
+        }
+        for one in self.by_name.values_mut() {
+            let changes = one.changes(catalog, changes);
+            if !changes.is_empty() {
+                one.handle(Input::Changed(changes));
+            }
+        }
+        self.settle();
+    }
+
+    /// When to [`Guards::tick`].
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let all = self.by_name.values();
+        let ticks = all.filter_map(|one| one.guard.deadline());
+        ticks.chain(self.look_at).min()
+    }
+
+    /// Time has passed; the names of the targets that are to be published for that.
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<String> {
+        let looking = self.look_at.is_some_and(|at| now >= at);
+        let (mut changed, mut taken) = (Vec::new(), Vec::new());
+        for (name, one) in &mut self.by_name {
+            let due = one.guard.deadline().is_some_and(|at| now >= at);
+            let mut events = if due {
+                one.handle(Input::Tick)
+            } else {
+                Vec::new()
+            };
+            let dest = &one.dests[0];
+            let wished = |records: &Records| looking && records.is_wished(dest);
+            if self.records.as_ref().is_some_and(wished) {
+                taken.push(dest.clone());
+                events.extend(one.handle(Input::Release));
+            }
+            if !events.is_empty() {
+                changed.push(name.clone());
+            }
+        }
+        if looking || !changed.is_empty() {
+            self.look_at = None;
+            self.settle();
+        }
+        // Whoever waits for that finds everything done.
+        for (records, dest) in self.records.iter().cycle().zip(taken) {
+            records.take_wish(&dest);
+        }
+        changed
+    }
+
+    /// Whether the files of a target are to be left as they are.
+    pub(super) fn freezes(&self, name: &str) -> bool {
+        let one = self.by_name.get(name);
+        one.is_some_and(|one| one.guard.is_frozen())
+    }
+
+    /// The catalog as a target is to see it.
+    pub(super) fn seen_by(&self, name: &str, catalog: &Arc<Catalog>) -> Arc<Catalog> {
+        match self.by_name.get(name) {
+            Some(one) if !one.outside.is_empty() || one.guard.held().next().is_some() => {
+                Arc::new(catalog.overlaid(one.outside.iter(), one.guard.held()))
+            }
+            Some(_) | None => Arc::clone(catalog),
+        }
+    }
+
+    /// The files of a target are as they should be.
+    pub(super) fn published(&mut self, name: &str) {
+        if let Some(one) = self.by_name.get_mut(name).filter(|_| !self.noop) {
+            one.keep(self.records.as_ref(), true);
+        }
+    }
+
+    /// Writes down what is held, and looks for wishes while something is.
+    fn settle(&mut self) {
+        if self.noop {
+            return;
+        }
+        for one in self.by_name.values_mut() {
+            one.keep(self.records.as_ref(), false);
+        }
+        let holds = self.by_name.values().any(Guarded::holds) && self.records.is_some();
+        let next = || Instant::now() + LOOK;
+        self.look_at = holds.then(|| self.look_at.unwrap_or_else(next));
+    }
+}
+
+impl Guarded {
+    fn handle(&mut self, input: Input) -> Vec<Event> {
+        let events = self.guard.handle(Instant::now(), input);
+        self.tell(&events);
+        events
+    }
+
+    fn holds(&self) -> bool {
+        self.guard.is_frozen() || self.guard.held().next().is_some()
+    }
+
+    /// What there was before the start.
+    fn before(&mut self, records: Option<&Records>, prefix: &Prefix) -> Before {
+        // An empty file protects nobody: it is there so that it could be mounted.
+        let is_file = |dest: &PathBuf| {
+            let found = file::look(dest).ok().flatten();
+            found.is_some_and(|look| !look.content.is_empty())
+        };
+        if !self.dests.iter().any(is_file) {
+            return Before::NoFile;
+        }
+        self.recorded = records.and_then(|records| records.read(&self.dests[0]));
+        let recorded = self.recorded.as_ref();
+        let shown = recorded.and_then(|record| record.shown.as_ref());
+        // The record may be of another configuration.
+        let follows = |service: &ServiceName| {
+            let dir = prefix.join(service.as_str());
+            let mut paths = self.paths.iter();
+            paths.any(|path| path.covers(dir.as_str()) || dir.covers(path.as_str()))
+        };
+        let known = |(name, count): (&String, &usize)| Some((name.parse().ok()?, *count));
+        Before::File(shown.map(|shown| {
+            let mut shown: Shown = shown.iter().filter_map(known).collect();
+            shown.retain(|service, _| follows(service));
+            shown
+        }))
+    }
+
+    fn concerns(&self, prefix: &Prefix, service: &ServiceName, id: &InstanceId) -> bool {
+        let dir = keyspace::dir(prefix, service.as_str(), id.as_str());
+        self.paths.iter().any(|path| path.covers(dir.as_str()))
+    }
+
+    /// All instances that concern it, without those it passes over.
+    fn everything(&mut self, catalog: &Catalog) -> Vec<Arc<Instance>> {
+        let all = catalog.services().values().flat_map(|all| all.values());
+        let prefix = catalog.prefix();
+        let own = all.filter(|one| self.concerns(prefix, &one.service, &one.id));
+        let own: Vec<_> = own.map(Arc::clone).collect();
+        let mut before = std::mem::take(&mut self.outside);
+        let admitted = own.into_iter().filter(|one| {
+            let known = before.remove(&(one.service.clone(), one.id.clone()));
+            self.admits(one, known)
+        });
+        admitted.collect()
+    }
+
+    fn changes(&mut self, catalog: &Catalog, changes: &Changes) -> Vec<Change> {
+        let mut own = Vec::new();
+        for change in &changes.instances {
+            let (service, id) = (change.service.clone(), change.id.clone());
+            if !self.concerns(catalog.prefix(), &service, &id) {
+                continue;
+            }
+            let known = self.outside.remove(&(service.clone(), id.clone()));
+            let found = catalog
+                .services()
+                .get(&service)
+                .and_then(|all| all.get(&id));
+            let now = found.filter(|one| self.admits(one, known)).cloned();
+            own.push(Change { service, id, now });
+        }
+        own
+    }
+}

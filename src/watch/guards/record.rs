@@ -1,0 +1,133 @@
+//! What a guard leaves in the state directory: for its next process, and for `sidekick guard`, which leaves its wishes
+//! there. Shell.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::system::file;
+
+const RECORD: &str = "json";
+const WISH: &str = "release";
+
+/// One guarded target, as its file in the state directory tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// The target.
+    pub(super) target: String,
+    /// Its file; the first one of a group.
+    pub(super) dest: PathBuf,
+    /// The process that keeps it.
+    pub(super) pid: u32,
+    /// How many instances of each service the file shows, if that is known.
+    pub(super) shown: Option<BTreeMap<String, usize>>,
+    /// What is held.
+    pub(super) held: Vec<Held>,
+    /// Instances that went without a word since that process started.
+    pub(super) lost_total: u64,
+    /// Holds that began since then.
+    pub(super) holds_total: u64,
+    /// Instances that were held since then.
+    pub(super) held_total: u64,
+    /// Holds that were ended by hand since then.
+    pub(super) released_total: u64,
+    /// Instances that are passed over, since their addresses are outside of the networks.
+    pub(super) outside: usize,
+}
+
+/// What is held of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Held {
+    /// The service; the whole file without one.
+    pub(super) service: Option<String>,
+    /// Why.
+    pub(super) why: String,
+    /// Since when, in seconds since 1970.
+    pub(super) since: u64,
+    /// Until when, likewise; until something happens without it.
+    pub(super) until: Option<u64>,
+    /// The instances that are held.
+    pub(super) instances: Vec<String>,
+}
+
+/// Where the records lie.
+#[derive(Debug, Clone)]
+pub(super) struct Records {
+    dir: PathBuf,
+}
+
+impl Records {
+    pub(super) fn new(state_dir: &Path) -> Self {
+        Self {
+            dir: state_dir.join("guards"),
+        }
+    }
+
+    pub(super) fn make_dir(&self) -> io::Result<()> {
+        file::make_private_dir(&self.dir)
+    }
+
+    /// The record of the target with this file.
+    pub(super) fn read(&self, dest: &Path) -> Option<Record> {
+        read(&self.place(dest, RECORD))
+    }
+
+    /// All of them, sorted by target.
+    pub(super) fn all(&self) -> io::Result<Vec<Record>> {
+        let mut all = Vec::new();
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|is| is == RECORD) {
+                // One that goes meanwhile is none.
+                all.extend(read(&path));
+            }
+        }
+        all.sort_by(|a, b| (&a.target, &a.dest).cmp(&(&b.target, &b.dest)));
+        Ok(all)
+    }
+
+    pub(super) fn write(&self, record: &Record) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(record).map_err(io::Error::other)?;
+        file::replace_small(&self.place(&record.dest, RECORD), &(text + "\n"))
+    }
+
+    /// The target is no longer kept.
+    pub(super) fn remove(&self, dest: &Path) {
+        // It may never have been written.
+        let _ = fs::remove_file(self.place(dest, RECORD));
+        self.take_wish(dest);
+    }
+
+    /// Asks the process that keeps the target to let go.
+    pub(super) fn wish(&self, dest: &Path) -> io::Result<()> {
+        file::replace_small(&self.place(dest, WISH), "")
+    }
+
+    /// Whether somebody has asked, and nobody has taken it yet.
+    pub(super) fn is_wished(&self, dest: &Path) -> bool {
+        self.place(dest, WISH).exists()
+    }
+
+    /// Takes the wish away; whether there was one.
+    pub(super) fn take_wish(&self, dest: &Path) -> bool {
+        fs::remove_file(self.place(dest, WISH)).is_ok()
+    }
+
+    fn place(&self, dest: &Path, what: &str) -> PathBuf {
+        let dest = dest.to_string_lossy();
+        let name = dest.replace('%', "%25").replace('/', "%2F");
+        self.dir.join(format!("{name}.{what}"))
+    }
+}
+
+fn read(path: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}

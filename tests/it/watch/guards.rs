@@ -1,0 +1,394 @@
+//! `[template.guard]` and `sidekick guard`: what is lost is held or let go, told, seen and released.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+
+use nix::sys::signal::Signal;
+
+use super::{PACE, TEMPLATE};
+use crate::harness::etcd::Etcd;
+use crate::harness::{Process, sidekick, temp_dir, wait_for};
+
+/// A directory store, a state directory, and one target `a` with a file of two services.
+struct Bench {
+    dir: tempfile::TempDir,
+    store: String,
+}
+
+impl Bench {
+    fn new(guard: &str) -> Self {
+        let dir = temp_dir();
+        for name in ["store/services/web", "conf.d", "templates", "aside"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        let store = format!("dir://{}/store", dir.path().display());
+        let bench = Self { dir, store };
+        bench.conf(guard);
+        let db = TEMPLATE.replace("web", "db");
+        fs::write(bench.file("templates/a.tera"), TEMPLATE.to_owned() + &db).unwrap();
+        bench
+    }
+
+    fn conf(&self, guard: &str) {
+        let dest = self.file("a.cfg");
+        let text = format!(
+            "[template]\nsrc = 'a.tera'\ndest = '{}'\nservices = ['web', 'db']\n{PACE}[template.guard]\n{guard}\n",
+            dest.display()
+        );
+        fs::write(self.file("conf.d/a.toml"), text).unwrap();
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn instance(&self, service: &str, id: &str) -> PathBuf {
+        self.file("store/services").join(service).join(id)
+    }
+
+    /// Puts an instance, all of it in one step.
+    fn put(&self, service: &str, id: &str) {
+        self.put_at(service, id, "10.0.0.1");
+    }
+
+    fn put_at(&self, service: &str, id: &str, ip: &str) {
+        let aside = self.file("aside").join(id);
+        fs::create_dir(&aside).unwrap();
+        fs::write(aside.join("ip"), ip).unwrap();
+        fs::write(aside.join("port"), "80").unwrap();
+        fs::create_dir_all(self.file("store/services").join(service)).unwrap();
+        fs::rename(aside, self.instance(service, id)).unwrap();
+    }
+
+    /// It goes without a word, all of it in one step.
+    fn lose(&self, service: &str, id: &str) {
+        fs::rename(self.instance(service, id), self.file("aside").join(id)).unwrap();
+        fs::remove_dir_all(self.file("aside").join(id)).unwrap();
+    }
+
+    fn drain(&self, service: &str, id: &str) {
+        fs::write(self.instance(service, id).join("state"), "drain").unwrap();
+    }
+
+    fn start(&self, args: &[&str]) -> Process {
+        Process::start(self.watch().args(args), &self.file("log"))
+    }
+
+    fn watch(&self) -> std::process::Command {
+        let mut command = sidekick();
+        command.args(["watch", "--store", &self.store, "--conf-dir"]);
+        command.arg(self.dir.path()).arg("--state-dir");
+        command.arg(self.file("state"));
+        command
+    }
+
+    fn guard(&self, args: &[&str]) -> Output {
+        let mut command = sidekick();
+        command.arg("guard").args(args).arg("--state-dir");
+        command.arg(self.file("state")).output().unwrap()
+    }
+
+    fn list(&self) -> String {
+        text(&self.guard(&["list"]))
+    }
+
+    fn live(&self) -> String {
+        fs::read_to_string(self.file("a.cfg")).unwrap_or_default()
+    }
+
+    /// Waits until the file shows just these; an id stands for an instance that is up, with `-` at its end for one that drains.
+    fn wait_live(&self, ids: &[&str]) {
+        let line = |id: &&str| match id.strip_suffix('-') {
+            Some(id) => format!("{id} 10.0.0.1:80 drain\n"),
+            None => format!("{id} 10.0.0.1:80 up\n"),
+        };
+        let want: String = ids.iter().map(line).collect();
+        wait_for(&format!("the file to show {ids:?}"), || {
+            (self.live() == want).then_some(())
+        });
+    }
+}
+
+fn text(output: &Output) -> String {
+    let both = [&output.stdout[..], &output.stderr].concat();
+    String::from_utf8(both).unwrap()
+}
+
+fn wait_log(process: &Process, want: &str) {
+    wait_for(want, || process.output().contains(want).then_some(()));
+}
+
+#[test]
+fn a_clean_stop_goes_through_also_of_the_last_one() {
+    let bench = Bench::new("");
+    bench.put("web", "i");
+    bench.put("web", "j");
+    let process = bench.start(&[]);
+    bench.wait_live(&["i", "j"]);
+    for (id, left) in [("i", &["i-", "j"][..]), ("j", &["j-"][..])] {
+        bench.drain("web", id);
+        bench.wait_live(left);
+        bench.lose("web", id);
+        bench.wait_live(&left[1..]);
+    }
+    assert!(!process.output().contains("stay"), "{}", process.output());
+    assert_eq!(bench.list(), "nothing is held\n");
+}
+
+#[test]
+fn a_lost_service_is_held_while_others_change_until_one_returns() {
+    let bench = Bench::new("hold = '1h'");
+    for id in ["x", "y", "z"] {
+        bench.put("db", id);
+    }
+    bench.put("web", "i");
+    let process = bench.start(&[]);
+    bench.wait_live(&["i", "x", "y", "z"]);
+    fs::rename(bench.file("store/services/db"), bench.file("aside/db")).unwrap();
+    wait_log(&process, "all 3 instances are lost: x, y, z stay");
+    bench.put("web", "j");
+    bench.wait_live(&["i", "j", "x", "y", "z"]);
+    let list = bench.list();
+    assert!(
+        list.contains("a: db: none is left") && list.contains("until something returns: x, y, z"),
+        "{list}"
+    );
+    // The first one that returns ends the wait without end.
+    bench.put("db", "x");
+    wait_for("a time", || {
+        bench.list().contains("s left: y, z").then_some(())
+    });
+    bench.put("db", "y");
+    bench.put("db", "z");
+    wait_log(&process, "db: nothing is held any more");
+    bench.wait_live(&["i", "j", "x", "y", "z"]);
+    assert_eq!(bench.list(), "nothing is held\n");
+    assert_eq!(
+        process.output().matches(" WARN ").count(),
+        1,
+        "{}",
+        process.output()
+    );
+}
+
+#[test]
+fn too_large_a_loss_is_held_for_its_time() {
+    let bench = Bench::new("max_drop = '50%'\nhold = '1s'");
+    for id in ["i", "j", "k", "l"] {
+        bench.put("web", id);
+    }
+    let process = bench.start(&[]);
+    bench.wait_live(&["i", "j", "k", "l"]);
+    bench.lose("web", "i");
+    bench.wait_live(&["j", "k", "l"]);
+    bench.lose("web", "j");
+    bench.wait_live(&["k", "l"]);
+    bench.lose("web", "k");
+    wait_log(
+        &process,
+        "3 of 4 instances are lost within 30s, and max_drop is 50%: i, j, k stay",
+    );
+    wait_log(
+        &process,
+        "i, j, k are given up, since they were held long enough",
+    );
+    bench.wait_live(&["l"]);
+}
+
+#[test]
+fn a_hold_is_released_by_hand() {
+    let bench = Bench::new("min_instances = 2\nhold = '1h'");
+    let unknown = bench.guard(&["release", "a"]);
+    assert_eq!(unknown.status.code(), Some(64), "{unknown:?}");
+    bench.put("web", "i");
+    bench.put("web", "j");
+    let mut process = bench.start(&[]);
+    bench.wait_live(&["i", "j"]);
+    wait_for("its record", || {
+        let nothing = bench.guard(&["release", "a"]);
+        assert_ne!(nothing.status.code(), Some(0), "{nothing:?}");
+        (nothing.status.code() == Some(1) && text(&nothing).contains("nothing is held"))
+            .then_some(())
+    });
+    bench.lose("web", "i");
+    wait_log(
+        &process,
+        "1 of 2 instances are lost, and min_instances is 2: i stay",
+    );
+    wait_for("the record of the hold", || {
+        bench.list().contains(": i\n").then_some(())
+    });
+    let unknown = bench.guard(&["release", "b"]);
+    assert_eq!(unknown.status.code(), Some(64));
+    assert!(text(&unknown).contains("knows a"), "{unknown:?}");
+    let released = bench.guard(&["release", "a"]);
+    assert_eq!(released.status.code(), Some(0), "{released:?}");
+    assert_eq!(text(&released), "a: released\n");
+    bench.wait_live(&["j"]);
+    wait_log(&process, "i are given up, by hand");
+    assert_eq!(bench.guard(&["release", "--all"]).status.code(), Some(1));
+    // Who holds it is gone: nobody answers, and nobody waits for that.
+    bench.lose("web", "j");
+    wait_for("the second hold", || {
+        bench.list().contains(": j\n").then_some(())
+    });
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    let gone = bench.guard(&["release", "a"]);
+    assert_eq!(gone.status.code(), Some(69), "{gone:?}");
+    assert!(bench.list().contains("has ended"), "{}", bench.list());
+}
+
+#[test]
+fn a_store_that_is_empty_after_the_start_does_not_wipe_the_file() {
+    let bench = Bench::new("");
+    bench.put("web", "i");
+    bench.put("db", "x");
+    let mut process = bench.start(&[]);
+    bench.wait_live(&["i", "x"]);
+    wait_for("its record", || {
+        bench.file("state/guards").read_dir().ok()?.next()?.ok()
+    });
+    process.signal(Signal::SIGTERM);
+    process.wait();
+
+    // One of two services is empty: the file is left as it is, a command starts with it, and a single pass has failed.
+    bench.lose("db", "x");
+    bench.put("web", "j");
+    let once = bench.watch().arg("--once").output().unwrap();
+    assert_eq!(once.status.code(), Some(1), "{once:?}");
+    bench.wait_live(&["i", "x"]);
+    let started = bench.file("started").display().to_string();
+    let mut process = bench.start(&[
+        "--",
+        "sh",
+        "-c",
+        &format!("touch {started}; exec sleep 600"),
+    ]);
+    wait_log(&process, "nothing of db is announced after the start");
+    wait_for("the command", || {
+        bench.file("started").exists().then_some(())
+    });
+    bench.wait_live(&["i", "x"]);
+    assert!(
+        bench.list().contains("a: the whole file: "),
+        "{}",
+        bench.list()
+    );
+    bench.put("db", "y");
+    bench.wait_live(&["i", "j", "y"]);
+    process.signal(Signal::SIGTERM);
+    process.wait();
+
+    // By hand it goes through, and is remembered.
+    bench.lose("db", "y");
+    let mut process = bench.start(&[]);
+    wait_for("the freeze", || {
+        bench.list().contains("the whole file").then_some(())
+    });
+    assert_eq!(bench.guard(&["release", "a"]).status.code(), Some(0));
+    bench.wait_live(&["i", "j"]);
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    let once = bench.watch().arg("--once").output().unwrap();
+    assert_eq!(once.status.code(), Some(0), "{once:?}");
+}
+
+#[test]
+fn a_file_that_nobody_remembers_is_kept_while_nothing_at_all_is_announced() {
+    let bench = Bench::new("");
+    // Without a file there is nothing to lose, and a proxy that waits for its first one.
+    let once = bench.watch().arg("--once").output().unwrap();
+    assert_eq!(once.status.code(), Some(0), "{once:?}");
+    assert!(bench.file("a.cfg").exists());
+    fs::remove_dir_all(bench.file("state")).unwrap();
+    fs::write(bench.file("a.cfg"), "somebody's\n").unwrap();
+    let process = bench.start(&[]);
+    wait_log(&process, "nothing it follows is announced after the start");
+    assert_eq!(bench.live(), "somebody's\n");
+    bench.put("web", "i");
+    bench.wait_live(&["i"]);
+}
+
+#[test]
+fn instances_outside_of_the_networks_are_skipped_and_told_once() {
+    let bench = Bench::new("networks = ['10.0.0.0/8']");
+    bench.put("web", "i");
+    bench.put_at("web", "o", "192.168.0.1");
+    let process = bench.start(&[]);
+    bench.wait_live(&["i"]);
+    bench.drain("web", "o");
+    bench.put("web", "j");
+    bench.wait_live(&["i", "j"]);
+    let told = process.output().matches("web/o is skipped").count();
+    assert_eq!(told, 1, "{}", process.output());
+}
+
+#[test]
+fn other_limits_apply_to_what_is_held() {
+    let bench = Bench::new("hold = '1h'");
+    bench.put("web", "i");
+    let process = bench.start(&[]);
+    bench.wait_live(&["i"]);
+    bench.lose("web", "i");
+    wait_log(&process, "all 1 instances are lost");
+    bench.conf("hold = '2h'");
+    wait_log(&process, "the configuration has changed");
+    bench.put("db", "x");
+    bench.wait_live(&["i", "x"]);
+    bench.conf("on_empty = 'render'\nmax_drop = '100%'");
+    bench.wait_live(&["x"]);
+}
+
+#[test]
+fn leases_that_expire_together_are_held_and_a_stop_is_not() {
+    let (etcd, mut bench) = (Etcd::start_new(), Bench::new("hold = '1h'"));
+    bench.store = format!("etcd://{}", etcd.endpoint());
+    let register = |id: &str| {
+        let mut command = sidekick();
+        command.args([
+            "register",
+            "--store",
+            &bench.store,
+            "--name",
+            "web",
+            "--port",
+            "80",
+        ]);
+        command.args(["--id", id, "--ip", "10.0.0.1", "--ttl", "2s"]);
+        Process::start(&mut command, &bench.file(id))
+    };
+    let [i, j, mut k] = ["i", "j", "k"].map(register);
+    let process = bench.start(&[]);
+    bench.wait_live(&["i", "j", "k"]);
+    // What `register` is going to do before it withdraws: it drains.
+    let keys = etcd.etcdctl(&["get", "--write-out=json", "/services/web/k/ip"]);
+    let lease =
+        serde_json::from_str::<serde_json::Value>(&keys).unwrap()["kvs"][0]["lease"].as_u64();
+    let lease = format!("--lease={:x}", lease.unwrap());
+    etcd.etcdctl(&["put", &lease, "/services/web/k/state", "drain"]);
+    bench.wait_live(&["i", "j", "k-"]);
+    k.signal(Signal::SIGTERM);
+    k.wait();
+    bench.wait_live(&["i", "j"]);
+    i.signal(Signal::SIGKILL);
+    j.signal(Signal::SIGKILL);
+    wait_log(&process, "instances are lost");
+    wait_for("all keys to expire", || {
+        etcd.etcdctl(&["get", "--prefix", "--keys-only", "/services/"])
+            .trim()
+            .is_empty()
+            .then_some(())
+    });
+    wait_for("both to be held", || {
+        (bench.list().contains("none is left") && bench.list().contains(": i, j\n")).then_some(())
+    });
+    bench.wait_live(&["i", "j"]);
+    let _back = register("i");
+    wait_for("the other one to have its time", || {
+        bench.list().contains("s left: j").then_some(())
+    });
+    assert_eq!(bench.guard(&["release", "--all"]).status.code(), Some(0));
+    bench.wait_live(&["i"]);
+}
