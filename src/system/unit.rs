@@ -209,7 +209,7 @@ impl Manager {
 
     async fn main_pid(&self, unit: &str) -> zbus::Result<u32> {
         let value = self.property(unit, "Service", "MainPID").await?;
-        Ok(u32::try_from(value)?)
+        u32::try_from(value)
     }
 
     async fn is_active(&self, unit: &str) -> zbus::Result<bool> {

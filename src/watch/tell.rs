@@ -156,9 +156,10 @@ impl Telling<'_> {
         verify: bool,
     ) -> Result<(), ReloadError> {
         let deadline = Instant::now() + self.limit;
-        let pid = match verify {
-            true => unit::main_pid(unit, self.limit).await,
-            false => None,
+        let pid = if verify {
+            unit::main_pid(unit, self.limit).await
+        } else {
+            None
         };
         let daemon = pid.and_then(|pid| Some((pid, daemon(pid, verify)?)));
         let daemon =

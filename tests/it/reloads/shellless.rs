@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::ANSWER;
 use super::haproxy::TEMPLATE;
+use super::{ANSWER, MOMENT};
 use crate::harness::docker::{self, Container, Image, Rootfs, said};
 use crate::harness::{PATIENCE, Process, free_port, sidekick, temp_dir, wait_for};
 use crate::routing::ask;
@@ -81,7 +81,7 @@ fn follow(image: &Image, reload: &str) {
     let answers = |want: &str| {
         let start = std::time::Instant::now();
         wait_for(want, || {
-            assert!(start.elapsed() < PATIENCE / 2, "{reload}: {}", log());
+            assert!(start.elapsed() + MOMENT < PATIENCE, "{reload}: {}", log());
             (ask(port, "localhost", "/")? == want).then_some(())
         });
     };
