@@ -111,7 +111,7 @@ impl Book {
                 ],
             ),
             rolling: Table::new(
-                "2. Rolling restart of four, one after the other",
+                "2. Rolling restart of three, one after the other",
                 &[
                     "variant",
                     "restarts",

@@ -60,7 +60,8 @@ fn target(variant: Variant, dir: &Path) -> String {
     );
     let by_signal = format!("[template.reload]\nsignal = '{signal}'\npidfile = '{dir}/pid'\n");
     let by_master = format!("[template.reload]\nhaproxy_master = '{dir}/master.sock'\n");
-    let runtime = format!("[template.haproxy]\nsocket = '{dir}/admin.sock'\n");
+    let runtime =
+        format!("[template.haproxy]\nsocket = '{dir}/admin.sock'\nbase = '{dir}/base.cfg'\n");
     text += &match (variant.keeper, variant.kind) {
         (Keeper::Confd, _) => format!("reload_cmd = 'kill -{signal} $(cat {dir}/pid)'\n"),
         (Keeper::Reload, Kind::Haproxy) => by_master,

@@ -27,8 +27,8 @@ pub(crate) fn run_dir() -> Option<PathBuf> {
     Some(dir)
 }
 
-/// Runs this program again as a child, and cleans up behind it.
-pub(crate) fn keep() -> ExitCode {
+/// Runs this program again as a child, and cleans up behind it; `files`: but for the directory of the run.
+pub(crate) fn keep(files: bool) -> ExitCode {
     prctl::set_child_subreaper(true).expect("become a subreaper");
     let dir = crate::harness::temp_dir();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -38,6 +38,9 @@ pub(crate) fn keep() -> ExitCode {
     let status = runtime.block_on(child(dir.path()));
     sweep();
     machine::remove(dir.path());
+    if files {
+        crate::scenes::say(&format!("files and logs: {}", dir.keep().display()));
+    }
     status
 }
 

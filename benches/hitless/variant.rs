@@ -41,7 +41,8 @@ pub(crate) struct Variant {
 
 impl Variant {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
+        Self::new(Kind::Haproxy, Keeper::Runtime),
         Self::new(Kind::Haproxy, Keeper::Reload),
         Self::new(Kind::Haproxy, Keeper::Confd),
         Self::new(Kind::Nginx, Keeper::Reload),

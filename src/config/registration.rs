@@ -32,6 +32,8 @@ pub struct Registration {
     pub config: Option<PathBuf>,
     /// How long their keys outlive us.
     pub ttl: Duration,
+    /// How long a stop waits for those who watch.
+    pub drain: Duration,
     /// How long the program may take to stop.
     pub stop_grace: Duration,
     /// The program and its arguments.
@@ -91,6 +93,7 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
     let ttl = Said::flag("--ttl", &args.ttl).parse(&mut found, ttl);
     let grace = Said::flag("--stop-grace", &args.stop_grace);
     let stop_grace = grace.parse(&mut found, parse_duration);
+    let drain = Said::flag("--drain", &args.drain).parse(&mut found, parse_duration);
     let announced = if let Some(path) = &args.config {
         // What is wrong with the prefix is told by those who look for the store.
         let prefix = Prefix::parse(&args.store.prefix).map_err(|_| Vec::new());
@@ -105,15 +108,16 @@ pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> 
         Vec::new()
     });
     let command = args.command.split_first();
-    match (ttl, stop_grace) {
-        (Some(ttl), Some(stop_grace)) if problems.is_empty() => Ok(Registration {
+    match (ttl, drain, stop_grace) {
+        (Some(ttl), Some(drain), Some(stop_grace)) if problems.is_empty() => Ok(Registration {
             announcements,
             config: args.config.clone(),
             ttl,
+            drain,
             stop_grace,
             program: command.map(|(program, args)| (program.clone(), args.to_vec())),
         }),
-        (Some(_) | None, Some(_) | None) => Err(problems),
+        (Some(_) | None, Some(_) | None, Some(_) | None) => Err(problems),
     }
 }
 
@@ -233,6 +237,25 @@ fn ownership(raw: &Raw, found: &mut Found<'_, '_>) -> Ownership {
         (None, Some(_)) => Ownership::TakeOver,
         (None, None) => Ownership::Sole,
     }
+}
+
+/// What the arguments of `sidekick drain` and `undrain` mean: the instance, and how long to wait.
+pub fn mark(args: &cli::Mark) -> Result<(ServiceName, InstanceId, Option<Duration>), Vec<Problem>> {
+    let mut found = Found::default();
+    let service = Said::flag("SERVICE", &args.service).parse(&mut found, str::parse);
+    let id = Said::flag("ID", &args.id).parse(&mut found, str::parse);
+    let wait = Said::flag("--wait", &args.wait).parse(&mut found, parse_duration);
+    match (service, id, wait) {
+        (Some(service), Some(id), Some(wait)) => Ok((service, id, (!args.no_wait).then_some(wait))),
+        (Some(_) | None, Some(_) | None, Some(_) | None) => Err(found.problems),
+    }
+}
+
+/// What the argument of `sidekick status` means.
+pub fn service(text: &str) -> Result<ServiceName, Vec<Problem>> {
+    let mut found = Found::default();
+    let service = Said::flag("SERVICE", text).parse(&mut found, str::parse);
+    service.ok_or(found.problems)
 }
 
 /// What the argument of `sidekick ip` means.

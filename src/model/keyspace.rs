@@ -46,6 +46,7 @@ pub fn encode(prefix: &Prefix, instance: &Instance) -> Publication {
     }
     Publication {
         dir: dir(prefix, instance.service.as_str(), instance.id.as_str()),
+        state: None,
         claim: Claim::Restart(endpoint(&fields)),
         fields,
     }

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 pub use self::message::{Action, Failure, Input};
 use self::state::{Beat, Held, Later, State};
 use super::backoff::{Backoff, Dice};
-use super::update::{Claim, LeaseId, Prefix, Publication};
+use super::update::{Claim, LeaseId, Prefix, Publication, Standing};
 
 /// Heartbeats per TTL.
 const BEATS: u32 = 3;
@@ -48,6 +48,9 @@ pub struct Lease {
     shared: Option<LeaseId>,
     /// What is not wanted any more stands here without fields until it is taken back.
     wanted: BTreeMap<Prefix, Publication>,
+    /// The states that others have set, as of the last heartbeat. They die with the lease, and are meant for longer: on
+    /// another lease, and after a withdrawal, they are put again.
+    states: BTreeMap<Prefix, Vec<u8>>,
     /// Leases that fell silent: they may be alive in the store, with keys of ours on them.
     silent: BTreeSet<LeaseId>,
     state: State,
@@ -63,6 +66,7 @@ impl Lease {
             ttl,
             shared: None,
             wanted: BTreeMap::new(),
+            states: BTreeMap::new(),
             silent: BTreeSet::new(),
             state: State::Idle,
             retry: Backoff::new(RETRY.0, RETRY.1.min(ttl / BEATS)),
@@ -102,6 +106,22 @@ impl Lease {
         }
     }
 
+    /// The lease that is held.
+    #[must_use]
+    pub fn id(&self) -> Option<LeaseId> {
+        match &self.state {
+            State::Held(held) => Some(held.lease),
+            State::Idle | State::Granting { .. } | State::Waiting { .. } => None,
+            State::Revoking { .. } | State::Ended => None,
+        }
+    }
+
+    /// What stands under this path is in this state now, unless it had one before.
+    pub fn is_in_state(&mut self, dir: &Prefix, state: &[u8]) {
+        let states = self.states.entry(dir.clone());
+        states.or_insert_with(|| state.to_vec());
+    }
+
     /// Whether everything was given back for good.
     #[must_use]
     pub fn is_ended(&self) -> bool {
@@ -127,8 +147,12 @@ impl Lease {
         actions
     }
 
-    fn want(&mut self, publication: Publication, actions: &mut Vec<Action>) {
+    fn want(&mut self, mut publication: Publication, actions: &mut Vec<Action>) {
         let dir = publication.dir.clone();
+        let stands = |wanted: &Publication| !wanted.fields.is_empty();
+        if !self.wanted.get(&dir).is_some_and(stands) {
+            publication.state = self.states.get(&dir).cloned();
+        }
         self.wanted.insert(dir.clone(), publication);
         match &mut self.state {
             State::Idle => self.grant(actions),
@@ -213,6 +237,7 @@ impl Lease {
                 self.ttl = ttl;
                 for publication in self.wanted.values_mut() {
                     publication.claim = std::mem::take(&mut publication.claim).renewed();
+                    publication.state = self.states.get(&publication.dir).cloned();
                 }
                 self.state = State::Held(Held {
                     lease,
@@ -297,6 +322,8 @@ impl Lease {
             // What is wanted otherwise by now is published once more.
             Some(publication) => {
                 publication.claim = std::mem::take(&mut publication.claim).published();
+                // From here on it is changed by those who set it.
+                publication.state = None;
                 if is_fresh {
                     actions.push(Action::Announced(dir));
                 }
@@ -353,7 +380,7 @@ impl Lease {
         &mut self,
         lease: LeaseId,
         dir: Prefix,
-        answer: Result<bool, Failure>,
+        answer: Result<Standing, Failure>,
         actions: &mut Vec<Action>,
     ) {
         let is_wanted = self.wanted.get(&dir).is_some_and(|p| !p.fields.is_empty());
@@ -362,7 +389,15 @@ impl Lease {
         };
         // An answer that a publish has overtaken says nothing; one that failed is asked again with the next heartbeat.
         let is_fresh = held.sent.is_none() && !held.later.contains_key(&dir);
-        if answer == Ok(false) && is_fresh && is_wanted && held.unpublished.insert(dir.clone()) {
+        let Ok(standing) = answer else { return };
+        if !is_fresh || !is_wanted {
+            return;
+        }
+        match standing.state {
+            Some(state) => self.states.insert(dir.clone(), state),
+            None => self.states.remove(&dir),
+        };
+        if !standing.is_whole && held.unpublished.insert(dir.clone()) {
             actions.push(Action::Repaired(dir));
             self.publish_next(actions);
         }

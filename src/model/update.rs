@@ -157,8 +157,44 @@ pub struct Publication {
     pub dir: Prefix,
     /// Names below it (`ip`, `settings/distribution`) and their values.
     pub fields: BTreeMap<String, Vec<u8>>,
+    /// The [`STATE`] to put on a new lease, where none stands: what a hand had set on the one before. What stands on
+    /// this lease already, or on none, is left as it is, whatever this says.
+    pub state: Option<Vec<u8>>,
     /// Who has to give way.
     pub claim: Claim,
+}
+
+/// The field below a publication's directory that others than its owner set, too: on the owner's lease, so that it goes
+/// with what it is about.
+pub const STATE: &str = "state";
+
+/// A change of the state of something that is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The directory of the instance.
+    pub dir: Prefix,
+    /// The state; `None` takes it away.
+    pub state: Option<Vec<u8>>,
+    /// Who wants it.
+    pub by: By,
+}
+
+/// Who changes a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The owner of what stands on this lease: nothing happens unless it does, and a state that is there stays.
+    Owner(LeaseId),
+    /// Somebody else, who means it, whatever the state is.
+    Hand,
+}
+
+/// What is found where something was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether all its fields are there, on its lease.
+    pub is_whole: bool,
+    /// The state that was set on its lease, and dies with it.
+    pub state: Option<Vec<u8>>,
 }
 
 /// What is to become of keys under a publication's directory that hang on somebody else's lease.

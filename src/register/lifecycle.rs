@@ -6,7 +6,10 @@ use super::roster::{self, Roster};
 use crate::model::facts::{Exit, Signal};
 use crate::model::report::code;
 use crate::model::update::Prefix;
+use crate::model::watchers::Marks;
 
+/// How long a stop waits for the store to mark the instances. One that does not answer will not take them back either.
+const MARK_WITHIN: Duration = Duration::from_secs(2);
 /// How long a stop waits for the store to take the instances back. The keys expire by themselves if it does not.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(2);
 /// How long killed processes have to disappear. One that hangs in the kernel, or that is not ours to kill, may stay.
@@ -29,6 +32,8 @@ pub(super) enum Input {
     Signal(Signal),
     /// Something about the instances.
     Roster(roster::Input),
+    /// The answer to [`Action::AwaitWatchers`]: they have been waited for.
+    Waited,
     /// The deadline has passed.
     Tick,
 }
@@ -44,6 +49,8 @@ pub(super) enum Action {
     AwaitGroup,
     /// Do this about the instances.
     Roster(roster::Action),
+    /// Tell when nobody who watches sends anything new to these any more, or this time is over.
+    AwaitWatchers(Marks, Duration),
     /// Say that a stop has begun, and why.
     Stopping(Why),
     /// Say that the store did not take the instances back in time.
@@ -69,6 +76,8 @@ pub(super) struct Lifecycle {
     /// Whether there is a program, or we are the sidecar of one.
     has_program: bool,
     stop_grace: Duration,
+    /// How long a stop waits for those who watch.
+    drain: Duration,
     roster: Roster,
     state: State,
 }
@@ -82,6 +91,12 @@ enum State {
     },
     /// The instances are announced, or kept from it by their checks.
     Up,
+    /// They are being marked, and after that those who watch are waited for, until `drained_at` at the latest.
+    Draining {
+        until: Instant,
+        drained_at: Instant,
+        then: Then,
+    },
     /// They are being withdrawn from the store.
     Leaving {
         until: Instant,
@@ -110,10 +125,16 @@ enum Then {
 }
 
 impl Lifecycle {
-    pub(super) fn new(has_program: bool, stop_grace: Duration, roster: Roster) -> Self {
+    pub(super) fn new(
+        has_program: bool,
+        stop_grace: Duration,
+        drain: Duration,
+        roster: Roster,
+    ) -> Self {
         Self {
             has_program,
             stop_grace,
+            drain,
             roster,
             state: State::New,
         }
@@ -123,7 +144,7 @@ impl Lifecycle {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let own = match &self.state {
             State::New | State::Starting { .. } | State::Up => None,
-            State::Leaving { until, .. } => Some(*until),
+            State::Draining { until, .. } | State::Leaving { until, .. } => Some(*until),
             State::Stopping { kill_at, .. } => *kill_at,
             State::Clearing { until, .. } => Some(*until),
             State::Done => return None,
@@ -145,6 +166,7 @@ impl Lifecycle {
             Input::GroupGone => self.group_gone(&mut out),
             Input::Signal(signal) => self.signal(now, signal, &mut out),
             Input::Roster(input) => self.roster(now, input, &mut out),
+            Input::Waited => self.drained(now, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
         out
@@ -163,7 +185,7 @@ impl Lifecycle {
         match self.state {
             State::Starting { stop: Some(signal) } => self.pass_and_wait(now, signal, out),
             State::Starting { stop: None } => self.up(now, out),
-            State::New | State::Up | State::Leaving { .. } => {}
+            State::New | State::Up | State::Draining { .. } | State::Leaving { .. } => {}
             State::Stopping { .. } | State::Clearing { .. } | State::Done => {}
         }
     }
@@ -182,6 +204,8 @@ impl Lifecycle {
                 out.push(Action::Stopping(Why::Ended(exit)));
                 self.leave(now, Then::Clear(status), out);
             }
+            // Nobody is left who could answer a request.
+            State::Draining { .. } => self.leave(now, Then::Clear(status), out),
             State::Leaving { then, .. } => *then = Then::Clear(status),
             State::Stopping { signal, kill_at } => {
                 // Its whole group has heard a TERM with it. An interrupt is what background processes ignore.
@@ -212,7 +236,7 @@ impl Lifecycle {
                 self.exit(status, out);
             }
             State::New | State::Starting { .. } | State::Up => {}
-            State::Stopping { .. } | State::Done => {}
+            State::Draining { .. } | State::Stopping { .. } | State::Done => {}
         }
     }
 
@@ -232,9 +256,10 @@ impl Lifecycle {
                 } else {
                     Then::Exit(0)
                 };
-                self.leave(now, then, out);
+                self.drain(now, then, out);
             }
             // Asked twice: somebody is in a hurry.
+            (State::Draining { .. }, true) => self.drained(now, out),
             (State::Leaving { .. }, true) => self.left(now, false, out),
             (State::Stopping { .. } | State::Clearing { .. }, true) | (_, false) => {
                 self.pass(signal, out);
@@ -245,11 +270,46 @@ impl Lifecycle {
     fn pass(&self, signal: Signal, out: &mut Vec<Action>) {
         let alive = match self.state {
             State::Up | State::Stopping { .. } | State::Clearing { .. } => self.has_program,
-            State::Leaving { then, .. } => matches!(then, Then::Pass(_) | Then::Clear(_)),
+            State::Draining { then, .. } | State::Leaving { then, .. } => {
+                matches!(then, Then::Pass(_) | Then::Clear(_))
+            }
             State::New | State::Starting { .. } | State::Done => false,
         };
         if alive {
             out.push(Action::Pass(signal));
+        }
+    }
+
+    fn drain(&mut self, now: Instant, then: Then, out: &mut Vec<Action>) {
+        self.state = State::Draining {
+            until: now + MARK_WITHIN,
+            drained_at: now + self.drain,
+            then,
+        };
+        self.roster(now, roster::Input::Drain, out);
+    }
+
+    /// The instances are marked, as far as they can be.
+    fn marked(&mut self, now: Instant, marks: Marks, out: &mut Vec<Action>) {
+        let State::Draining {
+            until, drained_at, ..
+        } = &mut self.state
+        else {
+            return;
+        };
+        *until = *drained_at;
+        let left = drained_at.saturating_duration_since(now);
+        if marks.is_empty() || left.is_zero() {
+            self.drained(now, out);
+        } else {
+            out.push(Action::AwaitWatchers(marks, left));
+        }
+    }
+
+    /// Nothing new is sent to the instances, or that has been waited for long enough.
+    fn drained(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if let State::Draining { then, .. } = self.state {
+            self.leave(now, then, out);
         }
     }
 
@@ -293,6 +353,7 @@ impl Lifecycle {
         for action in self.roster.handle(now, input) {
             match action {
                 roster::Action::Withdrawn => self.left(now, true, out),
+                roster::Action::Drained(marks) => self.marked(now, marks, out),
                 roster::Action::Refused(dir) => self.refused(now, dir, out),
                 roster::Action::Probe(_) | roster::Action::Rise(_) | roster::Action::Fall(..) => {
                     out.push(Action::Roster(action));
@@ -300,6 +361,7 @@ impl Lifecycle {
                 roster::Action::Lease(..) | roster::Action::Gone(_) | roster::Action::Settled => {
                     out.push(Action::Roster(action));
                 }
+                roster::Action::Mark(_) => out.push(Action::Roster(action)),
             }
         }
     }
@@ -314,6 +376,7 @@ impl Lifecycle {
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Action>) {
         match &mut self.state {
+            State::Draining { until, .. } if now >= *until => self.drained(now, out),
             State::Leaving { until, .. } if now >= *until => self.left(now, false, out),
             State::Stopping { kill_at, .. } if kill_at.is_some_and(|at| now >= at) => {
                 *kill_at = None;
@@ -328,7 +391,8 @@ impl Lifecycle {
                 self.exit(status, out);
             }
             State::New | State::Starting { .. } | State::Up | State::Done => {}
-            State::Leaving { .. } | State::Stopping { .. } | State::Clearing { .. } => {}
+            State::Draining { .. } | State::Leaving { .. } => {}
+            State::Stopping { .. } | State::Clearing { .. } => {}
         }
         if !matches!(self.state, State::Done) {
             self.roster(now, roster::Input::Tick, out);

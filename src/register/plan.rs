@@ -29,6 +29,8 @@ pub struct Plan {
     pub(super) ttl: Duration,
     /// The program and its arguments; without one we are a sidecar.
     pub(super) program: Option<(OsString, Vec<OsString>)>,
+    /// How long a stop waits for those who watch.
+    pub(super) drain: Duration,
     /// How long the program may take to end before it is killed.
     pub(super) stop_grace: Duration,
 }
@@ -78,6 +80,7 @@ pub fn plan(
         source,
         ttl: registration.ttl,
         program: registration.program,
+        drain: registration.drain,
         stop_grace: registration.stop_grace,
     })
 }

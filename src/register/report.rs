@@ -9,8 +9,9 @@ use super::plan::Unread;
 use super::roster::Entry;
 use crate::model::facts::Exit;
 use crate::model::report::chain;
-use crate::model::update::Prefix;
+use crate::model::update::{Prefix, Revision};
 use crate::store::StoreError;
+use crate::store::acks::Waited;
 use crate::system::notify;
 
 /// What has been told.
@@ -113,6 +114,42 @@ impl Report {
             Why::Asked(signal) => info!("{signal}: withdrawing {who}"),
             Why::Ended(Exit::Code(0)) => info!("the program has ended: withdrawing {who}"),
             Why::Ended(exit) => warn!("the program has ended ({exit}): withdrawing {who}"),
+        }
+    }
+
+    /// An instance is marked as about to go, or could not be; since when it is.
+    pub(super) fn marked(
+        &self,
+        dir: &Prefix,
+        answer: Result<Option<Revision>, StoreError>,
+    ) -> Option<Revision> {
+        match answer {
+            Ok(since) => since,
+            Err(error) => {
+                warn!("{dir} could not be marked as draining: {error}");
+                None
+            }
+        }
+    }
+
+    /// Those who watch have been waited for.
+    pub(super) fn waited(&self, waited: &Waited) {
+        let names = |ids: &BTreeSet<String>| ids.iter().cloned().collect::<Vec<_>>().join(", ");
+        let (who, took) = (self.who(), waited.took.as_millis());
+        if let Some(why) = &waited.unknown {
+            warn!("{who}: waited {took} ms without knowing who watches: {why}");
+        } else if !waited.missing.is_empty() {
+            warn!(
+                "{who}: waited {took} ms; these watchers have not applied the drain: {}",
+                names(&waited.missing)
+            );
+        } else if waited.watchers.is_empty() {
+            info!("{who}: nobody watches, so nobody was waited for");
+        } else {
+            info!(
+                "{who}: after {took} ms the drain is applied by {}",
+                names(&waited.watchers)
+            );
         }
     }
 

@@ -13,16 +13,19 @@
 //! lease it hangs on, so that it is never absent, and keeps its health if its checks are the same. Only one that becomes
 //! shared, or is not shared any more, may be absent for a moment: it moves to another lease.
 
+mod drain;
 mod member;
 mod message;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use self::drain::Drain;
 pub(super) use self::member::Entry;
 use self::member::{Member, Stage};
 pub(super) use self::message::{Action, Holder, Input, Ticket};
 use super::health;
+use crate::model::instance::State;
 use crate::model::lease::{self, Lease};
 use crate::model::update::Prefix;
 
@@ -42,6 +45,7 @@ pub(super) struct Roster {
     /// The number of the last ticket.
     tickets: u64,
     phase: Phase,
+    drain: Drain,
     set: Set,
 }
 
@@ -49,6 +53,8 @@ pub(super) struct Roster {
 enum Phase {
     New,
     Running,
+    /// Those that stand are about to go.
+    Draining,
     Stopped,
     Withdrawn,
 }
@@ -76,6 +82,7 @@ impl Roster {
             seed,
             tickets: 0,
             phase: Phase::New,
+            drain: Drain::default(),
             set: Set::First,
         }
     }
@@ -86,7 +93,8 @@ impl Roster {
         let own = match (self.phase, &self.set) {
             (Phase::New | Phase::Withdrawn, _) => return None,
             (Phase::Running, Set::New(until)) => Some(*until),
-            (Phase::Running, Set::First | Set::InForce) | (Phase::Stopped, _) => None,
+            (Phase::Running, Set::First | Set::InForce) => None,
+            (Phase::Draining | Phase::Stopped, _) => None,
         };
         let checks = self.members.values().filter_map(Member::deadline);
         let checks = checks.filter(|_| self.phase == Phase::Running);
@@ -103,7 +111,18 @@ impl Roster {
         match (self.phase, input) {
             (Phase::Withdrawn, _) => {}
             (_, Input::Lease(holder, input)) => self.lease(now, &holder, input, &mut out),
-            (Phase::New | Phase::Running, Input::Stop) => self.stop(now, &mut out),
+            (Phase::New | Phase::Running, Input::Drain) => self.drain(now, &mut out),
+            (Phase::New | Phase::Running | Phase::Draining, Input::Stop) => {
+                self.stop(now, &mut out);
+            }
+            (Phase::Draining, Input::Marked(dir, since)) => {
+                if since.is_some() {
+                    // It stays so on another lease.
+                    let state = State::Drain.as_str();
+                    self.common.is_in_state(&dir, state.as_bytes());
+                }
+                self.drain.marked(dir, since, &mut out);
+            }
             (_, Input::Tick) => self.tick(now, &mut out),
             (Phase::New, Input::Start) => self.start(now, &mut out),
             (Phase::New | Phase::Running, Input::Replace(entries)) => {
@@ -117,8 +136,9 @@ impl Roster {
             }
             // What checks say does not count any more, and nobody is announced anew.
             (Phase::Running, Input::Start) | (Phase::New, Input::Probed(..)) => {}
-            (Phase::Stopped, Input::Start | Input::Probed(..)) => {}
-            (Phase::Stopped, Input::Replace(_) | Input::Stop) => {}
+            (Phase::Draining | Phase::Stopped, Input::Start | Input::Probed(..)) => {}
+            (Phase::Draining | Phase::Stopped, Input::Replace(_) | Input::Drain) => {}
+            (_, Input::Marked(..)) | (Phase::Stopped, Input::Stop) => {}
         }
         self.judge(now, &mut out);
         out
@@ -130,6 +150,26 @@ impl Roster {
         for dir in dirs {
             self.begin(now, &dir, out);
         }
+    }
+
+    /// Whoever does not stand yet is not going to.
+    fn drain(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.phase = Phase::Draining;
+        let wanted = self.members.iter().filter(|(_, m)| m.is_wanted());
+        let dirs = wanted.map(|(dir, _)| dir.clone());
+        let (here, absent): (Vec<_>, _) = dirs.partition(|dir| self.standing.contains_key(dir));
+        let absent: Vec<Prefix> = absent;
+        for dir in absent {
+            self.unwant(now, &dir, out);
+        }
+        // One that is shared goes on elsewhere, also if it has only just become so.
+        let ours = here.into_iter().filter(|dir| {
+            let is_common = |holder: &Holder| *holder == Holder::Common;
+            let member = self.members.get(dir).map(Member::holder);
+            member.is_some_and(|holder| is_common(&holder))
+                && self.standing.get(dir).is_some_and(is_common)
+        });
+        self.drain = Drain::begin(ours, self.common.id(), out);
     }
 
     fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
@@ -392,7 +432,7 @@ impl Roster {
                     out.push(Action::Settled);
                 }
             }
-            Phase::New | Phase::Stopped | Phase::Withdrawn => {}
+            Phase::New | Phase::Draining | Phase::Stopped | Phase::Withdrawn => {}
         }
     }
 }

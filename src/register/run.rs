@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,10 +17,10 @@ use super::report::Report;
 use super::roster::{self, Entry, Holder, Roster, Ticket};
 use crate::model::check::Checks;
 use crate::model::facts::{Exit, ProbeResult, Signal};
-use crate::model::lease::{self, Failure};
+use crate::model::lease;
 use crate::model::report::chain;
-use crate::model::update::Prefix;
-use crate::store::{Store, StoreError};
+use crate::model::update::{Prefix, Revision};
+use crate::store::{Store, StoreError, acks, leased};
 use crate::system::child::{Child, Group};
 use crate::system::notify::Watchdog;
 use crate::system::signals::Signals;
@@ -44,7 +43,8 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
     };
     shell.set(&plan.entries);
     let roster = Roster::new(plan.entries, plan.ttl, fastrand::u64(..));
-    let mut machine = Lifecycle::new(shell.program.is_some(), plan.stop_grace, roster);
+    let has_program = shell.program.is_some();
+    let mut machine = Lifecycle::new(has_program, plan.stop_grace, plan.drain, roster);
     let mut input = Input::Start;
     loop {
         let mut answers = Vec::new();
@@ -79,6 +79,8 @@ enum Done {
     GroupGone,
     /// The store's answer, what is the matter with it if anything is, and with which instance.
     Answer(Holder, lease::Input, Option<Prefix>, Option<StoreError>),
+    Marked(Prefix, Result<Option<Revision>, StoreError>),
+    Waited(acks::Waited),
     Looked(Box<(Source, Found)>),
 }
 
@@ -156,6 +158,14 @@ impl Shell {
                 self.report.trouble(about, trouble);
                 Input::Roster(roster::Input::Lease(holder, answer))
             }
+            Done::Marked(dir, answer) => {
+                let since = self.report.marked(&dir, answer);
+                Input::Roster(roster::Input::Marked(dir, since))
+            }
+            Done::Waited(waited) => {
+                self.report.waited(&waited);
+                Input::Waited
+            }
             Done::Probed(ticket, result) => {
                 self.rounds.remove(&id);
                 self.probed(ticket, result)
@@ -218,6 +228,11 @@ impl Shell {
             Action::Pass(signal) => self.pass(signal),
             Action::AwaitGroup => return self.await_group(),
             Action::Roster(action) => self.roster(action),
+            Action::AwaitWatchers(marks, limit) => {
+                let store = Arc::clone(&self.store);
+                let wait = async move { Done::Waited(acks::wait(store, &marks, limit).await) };
+                self.jobs.spawn(wait);
+            }
             Action::Stopping(why) => self.report.stopping(why),
             Action::NotWithdrawn => self.report.not_withdrawn(),
             Action::Refused(dir) => error!(
@@ -293,6 +308,12 @@ impl Shell {
             roster::Action::Settled => self.report.settled(),
             // The lifecycle has drawn its conclusions.
             roster::Action::Refused(_) | roster::Action::Withdrawn => {}
+            roster::Action::Drained(_) => {}
+            roster::Action::Mark(mark) => {
+                let store = Arc::clone(&self.store);
+                let job = async move { Done::Marked(mark.dir.clone(), store.mark(&mark).await) };
+                self.jobs.spawn(job);
+            }
         }
     }
 
@@ -305,68 +326,27 @@ impl Shell {
         self.rounds.insert(self.jobs.spawn(job).id(), ticket);
     }
 
+    /// Does what the lease says; what it asks of the store is about one instance if others may claim it.
     fn lease(&mut self, holder: Holder, action: lease::Action) {
-        let store = Arc::clone(&self.store);
-        match action {
-            lease::Action::Grant(ttl, id) => self.ask(
-                holder,
-                None,
-                async move { store.grant(ttl, id).await },
-                lease::Input::Granted,
-            ),
-            lease::Action::Publish(id, publication) => self.ask(
-                holder,
-                Some(publication.dir.clone()),
-                async move { store.publish(id, &publication).await },
-                move |answer| lease::Input::Published(id, answer.map(|_| ())),
-            ),
-            lease::Action::KeepAlive(id) => self.ask(
-                holder,
-                None,
-                async move { store.keep_alive(id).await },
-                move |answer| lease::Input::KeptAlive(id, answer),
-            ),
-            lease::Action::Verify(id, publication) => {
-                let dir = publication.dir.clone();
-                self.ask(
-                    holder,
-                    None,
-                    async move { store.stands(id, &publication).await },
-                    move |answer| lease::Input::Verified(id, dir, answer),
-                );
-            }
-            lease::Action::Revoke(id) => self.ask(
-                holder,
-                None,
-                async move { store.revoke(id).await },
-                move |answer| lease::Input::Revoked(id, answer),
-            ),
-            lease::Action::Announced(dir) => self.report.announced(dir),
+        let about = match &action {
+            lease::Action::Publish(_, publication) => Some(publication.dir.clone()),
+            lease::Action::Grant(..) | lease::Action::KeepAlive(_) => None,
+            lease::Action::Verify(..) | lease::Action::Revoke(_) => None,
+            lease::Action::Announced(dir) => return self.report.announced(dir.clone()),
             lease::Action::Repaired(dir) => {
-                warn!("{dir} was changed by somebody else; announcing it again");
+                return warn!("{dir} was changed by somebody else; announcing it again");
             }
-            lease::Action::Lost(id) => warn!("lease {id} is lost; asking for a new one"),
+            lease::Action::Lost(id) => return warn!("lease {id} is lost; asking for a new one"),
             // What the store said about it has been told, and who is gone is told by name.
-            lease::Action::Conflict(_) | lease::Action::Removed(_) => {}
-            lease::Action::Withdrawn => {}
+            lease::Action::Conflict(_) | lease::Action::Removed(_) => return,
+            lease::Action::Withdrawn => return,
+        };
+        if let Some(request) = leased::request(&self.store, action) {
+            self.jobs.spawn(async move {
+                let answer = request.await;
+                Done::Answer(holder, answer.input, about, answer.trouble)
+            });
         }
-    }
-
-    /// Sends a request to the store, about one instance if it is one that others may claim; its answer comes back as an
-    /// input.
-    fn ask<T: 'static>(
-        &mut self,
-        holder: Holder,
-        about: Option<Prefix>,
-        request: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-        answer: impl FnOnce(Result<T, Failure>) -> lease::Input + Send + 'static,
-    ) {
-        self.jobs.spawn(async move {
-            let result = request.await;
-            let trouble = result.as_ref().err().cloned();
-            let answer = answer(result.map_err(|error| failure(&error)));
-            Done::Answer(holder, answer, about, trouble)
-        });
     }
 }
 
@@ -374,15 +354,5 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-fn failure(error: &StoreError) -> Failure {
-    match error {
-        StoreError::LeaseLost(_) => Failure::Lost,
-        StoreError::Conflict(_) => Failure::Conflict,
-        StoreError::Unavailable { .. }
-        | StoreError::HistoryLost { .. }
-        | StoreError::Refused { .. } => Failure::Failed,
     }
 }

@@ -1,6 +1,6 @@
 //! Where keys live: the trait every store keeps, and the door that opens one. Adapter.
 //!
-//! Seven verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract/`) runs against
+//! Eight verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract/`) runs against
 //! every implementation.
 
 use std::future::Future;
@@ -11,11 +11,15 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::model::location::Location;
-use crate::model::update::{LeaseId, Prefix, Publication, Revision, Snapshot, Update};
+use crate::model::update::{
+    LeaseId, Mark, Prefix, Publication, Revision, Snapshot, Standing, Update,
+};
 
+pub mod acks;
 pub mod directory;
 pub mod etcd;
 pub mod follow;
+pub mod leased;
 
 pub use follow::{Followed, follow};
 
@@ -89,19 +93,23 @@ pub trait Store: Send + Sync {
     /// Makes exactly these fields stand under the publication's directory, all on this lease, in one transaction.
     ///
     /// Keys there that hang on another lease are taken over or removed, or are a [`StoreError::Conflict`], as the
-    /// publication's claim has it; keys without a lease, set by hand, stay.
+    /// publication's claim has it; keys without a lease, set by hand, stay, and so does a [`crate::model::update::STATE`] on this lease.
     fn publish<'a>(
         &'a self,
         lease: LeaseId,
         publication: &'a Publication,
     ) -> BoxFuture<'a, Result<Revision, StoreError>>;
 
-    /// Whether all fields of a publication stand there on this lease. Hands may have deleted or overwritten them.
+    /// What stands of a publication on this lease. Hands may have deleted or overwritten it.
     fn stands<'a>(
         &'a self,
         lease: LeaseId,
         publication: &'a Publication,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    ) -> BoxFuture<'a, Result<Standing, StoreError>>;
+
+    /// Changes the [`crate::model::update::STATE`] of what is published, on the lease it hangs on; the answer is the revision since which it is
+    /// so, or nothing where nothing stands.
+    fn mark<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Option<Revision>, StoreError>>;
 
     /// Renews a lease; the answer is the TTL it has again.
     fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>>;

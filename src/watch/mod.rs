@@ -26,11 +26,14 @@
 //! With a command, `sidekick watch` is the entrypoint of the proxy: `entrypoint` decides when it starts and stops, `ward`
 //! is its shell.
 
+mod announce;
 mod entrypoint;
 mod fixture;
 mod following;
 mod guard;
 mod guards;
+mod haproxy;
+mod herald;
 mod kept;
 mod ledger;
 mod load;
@@ -50,6 +53,6 @@ mod world;
 
 pub use fixture::Fault;
 pub use guards::{HandError, list as guard_list, release as guard_release};
-pub use load::{Loaded, check_commands, load};
+pub use load::{Loaded, check, load};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};

@@ -2,6 +2,7 @@
 //! schedules say. Shell.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use tracing::{error, info, warn};
 use super::entrypoint;
 use super::following::Following;
 use super::guards::Guards;
+use super::haproxy::Visits;
+use super::herald::Herald;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
 use super::load::{Loaded, directories, load};
@@ -85,6 +88,9 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         if let Some(status) = shell.status() {
             let paths = shell.following.paths();
             shell.memory.close(paths, &shell.catalog).await;
+            if let Some(herald) = &mut shell.herald {
+                herald.leave().await;
+            }
             return status;
         }
         match shell.next(&mut signals).await {
@@ -95,6 +101,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
             Event::Signal(signal) => shell.signal(signal),
             Event::Deadline => shell.deadline_passed(),
             Event::Ward(input) => shell.ward(input),
+            Event::Replaced(target) => shell.replaced(target),
         }
     }
 }
@@ -109,6 +116,8 @@ enum Event {
     Signal(Signal),
     Deadline,
     Ward(entrypoint::Input),
+    /// The HAProxy of this target is another process than before.
+    Replaced(usize),
 }
 
 struct Shell {
@@ -119,6 +128,8 @@ struct Shell {
     store: Arc<dyn Store>,
     prefix: Prefix,
     following: Following,
+    /// Our entry in the store, for those who wait until we have applied something; none if we do not stay.
+    herald: Option<Herald>,
     publishes: JoinSet<Done>,
     ledger: Arc<Ledger>,
     memory: Memory,
@@ -126,6 +137,7 @@ struct Shell {
     stale: Option<Duration>,
     guards: Guards,
     reloads: Reloads,
+    visits: Visits,
     conf: Conf,
     started: Instant,
     /// When every file is compared with what it should be, whatever happened.
@@ -152,12 +164,24 @@ impl Shell {
             .collect();
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
         let following = Following::start(store, paths);
+        let stays = !plan.pass.once && !plan.pass.noop;
+        let herald = stays.then(|| Herald::new(store, &following.paths(), &targets));
         let place = state_dir.as_deref().filter(|_| !plan.pass.once);
         let mut memory = Memory::new(place, &plan.conf_dir, plan.store);
         memory.listen(now);
         let mut guards = Guards::open(state_dir.clone(), plan.pass.noop);
         guards.watch_over(&targets);
+        let mut visits = Visits::default();
+        if !plan.pass.once {
+            visits.begin(
+                targets
+                    .iter()
+                    .map(|kept| &kept.loaded.haproxies)
+                    .enumerate(),
+            );
+        }
         Self {
+            herald,
             targets,
             catalog: Arc::new(Catalog::new(plan.prefix.clone())),
             store: Arc::clone(store),
@@ -173,6 +197,7 @@ impl Shell {
             stale: None,
             guards,
             reloads: Reloads::default(),
+            visits,
             conf: Conf::new(plan.conf_dir, reading),
             started: now,
             stop_at: None,
@@ -200,6 +225,8 @@ impl Shell {
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
             input = ended(&mut self.ward) => Event::Ward(input),
+            target = self.visits.news() => Event::Replaced(target),
+            never = work(&mut self.herald) => match never {},
         }
     }
 
@@ -281,10 +308,14 @@ impl Shell {
 
     /// Brings the catalog up to date and tells the targets concerned; whether anything has changed.
     fn take_in(&mut self, scope: usize, update: Update, was_complete: bool) -> bool {
+        let revision = update.revision();
         let prefix = self.following.path(scope);
         let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
         for (dir, error) in &changes.skipped {
             warn!("{dir} is skipped: {error}");
+        }
+        if let Some(herald) = &mut self.herald {
+            herald.updated(scope, revision, &changes, &self.catalog, &self.targets);
         }
         if was_complete {
             self.guards.changed(&self.catalog, &changes);
@@ -375,13 +406,13 @@ impl Shell {
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
             // Everything is published anew when the configuration has been read.
-            Some(Action::Publish) if self.conf.pending => {}
-            Some(Action::Publish) => self.publish(target),
+            Some(Action::Publish { .. }) if self.conf.pending => {}
+            Some(Action::Publish { may_reload }) => self.publish(target, may_reload),
             None => {}
         }
     }
 
-    fn publish(&mut self, target: usize) {
+    fn publish(&mut self, target: usize, may_reload: bool) {
         let kept = &self.targets[target];
         let child = self.ward.as_ref().map(Ward::running);
         let progress = Progress::default();
@@ -392,6 +423,7 @@ impl Shell {
                 &self.env,
             ),
             noop: self.pass.noop,
+            may_reload,
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&kept.loaded.target, child),
             ledger: Arc::clone(&self.ledger),
@@ -408,6 +440,9 @@ impl Shell {
             }
         });
         self.targets[target].started(publish, progress);
+        if let Some(herald) = &mut self.herald {
+            herald.started(target);
+        }
     }
 
     fn done(&mut self, done: &Done) {
@@ -415,6 +450,9 @@ impl Shell {
         let input = kept.done(done, self.pass.once);
         if kept.last == Some(Ended::Good) {
             self.guards.published(&kept.loaded.target.name);
+        }
+        if let Some(herald) = &mut self.herald {
+            herald.done(done.target, self.targets[done.target].is_good());
         }
         self.advance(done.target, input);
         self.tell_ready();
@@ -462,6 +500,7 @@ impl Shell {
                 .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));
         }
         if new == 0 && old.is_empty() {
+            self.reannounce(true);
             return;
         }
         info!(
@@ -469,14 +508,34 @@ impl Shell {
             files(&self.targets)
         );
         self.guards.watch_over(&self.targets);
+        let haproxies = self.targets.iter().map(|kept| &kept.loaded.haproxies);
+        self.visits.begin(haproxies.enumerate());
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
-        if !self.following.is_of(paths()) {
+        let goes_on = self.following.is_of(paths());
+        if !goes_on {
             self.following = Following::start(&self.store, paths());
             self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
             self.stale = None;
             self.memory.listen(Instant::now());
         } else if self.following.is_complete() {
             self.guards.heard_all(&self.catalog);
+        }
+        self.reannounce(goes_on);
+    }
+
+    /// The targets are others; `goes_on`: what is followed is the same.
+    fn reannounce(&mut self, goes_on: bool) {
+        if let Some(herald) = &mut self.herald {
+            herald.replace(&self.following.paths(), &self.targets, goes_on);
+        }
+    }
+
+    /// Its servers are compared with those of the file.
+    fn replaced(&mut self, target: usize) {
+        let kept = &self.targets[target];
+        self.visits.visit(target, &kept.loaded.haproxies);
+        if !self.guards.freezes(&kept.loaded.target.name) && self.following.is_complete() {
+            self.advance(target, Input::Changed);
         }
     }
 
@@ -526,6 +585,7 @@ impl Shell {
         if self.is_stopping() && !was_stopping {
             info!("{signal}: stopping");
             self.targets.iter().for_each(Kept::give_up);
+            self.herald.iter_mut().for_each(Herald::stop);
             notify::stopping("stopping");
         }
     }
@@ -574,4 +634,11 @@ impl Shell {
 fn files(targets: &[Kept]) -> usize {
     let counts = targets.iter().map(|kept| kept.loaded.target.outputs.len());
     counts.sum()
+}
+
+async fn work(herald: &mut Option<Herald>) -> Infallible {
+    match herald {
+        Some(herald) => herald.work().await,
+        None => std::future::pending().await,
+    }
 }

@@ -312,9 +312,10 @@ fn many_instances_of_one_service_fit() {
 #[test]
 fn a_listed_service_without_instances_is_there() {
     for name in TARGETS {
-        let line = match name.contains("haproxy") {
-            true => "backend absent\n    balance roundrobin\n",
-            false => "    server unix:/run/sidekick-none.sock down;\n",
+        let line = if name.contains("haproxy") {
+            "backend absent\n    balance roundrobin\n"
+        } else {
+            "    server unix:/run/sidekick-none.sock down;\n"
         };
         let target = target(name);
         for default in ["absent", "web", "not-listed"] {
@@ -380,5 +381,27 @@ fn the_single_file_has_the_settings_of_the_base() {
     assert_eq!(base.len(), single.len(), "{base:?} {single:?}");
     for (base, single) in base.iter().zip(&single) {
         assert!(single.starts_with(base), "{base:?} {single:?}");
+    }
+}
+
+/// What is rendered beside an operator's file has sections of a harmless kind and nothing outside of them, whatever is
+/// announced: no setting, no listener, no server of nginx, no virtual host.
+#[test]
+fn what_is_rendered_beside_a_base_has_no_setting_and_no_listener() {
+    let table: [(&str, &[&str]); 3] = [
+        ("haproxy", &["backend "]),
+        ("nginx", &["upstream ", "map ", "}"]),
+        ("examples/apache", &["<Proxy \"balancer://svc_", "</Proxy>"]),
+    ];
+    for (name, sections) in table {
+        let target = target(name);
+        for given in FIXTURES {
+            let (_, text) = render_files(&target, fixture(given), &[]).swap_remove(0);
+            let outside = text.lines().filter(|line| !line.starts_with([' ', '#']));
+            for line in outside.filter(|line| !line.is_empty()) {
+                let harmless = sections.iter().any(|section| line.starts_with(section));
+                assert!(harmless, "{name}: {line:?}\n{text}");
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::update::{LeaseId, Prefix, Publication};
+use crate::model::update::{LeaseId, Prefix, Publication, Standing};
 
 /// Why a request to the store failed, as far as the lease is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub enum Input {
     Published(LeaseId, Result<(), Failure>),
     /// The answer to [`Action::KeepAlive`]: the TTL from now on.
     KeptAlive(LeaseId, Result<Duration, Failure>),
-    /// The answer to [`Action::Verify`]: whether what was published under this path still stands there.
-    Verified(LeaseId, Prefix, Result<bool, Failure>),
+    /// The answer to [`Action::Verify`]: what stands under this path.
+    Verified(LeaseId, Prefix, Result<Standing, Failure>),
     /// The answer to [`Action::Revoke`].
     Revoked(LeaseId, Result<(), Failure>),
     /// The deadline has passed.

@@ -11,7 +11,15 @@ fn publication(name: &str) -> Publication {
     Publication {
         dir,
         fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
+        state: None,
         claim: Claim::default(),
+    }
+}
+
+fn standing(is_whole: bool) -> Standing {
+    Standing {
+        is_whole,
+        state: None,
     }
 }
 
@@ -166,6 +174,7 @@ fn what_others_hang_beside_is_taken_back_without_them() {
     let nothing = Publication {
         dir: dir.clone(),
         fields: BTreeMap::new(),
+        state: None,
         claim: Claim::Ours,
     };
     assert_eq!(
@@ -283,10 +292,10 @@ fn what_hands_have_deleted_is_published_again_with_the_next_heartbeat() {
         [Action::Verify(A, ours.clone())]
     );
     let verified = |answer| Input::Verified(A, publication("a").dir, answer);
-    assert_eq!(lease.handle(at, verified(Ok(true))), []);
+    assert_eq!(lease.handle(at, verified(Ok(standing(true)))), []);
     assert_eq!(lease.handle(at, verified(Err(Failure::Failed))), []);
     assert_eq!(
-        lease.handle(at, verified(Ok(false))),
+        lease.handle(at, verified(Ok(standing(false)))),
         [Action::Repaired(ours.dir.clone()), Action::Publish(A, ours)]
     );
 }
@@ -320,7 +329,10 @@ fn a_taken_place_is_kept_as_any_other() {
     let published = lease.handle(now, Input::Granted(Ok((A, TTL))));
     assert_eq!(published, [Action::Publish(A, ours.clone())]);
     lease.handle(now, Input::Published(A, Ok(())));
-    let again = lease.handle(now, Input::Verified(A, ours.dir.clone(), Ok(false)));
+    let again = lease.handle(
+        now,
+        Input::Verified(A, ours.dir.clone(), Ok(standing(false))),
+    );
     ours.claim = Claim::Alone(fields);
     assert!(again.contains(&Action::Publish(A, ours)), "{again:?}");
 }
@@ -519,7 +531,7 @@ impl World {
                     .store
                     .get(&lease)
                     .is_some_and(|dirs| dirs.contains(&dir));
-                Input::Verified(lease, dir, reply.map(|()| stands))
+                Input::Verified(lease, dir, reply.map(|()| standing(stands)))
             }
             Action::Announced(_) | Action::Lost(_) | Action::Withdrawn => return,
             Action::Removed(_) | Action::Conflict(_) | Action::Repaired(_) => return,

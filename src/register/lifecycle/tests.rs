@@ -1,32 +1,43 @@
 use std::net::SocketAddr;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::lease;
-use crate::model::update::{Claim, LeaseId, Publication};
+use crate::model::update::{By, Claim, LeaseId, Mark, Publication, Revision, Standing};
 use crate::register::roster::{Entry, Holder};
 
 mod world;
 
 const TTL: Duration = Duration::from_secs(15);
 const GRACE: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(5);
 const A: LeaseId = LeaseId(1);
+/// The revision of every mark.
+const SINCE: Revision = Revision(7);
 
 fn dir() -> Prefix {
     Prefix::parse("/services/web/a").unwrap()
 }
 
 fn machine(has_program: bool) -> Lifecycle {
+    with_drain(has_program, DRAIN)
+}
+
+fn with_drain(has_program: bool, drain: Duration) -> Lifecycle {
     let entry = Entry {
         publication: Publication {
             dir: dir(),
             fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
+            state: None,
             claim: Claim::default(),
         },
         shared: None,
         checks: None,
         announced: SocketAddr::from(([10, 0, 0, 1], 80)),
     };
-    Lifecycle::new(has_program, GRACE, Roster::new(vec![entry], TTL, 1))
+    let roster = Roster::new(vec![entry], TTL, 1);
+    Lifecycle::new(has_program, GRACE, drain, roster)
 }
 
 /// What is done about the lease.
@@ -48,7 +59,10 @@ fn withdrawn<const N: usize>(next: [Action; N]) -> Vec<Action> {
 
 /// Brings a machine to where its instance is announced.
 fn announced(now: Instant, has_program: bool) -> Lifecycle {
-    let mut machine = machine(has_program);
+    announce(now, has_program, machine(has_program))
+}
+
+fn announce(now: Instant, has_program: bool, mut machine: Lifecycle) -> Lifecycle {
     machine.handle(now, Input::Start);
     if has_program {
         machine.handle(now, Input::Spawned);
@@ -58,6 +72,27 @@ fn announced(now: Instant, has_program: bool) -> Lifecycle {
     let settled = Action::Roster(roster::Action::Settled);
     assert_eq!(actions, [on(lease::Action::Announced(dir())), settled]);
     machine
+}
+
+fn mark() -> Action {
+    Action::Roster(roster::Action::Mark(Mark {
+        dir: dir(),
+        state: Some(b"drain".to_vec()),
+        by: By::Owner(A),
+    }))
+}
+
+fn marked(since: Option<Revision>) -> Input {
+    Input::Roster(roster::Input::Marked(dir(), since))
+}
+
+/// Stops a machine, and brings it to where its instance is being withdrawn.
+fn leaving(now: Instant, machine: &mut Lifecycle, signal: Signal) {
+    machine.handle(now, Input::Signal(signal));
+    assert_eq!(
+        machine.handle(now, marked(None)),
+        [on(lease::Action::Revoke(A))]
+    );
 }
 
 fn revoked() -> Input {
@@ -86,15 +121,21 @@ fn a_program_that_does_not_start_is_never_announced() {
 }
 
 #[test]
-fn a_stop_withdraws_then_signals_then_waits() {
+fn a_stop_marks_then_waits_for_watchers_then_withdraws_then_signals_then_waits() {
     let now = Instant::now();
     let mut machine = announced(now, true);
     assert_eq!(
         machine.handle(now, Input::Signal(Signal::TERM)),
-        [
-            Action::Stopping(Why::Asked(Signal::TERM)),
-            on(lease::Action::Revoke(A))
-        ]
+        [Action::Stopping(Why::Asked(Signal::TERM)), mark()]
+    );
+    let marks = Marks::from([(dir(), SINCE)]);
+    assert_eq!(
+        machine.handle(now, marked(Some(SINCE))),
+        [Action::AwaitWatchers(marks, DRAIN)]
+    );
+    assert_eq!(
+        machine.handle(now, Input::Waited),
+        [on(lease::Action::Revoke(A))]
     );
     assert_eq!(
         machine.handle(now, revoked()),
@@ -114,11 +155,74 @@ fn a_stop_withdraws_then_signals_then_waits() {
 }
 
 #[test]
+fn watchers_that_do_not_answer_hold_a_stop_up_for_the_drain_only() {
+    let now = Instant::now();
+    let mut machine = announced(now, true);
+    machine.handle(now, Input::Signal(Signal::TERM));
+    // What the mark takes is a part of it.
+    let later = now + MARK_WITHIN / 2;
+    let asked = machine.handle(later, marked(Some(SINCE)));
+    let marks = Marks::from([(dir(), SINCE)]);
+    assert_eq!(
+        asked,
+        [Action::AwaitWatchers(marks, DRAIN - MARK_WITHIN / 2)]
+    );
+    let over = now + DRAIN;
+    let revoke = machine.handle(over, Input::Tick);
+    assert!(revoke.contains(&on(lease::Action::Revoke(A))), "{revoke:?}");
+    assert_eq!(machine.handle(over, Input::Waited), []);
+}
+
+#[test]
+fn without_a_drain_the_instance_is_marked_and_withdrawn() {
+    let now = Instant::now();
+    let mut machine = announce(now, true, with_drain(true, Duration::ZERO));
+    let marks = machine.handle(now, Input::Signal(Signal::TERM));
+    assert_eq!(marks[1], mark());
+    assert_eq!(
+        machine.handle(now, marked(Some(SINCE))),
+        [on(lease::Action::Revoke(A))]
+    );
+}
+
+#[test]
+fn a_program_that_ends_while_watchers_are_waited_for_ends_the_waiting() {
+    let now = Instant::now();
+    let mut machine = announced(now, true);
+    machine.handle(now, Input::Signal(Signal::TERM));
+    machine.handle(now, marked(Some(SINCE)));
+    assert_eq!(
+        machine.handle(now, Input::Ended(Exit::Code(0))),
+        [Action::AwaitGroup, on(lease::Action::Revoke(A))]
+    );
+    assert_eq!(machine.handle(now, Input::GroupGone), []);
+    assert_eq!(machine.handle(now, revoked()), withdrawn([Action::Exit(0)]));
+}
+
+#[test]
+fn one_that_does_not_stand_is_neither_marked_nor_waited_for() {
+    let now = Instant::now();
+    let mut machine = machine(true);
+    machine.handle(now, Input::Start);
+    machine.handle(now, Input::Spawned);
+    machine.handle(
+        now,
+        store(lease::Input::Granted(Err(lease::Failure::Failed))),
+    );
+    let stop = machine.handle(now, Input::Signal(Signal::TERM));
+    assert!(!stop.contains(&mark()), "{stop:?}");
+    assert!(stop.contains(&Action::Pass(Signal::TERM)), "{stop:?}");
+}
+
+#[test]
 fn a_store_that_does_not_answer_holds_a_stop_up_for_its_bound_only() {
     let now = Instant::now();
     let mut machine = announced(now, true);
     machine.handle(now, Input::Signal(Signal::INT));
-    let until = now + WITHDRAW_WITHIN;
+    let unmarked = now + MARK_WITHIN;
+    assert_eq!(machine.deadline(), Some(unmarked));
+    machine.handle(unmarked, Input::Tick);
+    let until = unmarked + WITHDRAW_WITHIN;
     assert_eq!(machine.deadline(), Some(until));
     assert_eq!(
         machine.handle(until, Input::Tick),
@@ -129,10 +233,15 @@ fn a_store_that_does_not_answer_holds_a_stop_up_for_its_bound_only() {
 }
 
 #[test]
-fn a_second_request_to_stop_does_not_wait_for_the_store() {
+fn a_second_request_to_stop_waits_for_no_watcher_and_a_third_not_for_the_store() {
     let now = Instant::now();
     let mut machine = announced(now, true);
     machine.handle(now, Input::Signal(Signal::TERM));
+    machine.handle(now, marked(Some(SINCE)));
+    assert_eq!(
+        machine.handle(now, Input::Signal(Signal::TERM)),
+        [on(lease::Action::Revoke(A))]
+    );
     assert_eq!(
         machine.handle(now, Input::Signal(Signal::TERM)),
         [Action::NotWithdrawn, Action::Pass(Signal::TERM)]
@@ -187,7 +296,7 @@ fn a_group_that_has_heard_a_term_is_not_told_twice_and_has_one_grace() {
     let ended = |signal| {
         let now = Instant::now();
         let mut machine = announced(now, true);
-        machine.handle(now, Input::Signal(signal));
+        leaving(now, &mut machine, signal);
         machine.handle(now, revoked());
         let later = now + GRACE / 2;
         let actions = machine.handle(later, Input::Ended(Exit::Code(0)));
@@ -217,7 +326,7 @@ fn other_signals_are_passed_on_and_a_sidecar_has_nobody_to_pass_them_to() {
 fn a_sidecar_withdraws_and_leaves_with_0() {
     let now = Instant::now();
     let mut machine = announced(now, false);
-    machine.handle(now, Input::Signal(Signal::TERM));
+    leaving(now, &mut machine, Signal::TERM);
     assert_eq!(machine.handle(now, revoked()), withdrawn([Action::Exit(0)]));
 }
 
@@ -273,5 +382,43 @@ fn a_sidecar_gives_up_after_a_ttl_when_its_place_is_taken_and_a_program_goes_on(
             refused_at.is_none_or(|after| after >= TTL && after <= TTL + TTL / 2),
             "{refused_at:?}"
         );
+    }
+}
+
+proptest! {
+    /// Whatever comes of the mark, of the watchers and of the withdrawal, in whatever order, or nothing at all: the program
+    /// hears of the stop once, in time, and after the withdrawal or its deadline.
+    #[test]
+    fn a_stop_comes_to_the_program_in_time(script in proptest::collection::vec((0u8..6, 0u64..4000), 0..12)) {
+        let start = Instant::now();
+        let (mut now, mut machine) = (start, announced(start, true));
+        let mut open = machine.handle(now, Input::Signal(Signal::TERM));
+        let bound = start + MARK_WITHIN.max(DRAIN) + WITHDRAW_WITHIN;
+        let (mut script, mut told, mut gone) = (script.into_iter(), None, false);
+        while told.is_none() {
+            let (step, pause) = script.next().unwrap_or((5, 60_000));
+            let next = now + Duration::from_millis(pause);
+            let due = machine.deadline().unwrap();
+            let is_due = due <= next;
+            now = due.min(next).max(now);
+            let asked = |wanted: fn(&Action) -> bool| open.iter().any(wanted);
+            let revoking = asked(|a| matches!(a, Action::Roster(roster::Action::Lease(_, lease::Action::Revoke(_)))));
+            let input = match step {
+                _ if is_due => Input::Tick,
+                0 => marked(Some(SINCE)),
+                1 => marked(None),
+                2 if asked(|a| matches!(a, Action::AwaitWatchers(..))) => Input::Waited,
+                3 if revoking => { gone = true; revoked() }
+                4 => store(lease::Input::KeptAlive(A, Err(lease::Failure::Failed))),
+                _ => Input::Tick,
+            };
+            let actions = machine.handle(now, input);
+            if actions.contains(&Action::Pass(Signal::TERM)) {
+                told = Some(now);
+                prop_assert!(gone || actions.contains(&Action::NotWithdrawn));
+            }
+            open.extend(actions);
+        }
+        prop_assert!(told.unwrap() <= bound);
     }
 }

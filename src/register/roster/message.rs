@@ -3,7 +3,8 @@
 use super::Entry;
 use crate::model::facts::ProbeResult;
 use crate::model::lease;
-use crate::model::update::Prefix;
+use crate::model::update::{Mark, Prefix, Revision};
+use crate::model::watchers::Marks;
 
 /// Which lease is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub(in crate::register) enum Input {
     Lease(Holder, lease::Input),
     /// From now on it is these.
     Replace(Vec<Entry>),
+    /// Mark those that stand: nothing new is to be sent to them. From here on nobody else is announced.
+    Drain,
+    /// The answer to [`Action::Mark`]: the revision since which it is so, unless it is not.
+    Marked(Prefix, Option<Revision>),
     /// Withdraw them all, for good.
     Stop,
     /// The deadline has passed.
@@ -56,6 +61,10 @@ pub(in crate::register) enum Action {
     Settled,
     /// Say that the only instance has another owner, who does not go.
     Refused(Prefix),
+    /// Mark this instance as one that is about to go.
+    Mark(Mark),
+    /// After [`Input::Drain`]: these are marked.
+    Drained(Marks),
     /// After [`Input::Stop`]: nothing stands in the store any more.
     Withdrawn,
 }

@@ -19,6 +19,7 @@ fn at(name: &str, ip: u8) -> Entry {
         publication: Publication {
             dir: dir(name),
             fields: [("ip".to_owned(), ip.to_vec())].into(),
+            state: None,
             claim: Claim::default(),
         },
         shared: None,

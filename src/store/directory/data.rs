@@ -22,7 +22,7 @@ use crate::model::update::Publication;
 const LARGEST_VALUE: u64 = 1536 * 1024;
 
 /// What was published in a data directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Manifest {
     /// The revision of the publication.
     pub(super) revision: u64,

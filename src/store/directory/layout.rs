@@ -239,6 +239,7 @@ mod tests {
             layout.check(&Publication {
                 dir: Prefix::parse(dir).unwrap(),
                 fields: fields.collect(),
+                state: None,
                 claim: Claim::default(),
             })
         };

@@ -32,7 +32,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::{BoxFuture, Store, StoreError, Watch};
-use crate::model::update::{LeaseId, Prefix, Publication, Revision, Snapshot};
+use crate::model::update::{LeaseId, Mark, Prefix, Publication, Revision, Snapshot, Standing};
 use beat::Clock;
 use cache::Recheck;
 use layout::Layout;
@@ -46,6 +46,7 @@ mod data;
 mod eyes;
 mod layout;
 mod lock;
+mod mark;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -173,12 +174,27 @@ impl Store for DirectoryStore {
         &'a self,
         lease: LeaseId,
         publication: &'a Publication,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
         Box::pin(async move {
             let publication = publication.clone();
             self.change(move |layout, clock, _| {
                 let writer = Writer::lock(layout, clock, PATIENCE)?;
-                writer.map_or(Ok(false), |writer| writer.stands(lease, &publication))
+                let nothing = Standing {
+                    is_whole: false,
+                    state: None,
+                };
+                writer.map_or(Ok(nothing), |writer| writer.stands(lease, &publication))
+            })
+            .await
+        })
+    }
+
+    fn mark<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
+        Box::pin(async move {
+            let mark = mark.clone();
+            self.change(move |layout, clock, _| {
+                let writer = Writer::lock(layout, clock, PATIENCE)?;
+                writer.map_or(Ok(None), |writer| writer.mark(&mark))
             })
             .await
         })

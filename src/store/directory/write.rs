@@ -12,7 +12,7 @@ use super::beat::{Beat, Clock, is_absent, replace};
 use super::data::{self, Kind, Manifest, make_dir};
 use super::layout::{Data, Layout, parse_lease};
 use super::lock::Writer;
-use crate::model::update::{Claim, LeaseId, Publication, Revision};
+use crate::model::update::{self as model, Claim, LeaseId, Publication, Revision, STATE};
 use crate::store::StoreError;
 
 /// Revisions that writers make are this far apart; readers use those between for changes that no writer has counted:
@@ -68,15 +68,25 @@ impl Writer<'_> {
         Ok((lease, beat.ttl()))
     }
 
-    /// Whether a publication's link leads to a data directory of this lease that has all its fields.
+    /// What stands where a publication's link leads, if that is a data directory of this lease.
     pub(super) fn stands(
         &self,
         lease: LeaseId,
         publication: &Publication,
-    ) -> Result<bool, StoreError> {
-        let Standing::Publication(data) = self.standing(publication.dir.as_str())? else {
-            return Ok(false);
+    ) -> Result<model::Standing, StoreError> {
+        let mut found = model::Standing {
+            is_whole: false,
+            state: None,
         };
+        let Place::Publication(data) = self.place(publication.dir.as_str())? else {
+            return Ok(found);
+        };
+        if data.lease != lease {
+            return Ok(found);
+        }
+        if !publication.fields.contains_key(STATE) {
+            found.state = self.published_state(&data)?;
+        }
         let dir = self.layout.data(&data);
         // Several owners of one place may differ in what they say.
         let is_shared = publication.claim == Claim::Whole;
@@ -90,7 +100,8 @@ impl Writer<'_> {
             .iter()
             .map(stands)
             .collect::<Result<_, StoreError>>()?;
-        Ok(data.lease == lease && stand.into_iter().all(|stands| stands))
+        found.is_whole = stand.into_iter().all(|stands| stands);
+        Ok(found)
     }
 
     /// Refuses to take a place from an owner who is alive and somebody else.
@@ -116,8 +127,8 @@ impl Writer<'_> {
 
     /// Whether somebody else has published here.
     fn is_others(&self, lease: LeaseId, key: &str) -> Result<bool, StoreError> {
-        let standing = self.standing(key)?;
-        Ok(matches!(standing, Standing::Publication(data) if data.lease != lease))
+        let standing = self.place(key)?;
+        Ok(matches!(standing, Place::Publication(data) if data.lease != lease))
     }
 
     pub(super) fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
@@ -132,7 +143,7 @@ impl Writer<'_> {
     }
 
     /// The beat of a lease that is alive.
-    fn alive(&self, lease: LeaseId) -> Result<Beat, StoreError> {
+    pub(super) fn alive(&self, lease: LeaseId) -> Result<Beat, StoreError> {
         let beat = self.read_beat(lease)?;
         beat.filter(|beat| self.clock.end(beat, Clock::now()).is_some())
             .ok_or(StoreError::LeaseLost(lease))
@@ -164,18 +175,31 @@ impl Writer<'_> {
             }
             return self.bump();
         }
+        match self.state_for(lease, publication)? {
+            None => self.make_stand(lease, publication),
+            Some(state) => self.make_stand(lease, &with_state(publication, state)),
+        }
+    }
+
+    /// Makes exactly these fields stand, beside what hands have set.
+    pub(super) fn make_stand(
+        &self,
+        lease: LeaseId,
+        publication: &Publication,
+    ) -> Result<Revision, StoreError> {
+        let key = publication.dir.as_str();
         self.check_parents(key, true)?;
-        let old = match self.standing(key)? {
-            Standing::Nothing => None,
-            Standing::Publication(data) => {
+        let old = match self.place(key)? {
+            Place::Nothing => None,
+            Place::Publication(data) => {
                 self.check_claim(lease, &data, publication)?;
                 Some(self.layout.data(&data))
             }
-            Standing::Dir => {
+            Place::Dir => {
                 self.clear_below(key)?;
                 Some(self.layout.place(key))
             }
-            Standing::Foreign(what) => return Err(self.in_the_way(key, what)),
+            Place::Foreign(what) => return Err(self.in_the_way(key, what)),
         };
         let revision = self.next_revision()?;
         let data = Data {
@@ -260,7 +284,7 @@ impl Writer<'_> {
             // A manifest that cannot be read names no place; the link, if any, dangles from now on.
             if let Ok(Some(manifest)) = Manifest::read(&self.layout.data(&data))
                 && Layout::is_key(&manifest.dir)
-                && self.standing(&manifest.dir)? == Standing::Publication(data.clone())
+                && self.place(&manifest.dir)? == Place::Publication(data.clone())
             {
                 self.withdraw(&manifest.dir, &data)?;
             }
@@ -294,15 +318,15 @@ impl Writer<'_> {
 
     /// Takes away what is published at a key and below it.
     fn clear(&self, key: &str) -> Result<(), StoreError> {
-        match self.standing(key)? {
-            Standing::Nothing => Ok(()),
-            Standing::Publication(data) => {
+        match self.place(key)? {
+            Place::Nothing => Ok(()),
+            Place::Publication(data) => {
                 self.withdraw(key, &data)?;
                 self.discard(&self.layout.data(&data));
                 Ok(())
             }
-            Standing::Dir => self.clear_below(key),
-            Standing::Foreign(what) => Err(self.in_the_way(key, what)),
+            Place::Dir => self.clear_below(key),
+            Place::Foreign(what) => Err(self.in_the_way(key, what)),
         }
     }
 
@@ -313,7 +337,7 @@ impl Writer<'_> {
             let below = format!("{key}/{name}");
             let is_published = match kind {
                 Kind::Dir => true,
-                Kind::Link => matches!(self.standing(&below)?, Standing::Publication(_)),
+                Kind::Link => matches!(self.place(&below)?, Place::Publication(_)),
                 Kind::File | Kind::Other => false,
             };
             if is_published {
@@ -327,41 +351,41 @@ impl Writer<'_> {
     fn check_parents(&self, key: &str, make: bool) -> Result<(), StoreError> {
         let ends = key.match_indices('/').map(|(at, _)| at).skip(1);
         for parent in ends.map(|at| &key[..at]) {
-            match self.standing(parent)? {
-                Standing::Dir => {}
-                Standing::Nothing if make => {
+            match self.place(parent)? {
+                Place::Dir => {}
+                Place::Nothing if make => {
                     let place = self.layout.place(parent);
                     make_dir(&place).map_err(|e| self.layout.failed("make", &place, &e))?;
                 }
-                Standing::Nothing => return Ok(()),
-                Standing::Publication(_) => {
+                Place::Nothing => return Ok(()),
+                Place::Publication(_) => {
                     return Err(self.in_the_way(parent, "a publication, which holds no other"));
                 }
-                Standing::Foreign(what) => return Err(self.in_the_way(parent, what)),
+                Place::Foreign(what) => return Err(self.in_the_way(parent, what)),
             }
         }
         Ok(())
     }
 
-    fn standing(&self, key: &str) -> Result<Standing, StoreError> {
+    pub(super) fn place(&self, key: &str) -> Result<Place, StoreError> {
         let place = self.layout.place(key);
         let failed = |error: io::Error| self.layout.failed("look at", &place, &error);
         Ok(match data::kind(&place).map_err(failed)? {
-            None => Standing::Nothing,
-            Some(Kind::Dir) => Standing::Dir,
-            Some(Kind::File) => Standing::Foreign("a file"),
-            Some(Kind::Other) => Standing::Foreign("neither a file nor a directory"),
+            None => Place::Nothing,
+            Some(Kind::Dir) => Place::Dir,
+            Some(Kind::File) => Place::Foreign("a file"),
+            Some(Kind::Other) => Place::Foreign("neither a file nor a directory"),
             Some(Kind::Link) => {
                 let text = fs::read_link(&place).map_err(failed)?;
                 match Layout::parse_link(key, &text) {
-                    Some(data) => Standing::Publication(data),
-                    None => Standing::Foreign("a link that no publication made"),
+                    Some(data) => Place::Publication(data),
+                    None => Place::Foreign("a link that no publication made"),
                 }
             }
         })
     }
 
-    fn in_the_way(&self, key: &str, what: &str) -> StoreError {
+    pub(super) fn in_the_way(&self, key: &str, what: &str) -> StoreError {
         let place = self.layout.place(key);
         self.layout.refused(format!(
             "{} is {what}; remove it, or publish elsewhere",
@@ -382,7 +406,7 @@ impl Writer<'_> {
         }
     }
 
-    fn bump(&self) -> Result<Revision, StoreError> {
+    pub(super) fn bump(&self) -> Result<Revision, StoreError> {
         let revision = self.next_revision()?;
         self.write_revision(revision)?;
         Ok(Revision(revision))
@@ -407,9 +431,16 @@ impl Writer<'_> {
     }
 }
 
+/// The publication with this state as a part of it.
+pub(super) fn with_state(publication: &Publication, state: Vec<u8>) -> Publication {
+    let mut publication = publication.clone();
+    publication.fields.insert(STATE.to_owned(), state);
+    publication
+}
+
 /// What stands at the place of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Place {
     Nothing,
     Publication(Data),
     /// Made by hand, or to hold publications.

@@ -1,7 +1,7 @@
 //! etcd v3 as a store. The only door to `etcd_client`. Adapter.
 //!
 //! What each file handles: `session` the way to the cluster, `failure` what can go wrong, `snapshot`, `watch` (with
-//! `landmark`), `lease` and `publish` the verbs, `keys` the form of the keys.
+//! `landmark`), `lease`, `publish` and `mark` the verbs, `keys` the form of the keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use super::{BoxFuture, Store, StoreError, Watch};
 use crate::model::location::EtcdOptions;
-use crate::model::update::{LeaseId, Prefix, Publication, Revision, Snapshot};
+use crate::model::update::{LeaseId, Mark, Prefix, Publication, Revision, Snapshot, Standing};
 
 mod failure;
 mod keys;
 mod landmark;
 mod lease;
+mod mark;
 mod publish;
 mod session;
 mod snapshot;
@@ -108,10 +109,17 @@ impl Store for EtcdStore {
         &'a self,
         lease: LeaseId,
         publication: &'a Publication,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
         Box::pin(async move {
             let found = publish::stands(&self.session, lease, publication).await;
             found.map_err(session::At::into_error)
+        })
+    }
+
+    fn mark<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
+        Box::pin(async move {
+            let marked = mark::mark(&self.session, mark).await;
+            marked.map_err(session::At::into_error)
         })
     }
 

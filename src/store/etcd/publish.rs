@@ -7,7 +7,7 @@ use etcd_client::{
 use super::failure::{Failure, Kind};
 use super::keys::{self, Range};
 use super::session::{ANSWER, At, Connection, Session};
-use crate::model::update::{Claim, LeaseId, Publication, Revision};
+use crate::model::update::{Claim, LeaseId, Publication, Revision, STATE, Standing};
 
 /// What etcd takes in one transaction by default.
 const OPERATIONS: usize = 128;
@@ -71,22 +71,39 @@ async fn attempt(
     Ok(done.succeeded().then(|| keys::revision(revision)))
 }
 
-/// Whether all fields stand there on this lease.
+/// What stands there on this lease.
 pub(super) async fn stands(
     session: &Session,
     lease: LeaseId,
     publication: &Publication,
-) -> Result<bool, At> {
+) -> Result<Standing, At> {
     let look = |connection: Connection| async move {
         let range = Range::below(&publication.dir);
-        let options = GetOptions::new().with_range(range.end).with_keys_only();
-        session.get(&connection, range.start, options).await
+        let all = GetOptions::new().with_range(range.end).with_keys_only();
+        let keys = session.get(&connection, range.start, all).await?;
+        let is_state = |kv: &KeyValue| is_state_on(publication, kv, lease.0);
+        if !keys.kvs().iter().any(is_state) {
+            return Ok((keys, None));
+        }
+        let state = publication.key(STATE).into_bytes();
+        let state = session.get(&connection, state, GetOptions::new()).await?;
+        Ok((keys, Some(state)))
     };
-    let found = session.call(ANSWER, look).await?;
+    let (found, state) = session.call(ANSWER, look).await?;
     let ours = found.kvs().iter().filter(|kv| kv.lease() == lease.0);
     let standing = ours.filter_map(|kv| field(publication, kv));
     let standing = standing.filter(|field| publication.fields.contains_key(*field));
-    Ok(standing.count() == publication.fields.len())
+    let state = state.as_ref().and_then(|state| state.kvs().first());
+    Ok(Standing {
+        is_whole: standing.count() == publication.fields.len(),
+        state: state.map(|kv| kv.value().to_vec()),
+    })
+}
+
+/// A state that is not the publication's own, on this lease.
+fn is_state_on(publication: &Publication, kv: &KeyValue, lease: i64) -> bool {
+    let is_state = field(publication, kv) == Some(STATE);
+    is_state && kv.lease() == lease && !publication.fields.contains_key(STATE)
 }
 
 /// The field of a key below a publication's directory.
@@ -120,11 +137,23 @@ fn operations(
         Claim::Ours => kv.lease() == lease.0,
         Claim::Whole | Claim::TakeOver(_) | Claim::Restart(_) | Claim::Alone(_) => kv.lease() != 0,
     };
+    let is_withdrawal = publication.fields.is_empty();
+    let stays = |kv: &KeyValue| !is_withdrawal && is_state_on(publication, kv, lease.0);
+    let stands = |kv: &KeyValue| stays(kv) || is_state_on(publication, kv, 0);
+    let state = publication.state.as_ref().filter(|_| {
+        let is_free = !found.iter().any(stands);
+        is_free && !is_withdrawal && !publication.fields.contains_key(STATE)
+    });
+    let state = state.map(|value| {
+        let options = PutOptions::new().with_lease(lease.0);
+        TxnOp::put(publication.key(STATE), value.clone(), Some(options))
+    });
+    let is_put = |kv: &KeyValue| state.is_some() && field(publication, kv) == Some(STATE);
     let deletes = found
         .iter()
-        .filter(|kv| may_go(kv) && !is_wanted(kv))
+        .filter(|kv| may_go(kv) && !is_wanted(kv) && !stays(kv) && !is_put(kv))
         .map(|kv| TxnOp::delete(kv.key(), None::<DeleteOptions>));
-    let operations: Vec<TxnOp> = puts.chain(deletes).collect();
+    let operations: Vec<TxnOp> = puts.chain(state.clone()).chain(deletes).collect();
     if operations.len() > OPERATIONS {
         let reason = format!(
             "{} needs {} changes at once, and etcd takes {OPERATIONS}: give the instance fewer attributes",

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use super::*;
-use crate::model::update::{Change, Entries, LeaseId, Publication, Snapshot};
+use crate::model::update::{Change, Entries, LeaseId, Mark, Publication, Snapshot, Standing};
 use crate::store::BoxFuture;
 
 /// What the store does next; when the script is over it says nothing more.
@@ -76,7 +76,11 @@ impl Store for Script {
         &'a self,
         _: LeaseId,
         _: &'a Publication,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        unreachable!("a follower announces nothing")
+    }
+
+    fn mark<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
         unreachable!("a follower announces nothing")
     }
 

@@ -325,6 +325,7 @@ pub(crate) async fn values_are_bytes<B: Bench>(bench: B) {
     let publication = Publication {
         dir: prefix(A),
         fields: fields.clone().into(),
+        state: None,
         claim: Claim::default(),
     };
     store.publish(lease, &publication).await.expect("publish");

@@ -57,7 +57,8 @@ impl Bench {
         .unwrap();
         let target = format!(
             "[template]\nsrc = '{name}.tera'\ndest = 'DIR/{name}.cfg'\nservices = ['web', 'listen', 'broken']\n\
-             {target}\n[template.pace]\nmin_interval = '0s'\n[template.guard]\non_empty = 'render'\nmax_drop = '100%'\n"
+             {target}\n[template.pace]\nmin_interval = '0s'\n\
+             [template.guard]\non_empty = 'render'\nmax_drop = '100%'\n"
         );
         fs::write(
             self.file(&format!("conf.d/{name}.toml")),

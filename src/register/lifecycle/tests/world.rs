@@ -37,6 +37,7 @@ impl Shape {
             publication: Publication {
                 dir: dir_of(name),
                 fields: [("ip".to_owned(), ip.to_vec())].into(),
+                state: None,
                 claim: Claim::default(),
             },
             shared: self.is_shared.then_some(SHARED),
@@ -114,6 +115,9 @@ struct World {
     stable: BTreeSet<Prefix>,
     alive: bool,
     asked: bool,
+    /// Who has been marked, and whether those who watch have been waited for.
+    marked: BTreeSet<Prefix>,
+    waiting: bool,
     left: bool,
     exited: bool,
 }
@@ -123,7 +127,7 @@ impl World {
         let roster = Roster::new(entries.clone(), TTL, 1);
         let mut world = Self {
             now: Instant::now(),
-            machine: Lifecycle::new(has_program, GRACE, roster),
+            machine: Lifecycle::new(has_program, GRACE, DRAIN, roster),
             open: Vec::new(),
             store: BTreeMap::new(),
             granted: 0,
@@ -132,6 +136,8 @@ impl World {
             stable: BTreeSet::new(),
             alive: false,
             asked: false,
+            marked: BTreeSet::new(),
+            waiting: false,
             left: false,
             exited: false,
         };
@@ -194,6 +200,11 @@ impl World {
                     assert!(self.asked);
                     self.exited = true;
                 }
+                Action::AwaitWatchers(marks, limit) => {
+                    assert!(self.asked && !self.waiting && *limit <= DRAIN);
+                    self.waiting = true;
+                    assert!(marks.keys().all(|dir| self.marked.contains(dir)));
+                }
                 Action::Pass(_) | Action::Spawn | Action::Stopping(_) => {}
                 Action::AwaitGroup => {}
                 Action::Refused(_) => panic!("nobody else is there"),
@@ -218,6 +229,12 @@ impl World {
                 assert!(!self.stable.contains(dir) || self.asked, "{dir} is to stay");
             }
             roster::Action::Settled => assert!(!self.asked),
+            roster::Action::Mark(mark) => {
+                assert!(self.asked);
+                assert_eq!(self.set[&mark.dir].shared, None, "others go on with it");
+                self.marked.insert(mark.dir.clone());
+            }
+            roster::Action::Drained(_) => panic!("{action:?}"),
             roster::Action::Refused(_) | roster::Action::Withdrawn => panic!("{action:?}"),
         }
     }
@@ -225,9 +242,10 @@ impl World {
     fn look_at_lease(&mut self, holder: &Holder, action: &lease::Action) {
         match action {
             lease::Action::Publish(lease, publication) => {
-                assert!(!self.asked);
-                assert_eq!(*lease == SHARED, *holder != Holder::Common);
                 let dir = &publication.dir;
+                let is_new = !publication.fields.is_empty() && !self.marked.contains(dir);
+                assert!(!self.asked || !is_new, "{dir} is announced while stopping");
+                assert_eq!(*lease == SHARED, *holder != Holder::Common);
                 if publication.fields.is_empty() {
                     self.is_no_loss(dir, *lease);
                 } else {
@@ -236,10 +254,10 @@ impl World {
                 }
             }
             lease::Action::Grant(..) | lease::Action::KeepAlive(_) => {
-                assert!(!self.asked && !self.fit.is_empty(), "{action:?}");
+                assert!(!self.left && !self.fit.is_empty(), "{action:?}");
             }
             lease::Action::Verify(_, publication) => {
-                assert!(!self.asked && self.fit.contains(&publication.dir));
+                assert!(!self.left && self.fit.contains(&publication.dir));
             }
             lease::Action::Revoke(lease) => {
                 assert_ne!(*lease, SHARED, "others keep it alive");
@@ -304,6 +322,13 @@ impl World {
                 Input::Ended(Exit::Signal(Signal::KILL))
             }
             Action::AwaitGroup => Input::GroupGone,
+            Action::AwaitWatchers(..) if ok => Input::Waited,
+            // They hang.
+            Action::AwaitWatchers(..) => return,
+            Action::Roster(roster::Action::Mark(mark)) => {
+                let since = ok.then_some(SINCE);
+                Input::Roster(roster::Input::Marked(mark.dir, since))
+            }
             Action::Roster(_) | Action::Pass(_) | Action::Stopping(_) => return,
             Action::NotWithdrawn | Action::Refused(_) | Action::Exit(_) => return,
         };
@@ -344,7 +369,10 @@ impl World {
                 lease::Input::Revoked(lease, answer)
             }
             lease::Action::Verify(lease, publication) => {
-                let answer = known(&lease).map(|()| true);
+                let answer = known(&lease).map(|()| Standing {
+                    is_whole: true,
+                    state: None,
+                });
                 lease::Input::Verified(lease, publication.dir, answer)
             }
             lease::Action::Announced(_) | lease::Action::Removed(_) => return None,
@@ -354,7 +382,9 @@ impl World {
     }
 
     fn publish(&mut self, lease: LeaseId, publication: Publication) {
-        let Publication { dir, fields, claim } = publication;
+        let Publication {
+            dir, fields, claim, ..
+        } = publication;
         for (other, on) in &mut self.store {
             if *other == lease || claim != Claim::Ours {
                 on.remove(&dir);

@@ -95,6 +95,7 @@ fn publication(dir: &str, fields: &[(&str, &str)]) -> Publication {
     Publication {
         dir: Prefix::parse(dir).unwrap(),
         fields: fields.collect(),
+        state: None,
         claim: Claim::default(),
     }
 }

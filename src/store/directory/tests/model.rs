@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::cache::Recheck;
 use super::super::scan::Scanner;
 use super::{Bench, readable};
-use crate::model::update::{Claim, Entries, Prefix, Publication, Revision};
+use crate::model::update::{Claim, Entries, Prefix, Publication, Revision, STATE};
 use crate::store::Store;
 
 #[derive(Debug, Clone)]
@@ -54,8 +54,14 @@ struct Model(BTreeMap<String, (Option<usize>, Option<String>)>);
 impl Model {
     fn publish(&mut self, lease: usize, publication: &Publication) {
         let dir = &publication.dir;
+        let state = publication.key(STATE);
+        let is_withdrawal = publication.fields.is_empty();
+        // A state on the same lease stays.
+        let stays = |key: &str, (on, value): &(Option<usize>, Option<String>)| {
+            !is_withdrawal && key == state && *on == Some(lease) && value.is_some()
+        };
         self.0
-            .retain(|key, (lease, _)| lease.is_none() || !dir.covers(key));
+            .retain(|key, entry| entry.0.is_none() || !dir.covers(key) || stays(key, entry));
         for (field, value) in &publication.fields {
             let value = String::from_utf8(value.clone()).unwrap();
             self.0
@@ -101,6 +107,7 @@ async fn compare_with_model(deeds: Vec<Deed>) {
                     fields: fields
                         .map(|(f, v)| (FIELDS[*f].to_owned(), v.to_string().into_bytes()))
                         .collect(),
+                    state: None,
                     claim: Claim::default(),
                 };
                 bench

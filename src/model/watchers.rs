@@ -1,0 +1,271 @@
+//! Those who watch, as they announce themselves: the only file that knows `/sidekick/watchers/<id>/{host,applied}`. Pure.
+//!
+//! `applied` has a line for each path that the watcher serves: the last revision of the store that its proxies have in use,
+//! a space, the path. A path whose first revision is still to come has 0.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::update::{Change, Claim, Key, Prefix, Publication, Revision, Update, Value};
+
+/// Since which revision each of these instances has been in the state it is to be in.
+pub type Marks = BTreeMap<Prefix, Revision>;
+/// The last revision that is in use, for each path that is served.
+pub type Applied = BTreeMap<Prefix, Revision>;
+
+const HOST: &str = "host";
+const APPLIED: &str = "applied";
+
+/// Where watchers announce themselves.
+#[must_use]
+pub fn root() -> Prefix {
+    Prefix::root().join("sidekick").join("watchers")
+}
+
+/// Whether a key tells of a watcher, which is no news to a proxy.
+#[must_use]
+pub fn is_of_watcher(key: &str) -> bool {
+    key.starts_with("/sidekick/watchers/")
+}
+
+/// One who watches.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Watcher {
+    /// The name of its host.
+    pub host: String,
+    /// What it serves, and how far it is.
+    pub applied: Applied,
+}
+
+impl Watcher {
+    /// What announces it.
+    #[must_use]
+    pub fn encode(&self, id: &str) -> Publication {
+        let lines = self.applied.iter();
+        let lines: String = lines
+            .map(|(path, revision)| format!("{revision} {path}\n"))
+            .collect();
+        let fields = [
+            (HOST.to_owned(), self.host.clone().into_bytes()),
+            (APPLIED.to_owned(), lines.trim_end().as_bytes().to_vec()),
+        ];
+        Publication {
+            dir: root().join(id),
+            fields: fields.into(),
+            state: None,
+            claim: Claim::Whole,
+        }
+    }
+
+    /// The last revision of what lies at `dir` that all its proxies have in use; `None` if it does not serve that.
+    #[must_use]
+    pub fn applied_at(&self, dir: &Prefix) -> Option<Revision> {
+        let serving = self.applied.iter();
+        let serving = serving.filter(|(path, _)| path.covers(dir.as_str()));
+        serving.map(|(_, revision)| *revision).min()
+    }
+
+    /// Whether it may still send something to one of these.
+    fn is_behind(&self, marks: &Marks) -> bool {
+        marks.iter().any(|(dir, since)| {
+            let applied = self.applied_at(dir);
+            applied.is_some_and(|applied| applied < *since)
+        })
+    }
+
+    fn serves(&self, marks: &Marks) -> bool {
+        marks.keys().any(|dir| self.applied_at(dir).is_some())
+    }
+}
+
+fn decode_applied(text: &str) -> Applied {
+    let line = |line: &str| {
+        let (revision, path) = line.split_once(' ')?;
+        let revision = revision.parse().ok()?;
+        Some((Prefix::parse(path).ok()?, Revision(revision)))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// All who watch, by id: a fold of what the store says about [`root`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Watchers(BTreeMap<String, Watcher>);
+
+impl Watchers {
+    /// Takes in what the store said.
+    pub fn apply(&mut self, update: Update) {
+        match update {
+            Update::Reset(snapshot) => {
+                self.0.clear();
+                for (key, value) in snapshot.entries {
+                    self.put(&key, &value);
+                }
+            }
+            Update::Changed { changes, .. } => {
+                for change in changes {
+                    match change {
+                        Change::Put(key, value) => self.put(&key, &value),
+                        Change::Delete(key) => self.delete(&key),
+                    }
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, key: &Key, value: &Value) {
+        let Some((id, field)) = place(key) else {
+            return;
+        };
+        let text = String::from_utf8_lossy(value);
+        let watcher = self.0.entry(id.to_owned()).or_default();
+        match field {
+            HOST => watcher.host = text.into_owned(),
+            APPLIED => watcher.applied = decode_applied(&text),
+            // Of a later version.
+            _ => {}
+        }
+    }
+
+    /// All keys of a watcher go together.
+    fn delete(&mut self, key: &Key) {
+        if let Some((id, HOST | APPLIED)) = place(key) {
+            self.0.remove(id);
+        }
+    }
+
+    /// Those who serve something at `dir`, and how far they are.
+    pub fn serving<'a>(
+        &'a self,
+        dir: &'a Prefix,
+    ) -> impl Iterator<Item = (&'a str, &'a Watcher, Revision)> {
+        let all = self.0.iter();
+        all.filter_map(|(id, one)| Some((id.as_str(), one, one.applied_at(dir)?)))
+    }
+
+    /// Those who serve one of these instances.
+    #[must_use]
+    pub fn concerned(&self, marks: &Marks) -> BTreeSet<String> {
+        self.ids(|watcher| watcher.serves(marks))
+    }
+
+    /// Those of them who may still send something to one of them.
+    #[must_use]
+    pub fn behind(&self, marks: &Marks) -> BTreeSet<String> {
+        self.ids(|watcher| watcher.is_behind(marks))
+    }
+
+    fn ids(&self, is_meant: impl Fn(&Watcher) -> bool) -> BTreeSet<String> {
+        let meant = self.0.iter().filter(|(_, watcher)| is_meant(watcher));
+        meant.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+/// The watcher and the field of a key below [`root`].
+fn place(key: &str) -> Option<(&str, &str)> {
+    let below = key.strip_prefix(root().as_str())?.strip_prefix('/')?;
+    below.split_once('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::update::{Entries, Snapshot};
+
+    fn path(text: &str) -> Prefix {
+        Prefix::parse(text).unwrap()
+    }
+
+    fn watcher(applied: &[(&str, u64)]) -> Watcher {
+        let applied = applied.iter().map(|(p, r)| (path(p), Revision(*r)));
+        Watcher {
+            host: "proxy-1".to_owned(),
+            applied: applied.collect(),
+        }
+    }
+
+    fn entries(id: &str, watcher: &Watcher) -> Entries {
+        let publication = watcher.encode(id);
+        let key = |field: &String| Key::from(publication.key(field));
+        let fields = publication.fields.iter();
+        fields
+            .map(|(field, value)| (key(field), Value::from(value.as_slice())))
+            .collect()
+    }
+
+    fn listed(all: &[(&str, &Watcher)]) -> Watchers {
+        let mut watchers = Watchers::default();
+        let entries = all.iter().flat_map(|(id, one)| entries(id, one));
+        watchers.apply(Update::Reset(Snapshot {
+            revision: Revision(1),
+            entries: entries.collect(),
+        }));
+        watchers
+    }
+
+    #[test]
+    fn a_watcher_is_read_as_it_is_written() {
+        let one = watcher(&[("/", 3), ("/services/web", 7), ("/a b", 0)]);
+        let all = listed(&[("proxy-1-7", &one)]);
+        assert_eq!(all.0.get("proxy-1-7"), Some(&one));
+        let text = &one.encode("x").fields[APPLIED];
+        assert_eq!(text, b"3 /\n0 /a b\n7 /services/web");
+    }
+
+    #[test]
+    fn whoever_serves_an_instance_is_as_far_as_its_slowest_path() {
+        let one = watcher(&[("/services", 5), ("/services/web", 7), ("/other", 1)]);
+        assert_eq!(one.applied_at(&path("/services/web/a")), Some(Revision(5)));
+        assert_eq!(one.applied_at(&path("/services/db/a")), Some(Revision(5)));
+        assert_eq!(one.applied_at(&path("/servicesx/db/a")), None);
+        assert_eq!(one.applied_at(&path("/other/x/y")), Some(Revision(1)));
+    }
+
+    #[test]
+    fn those_who_are_behind_are_named_until_they_catch_up_or_go() {
+        let (slow, fast) = (
+            watcher(&[("/services/web", 4)]),
+            watcher(&[("/services", 9)]),
+        );
+        let mut all = listed(&[("slow", &slow), ("fast", &fast)]);
+        let marks = Marks::from([(path("/services/web/a"), Revision(5))]);
+        let names = |ids: BTreeSet<String>| ids.into_iter().collect::<Vec<_>>();
+        assert_eq!(names(all.concerned(&marks)), ["fast", "slow"]);
+        assert_eq!(names(all.behind(&marks)), ["slow"]);
+        let caught_up = entries("slow", &watcher(&[("/services/web", 5)]));
+        let puts = caught_up.into_iter().map(|(k, v)| Change::Put(k, v));
+        let mut then = all.clone();
+        then.apply(Update::Changed {
+            revision: Revision(6),
+            changes: puts.collect(),
+        });
+        assert_eq!(names(then.behind(&marks)), [""; 0]);
+        let gone = entries("slow", &slow).into_keys().map(Change::Delete);
+        all.apply(Update::Changed {
+            revision: Revision(6),
+            changes: gone.collect(),
+        });
+        assert_eq!(names(all.concerned(&marks)), ["fast"]);
+        assert_eq!(names(all.behind(&marks)), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_no_watcher_of_ours_is_passed_over() {
+        let mut all = Watchers::default();
+        let put =
+            |key: &str, value: &str| Change::Put(Key::from(key), Value::from(value.as_bytes()));
+        all.apply(Update::Changed {
+            revision: Revision(1),
+            changes: vec![
+                put("/sidekick/watchers/a", "x"),
+                put("/sidekick/watchersx/a/host", "x"),
+                put(
+                    "/sidekick/watchers/b/applied",
+                    "x\n7\n8 no-path\n9 /services",
+                ),
+                put("/sidekick/watchers/b/later", "x"),
+            ],
+        });
+        let ids: Vec<_> = all.0.keys().collect();
+        assert_eq!(ids, ["b"]);
+        assert_eq!(all.0["b"].applied, watcher(&[("/services", 9)]).applied);
+    }
+}

@@ -1,0 +1,158 @@
+//! Changing the state of what is published: published anew with it, on the lease it hangs on. Adapter.
+//!
+//! What a hand has written into the file `state` is no part of a publication. Its owner leaves it alone; whoever marks by
+//! hand takes it away.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::beat::is_absent;
+use super::data::{self, Manifest};
+use super::layout::Data;
+use super::lock::Writer;
+use super::write::{Place, with_state};
+use crate::model::update::{By, Claim, LeaseId, Mark, Prefix, Publication, Revision, STATE};
+use crate::store::StoreError;
+
+impl Writer<'_> {
+    /// Marks; the answer is the revision since which it is so, or nothing where nothing stands.
+    pub(super) fn mark(&self, mark: &Mark) -> Result<Option<Revision>, StoreError> {
+        let key = mark.dir.as_str();
+        let data = match self.place(key)? {
+            Place::Publication(data) => data,
+            Place::Dir => return self.mark_by_hand(mark),
+            Place::Nothing => return Ok(None),
+            Place::Foreign(what) => return Err(self.in_the_way(key, what)),
+        };
+        if self.alive(data.lease).is_err() {
+            return Ok(None);
+        }
+        let (before, by_hand) = (self.published_state(&data)?, self.state_by_hand(&mark.dir)?);
+        match mark.by {
+            By::Owner(lease) if lease != data.lease => return Ok(None),
+            // Nobody has counted what a hand has done; it is older than this.
+            By::Owner(_) if by_hand => return Ok(Some(Revision::default())),
+            By::Owner(_) if before.is_some() => return self.since(&data).map(Some),
+            By::Hand if before == mark.state && !by_hand => return self.since(&data).map(Some),
+            By::Owner(_) | By::Hand => {}
+        }
+        if by_hand {
+            self.remove_state(mark)?;
+        }
+        let Some(publication) = self.published(mark, &data)? else {
+            return Ok(None);
+        };
+        let publication = match &mark.state {
+            Some(state) => with_state(&publication, state.clone()),
+            None => publication,
+        };
+        self.make_stand(data.lease, &publication).map(Some)
+    }
+
+    /// The state that is a part of a publication.
+    pub(super) fn published_state(&self, data: &Data) -> Result<Option<Vec<u8>>, StoreError> {
+        let dir = self.layout.data(data);
+        let read = || {
+            let manifest = Manifest::read(&dir)?.unwrap_or_default();
+            match manifest.fields.get(STATE) {
+                Some(newline) => field(&dir, STATE, *newline),
+                None => Ok(None),
+            }
+        };
+        read().map_err(|e| self.layout.failed("read", &dir, &e))
+    }
+
+    /// The state that a publication on this lease is to have: the one that stands there, else the one that it brings.
+    pub(super) fn state_for(
+        &self,
+        lease: LeaseId,
+        publication: &Publication,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        if publication.fields.contains_key(STATE) || self.state_by_hand(&publication.dir)? {
+            return Ok(None);
+        }
+        let standing = match self.place(publication.dir.as_str())? {
+            Place::Publication(data) if data.lease == lease => self.published_state(&data)?,
+            Place::Publication(_) | Place::Nothing | Place::Dir | Place::Foreign(_) => None,
+        };
+        Ok(standing.or_else(|| publication.state.clone()))
+    }
+
+    /// The revision since which it stands as it does.
+    fn since(&self, data: &Data) -> Result<Revision, StoreError> {
+        let dir = self.layout.data(data);
+        let manifest = Manifest::read(&dir).map_err(|e| self.layout.failed("read", &dir, &e))?;
+        Ok(manifest.map_or(Revision::default(), |manifest| Revision(manifest.revision)))
+    }
+
+    /// What was published, without its state.
+    fn published(&self, mark: &Mark, data: &Data) -> Result<Option<Publication>, StoreError> {
+        let dir = self.layout.data(data);
+        let read = || {
+            let manifest = Manifest::read(&dir)?.unwrap_or_default();
+            let names = manifest.fields.into_iter();
+            let mut fields = BTreeMap::new();
+            for (name, newline) in names.filter(|(name, _)| name != STATE) {
+                if let Some(value) = field(&dir, &name, newline)? {
+                    fields.insert(name, value);
+                }
+            }
+            Ok(fields)
+        };
+        let fields = read().map_err(|e: io::Error| self.layout.failed("read", &dir, &e))?;
+        Ok((!fields.is_empty()).then(|| Publication {
+            dir: mark.dir.clone(),
+            fields,
+            state: None,
+            claim: Claim::Whole,
+        }))
+    }
+
+    /// Marks an instance that hands have made.
+    fn mark_by_hand(&self, mark: &Mark) -> Result<Option<Revision>, StoreError> {
+        match (&mark.by, &mark.state) {
+            (By::Owner(_), _) => return Ok(None),
+            (By::Hand, None) if !self.state_by_hand(&mark.dir)? => {
+                return Ok(Some(Revision::default()));
+            }
+            (By::Hand, None) => self.remove_state(mark)?,
+            (By::Hand, Some(state)) => {
+                let file = self.state_file(&mark.dir);
+                let written = fs::write(&file, state);
+                written.map_err(|e| self.layout.failed("write", &file, &e))?;
+            }
+        }
+        self.bump().map(Some)
+    }
+
+    fn state_file(&self, dir: &Prefix) -> PathBuf {
+        self.layout.place(dir.as_str()).join(STATE)
+    }
+
+    /// Whether a hand has written a state.
+    fn state_by_hand(&self, dir: &Prefix) -> Result<bool, StoreError> {
+        let published = match self.place(dir.as_str())? {
+            Place::Publication(data) => self.published_state(&data)?.is_some(),
+            Place::Dir | Place::Nothing | Place::Foreign(_) => false,
+        };
+        let file = self.state_file(dir);
+        let kind = data::kind(&file).map_err(|e| self.layout.failed("look at", &file, &e))?;
+        Ok(!published && kind == Some(data::Kind::File))
+    }
+
+    fn remove_state(&self, mark: &Mark) -> Result<(), StoreError> {
+        let file = self.state_file(&mark.dir);
+        match fs::remove_file(&file) {
+            Err(error) if !is_absent(&error) => Err(self.layout.failed("remove", &file, &error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// A published field, as readers see it.
+fn field(dir: &Path, name: &str, newline: bool) -> io::Result<Option<Vec<u8>>> {
+    let value = data::value(&dir.join(name))?;
+    Ok(value.map(|bytes| if newline { bytes } else { data::by_hand(bytes) }))
+}

@@ -1,0 +1,225 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::catalog::Catalog;
+use crate::model::update::{Change, Key, Update, Value};
+
+fn path(text: &str) -> Prefix {
+    Prefix::parse(text).unwrap()
+}
+
+/// Two targets in one scope, `web` and `db`, whose first publishes went well at revision 1.
+fn served(now: Instant) -> Announce {
+    let (web, db) = ([path("/services/web")], [path("/services/db")]);
+    let mut announce = Announce::new(&[path("/services")], &[&web, &db], 1);
+    announce.updated(now, 0, Revision(1), Weight::Ordinary, |_| true);
+    for target in [0, 1] {
+        announce.started(target);
+        announce.done(now, target, true);
+    }
+    assert_eq!(said(&mut announce, now), Some([1, 1]));
+    announce
+}
+
+/// What is said at this time, of `web` and of `db`.
+fn said(announce: &mut Announce, now: Instant) -> Option<[u64; 2]> {
+    let applied = announce.say(now)?;
+    let of = |name: &str| applied[&path("/services").join(name)].0;
+    Some(["web", "db"].map(of))
+}
+
+fn drain(announce: &mut Announce, now: Instant, revision: u64) {
+    announce.updated(now, 0, Revision(revision), Weight::Drain, |t| t == 0);
+}
+
+#[test]
+fn nothing_is_said_before_the_store_has_said_everything_once() {
+    let now = Instant::now();
+    let targets = [path("/a"), path("/b")];
+    let mut announce = Announce::new(&targets, &[&targets], 1);
+    announce.updated(now, 0, Revision(3), Weight::Ordinary, |_| true);
+    assert_eq!((announce.deadline(), announce.say(now)), (None, None));
+    announce.updated(now, 1, Revision(4), Weight::Ordinary, |_| true);
+    let applied = announce.say(now).unwrap();
+    assert!(applied.values().all(|revision| *revision == Revision(0)));
+    announce.started(0);
+    announce.done(now, 0, true);
+    // Each path has the revision of its own scope: the other one may have more to tell.
+    let applied: Vec<u64> = announce
+        .say(now)
+        .unwrap()
+        .into_values()
+        .map(|r| r.0)
+        .collect();
+    assert_eq!(applied, [3, 4]);
+}
+
+#[test]
+fn a_drain_is_said_as_soon_as_it_is_in_use() {
+    let now = Instant::now();
+    let mut announce = served(now);
+    drain(&mut announce, now, 2);
+    announce.started(0);
+    assert_eq!(
+        said(&mut announce, now),
+        Some([1, 2]),
+        "whom it does not concern"
+    );
+    announce.done(now, 0, true);
+    assert_eq!(said(&mut announce, now), Some([2, 2]));
+    assert_eq!(announce.deadline(), None);
+}
+
+#[test]
+fn a_drain_that_fails_is_not_said_until_it_works() {
+    let now = Instant::now();
+    let mut announce = served(now);
+    drain(&mut announce, now, 2);
+    announce.started(0);
+    announce.done(now, 0, false);
+    announce.updated(now, 0, Revision(3), Weight::Ordinary, |t| t == 1);
+    assert_eq!(said(&mut announce, now), Some([1, 2]));
+    announce.started(0);
+    announce.done(now, 0, true);
+    assert_eq!(said(&mut announce, now), Some([3, 2]));
+}
+
+#[test]
+fn a_drain_that_comes_during_a_publish_is_not_in_it() {
+    let now = Instant::now();
+    let mut announce = served(now);
+    announce.updated(now, 0, Revision(2), Weight::Ordinary, |t| t == 0);
+    announce.started(0);
+    drain(&mut announce, now, 3);
+    announce.done(now, 0, true);
+    assert_eq!(said(&mut announce, now), Some([2, 3]));
+    announce.started(0);
+    announce.done(now, 0, true);
+    assert_eq!(said(&mut announce, now), Some([3, 3]));
+}
+
+#[test]
+fn a_revision_that_is_counted_after_its_drain_is_a_part_of_it() {
+    let now = Instant::now();
+    let mut announce = served(now);
+    drain(&mut announce, now, 2);
+    announce.started(0);
+    announce.done(now, 0, true);
+    assert_eq!(said(&mut announce, now), Some([2, 2]));
+    announce.updated(now, 0, Revision(1000), Weight::Nothing, |_| false);
+    assert_eq!(said(&mut announce, now), Some([1000, 1000]));
+}
+
+#[test]
+fn what_nobody_waits_for_is_gathered() {
+    let now = Instant::now();
+    let mut announce = served(now);
+    for revision in 2..50 {
+        announce.updated(now, 0, Revision(revision), Weight::Ordinary, |t| t == 0);
+        announce.started(0);
+        announce.done(now, 0, true);
+    }
+    let at = announce.deadline().unwrap();
+    assert!(at >= now + GATHER && at <= now + GATHER * 2);
+    assert_eq!(said(&mut announce, now), None);
+    assert_eq!(said(&mut announce, at), Some([49, 49]));
+    assert_eq!(announce.deadline(), None);
+}
+
+#[test]
+fn entries_of_watchers_are_no_news() {
+    let now = Instant::now();
+    let mut announce = served(now);
+    announce.updated(now, 0, Revision(2), Weight::Own, |_| true);
+    assert_eq!(announce.deadline(), None);
+}
+
+#[test]
+fn other_targets_begin_anew_and_the_same_go_on() {
+    let now = Instant::now();
+    let mut announce = served(now);
+    let (web, api) = ([path("/services/web")], [path("/services/api")]);
+    announce.replace(&[path("/services")], &[&api, &web], true);
+    let applied = announce.applied();
+    assert_eq!(applied[&web[0]], Revision(1));
+    assert_eq!(applied[&api[0]], Revision(0));
+    announce.replace(&[path("/services")], &[&web], false);
+    assert_eq!(announce.applied()[&web[0]], Revision(0));
+    assert_eq!(announce.deadline(), None);
+}
+
+#[test]
+fn a_state_that_comes_or_goes_weighs_more_than_one_that_goes_with_its_instance() {
+    let all = path("/");
+    let mut catalog = Catalog::new(path("/services"));
+    let mut weigh = |changes: Vec<(&str, Option<&str>)>| {
+        let change = |(key, value): (&str, Option<&str>)| match value {
+            Some(value) => Change::Put(Key::from(key), Value::from(value.as_bytes())),
+            None => Change::Delete(Key::from(key)),
+        };
+        let changes = changes.into_iter().map(change).collect();
+        let revision = Revision(1);
+        let changes = catalog.apply(&all, Update::Changed { revision, changes });
+        Weight::of(&changes, catalog.tree())
+    };
+    let (ip, state) = ("/services/web/a/ip", "/services/web/a/state");
+    assert_eq!(weigh(vec![(ip, Some("10.0.0.1"))]), Weight::Ordinary);
+    assert_eq!(weigh(vec![(ip, Some("10.0.0.1"))]), Weight::Nothing);
+    assert_eq!(weigh(vec![(state, Some("drain"))]), Weight::Drain);
+    assert_eq!(weigh(vec![(state, None)]), Weight::Drain);
+    weigh(vec![(state, Some("drain"))]);
+    assert_eq!(weigh(vec![(ip, None), (state, None)]), Weight::Ordinary);
+    let own = "/sidekick/watchers/a/applied";
+    assert_eq!(weigh(vec![(own, Some("1 /"))]), Weight::Own);
+}
+
+proptest! {
+    /// What is said to be in use of a path was heard, and nothing that concerns the path is missing from it: no change
+    /// after the last good publish, or during it, is covered. When everything has been published, all is said.
+    #[test]
+    fn nothing_is_said_to_be_in_use_that_is_not(
+        script in proptest::collection::vec((0u8..5, 0usize..2, any::<bool>(), 0u64..5000), 1..80),
+    ) {
+        let mut now = Instant::now();
+        let mut announce = served(now);
+        let mut revision = 1;
+        // The last change of each target, the one its publish was made from, and the one that is in use.
+        let (mut last, mut under_way, mut live) = ([1; 2], [None::<u64>; 2], [1; 2]);
+        for (step, target, flag, pause) in script {
+            now += Duration::from_millis(pause);
+            match step {
+                0 | 1 => {
+                    revision += 1;
+                    last[target] = revision;
+                    let weight = if flag { Weight::Drain } else { Weight::Ordinary };
+                    announce.updated(now, 0, Revision(revision), weight, |t| t == target);
+                }
+                2 => {
+                    revision += 1;
+                    announce.updated(now, 0, Revision(revision), Weight::Nothing, |_| false);
+                }
+                3 if under_way[target].is_none() => {
+                    under_way[target] = Some(last[target]);
+                    announce.started(target);
+                }
+                _ => if let Some(from) = under_way[target].take() {
+                    if flag { live[target] = from; }
+                    announce.done(now, target, flag);
+                },
+            }
+            if let Some(said) = said(&mut announce, now) {
+                for target in [0, 1] {
+                    prop_assert!(said[target] <= revision);
+                    let missing = last[target] > live[target];
+                    prop_assert!(!missing || said[target] < last[target], "{said:?} {last:?} {live:?}");
+                }
+            }
+        }
+        for target in [0, 1] {
+            announce.started(target);
+            announce.done(now, target, true);
+        }
+        let all = announce.applied().into_values().all(|applied| applied == Revision(revision));
+        prop_assert!(all);
+    }
+}

@@ -1,0 +1,165 @@
+//! The entry of a watcher in the store: written, kept alive, and taken back at the end. Shell.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use super::announce::{Announce, Weight};
+use super::kept::Kept;
+use super::world::WORLD;
+use crate::model::catalog::{Catalog, Changes};
+use crate::model::lease::{Action, Input, Lease};
+use crate::model::update::{Prefix, Revision};
+use crate::model::watchers::Watcher;
+use crate::store::leased::{self, Answer};
+use crate::store::{Store, StoreError};
+
+/// How long a watcher that died without a word is waited for, at the most.
+const TTL: Duration = Duration::from_secs(15);
+/// How long the end waits for the entry to be taken back; else it expires.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+pub(super) struct Herald {
+    id: String,
+    host: String,
+    announce: Announce,
+    lease: Lease,
+    store: Arc<dyn Store>,
+    requests: JoinSet<Answer>,
+    /// It has been told that there is no entry, and why.
+    is_told: bool,
+}
+
+impl Herald {
+    pub(super) fn new(store: &Arc<dyn Store>, scopes: &[Prefix], targets: &[Kept]) -> Self {
+        let host = (WORLD.hostname)();
+        // Several may run on a host, and each container has a process 1.
+        let (process, random) = (std::process::id(), fastrand::u32(..));
+        Self {
+            id: format!("{host}-{process}-{random:08x}"),
+            host,
+            announce: Announce::new(scopes, &paths(targets), fastrand::u64(..)),
+            lease: Lease::new(TTL, fastrand::u64(..)),
+            store: Arc::clone(store),
+            requests: JoinSet::new(),
+            is_told: false,
+        }
+    }
+
+    /// Other targets are kept now.
+    pub(super) fn replace(&mut self, scopes: &[Prefix], targets: &[Kept], goes_on: bool) {
+        self.announce.replace(scopes, &paths(targets), goes_on);
+    }
+
+    /// The store has said something.
+    pub(super) fn updated(
+        &mut self,
+        scope: usize,
+        revision: Revision,
+        changes: &Changes,
+        catalog: &Catalog,
+        targets: &[Kept],
+    ) {
+        let weight = Weight::of(changes, catalog.tree());
+        let concerned = |target: usize| targets[target].concerns(changes);
+        self.announce
+            .updated(Instant::now(), scope, revision, weight, concerned);
+    }
+
+    /// A publish begins.
+    pub(super) fn started(&mut self, target: usize) {
+        self.announce.started(target);
+    }
+
+    /// A publish has ended.
+    pub(super) fn done(&mut self, target: usize, good: bool) {
+        self.announce.done(Instant::now(), target, good);
+    }
+
+    /// Keeps the entry. Dropped and called again, it goes on where it was.
+    pub(super) async fn work(&mut self) -> Infallible {
+        loop {
+            self.say();
+            self.step().await;
+        }
+    }
+
+    fn say(&mut self) {
+        let applied = self.announce.say(Instant::now());
+        if let Some(applied) = applied.filter(|_| !self.lease.is_ended()) {
+            let host = self.host.clone();
+            let watcher = Watcher { host, applied };
+            self.give(Input::Want(watcher.encode(&self.id)));
+        }
+    }
+
+    /// The next answer, or the next deadline.
+    async fn step(&mut self) {
+        let deadlines = self.announce.deadline().into_iter();
+        let deadline = deadlines.chain(self.lease.deadline()).min();
+        let due = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // One that broke off is found missing by the lease's deadline.
+            Some(Ok(answer)) = self.requests.join_next() => {
+                self.trouble(answer.trouble);
+                self.give(answer.input);
+            }
+            () = due => self.give(Input::Tick),
+        }
+    }
+
+    fn give(&mut self, input: Input) {
+        for action in self.lease.handle(Instant::now(), input) {
+            if let Action::Announced(_) = &action
+                && std::mem::take(&mut self.is_told)
+            {
+                info!("this watcher is announced as {}", self.id);
+            }
+            let request = leased::request(&self.store, action);
+            request.map(|request| self.requests.spawn(request));
+        }
+    }
+
+    /// An outage is told by those who follow; that we may not write is told once.
+    fn trouble(&mut self, trouble: Option<StoreError>) {
+        match trouble {
+            Some(error @ StoreError::Refused { .. }) if !self.is_told => {
+                self.is_told = true;
+                warn!(
+                    "this watcher cannot be announced, so an instance that stops does not wait for it; \
+                     it needs to write below /sidekick/watchers: {error}"
+                );
+            }
+            Some(error) => debug!("the entry of this watcher: {error}"),
+            None => {}
+        }
+    }
+
+    /// From now on nobody needs to wait for us.
+    pub(super) fn stop(&mut self) {
+        self.give(Input::Stop);
+    }
+
+    /// Waits until the entry is gone, for a moment.
+    pub(super) async fn leave(&mut self) {
+        self.stop();
+        let gone = async {
+            while !self.lease.is_ended() {
+                self.step().await;
+            }
+        };
+        let _ = tokio::time::timeout(LEAVE_WITHIN, gone).await;
+    }
+}
+
+fn paths(targets: &[Kept]) -> Vec<&[Prefix]> {
+    targets.iter().map(|kept| kept.paths.as_slice()).collect()
+}
