@@ -6,7 +6,7 @@ STORE ?= dir
 # Tests wait for daemons more than they compute.
 export RUST_TEST_THREADS ?= 8
 
-.PHONY: demo test build lint man bench install-build install-demo install-test
+.PHONY: demo test build lint man bench bench-hitless install-build install-demo install-test
 
 demo: install-build install-demo
 	$(CARGO) build --release
@@ -29,6 +29,10 @@ man: install-build
 
 bench: install-build install-test
 	$(CARGO) bench --bench latency
+
+# Whether requests are lost; a quarter of an hour, or two minutes a variant with ARGS=--quick. Machines that die take root.
+bench-hitless: install-build install-test
+	$(CARGO) bench --bench hitless -- $(ARGS)
 
 # The etcd client is generated from its protocol's description, by protoc.
 install-build:

@@ -107,13 +107,22 @@ echo "   sidekick register --name web --id red --ip 127.0.0.1 --port ... -- hapr
 # --- HAProxy, kept by sidekick watch -----------------------------------------------------------------------------------
 
 mkdir -p "$dir/conf/conf.d" "$dir/conf/templates"
-cp templates/haproxy.cfg.tera "$dir/conf/templates/"
+cp templates/haproxy-backends.cfg.tera templates/haproxy-routes.map.tera "$dir/conf/templates/"
+# The operator's file stays as it is; what follows the announcements is in a directory beside it.
+base=$PWD/contrib/haproxy/base.cfg
+export SIDEKICK_D=$dir/sidekick.d
 cat >"$dir/conf/conf.d/haproxy.toml" <<TOML
-[template]
-src       = "haproxy.cfg.tera"
-dest      = "$dir/haproxy.cfg"
+[[template]]
+src       = "haproxy-routes.map.tera"
+dest      = "$SIDEKICK_D/routes.map"
+make_dirs = true
 services  = ["web"]
-check_cmd = "haproxy -c -q -f {{src}}"
+[[template]]
+src       = "haproxy-backends.cfg.tera"
+dest      = "$SIDEKICK_D/backends.cfg"
+make_dirs = true
+services  = ["web"]
+check_cmd = "SIDEKICK_D={{tree}} haproxy -c -q -f $base -f {{tree}}"
 [template.reload]
 signal  = "USR2"
 pidfile = "$dir/haproxy.pid"
@@ -126,15 +135,15 @@ sed '/template.reload/,$d' "$dir/conf/conf.d/haproxy.toml" >"$dir/first.toml"
 mkdir -p "$dir/first/conf.d" && cp "$dir/first.toml" "$dir/first/conf.d/haproxy.toml"
 ln -s "$dir/conf/templates" "$dir/first/templates"
 "$sidekick" watch --conf-dir "$dir/first" --once --timeout 10s >"$dir/once.log" 2>&1
-haproxy -W -db -p "$dir/haproxy.pid" -f "$dir/haproxy.cfg" >"$dir/haproxy.log" 2>&1 &
+haproxy -W -db -p "$dir/haproxy.pid" -f "$base" -f "$SIDEKICK_D" >"$dir/haproxy.log" 2>&1 &
 pids+=($!)
 "$sidekick" watch --conf-dir "$dir/conf" >"$dir/watch.log" 2>&1 &
 pids+=($!)
 get() { curl -sf --max-time 2 "http://127.0.0.1:$front/"; }
 until_true "HAProxy" get
 
-say "2. HAProxy on port $front, its configuration kept by \`sidekick watch\`. What it rendered:"
-grep -A6 '^backend web' "$dir/haproxy.cfg" | grep 'server ' | sed 's/^ */   /'
+say "2. HAProxy on port $front, its backends kept by \`sidekick watch\`. What it rendered:"
+grep -A6 '^backend web' "$SIDEKICK_D/backends.cfg" | grep 'server ' | sed 's/^ */   /'
 
 # --- requests, all the while -------------------------------------------------------------------------------------------
 
@@ -149,7 +158,7 @@ failed_since() { awk -v since="$1" '$1 >= since && $2 == "FAILED"' "$dir/request
 last_answer() { awk -v t="$2" -v who="$1" '$1 >= t && $2 == who { last = $1 - t } END { print last + 0 }' "$dir/requests"; }
 # Who gave the last 30 answers.
 who() { tail -n 30 "$dir/requests" | awk '{ n[$2]++ } END { for (a in n) printf "%s %d  ", a, n[a] }'; }
-left_file() { ! grep -q "server $1 " "$dir/haproxy.cfg"; }
+left_file() { ! grep -q "server $1 " "$SIDEKICK_D/backends.cfg"; }
 # Whether each of the last 30 answers came from somebody else.
 gone() { (($(tail -n 30 "$dir/requests" | grep -c " $1\$") == 0)); }
 
@@ -165,6 +174,7 @@ report() {
     echo "   who answers now: $(who)"
 }
 
+# One of three is a loss that the guard of the target believes; two of three within half a minute would be held.
 say "4. The server red is killed with SIGKILL."
 t=$(now)
 kill -KILL "$(cat "$dir/red.pid")"

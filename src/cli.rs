@@ -506,14 +506,23 @@ pub fn manuals() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut command = Cli::command();
     // Without this the pages of the commands lack what they share.
     command.build();
-    let mut pages = vec![page("sidekick", command.clone())?];
-    for sub in command
-        .get_subcommands()
-        .filter(|sub| sub.get_name() != "help")
-    {
-        pages.push(page(&format!("sidekick-{}", sub.get_name()), sub.clone())?);
-    }
+    let mut pages = Vec::new();
+    collect("sidekick", &command, &mut pages)?;
     Ok(pages)
+}
+
+/// The page of a command, and those of the commands below it.
+fn collect(
+    name: &str,
+    command: &clap::Command,
+    into: &mut Vec<(String, Vec<u8>)>,
+) -> std::io::Result<()> {
+    into.push(page(name, command.clone())?);
+    let below = command.get_subcommands();
+    for sub in below.filter(|sub| sub.get_name() != "help") {
+        collect(&format!("{name}-{}", sub.get_name()), sub, into)?;
+    }
+    Ok(())
 }
 
 fn page(name: &str, command: clap::Command) -> std::io::Result<(String, Vec<u8>)> {

@@ -179,12 +179,8 @@ fn render(args: &Render) -> Result<u8, Failure> {
 }
 
 fn check(args: &Check) -> Result<u8, Failure> {
-    let targets = offline(&args.conf_dir)?;
-    let problems: Vec<_> = targets.iter().flat_map(watch::check_commands).collect();
-    if !problems.is_empty() {
-        return Err(Failure::config(&problems));
-    }
-    let _ = writeln!(std::io::stdout(), "{} targets, no mistakes", targets.len());
+    let count = watch::check(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let _ = writeln!(std::io::stdout(), "{count} targets, no mistakes");
     Ok(0)
 }
 

@@ -58,15 +58,15 @@ fn target(variant: Variant, dir: &Path) -> String {
         "[template]\nsrc = 'web.tmpl'\ndest = '{dir}/{}'\nkeys = ['/services/web']\ncheck_cmd = '{check}'\n",
         live(variant.kind)
     );
-    text += &match variant.keeper {
-        Keeper::Confd => format!("reload_cmd = 'kill -{signal} $(cat {dir}/pid)'\n"),
-        Keeper::Reload => {
-            format!("[template.reload]\nsignal = '{signal}'\npidfile = '{dir}/pid'\n")
-        }
-        Keeper::Runtime => format!(
-            "[template.haproxy]\nsocket = '{dir}/admin.sock'\n\
-             [template.reload]\nsignal = '{signal}'\npidfile = '{dir}/pid'\n"
-        ),
+    let by_signal = format!("[template.reload]\nsignal = '{signal}'\npidfile = '{dir}/pid'\n");
+    let by_master = format!("[template.reload]\nhaproxy_master = '{dir}/master.sock'\n");
+    let runtime = format!("[template.haproxy]\nsocket = '{dir}/admin.sock'\n");
+    text += &match (variant.keeper, variant.kind) {
+        (Keeper::Confd, _) => format!("reload_cmd = 'kill -{signal} $(cat {dir}/pid)'\n"),
+        (Keeper::Reload, Kind::Haproxy) => by_master,
+        (Keeper::Runtime, Kind::Haproxy) => runtime + &by_master,
+        // It has no such thing.
+        (Keeper::Reload | Keeper::Runtime, Kind::Nginx) => by_signal,
     };
     text
 }
@@ -107,7 +107,7 @@ backend web
     balance roundrobin
     option httpchk GET /health
     http-check connect port HEALTH
-{{range $id := lsdir "/services/web"}}{{$at := printf "/services/web/%s" $id}}{{if exists (printf "%s/ip" $at)}}    server {{$id}} {{getv (printf "%s/ip" $at)}}:{{getv (printf "%s/port" $at)}} check inter 500ms fall 2 rise 1 weight {{if eq (getv (printf "%s/state" $at) "up") "up"}}100{{else}}0{{end}}
+{{range $id := lsdir "/services/web"}}{{$at := printf "/services/web/%s" $id}}{{if exists (printf "%s/ip" $at)}}    server {{$id}} {{getv (printf "%s/ip" $at)}}:{{getv (printf "%s/port" $at)}} check inter 500ms fall 2 rise 1 observe layer4 error-limit 1 weight {{if eq (getv (printf "%s/state" $at) "up") "up"}}100{{else}}0{{end}}
 {{end}}{{end}}"#;
 
 const NGINX_BASE: &str = r#"

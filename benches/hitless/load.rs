@@ -19,6 +19,9 @@ use crate::sample::{Failure, Outcome, Sample, judge};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests under way at a time.
 const MOST: usize = 2000;
+/// Connections to each proxy that are kept at least, so that each is idle for a while between two requests: a client that
+/// sends on a connection at the moment when a reload closes it is what this is about.
+const KEPT: usize = 20;
 /// Of so many requests in turn (an odd number: there are two proxies),
 const TURN: u64 = 11;
 /// so many have a connection of their own.
@@ -154,10 +157,15 @@ impl Front {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection that is kept and, as far as can be seen, not closed by the other side.
+    /// The one of the kept connections that was idle longest and, as far as can be seen, is not closed by the other side.
     fn kept(&self) -> Option<TcpStream> {
         loop {
-            let stream = self.idle().pop_front()?;
+            let mut idle = self.idle();
+            if idle.len() < KEPT {
+                return None;
+            }
+            let stream = idle.pop_front()?;
+            drop(idle);
             let seen = stream.try_read(&mut [0]);
             if matches!(seen, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
                 return Some(stream);

@@ -23,7 +23,7 @@ pub use registration::{
 };
 pub use services::announcements;
 pub use store::location;
-pub use target::{Output, Owner, Reload, Sources, Target, Targets, targets};
+pub use target::{Haproxy, Output, Owner, Reload, Sources, Target, Targets, targets};
 
 use crate::cli;
 

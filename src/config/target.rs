@@ -15,6 +15,7 @@ use crate::model::pace::Pace;
 use crate::model::update::Prefix;
 
 mod group;
+mod haproxy;
 mod output;
 mod reload;
 
@@ -44,6 +45,8 @@ pub struct Target {
     pub guard: Rules,
 }
 
+pub use haproxy::Haproxy;
+
 /// One file to be kept equal to what is announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -65,6 +68,8 @@ pub struct Output {
     pub owner: Owner,
     /// A command that says whether the staged file is good.
     pub check: Option<String>,
+    /// The HAProxies whose servers are changed while they run.
+    pub haproxy: Option<Haproxy>,
 }
 
 /// What a template reads.

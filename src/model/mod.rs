@@ -12,6 +12,7 @@ pub mod lease;
 pub mod location;
 pub mod pace;
 pub mod report;
+pub mod socket;
 pub mod tree;
 pub mod update;
 pub mod watchers;

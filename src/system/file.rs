@@ -7,7 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use tempfile::NamedTempFile;
+
+use super::process;
 
 const PERMISSIONS: u32 = 0o7777;
 /// How the name of a candidate ends.
@@ -172,14 +176,29 @@ fn write_over(dest: &Path, candidate: &File) -> io::Result<()> {
     let mut content = Vec::new();
     io::Seek::rewind(&mut from)?;
     io::Read::read_to_end(&mut from, &mut content)?;
-    let mut file = File::options().write(true).truncate(true).open(dest)?;
+    let mut file = File::options().write(true).open(dest)?;
+    reserve(&file, content.len())?;
     file.write_all(&content)?;
+    file.set_len(content.len() as u64)?;
     let has = file.metadata()?;
     if (has.uid(), has.gid()) != (wanted.uid(), wanted.gid()) {
         fchown(&file, Some(wanted.uid()), Some(wanted.gid()))?;
     }
     file.set_permissions(wanted.permissions())?;
     file.sync_all()
+}
+
+/// Sees to it that there is room, so that a full disk is noticed while the file is still whole.
+fn reserve(file: &File, length: usize) -> io::Result<()> {
+    let Ok(length @ 1..) = i64::try_from(length) else {
+        return Ok(());
+    };
+    let keep_size = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    match fallocate(file, keep_size, 0, length) {
+        // The file system has no such thing.
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// Makes the directories above a file.
@@ -195,12 +214,12 @@ pub fn make_private_dir(dir: &Path) -> io::Result<()> {
         .create(dir)
 }
 
-/// Writes a small file in one step. It need not outlive a power cut, so nothing is flushed to the disk.
+/// Writes a small file of our own in one step. It need not outlive a power cut, so nothing is flushed to the disk.
 pub fn replace_small(path: &Path, text: &str) -> io::Result<()> {
-    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut file = NamedTempFile::new_in(dir).map_err(plain)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path).map_err(|error| error.error)?;
+    let (uid, gid) = process::identity();
+    let mode = 0o600;
+    let candidate = Candidate::stage(path, text.as_bytes(), Access { mode, uid, gid })?;
+    candidate.file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
 

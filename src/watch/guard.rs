@@ -18,13 +18,15 @@
 //! After a start there is nothing yet that could be held. If then a service is empty that the live file is known to show,
 //! the file as a whole is left as it is: the target is frozen.
 
+mod service;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::model::catalog::Instances;
+use self::service::Service;
 use crate::model::guard::{OnEmpty, Rules};
-use crate::model::instance::{Instance, InstanceId, ServiceName, State};
+use crate::model::instance::{Instance, InstanceId, ServiceName};
 
 /// How many instances of each service a file shows.
 pub(super) type Shown = BTreeMap<ServiceName, usize>;
@@ -144,21 +146,6 @@ pub(super) struct Guard {
     counters: Counters,
 }
 
-#[derive(Debug, Default)]
-struct Service {
-    here: Instances,
-    /// While nothing is held: what was lost within the window. Else: what is held.
-    lost: BTreeMap<InstanceId, (Arc<Instance>, Instant)>,
-    hold: Option<Hold>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Hold {
-    why: Why,
-    since: Instant,
-    until: Option<Instant>,
-}
-
 #[derive(Debug)]
 struct Frozen {
     since: Instant,
@@ -190,10 +177,10 @@ impl Guard {
         let mut losing = BTreeSet::new();
         match input {
             Input::Started(here, before) => {
-                self.reset(now, here);
+                self.reset(now, &here);
                 self.freeze(now, before, &mut out);
             }
-            Input::Reset(here) => losing = self.reset(now, here),
+            Input::Reset(here) => losing = self.reset(now, &here),
             Input::Changed(changes) => {
                 losing = self.take_in(now, changes);
             }
@@ -301,7 +288,7 @@ impl Guard {
     }
 
     /// A reset that lacks instances is the same as their removal.
-    fn reset(&mut self, now: Instant, here: Vec<Arc<Instance>>) -> BTreeSet<ServiceName> {
+    fn reset(&mut self, now: Instant, here: &[Arc<Instance>]) -> BTreeSet<ServiceName> {
         let known: BTreeSet<(&ServiceName, &InstanceId)> =
             here.iter().map(|one| (&one.service, &one.id)).collect();
         let all = self.services.iter();
@@ -386,87 +373,6 @@ impl Guard {
         for (name, service) in &mut self.services {
             let held = service.hold.is_some();
             out.extend(held.then(|| service.free(name, end)));
-        }
-    }
-}
-
-impl Service {
-    /// Takes an instance away; whether it was lost.
-    fn lose(&mut self, now: Instant, id: InstanceId) -> bool {
-        match self.here.remove(&id) {
-            Some(instance) if instance.state == State::Up => {
-                self.lost.insert(id, (instance, now));
-                true
-            }
-            Some(_) | None => false,
-        }
-    }
-
-    /// Begins, changes or ends a hold, after everything has been taken in.
-    fn settle(
-        &mut self,
-        now: Instant,
-        rules: &Rules,
-        is_losing: bool,
-        name: &ServiceName,
-    ) -> Option<Event> {
-        let is_empty = self.here.is_empty() && rules.on_empty == OnEmpty::Hold;
-        let Some(hold) = &mut self.hold else {
-            let recent = |at: Instant| now.saturating_duration_since(at) < rules.window;
-            self.lost.retain(|_, (_, at)| recent(*at));
-            let why = is_losing.then(|| self.excess(rules)).flatten()?;
-            return Some(self.begin(now, why, rules, name));
-        };
-        if self.lost.is_empty() {
-            return Some(self.free(name, End::Returned));
-        }
-        match hold.until {
-            Some(_) if is_empty => {
-                let since = hold.since;
-                Some(self.begin(since, Why::Empty, rules, name))
-            }
-            Some(at) if now >= at => Some(self.free(name, End::Over)),
-            // The first one is back: the others get the time of a hold to follow.
-            None if !is_empty => {
-                hold.until = Some(now + rules.hold);
-                None
-            }
-            Some(_) | None => None,
-        }
-    }
-
-    /// Which limit the losses exceed.
-    fn excess(&self, rules: &Rules) -> Option<Why> {
-        let (here, lost) = (self.here.len(), self.lost.len());
-        if here == 0 && rules.on_empty == OnEmpty::Hold {
-            Some(Why::Empty)
-        } else if here < rules.min_instances {
-            Some(Why::Few)
-        } else if rules.max_drop.is_exceeded_by(lost, here + lost) {
-            Some(Why::Drop)
-        } else {
-            None
-        }
-    }
-
-    fn begin(&mut self, since: Instant, why: Why, rules: &Rules, name: &ServiceName) -> Event {
-        let until = (why != Why::Empty).then(|| since + rules.hold);
-        self.hold = Some(Hold { why, since, until });
-        Event::Held {
-            service: name.clone(),
-            why,
-            lost: self.lost.keys().cloned().collect(),
-            left: self.here.len(),
-        }
-    }
-
-    fn free(&mut self, name: &ServiceName, end: End) -> Event {
-        self.hold = None;
-        let lost = std::mem::take(&mut self.lost);
-        Event::Freed {
-            service: name.clone(),
-            end,
-            lost: lost.into_keys().collect(),
         }
     }
 }

@@ -98,7 +98,9 @@ impl Guards {
                     "the state directory cannot be made ({error}): what is held cannot be released by hand; give --state-dir"
                 );
             }
-            old.values().for_each(|gone| records.remove(&gone.dests[0]));
+            for gone in old.values() {
+                records.remove(&gone.dests[0]);
+            }
             for one in self.by_name.values() {
                 // Nobody waits for it any more.
                 records.take_wish(&one.dests[0]);

@@ -59,7 +59,11 @@ impl Kept {
             .flat_map(|output| followed(output, prefix))
             .collect();
         Self {
-            schedule: Schedule::new(loaded.target.pace, fastrand::u64(..)),
+            schedule: Schedule::new(
+                loaded.target.pace,
+                loaded.haproxies.are_there(),
+                fastrand::u64(..),
+            ),
             loaded: Arc::new(loaded),
             paths,
             last: None,
@@ -147,12 +151,18 @@ impl Kept {
         let (ended, reloaded) = match &done.result {
             Ok(Published::Pending) => (Ended::Pending, false),
             Ok(Published::Swapped(_)) => (Ended::Good, self.loaded.target.reload.is_some()),
+            Ok(Published::Live(_) | Published::Converged(_)) => (Ended::Good, false),
+            // The files are as good as before, or right already; what they miss is told when it comes.
+            Ok(Published::Held) => (self.last.unwrap_or(Ended::Pending), false),
             Ok(Published::Reloaded) => (Ended::Good, true),
             Ok(Published::Same) => (Ended::Good, false),
             Err(PublishError::Reload { .. }) => (Ended::Failed, true),
             Err(_) => (Ended::Failed, false),
         };
         self.tell(done, once);
+        if matches!(done.result, Ok(Published::Held)) {
+            return Input::Held;
+        }
         self.last = Some(ended);
         Input::Done {
             good: ended != Ended::Failed,
@@ -176,10 +186,23 @@ impl Kept {
             Ok(Published::Same) if after.is_empty() => debug!("{name}: {dest} {is} right"),
             Ok(Published::Same) => info!("{name}: {dest} {is} right{after}"),
             Ok(Published::Pending) => info!("{name}: {dest} would change"),
-            Ok(Published::Swapped(changes)) => {
+            Ok(Published::Held) => {
+                debug!("{name}: {dest} takes a reload, which waits for min_interval");
+            }
+            Ok(Published::Converged(changes)) => {
+                let servers = if *changes == 1 { "change" } else { "changes" };
+                info!(
+                    "{name}: HAProxy did not have the servers of {dest}: {changes} {servers} in {ms} ms{after}"
+                );
+            }
+            Ok(Published::Swapped(changes) | Published::Live(changes)) => {
+                let without = match &done.result {
+                    Ok(Published::Live(_)) => ", without a reload",
+                    Ok(_) | Err(_) => "",
+                };
                 let dest = listed(changes.iter().map(|change| change.dest.as_path()));
                 let has = if changes.len() == 1 { "has" } else { has };
-                info!("{name}: {dest} {has} been updated in {ms} ms{after}");
+                info!("{name}: {dest} {has} been updated in {ms} ms{without}{after}");
                 let written = changes.iter().find(|change| change.how == How::InPlace);
                 if let Some(written) = written.filter(|_| !self.in_place) {
                     self.in_place = true;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use super::haproxy::Haproxies;
 use super::render::{RenderError, Template};
-use crate::config::{self, Output, Pass, Problem, Reload, Target};
+use crate::config::{self, Confd, Output, Pass, Problem, Reload, Target};
 use crate::system::command;
 
 /// A target that is ready to be rendered.
@@ -18,6 +19,8 @@ pub struct Loaded {
     pub target: Target,
     /// The templates of its outputs, in their order.
     pub templates: Vec<Template>,
+    /// The HAProxies whose servers are changed while they run, in the order of the outputs.
+    pub(super) haproxies: Haproxies,
     /// What the templates may include or extend.
     others: Arc<Others>,
 }
@@ -58,6 +61,28 @@ pub(super) fn directories(conf_dir: &Path) -> BTreeSet<PathBuf> {
 
 /// Reads the targets of a directory. `pass` says whether there is a command that they can signal.
 pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
+    let (loaded, problems) = read(conf_dir, pass);
+    if problems.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Looks for mistakes in a directory without running anything; how many targets there are.
+pub fn check(conf_dir: &Path) -> Result<usize, Vec<Problem>> {
+    let (loaded, mut problems) = read(conf_dir, &Pass::offline());
+    problems.extend(loaded.iter().flat_map(check_commands));
+    problems.extend(Confd::read(conf_dir).err().into_iter().flatten());
+    if problems.is_empty() {
+        Ok(loaded.len())
+    } else {
+        Err(problems)
+    }
+}
+
+/// The targets as far as they are good, and what is wrong with the others.
+fn read(conf_dir: &Path, pass: &Pass) -> (Vec<Loaded>, Vec<Problem>) {
     let config::Targets {
         good,
         mut problems,
@@ -81,6 +106,7 @@ pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
             }
         }
         loaded.push(Loaded {
+            haproxies: Haproxies::of(&target),
             target,
             templates,
             others: Arc::clone(&others),
@@ -94,11 +120,7 @@ pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
             true
         }
     });
-    if problems.is_empty() {
-        Ok(loaded)
-    } else {
-        Err(problems)
-    }
+    (loaded, problems)
 }
 
 fn warn_of_time(output: &Output, template: &Template) {
@@ -131,8 +153,7 @@ fn no_command(target: &Target, pass: &Pass) -> Option<Problem> {
 }
 
 /// What can be said of a target's commands without running them: their syntax, and whether their programs are there.
-#[must_use]
-pub fn check_commands(loaded: &Loaded) -> Vec<Problem> {
+fn check_commands(loaded: &Loaded) -> Vec<Problem> {
     let target = &loaded.target;
     let reload = match &target.reload {
         Some(Reload::Command(command)) => Some(command),

@@ -162,11 +162,18 @@ impl Memory {
 
 impl Place {
     fn write(&self, store: &str, paths: &[Prefix], catalog: &Catalog) {
+        let start = Instant::now();
         let written = saved::encode(store, paths, catalog)
             .map_err(std::io::Error::from)
             .and_then(|text| self.replace(&text));
         match written {
-            Ok(()) => self.told.store(false, Ordering::Relaxed),
+            Ok(()) => {
+                debug!(
+                    "the snapshot was written in {} us",
+                    start.elapsed().as_micros()
+                );
+                self.told.store(false, Ordering::Relaxed);
+            }
             Err(error) => {
                 if !self.told.swap(true, Ordering::Relaxed) {
                     warn!(

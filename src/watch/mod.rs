@@ -1,7 +1,7 @@
 //! Keeps rendered files equal to what is announced.
 //!
 //! ```text
-//! store ──▶ catalog ──▶ schedule (one per target) ──▶ publish
+//! store ──▶ catalog ──▶ guard, schedule (one of each per target) ──▶ publish
 //!
 //!            change                 quiet, max_wait, min_interval over
 //!   Idle ─────────────▶ Settling ─────────────────────────────────────▶ Publishing ──▶ Idle
@@ -18,6 +18,9 @@
 //! that happens, of `schedule`. Nothing is published before the store has said everything once, and nothing while it
 //! says nothing; at a start without a store, `memory` has what it said last.
 //!
+//! What is lost without a word is believed up to a limit: `guard` decides, `guards` is its shell, and lays over the catalog
+//! what is held.
+//!
 //! With a command, `sidekick watch` is the entrypoint of the proxy: `entrypoint` decides when it starts and stops, `ward`
 //! is its shell.
 
@@ -27,6 +30,7 @@ mod fixture;
 mod following;
 mod guard;
 mod guards;
+mod haproxy;
 mod herald;
 mod kept;
 mod ledger;
@@ -47,6 +51,6 @@ mod world;
 
 pub use fixture::Fault;
 pub use guards::{HandError, list as guard_list, release as guard_release};
-pub use load::{Loaded, check_commands, load};
+pub use load::{Loaded, check, load};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};

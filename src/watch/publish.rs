@@ -14,9 +14,11 @@ use crate::config::Target;
 use crate::system::file::How;
 
 mod error;
+mod live;
 mod steps;
 
 pub(super) use error::{PublishError, Restored};
+use live::Way;
 use steps::{Checked, Compared, Differs, Rendered, Swapped};
 
 /// What a publish did.
@@ -26,8 +28,14 @@ pub(super) enum Published {
     Same,
     /// They would have changed.
     Pending,
-    /// These were changed.
+    /// These were changed, and the program has been told.
     Swapped(Vec<Change>),
+    /// These were changed, and are in force without a reload.
+    Live(Vec<Change>),
+    /// The files were right, the running HAProxies were not: so many changes.
+    Converged(usize),
+    /// It takes a reload, for which it is too early; these were changed already.
+    Held,
     /// Only the reload was owed, and has been made.
     Reloaded,
 }
@@ -46,6 +54,9 @@ pub(super) struct Difference {
     pub(super) after: String,
 }
 
+/// What is live where something is to be replaced, by its place among the outputs.
+type Lives = Vec<(usize, Option<Vec<u8>>)>;
+
 /// Whether a publish has begun to change something.
 pub(super) type Progress = Arc<AtomicBool>;
 
@@ -56,6 +67,8 @@ pub(super) struct Job {
     pub(super) views: Vec<View>,
     /// Change nothing.
     pub(super) noop: bool,
+    /// Enough time has passed since the last reload.
+    pub(super) may_reload: bool,
     /// Print what changes.
     pub(super) diff: bool,
     /// How the program is told, if it has to be.
@@ -67,13 +80,17 @@ pub(super) struct Job {
 impl Job {
     pub(super) async fn publish(mut self) -> Result<Published, PublishError> {
         let (loaded, views) = (Arc::clone(&self.loaded), self.views.clone());
-        let compare = move || Rendered::new(&loaded, &views)?.compare(&loaded.target);
-        let differs = match blocking(compare).await?? {
-            Compared::Same(live) if !self.noop && self.owes(&live) => {
-                return self.reload_owed(&live).await;
-            }
-            Compared::Same(_) => return Ok(Published::Same),
-            Compared::Differs(differs) => differs,
+        let compare = move || {
+            let compared = Rendered::new(&loaded, &views)?.compare(&loaded.target)?;
+            let way = match &compared {
+                Compared::Differs(differs) => Way::of(&loaded, differs),
+                Compared::Same(_) => Way::Reload,
+            };
+            Ok::<_, PublishError>((compared, way))
+        };
+        let (differs, way) = match blocking(compare).await?? {
+            (Compared::Same(live), _) => return self.same(&live).await,
+            (Compared::Differs(differs), way) => (differs, way),
         };
         if self.diff {
             self.print(&differs);
@@ -81,16 +98,106 @@ impl Job {
         if self.noop {
             return Ok(Published::Pending);
         }
+        let before = differs.lives();
+        let way = if self.is_behind(&before) {
+            Way::Reload
+        } else {
+            way
+        };
+        if way.takes_reload() && self.must_wait() {
+            return Ok(Published::Held);
+        }
+        let has_begun = way.changes_haproxy();
+        if has_begun {
+            self.progress.store(true, Ordering::Release);
+            self.lost();
+        }
+        let way = self.change(way).await;
+        let swapped = match self.replace(differs).await {
+            Ok(swapped) => swapped,
+            Err(error) => {
+                if has_begun {
+                    self.undo(way, &before).await;
+                }
+                return Err(error);
+            }
+        };
+        let changes = swapped.changes();
+        if !self.read_back(way).await.takes_reload() {
+            self.loaded(swapped.contents());
+            return Ok(Published::Live(changes));
+        }
+        if self.must_wait() {
+            return Ok(Published::Held);
+        }
+        self.put_in_force(swapped).await?;
+        Ok(Published::Swapped(changes))
+    }
+
+    /// The files are right; the program may not be.
+    async fn same(mut self, live: &[Vec<u8>]) -> Result<Published, PublishError> {
+        if self.noop {
+            return Ok(Published::Same);
+        }
+        if !self.owes(live) {
+            match self.look(live).await {
+                Some(0) => return Ok(Published::Same),
+                Some(changes) => return Ok(Published::Converged(changes)),
+                None if self.ticket.is_none() => return Ok(Published::Same),
+                None => self.lost(),
+            }
+        }
+        if self.must_wait() {
+            return Ok(Published::Held);
+        }
+        self.reload_owed(live).await
+    }
+
+    /// Puts the new files in place.
+    async fn replace(&mut self, differs: Differs) -> Result<Swapped, PublishError> {
         let loaded = Arc::clone(&self.loaded);
         let staged = blocking(move || differs.stage(&loaded.target)).await??;
         let checked = staged
             .check(&self.loaded.target, &self.ledger.scratch())
             .await?;
         self.begin(&checked);
-        let swapped = blocking(move || checked.swap()).await??;
-        let changes = swapped.changes();
-        self.put_in_force(swapped).await?;
-        Ok(Published::Swapped(changes))
+        blocking(move || checked.swap()).await?
+    }
+
+    /// The new files will not do: the running HAProxies become again what the live ones say.
+    async fn undo(&mut self, way: Way, before: &Lives) {
+        let is_back = self.take_back(way).await;
+        // What cannot be made now stays owed.
+        if is_back || (!self.must_wait() && self.reload().await.is_ok()) {
+            let live = before
+                .iter()
+                .filter_map(|(n, live)| Some((*n, live.as_deref()?)));
+            self.loaded(live);
+        }
+    }
+
+    /// It is too early for the reload that it takes.
+    fn must_wait(&self) -> bool {
+        !self.may_reload && self.ticket.is_some()
+    }
+
+    /// Whether the program does not run on the live files, or not yet at all: then there is nothing to start from.
+    fn is_behind(&self, lives: &Lives) -> bool {
+        let is_behind = |(n, live): &(usize, Option<Vec<u8>>)| match live {
+            Some(live) => self.ledger.owes(self.dest(*n), live),
+            None => true,
+        };
+        let ticket = self.ticket.as_ref();
+        ticket.is_some_and(|ticket| ticket.waits_for_its_child() || lives.iter().any(is_behind))
+    }
+
+    /// Nobody knows what the program runs on, until it is certain again.
+    fn lost(&self) {
+        if self.ticket.is_some() {
+            for output in &self.target().outputs {
+                self.ledger.lost(&output.dest);
+            }
+        }
     }
 
     fn target(&self) -> &Target {
@@ -175,9 +282,7 @@ impl Job {
     /// Puts the previous files back, and in force, unless the program never left them.
     async fn restore(&mut self, swapped: Swapped, still_in_force: bool) -> Restored {
         if !still_in_force {
-            for output in &self.target().outputs {
-                self.ledger.lost(&output.dest);
-            }
+            self.lost();
         }
         let live = match swapped.put_back().await {
             Ok(Some(_)) if still_in_force => return Restored::NeverLeft,

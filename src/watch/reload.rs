@@ -139,6 +139,16 @@ impl Ticket {
         made.failed.clone().map_or(Ok(()), Err)
     }
 
+    /// Whether the program is a command of ours that has not been started yet.
+    pub(super) fn waits_for_its_child(&self) -> bool {
+        let is_child = matches!(self.reload, Reload::Child { .. });
+        is_child
+            && self
+                .child
+                .as_ref()
+                .is_none_or(|child| child.get().is_none())
+    }
+
     fn arrive(&mut self) {
         if std::mem::take(&mut self.is_coming) {
             self.line.asked().coming -= 1;

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use super::entrypoint;
 use super::following::Following;
 use super::guards::Guards;
+use super::haproxy::Visits;
 use super::herald::Herald;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
@@ -100,6 +101,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
             Event::Signal(signal) => shell.signal(signal),
             Event::Deadline => shell.deadline_passed(),
             Event::Ward(input) => shell.ward(input),
+            Event::Replaced(target) => shell.replaced(target),
         }
     }
 }
@@ -114,6 +116,8 @@ enum Event {
     Signal(Signal),
     Deadline,
     Ward(entrypoint::Input),
+    /// The HAProxy of this target is another process than before.
+    Replaced(usize),
 }
 
 struct Shell {
@@ -133,6 +137,7 @@ struct Shell {
     stale: Option<Duration>,
     guards: Guards,
     reloads: Reloads,
+    visits: Visits,
     conf: Conf,
     started: Instant,
     /// When every file is compared with what it should be, whatever happened.
@@ -166,6 +171,15 @@ impl Shell {
         memory.listen(now);
         let mut guards = Guards::open(state_dir.clone(), plan.pass.noop);
         guards.watch_over(&targets);
+        let mut visits = Visits::default();
+        if !plan.pass.once {
+            visits.begin(
+                targets
+                    .iter()
+                    .map(|kept| &kept.loaded.haproxies)
+                    .enumerate(),
+            );
+        }
         Self {
             herald,
             targets,
@@ -183,6 +197,7 @@ impl Shell {
             stale: None,
             guards,
             reloads: Reloads::default(),
+            visits,
             conf: Conf::new(plan.conf_dir, reading),
             started: now,
             stop_at: None,
@@ -210,6 +225,7 @@ impl Shell {
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
             input = ended(&mut self.ward) => Event::Ward(input),
+            target = self.visits.news() => Event::Replaced(target),
             never = work(&mut self.herald) => match never {},
         }
     }
@@ -390,13 +406,13 @@ impl Shell {
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
             // Everything is published anew when the configuration has been read.
-            Some(Action::Publish) if self.conf.pending => {}
-            Some(Action::Publish) => self.publish(target),
+            Some(Action::Publish { .. }) if self.conf.pending => {}
+            Some(Action::Publish { may_reload }) => self.publish(target, may_reload),
             None => {}
         }
     }
 
-    fn publish(&mut self, target: usize) {
+    fn publish(&mut self, target: usize, may_reload: bool) {
         let kept = &self.targets[target];
         let child = self.ward.as_ref().map(Ward::running);
         let progress = Progress::default();
@@ -407,6 +423,7 @@ impl Shell {
                 &self.env,
             ),
             noop: self.pass.noop,
+            may_reload,
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&kept.loaded.target, child),
             ledger: Arc::clone(&self.ledger),
@@ -491,6 +508,8 @@ impl Shell {
             files(&self.targets)
         );
         self.guards.watch_over(&self.targets);
+        let haproxies = self.targets.iter().map(|kept| &kept.loaded.haproxies);
+        self.visits.begin(haproxies.enumerate());
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
         let goes_on = self.following.is_of(paths());
         if !goes_on {
@@ -508,6 +527,15 @@ impl Shell {
     fn reannounce(&mut self, goes_on: bool) {
         if let Some(herald) = &mut self.herald {
             herald.replace(&self.following.paths(), &self.targets, goes_on);
+        }
+    }
+
+    /// Its servers are compared with those of the file.
+    fn replaced(&mut self, target: usize) {
+        let kept = &self.targets[target];
+        self.visits.visit(target, &kept.loaded.haproxies);
+        if !self.guards.freezes(&kept.loaded.target.name) && self.following.is_complete() {
+            self.advance(target, Input::Changed);
         }
     }
 

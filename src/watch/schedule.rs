@@ -21,6 +21,8 @@ pub(super) enum Input {
         /// The program was told to reload, whatever came of it.
         reloaded: bool,
     },
+    /// The publish has found that it takes a reload, for which it is too early.
+    Held,
     /// The deadline has passed.
     Tick,
 }
@@ -29,13 +31,18 @@ pub(super) enum Input {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// Publish the target. There is never more than one at a time.
-    Publish,
+    Publish {
+        /// Enough time has passed since the last reload. If not, only what takes none may be published.
+        may_reload: bool,
+    },
 }
 
 /// The machine; see the diagram of [`crate::watch`].
 #[derive(Debug)]
 pub(super) struct Schedule {
     pace: Pace,
+    /// Some changes take no reload, so a publish may be tried at any time.
+    is_live: bool,
     state: State,
     /// The last change, to tell a quiet spell from the middle of a burst.
     changed: Option<Instant>,
@@ -49,8 +56,14 @@ pub(super) struct Schedule {
 enum State {
     Idle,
     Settling(Gathering),
-    Publishing { dirty: Option<Gathering> },
-    Retrying { at: Instant },
+    Publishing {
+        dirty: Option<Gathering>,
+    },
+    Retrying {
+        at: Instant,
+    },
+    /// A reload is owed, and waits for its time.
+    Owing,
 }
 
 /// Changes that wait for their publish.
@@ -61,9 +74,10 @@ struct Gathering {
 }
 
 impl Schedule {
-    pub(super) fn new(pace: Pace, seed: u64) -> Self {
+    pub(super) fn new(pace: Pace, is_live: bool, seed: u64) -> Self {
         Self {
             pace,
+            is_live,
             state: State::Idle,
             changed: None,
             held_until: None,
@@ -79,7 +93,7 @@ impl Schedule {
         let seed = dice.chance().to_bits();
         Self {
             held_until: self.held_until,
-            ..Self::new(self.pace, seed)
+            ..Self::new(self.pace, self.is_live, seed)
         }
     }
 
@@ -89,8 +103,10 @@ impl Schedule {
             State::Idle | State::Publishing { .. } => return None,
             State::Settling(gathering) => gathering.due,
             State::Retrying { at } => *at,
+            State::Owing => return self.held_until,
         };
-        Some(self.held_until.map_or(due, |held| due.max(held)))
+        let held = self.held_until.filter(|_| !self.is_live);
+        Some(held.map_or(due, |held| due.max(held)))
     }
 
     /// The transition.
@@ -98,12 +114,14 @@ impl Schedule {
         match input {
             Input::Changed => self.change(now),
             Input::Done { good, reloaded } => self.done(now, good, reloaded),
+            Input::Held => self.held(),
             Input::Tick => {}
         }
         let due = self.deadline().is_some_and(|at| now >= at);
         due.then(|| {
             self.state = State::Publishing { dirty: None };
-            Action::Publish
+            let may_reload = self.held_until.is_none_or(|held| now >= held);
+            Action::Publish { may_reload }
         })
     }
 
@@ -118,11 +136,17 @@ impl Schedule {
                     due: now,
                 });
             }
-            State::Idle | State::Retrying { .. } => {
+            State::Idle | State::Retrying { .. } | State::Owing => {
                 self.state = State::Settling(gather(self.pace, None, now));
             }
             State::Settling(gathering) => *gathering = gather(self.pace, Some(*gathering), now),
             State::Publishing { dirty } => *dirty = Some(gather(self.pace, *dirty, now)),
+        }
+    }
+
+    fn held(&mut self) {
+        if let State::Publishing { dirty } = self.state {
+            self.state = dirty.map_or(State::Owing, State::Settling);
         }
     }
 
@@ -168,6 +192,8 @@ mod tests {
         min_interval: Duration::from_secs(2),
     };
 
+    const PUBLISH: Action = Action::Publish { may_reload: true };
+
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
     }
@@ -178,22 +204,19 @@ mod tests {
 
     #[test]
     fn the_first_change_goes_out_at_once_and_what_follows_is_gathered() {
-        let (start, mut target) = (Instant::now(), Schedule::new(PACE, 1));
-        assert_eq!(target.handle(start, Input::Changed), Some(Action::Publish));
+        let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+        assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
         assert_eq!(target.handle(start + ms(5), Input::Changed), None);
         assert_eq!(target.handle(start + ms(6), done(true, false)), None);
         assert_eq!(target.deadline(), Some(start + ms(25)));
         assert_eq!(target.handle(start + ms(15), Input::Changed), None);
         assert_eq!(target.deadline(), Some(start + ms(35)));
-        assert_eq!(
-            target.handle(start + ms(35), Input::Tick),
-            Some(Action::Publish)
-        );
+        assert_eq!(target.handle(start + ms(35), Input::Tick), Some(PUBLISH));
     }
 
     #[test]
     fn gathering_ends_even_if_it_never_gets_quiet() {
-        let (start, mut target) = (Instant::now(), Schedule::new(PACE, 1));
+        let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
         target.handle(start, Input::Changed);
         target.handle(start, done(true, false));
         for n in 1..50 {
@@ -202,26 +225,23 @@ mod tests {
         }
         assert_eq!(
             target.handle(start + ms(510), Input::Changed),
-            Some(Action::Publish)
+            Some(PUBLISH)
         );
     }
 
     #[test]
     fn a_reload_holds_the_next_publish_back_and_loses_nothing() {
-        let (start, mut target) = (Instant::now(), Schedule::new(PACE, 1));
+        let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
         target.handle(start, Input::Changed);
         target.handle(start, done(true, true));
         assert_eq!(target.handle(start + ms(1000), Input::Changed), None);
         assert_eq!(target.deadline(), Some(start + ms(2000)));
-        assert_eq!(
-            target.handle(start + ms(2000), Input::Tick),
-            Some(Action::Publish)
-        );
+        assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
     }
 
     #[test]
     fn a_failure_is_tried_again_later_and_later_until_newer_data_comes() {
-        let (start, mut target) = (Instant::now(), Schedule::new(PACE, 1));
+        let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
         target.handle(start, Input::Changed);
         let mut now = start;
         let mut delays = Vec::new();
@@ -230,12 +250,34 @@ mod tests {
             let at = target.deadline().unwrap();
             delays.push(at - now);
             now = at;
-            assert_eq!(target.handle(now, Input::Tick), Some(Action::Publish));
+            assert_eq!(target.handle(now, Input::Tick), Some(PUBLISH));
         }
         assert!(delays[0] >= ms(500) && delays[4] >= ms(8000), "{delays:?}");
         target.handle(now, done(false, false));
         assert_eq!(target.handle(now + ms(100), Input::Changed), None);
         assert_eq!(target.deadline(), Some(now + ms(120)));
+    }
+
+    #[test]
+    fn what_takes_no_reload_is_not_held_back() {
+        let (start, mut target) = (Instant::now(), Schedule::new(PACE, true, 1));
+        assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
+        target.handle(start, done(true, true));
+        let early = Action::Publish { may_reload: false };
+        assert_eq!(target.handle(start + ms(900), Input::Changed), Some(early));
+        // It takes a reload after all.
+        assert_eq!(target.handle(start + ms(901), Input::Held), None);
+        assert_eq!(target.deadline(), Some(start + ms(2000)));
+        // Newer data is tried at once again, and may take none.
+        assert_eq!(target.handle(start + ms(950), Input::Changed), Some(early));
+        assert_eq!(target.handle(start + ms(951), Input::Changed), None);
+        target.handle(start + ms(952), Input::Held);
+        assert_eq!(target.deadline(), Some(start + ms(971)));
+        assert_eq!(target.handle(start + ms(971), Input::Tick), Some(early));
+        target.handle(start + ms(972), Input::Held);
+        assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
+        target.handle(start + ms(2001), done(true, false));
+        assert_eq!(target.deadline(), None);
     }
 
     proptest! {
@@ -244,7 +286,7 @@ mod tests {
         #[test]
         fn invariants(script in proptest::collection::vec((0u8..4, 0u64..300, any::<bool>(), any::<bool>()), 1..100)) {
             let mut now = Instant::now();
-            let mut target = Schedule::new(PACE, 7);
+            let mut target = Schedule::new(PACE, false, 7);
             let (mut publishing, mut stale_since, mut reloaded_at) = (false, None::<Instant>, None::<Instant>);
             for (step, pause, good, reloaded) in script {
                 let input = match step {
@@ -261,7 +303,7 @@ mod tests {
                         None => continue,
                     },
                 };
-                if let Some(Action::Publish) = target.handle(now, input) {
+                if let Some(Action::Publish { .. }) = target.handle(now, input) {
                     prop_assert!(!publishing);
                     prop_assert!(reloaded_at.is_none_or(|at| now >= at + PACE.min_interval));
                     (publishing, stale_since) = (true, None);

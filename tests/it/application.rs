@@ -11,14 +11,17 @@ use crate::harness::{self, sidekick, skipped, temp_dir};
 use crate::shipped::{FIXTURES, Target, assert_valid, check, fixture, render, root, tamed, target};
 
 /// Each with the program that judges it by the target's `check_cmd`, if there is one.
-const EXAMPLES: [(&str, Option<&str>); 10] = [
+const EXAMPLES: [(&str, Option<&str>); 13] = [
     ("apache", Some("apache2")),
+    ("apache-single", Some("apache2")),
     ("dnsmasq", None),
     ("elasticsearch", None),
     ("galera", Some("mariadbd")),
     ("haproxy-galera", Some("haproxy")),
+    ("haproxy-single", Some("haproxy")),
     ("kibana", None),
     ("log-shipper", None),
+    ("nginx-single", Some("nginx")),
     ("nginx-stream", Some("nginx")),
     ("php", Some("php")),
     ("prometheus", Some("promtool")),
@@ -168,14 +171,17 @@ fn every_target_loads() {
         for sub in ["templates", "conf.d/examples"] {
             symlink(root().join(sub), dir.path().join(sub)).unwrap();
         }
+        let mut dests = 0;
         for file in chosen {
             let own = dir.path().join("conf.d").join(file.file_name().unwrap());
-            // Somewhere that is there, whatever is installed here.
-            let dest = format!("dest = '{}'", own.with_extension("out").display());
             let text = fs::read_to_string(file).unwrap();
             let lines = text.lines().map(|line| match line.split_once('=') {
-                Some((field, _)) if field.trim() == "dest" => dest.as_str(),
-                Some(_) | None => line,
+                // Somewhere that is there, whatever is installed here.
+                Some((field, _)) if field.trim() == "dest" => {
+                    dests += 1;
+                    format!("dest = '{}.{dests}'", own.display())
+                }
+                Some(_) | None => line.to_owned(),
             });
             fs::write(&own, lines.collect::<Vec<_>>().join("\n")).unwrap();
         }
@@ -189,6 +195,8 @@ fn every_target_loads() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{chosen:?}: {said}");
         let written = said.matches("would change").count();
+        // The files of a group are told of in one line.
         assert_eq!(written, chosen.len(), "{said}");
+        assert_eq!(said.matches(".toml.").count(), dests, "{said}");
     }
 }

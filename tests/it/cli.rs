@@ -201,6 +201,47 @@ fn targets_render_offline_and_commands_are_checked() {
 }
 
 #[test]
+fn check_reports_every_problem_at_once_and_runs_nothing() {
+    let dir = temp_dir();
+    for name in ["conf.d", "templates"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    file("templates/good.tera", "fine\n");
+    file("templates/bad.tera", "fine\n{% if %}\n");
+    let target = |name: &str, lines: &str| {
+        let dest = dir.path().join(name).display().to_string();
+        let text = format!("[template]\ndest = '{dest}'\nkeys = ['/a']\n{lines}\n");
+        file(&format!("conf.d/{name}.toml"), &text);
+    };
+    target("field", "src = 'good.tera'\nmode = 'rw'");
+    target("template", "src = 'bad.tera'");
+    target(
+        "program",
+        "src = 'good.tera'\ncheck_cmd = 'no-such-program {{src}}'",
+    );
+    let ran = dir.path().join("ran").display().to_string();
+    target(
+        "syntax",
+        &format!("src = 'good.tera'\ncheck_cmd = 'touch {ran}'\nreload_cmd = 'if'"),
+    );
+    let output = run(&["check", "--conf-dir", dir.path().to_str().unwrap()]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    for want in [
+        "field.toml:5: ",
+        "bad.tera:2: ",
+        "program.toml: template.check_cmd: no-such-program is not on the PATH",
+        "syntax.toml: template.reload_cmd: ",
+    ] {
+        assert!(text.contains(want), "{want} is missing in:\n{text}");
+    }
+    let errors = text.lines().filter(|line| line.starts_with("error: "));
+    assert_eq!(errors.count(), 4, "{text}");
+    assert!(!dir.path().join("ran").exists());
+}
+
+#[test]
 fn manual_pages_and_completions_cover_every_command() {
     let dir = temp_dir();
     let output = run(&["man", dir.path().to_str().unwrap()]);
@@ -215,6 +256,8 @@ fn manual_pages_and_completions_cover_every_command() {
         ("sidekick-ip.1", &["SPEC"]),
         ("sidekick-render.1", &["from"]),
         ("sidekick-check.1", &["conf\\-dir"]),
+        ("sidekick-guard.1", &["list", "release"]),
+        ("sidekick-guard-release.1", &["TARGET", "state\\-dir"]),
     ] {
         let text = std::fs::read_to_string(dir.path().join(page)).unwrap();
         for word in words {

@@ -287,7 +287,7 @@ fn the_compose_file_scales_and_survives_the_loss_of_servers() {
         "haproxy",
         "sh",
         "-c",
-        "while read -r line; do echo \"$line\"; done </etc/haproxy/haproxy.cfg",
+        "while read -r line; do echo \"$line\"; done </etc/haproxy/sidekick.d/backends.cfg",
     ];
     wait_for("the file without the one that was killed", || {
         (!project.must(&file).contains(&killed)).then_some(())

@@ -2,6 +2,7 @@
 //! the while.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
-use crate::routing::{answer_with, ask};
+use crate::routing::{answer_with, ask, base, base_at};
+use crate::shipped::root;
 
 /// Answers in a row that have to come from others before an instance counts as gone.
 const STREAK: usize = 40;
@@ -33,7 +35,6 @@ impl Scene {
             ("HAPROXY_HTTP_BIND", format!("127.0.0.1:{port}")),
             ("HAPROXY_STATS_BIND", format!("127.0.0.1:{}", free_port())),
             ("HAPROXY_SOCKET", format!("{at}/admin.sock")),
-            ("NGINX_LISTEN", format!("127.0.0.1:{port}")),
             ("SIDEKICK_STORE", format!("dir://{at}/store")),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).into();
@@ -44,38 +45,35 @@ impl Scene {
         self.dir.path().join(name)
     }
 
-    /// Installs a shipped target; its file goes to `dest`, and a signal to the process of `pid` is its reload.
-    fn install(&self, name: &str, template: &str, dest: &Path, signal: &str) {
-        for dir in ["conf/conf.d", "conf/templates"] {
-            fs::create_dir_all(self.file(dir)).unwrap();
-        }
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        fs::copy(
-            root.join("templates").join(template),
-            self.file("conf/templates").join(template),
-        )
-        .unwrap();
+    /// Installs a shipped target; its files go to the directory `dest`, and a signal to the process of `pid` is its reload.
+    fn install(&self, name: &str, dest: &Path, signal: &str) {
+        fs::create_dir_all(self.file("conf/conf.d")).unwrap();
+        let root = root();
+        symlink(root.join("templates"), self.file("conf/templates")).unwrap();
         let shipped = fs::read_to_string(root.join(format!("conf.d/{name}.toml"))).unwrap();
-        let lines = shipped
-            .lines()
-            .filter(|line| !line.starts_with("reload_cmd"));
-        let text: String = lines
-            .map(|line| match line.split_once('=') {
-                Some(("dest ", _)) => format!("dest = '{}'\n", dest.display()),
-                // Three reloads in a row shall not make the test wait.
-                Some(("min_interval ", _)) => "min_interval = '200ms'\n".to_owned(),
-                Some(_) | None => format!("{line}\n"),
-            })
-            .collect();
+        let base = base("haproxy/base.cfg").display().to_string();
+        let shipped = shipped.replace("/etc/haproxy/haproxy.cfg", &base);
         let reload = format!(
-            "[template.reload]\nsignal = '{signal}'\npidfile = '{}'\n",
+            "[template.reload]\nsignal = '{signal}'\npidfile = '{}'",
             self.file("pid").display()
         );
-        fs::write(
-            self.file("conf/conf.d").join(format!("{name}.toml")),
-            text + &reload,
-        )
-        .unwrap();
+        let text: String = shipped
+            .lines()
+            .filter(|line| !line.starts_with("systemd_unit") && *line != "[template.reload]")
+            .map(|line| match line.split_once('=') {
+                Some(("dest ", path)) => {
+                    let (_, name) = path.rsplit_once('/').unwrap();
+                    format!("dest = \"{}/{name}\n", dest.display())
+                }
+                // Three reloads in a row shall not make the test wait.
+                Some(("min_interval ", _)) => "min_interval = '200ms'\n".to_owned(),
+                Some(_) => format!("{line}\n"),
+                None if line == "[template.pace]" => format!("{reload}\n{line}\n"),
+                None => format!("{line}\n"),
+            })
+            .collect();
+        let file = self.file("conf/conf.d").join(format!("{name}.toml"));
+        fs::write(file, text).unwrap();
     }
 
     fn run(&self, command: &mut Command, log: &str) -> Process {
@@ -142,11 +140,12 @@ impl Scene {
         self.run(&mut command, "watch")
     }
 
-    /// The first file. Nobody is there yet to be reloaded: that fails, and the file stays.
+    /// The first files. Nobody is there yet to be reloaded: that fails, and the files stay.
     fn first(&self, dest: &Path) {
         let mut once = self.watch(&["--once"]);
         once.wait();
-        assert!(dest.exists(), "{}", once.output());
+        let written = fs::read_dir(dest).is_ok_and(|mut files| files.next().is_some());
+        assert!(written, "{}", once.output());
     }
 }
 
@@ -263,8 +262,8 @@ fn play(scene: &Scene, proxy: &Process) {
 
 fn with_haproxy(play: fn(&Scene, &Process)) {
     let scene = Scene::new();
-    let dest = scene.file("haproxy.cfg");
-    scene.install("haproxy", "haproxy.cfg.tera", &dest, "USR2");
+    let dest = scene.file("sidekick.d");
+    scene.install("haproxy", &dest, "USR2");
     let warm = scene.register("a");
     wait_for("the store", || {
         scene.file("store/services/web/a/ip").exists().then_some(())
@@ -272,19 +271,18 @@ fn with_haproxy(play: fn(&Scene, &Process)) {
     scene.first(&dest);
     drop(warm);
     let mut command = Command::new(tool("haproxy"));
-    command
-        .args(["-W", "-db", "-p"])
-        .arg(scene.file("pid"))
-        .arg("-f")
-        .arg(&dest);
+    command.args(["-W", "-db", "-p"]).arg(scene.file("pid"));
+    command.arg("-f").arg(base("haproxy/base.cfg"));
+    command.arg("-f").arg(&dest).env("SIDEKICK_D", &dest);
     let proxy = scene.run(&mut command, "proxy");
     play(&scene, &proxy);
 }
 
 fn with_nginx(play: fn(&Scene, &Process)) {
     let scene = Scene::new();
-    let dest = scene.file("fragment.conf");
-    scene.install("nginx", "nginx.conf.tera", &dest, "HUP");
+    let dest = scene.file("conf.d");
+    fs::create_dir(&dest).unwrap();
+    scene.install("nginx", &dest, "HUP");
     let warm = scene.register("a");
     wait_for("the store", || {
         scene.file("store/services/web/a/ip").exists().then_some(())
@@ -294,9 +292,12 @@ fn with_nginx(play: fn(&Scene, &Process)) {
     let at = scene.dir.path().display();
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {at}/{kind};"));
+    let listen = format!("listen 127.0.0.1:{}", scene.port);
+    let site = base_at("nginx/site.conf", "listen 80", &listen);
+    fs::write(scene.file("site.conf"), site).unwrap();
     let frame = format!(
-        "user root; worker_processes 2; daemon off; pid {at}/pid; error_log stderr; events {{}}\n\
-         http {{ access_log off; {} include {}; }}\n",
+        "user root; worker_processes 2; worker_shutdown_timeout 10m; daemon off; pid {at}/pid; error_log stderr; events {{}}\n\
+         http {{ access_log off; {} include {}/*.conf; include {at}/site.conf; }}\n",
         temp.join(" "),
         dest.display()
     );

@@ -1,16 +1,17 @@
 //! The shipped templates in front of live servers: each request arrives where its host name and path ask for.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
 use sidekick::model::update::Entries;
 
 use crate::harness::{self, Process, wait_for};
-use crate::shipped::{render_with, target};
+use crate::shipped::{fixture, render_files, render_with, root, target};
 
 /// A server that answers whatever it is sent, HTTP or uwsgi, with its name.
 pub(crate) fn answer_with(name: &str) -> u16 {
@@ -115,32 +116,64 @@ fn check(name: &str, port: u16, process: &Process) {
     }
 }
 
-fn haproxy(dir: &Path, entries: Entries) -> (u16, Process) {
-    let (http, stats) = (harness::free_port(), harness::free_port());
-    let (http_bind, stats_bind) = (format!("127.0.0.1:{http}"), format!("127.0.0.1:{stats}"));
-    let socket = dir.join("admin.sock").display().to_string();
-    let env = [
-        ("HAPROXY_HTTP_BIND", http_bind.as_str()),
-        ("HAPROXY_STATS_BIND", stats_bind.as_str()),
-        ("HAPROXY_SOCKET", socket.as_str()),
-    ];
-    let file = dir.join("haproxy.cfg");
-    fs::write(&file, render_with(&target("haproxy"), entries, &env)).expect("write");
-    let mut command = Command::new(harness::tool("haproxy"));
-    let process = Process::start(command.arg("-db").arg("-f").arg(&file), &dir.join("log"));
-    (http, process)
+/// A proxy that was started, and where it listens.
+type Started = (u16, Process);
+type Start = fn(&Path, Entries) -> Started;
+
+fn haproxy_env(dir: &Path, http: u16) -> [(&'static str, String); 3] {
+    [
+        ("HAPROXY_HTTP_BIND", format!("127.0.0.1:{http}")),
+        (
+            "HAPROXY_STATS_BIND",
+            format!("127.0.0.1:{}", harness::free_port()),
+        ),
+        ("HAPROXY_SOCKET", format!("{}/admin.sock", dir.display())),
+    ]
 }
 
-fn nginx(dir: &Path, entries: Entries) -> (u16, Process) {
+/// The operator's file, and beside it what is rendered.
+fn haproxy(dir: &Path, entries: Entries) -> Started {
     let port = harness::free_port();
-    let listen = format!("127.0.0.1:{port}");
-    let env = [("NGINX_LISTEN", listen.as_str())];
-    let fragment = render_with(&target("nginx"), entries, &env);
+    for (name, text) in render_files(&target("haproxy"), entries, &[]) {
+        fs::write(dir.join(name), text).expect("write");
+    }
+    let mut command = Command::new(harness::tool("haproxy"));
+    command.envs(haproxy_env(dir, port)).env("SIDEKICK_D", dir);
+    command.arg("-db").arg("-f").arg(base("haproxy/base.cfg"));
+    let process = Process::start(command.arg("-f").arg(dir), &dir.join("log"));
+    (port, process)
+}
+
+fn haproxy_single(dir: &Path, entries: Entries) -> Started {
+    let port = harness::free_port();
+    let env = haproxy_env(dir, port);
+    let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let file = dir.join("haproxy.cfg");
+    let text = render_with(&target("examples/haproxy-single"), entries, &env);
+    fs::write(&file, text).expect("write");
+    let mut command = Command::new(harness::tool("haproxy"));
+    let process = Process::start(command.arg("-db").arg("-f").arg(&file), &dir.join("log"));
+    (port, process)
+}
+
+/// A file of the operator's, as it is shipped.
+pub(crate) fn base(name: &str) -> PathBuf {
+    root().join("contrib").join(name)
+}
+
+/// The same, listening elsewhere.
+pub(crate) fn base_at(name: &str, listen: &str, elsewhere: &str) -> String {
+    let text = fs::read_to_string(base(name)).expect("a file of contrib");
+    assert_eq!(text.matches(listen).count(), 1, "{text}");
+    text.replace(listen, elsewhere)
+}
+
+fn start_nginx(dir: &Path, port: u16, http: &str) -> Started {
     let at = dir.display();
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {at}/{kind};"));
     let frame = format!(
-        "daemon off; master_process off; pid {at}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; {}\n{fragment} }}",
+        "daemon off; master_process off; pid {at}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; {}\n{http} }}",
         temp.join(" ")
     );
     let file = dir.join("nginx.conf");
@@ -153,11 +186,26 @@ fn nginx(dir: &Path, entries: Entries) -> (u16, Process) {
     (port, process)
 }
 
-fn apache(dir: &Path, entries: Entries) -> (u16, Process) {
+fn nginx(dir: &Path, entries: Entries) -> Started {
     let port = harness::free_port();
-    let address = format!("127.0.0.1:{port}");
-    let env = [("APACHE_VHOST", address.as_str())];
-    let rendered = render_with(&target("examples/apache"), entries, &env);
+    let site = base_at(
+        "nginx/site.conf",
+        "listen 80",
+        &format!("listen 127.0.0.1:{port}"),
+    );
+    let rendered = render_with(&target("nginx"), entries, &[]);
+    start_nginx(dir, port, &format!("{rendered}\n{site}"))
+}
+
+fn nginx_single(dir: &Path, entries: Entries) -> Started {
+    let port = harness::free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let env = [("NGINX_LISTEN", listen.as_str())];
+    let single = target("examples/nginx-single");
+    start_nginx(dir, port, &render_with(&single, entries, &env))
+}
+
+fn start_apache(dir: &Path, port: u16, rendered: &str) -> Started {
     let at = dir.display();
     let modules = [
         "mpm_event",
@@ -172,7 +220,7 @@ fn apache(dir: &Path, entries: Entries) -> (u16, Process) {
     .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"));
     let frame = format!(
         "ServerRoot {at}\nUser nobody\nServerName localhost\nDefaultRuntimeDir {at}\nPidFile {at}/pid\nErrorLog {at}/errors\n{}
-        Listen {address}\nStartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\n{rendered}",
+        Listen 127.0.0.1:{port}\nStartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\n{rendered}",
         modules.concat()
     );
     let file = dir.join("apache.conf");
@@ -185,54 +233,129 @@ fn apache(dir: &Path, entries: Entries) -> (u16, Process) {
     (port, process)
 }
 
+/// The operator's file names services and paths itself.
+fn apache(dir: &Path, entries: Entries) -> Started {
+    let port = harness::free_port();
+    let site = base_at("apache/site.conf", "*:80", &format!("127.0.0.1:{port}"));
+    let rendered = render_with(&target("examples/apache"), entries, &[]);
+    start_apache(dir, port, &format!("{rendered}\n{site}"))
+}
+
+fn apache_single(dir: &Path, entries: Entries) -> Started {
+    let port = harness::free_port();
+    let address = format!("127.0.0.1:{port}");
+    let env = [("APACHE_VHOST", address.as_str())];
+    let single = target("examples/apache-single");
+    start_apache(dir, port, &render_with(&single, entries, &env))
+}
+
 #[test]
 fn apache_sends_requests_where_they_belong() {
     let dir = harness::temp_dir();
-    let (port, process) = apache(dir.path(), announced());
+    let (port, process) = apache_single(dir.path(), announced());
     check("apache", port, &process);
 }
 
 #[test]
-fn haproxy_sends_requests_where_they_belong() {
+fn apache_sends_requests_where_its_own_virtual_hosts_say() {
     let dir = harness::temp_dir();
-    let (port, process) = haproxy(dir.path(), announced());
-    check("haproxy", port, &process);
+    let (port, process) = apache(dir.path(), announced());
+    for (path, want) in [
+        ("/", "web/a"),
+        ("/apiary", "web/a"),
+        ("/api", "api/a"),
+        ("/api/x", "api/a"),
+    ] {
+        let got = wait_for("apache", || ask(port, "www.example.org", path));
+        assert_eq!(got, want, "{path}: {}", process.output());
+    }
+}
+
+#[test]
+fn haproxy_sends_requests_where_they_belong() {
+    for start in [haproxy as Start, haproxy_single] {
+        let dir = harness::temp_dir();
+        let (port, process) = start(dir.path(), announced());
+        check("haproxy", port, &process);
+    }
 }
 
 #[test]
 fn nginx_sends_requests_where_they_belong() {
-    let dir = harness::temp_dir();
-    let mut entries = announced();
-    let uwsgi = [
-        ("ip", "127.0.0.1"),
-        ("port", &answer_with("app/a").to_string()),
-        ("protocol", "uwsgi"),
-        ("vhost", "app.example.org"),
-    ]
-    .map(|(name, value)| {
-        (
-            format!("/services/app/a/{name}").into(),
-            value.as_bytes().into(),
-        )
-    });
-    entries.extend(uwsgi);
-    let (port, process) = nginx(dir.path(), entries);
-    check("nginx", port, &process);
-    assert_eq!(ask(port, "app.example.org", "/x").as_deref(), Some("app/a"));
+    for start in [nginx as Start, nginx_single] {
+        let dir = harness::temp_dir();
+        let mut entries = announced();
+        let uwsgi = [
+            ("ip", "127.0.0.1"),
+            ("port", &answer_with("app/a").to_string()),
+            ("protocol", "uwsgi"),
+            ("vhost", "app.example.org"),
+        ]
+        .map(|(name, value)| {
+            let key = format!("/services/app/a/{name}");
+            (key.into(), value.as_bytes().into())
+        });
+        entries.extend(uwsgi);
+        let (port, process) = start(dir.path(), entries);
+        check("nginx", port, &process);
+        assert_eq!(ask(port, "app.example.org", "/x").as_deref(), Some("app/a"));
+    }
 }
 
 #[test]
 fn without_services_everything_is_503() {
-    let dir = harness::temp_dir();
-    let (port, process) = haproxy(dir.path(), Entries::new());
-    let status = wait_for("haproxy", || ask(port, "a", "/"));
-    assert_eq!(status, "503", "{}", process.output());
-    let dir = harness::temp_dir();
-    let (port, process) = nginx(dir.path(), Entries::new());
-    let status = wait_for("nginx", || ask(port, "a", "/"));
-    assert_eq!(status, "503", "{}", process.output());
-    let dir = harness::temp_dir();
-    let (port, process) = apache(dir.path(), Entries::new());
-    let status = wait_for("apache", || ask(port, "a", "/"));
-    assert_eq!(status, "503", "{}", process.output());
+    let all: [Start; 5] = [haproxy, haproxy_single, nginx, nginx_single, apache_single];
+    for start in all {
+        let dir = harness::temp_dir();
+        let (port, process) = start(dir.path(), Entries::new());
+        let status = wait_for("an answer", || ask(port, "a", "/"));
+        assert_eq!(status, "503", "{}", process.output());
+    }
+}
+
+/// Whatever is announced, the operator's listeners are all there are, and nothing is answered by anybody else.
+#[test]
+fn what_is_announced_opens_no_port_and_takes_none_away() {
+    for start in [haproxy as Start, nginx, apache] {
+        let dir = harness::temp_dir();
+        let (port, process) = start(dir.path(), Entries::new());
+        wait_for("an answer", || ask(port, "a", "/"));
+        let count = listeners(&process).len();
+        drop(process);
+        let dir = harness::temp_dir();
+        let (port, process) = start(dir.path(), fixture("hostile"));
+        wait_for("an answer", || ask(port, "a", "/"));
+        let found = listeners(&process);
+        assert!(found.contains(&port), "{found:?} {}", process.output());
+        assert_eq!(found.len(), count, "{found:?} {}", process.output());
+    }
+}
+
+/// The TCP ports that a process listens on, as the kernel has them.
+fn listeners(process: &Process) -> BTreeSet<u16> {
+    let dir = format!("/proc/{}/fd", process.pid());
+    let links = fs::read_dir(dir).expect("its files").flatten();
+    let links = links.filter_map(|link| fs::read_link(link.path()).ok());
+    let open: BTreeSet<String> = links
+        .filter_map(|link| {
+            let inode = link.to_str()?.strip_prefix("socket:[")?;
+            Some(inode.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let mut ports = BTreeSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        for line in fs::read_to_string(table).unwrap_or_default().lines() {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let (Some(&local), Some(&"0A"), Some(&inode)) =
+                (fields.get(1), fields.get(3), fields.get(9))
+            else {
+                continue;
+            };
+            let port = local.rsplit(':').next().expect("an address");
+            if open.contains(inode) {
+                ports.insert(u16::from_str_radix(port, 16).expect("a port"));
+            }
+        }
+    }
+    ports
 }

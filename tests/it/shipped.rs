@@ -23,32 +23,56 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A target as far as these tests go: the fields of `[template]`.
+/// A target as far as these tests go: the fields of `[template]`, and the files of all parts of a group.
 pub(crate) struct Target {
-    src: String,
     keys: Vec<String>,
     services: Vec<String>,
     check_cmd: Option<String>,
+    /// Of each the template, and the name of the file it goes to.
+    parts: Vec<(String, String)>,
 }
 
 pub(crate) fn target(name: &str) -> Target {
     let file: toml::Table = read(format!("conf.d/{name}.toml"))
         .parse()
         .expect("valid TOML");
-    let table = file["template"].as_table().expect("a [template] table");
+    let tables = match &file["template"] {
+        toml::Value::Array(tables) => tables.clone(),
+        table => vec![table.clone()],
+    };
     let text = |value: &toml::Value| value.as_str().expect("a string").to_owned();
     let list = |field: &str| {
-        let list = table
+        let list = tables[0]
             .get(field)
             .map(|list| list.as_array().expect("a list"));
         list.into_iter().flatten().map(text).collect()
     };
+    let part = |table: &toml::Value| {
+        let dest = text(&table["dest"]);
+        let (_, name) = dest.rsplit_once('/').expect("a path");
+        (text(&table["src"]), name.to_owned())
+    };
     Target {
-        src: text(&table["src"]),
         keys: list("keys"),
         services: list("services"),
-        check_cmd: table.get("check_cmd").map(text),
+        check_cmd: tables[0].get("check_cmd").map(text),
+        parts: tables.iter().map(part).collect(),
     }
+}
+
+/// Every template that is shipped, by its name.
+fn templates() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for dir in ["", "examples/"] {
+        for entry in std::fs::read_dir(root().join("templates").join(dir)).expect("templates") {
+            let name = entry.expect("an entry").file_name();
+            let name = format!("{dir}{}", name.to_str().expect("text"));
+            if name.ends_with(".tera") {
+                all.push((name.clone(), read(format!("templates/{name}"))));
+            }
+        }
+    }
+    all
 }
 
 fn prefix(path: &str) -> Prefix {
@@ -90,32 +114,63 @@ fn view(target: &Target, entries: Entries, env: &[(&str, &str)]) -> View {
     }
 }
 
-fn render_view(target: &Target, view: &View) -> String {
-    let source = read(format!("templates/{}", target.src));
+fn render_part(src: &str, view: &View) -> String {
+    let all = templates();
+    let others: Vec<(&str, &str)> = all.iter().map(|(n, s)| (n.as_str(), s.as_str())).collect();
+    let (_, source) = others.iter().find(|(name, _)| *name == src).expect(src);
     let template =
-        Template::compile(&target.src, &source).unwrap_or_else(|error| panic!("{error}"));
+        Template::compile_among(src, source, &others).unwrap_or_else(|error| panic!("{error}"));
     template
         .render(view)
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The file that a target is rendered to; the first one of a group.
 pub(crate) fn render_with(target: &Target, entries: Entries, env: &[(&str, &str)]) -> String {
-    render_view(target, &view(target, entries, env))
+    render_part(&target.parts[0].0, &view(target, entries, env))
 }
 
 pub(crate) fn render(target: &Target, entries: Entries) -> String {
     render_with(target, entries, &[])
 }
 
+/// Names and texts of files.
+pub(crate) type Files = Vec<(String, String)>;
+
+fn view_files(target: &Target, view: &View) -> Files {
+    let parts = target.parts.iter();
+    parts
+        .map(|(src, name)| (name.clone(), render_part(src, view)))
+        .collect()
+}
+
+/// All files of a group.
+pub(crate) fn render_files(target: &Target, entries: Entries, env: &[(&str, &str)]) -> Files {
+    view_files(target, &view(target, entries, env))
+}
+
 /// Runs the very check of the target on `text`; what the check prints.
 pub(crate) fn check(target: &Target, text: &str) -> Result<String, String> {
+    check_files(target, &[(target.parts[0].1.clone(), text.to_owned())])
+}
+
+/// The same on all files of a group. The operator's file of HAProxy is the shipped one.
+pub(crate) fn check_files(target: &Target, files: &[(String, String)]) -> Result<String, String> {
     let dir = harness::temp_dir();
-    let file = dir.path().join(".candidate");
-    std::fs::write(&file, text).expect("write the candidate");
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).expect("write the candidate");
+    }
     let Some(command) = &target.check_cmd else {
         return Ok(String::new());
     };
-    let command = command.replace("{{src}}", &file.display().to_string());
+    let base = root().join("contrib/haproxy/base.cfg");
+    let command = command
+        .replace(
+            "{{src}}",
+            &dir.path().join(&files[0].0).display().to_string(),
+        )
+        .replace("{{tree}}", &dir.path().display().to_string())
+        .replace("/etc/haproxy/haproxy.cfg", &base.display().to_string());
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("/bin/sh")
         .args(["-c", &command])
@@ -133,38 +188,50 @@ pub(crate) fn check(target: &Target, text: &str) -> Result<String, String> {
 
 #[track_caller]
 pub(crate) fn assert_valid(target: &Target, what: &str, text: &str) {
-    if let Err(said) = check(target, text) {
-        panic!("{what}: {said}\n{text}");
+    assert_files_valid(
+        target,
+        what,
+        &[(target.parts[0].1.clone(), text.to_owned())],
+    );
+}
+
+#[track_caller]
+pub(crate) fn assert_files_valid(target: &Target, what: &str, files: &[(String, String)]) {
+    if let Err(said) = check_files(target, files) {
+        panic!("{what}: {said}\n{files:?}");
     }
 }
 
-fn program(name: &str) -> Target {
-    harness::tool(name);
-    target(name)
-}
+/// The targets of `conf.d`, and those that have everything in one file.
+const TARGETS: [&str; 4] = [
+    "haproxy",
+    "nginx",
+    "examples/haproxy-single",
+    "examples/nginx-single",
+];
 
 #[test]
-fn haproxy_takes_what_is_rendered() {
-    let target = program("haproxy");
-    for name in FIXTURES {
-        assert_valid(&target, name, &render(&target, fixture(name)));
+fn the_programs_take_what_is_rendered() {
+    for tool in ["haproxy", "nginx"] {
+        harness::tool(tool);
     }
-}
-
-#[test]
-fn nginx_takes_what_is_rendered() {
-    let target = program("nginx");
-    for name in FIXTURES {
-        assert_valid(&target, name, &render(&target, fixture(name)));
+    for name in TARGETS {
+        let target = target(name);
+        for given in FIXTURES {
+            let files = render_files(&target, fixture(given), &[]);
+            assert_files_valid(&target, &format!("{name}, {given}"), &files);
+        }
     }
 }
 
 #[test]
 fn a_check_refuses_what_is_wrong() {
-    for name in ["haproxy", "nginx"] {
-        let target = program(name);
-        let said = check(&target, "nonsense here\n").expect_err("nonsense is refused");
-        assert!(said.contains(".candidate"), "the check says where: {said}");
+    for name in TARGETS {
+        let target = target(name);
+        let mut files = render_files(&target, Entries::new(), &[]);
+        files[0].1 = "nonsense here\n".to_owned();
+        let said = check_files(&target, &files).expect_err("nonsense is refused");
+        assert!(said.contains(&files[0].0), "the check says where: {said}");
     }
 }
 
@@ -177,12 +244,14 @@ fn no_hostile_value_leaves_a_trace() {
     let tame: Entries = entries
         .map(|(key, value)| (key.clone(), tamed(value).into()))
         .collect();
-    for name in ["haproxy", "nginx"] {
+    for name in TARGETS {
         let target = target(name);
         let env = [("SIDEKICK_DEFAULT_SERVICE", "good")];
-        let text = render_with(&target, hostile.clone(), &env);
-        assert_eq!(text, render_with(&target, tame.clone(), &env), "{name}");
-        assert!(!text.contains("10.6.6.6"), "{text}");
+        let files = render_files(&target, hostile.clone(), &env);
+        assert_eq!(files, render_files(&target, tame.clone(), &env), "{name}");
+        for (_, text) in files {
+            assert!(!text.contains("10.6.6.6"), "{text}");
+        }
     }
 }
 
@@ -201,11 +270,12 @@ pub(crate) fn tamed(value: &[u8]) -> &[u8] {
 
 #[test]
 fn rendering_is_deterministic() {
-    for name in ["haproxy", "nginx"] {
+    for name in TARGETS {
         let target = target(name);
-        let first = render(&target, fixture("ordinary"));
+        let render = || render_files(&target, fixture("ordinary"), &[]);
+        let first = render();
         for _ in 0..5 {
-            assert_eq!(render(&target, fixture("ordinary")), first);
+            assert_eq!(render(), first);
         }
     }
 }
@@ -213,7 +283,7 @@ fn rendering_is_deterministic() {
 /// The zone of an upstream in nginx has a size, and what does not fit into it fails the reload.
 #[test]
 fn many_instances_of_one_service_fit() {
-    let target = program("nginx");
+    let target = target("nginx");
     for count in [400, 401, 10_000] {
         let instances = (0..count).flat_map(|n| {
             let dir = format!("/services/web/{n:063}");
@@ -241,11 +311,12 @@ fn many_instances_of_one_service_fit() {
 /// Targets that name their services in place of keys: one without instances is there, and the file is still valid.
 #[test]
 fn a_listed_service_without_instances_is_there() {
-    for (name, line) in [
-        ("haproxy", "backend absent\n    balance roundrobin\n"),
-        ("nginx", "    server unix:/run/sidekick-none.sock down;\n"),
-    ] {
-        let target = program(name);
+    for name in TARGETS {
+        let line = match name.contains("haproxy") {
+            true => "backend absent\n    balance roundrobin\n",
+            false => "    server unix:/run/sidekick-none.sock down;\n",
+        };
+        let target = target(name);
         for default in ["absent", "web", "not-listed"] {
             let env = [("SIDEKICK_DEFAULT_SERVICE", default)];
             let mut view = view(&target, fixture("ordinary"), &env);
@@ -253,16 +324,17 @@ fn a_listed_service_without_instances_is_there() {
             view.services = ["absent", "web"]
                 .map(|name| name.parse().expect("a name"))
                 .into();
-            let text = render_view(&target, &view);
+            let files = view_files(&target, &view);
+            let text = &files[0].1;
             assert!(text.contains(line) && !text.contains("search"), "{text}");
-            assert_valid(&target, name, &text);
+            assert_files_valid(&target, name, &files);
         }
     }
 }
 
 #[test]
 fn what_the_environment_can_change() {
-    let target = program("nginx");
+    let single = target("examples/nginx-single");
     let env = [
         ("NGINX_LISTEN", "127.0.0.1:8081"),
         ("NGINX_DEFAULT_LISTEN", "127.0.0.1:8081 default_server"),
@@ -271,18 +343,64 @@ fn what_the_environment_can_change() {
     let mut entries = fixture("ordinary");
     // Its name is longer than what fits without the setting.
     entries.retain(|key, _| !key.starts_with("/services/long/"));
-    let text = render_with(&target, entries, &env);
+    let text = render_with(&single, entries, &env);
     assert!(
         !text.contains("hash_bucket") && text.contains("listen 127.0.0.1:8081;"),
         "{text}"
     );
-    assert_valid(&target, "nginx", &text);
-    let target = program("haproxy");
+    assert_valid(&single, "nginx", &text);
+    let single = target("examples/haproxy-single");
     let env = [
         ("HAPROXY_HTTP_BIND", "127.0.0.1:8082,[::1]:8082"),
         ("SIDEKICK_DEFAULT_SERVICE", "search"),
     ];
-    let text = render_with(&target, fixture("ordinary"), &env);
+    let text = render_with(&single, fixture("ordinary"), &env);
     assert!(text.contains("    default_backend search\n"), "{text}");
-    assert_valid(&target, "haproxy", &text);
+    assert_valid(&single, "haproxy", &text);
+    let files = render_files(&target("haproxy"), fixture("ordinary"), &env);
+    assert!(files[1].1.ends_with("\n/ search\n"), "{files:?}");
+}
+
+/// The settings of the single file are those of the base, which has more to say about routing.
+#[test]
+fn the_single_file_has_the_settings_of_the_base() {
+    let settings = |text: &str| -> Vec<String> {
+        let (_, text) = text.split_once("\nglobal\n").expect("settings");
+        let (text, _) = text.split_once("\nfrontend stats\n").expect("listeners");
+        let lines = text.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        // What comes from the environment is written in other ways.
+        let first = |line: &str| line.split(['"', '/']).next().map(str::to_owned);
+        lines.filter_map(first).collect()
+    };
+    let single = render(&target("examples/haproxy-single"), Entries::new());
+    let mut base = settings(&read("contrib/haproxy/base.cfg"));
+    base.retain(|line| !line.starts_with("presetenv "));
+    let single = settings(&single);
+    assert_eq!(base.len(), single.len(), "{base:?} {single:?}");
+    for (base, single) in base.iter().zip(&single) {
+        assert!(single.starts_with(base), "{base:?} {single:?}");
+    }
+}
+
+/// What is rendered beside an operator's file has sections of a harmless kind and nothing outside of them, whatever is
+/// announced: no setting, no listener, no server of nginx, no virtual host.
+#[test]
+fn what_is_rendered_beside_a_base_has_no_setting_and_no_listener() {
+    let table: [(&str, &[&str]); 3] = [
+        ("haproxy", &["backend "]),
+        ("nginx", &["upstream ", "map ", "}"]),
+        ("examples/apache", &["<Proxy \"balancer://svc_", "</Proxy>"]),
+    ];
+    for (name, sections) in table {
+        let target = target(name);
+        for given in FIXTURES {
+            let (_, text) = render_files(&target, fixture(given), &[]).swap_remove(0);
+            let outside = text.lines().filter(|line| !line.starts_with([' ', '#']));
+            for line in outside.filter(|line| !line.is_empty()) {
+                let harmless = sections.iter().any(|section| line.starts_with(section));
+                assert!(harmless, "{name}: {line:?}\n{text}");
+            }
+        }
+    }
 }

@@ -23,16 +23,6 @@ RestartSec=100ms
 /// Quotes hold words together.
 const OPTIONS: &str =
     "OPTIONS=--name web --id a --port 8080 --ip 127.0.0.1 --attr 'note=two words'\n";
-/// What HAProxy starts with before there is anything announced.
-const HAPROXY: &str = "defaults
-    mode http
-    timeout connect 1s
-    timeout client 1s
-    timeout server 1s
-frontend first
-    bind 127.0.0.1:9000
-    http-request return status 200
-";
 
 fn shipped(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -211,10 +201,24 @@ fn rootfs() -> Rootfs {
     }
     rootfs.write("etc/systemd/system/web.service", WEB);
     rootfs.write("etc/sidekick/register/web.env", OPTIONS);
-    for path in ["conf.d/haproxy.toml", "templates/haproxy.cfg.tera"] {
+    for path in [
+        "conf.d/haproxy.toml",
+        "templates/haproxy-backends.cfg.tera",
+        "templates/haproxy-routes.map.tera",
+    ] {
         rootfs.write(&format!("etc/sidekick/{path}"), &shipped(path));
     }
-    rootfs.write("etc/haproxy/haproxy.cfg", HAPROXY);
+    let drop_in = "haproxy.service.d/sidekick.conf";
+    rootfs.write(
+        &format!("etc/systemd/system/{drop_in}"),
+        &shipped(&format!("contrib/systemd/{drop_in}")),
+    );
+    rootfs.write(
+        "etc/haproxy/haproxy.cfg",
+        &shipped("contrib/haproxy/base.cfg"),
+    );
+    // HAProxy reads it when it starts, before there is anything announced.
+    rootfs.write("etc/haproxy/sidekick.d/routes.map", "");
     let users = "root:x:0:0::/root:/bin/sh\nhaproxy:x:110:110::/var/lib/haproxy:/bin/false\n";
     rootfs.write("etc/passwd", users);
     rootfs.write("etc/group", "root:x:0:\nhaproxy:x:110:\n");
@@ -298,7 +302,7 @@ fn the_watch_unit_may_do_what_it_has_to() {
     let before = booted.show("haproxy", "MainPID");
     // It is up when the file is in force.
     booted.run(&["systemctl", "start", "sidekick-watch"]);
-    let file = "cat /etc/haproxy/haproxy.cfg";
+    let file = "cat /etc/haproxy/sidekick.d/backends.cfg";
     assert!(booted.shell(file).contains("server a 127.0.0.1:8080 "));
     let journal = booted.journal("haproxy");
     assert!(journal.contains("Reloaded haproxy"), "{journal}");
@@ -308,10 +312,10 @@ fn the_watch_unit_may_do_what_it_has_to() {
     wait_for("the file without the instance", || {
         (!booted.shell(file).contains("server a ")).then_some(())
     });
-    booted.shell("echo edited >/etc/haproxy/haproxy.cfg");
+    booted.shell("echo edited >/etc/haproxy/sidekick.d/backends.cfg");
     booted.run(&["systemctl", "reload", "sidekick-watch"]);
     wait_for("the file to be repaired", || {
-        booted.shell(file).contains("frontend http").then_some(())
+        booted.shell(file).contains("Backends, ").then_some(())
     });
     booted.run(&["systemctl", "stop", "sidekick-watch"]);
     assert_eq!(booted.show("sidekick-watch", "Result"), "success");

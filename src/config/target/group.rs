@@ -16,7 +16,7 @@ use crate::model::pace::Pace;
 use crate::model::update::Prefix;
 
 const KNOWN: &str = "src, dest, services, keys, make_dirs, mode, owner, group, uid, gid, check_cmd, reload_cmd, \
-                     check_timeout, reload_timeout, tree, [template.reload], [template.pace] and \
+                     check_timeout, reload_timeout, tree, [template.reload], [template.haproxy], [template.pace] and \
                      [template.guard]";
 
 /// What a table may say of its whole group.

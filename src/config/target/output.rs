@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::document::{Document, Located, Section};
+use super::haproxy::haproxy;
 use super::{Output, Owner, Sources};
 use crate::model::instance::ServiceName;
 use crate::model::update::Prefix;
@@ -21,6 +22,7 @@ pub(super) fn output(
     let make_dirs = section.flag("make_dirs");
     let mode = section.parsed("mode", octal);
     let owner = owner(section, document);
+    let haproxy = haproxy(section, document);
     let check = section.string("check_cmd").map(|command| command.value);
     let (src, template) = source?;
     Some(Output {
@@ -33,6 +35,7 @@ pub(super) fn output(
         mode,
         owner,
         check,
+        haproxy,
     })
 }
 

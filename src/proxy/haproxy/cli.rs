@@ -5,9 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -15,54 +13,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+pub use crate::model::socket::{Address, AddressError};
+
 /// What HAProxy writes when it has answered a command and waits for the next.
 const PROMPT: &[u8] = b"\n> ";
 
 /// No answer that we ask for comes near it: `show stat` of 10,000 servers is 2 MB.
 const MOST: usize = 64 << 20;
-
-/// Where a socket of HAProxy is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Address {
-    /// A path.
-    Unix(PathBuf),
-    /// An address and a port, for an HAProxy in another container.
-    Tcp(SocketAddr),
-}
-
-/// The text names no socket.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?} is no socket: give an absolute path, or ipv4@ADDRESS:PORT, or ipv6@[ADDRESS]:PORT")]
-pub struct AddressError(String);
-
-impl FromStr for Address {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let path = text.strip_prefix("unix@").unwrap_or(text);
-        if path.starts_with('/') && !path.contains(char::is_control) {
-            return Ok(Self::Unix(path.into()));
-        }
-        let tcp = |text: &str| text.parse().ok();
-        let tcp = match text.split_once('@') {
-            Some(("ipv4", rest)) => tcp(rest).filter(SocketAddr::is_ipv4),
-            Some(("ipv6", rest)) => tcp(rest).filter(SocketAddr::is_ipv6),
-            _ => None,
-        };
-        tcp.map(Self::Tcp)
-            .ok_or_else(|| AddressError(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => path.display().fmt(f),
-            Self::Tcp(address @ SocketAddr::V4(_)) => write!(f, "ipv4@{address}"),
-            Self::Tcp(address @ SocketAddr::V6(_)) => write!(f, "ipv6@{address}"),
-        }
-    }
-}
 
 /// A word that stays one word of one command, whatever it says: no blank, `;`, line end, quote, backslash or `<<`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +33,13 @@ impl Word {
         let first = text.bytes().next()?;
         let fine = text.bytes().all(fine) && !matches!(first, b'@' | b'!');
         fine.then(|| Self(text.to_owned()))
+    }
+
+    /// Two words as one: `app/web-1`.
+    #[must_use]
+    pub fn join(&self, between: char, other: &Self) -> Self {
+        debug_assert!(matches!(between, '/' | ':'), "safe itself");
+        Self(format!("{}{between}{}", self.0, other.0))
     }
 
     /// The text.
@@ -107,6 +71,22 @@ impl Command {
     pub fn then(mut self, text: &'static str) -> Self {
         self.0.push(' ');
         self.0.push_str(text);
+        self
+    }
+
+    /// One more address, as the runtime API takes it.
+    #[must_use]
+    pub fn ip(mut self, ip: IpAddr) -> Self {
+        self.0.push(' ');
+        self.0.push_str(&ip.to_string());
+        self
+    }
+
+    /// One more address with its port.
+    #[must_use]
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.0.push(' ');
+        self.0.push_str(&address.to_string());
         self
     }
 
@@ -222,12 +202,6 @@ impl CliError {
             }
             Self::Broken { .. } | Self::Silent { .. } | Self::Count { .. } => false,
         }
-    }
-}
-
-impl From<&Path> for Address {
-    fn from(path: &Path) -> Self {
-        Self::Unix(path.to_owned())
     }
 }
 
@@ -385,21 +359,6 @@ fn split(answer: &[u8]) -> Vec<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses() {
-        for (text, back) in [
-            ("/run/haproxy/admin.sock", "/run/haproxy/admin.sock"),
-            ("unix@/run/a.sock", "/run/a.sock"),
-            ("ipv4@127.0.0.1:9999", "ipv4@127.0.0.1:9999"),
-            ("ipv6@[::1]:9999", "ipv6@[::1]:9999"),
-        ] {
-            assert_eq!(text.parse::<Address>().unwrap().to_string(), back);
-        }
-        for text in ["", "a.sock", "ipv4@[::1]:1", "127.0.0.1:9", "ipv4@host:1"] {
-            assert!(text.parse::<Address>().is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn a_word_is_one_word() {

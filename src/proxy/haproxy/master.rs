@@ -18,6 +18,8 @@ const POLL: Duration = Duration::from_millis(20);
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long the socket may be missing: a command that has just been started is about to make it.
 const MISSING: Duration = Duration::from_secs(2);
+/// How long it may refuse before it is told: it may be loading for somebody else, or it died and left its socket.
+const REFUSING: Duration = Duration::from_secs(10);
 /// A master that still answers as before has not heard of the reload: it was loading when it was told.
 const UNHEARD: Duration = Duration::from_secs(1);
 
@@ -189,7 +191,7 @@ async fn first_look(cli: &Cli, start: Instant, limit: Duration) -> Result<Proces
         let patience = if is_missing(&source) {
             MISSING.min(limit)
         } else {
-            limit
+            REFUSING.min(limit)
         };
         if start.elapsed() >= patience {
             let address = cli.address().clone();

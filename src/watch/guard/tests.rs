@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::guard::Percent;
+use crate::model::instance::State;
 use crate::model::keyspace;
 
 fn s(seconds: u64) -> Duration {
@@ -39,7 +40,9 @@ fn puts(service: &str, ids: &str) -> Vec<Change> {
 
 fn gone(service: &str, ids: &str) -> Vec<Change> {
     let mut changes = puts(service, ids);
-    changes.iter_mut().for_each(|change| change.now = None);
+    for change in &mut changes {
+        change.now = None;
+    }
     changes
 }
 
@@ -333,7 +336,9 @@ proptest! {
                     }
                     Step::Gone(ids) => {
                         let changes: Vec<Change> = ids.iter().flat_map(|id| gone("web", IDS[*id])).collect();
-                        changes.iter().for_each(|change| model.gone(&change.id, now));
+                        for change in &changes {
+                            model.gone(&change.id, now);
+                        }
                         Input::Changed(changes)
                     }
                     Step::Reset(ids) => {

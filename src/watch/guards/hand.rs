@@ -50,7 +50,7 @@ pub enum HandError {
 pub fn list(state_dir: &Path) -> Result<String, HandError> {
     let records = all(state_dir)?;
     let now = (WORLD.now)().as_secs();
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for record in records.iter().filter(|record| !record.held.is_empty()) {
         let running = if process::is_there(record.pid) {
             String::new()
@@ -69,15 +69,19 @@ pub fn list(state_dir: &Path) -> Result<String, HandError> {
                 ids => format!(": {}", tell::names(ids)),
             };
             let (target, why) = (&record.target, &held.why);
-            text += &format!(
+            lines.push(format!(
                 "{target}: {service}: {why}; held for {since} s, {until}{running}{what}\n"
-            );
+            ));
         }
     }
-    if text.is_empty() {
-        "nothing is held\n".clone_into(&mut text);
+    Ok(said(&lines))
+}
+
+fn said(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return "nothing is held\n".to_owned();
     }
-    Ok(text)
+    lines.concat()
 }
 
 /// Asks those who hold these targets, or all of them, to let go. Lines for people; whether something was held.
@@ -99,20 +103,17 @@ pub fn release(
     if every {
         chosen.extend(known.iter().filter(|record| !record.held.is_empty()));
     }
-    let (mut text, mut any) = (String::new(), false);
+    let (mut lines, mut any) = (Vec::new(), false);
     for record in chosen {
         if record.held.is_empty() {
-            text += &format!("{}: nothing is held\n", record.target);
+            lines.push(format!("{}: nothing is held\n", record.target));
             continue;
         }
         ask(state_dir, record)?;
-        text += &format!("{}: released\n", record.target);
+        lines.push(format!("{}: released\n", record.target));
         any = true;
     }
-    if text.is_empty() {
-        "nothing is held\n".clone_into(&mut text);
-    }
-    Ok((text, any))
+    Ok((said(&lines), any))
 }
 
 fn all(state_dir: &Path) -> Result<Vec<Record>, HandError> {

@@ -137,6 +137,12 @@ impl Differs {
         parts.filter_map(|(n, part)| Some((n, part.differing()?)))
     }
 
+    /// What is live there now.
+    pub(super) fn lives(&self) -> super::Lives {
+        let content = |new: &New| Some(new.previous.as_ref()?.content.clone());
+        self.news().map(|(n, new)| (n, content(new))).collect()
+    }
+
     pub(super) fn stage(self, target: &Target) -> Result<Staged, PublishError> {
         let mut staged = Vec::new();
         for (part, output) in self.0.into_iter().zip(&target.outputs) {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `instances(service, include_draining=false)` | the instances that are up, with those that drain if asked |
 //! | `routes()` | `{service, vhost, path, protocol}`, the most specific first; see [`super::routes`] |
+//! | `default_service(protocols)` | the name of the service for what no route takes, or nothing; by `SIDEKICK_DEFAULT_SERVICE` |
 //! | `exists(key)` `get(key)` `getv(key, default)` | a key; `get` gives `{key, value}` |
 //! | `gets(pattern)` `getvs(pattern)` | what matches as a whole: pairs sorted by key, values sorted by value |
 //! | `ls(path)` `lsdir(path)` | names right below a path; those that have something below them |
@@ -50,6 +51,7 @@ type Function = (&'static str, &'static [&'static str], Call);
 const FUNCTIONS: &[Function] = &[
     ("instances", &["service", "include_draining"], instances),
     ("routes", &[], routes),
+    ("default_service", &["protocols"], default_service),
     ("exists", &["key"], exists),
     ("get", &["key"], get),
     ("getv", &["key", "default"], getv),
@@ -180,6 +182,17 @@ fn routes(inputs: &Inputs, _: &Kwargs) -> TeraResult<Value> {
     let visible = inputs.view.visible();
     let services = visible.iter().map(|(name, seen)| (*name, seen.as_slice()));
     Value::try_from_serializable(&super::routes::routes(services))
+}
+
+fn default_service(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let protocols: Vec<String> = args.must_get("protocols")?;
+    let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
+    let named = inputs.view.env.get("SIDEKICK_DEFAULT_SERVICE");
+    let visible = inputs.view.visible();
+    let services = visible.iter().map(|(name, seen)| (*name, seen.as_slice()));
+    let named = named.map_or("", String::as_str);
+    let chosen = super::routes::default_service(services, named, &protocols);
+    Ok(chosen.unwrap_or_default().into())
 }
 
 /// The argument `name`, which has to be there and be text.

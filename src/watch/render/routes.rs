@@ -51,6 +51,31 @@ pub fn routes<'a>(
     found.into_values().collect()
 }
 
+/// The service for requests that no route takes: the one that is `named`, else the first that has instances and asks for
+/// no host and no path. One that speaks none of `protocols`, or that was named and is not there, is none at all: an error
+/// that can be seen is better than another service.
+#[must_use]
+pub fn default_service<'a>(
+    services: impl IntoIterator<Item = (&'a str, &'a [&'a Arc<Instance>])>,
+    named: &str,
+    protocols: &[&str],
+) -> Option<&'a str> {
+    let mut speaking = services
+        .into_iter()
+        .filter(|(_, instances)| protocols.contains(&protocol(instances)));
+    let chosen = if named.is_empty() {
+        speaking.find(|(_, all)| !all.is_empty() && !all.iter().any(|one| asks(one)))
+    } else {
+        speaking.find(|(name, _)| *name == named)
+    };
+    chosen.map(|(name, _)| name)
+}
+
+/// Whether it asks for anything, be it valid or not.
+fn asks(instance: &Instance) -> bool {
+    attr(instance, "vhost").is_some() || attr(instance, "path").is_some_and(|path| path != "/")
+}
+
 fn protocol<'a>(instances: &'a [&'a Arc<Instance>]) -> &'a str {
     let first = instances.first().and_then(|first| attr(first, "protocol"));
     first.unwrap_or("http")
@@ -86,14 +111,47 @@ mod tests {
         Arc::new(keyspace::decode(service, id, fields).unwrap().unwrap())
     }
 
-    fn found(instances: &[Arc<Instance>]) -> Vec<(String, String, String, String)> {
+    fn by_service(instances: &[Arc<Instance>]) -> BTreeMap<&str, Vec<&Arc<Instance>>> {
         let mut services: BTreeMap<&str, Vec<&Arc<Instance>>> = BTreeMap::new();
         for instance in instances {
-            services
-                .entry(instance.service.as_str())
-                .or_default()
-                .push(instance);
+            let name = instance.service.as_str();
+            services.entry(name).or_default().push(instance);
         }
+        services
+    }
+
+    #[test]
+    fn the_default_is_the_one_that_is_named_or_the_first_that_asks_for_nothing() {
+        let instances = [
+            instance("asks", "1", &[("path", "/x")]),
+            instance("asks", "2", &[]),
+            instance("bad", "1", &[("vhost", "no host")]),
+            instance("db", "1", &[("protocol", "mysql")]),
+            instance("root", "1", &[("path", "/")]),
+            instance("uwsgi", "1", &[("protocol", "uwsgi")]),
+            instance("web", "1", &[]),
+        ];
+        let mut services = by_service(&instances);
+        services.insert("absent", Vec::new());
+        let table: [(&str, &[&str], Option<&str>); 8] = [
+            ("", &["http"], Some("root")),
+            ("", &["uwsgi"], Some("uwsgi")),
+            ("", &["tcp"], None),
+            ("web", &["http"], Some("web")),
+            ("asks", &["http"], Some("asks")),
+            ("absent", &["http"], Some("absent")),
+            ("db", &["http", "uwsgi"], None),
+            ("nobody", &["http"], None),
+        ];
+        for (named, protocols, want) in table {
+            let services = services.iter().map(|(name, list)| (*name, list.as_slice()));
+            let got = default_service(services, named, protocols);
+            assert_eq!(got, want, "{named:?} {protocols:?}");
+        }
+    }
+
+    fn found(instances: &[Arc<Instance>]) -> Vec<(String, String, String, String)> {
+        let services = by_service(instances);
         let services = services.iter().map(|(name, list)| (*name, list.as_slice()));
         let routes = routes(services).into_iter();
         routes

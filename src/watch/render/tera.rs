@@ -29,17 +29,19 @@ impl TeraTemplate {
         engine.autoescape_on(Vec::<&str>::new());
         functions::declare(&mut engine);
         filters::register(&mut engine);
-        let alone = engine.add_raw_template(name, source);
-        if let Err(error) = alone {
-            if others.is_empty() {
-                return Err(RenderError::compiling(name, &error));
-            }
-            let others = others.iter().filter(|(other, _)| *other != name);
-            let all = others.copied().chain([(name, source)]);
-            engine
-                .add_raw_templates(all)
-                .map_err(|error| RenderError::compiling(name, &error))?;
-        }
+        let others = others.iter().copied().filter(|(other, _)| *other != name);
+        let others: Vec<(&str, &str)> = others.collect();
+        // Fewer first: what it does not need may be wrong, or define the same component.
+        let named = named_in(source, &others);
+        let mut add = |set: Vec<(&str, &str)>| {
+            let all = set.into_iter().chain([(name, source)]);
+            engine.add_raw_templates(all)
+        };
+        add(Vec::new())
+            .or_else(|_| add(named))
+            // Components are used without the name of where they are; but what is wrong is told of fewer.
+            .or_else(|error| add(others).map_err(|_| error))
+            .map_err(|error| RenderError::compiling(name, &error))?;
         Ok(Self {
             name: name.to_owned(),
             engine,
@@ -77,6 +79,22 @@ impl TeraTemplate {
         functions::define(&mut engine, &inputs);
         engine.render(&self.name, &context)
     }
+}
+
+/// Those of `others` whose names stand in `source`, or in one of them.
+fn named_in<'a>(source: &'a str, others: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    let mut unread = vec![source];
+    while let Some(text) = unread.pop() {
+        for other in others {
+            let (name, source) = *other;
+            if !found.contains(other) && text.contains(&format!("\"{name}\"")) {
+                found.push(*other);
+                unread.push(source);
+            }
+        }
+    }
+    found
 }
 
 /// An instance as templates see it. What was not announced is absent, so that `i.weight is defined` and

@@ -435,9 +435,26 @@ fn templates_of_a_directory_include_and_extend_each_other() {
     );
     let extends = r#"{% extends "frame" %}{% block body %}x{% endblock %}"#;
     assert_eq!(render(extends).as_deref(), Ok("[x]"));
-    assert!(Template::compile_among("t.tera", "alone", &others).is_ok());
-    let error = Template::compile_among("t.tera", r#"{% include "part" %}"#, &others).unwrap_err();
+    // What is wrong with others is no concern of those that do not name them.
+    for source in ["alone", r#"{% include "part" %}"#] {
+        assert!(Template::compile_among("t.tera", source, &others).is_ok());
+    }
+    let source = r#"{% include "broken" %}"#;
+    let error = Template::compile_among("t.tera", source, &others).unwrap_err();
     assert_eq!(error.faults()[0].place, Some(("broken".to_owned(), 1)));
+}
+
+#[test]
+fn copies_of_a_template_may_lie_beside_it() {
+    let component = "{% component c(x) %}<{{ x }}>{% endcomponent c %}";
+    let part = format!(r#"{component}{{{{ <c x="1" /> }}}}"#);
+    let others = [("part", part.as_str()), ("copy of part", part.as_str())];
+    let source = r#"{% include "part" %}"#;
+    let template = Template::compile_among("t.tera", source, &others).unwrap();
+    assert_eq!(template.render(&everything()).as_deref(), Ok("<1>"));
+    // One that is named nowhere, but whose component is used.
+    let template = Template::compile_among("t.tera", r#"{{ <c x="2" /> }}"#, &others[..1]).unwrap();
+    assert_eq!(template.render(&everything()).as_deref(), Ok("<2>"));
 }
 
 #[test]

@@ -117,3 +117,62 @@ fn a_reload_that_is_under_way_is_finished_before_another_configuration() {
     let log = fs::read_to_string(bench.out("log")).unwrap();
     assert_eq!(log, "begun\ndone\nbegun\ndone\n");
 }
+
+#[test]
+fn directories_that_appear_later_are_noticed() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    // A template that needs another one, in a directory that is not there yet.
+    bench.template("a.tera", "{% include 'parts/b.tera' %}");
+    wait_for("word of it", || {
+        process
+            .output()
+            .contains("the one of before stays in force")
+            .then_some(())
+    });
+    fs::create_dir(bench.file("templates/parts")).unwrap();
+    bench.template("parts/b.tera", "one\n");
+    bench.wait_live("one\n");
+    bench.template("parts/b.tera", "two\n");
+    bench.wait_live("two\n");
+    // All of it goes away, and comes back as another one, as when it is mounted or checked out anew.
+    for name in ["conf.d", "templates"] {
+        fs::rename(bench.file(name), bench.file(&format!("{name}.old"))).unwrap();
+    }
+    wait_for("word of it", || {
+        (process.output().matches("stays in force").count() >= 2).then_some(())
+    });
+    assert_eq!(bench.live().as_deref(), Some("two\n"));
+    fs::rename(bench.file("conf.d.old"), bench.file("conf.d")).unwrap();
+    fs::create_dir(bench.file("templates")).unwrap();
+    bench.template("a.tera", &worded("back"));
+    bench.wait_live("back i\n");
+}
+
+#[test]
+fn all_that_is_wrong_with_an_edit_is_told_at_once() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    // One step, so that no reading comes in between.
+    fs::create_dir(bench.file("conf.d.new")).unwrap();
+    fs::write(
+        bench.file("conf.d.new/a.toml"),
+        "[template]\nsrc = 'none.tera'\n",
+    )
+    .unwrap();
+    fs::write(bench.file("conf.d.new/b.toml"), "[template\n").unwrap();
+    fs::rename(bench.file("conf.d"), bench.file("conf.d.old")).unwrap();
+    fs::rename(bench.file("conf.d.new"), bench.file("conf.d")).unwrap();
+    process.signal(Signal::SIGHUP);
+    wait_for("word of both", || {
+        let said = process.output();
+        let both = ["a.toml:2: ", "b.toml:1: "];
+        both.iter().all(|want| said.contains(want)).then_some(())
+    });
+    bench.put("j");
+    bench.wait_live(&(line("i") + &line("j")));
+}

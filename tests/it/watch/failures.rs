@@ -267,3 +267,50 @@ fn the_same_failure_is_told_once() {
         process.output()
     );
 }
+
+#[test]
+fn a_failed_render_is_tried_again_without_a_new_event() {
+    let bench = Bench::new(PACE);
+    let there = bench.file("there").display().to_string();
+    bench.template(
+        "a.tera",
+        &format!(
+            "{{% if fileExists(path='{there}') %}}fine{{% else %}}{{{{ nothing }}}}{{% endif %}}"
+        ),
+    );
+    let process = bench.start(&[]);
+    wait_for("word of it", || {
+        process.output().contains("rendering failed").then_some(())
+    });
+    assert_eq!(bench.live(), None);
+    fs::write(there, "").unwrap();
+    bench.wait_live("fine");
+}
+
+#[test]
+fn a_reload_that_hangs_is_killed_with_its_group_and_made_again() {
+    let bench = Bench::new(&format!(
+        "reload_cmd = 'if test -e OUT/hang; then sleep 1000 & echo $! > OUT/pid; rm OUT/hang; wait; fi; \
+         echo x >> OUT/reloads'\nreload_timeout = '1s'\n{PACE}"
+    ));
+    bench.target("b", &format!("reload_cmd = 'echo x >> OUT/others'\n{PACE}"));
+    fs::write(bench.out("a.cfg"), "old\n").unwrap();
+    fs::write(bench.out("hang"), "").unwrap();
+    bench.put("i");
+    let process = bench.start(&[]);
+    wait_for("the reload of the other target", || {
+        (bench.count("others") == 1).then_some(())
+    });
+    wait_for("the time-out", || {
+        process
+            .output()
+            .contains("did not end within 1 s")
+            .then_some(())
+    });
+    let pid = fs::read_to_string(bench.out("pid")).unwrap();
+    wait_for("what it had started to be gone", || {
+        (!std::path::Path::new(&format!("/proc/{}", pid.trim())).exists()).then_some(())
+    });
+    bench.wait_live(&line("i"));
+    wait_for("the reload", || (bench.count("reloads") >= 2).then_some(()));
+}

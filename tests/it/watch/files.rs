@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::{Bench, PACE, line};
-use crate::harness::{Process, wait_for};
+use crate::harness::{Process, skipped, wait_for};
 
 /// `sidekick watch` in a mount namespace of its own, after a script has mounted something.
-fn in_mounts(bench: &Bench, script: &str, args: &[&str]) -> Command {
+pub(super) fn in_mounts(bench: &Bench, script: &str, args: &[&str]) -> Command {
     let sidekick = bench.command(args);
     let mut command = Command::new("unshare");
     let script = script.replace("OUT", bench.file("out").to_str().unwrap());
@@ -142,6 +142,80 @@ fn a_full_or_read_only_file_system_is_an_error_and_the_live_file_stays() {
         assert!(said.contains(why), "{said}");
     }
     assert_eq!(bench.live(), None);
+}
+
+#[test]
+fn what_could_not_be_written_is_written_as_soon_as_it_can_be() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let go = bench.file("go");
+    let mount = format!(
+        "mount -t tmpfs -o ro tmpfs OUT; \
+         (until test -e {}; do sleep 0.05; done; mount -o remount,rw OUT) &",
+        go.display()
+    );
+    let mut command = in_mounts(&bench, &(mount + " true"), &[]);
+    let process = Process::start(&mut command, &bench.file("log"));
+    wait_for("word of it", || {
+        let said = process.output();
+        said.contains("Read-only file system").then_some(())
+    });
+    fs::write(go, "").unwrap();
+    let inside = format!(
+        "/proc/{}/root{}",
+        process.pid(),
+        bench.out("a.cfg").display()
+    );
+    wait_for("the file", || {
+        (fs::read_to_string(&inside).ok()? == line("i")).then_some(())
+    });
+}
+
+#[test]
+fn another_file_system_than_that_of_temporary_files_makes_no_difference() {
+    let bench = Bench::new("check_cmd = 'cp {{src}} OUT/checked'\n");
+    bench.put("i");
+    let at = bench.file("out").display().to_string();
+    let script =
+        "mount -t tmpfs tmpfs OUT; \"$0\" \"$@\"; cat OUT/a.cfg OUT/checked; ls -A OUT; exit";
+    let mut command = in_mounts(&bench, script, &["--once"]);
+    // Nothing of it goes through there.
+    command.env("TMPDIR", "/proc/none");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let want = line("i") + &line("i") + "a.cfg\nchecked\n";
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        want,
+        "{at}: {said}"
+    );
+}
+
+#[test]
+fn another_owner_is_a_difference() {
+    if !nix::unistd::geteuid().is_root() {
+        skipped("only root gives files to others");
+        return;
+    }
+    let bench = Bench::new(&format!(
+        "uid = 12345\ngid = 12346\nreload_cmd = 'echo x >> OUT/reloads'\n{PACE}"
+    ));
+    bench.put("i");
+    let process = bench.start(&[]);
+    let owners = || {
+        let meta = fs::metadata(bench.out("a.cfg")).ok()?;
+        Some((meta.uid(), meta.gid()))
+    };
+    wait_for("the first reload", || {
+        (bench.count("reloads") == 1).then_some(())
+    });
+    assert_eq!(owners(), Some((12345, 12346)));
+    std::os::unix::fs::chown(bench.out("a.cfg"), Some(0), Some(0)).unwrap();
+    process.signal(Signal::SIGHUP);
+    wait_for("the owners to be repaired", || {
+        (owners() == Some((12345, 12346))).then_some(())
+    });
+    bench.wait_live(&line("i"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod failures;
 mod files;
 mod groups;
 mod guards;
+mod killed;
 mod memory;
 mod modes;
 mod publishing;

@@ -90,6 +90,38 @@ fn a_burst_is_gathered_and_reloads_keep_their_distance() {
 }
 
 #[test]
+fn a_reload_that_is_held_back_is_made_later_with_the_newest_data() {
+    let bench = Bench::new(
+        "reload_cmd = 'cat OUT/a.cfg >> OUT/loaded; echo x >> OUT/reloads'\n[template.pace]\nmin_interval = '6s'\n",
+    );
+    bench.put("i");
+    let mut process = bench.start(&[]);
+    wait_for("the first reload", || {
+        (bench.count("reloads") == 1).then_some(())
+    });
+    bench.put("j");
+    bench.put("k");
+    wait_for("the second reload", || {
+        (bench.count("reloads") == 2).then_some(())
+    });
+    let newest = line("i") + &line("j") + &line("k");
+    assert_eq!(bench.live(), Some(newest.clone()));
+    let loaded = line("i") + &newest;
+    assert_eq!(fs::read_to_string(bench.out("loaded")).unwrap(), loaded);
+    // What is held back when it ends is made by the next process, which has no reload to keep a distance from.
+    bench.delete("i");
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(0));
+    assert_eq!(bench.count("reloads"), 2);
+    let _process = bench.start(&[]);
+    wait_for("the third reload", || {
+        (bench.count("reloads") == 3).then_some(())
+    });
+    let loaded = loaded + &line("j") + &line("k");
+    assert_eq!(fs::read_to_string(bench.out("loaded")).unwrap(), loaded);
+}
+
+#[test]
 fn bad_instances_are_skipped_said_once_and_the_others_served() {
     let bench = Bench::new(PACE);
     bench.put("i");

@@ -1,0 +1,277 @@
+//! The difference between two configurations: nothing, changes of servers that the runtime API can make, or a reload.
+//! Pure.
+//!
+//! Only the texts decide, so it works with any template. Whatever differs outside `server` lines of a backend or listen
+//! section is a reload, and so is whatever is not understood.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+use super::cli::Word;
+use super::context::{Context, Placed};
+use super::server::{self, Full, Id};
+use super::text::{Line, Section, Text};
+
+/// What has to happen to HAProxy for a new text.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: both mean the same.
+    None,
+    /// These changes while it runs; never empty.
+    Runtime(Vec<Op>),
+    /// A reload.
+    Reload(Why),
+}
+
+/// One change of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Op {
+    /// Which server.
+    pub id: Id,
+    /// What becomes of it.
+    pub act: Act,
+}
+
+/// What becomes of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// It is new.
+    Add(SocketAddr, Full),
+    /// It takes no new request, and is deleted when nothing uses it any more.
+    Remove {
+        /// What it was, so that one that comes back the same can be used again. None if nobody knows.
+        was: Option<Vec<Word>>,
+    },
+    /// It is somewhere else.
+    Move {
+        /// Where.
+        to: SocketAddr,
+    },
+    /// Its share of the requests.
+    Weigh(u16),
+    /// In service, or out of it (`disabled`).
+    Serve(bool),
+}
+
+/// Why it takes a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Why {
+    /// Something else than a server.
+    #[error("line {0} is no server that could be changed at run time")]
+    Line(usize),
+    /// A section came or went.
+    #[error("the sections are others from line {0} on")]
+    Sections(usize),
+    /// A line may change the meaning of others.
+    #[error("line {0} may change what other lines mean")]
+    Odd(usize),
+    /// A server is written in a way that is not understood.
+    #[error("the server of line {0} is not written with a plain name, address and port")]
+    Server(usize),
+    /// Something else about a server that stays.
+    #[error("{0} differs in more than address, weight and state")]
+    Rest(Id),
+    /// The balance counts servers by their place or makes its map at the start.
+    #[error(
+        "the servers of {0} have fixed places: balance roundrobin, leastconn or random has none"
+    )]
+    Places(String),
+    /// A keyword that cannot be given at run time.
+    #[error("{id} cannot be added at run time with {keyword:?}")]
+    Keyword {
+        /// The server.
+        id: Id,
+        /// The keyword.
+        keyword: String,
+    },
+    /// Something in the section that is not known at run time.
+    #[error("servers of {backend} depend on {what:?} of the section")]
+    Section {
+        /// The section.
+        backend: String,
+        /// What.
+        what: &'static str,
+    },
+    /// Another line names the server.
+    #[error("{0} is named by another line")]
+    Named(Id),
+    /// The rest of the configuration, with its defaults, is elsewhere.
+    #[error(
+        "the file is a part of a configuration, so the defaults of a new server are not in sight: name the rest with \
+         `base`"
+    )]
+    Part,
+}
+
+/// Compares two texts. `base` is what HAProxy reads before them.
+pub fn diff(base: &str, live: &str, new: &str) -> Change {
+    if live == new {
+        return Change::None;
+    }
+    match changes(&Text::read(base), &Text::read(live), &Text::read(new)) {
+        Ok(ops) if ops.is_empty() => Change::None,
+        Ok(ops) => Change::Runtime(ops),
+        Err(why) => Change::Reload(why),
+    }
+}
+
+fn changes(base: &Text<'_>, live: &Text<'_>, new: &Text<'_>) -> Result<Vec<Op>, Why> {
+    if let Some(line) = live.odd.or(new.odd).or(base.odd) {
+        return Err(Why::Odd(line));
+    }
+    let mut both = live.sections.iter().zip(&new.sections);
+    let apart = both.find(|(live, new)| !is_same_head(live, new));
+    let missing = new.sections.get(live.sections.len());
+    if let Some(section) = apart.map(|(_, new)| new).or(missing) {
+        return Err(Why::Sections(number(section)));
+    }
+    if live.sections.len() > new.sections.len() {
+        return Err(Why::Sections(number(&live.sections[new.sections.len()])));
+    }
+    let named = named([base, live, new]);
+    let mut ops = Vec::new();
+    for (n, (live, section)) in live.sections.iter().zip(&new.sections).enumerate() {
+        if is_alike(live, section) {
+            continue;
+        }
+        if !has_servers(section) {
+            return Err(first_difference(&live.lines, &section.lines));
+        }
+        let context = Context::new(base, new, n, &named)?;
+        ops.extend(of_section(live, &context)?);
+    }
+    Ok(ops)
+}
+
+/// Whether the servers of a section are ours to change.
+pub(super) fn has_servers(section: &Section<'_>) -> bool {
+    matches!(section.kind(), "backend" | "listen")
+}
+
+pub(super) fn number(section: &Section<'_>) -> usize {
+    let first = section.head.as_ref().or(section.lines.first());
+    first.map_or(0, |line| line.number)
+}
+
+fn is_same_head(live: &Section<'_>, new: &Section<'_>) -> bool {
+    match (&live.head, &new.head) {
+        (Some(live), Some(new)) => live.is_same(new),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn is_alike(live: &Section<'_>, new: &Section<'_>) -> bool {
+    let mut lines = live.lines.iter().zip(&new.lines);
+    live.lines.len() == new.lines.len() && lines.all(|(live, new)| live.is_same(new))
+}
+
+fn first_difference<'a>(
+    live: impl IntoIterator<Item = &'a Line<'a>>,
+    new: impl IntoIterator<Item = &'a Line<'a>>,
+) -> Why {
+    let (mut live, mut new) = (live.into_iter(), new.into_iter());
+    loop {
+        match (live.next(), new.next()) {
+            (Some(live), Some(new)) if live.is_same(new) => {}
+            (_, Some(line)) | (Some(line), None) => return Why::Line(line.number),
+            (None, None) => return Why::Line(0),
+        }
+    }
+}
+
+/// Servers that other lines name, as they name them: `name` or `backend/name`.
+pub(super) fn named<'a>(texts: [&Text<'a>; 3]) -> BTreeSet<&'a str> {
+    let lines = texts
+        .into_iter()
+        .flat_map(|text| &text.sections)
+        .flat_map(|section| &section.lines);
+    // A cheap look first: most lines are servers that track nothing.
+    let lines = lines.filter(|line| line.raw().contains("track") || line.first() == "use-server");
+    let words = lines.flat_map(|line| line.words().unwrap_or_default());
+    let mut found = BTreeSet::new();
+    let mut takes = false;
+    for word in words {
+        if takes {
+            found.insert(word);
+        }
+        takes = matches!(word, "track" | "use-server");
+    }
+    found
+}
+
+/// The servers by name, in order.
+pub(super) struct Servers<'a> {
+    pub(super) order: Vec<(&'a str, Placed<'a>)>,
+    pub(super) by_name: HashMap<&'a str, Placed<'a>>,
+}
+
+impl<'a> Servers<'a> {
+    pub(super) fn of(section: &Section<'a>) -> Result<Self, Why> {
+        let (mut defaults, mut order) = (0, Vec::new());
+        for line in &section.lines {
+            match line.first() {
+                "default-server" => defaults += 1,
+                "server" => {
+                    let name = server::name(line).ok_or(Why::Server(line.number))?;
+                    order.push((
+                        name,
+                        Placed {
+                            line: *line,
+                            defaults,
+                        },
+                    ));
+                }
+                _ => {}
+            }
+        }
+        let by_name: HashMap<_, _> = order.iter().copied().collect();
+        let number = section.lines.last().map_or(0, |line| line.number);
+        (by_name.len() == order.len())
+            .then_some(Self { order, by_name })
+            .ok_or(Why::Server(number))
+    }
+
+    /// The names that the other has too, in order.
+    fn common(&self, other: &Self) -> impl Iterator<Item = &'a str> {
+        let names = self.order.iter().map(|(name, _)| *name);
+        names.filter(|name| other.by_name.contains_key(name))
+    }
+}
+
+fn of_section<'a>(live: &'a Section<'a>, context: &Context<'a>) -> Result<Vec<Op>, Why> {
+    let others = |section: &'a Section<'a>| section.lines.iter().filter(|l| l.first() != "server");
+    let (mut ours, mut theirs) = (others(live), others(context.section));
+    let same = loop {
+        match (ours.next(), theirs.next()) {
+            (Some(live), Some(new)) if live.is_same(new) => {}
+            (live, new) => break live.is_none() && new.is_none(),
+        }
+    };
+    if !same {
+        return Err(first_difference(others(live), others(context.section)));
+    }
+    let (old, new) = (Servers::of(live)?, Servers::of(context.section)?);
+    if !old.common(&new).eq(new.common(&old)) {
+        context.require_places_to_be_free()?;
+    }
+    let mut ops = Vec::new();
+    for (name, placed) in &new.order {
+        match old.by_name.get(name) {
+            None => ops.push(context.add(placed)?),
+            Some(was) if was.defaults == placed.defaults && was.line.is_same(&placed.line) => {}
+            Some(was) => ops.extend(context.alter(was, placed)?),
+        }
+    }
+    for (name, placed) in &old.order {
+        if !new.by_name.contains_key(name) {
+            ops.push(context.remove(placed)?);
+        }
+    }
+    Ok(ops)
+}
+
+#[cfg(test)]
+mod tests;

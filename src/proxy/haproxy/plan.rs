@@ -1,0 +1,198 @@
+//! From changes to commands, and whether the servers are what the changes say. Pure.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::cli::{Command, Word};
+use super::diff::{Act, Op};
+use super::server::{Full, Id};
+use super::state::Servers;
+
+/// Servers that were removed and are still there, out of service, until nothing uses them: what each was, if known.
+///
+/// HAProxy 2.6 has errors in the deletion of servers that were in use a moment ago. A ghost is as good as absent.
+pub type Ghosts = BTreeMap<Id, Option<Vec<Word>>>;
+
+/// A ghost cannot become this server: it was another one, or nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Haunted(pub Id);
+
+/// The commands, a line for each change. What takes requests comes before what takes none: all servers may be replaced
+/// at once, and at no time there is none.
+pub fn lines(ops: &[Op], ghosts: &Ghosts) -> Result<Vec<Vec<Command>>, Haunted> {
+    let mut ordered: Vec<&Op> = ops.iter().collect();
+    ordered.sort_by_key(|op| turn(&op.act));
+    ordered.into_iter().map(|op| line(op, ghosts)).collect()
+}
+
+/// Lower first. A server moves before it serves, so that nobody is sent to where it was.
+fn turn(act: &Act) -> u8 {
+    match act {
+        Act::Add(..) => 0,
+        Act::Move { .. } => 1,
+        Act::Weigh(1..) => 2,
+        Act::Serve(true) => 3,
+        Act::Weigh(0) => 4,
+        Act::Serve(false) | Act::Remove { .. } => 5,
+    }
+}
+
+fn line(Op { id, act }: &Op, ghosts: &Ghosts) -> Result<Vec<Command>, Haunted> {
+    let set = || Command::new("set server").word(&id.word());
+    let weigh = |weight: u16| set().then("weight").number(weight);
+    Ok(match act {
+        Act::Add(at, full) => match ghosts.get(id) {
+            None => add(id, *at, full),
+            Some(Some(was)) if *was == full.keywords => {
+                let mut line = vec![move_to(set(), *at), weigh(full.weight)];
+                line.extend((!full.disabled).then(|| set().then("state ready")));
+                line
+            }
+            Some(_) => return Err(Haunted(id.clone())),
+        },
+        // As after a reload, it is healthy until its checks say otherwise.
+        Act::Move { to } => vec![move_to(set(), *to), set().then("health up")],
+        Act::Weigh(weight) => vec![weigh(*weight)],
+        Act::Serve(true) => vec![set().then("state ready")],
+        Act::Serve(false) | Act::Remove { .. } => vec![set().then("state maint")],
+    })
+}
+
+/// A server is added out of service and without checks.
+fn add(id: &Id, at: SocketAddr, full: &Full) -> Vec<Command> {
+    let add = Command::new("add server").word(&id.word()).address(at);
+    let add = full.keywords.iter().fold(add, Command::word);
+    let mut line = vec![add.then("weight").number(full.weight)];
+    let to = |verb| Command::new(verb).word(&id.word());
+    line.extend(full.checked.then(|| to("enable health")));
+    line.extend((!full.disabled).then(|| to("enable server")));
+    line
+}
+
+fn move_to(set: Command, at: SocketAddr) -> Command {
+    set.then("addr").ip(at.ip()).then("port").number(at.port())
+}
+
+/// Something that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Differs {
+    /// Which server.
+    pub id: Id,
+    /// What of it: `address`, …
+    pub what: &'static str,
+}
+
+/// Compares the servers that were changed, in what was changed, with what HAProxy has.
+pub fn compare(ops: &[Op], seen: &Servers) -> Result<(), Differs> {
+    let differing = ops.iter().find_map(|Op { id, act }| {
+        let differs = |what| {
+            Some(Differs {
+                id: id.clone(),
+                what,
+            })
+        };
+        let Some(seen) = seen.get(id) else {
+            return if matches!(act, Act::Remove { .. }) {
+                None
+            } else {
+                differs("presence")
+            };
+        };
+        let is = |what, same: bool| if same { None } else { differs(what) };
+        match act {
+            Act::Add(at, full) => is("address", seen.at == Some(*at))
+                .or_else(|| is("weight", seen.weight == full.weight))
+                .or_else(|| is("state", seen.disabled == full.disabled)),
+            Act::Remove { .. } => is("presence", seen.disabled),
+            Act::Move { to } => is("address", seen.at == Some(*to)),
+            Act::Weigh(weight) => is("weight", seen.weight == *weight),
+            Act::Serve(yes) => is("state", seen.disabled != *yes),
+        }
+    });
+    differing.map_or(Ok(()), Err)
+}
+
+/// What becomes of the ghosts by changes that were made.
+pub fn haunt(ghosts: &mut Ghosts, ops: &[Op]) {
+    for Op { id, act } in ops {
+        match act {
+            Act::Add(..) => drop(ghosts.remove(id)),
+            Act::Remove { was } => drop(ghosts.insert(id.clone(), was.clone())),
+            Act::Move { .. } | Act::Weigh(_) | Act::Serve(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::haproxy::diff::{Change, diff};
+
+    fn ops(live: &str, new: &str) -> Vec<Op> {
+        let text = |lines: &str| {
+            let lines = lines.replace(" | ", "\n server ");
+            format!("global\nbackend app\n server z 9.9.9.9:9{lines}\n")
+        };
+        match diff("", &text(live), &text(new)) {
+            Change::Runtime(ops) => ops,
+            Change::None => Vec::new(),
+            Change::Reload(why) => panic!("{why}"),
+        }
+    }
+
+    fn told(ops: &[Op], ghosts: &Ghosts) -> Vec<String> {
+        let line = |line: Vec<Command>| {
+            line.iter()
+                .map(Command::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
+        lines(ops, ghosts).unwrap().into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn commands() {
+        let all = ops(
+            " | a 1.0.0.1:1 | b 1.0.0.2:1 | c 1.0.0.3:1 | d 1.0.0.4:1 disabled | e 1.0.0.5:1",
+            " | a 1.0.0.1:1 weight 0 | b [::2]:2 weight 7 | c 1.0.0.3:1 disabled | d 1.0.0.4:1 | n 1.0.0.6:1 check",
+        );
+        assert_eq!(
+            told(&all, &Ghosts::new()),
+            [
+                "add server app/n 1.0.0.6:1 check pool-purge-delay 5s pool-max-conn -1 weight 1; enable health app/n; \
+                 enable server app/n",
+                "set server app/b addr ::2 port 2; set server app/b health up",
+                "set server app/b weight 7",
+                "set server app/d state ready",
+                "set server app/a weight 0",
+                "set server app/c state maint",
+                "set server app/e state maint",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_server_that_starts_out_of_service_is_not_enabled() {
+        assert_eq!(
+            told(&ops("", " | n [::6]:1 disabled"), &Ghosts::new()),
+            ["add server app/n [::6]:1 pool-purge-delay 5s pool-max-conn -1 weight 1"]
+        );
+    }
+
+    #[test]
+    fn a_ghost_comes_back() {
+        let mut ghosts = Ghosts::new();
+        haunt(&mut ghosts, &ops(" | n 1.0.0.6:1 check", ""));
+        let back = ops("", " | n 1.0.0.7:1 check weight 3");
+        assert_eq!(
+            told(&back, &ghosts),
+            [
+                "set server app/n addr 1.0.0.7 port 1; set server app/n weight 3; set server app/n state ready"
+            ]
+        );
+        let other = ops("", " | n 1.0.0.7:1");
+        assert!(lines(&other, &ghosts).is_err(), "it had checks");
+        haunt(&mut ghosts, &back);
+        assert!(ghosts.is_empty());
+    }
+}

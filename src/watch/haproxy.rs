@@ -1,0 +1,164 @@
+//! The HAProxies of a target whose servers are changed while they run, and what a new text means to them. Shell.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::config::{self, Target};
+use crate::model::report::chain;
+use crate::proxy::haproxy::diff::{Change, diff};
+use crate::proxy::haproxy::runtime::{Doubt, Runtime};
+
+/// How often it is looked whether an HAProxy is still the same process.
+const VISIT: Duration = Duration::from_secs(2);
+
+/// Those of a target, in the order of its outputs.
+#[derive(Debug)]
+pub(super) struct Haproxies(Vec<Option<Haproxy>>);
+
+/// Those that run with one file.
+#[derive(Debug)]
+pub(super) struct Haproxy {
+    pub(super) runtime: Runtime,
+    base: Vec<PathBuf>,
+    /// It has been told that nobody answers.
+    is_absent: AtomicBool,
+    /// The text for which a reload was made because they were not what it says: not to be made again and again.
+    settled: AtomicU64,
+}
+
+impl Haproxies {
+    pub(super) fn of(target: &Target) -> Self {
+        let outputs = target.outputs.iter();
+        Self(
+            outputs
+                .map(|output| output.haproxy.as_ref().map(Haproxy::new))
+                .collect(),
+        )
+    }
+
+    pub(super) fn are_there(&self) -> bool {
+        self.0.iter().any(Option::is_some)
+    }
+
+    pub(super) fn get(&self, output: usize) -> Option<&Haproxy> {
+        self.0.get(output)?.as_ref()
+    }
+
+    /// By the places of their outputs.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Haproxy)> {
+        let all = self.0.iter().enumerate();
+        all.filter_map(|(output, haproxy)| Some((output, haproxy.as_ref()?)))
+    }
+}
+
+impl Haproxy {
+    fn new(config: &config::Haproxy) -> Self {
+        Self {
+            runtime: Runtime::new(config.sockets.clone(), config.timeout),
+            base: config.base.clone(),
+            is_absent: AtomicBool::new(false),
+            settled: AtomicU64::new(0),
+        }
+    }
+
+    /// What HAProxy reads before the file. What cannot be read is as good as empty: new servers take a reload then.
+    pub(super) fn base(&self) -> String {
+        let texts = self.base.iter().map(|path| {
+            std::fs::read_to_string(path).unwrap_or_else(|error| {
+                warn!("{} cannot be read: {error}", path.display());
+                String::new()
+            })
+        });
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
+    /// What becomes of them by a new text, and how it would be taken back.
+    pub(super) fn compare(&self, live: &str, new: &str) -> (Change, Change) {
+        let base = self.base();
+        (diff(&base, live, new), diff(&base, new, live))
+    }
+
+    /// Tells why it takes a reload; that nobody answers, once.
+    pub(super) fn tell(&self, name: &str, doubts: &[Doubt]) {
+        for doubt in doubts {
+            let text = chain(doubt);
+            if !doubt.is_absent() {
+                warn!("{name}: {text}; a reload settles it");
+            } else if !self.is_absent.swap(true, Ordering::Relaxed) {
+                warn!(
+                    "{name}: {text}: as long as HAProxy does not answer there, its changes take a reload"
+                );
+            }
+        }
+    }
+
+    /// They do answer.
+    pub(super) fn answers(&self, name: &str) {
+        if self.is_absent.swap(false, Ordering::Relaxed) {
+            info!("{name}: HAProxy answers on its socket");
+        }
+    }
+
+    /// Whether a reload may settle what is wrong with them for this text: it may once.
+    pub(super) fn may_settle(&self, text: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let hash = hasher.finish();
+        self.settled.swap(hash, Ordering::Relaxed) != hash
+    }
+
+    /// Nothing is wrong with them.
+    pub(super) fn is_settled(&self) {
+        self.settled.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Visits to all HAProxies: somebody else may restart or reload one.
+#[derive(Default)]
+pub(super) struct Visits(JoinSet<usize>);
+
+impl Visits {
+    /// To those of these targets, each given with its place.
+    pub(super) fn begin<'a>(&mut self, targets: impl Iterator<Item = (usize, &'a Haproxies)>) {
+        self.0.abort_all();
+        self.0 = JoinSet::new();
+        for (target, haproxies) in targets {
+            self.visit(target, haproxies);
+        }
+    }
+
+    /// To those of one target, until one is another process.
+    pub(super) fn visit(&mut self, target: usize, haproxies: &Haproxies) {
+        let runtimes: Vec<Runtime> = haproxies.iter().map(|(_, h)| h.runtime.clone()).collect();
+        if runtimes.is_empty() {
+            return;
+        }
+        self.0.spawn(async move {
+            loop {
+                tokio::time::sleep(VISIT).await;
+                for runtime in &runtimes {
+                    if runtime.is_replaced().await {
+                        return target;
+                    }
+                }
+            }
+        });
+    }
+
+    /// The target of an HAProxy that is another process than before.
+    pub(super) async fn news(&mut self) -> usize {
+        loop {
+            match self.0.join_next().await {
+                Some(Ok(target)) => return target,
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! HAProxy, told by the socket of its master and by a signal.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use super::Bench;
+use crate::harness::{Process, free_port, tool, wait_for};
+
+const TEMPLATE: &str = "defaults
+    mode http
+    timeout connect 1s
+    timeout client 60s
+    timeout server 1s
+frontend f
+    bind 127.0.0.1:PORT
+{% for i in services.listen %}    bind {{ i.addr }}
+{% endfor %}{% for i in services.broken %}    nonsense
+{% endfor %}    http-request return status 200 content-type text/plain string \"ANSWER\"
+";
+const MASTER: &str = "[template.reload]\nhaproxy_master = 'DIR/m.sock'\n";
+const SIGNAL: &str = "[template.reload]\nsignal = 'USR2'\npidfile = 'DIR/pid'\n";
+
+fn haproxy(bench: &Bench, files: &[&str]) -> Process {
+    let mut command = Command::new(tool("haproxy"));
+    command.args(["-W", "-db", "-S"]).arg(bench.file("m.sock"));
+    command.arg("-p").arg(bench.file("pid"));
+    for file in files {
+        command.arg("-f").arg(bench.file(file));
+    }
+    bench.run(&mut command)
+}
+
+/// What the master answers.
+fn master(bench: &Bench, command: &str) -> Option<String> {
+    let mut stream = UnixStream::connect(bench.file("m.sock")).ok()?;
+    stream.write_all(format!("{command}\n").as_bytes()).ok()?;
+    stream.shutdown(std::net::Shutdown::Write).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// How often it has reloaded, and how many old workers it has.
+fn counts(bench: &Bench) -> (usize, usize) {
+    wait_for("the master to answer", || try_counts(bench))
+}
+
+fn try_counts(bench: &Bench) -> Option<(usize, usize)> {
+    let list = master(bench, "show proc")?;
+    let line = list.lines().find(|line| line.contains(" master "))?;
+    let reloads = line.split_whitespace().nth(2)?.parse().ok()?;
+    let old = list.split("# old workers").nth(1).unwrap_or_default();
+    Some((reloads, old.matches("worker ").count()))
+}
+
+#[test]
+fn by_its_master() {
+    let bench = Bench::new(TEMPLATE, MASTER);
+    bench.first();
+    let _haproxy = haproxy(&bench, &["a.cfg"]);
+    bench.play("HAProxy could not load the new configuration");
+}
+
+#[test]
+fn by_a_signal() {
+    let bench = Bench::new(TEMPLATE, SIGNAL);
+    bench.first();
+    let _haproxy = haproxy(&bench, &["a.cfg"]);
+    bench.play("HAProxy has not loaded the new configuration");
+}
+
+#[test]
+fn a_master_that_is_not_there_is_told_later() {
+    let target = format!("reload_timeout = '3s'\n{MASTER}");
+    let bench = Bench::new(TEMPLATE, &target);
+    let watch = bench.watch(&[]);
+    bench.wait_said("HAProxy's master does not answer", &watch);
+    let mut haproxy = haproxy(&bench, &["a.cfg"]);
+    bench.wait_said("the reload that was owed has been made", &watch);
+    bench.wait_answer(bench.port, "a", &watch);
+
+    // A socket that nobody listens to any more.
+    haproxy.signal(nix::sys::signal::Signal::SIGTERM);
+    haproxy.wait();
+    bench.put("web", "b", 80);
+    wait_for("another failure", || {
+        let said = watch.output();
+        (said.matches("HAProxy's master does not answer").count() >= 2).then_some(())
+    });
+}
+
+#[test]
+fn two_files_of_one_haproxy_are_loaded_by_one_reload() {
+    let bench = Bench::new(TEMPLATE, MASTER);
+    let second = TEMPLATE
+        .replace("frontend f", "frontend g")
+        .replace("PORT", &free_port().to_string());
+    bench.target("b", &second, MASTER);
+    let ports = [bench.port, second_port(&second)];
+    bench.first();
+    let _haproxy = haproxy(&bench, &["a.cfg", "b.cfg"]);
+    let watch = bench.watch(&[]);
+    for port in ports {
+        bench.wait_answer(port, "a", &watch);
+    }
+    wait_for("both to be right", || {
+        let said = watch.output();
+        (said.matches("the reload that was owed").count() == 2).then_some(())
+    });
+    let (before, _) = counts(&bench);
+    bench.put("web", "b", 80);
+    for port in ports {
+        bench.wait_answer(port, "ab", &watch);
+    }
+    let (after, _) = counts(&bench);
+    assert_eq!(after, before + 1, "{}", watch.output());
+}
+
+fn second_port(text: &str) -> u16 {
+    let (_, rest) = text.split_once("bind 127.0.0.1:").unwrap();
+    rest.lines().next().unwrap().parse().unwrap()
+}
+
+/// A second reload that is asked for while somebody else's is being served: a signal would be lost.
+#[test]
+fn a_reload_that_somebody_else_has_begun_is_waited_for() {
+    for reload in [MASTER, SIGNAL] {
+        let bench = Bench::new(TEMPLATE, reload);
+        bench.first();
+        let haproxy = haproxy(&bench, &["a.cfg"]);
+        let watch = bench.watch(&[]);
+        bench.wait_answer(bench.port, "a", &watch);
+        for (n, want) in ["ab", "abc", "abcd", "abcde"].iter().enumerate() {
+            // Not before a master can take it: that would end it.
+            haproxy.signal(nix::sys::signal::Signal::SIGUSR2);
+            bench.put("web", &want[n + 1..], 80);
+            bench.wait_answer(bench.port, want, &watch);
+        }
+    }
+}
+
+#[test]
+fn old_workers_that_linger_are_told_of() {
+    for reload in [MASTER, SIGNAL] {
+        let bench = Bench::new(TEMPLATE, reload);
+        bench.first();
+        let _haproxy = haproxy(&bench, &["a.cfg"]);
+        let watch = bench.watch(&[]);
+        bench.wait_answer(bench.port, "a", &watch);
+        let mut open = Vec::new();
+        let mut want = "a".to_owned();
+        for id in "bcdefghij".chars() {
+            // Half a request keeps a worker.
+            let mut stream = TcpStream::connect(("127.0.0.1", bench.port)).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+            open.push(stream);
+            bench.put("web", &id.to_string(), 80);
+            want.push(id);
+            bench.wait_answer(bench.port, &want, &watch);
+        }
+        bench.wait_said("old workers of HAProxy still serve", &watch);
+        assert!(counts(&bench).1 >= 8);
+    }
+}

@@ -1,0 +1,172 @@
+//! Reloads of real daemons: seen when they are in force, and noticed when they are not.
+
+mod apache;
+mod haproxy;
+mod nginx;
+mod shellless;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::etcd::Etcd;
+use crate::harness::{Process, free_port, sidekick, temp_dir, wait_for};
+use crate::routing::ask;
+
+/// What stands in a line of the template where the daemon's own words are.
+const ANSWER: &str = "{% for i in services.web %}{{ i.id }}{% endfor %}";
+
+/// A store, and a target whose file makes a daemon
+/// - answer with the ids of the instances of `web`,
+/// - listen to the ports of the instances of `listen` too,
+/// - refuse the file if `broken` has an instance.
+struct Bench {
+    etcd: Etcd,
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+impl Bench {
+    /// `template` with PORT and DIR, and further lines of the target with DIR.
+    fn new(template: &str, target: &str) -> Self {
+        let bench = Self {
+            etcd: Etcd::start_new(),
+            dir: temp_dir(),
+            port: free_port(),
+        };
+        for dir in ["conf.d", "templates"] {
+            fs::create_dir(bench.file(dir)).unwrap();
+        }
+        bench.target("a", template, target);
+        bench.put("web", "a", 80);
+        bench
+    }
+
+    fn target(&self, name: &str, template: &str, target: &str) {
+        let template = template.replace("ANSWER", ANSWER);
+        fs::write(
+            self.file(&format!("templates/{name}.tera")),
+            self.fill(&template),
+        )
+        .unwrap();
+        let target = format!(
+            "[template]\nsrc = '{name}.tera'\ndest = 'DIR/{name}.cfg'\nservices = ['web', 'listen', 'broken']\n\
+             {target}\n[template.pace]\nmin_interval = '0s'\n"
+        );
+        fs::write(
+            self.file(&format!("conf.d/{name}.toml")),
+            self.fill(&target),
+        )
+        .unwrap();
+    }
+
+    fn fill(&self, text: &str) -> String {
+        text.replace("PORT", &self.port.to_string())
+            .replace("DIR", &self.dir.path().display().to_string())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn live(&self) -> String {
+        fs::read_to_string(self.file("a.cfg")).unwrap_or_default()
+    }
+
+    fn watch(&self, args: &[&str]) -> Process {
+        let mut command = sidekick();
+        let store = format!("etcd://{}", self.etcd.endpoint());
+        command.args(["watch", "--store", &store, "--conf-dir"]);
+        command.arg(self.dir.path()).args(args);
+        Process::start(&mut command, &self.file("watch.log"))
+    }
+
+    /// The first file, for which there is nobody yet.
+    fn first(&self) {
+        self.watch(&["--once"]).wait();
+        assert_ne!(self.live(), "");
+        fs::remove_file(self.file("watch.log")).unwrap();
+    }
+
+    fn run(&self, command: &mut Command) -> Process {
+        Process::start(command, &self.file("daemon.log"))
+    }
+
+    fn put(&self, service: &str, id: &str, port: u16) {
+        let at = format!("/services/{service}/{id}");
+        let txn = format!("\nput {at}/ip 127.0.0.1\nput {at}/port {port}\n\n\n");
+        self.etcd.etcdctl_with(&["txn"], txn.as_bytes());
+    }
+
+    fn delete(&self, service: &str) {
+        let at = format!("/services/{service}/");
+        self.etcd.etcdctl(&["del", "--prefix", &at]);
+    }
+
+    #[track_caller]
+    fn wait_answer(&self, port: u16, want: &str, watch: &Process) {
+        let mut last = None;
+        let start = std::time::Instant::now();
+        wait_for("the daemon's answer", || {
+            last = ask(port, "localhost", "/");
+            let late = start.elapsed() > crate::harness::PATIENCE / 2;
+            assert!(!late, "{last:?} in place of {want:?}: {}", watch.output());
+            (last.as_deref().map(str::trim) == Some(want)).then_some(())
+        });
+    }
+
+    #[track_caller]
+    fn wait_said(&self, want: &str, watch: &Process) {
+        let start = std::time::Instant::now();
+        wait_for(want, || {
+            let said = watch.output();
+            let late = start.elapsed() > crate::harness::PATIENCE / 2;
+            assert!(!late, "{want:?} is not in: {said}");
+            said.contains(want).then_some(())
+        });
+    }
+
+    /// A good change is in force when it is said to be; one that the daemon will not have is noticed, and the file of
+    /// before comes back; when nothing is in the way any more, the change comes into force.
+    fn play(&self, refused: &str) {
+        let watch = self.watch(&[]);
+        self.wait_answer(self.port, "a", &watch);
+        self.put("web", "b", 80);
+        self.wait_said("has been updated", &watch);
+        assert_eq!(
+            ask(self.port, "localhost", "/").as_deref().map(str::trim),
+            Some("ab")
+        );
+
+        let other = free_port();
+        let somebody = TcpListener::bind(("127.0.0.1", other)).unwrap();
+        let before = self.live();
+        self.put("listen", "x", other);
+        self.wait_said(refused, &watch);
+        let said = watch.output();
+        assert!(said.contains("which is still in force, is back"), "{said}");
+        wait_for("the file of before", || {
+            (self.live() == before).then_some(())
+        });
+        self.wait_answer(self.port, "ab", &watch);
+        drop(somebody);
+        self.wait_answer(other, "ab", &watch);
+        self.wait_said("failure", &watch);
+
+        // A check that lies.
+        let before = self.live();
+        self.put("broken", "x", 1);
+        wait_for("another failure", || {
+            let said = watch.output();
+            (said.matches(refused).count() >= 2).then_some(())
+        });
+        wait_for("the file of before", || {
+            (self.live() == before).then_some(())
+        });
+        self.wait_answer(self.port, "ab", &watch);
+        self.delete("broken");
+        self.put("web", "c", 80);
+        self.wait_answer(self.port, "abc", &watch);
+    }
+}

@@ -1,0 +1,59 @@
+//! nginx, told by a signal.
+
+use std::process::Command;
+
+use super::Bench;
+use crate::harness::{Process, tool};
+
+const TEMPLATE: &str = "pid DIR/pid;
+user root;
+worker_processes 2;
+daemon off;
+error_log stderr;
+events {}
+http {
+    access_log off;
+    client_body_temp_path DIR/body;
+    proxy_temp_path DIR/proxy;
+    fastcgi_temp_path DIR/fastcgi;
+    uwsgi_temp_path DIR/uwsgi;
+    scgi_temp_path DIR/scgi;
+    server {
+        listen 127.0.0.1:PORT;
+{% for i in services.listen %}        listen {{ i.addr }};
+{% endfor %}{% for i in services.broken %}        nonsense;
+{% endfor %}        return 200 \"ANSWER\";
+    }
+}
+";
+const SIGNAL: &str = "check_cmd = 'true'\n[template.reload]\nsignal = 'HUP'\npidfile = 'DIR/pid'\n";
+
+fn nginx(bench: &Bench) -> Process {
+    let mut command = Command::new(tool("nginx"));
+    command
+        .args(["-e", "stderr", "-c"])
+        .arg(bench.file("a.cfg"));
+    bench.run(&mut command)
+}
+
+#[test]
+fn by_a_signal() {
+    let bench = Bench::new(TEMPLATE, SIGNAL);
+    bench.first();
+    let _nginx = nginx(&bench);
+    bench.play("nginx has not loaded the new configuration");
+}
+
+#[test]
+fn a_process_that_is_gone_cannot_be_told() {
+    let bench = Bench::new(TEMPLATE, SIGNAL);
+    bench.first();
+    let mut nginx = nginx(&bench);
+    let watch = bench.watch(&[]);
+    bench.wait_answer(bench.port, "a", &watch);
+    // It leaves its pidfile behind.
+    nginx.signal(nix::sys::signal::Signal::SIGKILL);
+    nginx.wait();
+    bench.put("web", "b", 80);
+    bench.wait_said("cannot be sent SIGHUP", &watch);
+}
