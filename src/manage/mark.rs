@@ -66,12 +66,11 @@ fn outcome(is: &str, waited: Waited) -> Result<u8, ManageError> {
         return Err(ManageError::Watchers(why));
     }
     if waited.missing.is_empty() {
-        match waited.watchers.len() {
-            0 => say(&format!("{is}; nobody watches it")),
-            _ => {
-                let who = names(&waited.watchers);
-                say(&format!("{is}; applied after {took} ms by {who}"));
-            }
+        if waited.watchers.is_empty() {
+            say(&format!("{is}; nobody watches it"));
+        } else {
+            let who = names(&waited.watchers);
+            say(&format!("{is}; applied after {took} ms by {who}"));
         }
         return Ok(0);
     }

@@ -69,10 +69,11 @@ pub async fn status(
             .collect(),
         watchers: serving.into_iter().map(one).collect(),
     };
-    let text = match json {
+    let text = if json {
         // It has no maps and no floats that could fail.
-        true => serde_json::to_string_pretty(&status).unwrap_or_default() + "\n",
-        false => status.table(),
+        serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"
+    } else {
+        status.table()
     };
     // Nothing can be done about a terminal that is gone.
     let _ = std::io::stdout().write_all(text.as_bytes());
