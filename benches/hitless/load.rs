@@ -184,7 +184,7 @@ impl Front {
                 match self.exchange(stream, &path, alone, &mut begun).await {
                     // Closed while the request was written, before any answer: nobody knows whether it was seen.
                     Err(error) if !begun && Failure::of(&error) != Failure::TimedOut => {
-                        raced = true
+                        raced = true;
                     }
                     ended => return ended,
                 }

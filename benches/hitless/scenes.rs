@@ -226,7 +226,7 @@ impl Kill {
     pub(crate) fn times(&self) -> [(Instant, Instant); 3] {
         let over = self.at + DURING;
         [
-            (self.at - BEFORE, self.at),
+            (self.at.checked_sub(BEFORE).unwrap(), self.at),
             (self.at, over),
             (over, over + AFTER),
         ]

@@ -1,4 +1,4 @@
-//! HAProxies whose servers are changed while they run: file and runtime are equal after each change, and nothing is
+//! `HAProxies` whose servers are changed while they run: file and runtime are equal after each change, and nothing is
 //! reloaded that need not be.
 
 use std::collections::BTreeMap;

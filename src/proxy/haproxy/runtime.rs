@@ -1,6 +1,6 @@
-//! The servers of running HAProxies, changed over their stats sockets. Adapter.
+//! The servers of running `HAProxies`, changed over their stats sockets. Adapter.
 //!
-//! Several sockets are several HAProxies with one file. Each is changed at the same time as the others and has its own
+//! Several sockets are several `HAProxies` with one file. Each is changed at the same time as the others and has its own
 //! deadline, so that one that hangs holds nobody up. Whatever is in doubt is for a reload to settle, never for a guess.
 
 use std::sync::Arc;
@@ -73,6 +73,7 @@ pub enum Doubt {
 
 impl Doubt {
     /// Whether nobody listens there.
+    #[must_use] 
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Cli(error) if error.is_absent())
     }
@@ -87,7 +88,7 @@ pub struct Found {
     pub deleted: usize,
 }
 
-/// The HAProxies of one file.
+/// The `HAProxies` of one file.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     members: Vec<Arc<Mutex<Member>>>,

@@ -13,7 +13,7 @@ const IP: (&str, &str) = ("/services/web/a/ip", "1");
 async fn mark(store: &Arc<dyn Store>, state: Option<&str>, by: By) -> Option<Revision> {
     let mark = Mark {
         dir: prefix(A),
-        state: state.map(|state| state.into()),
+        state: state.map(std::convert::Into::into),
         by,
     };
     store.mark(&mark).await.expect("mark")
