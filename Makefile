@@ -29,6 +29,7 @@ man: install-build
 
 bench: install-build install-test
 	$(CARGO) bench --bench latency
+	$(CARGO) bench --bench runtime
 
 # Whether requests are lost; a quarter of an hour, or two minutes a variant with ARGS=--quick. Machines that die take root.
 bench-hitless: install-build install-test

@@ -38,6 +38,12 @@ pub enum Command {
     Render(Render),
     /// Look for mistakes in conf.d, templates and commands, all at once.
     Check(Check),
+    /// Take an instance out of service: what it has it finishes, new requests go to others.
+    Drain(Mark),
+    /// Put an instance back into service.
+    Undrain(Mark),
+    /// Show the instances of a service, and which watchers have applied what.
+    Status(Status),
     /// See and release what the guards of `sidekick watch` hold.
     Guard(Guard),
     /// Print the completions for a shell.
@@ -55,9 +61,10 @@ pub enum Command {
 
 /// Announce an instance of a service for as long as it lives.
 ///
-/// With a command, sidekick is its entrypoint: it starts the command, announces it, withdraws it before it passes a
-/// SIGTERM or SIGINT on, and exits with the command's status. Without one it is a sidecar: it announces until a
-/// signal, then withdraws and exits 0. With checks it announces only while they pass.
+/// With a command, sidekick is its entrypoint: it starts the command, announces it, and exits with the command's status.
+/// At SIGTERM or SIGINT it marks it as draining, waits until all who watch have applied that (--drain), withdraws it, and
+/// only then passes the signal on. Without a command it is a sidecar: it announces until a signal, then drains, withdraws
+/// and exits 0. With checks it announces only while they pass.
 ///
 /// All keys are written in one transaction and hang on one lease. A store that is down never harms the command; it is
 /// announced as soon as the store is back.
@@ -238,7 +245,7 @@ pub struct Ip {
 #[command(after_long_help = "\
 Examples:
   sidekick watch --store etcd://10.0.0.1:2379
-  sidekick watch -- haproxy -W -db -f /etc/haproxy/haproxy.cfg
+  sidekick watch -- haproxy -W -db -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/sidekick.d
   sidekick watch --once                     wait for the store, publish every target, leave
   sidekick watch --noop --diff              show what would change, change nothing
   sidekick watch --conf-dir /etc/confd      in place of confd
@@ -295,6 +302,60 @@ pub struct Watch {
     /// The proxy to run, in the foreground, and its arguments.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// Change the state of an instance, and wait until everybody who watches it has applied that.
+///
+/// The state is a key of the instance, on its lease: it goes with the instance, and stays as long as its `sidekick register`
+/// runs. The wait is over when every `sidekick watch` that serves the instance has it in use; where nobody watches, nobody
+/// waits.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit status:
+  0 all who watch have applied it; 1 some have not within --wait, and are named; 64 the command
+  line is wrong; 69 there is no such instance, or the store cannot be used.")]
+pub struct Mark {
+    /// The service.
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// The instance.
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// How long to wait for those who watch.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub wait: String,
+    /// Wait for nobody.
+    #[arg(long, conflicts_with = "wait")]
+    pub no_wait: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
+}
+
+/// Show the instances of a service with their states, and the watchers that serve it.
+///
+/// APPLIED is the last revision of the store that the proxies of a watcher have in use, BEHIND how many revisions the
+/// furthest watcher is ahead of it. A watcher tells at once of a drain, and of all else within 15 s.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The service.
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// A table for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
+}
+
+/// How something is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns.
+    Table,
+    /// JSON.
+    Json,
 }
 
 /// Which store, and how to get in.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::config::Problem;
+use crate::manage::ManageError;
 use crate::model::report::{causes, code};
 use crate::register::PlanError;
 use crate::watch::HandError;
@@ -105,6 +106,21 @@ impl From<HandError> for Failure {
             code,
             ..Self::unavailable(&error, hint)
         }
+    }
+}
+
+impl From<ManageError> for Failure {
+    fn from(error: ManageError) -> Self {
+        let hint = match &error {
+            ManageError::Unknown { .. } => {
+                "give one of them; --prefix names the place of services, --store the store"
+            }
+            ManageError::Watchers(_) => {
+                "`sidekick status` tells who has applied what, to a user who may read below /sidekick/watchers"
+            }
+            ManageError::Store(_) => "give another store with --store",
+        };
+        Self::unavailable(&error, hint)
     }
 }
 

@@ -6,17 +6,18 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sidekick::cli::{
-    self, Check, Cli, Command, Guard, GuardAction, Ip, LogArgs, LogFormat, LogLevel, Register,
-    Render, StoreArgs, Watch,
+    self, Check, Cli, Command, Format, Guard, GuardAction, Ip, LogArgs, LogFormat, LogLevel, Mark,
+    Register, Render, Status, StoreArgs, Watch,
 };
 use sidekick::config::{self, Confd, Env};
 use sidekick::error::Failure;
+use sidekick::model::instance::State;
 use sidekick::model::location::Location;
 use sidekick::model::report::code;
 use sidekick::model::update::Prefix;
 use sidekick::system::init;
 use sidekick::system::signals::Held;
-use sidekick::{register, store, watch};
+use sidekick::{manage, register, store, watch};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
         Command::Ip(args) => ip(&args),
         Command::Render(args) => render(&args),
         Command::Check(args) => check(&args),
+        Command::Drain(args) => mark(&args, State::Drain),
+        Command::Undrain(args) => mark(&args, State::Up),
+        Command::Status(args) => status(&args),
         Command::Guard(args) => guard(&args),
         Command::Completions { shell } => {
             // Nothing can be done about a terminal that is gone.
@@ -76,6 +80,30 @@ fn register(args: &Register) -> Result<u8, Failure> {
         let signals = held.listen().map_err(no_system)?;
         Ok(init::reaping(register::run(plan, store, signals)).await)
     })
+}
+
+fn mark(args: &Mark, state: State) -> Result<u8, Failure> {
+    let (order, place) = (config::mark(args), location(&args.store));
+    let ((service, id, wait), (location, prefix)) = both(order, place)?;
+    log(&LogArgs::default());
+    let store = open(&location)?;
+    let order = manage::Order {
+        prefix,
+        service,
+        id,
+        state,
+        wait,
+    };
+    block_on(async { Ok(manage::mark(order, store).await?) })
+}
+
+fn status(args: &Status) -> Result<u8, Failure> {
+    let (service, place) = (config::service(&args.service), location(&args.store));
+    let (service, (location, prefix)) = both(service, place)?;
+    log(&LogArgs::default());
+    let store = open(&location)?;
+    let json = args.format == Format::Json;
+    block_on(async { Ok(manage::status(&service, &prefix, json, store).await?) })
 }
 
 fn watch(args: &Watch) -> Result<u8, Failure> {

@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 
 pub use confd::Confd;
 pub use duration::parse_duration;
-pub use registration::{Announcement, IdSpec, Ownership, Registration, addresses, registration};
+pub use registration::{
+    Announcement, IdSpec, Ownership, Registration, addresses, mark, registration, service,
+};
 pub use services::announcements;
 pub use store::location;
 pub use target::{Haproxy, Output, Owner, Reload, Sources, Target, Targets, targets};

@@ -68,7 +68,7 @@ pub struct Output {
     pub owner: Owner,
     /// A command that says whether the staged file is good.
     pub check: Option<String>,
-    /// The HAProxies whose servers are changed while they run.
+    /// The `HAProxies` whose servers are changed while they run.
     pub haproxy: Option<Haproxy>,
 }
 

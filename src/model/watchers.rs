@@ -41,12 +41,11 @@ impl Watcher {
     #[must_use]
     pub fn encode(&self, id: &str) -> Publication {
         let lines = self.applied.iter();
-        let lines: String = lines
-            .map(|(path, revision)| format!("{revision} {path}\n"))
-            .collect();
+        let lines = lines.map(|(path, revision)| format!("{revision} {path}"));
+        let lines: Vec<String> = lines.collect();
         let fields = [
             (HOST.to_owned(), self.host.clone().into_bytes()),
-            (APPLIED.to_owned(), lines.trim_end().as_bytes().to_vec()),
+            (APPLIED.to_owned(), lines.join("\n").into_bytes()),
         ];
         Publication {
             dir: root().join(id),

@@ -1,17 +1,18 @@
 //! Announces instances, and looks after the program they stand for.
 //!
 //! ```text
-//!              spawned: check, announce stop: withdraw              withdrawn, or 2 s      grace over: kill
-//!   Starting ───────────────────▶ Up ──────────────────▶ Leaving ──────────────────▶ Stopping ─────────▶ Stopping
-//!      │ cannot be started         │ the program ended:     │ withdrawn, or 2 s,         │ the program ended
-//!      ▼                           │ withdraw               │ the program has ended      ▼
-//!     exit 126/127                 └───────▶ Leaving ───────┴──────────────────────▶ Clearing ─────────▶ Clearing
+//!          spawned: check, announce  stop: mark    applied, or --drain: withdraw    withdrawn, or 2 s    grace over: kill
+//!   Starting ─────────────────▶ Up ────────────▶ Draining ────────▶ Leaving ──────────────────▶ Stopping ────▶ Stopping
+//!      │ cannot be started       │ the program ended:     │           │ withdrawn, or 2 s,          │ the program ended
+//!      ▼                         │ withdraw               │           │ the program has ended       ▼
+//!     exit 126/127               └────────────────────────┴─▶ Leaving ┴───────────────────────▶ Clearing ────▶ Clearing
 //!                                                                                       │ nobody of its group is left
 //!                                                                                       ▼
 //!                                                                exit with the program's status; without a program, 0
 //! ```
 //!
-//! The order of stopping is the point: the instances disappear from the store *before* their program hears of the stop,
+//! The order of stopping is the point: the instances are marked, whoever sends requests to them is waited for (their entries
+//! in the store say what they have applied), and they disappear from the store *before* their program hears of the stop,
 //! so that nobody is sent to a server that is going away. A store that does not answer never harms the program: the
 //! lease is a machine of its own ([`crate::model::lease`]), and it is waited for 2 s at most.
 //!

@@ -119,7 +119,6 @@ impl Report {
 
     /// An instance is marked as about to go, or could not be; since when it is.
     pub(super) fn marked(
-        &self,
         dir: &Prefix,
         answer: Result<Option<Revision>, StoreError>,
     ) -> Option<Revision> {

@@ -159,7 +159,7 @@ impl Shell {
                 Input::Roster(roster::Input::Lease(holder, answer))
             }
             Done::Marked(dir, answer) => {
-                let since = self.report.marked(&dir, answer);
+                let since = Report::marked(&dir, answer);
                 Input::Roster(roster::Input::Marked(dir, since))
             }
             Done::Waited(waited) => {

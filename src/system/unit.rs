@@ -2,7 +2,6 @@
 //! Adapter.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -16,8 +15,6 @@ use crate::model::facts::Signal;
 /// Where the bus is, for those who have it elsewhere.
 const ADDRESS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 const BUS: &str = "/run/dbus/system_bus_socket";
-/// The manager's own socket, for root alone: where there is no bus.
-const PRIVATE: &str = "/run/systemd/private";
 
 const MANAGER: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -148,28 +145,14 @@ pub async fn main_pid(unit: &str, limit: Duration) -> Option<i32> {
 }
 
 /// A connection to systemd.
-struct Manager {
-    connection: Connection,
-    /// Its name on the bus; on its own socket it has none.
-    name: Option<&'static str>,
-}
+struct Manager(Connection);
 
 impl Manager {
     async fn connect() -> Result<Self, UnitError> {
         let given = std::env::var(ADDRESS).ok();
-        let own = given.is_none() && !Path::new(BUS).exists() && Path::new(PRIVATE).exists();
-        let address = match given {
-            Some(address) => address,
-            None if own => format!("unix:path={PRIVATE}"),
-            None => format!("unix:path={BUS}"),
-        };
-        let builder = Builder::address(address.as_str());
-        let builder = if own { builder.p2p() } else { builder };
-        match builder.build().await {
-            Ok(connection) => Ok(Self {
-                connection,
-                name: (!own).then_some(MANAGER),
-            }),
+        let address = given.unwrap_or_else(|| format!("unix:path={BUS}"));
+        match Builder::address(address.as_str()).build().await {
+            Ok(connection) => Ok(Self(connection)),
             Err(source) => Err(UnitError::Unreachable {
                 address,
                 source: Box::new(source),
@@ -182,8 +165,8 @@ impl Manager {
         B: serde::Serialize + zbus::DynamicType,
     {
         let (interface, method) = to;
-        self.connection
-            .call_method(self.name, path, Some(interface), method, body)
+        self.0
+            .call_method(Some(MANAGER), path, Some(interface), method, body)
             .await
     }
 
@@ -202,7 +185,10 @@ impl Manager {
         let result = jobs.result(&job).await.map_err(other)?;
         match result.as_str() {
             "done" => Ok(Done::Reloaded),
-            "skipped" => Ok(Done::NotRunning),
+            // In its own words: the job is not one for a unit in this state.
+            "skipped" | "invalid" if !self.is_active(unit).await.map_err(other)? => {
+                Ok(Done::NotRunning)
+            }
             _ => Err(UnitError::Failed {
                 unit: unit.to_owned(),
                 result,
@@ -216,19 +202,28 @@ impl Manager {
             .interface(INTERFACE)
             .member("JobRemoved")
             .build();
-        let stream = MessageStream::for_match_rule(rule?, &self.connection, Some(QUEUE)).await?;
+        let stream = MessageStream::for_match_rule(rule?, &self.0, Some(QUEUE)).await?;
         self.call(PATH, (INTERFACE, "Subscribe"), &()).await?;
         Ok(Jobs(stream))
     }
 
     async fn main_pid(&self, unit: &str) -> zbus::Result<u32> {
-        let answer = self.call(PATH, (INTERFACE, "GetUnit"), &unit).await?;
+        let value = self.property(unit, "Service", "MainPID").await?;
+        u32::try_from(value)
+    }
+
+    async fn is_active(&self, unit: &str) -> zbus::Result<bool> {
+        let value = self.property(unit, "Unit", "ActiveState").await?;
+        let state = String::try_from(value)?;
+        Ok(state != "inactive" && state != "failed")
+    }
+
+    async fn property(&self, unit: &str, kind: &str, name: &str) -> zbus::Result<OwnedVariant> {
+        let answer = self.call(PATH, (INTERFACE, "LoadUnit"), &unit).await?;
         let path: OwnedObjectPath = answer.body().deserialize()?;
-        let service = ("org.freedesktop.systemd1.Service", "MainPID");
-        let properties = ("org.freedesktop.DBus.Properties", "Get");
-        let answer = self.call(&path, properties, &service).await?;
-        let value: OwnedVariant = answer.body().deserialize()?;
-        Ok(u32::try_from(value)?)
+        let get = ("org.freedesktop.DBus.Properties", "Get");
+        let body = (format!("{MANAGER}.{kind}"), name);
+        self.call(&path, get, &body).await?.body().deserialize()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HAProxies of a target whose servers are changed while they run, and what a new text means to them. Shell.
+//! The `HAProxies` of a target whose servers are changed while they run, and what a new text means to them. Shell.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -119,7 +119,7 @@ impl Haproxy {
     }
 }
 
-/// Visits to all HAProxies: somebody else may restart or reload one.
+/// Visits to all `HAProxies`: somebody else may restart or reload one.
 #[derive(Default)]
 pub(super) struct Visits(JoinSet<usize>);
 

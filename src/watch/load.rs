@@ -19,7 +19,7 @@ pub struct Loaded {
     pub target: Target,
     /// The templates of its outputs, in their order.
     pub templates: Vec<Template>,
-    /// The HAProxies whose servers are changed while they run, in the order of the outputs.
+    /// The `HAProxies` whose servers are changed while they run, in the order of the outputs.
     pub(super) haproxies: Haproxies,
     /// What the templates may include or extend.
     others: Arc<Others>,

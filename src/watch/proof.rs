@@ -211,9 +211,10 @@ mod tests {
     fn family(holds: bool, children: &str) -> Family {
         let member = |text: &str| {
             let pid = text.trim_end_matches('-').parse().unwrap();
-            let title = match text.ends_with('-') {
-                true => "nginx: worker process is shutting down ",
-                false => "nginx: worker process ",
+            let title = if text.ends_with('-') {
+                "nginx: worker process is shutting down "
+            } else {
+                "nginx: worker process "
             };
             let title = title.to_owned();
             Member { pid, title }

@@ -32,7 +32,7 @@ pub(super) enum Published {
     Swapped(Vec<Change>),
     /// These were changed, and are in force without a reload.
     Live(Vec<Change>),
-    /// The files were right, the running HAProxies were not: so many changes.
+    /// The files were right, the running `HAProxies` were not: so many changes.
     Converged(usize),
     /// It takes a reload, for which it is too early; these were changed already.
     Held,
@@ -164,7 +164,7 @@ impl Job {
         blocking(move || checked.swap()).await?
     }
 
-    /// The new files will not do: the running HAProxies become again what the live ones say.
+    /// The new files will not do: the running `HAProxies` become again what the live ones say.
     async fn undo(&mut self, way: Way, before: &Lives) {
         let is_back = self.take_back(way).await;
         // What cannot be made now stays owed.

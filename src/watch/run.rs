@@ -87,10 +87,12 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
     loop {
         if let Some(status) = shell.status() {
             let paths = shell.following.paths();
-            shell.memory.close(paths, &shell.catalog).await;
-            if let Some(herald) = &mut shell.herald {
-                herald.leave().await;
-            }
+            let leave = async {
+                if let Some(herald) = &mut shell.herald {
+                    herald.leave().await;
+                }
+            };
+            tokio::join!(leave, shell.memory.close(paths, &shell.catalog));
             return status;
         }
         match shell.next(&mut signals).await {

@@ -130,7 +130,7 @@ impl Schedule {
         let first_in_a_while = self.changed.is_none_or(quiet);
         self.changed = Some(now);
         match &mut self.state {
-            State::Idle if first_in_a_while => {
+            State::Idle | State::Owing if first_in_a_while => {
                 self.state = State::Settling(Gathering {
                     since: now,
                     due: now,

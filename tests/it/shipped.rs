@@ -312,9 +312,10 @@ fn many_instances_of_one_service_fit() {
 #[test]
 fn a_listed_service_without_instances_is_there() {
     for name in TARGETS {
-        let line = match name.contains("haproxy") {
-            true => "backend absent\n    balance roundrobin\n",
-            false => "    server unix:/run/sidekick-none.sock down;\n",
+        let line = if name.contains("haproxy") {
+            "backend absent\n    balance roundrobin\n"
+        } else {
+            "    server unix:/run/sidekick-none.sock down;\n"
         };
         let target = target(name);
         for default in ["absent", "web", "not-listed"] {

@@ -10,7 +10,7 @@ use crate::model::socket::Address;
 /// A socket answers at once, or something is wrong with it.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The HAProxies that run with a file.
+/// The `HAProxies` that run with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Haproxy {
     /// Their stats sockets; at least one.

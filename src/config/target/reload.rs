@@ -104,9 +104,11 @@ fn unit(text: &str) -> Result<String, String> {
             "{text:?} is not the name of a unit such as nginx.service"
         ));
     }
-    Ok(match text.contains('.') {
-        true => text.to_owned(),
-        false => format!("{text}.service"),
+    let is_whole = text.contains('.');
+    Ok(if is_whole {
+        text.to_owned()
+    } else {
+        format!("{text}.service")
     })
 }
 

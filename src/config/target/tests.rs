@@ -346,3 +346,33 @@ fn everything_wrong_with_a_guard_is_told_at_once() {
         assert!(problems[0].contains("is not a share"), "{problems:?}");
     }
 }
+
+#[test]
+fn the_sockets_of_an_haproxy() {
+    let (good, problems) = load(&format!(
+        "{LEAST}[template.haproxy]\nsocket = '/run/a.sock'\n"
+    ));
+    assert_eq!(problems, [""; 0]);
+    let haproxy = good[0].outputs[0].haproxy.as_ref().unwrap();
+    assert_eq!(haproxy.sockets, ["/run/a.sock".parse().unwrap()]);
+    assert_eq!(haproxy.timeout, Duration::from_secs(2));
+    let (good, problems) = load(&format!(
+        "{LEAST}[template.haproxy]\nsocket = ['/run/a.sock', 'ipv4@127.0.0.1:9']\nbase = ['/a', '/b']\ntimeout = '1s'\n"
+    ));
+    assert_eq!(problems, [""; 0]);
+    let haproxy = good[0].outputs[0].haproxy.as_ref().unwrap();
+    assert_eq!((haproxy.sockets.len(), haproxy.base.len()), (2, 2));
+    for (lines, problem) in [
+        ("", "a.toml:5: template.haproxy.socket is missing"),
+        ("socket = 'a.sock'\n", "a.toml:6: template.haproxy.socket: "),
+        (
+            "socket = '/a'\nbase = 'b'\n",
+            "a.toml:7: template.haproxy.base: \"b\" is not an absolute path",
+        ),
+        ("socket = '/a'\nsockets = 1\n", "a.toml:7: "),
+    ] {
+        let (good, problems) = load(&format!("{LEAST}[template.haproxy]\n{lines}"));
+        assert!(problems[0].starts_with(problem), "{problems:?}");
+        assert!(good.is_empty());
+    }
+}

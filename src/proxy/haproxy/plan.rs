@@ -17,6 +17,13 @@ pub type Ghosts = BTreeMap<Id, Option<Vec<Word>>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Haunted(pub Id);
 
+/// Whether a server is to be added that may be there as a ghost.
+#[must_use] 
+pub fn meets_ghosts(ops: &[Op], ghosts: &Ghosts) -> bool {
+    let meets = |op: &Op| matches!(op.act, Act::Add(..)) && ghosts.contains_key(&op.id);
+    ops.iter().any(meets)
+}
+
 /// The commands, a line for each change. What takes requests comes before what takes none: all servers may be replaced
 /// at once, and at no time there is none.
 pub fn lines(ops: &[Op], ghosts: &Ghosts) -> Result<Vec<Vec<Command>>, Haunted> {

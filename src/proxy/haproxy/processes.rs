@@ -26,6 +26,7 @@ enum Part {
 
 impl Processes {
     /// Reads an answer; `None` if it is none, or not all of it.
+    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut part = Part::Other;
         let mut master = None;
@@ -82,6 +83,7 @@ pub enum Outcome {
 }
 
 /// Compares the list of before a reload with one of later.
+#[must_use]
 pub fn outcome(before: &Processes, now: &Processes) -> Outcome {
     let is_new = |pid: &u32| !before.workers.contains(pid) && !before.old.contains(pid);
     let has_new = now.workers.iter().any(is_new);

@@ -1,6 +1,6 @@
-//! The servers of running HAProxies, changed over their stats sockets. Adapter.
+//! The servers of running `HAProxies`, changed over their stats sockets. Adapter.
 //!
-//! Several sockets are several HAProxies with one file. Each is changed at the same time as the others and has its own
+//! Several sockets are several `HAProxies` with one file. Each is changed at the same time as the others and has its own
 //! deadline, so that one that hangs holds nobody up. Whatever is in doubt is for a reload to settle, never for a guess.
 
 use std::sync::Arc;
@@ -73,6 +73,7 @@ pub enum Doubt {
 
 impl Doubt {
     /// Whether nobody listens there.
+    #[must_use] 
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Cli(error) if error.is_absent())
     }
@@ -87,7 +88,7 @@ pub struct Found {
     pub deleted: usize,
 }
 
-/// The HAProxies of one file.
+/// The `HAProxies` of one file.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     members: Vec<Arc<Mutex<Member>>>,
@@ -203,8 +204,9 @@ impl Runtime {
 impl Member {
     async fn apply(&mut self, ops: &[Op]) -> Result<(), Doubt> {
         let process = match &self.process {
-            Some(process) => process.clone(),
-            None => self.meet().await?,
+            // A process that was replaced in between has no ghosts.
+            Some(process) if !plan::meets_ghosts(ops, &self.ghosts) => process.clone(),
+            Some(_) | None => self.meet().await?,
         };
         let lines = plan::lines(ops, &self.ghosts).map_err(|haunted| Doubt::Haunted(haunted.0))?;
         // Servers that come and go were an experiment in their first version.
@@ -240,7 +242,10 @@ impl Member {
         for (command, reply) in commands.iter().zip(&replies).skip(1) {
             seen.extend(self.servers_of(command, reply)?);
         }
-        self.compare(ops, &seen)
+        self.compare(ops, &seen)?;
+        // The process may have turned out to be a new one: then these are its ghosts, and no others.
+        plan::haunt(&mut self.ghosts, ops);
+        Ok(())
     }
 
     fn compare(&self, ops: &[Op], seen: &state::Servers) -> Result<(), Doubt> {

@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::lease;
 use crate::model::update::{By, Claim, LeaseId, Mark, Publication, Revision, Standing};
@@ -163,7 +165,7 @@ fn watchers_that_do_not_answer_hold_a_stop_up_for_the_drain_only() {
     let marks = Marks::from([(dir(), SINCE)]);
     assert_eq!(
         asked,
-        [Action::AwaitWatchers(marks, DRAIN - MARK_WITHIN / 2)]
+        [Action::AwaitWatchers(marks, DRAIN.checked_sub(MARK_WITHIN / 2).unwrap())]
     );
     let over = now + DRAIN;
     let revoke = machine.handle(over, Input::Tick);
@@ -380,5 +382,43 @@ fn a_sidecar_gives_up_after_a_ttl_when_its_place_is_taken_and_a_program_goes_on(
             refused_at.is_none_or(|after| after >= TTL && after <= TTL + TTL / 2),
             "{refused_at:?}"
         );
+    }
+}
+
+proptest! {
+    /// Whatever comes of the mark, of the watchers and of the withdrawal, in whatever order, or nothing at all: the program
+    /// hears of the stop once, in time, and after the withdrawal or its deadline.
+    #[test]
+    fn a_stop_comes_to_the_program_in_time(script in proptest::collection::vec((0u8..6, 0u64..4000), 0..12)) {
+        let start = Instant::now();
+        let (mut now, mut machine) = (start, announced(start, true));
+        let mut open = machine.handle(now, Input::Signal(Signal::TERM));
+        let bound = start + MARK_WITHIN.max(DRAIN) + WITHDRAW_WITHIN;
+        let (mut script, mut told, mut gone) = (script.into_iter(), None, false);
+        while told.is_none() {
+            let (step, pause) = script.next().unwrap_or((5, 60_000));
+            let next = now + Duration::from_millis(pause);
+            let due = machine.deadline().unwrap();
+            let is_due = due <= next;
+            now = due.min(next).max(now);
+            let asked = |wanted: fn(&Action) -> bool| open.iter().any(wanted);
+            let revoking = asked(|a| matches!(a, Action::Roster(roster::Action::Lease(_, lease::Action::Revoke(_)))));
+            let input = match step {
+                _ if is_due => Input::Tick,
+                0 => marked(Some(SINCE)),
+                1 => marked(None),
+                2 if asked(|a| matches!(a, Action::AwaitWatchers(..))) => Input::Waited,
+                3 if revoking => { gone = true; revoked() }
+                4 => store(lease::Input::KeptAlive(A, Err(lease::Failure::Failed))),
+                _ => Input::Tick,
+            };
+            let actions = machine.handle(now, input);
+            if actions.contains(&Action::Pass(Signal::TERM)) {
+                told = Some(now);
+                prop_assert!(gone || actions.contains(&Action::NotWithdrawn));
+            }
+            open.extend(actions);
+        }
+        prop_assert!(told.unwrap() <= bound);
     }
 }

@@ -14,7 +14,7 @@ use crate::proxy::haproxy::diff::{Change, Op};
 pub(super) enum Way {
     /// By a reload.
     Reload,
-    /// They are in force: they mean the same as the live ones, or the running HAProxies have been changed.
+    /// They are in force: they mean the same as the live ones, or the running `HAProxies` have been changed.
     Live(Vec<Piece>),
 }
 
@@ -61,14 +61,14 @@ impl Way {
         matches!(self, Self::Reload)
     }
 
-    /// Whether HAProxies have been changed.
+    /// Whether `HAProxies` have been changed.
     pub(super) fn changes_haproxy(&self) -> bool {
         matches!(self, Self::Live(pieces) if !pieces.is_empty())
     }
 }
 
 impl Job {
-    /// Changes the HAProxies that run.
+    /// Changes the `HAProxies` that run.
     pub(super) async fn change(&self, way: Way) -> Way {
         let Way::Live(pieces) = way else {
             return way;
@@ -103,7 +103,7 @@ impl Job {
         Way::Live(pieces)
     }
 
-    /// Makes the HAProxies again what the live file says; whether that is certain.
+    /// Makes the `HAProxies` again what the live file says; whether that is certain.
     pub(super) async fn take_back(&self, way: Way) -> bool {
         let Way::Live(pieces) = way else {
             return false;
@@ -124,7 +124,7 @@ impl Job {
         true
     }
 
-    /// Whether the running HAProxies have the servers of files that have not changed, and how many changes that took.
+    /// Whether the running `HAProxies` have the servers of files that have not changed, and how many changes that took.
     /// None if only a reload can tell.
     pub(super) async fn look(&self, live: &[Vec<u8>]) -> Option<usize> {
         let mut changed = 0;

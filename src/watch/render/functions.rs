@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `instances(service, include_draining=false)` | the instances that are up, with those that drain if asked |
 //! | `routes()` | `{service, vhost, path, protocol}`, the most specific first; see [`super::routes`] |
+//! | `slots(instances, count)` | `{name, instance}` for `slot1` to the last; an instance or none in each; see [`super::slots`] |
 //! | `default_service(protocols)` | the name of the service for what no route takes, or nothing; by `SIDEKICK_DEFAULT_SERVICE` |
 //! | `exists(key)` `get(key)` `getv(key, default)` | a key; `get` gives `{key, value}` |
 //! | `gets(pattern)` `getvs(pattern)` | what matches as a whole: pairs sorted by key, values sorted by value |
@@ -51,6 +52,7 @@ type Function = (&'static str, &'static [&'static str], Call);
 const FUNCTIONS: &[Function] = &[
     ("instances", &["service", "include_draining"], instances),
     ("routes", &[], routes),
+    ("slots", &["instances", "count"], slots),
     ("default_service", &["protocols"], default_service),
     ("exists", &["key"], exists),
     ("get", &["key"], get),
@@ -182,6 +184,34 @@ fn routes(inputs: &Inputs, _: &Kwargs) -> TeraResult<Value> {
     let visible = inputs.view.visible();
     let services = visible.iter().map(|(name, seen)| (*name, seen.as_slice()));
     Value::try_from_serializable(&super::routes::routes(services))
+}
+
+fn slots(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let instances: Vec<Value> = args.must_get("instances")?;
+    let count: u16 = args.must_get("count")?;
+    let id = |row: &Value| {
+        row.get_from_path("id")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let ids: Option<Vec<String>> = instances.iter().map(id).collect();
+    let ids = ids.ok_or_else(|| failed("slots is for instances: each has an id"))?;
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let slots = super::slots::slots(&ids, count.into()).map_err(|super::slots::Full| {
+        let what = format!("there are {} instances for {count} slots", ids.len());
+        with_hint(what, "give slots a larger `count`")
+    })?;
+    let slot = |(n, place): (usize, Option<usize>)| {
+        Value::from(BTreeMap::from([
+            ("name", Value::from(format!("slot{}", n + 1))),
+            (
+                "instance",
+                place.map_or(Value::none(), |place| instances[place].clone()),
+            ),
+        ]))
+    };
+    let slots = slots.into_iter().enumerate().map(slot);
+    Ok(slots.collect::<Vec<_>>().into())
 }
 
 fn default_service(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {

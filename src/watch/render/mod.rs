@@ -32,6 +32,7 @@ mod gotmpl;
 pub mod keys;
 pub mod quote;
 pub mod routes;
+mod slots;
 mod template;
 mod tera;
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub(crate) mod faults;
 mod fencing;
 pub(crate) mod following;
 pub(crate) mod leases;
+pub(crate) mod marks;
 
 mod dir;
 mod etcd;
@@ -104,6 +105,13 @@ macro_rules! contract {
             the_new_owner_outlives_a_revoked_old_one,
             the_new_owner_outlives_an_expired_old_one,
             ttls_are_never_shortened,
+        );
+        $crate::contract::contract!(@tests $bench, marks:
+            a_mark_is_a_later_change_and_goes_with_its_lease,
+            what_does_not_stand_is_not_marked,
+            an_owner_leaves_a_state_alone,
+            a_hand_changes_any_state,
+            a_state_outlives_a_publication_on_its_lease,
         );
         $crate::contract::contract!(@tests $bench, fencing:
             the_same_endpoint_takes_over_at_once,

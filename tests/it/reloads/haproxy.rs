@@ -8,7 +8,7 @@ use std::process::Command;
 use super::Bench;
 use crate::harness::{Process, free_port, tool, wait_for};
 
-const TEMPLATE: &str = "defaults
+pub(super) const TEMPLATE: &str = "defaults
     mode http
     timeout connect 1s
     timeout client 60s

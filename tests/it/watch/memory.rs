@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Bench, PACE, line};
+use super::{Bench, PACE, UNGUARDED, line};
 use crate::harness::{Process, sidekick, wait_for};
 
 /// What says that the snapshot is in use.
@@ -105,6 +105,27 @@ fn without_a_store_the_last_snapshot_is_served_until_the_store_answers() {
     assert_ne!(fs::read(&file).unwrap(), kept);
     process.signal(Signal::SIGTERM);
     process.wait();
+}
+
+#[test]
+fn a_store_that_comes_back_empty_does_not_wipe_what_was_served() {
+    let mut bench = left_behind(PACE);
+    let target = bench.file("conf.d/a.toml");
+    let guarded = fs::read_to_string(&target).unwrap().replace(UNGUARDED, "");
+    fs::write(&target, guarded).unwrap();
+    let process = start(&bench, "log", &[]);
+    bench.wait_live(&line("i"));
+    bench.etcd.wipe();
+    wait_said(&process, "nothing is stale any more");
+    wait_for("the store's word on disk", || {
+        let text = fs::read_to_string(snapshot(&bench)?).ok()?;
+        text.contains("\"entries\":{}").then_some(())
+    });
+    // To the guard it is a loss like any other.
+    assert_eq!(bench.live(), Some(line("i")));
+    process.signal(Signal::SIGHUP);
+    wait_said(&process, "comparing every file");
+    assert_eq!(bench.live(), Some(line("i")));
 }
 
 #[test]

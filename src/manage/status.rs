@@ -1,0 +1,134 @@
+//! A service as it is announced, and how far those who watch it are. Shell.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{ManageError, instances, watchers};
+use crate::model::instance::ServiceName;
+use crate::model::update::{Prefix, Revision};
+use crate::model::watchers::Watcher;
+use crate::store::Store;
+
+/// What there is to say.
+#[derive(Debug, Serialize)]
+struct Status {
+    service: String,
+    /// The revision of the store.
+    revision: u64,
+    instances: Vec<One>,
+    watchers: Vec<Watching>,
+}
+
+#[derive(Debug, Serialize)]
+struct One {
+    id: String,
+    addr: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Watching {
+    id: String,
+    host: String,
+    /// The last revision that its proxies have in use.
+    applied: u64,
+    /// How many revisions the furthest one is ahead of it.
+    behind: u64,
+}
+
+/// Prints it, as a table or as JSON; the exit status.
+pub async fn status(
+    service: &ServiceName,
+    prefix: &Prefix,
+    json: bool,
+    store: Arc<dyn Store>,
+) -> Result<u8, ManageError> {
+    let catalog = instances(&store, prefix, service.as_str()).await?;
+    let (watchers, revision) = watchers(&store).await?;
+    let dir = prefix.join(service.as_str());
+    let serving: Vec<_> = watchers.serving(&dir).collect();
+    let furthest = serving.iter().map(|(_, _, applied)| applied.0).max();
+    let one = |(id, watcher, applied): (&str, &Watcher, Revision)| Watching {
+        id: id.to_owned(),
+        host: watcher.host.clone(),
+        applied: applied.0,
+        behind: furthest.unwrap_or_default().saturating_sub(applied.0),
+    };
+    let status = Status {
+        service: service.to_string(),
+        revision: revision.0,
+        instances: catalog
+            .instances(service.as_str())
+            .map(|instance| One {
+                id: instance.id.to_string(),
+                addr: instance.addr().to_string(),
+                state: instance.state.as_str(),
+            })
+            .collect(),
+        watchers: serving.into_iter().map(one).collect(),
+    };
+    let text = if json {
+        // It has no maps and no floats that could fail.
+        serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"
+    } else {
+        status.table()
+    };
+    // Nothing can be done about a terminal that is gone.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(0)
+}
+
+impl Status {
+    fn table(&self) -> String {
+        let instances = self.instances.iter();
+        let instances = instances.map(|one| {
+            let cells = [one.id.as_str(), one.addr.as_str(), one.state];
+            cells.map(str::to_owned).to_vec()
+        });
+        let watchers = self.watchers.iter().map(|one| {
+            let (applied, behind) = (one.applied.to_string(), one.behind.to_string());
+            vec![one.id.clone(), one.host.clone(), applied, behind]
+        });
+        let instances = table(&["INSTANCE", "ADDRESS", "STATE"], instances.collect());
+        let watchers = table(
+            &["WATCHER", "HOST", "APPLIED", "BEHIND"],
+            watchers.collect(),
+        );
+        format!("{instances}\n{watchers}")
+    }
+}
+
+fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+    let head = head.iter().map(|name| (*name).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = vec![vec!["a-long-one".to_owned(), "1".to_owned()]];
+        assert_eq!(table(&["ID", "N"], rows), "ID          N\na-long-one  1\n");
+    }
+}
