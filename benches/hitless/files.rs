@@ -108,7 +108,7 @@ backend web
     balance roundrobin
     option httpchk GET /health
     http-check connect port HEALTH
-{{range $id := lsdir "/services/web"}}{{$at := printf "/services/web/%s" $id}}{{if exists (printf "%s/ip" $at)}}    server {{$id}} {{getv (printf "%s/ip" $at)}}:{{getv (printf "%s/port" $at)}} check inter 500ms fall 2 rise 1 observe layer4 error-limit 1 weight {{if eq (getv (printf "%s/state" $at) "up") "up"}}100{{else}}0{{end}}
+{{range $id := lsdir "/services/web"}}{{$at := printf "/services/web/%s" $id}}{{if exists (printf "%s/ip" $at)}}    server {{$id}} {{getv (printf "%s/ip" $at)}}:{{getv (printf "%s/port" $at)}} check inter 500ms fall 2 rise 1 observe layer4 error-limit 1 on-error fail-check weight {{if eq (getv (printf "%s/state" $at) "up") "up"}}100{{else}}0{{end}}
 {{end}}{{end}}"#;
 
 const NGINX_BASE: &str = r#"
