@@ -164,7 +164,7 @@ impl Book {
     }
 
     /// Something cannot be done here.
-    pub(crate) fn skip(&mut self, why: String) {
+    pub(crate) fn skip(&mut self, why: &str) {
         crate::scenes::say(&format!("skipped: {why}"));
         self.skipped.push(format!("skipped: {why}"));
         self.write();

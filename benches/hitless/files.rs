@@ -54,7 +54,7 @@ fn target(variant: Variant, dir: &Path) -> String {
         ),
         Kind::Nginx => (format!("sh {dir}/check.sh {{{{.src}}}}"), "HUP"),
     };
-    let mut text = format!(
+    let text = format!(
         "[template]\nsrc = 'web.tmpl'\ndest = '{dir}/{}'\nkeys = ['/services/web']\ncheck_cmd = '{check}'\n",
         live(variant.kind)
     );
@@ -62,14 +62,14 @@ fn target(variant: Variant, dir: &Path) -> String {
     let by_master = format!("[template.reload]\nhaproxy_master = '{dir}/master.sock'\n");
     let runtime =
         format!("[template.haproxy]\nsocket = '{dir}/admin.sock'\nbase = '{dir}/base.cfg'\n");
-    text += &match (variant.keeper, variant.kind) {
+    let reload = match (variant.keeper, variant.kind) {
         (Keeper::Confd, _) => format!("reload_cmd = 'kill -{signal} $(cat {dir}/pid)'\n"),
         (Keeper::Reload, Kind::Haproxy) => by_master,
         (Keeper::Runtime, Kind::Haproxy) => runtime + &by_master,
         // It has no such thing.
         (Keeper::Reload | Keeper::Runtime, Kind::Nginx) => by_signal,
     };
-    text
+    text + &reload
 }
 
 const HAPROXY_BASE: &str = "

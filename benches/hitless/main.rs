@@ -103,7 +103,7 @@ fn play(cli: &Cli, dir: &Path) {
     std::fs::create_dir_all(&out).expect("make the directory of the report");
     let mut book = Book::new(out.clone(), header(cli));
     let machine = Machine::make(dir)
-        .map_err(|why| book.skip(format!("machines that die: {why}")))
+        .map_err(|why| book.skip(&format!("machines that die: {why}")))
         .ok();
     let wanted = |variant: &Variant| {
         cli.variants.is_empty() || cli.variants.iter().any(|name| name == variant.name())
@@ -111,7 +111,7 @@ fn play(cli: &Cli, dir: &Path) {
     let mut faults = false;
     for variant in Variant::ALL.into_iter().filter(wanted) {
         if variant.keeper == Keeper::Confd && !on_path("confd") {
-            book.skip(format!("{}: no confd on the PATH", variant.name()));
+            book.skip(&format!("{}: no confd on the PATH", variant.name()));
             continue;
         }
         book.variant(variant.name());

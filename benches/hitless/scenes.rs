@@ -118,7 +118,7 @@ pub(crate) fn scale(stage: &mut Stage, book: &mut Book, rounds: usize, fault: Fa
         take.mark("2 to 10");
         let started: Vec<(u8, Instant)> = (3..=10).map(|n| (n, stage.start(n))).collect();
         for (number, since) in started {
-            first.push(stage.answered(number, since, &load) - since);
+            first.push(Stage::answered(number, since, &load) - since);
         }
         fault.heal(stage);
         stage.settled();
@@ -226,7 +226,12 @@ impl Kill {
     pub(crate) fn times(&self) -> [(Instant, Instant); 3] {
         let over = self.at + DURING;
         [
-            (self.at.checked_sub(BEFORE).unwrap(), self.at),
+            (
+                self.at
+                    .checked_sub(BEFORE)
+                    .expect("it ran for a while before"),
+                self.at,
+            ),
             (self.at, over),
             (over, over + AFTER),
         ]
@@ -259,7 +264,7 @@ pub(crate) fn outage(stage: &mut Stage, book: &mut Book, script: Script) {
     take.mark("etcd is back");
     stage.etcd.revive();
     let back = Instant::now();
-    let first = started.map(|(number, since)| stage.answered(number, since, &load) - back);
+    let first = started.map(|(number, since)| Stage::answered(number, since, &load) - back);
     stage.settled();
     let settled = back.elapsed();
     std::thread::sleep(REST);

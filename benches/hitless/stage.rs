@@ -138,12 +138,12 @@ impl<'a> Stage<'a> {
             .map(|number| (number, self.start(number)))
             .collect();
         for (number, since) in started {
-            self.answered(number, since, load);
+            Self::answered(number, since, load);
         }
     }
 
     /// Waits until an instance has answered; when that was.
-    pub(crate) fn answered(&self, number: u8, since: Instant, load: &Load) -> Instant {
+    pub(crate) fn answered(number: u8, since: Instant, load: &Load) -> Instant {
         wait_for(&format!("an answer from {}", id(number)), || {
             load.first_answer(&id(number), since)
         })
