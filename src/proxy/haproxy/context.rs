@@ -48,7 +48,9 @@ impl<'a> Context<'a> {
                 let first = found.next().ok_or(Why::Part)?;
                 found.next().is_none().then_some(first)
             }
-            _ => before.filter(|section| section.kind() == "defaults").last(),
+            _ => before
+                .filter(|section| section.kind() == "defaults")
+                .next_back(),
         };
         // Defaults may themselves come from others; nobody has to follow that.
         let head = defaults.and_then(|defaults| defaults.head?.words());

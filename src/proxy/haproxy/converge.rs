@@ -74,7 +74,7 @@ impl Look<'_> {
                 ops.push(Op {
                     id: id.clone(),
                     act,
-                })
+                });
             };
             if seen.at != Some(server.at) {
                 op(Act::Move { to: server.at });
