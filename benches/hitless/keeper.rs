@@ -53,6 +53,10 @@ async fn child(dir: &Path) -> ExitCode {
     let mut terminate = signal(SignalKind::terminate()).expect("handle signals");
     let mut hangup = signal(SignalKind::hangup()).expect("handle signals");
     let this = std::env::current_exe().expect("the path of this program");
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it is reaped below, among the orphans"
+    )]
     let child = Command::new(this)
         .args(std::env::args_os().skip(1))
         .env(RUN, dir)

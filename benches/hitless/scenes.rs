@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::book::{Book, Take};
 use crate::load::Load;
-use crate::stage::Stage;
+use crate::stage::{self, Stage};
 
 /// How often, and how long.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +118,7 @@ pub(crate) fn scale(stage: &mut Stage, book: &mut Book, rounds: usize, fault: Fa
         take.mark("2 to 10");
         let started: Vec<(u8, Instant)> = (3..=10).map(|n| (n, stage.start(n))).collect();
         for (number, since) in started {
-            first.push(Stage::answered(number, since, &load) - since);
+            first.push(stage::answered(number, since, &load) - since);
         }
         fault.heal(stage);
         stage.settled();
@@ -175,6 +175,7 @@ pub(crate) fn kill(
     let (load, mut take) = begin(stage, cast.clone());
     let mut kills = Vec::new();
     for _ in 0..rounds {
+        let from = Instant::now();
         std::thread::sleep(BEFORE);
         let ips: Vec<_> = victim.numbers().iter().map(|n| stage.ip(*n)).collect();
         fault.strike(stage, &mut take);
@@ -190,6 +191,7 @@ pub(crate) fn kill(
         }
         std::thread::sleep(DURING + AFTER);
         kills.push(Kill {
+            from,
             at,
             last: stage
                 .packets
@@ -215,6 +217,8 @@ pub(crate) fn kill(
 
 /// A kill, and what became of it.
 pub(crate) struct Kill {
+    /// Since when nothing had changed.
+    from: Instant,
     /// When.
     pub(crate) at: Instant,
     /// How long requests were still sent there, if anybody could see that.
@@ -225,16 +229,7 @@ impl Kill {
     /// The time before it, the one of its effects, and the one when these should be over.
     pub(crate) fn times(&self) -> [(Instant, Instant); 3] {
         let over = self.at + DURING;
-        [
-            (
-                self.at
-                    .checked_sub(BEFORE)
-                    .expect("it ran for a while before"),
-                self.at,
-            ),
-            (self.at, over),
-            (over, over + AFTER),
-        ]
+        [(self.from, self.at), (self.at, over), (over, over + AFTER)]
     }
 }
 
@@ -264,7 +259,7 @@ pub(crate) fn outage(stage: &mut Stage, book: &mut Book, script: Script) {
     take.mark("etcd is back");
     stage.etcd.revive();
     let back = Instant::now();
-    let first = started.map(|(number, since)| Stage::answered(number, since, &load) - back);
+    let first = started.map(|(number, since)| stage::answered(number, since, &load) - back);
     stage.settled();
     let settled = back.elapsed();
     std::thread::sleep(REST);

@@ -138,15 +138,8 @@ impl<'a> Stage<'a> {
             .map(|number| (number, self.start(number)))
             .collect();
         for (number, since) in started {
-            Self::answered(number, since, load);
+            answered(number, since, load);
         }
-    }
-
-    /// Waits until an instance has answered; when that was.
-    pub(crate) fn answered(number: u8, since: Instant, load: &Load) -> Instant {
-        wait_for(&format!("an answer from {}", id(number)), || {
-            load.first_answer(&id(number), since)
-        })
     }
 
     /// Stops some as an operator does, all at a time, and waits for their end.
@@ -209,4 +202,11 @@ impl Stage<'_> {
 /// The name of an instance.
 pub(crate) fn id(number: u8) -> String {
     format!("i{number:03}")
+}
+
+/// Waits until an instance has answered; when that was.
+pub(crate) fn answered(number: u8, since: Instant, load: &Load) -> Instant {
+    wait_for(&format!("an answer from {}", id(number)), || {
+        load.first_answer(&id(number), since)
+    })
 }

@@ -7,7 +7,7 @@ mod plot;
 #[path = "../../benches/hitless/report.rs"]
 mod report;
 #[path = "../../benches/hitless/sample.rs"]
-#[expect(dead_code, reason = "the benchmark uses the rest of it")]
+#[expect(dead_code, reason = "the benchmark needs more of it")]
 mod sample;
 #[path = "../../benches/hitless/stats.rs"]
 mod stats;
