@@ -129,7 +129,6 @@ base   = "$base"
 [template.reload]
 signal  = "USR2"
 pidfile = "$dir/haproxy.pid"
-[template.guard]
 TOML
 
 announced() { (($(cat "$dir"/{red,green,blue}.log | grep -c 'is announced') == 3)); }

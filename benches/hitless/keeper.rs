@@ -44,10 +44,6 @@ pub(crate) fn keep(files: bool) -> ExitCode {
     status
 }
 
-#[expect(
-    clippy::zombie_processes,
-    reason = "it is waited for with all others that end"
-)]
 async fn child(dir: &Path) -> ExitCode {
     let mut interrupt = signal(SignalKind::interrupt()).expect("handle signals");
     let mut terminate = signal(SignalKind::terminate()).expect("handle signals");
