@@ -129,8 +129,6 @@ base   = "$base"
 [template.reload]
 signal  = "USR2"
 pidfile = "$dir/haproxy.pid"
-[template.guard]
-window = "1s" # the loss of red and the end of green are two things here, though they are close together
 TOML
 
 announced() { (($(cat "$dir"/{red,green,blue}.log | grep -c 'is announced') == 3)); }

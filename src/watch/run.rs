@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::{Id, JoinSet};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::entrypoint;
 use super::following::Following;
@@ -17,25 +17,29 @@ use super::haproxy::Visits;
 use super::herald::Herald;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
-use super::load::{Loaded, directories, load};
-use super::memory::{Memory, SILENCE, ago};
-use super::publish::{Job, Progress, PublishError};
+use super::load::Loaded;
+use super::memory::Memory;
 use super::reload::Reloads;
-use super::schedule::{Action, Input};
+use super::schedule::Input;
 use super::ward::{Ward, ended};
-use crate::config::{Pass, Problem};
+use crate::config::Pass;
 use crate::model::catalog::Catalog;
 use crate::model::facts::Signal;
 use crate::model::report::code;
-use crate::model::update::{Prefix, Revision, Snapshot, Update};
+use crate::model::update::Prefix;
 use crate::store::{Followed, Store};
 use crate::system::notify::{self, Watchdog};
 use crate::system::signals::Signals;
-use crate::system::watched::Watched;
 
 /// How long a stop waits for a reload that is under way: less than a container engine waits for us. What is owed then is
 /// made by the next process.
 const FINISH_WITHIN: Duration = Duration::from_secs(8);
+
+mod configuration;
+mod publishing;
+mod store;
+
+use configuration::Conf;
 
 /// What is to be kept, and how.
 #[derive(Debug)]
@@ -52,33 +56,6 @@ pub struct Plan {
     pub store: String,
     /// Where the targets were loaded from; they are loaded again when something changes there.
     pub conf_dir: PathBuf,
-}
-
-/// Where the configuration lies, and how it is read.
-struct Conf {
-    dir: PathBuf,
-    pass: Pass,
-    watched: Watched,
-    /// It is to be read anew as soon as no publish is under way.
-    pending: bool,
-    /// What was wrong with it when it was read last.
-    problems: Vec<Problem>,
-}
-
-impl Conf {
-    fn new(dir: PathBuf, pass: Pass) -> Self {
-        let mut watched = Watched::new();
-        if !pass.once {
-            watched.follow(directories(&dir));
-        }
-        Self {
-            dir,
-            pass,
-            watched,
-            pending: false,
-            problems: Vec::new(),
-        }
-    }
 }
 
 /// Keeps the targets until a signal, or publishes them once; returns the exit status.
@@ -285,288 +262,6 @@ impl Shell {
         })
     }
 
-    fn followed(&mut self, scope: usize, followed: Followed) {
-        match followed {
-            Followed::Outage(error) => {
-                warn!("{error}; what is live stays as it is, trying again");
-            }
-            Followed::Restored => info!("the store answers again"),
-            Followed::Update(update) => self.update(scope, update),
-        }
-    }
-
-    fn update(&mut self, scope: usize, update: Update) {
-        let was_complete = self.following.is_complete();
-        let is_reset = matches!(update, Update::Reset(_));
-        if is_reset {
-            self.following.heard(scope);
-        }
-        let has_changed = self.take_in(scope, update, was_complete);
-        if self.following.is_fresh() && (is_reset || has_changed) {
-            self.memory.news(Instant::now());
-            self.refreshed();
-        }
-    }
-
-    /// Brings the catalog up to date and tells the targets concerned; whether anything has changed.
-    fn take_in(&mut self, scope: usize, update: Update, was_complete: bool) -> bool {
-        let revision = update.revision();
-        let prefix = self.following.path(scope);
-        let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
-        for (dir, error) in &changes.skipped {
-            warn!("{dir} is skipped: {error}");
-        }
-        if let Some(herald) = &mut self.herald {
-            herald.updated(scope, revision, &changes, &self.catalog, &self.targets);
-        }
-        if was_complete {
-            self.guards.changed(&self.catalog, &changes);
-            self.changed(|kept| kept.concerns(&changes));
-        } else if self.following.is_complete() {
-            self.guards.heard_all(&self.catalog);
-            self.changed(|_| true);
-        }
-        !changes.is_empty()
-    }
-
-    /// The store is silent: what it said last stands in for it.
-    fn recall(&mut self) {
-        let (scopes, paths): (Vec<usize>, Vec<Prefix>) =
-            self.following.unknown().into_iter().unzip();
-        if scopes.is_empty() {
-            return;
-        }
-        let Some((saved, age)) = self.memory.recall(&paths) else {
-            return;
-        };
-        warn!(
-            "the store has not answered for {} s: until it does, files are rendered from what it said last, and are \
-             stale; the snapshot of revision {} was written {}",
-            SILENCE.as_secs(),
-            saved.revision,
-            ago(age)
-        );
-        self.stale = Some(age);
-        for (scope, entries) in scopes.into_iter().zip(saved.entries) {
-            self.following.stand_in(scope);
-            // The revision of back then means nothing: the store may have been rebuilt.
-            let revision = Revision::default();
-            self.take_in(scope, Update::Reset(Snapshot { revision, entries }), false);
-        }
-        self.tell_status();
-    }
-
-    /// The store has said everything itself.
-    fn refreshed(&mut self) {
-        if self.stale.take().is_some() {
-            info!("the store has said everything: nothing is stale any more");
-            self.tell_status();
-        }
-    }
-
-    /// Tells the service manager what it can show.
-    fn tell_status(&self) {
-        if self.ready {
-            notify::status(&self.state());
-        }
-    }
-
-    fn state(&self) -> String {
-        let count = files(&self.targets);
-        match self.stale {
-            Some(age) => format!(
-                "keeping {count} files, stale: the store does not answer, the snapshot was written {}",
-                ago(age)
-            ),
-            None => format!("keeping {count} files"),
-        }
-    }
-
-    /// Tells the schedules of these targets that something has changed.
-    fn changed(&mut self, concerned: impl Fn(&Kept) -> bool) {
-        if !self.following.is_complete() {
-            return;
-        }
-        for target in 0..self.targets.len() {
-            let kept = &mut self.targets[target];
-            if !concerned(kept) {
-                continue;
-            }
-            if self.guards.freezes(&kept.loaded.target.name) {
-                kept.freeze(self.pass.once && !self.pass.noop);
-            } else {
-                self.advance(target, Input::Changed);
-            }
-        }
-        self.tell_ready();
-    }
-
-    fn advance(&mut self, target: usize, input: Input) {
-        let is_held = self.conf.pending && !matches!(input, Input::Done { .. });
-        if self.is_stopping() || is_held {
-            return;
-        }
-        match self.targets[target].schedule.handle(Instant::now(), input) {
-            // Everything is published anew when the configuration has been read.
-            Some(Action::Publish { .. }) if self.conf.pending => {}
-            Some(Action::Publish { may_reload }) => self.publish(target, may_reload),
-            None => {}
-        }
-    }
-
-    fn publish(&mut self, target: usize, may_reload: bool) {
-        let kept = &self.targets[target];
-        let child = self.ward.as_ref().map(Ward::running);
-        let progress = Progress::default();
-        let job = Job {
-            loaded: Arc::clone(&kept.loaded),
-            views: kept.views(
-                &self.guards.seen_by(&kept.loaded.target.name, &self.catalog),
-                &self.env,
-            ),
-            noop: self.pass.noop,
-            may_reload,
-            diff: self.pass.diff,
-            ticket: self.reloads.ticket(&kept.loaded.target, child),
-            ledger: Arc::clone(&self.ledger),
-            progress: Arc::clone(&progress),
-        };
-        let publish = self.publishes.spawn(async move {
-            let start = Instant::now();
-            let result = job.publish().await;
-            let took = start.elapsed();
-            Done {
-                target,
-                result,
-                took,
-            }
-        });
-        self.targets[target].started(publish, progress);
-        if let Some(herald) = &mut self.herald {
-            herald.started(target);
-        }
-    }
-
-    fn done(&mut self, done: &Done) {
-        let kept = &mut self.targets[done.target];
-        let input = kept.done(done, self.pass.once);
-        if kept.last == Some(Ended::Good) {
-            self.guards.published(&kept.loaded.target.name);
-        }
-        if let Some(herald) = &mut self.herald {
-            herald.done(done.target, self.targets[done.target].is_good());
-        }
-        self.advance(done.target, input);
-        self.tell_ready();
-        if self.conf.pending && self.publishes.is_empty() {
-            self.reload();
-        }
-    }
-
-    /// Reads the configuration. A good one takes the place of the old one, a bad one is told.
-    fn reload(&mut self) {
-        // A target that changes while it is being published would be published twice at once.
-        self.conf.pending = !self.publishes.is_empty();
-        if self.conf.pending || self.is_stopping() || self.pass.once {
-            return;
-        }
-        self.conf.watched.follow(directories(&self.conf.dir));
-        match load(&self.conf.dir, &self.conf.pass) {
-            Ok(loaded) => {
-                self.conf.problems.clear();
-                self.replace(loaded);
-            }
-            Err(problems) if problems == self.conf.problems => {}
-            Err(problems) => {
-                for problem in &problems {
-                    error!("{problem}");
-                }
-                error!("the configuration is not good, so the one of before stays in force");
-                self.conf.problems = problems;
-            }
-        }
-        // What was held back for this.
-        self.changed(|_| true);
-    }
-
-    /// Puts other targets in the place of those there are; one that is the same goes on as it was.
-    fn replace(&mut self, loaded: Vec<Loaded>) {
-        let mut old = std::mem::take(&mut self.targets);
-        let count = old.len();
-        let mut new = 0;
-        for one in loaded {
-            let same = old.iter().position(|kept| kept.loaded.is_same(&one));
-            let kept = same.map(|at| old.swap_remove(at)).map(Kept::renewed);
-            new += usize::from(kept.is_none());
-            self.targets
-                .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));
-        }
-        if new == 0 && old.is_empty() {
-            self.reannounce(true);
-            return;
-        }
-        info!(
-            "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
-            files(&self.targets)
-        );
-        self.guards.watch_over(&self.targets);
-        let haproxies = self.targets.iter().map(|kept| &kept.loaded.haproxies);
-        self.visits.begin(haproxies.enumerate());
-        let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
-        let goes_on = self.following.is_of(paths());
-        if !goes_on {
-            self.following = Following::start(&self.store, paths());
-            self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
-            self.stale = None;
-            self.memory.listen(Instant::now());
-        } else if self.following.is_complete() {
-            self.guards.heard_all(&self.catalog);
-        }
-        self.reannounce(goes_on);
-    }
-
-    /// The targets are others; `goes_on`: what is followed is the same.
-    fn reannounce(&mut self, goes_on: bool) {
-        if let Some(herald) = &mut self.herald {
-            herald.replace(&self.following.paths(), &self.targets, goes_on);
-        }
-    }
-
-    /// Its servers are compared with those of the file.
-    fn replaced(&mut self, target: usize) {
-        let kept = &self.targets[target];
-        self.visits.visit(target, &kept.loaded.haproxies);
-        if !self.guards.freezes(&kept.loaded.target.name) && self.following.is_complete() {
-            self.advance(target, Input::Changed);
-        }
-    }
-
-    /// A publish that broke off has failed, unless it was told to stop.
-    fn broken(&mut self, id: Id) {
-        let target = self.targets.iter().position(|kept| kept.runs(id));
-        if let Some(target) = target.filter(|_| !self.is_stopping()) {
-            let result = Err(PublishError::Worker);
-            let took = Duration::ZERO;
-            self.done(&Done {
-                target,
-                result,
-                took,
-            });
-        }
-    }
-
-    fn tell_ready(&mut self) {
-        let all_good = self
-            .targets
-            .iter()
-            .all(|kept| kept.last == Some(Ended::Good));
-        if all_good && !self.ready {
-            self.ready = true;
-            self.ward(entrypoint::Input::Published);
-            notify::ready(&self.state());
-        }
-    }
-
     fn signal(&mut self, signal: Signal) {
         if signal == Signal::HUP {
             info!(
@@ -631,11 +326,6 @@ impl Shell {
             self.advance(target, Input::Tick);
         }
     }
-}
-
-fn files(targets: &[Kept]) -> usize {
-    let counts = targets.iter().map(|kept| kept.loaded.target.outputs.len());
-    counts.sum()
 }
 
 async fn work(herald: &mut Option<Herald>) -> Infallible {

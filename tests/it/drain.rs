@@ -282,7 +282,7 @@ fn without_a_drain_the_mark_is_still_a_change_of_its_own() {
             let mut seen = String::new();
             while !seen.contains("Delete(\"/services/web/a/ip\")") {
                 let update = tokio::time::timeout(PATIENCE, watch.next()).await;
-                seen += &format!("{:?}\n", update.unwrap().unwrap());
+                seen = format!("{seen}{:?}\n", update.unwrap().unwrap());
             }
             seen
         });

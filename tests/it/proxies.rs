@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -154,6 +154,8 @@ impl Scene {
 /// Sends requests until it is dropped, and knows who answered.
 struct Client {
     answers: Arc<Mutex<Vec<String>>>,
+    /// How many of them are old news.
+    seen: AtomicUsize,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -174,6 +176,7 @@ impl Client {
         });
         Self {
             answers,
+            seen: AtomicUsize::new(0),
             stop,
             thread: Some(thread),
         }
@@ -182,10 +185,14 @@ impl Client {
     /// The answers of late.
     fn recent(&self) -> Option<Vec<String>> {
         let answers = self.answers.lock().unwrap();
-        answers
-            .len()
-            .checked_sub(STREAK)
-            .map(|from| answers[from..].to_vec())
+        let from = answers.len().checked_sub(STREAK)?;
+        (from >= self.seen.load(Ordering::Relaxed)).then(|| answers[from..].to_vec())
+    }
+
+    /// Forgets what was answered so far, so that what is waited for is news.
+    fn forget(&self) {
+        self.seen
+            .store(self.answers.lock().unwrap().len(), Ordering::Relaxed);
     }
 
     fn wait_who(&self, want: &[&str]) {
@@ -225,6 +232,7 @@ fn restart_all(scene: &Scene, proxy: &Process) {
             let log = server.output();
             assert!(log.contains("the drain is applied by"), "{log}");
             *server = start(id, round);
+            clients[0].forget();
             clients[0].wait_who(&["a", "b"]);
         }
     }

@@ -67,7 +67,7 @@ fn templates() -> Vec<(String, String)> {
         for entry in std::fs::read_dir(root().join("templates").join(dir)).expect("templates") {
             let name = entry.expect("an entry").file_name();
             let name = format!("{dir}{}", name.to_str().expect("text"));
-            if name.ends_with(".tera") {
+            if std::path::Path::new(&name).extension() == Some("tera".as_ref()) {
                 all.push((name.clone(), read(format!("templates/{name}"))));
             }
         }

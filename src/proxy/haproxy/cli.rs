@@ -27,7 +27,7 @@ pub struct Word(String);
 
 impl Word {
     /// The text, if it is such a word.
-    #[must_use] 
+    #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-/@,=+%[]()*~!".contains(&byte);
         // `@` and `!` in front address another process on the master's socket.
@@ -44,7 +44,7 @@ impl Word {
     }
 
     /// The text.
-    #[must_use] 
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,7 +56,7 @@ pub struct Command(String);
 
 impl Command {
     /// A command that the source spells out, such as `show servers state`.
-    #[must_use] 
+    #[must_use]
     pub fn new(verb: &'static str) -> Self {
         Self(verb.to_owned())
     }
@@ -149,7 +149,7 @@ impl Reply {
     }
 
     /// Whether HAProxy knew the command and carried it out.
-    #[must_use] 
+    #[must_use]
     pub fn is_success(&self) -> bool {
         self.severity != Some(Severity::Error)
             && !self.text.starts_with("Unknown command")
@@ -198,7 +198,7 @@ pub enum CliError {
 
 impl CliError {
     /// Whether nobody listens: HAProxy does not run, or its master is loading a configuration just now.
-    #[must_use] 
+    #[must_use]
     pub fn is_absent(&self) -> bool {
         use io::ErrorKind::{ConnectionRefused, NotFound};
         match self {
@@ -219,13 +219,13 @@ pub struct Cli {
 
 impl Cli {
     /// Of this socket.
-    #[must_use] 
+    #[must_use]
     pub fn new(address: Address, deadline: Duration) -> Self {
         Self { address, deadline }
     }
 
     /// Which socket.
-    #[must_use] 
+    #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }

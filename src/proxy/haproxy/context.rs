@@ -38,7 +38,7 @@ impl<'a> Context<'a> {
         named: &'a BTreeSet<&'a str>,
     ) -> Result<Self, Why> {
         let section = &text.sections[at];
-        let before = base.sections.iter().chain(&text.sections[..at]);
+        let mut before = base.sections.iter().chain(&text.sections[..at]);
         let all = || base.sections.iter().chain(&text.sections);
         let from = section.head.and_then(|head| head.words());
         let defaults = match from.as_deref().unwrap_or_default() {
@@ -48,7 +48,7 @@ impl<'a> Context<'a> {
                 let first = found.next().ok_or(Why::Part)?;
                 found.next().is_none().then_some(first)
             }
-            _ => before.filter(|section| section.kind() == "defaults").next_back(),
+            _ => before.rfind(|section| section.kind() == "defaults"),
         };
         // Defaults may themselves come from others; nobody has to follow that.
         let head = defaults.and_then(|defaults| defaults.head?.words());

@@ -106,7 +106,7 @@ pub enum Why {
 }
 
 /// Compares two texts. `base` is what HAProxy reads before them.
-#[must_use] 
+#[must_use]
 pub fn diff(base: &str, live: &str, new: &str) -> Change {
     if live == new {
         return Change::None;

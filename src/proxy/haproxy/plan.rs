@@ -18,7 +18,7 @@ pub type Ghosts = BTreeMap<Id, Option<Vec<Word>>>;
 pub struct Haunted(pub Id);
 
 /// Whether a server is to be added that may be there as a ghost.
-#[must_use] 
+#[must_use]
 pub fn meets_ghosts(ops: &[Op], ghosts: &Ghosts) -> bool {
     let meets = |op: &Op| matches!(op.act, Act::Add(..)) && ghosts.contains_key(&op.id);
     ops.iter().any(meets)

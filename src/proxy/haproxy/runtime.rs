@@ -73,7 +73,7 @@ pub enum Doubt {
 
 impl Doubt {
     /// Whether nobody listens there.
-    #[must_use] 
+    #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Cli(error) if error.is_absent())
     }

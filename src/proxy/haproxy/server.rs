@@ -18,7 +18,7 @@ pub struct Id {
 
 impl Id {
     /// If both names are such that HAProxy takes them.
-    #[must_use] 
+    #[must_use]
     pub fn new(backend: &str, name: &str) -> Option<Self> {
         let named = |text: &str| text.bytes().all(is_name).then(|| Word::new(text))?;
         Some(Self {
@@ -28,7 +28,7 @@ impl Id {
     }
 
     /// `app/web-1`, as commands name it.
-    #[must_use] 
+    #[must_use]
     pub fn word(&self) -> Word {
         self.backend.join('/', &self.name)
     }
@@ -113,7 +113,7 @@ pub struct Server<'a> {
 }
 
 /// The name of a server on a `server` line.
-#[must_use] 
+#[must_use]
 pub fn name<'a>(line: &Line<'a>) -> Option<&'a str> {
     // Without looking at the rest: there may be ten thousand.
     let name = line.raw().split([' ', '\t']).filter(|w| !w.is_empty());
@@ -214,7 +214,7 @@ pub struct Full {
 pub struct NotAddable(pub String);
 
 /// The weight and the state of a server with these default-server lines before it.
-#[must_use] 
+#[must_use]
 pub fn standing(defaults: &[Vec<&str>], server: &Server<'_>) -> Option<(u16, bool)> {
     let (mut weight, mut disabled) = (1, false);
     for words in defaults {

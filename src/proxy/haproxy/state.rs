@@ -41,7 +41,7 @@ impl Process {
     }
 
     /// Whether both were seen of one process, this one later.
-    #[must_use] 
+    #[must_use]
     pub fn is_still(&self, before: &Self) -> bool {
         self.pid == before.pid && self.start == before.start && self.uptime >= before.uptime
     }
@@ -64,7 +64,7 @@ pub struct Seen {
 pub type Servers = HashMap<Id, Seen>;
 
 /// Reads `show servers state`. None if it is something else.
-#[must_use] 
+#[must_use]
 pub fn servers(text: &str) -> Option<Servers> {
     let mut lines = text.lines().skip_while(|line| !line.starts_with("# be_id"));
     let columns: Vec<&str> = lines.next()?.trim_start_matches("# ").split(' ').collect();
@@ -99,7 +99,7 @@ pub fn servers(text: &str) -> Option<Servers> {
 }
 
 /// The servers that no connection is attached to, in use or idle. Reads `show servers conn`.
-#[must_use] 
+#[must_use]
 pub fn unused(text: &str) -> Option<Vec<String>> {
     let mut lines = text.lines().skip_while(|line| !line.starts_with("# "));
     let columns: Vec<&str> = lines.next()?.trim_start_matches("# ").split(' ').collect();

@@ -58,7 +58,7 @@ pub struct Line<'a> {
 
 impl<'a> Text<'a> {
     /// Reads a text. Never fails.
-    #[must_use] 
+    #[must_use]
     pub fn read(text: &'a str) -> Self {
         let mut sections = Vec::new();
         let mut section = Section::default();
@@ -109,13 +109,13 @@ fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
 
 impl<'a> Section<'a> {
     /// `backend`; empty before the first section.
-    #[must_use] 
+    #[must_use]
     pub fn kind(&self) -> &'a str {
         self.head.map_or("", |head| head.first())
     }
 
     /// `app` of `backend app`, where it has a plain name.
-    #[must_use] 
+    #[must_use]
     pub fn name(&self) -> Option<&'a str> {
         self.head?.words()?.get(1).copied().filter(|w| is_plain(w))
     }
@@ -129,20 +129,20 @@ impl<'a> Section<'a> {
 
 impl<'a> Line<'a> {
     /// The line as it is written.
-    #[must_use] 
+    #[must_use]
     pub fn raw(&self) -> &'a str {
         self.raw
     }
 
     /// The first word, as it is written.
-    #[must_use] 
+    #[must_use]
     pub fn first(&self) -> &'a str {
         self.raw.split([' ', '\t', '#']).next().unwrap_or_default()
     }
 
     /// The words as they are written, with their quotes and escapes and without a comment; none if the line is not
     /// understood.
-    #[must_use] 
+    #[must_use]
     pub fn words(&self) -> Option<Vec<&'a str>> {
         let raw = self.raw;
         if raw.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
@@ -176,7 +176,7 @@ impl<'a> Line<'a> {
     }
 
     /// Whether both mean the same, for all that can be told from the lines alone.
-    #[must_use] 
+    #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let words = || Some((self.words()?, other.words()?));
         self.raw == other.raw || words().is_some_and(|(ours, theirs)| ours == theirs)
@@ -184,7 +184,7 @@ impl<'a> Line<'a> {
 }
 
 /// Whether a word means what it says: no quote, escape or variable.
-#[must_use] 
+#[must_use]
 pub fn is_plain(word: &str) -> bool {
     !word.contains(['"', '\'', '\\', '$'])
 }

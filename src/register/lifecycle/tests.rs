@@ -165,7 +165,10 @@ fn watchers_that_do_not_answer_hold_a_stop_up_for_the_drain_only() {
     let marks = Marks::from([(dir(), SINCE)]);
     assert_eq!(
         asked,
-        [Action::AwaitWatchers(marks, DRAIN.checked_sub(MARK_WITHIN / 2).unwrap())]
+        [Action::AwaitWatchers(
+            marks,
+            DRAIN.checked_sub(MARK_WITHIN / 2).unwrap()
+        )]
     );
     let over = now + DRAIN;
     let revoke = machine.handle(over, Input::Tick);

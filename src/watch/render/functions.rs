@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `instances(service, include_draining=false)` | the instances that are up, with those that drain if asked |
 //! | `routes()` | `{service, vhost, path, protocol}`, the most specific first; see [`super::routes`] |
-//! | `slots(instances, count)` | `{name, instance}` for `slot1` to the last; an instance or none in each; see [`super::slots`] |
+//! | `slots(instances, count)` | `{name, instance}` for `slot1` to the last; an instance or none in each |
 //! | `default_service(protocols)` | the name of the service for what no route takes, or nothing; by `SIDEKICK_DEFAULT_SERVICE` |
 //! | `exists(key)` `get(key)` `getv(key, default)` | a key; `get` gives `{key, value}` |
 //! | `gets(pattern)` `getvs(pattern)` | what matches as a whole: pairs sorted by key, values sorted by value |

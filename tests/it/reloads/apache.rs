@@ -42,16 +42,16 @@ fn a_reload_is_seen_and_so_is_the_end_of_it() {
     let gone = |path: &str| ask(bench.port, "localhost", path).as_deref() == Some("410");
     wait_for("apache", || gone("/a").then_some(()));
     let watch = bench.watch(&[]);
-    bench.wait_said("the reload that was owed has been made", &watch);
+    Bench::wait_said("the reload that was owed has been made", &watch);
     bench.put("web", "b", 80);
-    bench.wait_said("has been updated", &watch);
+    Bench::wait_said("has been updated", &watch);
     assert!(gone("/ab"), "{}", watch.output());
     let said = watch.output();
     assert!(said.contains("let a check_cmd run apachectl -t"), "{said}");
 
     let before = bench.live();
     bench.put("broken", "x", 1);
-    bench.wait_said("HAS ENDED at its reload", &watch);
+    Bench::wait_said("HAS ENDED at its reload", &watch);
     apache.wait();
     wait_for("the file of before", || {
         (bench.live() == before).then_some(())
@@ -59,6 +59,6 @@ fn a_reload_is_seen_and_so_is_the_end_of_it() {
     // Somebody repairs it, and starts it again.
     bench.delete("broken");
     let _again = super::apache::apache(&bench);
-    bench.wait_said("failure", &watch);
+    Bench::wait_said("failure", &watch);
     wait_for("apache", || gone("/ab").then_some(()));
 }

@@ -76,10 +76,10 @@ fn a_master_that_is_not_there_is_told_later() {
     let target = format!("reload_timeout = '3s'\n{MASTER}");
     let bench = Bench::new(TEMPLATE, &target);
     let watch = bench.watch(&[]);
-    bench.wait_said("HAProxy's master does not answer", &watch);
+    Bench::wait_said("HAProxy's master does not answer", &watch);
     let mut haproxy = haproxy(&bench, &["a.cfg"]);
-    bench.wait_said("the reload that was owed has been made", &watch);
-    bench.wait_answer(bench.port, "a", &watch);
+    Bench::wait_said("the reload that was owed has been made", &watch);
+    Bench::wait_answer(bench.port, "a", &watch);
 
     // A socket that nobody listens to any more.
     haproxy.signal(nix::sys::signal::Signal::SIGTERM);
@@ -103,7 +103,7 @@ fn two_files_of_one_haproxy_are_loaded_by_one_reload() {
     let _haproxy = haproxy(&bench, &["a.cfg", "b.cfg"]);
     let watch = bench.watch(&[]);
     for port in ports {
-        bench.wait_answer(port, "a", &watch);
+        Bench::wait_answer(port, "a", &watch);
     }
     wait_for("both to be right", || {
         let said = watch.output();
@@ -112,7 +112,7 @@ fn two_files_of_one_haproxy_are_loaded_by_one_reload() {
     let (before, _) = counts(&bench);
     bench.put("web", "b", 80);
     for port in ports {
-        bench.wait_answer(port, "ab", &watch);
+        Bench::wait_answer(port, "ab", &watch);
     }
     let (after, _) = counts(&bench);
     assert_eq!(after, before + 1, "{}", watch.output());
@@ -131,12 +131,12 @@ fn a_reload_that_somebody_else_has_begun_is_waited_for() {
         bench.first();
         let haproxy = haproxy(&bench, &["a.cfg"]);
         let watch = bench.watch(&[]);
-        bench.wait_answer(bench.port, "a", &watch);
+        Bench::wait_answer(bench.port, "a", &watch);
         for (n, want) in ["ab", "abc", "abcd", "abcde"].iter().enumerate() {
             // Not before a master can take it: that would end it.
             haproxy.signal(nix::sys::signal::Signal::SIGUSR2);
             bench.put("web", &want[n + 1..], 80);
-            bench.wait_answer(bench.port, want, &watch);
+            Bench::wait_answer(bench.port, want, &watch);
         }
     }
 }
@@ -148,7 +148,7 @@ fn old_workers_that_linger_are_told_of() {
         bench.first();
         let _haproxy = haproxy(&bench, &["a.cfg"]);
         let watch = bench.watch(&[]);
-        bench.wait_answer(bench.port, "a", &watch);
+        Bench::wait_answer(bench.port, "a", &watch);
         let mut open = Vec::new();
         let mut want = "a".to_owned();
         for id in "bcdefghij".chars() {
@@ -158,9 +158,9 @@ fn old_workers_that_linger_are_told_of() {
             open.push(stream);
             bench.put("web", &id.to_string(), 80);
             want.push(id);
-            bench.wait_answer(bench.port, &want, &watch);
+            Bench::wait_answer(bench.port, &want, &watch);
         }
-        bench.wait_said("old workers of HAProxy still serve", &watch);
+        Bench::wait_said("old workers of HAProxy still serve", &watch);
         assert!(counts(&bench).1 >= 8);
     }
 }

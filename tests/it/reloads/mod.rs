@@ -111,7 +111,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn wait_answer(&self, port: u16, want: &str, watch: &Process) {
+    fn wait_answer(port: u16, want: &str, watch: &Process) {
         let mut last = None;
         let start = std::time::Instant::now();
         wait_for("the daemon's answer", || {
@@ -123,7 +123,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn wait_said(&self, want: &str, watch: &Process) {
+    fn wait_said(want: &str, watch: &Process) {
         let start = std::time::Instant::now();
         wait_for(want, || {
             let said = watch.output();
@@ -137,9 +137,9 @@ impl Bench {
     /// before comes back; when nothing is in the way any more, the change comes into force.
     fn play(&self, refused: &str) {
         let watch = self.watch(&[]);
-        self.wait_answer(self.port, "a", &watch);
+        Self::wait_answer(self.port, "a", &watch);
         self.put("web", "b", 80);
-        self.wait_said("has been updated", &watch);
+        Self::wait_said("has been updated", &watch);
         assert_eq!(
             ask(self.port, "localhost", "/").as_deref().map(str::trim),
             Some("ab")
@@ -149,16 +149,16 @@ impl Bench {
         let somebody = TcpListener::bind(("127.0.0.1", other)).unwrap();
         let before = self.live();
         self.put("listen", "x", other);
-        self.wait_said(refused, &watch);
+        Self::wait_said(refused, &watch);
         let said = watch.output();
         assert!(said.contains("which is still in force, is back"), "{said}");
         wait_for("the file of before", || {
             (self.live() == before).then_some(())
         });
-        self.wait_answer(self.port, "ab", &watch);
+        Self::wait_answer(self.port, "ab", &watch);
         drop(somebody);
-        self.wait_answer(other, "ab", &watch);
-        self.wait_said("failure", &watch);
+        Self::wait_answer(other, "ab", &watch);
+        Self::wait_said("failure", &watch);
 
         // A check that lies.
         let before = self.live();
@@ -170,9 +170,9 @@ impl Bench {
         wait_for("the file of before", || {
             (self.live() == before).then_some(())
         });
-        self.wait_answer(self.port, "ab", &watch);
+        Self::wait_answer(self.port, "ab", &watch);
         self.delete("broken");
         self.put("web", "c", 80);
-        self.wait_answer(self.port, "abc", &watch);
+        Self::wait_answer(self.port, "abc", &watch);
     }
 }

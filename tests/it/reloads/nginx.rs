@@ -50,10 +50,10 @@ fn a_process_that_is_gone_cannot_be_told() {
     bench.first();
     let mut nginx = nginx(&bench);
     let watch = bench.watch(&[]);
-    bench.wait_answer(bench.port, "a", &watch);
+    Bench::wait_answer(bench.port, "a", &watch);
     // It leaves its pidfile behind.
     nginx.signal(nix::sys::signal::Signal::SIGKILL);
     nginx.wait();
     bench.put("web", "b", 80);
-    bench.wait_said("cannot be sent SIGHUP", &watch);
+    Bench::wait_said("cannot be sent SIGHUP", &watch);
 }

@@ -22,8 +22,8 @@ fn install(booted: &Booted) {
             .to_owned();
     for (name, lines) in UNITS.iter().chain(&[("unknown", ""), ("signalled", "")]) {
         if *name != "unknown" {
-            script += &format!(
-                "cat >/run/systemd/system/{name}.service <<'END'\n[Service]\nExecStart=/usr/bin/sleep infinity\n{lines}\nEND\n"
+            script = format!(
+                "{script}cat >/run/systemd/system/{name}.service <<'END'\n[Service]\nExecStart=/usr/bin/sleep infinity\n{lines}\nEND\n"
             );
         }
         let signal = if *name == "signalled" {
@@ -31,8 +31,8 @@ fn install(booted: &Booted) {
         } else {
             ""
         };
-        script += &format!(
-            "cat >/run/conf/conf.d/{name}.toml <<'END'\n[template]\nsrc = 'a.tera'\ndest = '/run/{name}.out'\nkeys = ['/services']\n\
+        script = format!(
+            "{script}cat >/run/conf/conf.d/{name}.toml <<'END'\n[template]\nsrc = 'a.tera'\ndest = '/run/{name}.out'\nkeys = ['/services']\n\
              reload_timeout = '3s'\n[template.reload]\nsystemd_unit = '{name}'\n{signal}END\n"
         );
     }

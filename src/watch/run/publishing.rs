@@ -1,0 +1,132 @@
+//! What the loop does for its targets: publishes them when their schedules say so, and takes in what became of that. Shell.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::Id;
+
+use super::super::entrypoint;
+use super::super::kept::{Done, Ended, Kept};
+use super::super::publish::{Job, Progress, PublishError};
+use super::super::schedule::{Action, Input};
+use super::super::ward::Ward;
+use super::Shell;
+use crate::system::notify;
+
+impl Shell {
+    /// Tells the schedules of these targets that something has changed.
+    pub(super) fn changed(&mut self, concerned: impl Fn(&Kept) -> bool) {
+        if !self.following.is_complete() {
+            return;
+        }
+        for target in 0..self.targets.len() {
+            let kept = &mut self.targets[target];
+            if !concerned(kept) {
+                continue;
+            }
+            if self.guards.freezes(&kept.loaded.target.name) {
+                kept.freeze(self.pass.once && !self.pass.noop);
+            } else {
+                self.advance(target, Input::Changed);
+            }
+        }
+        self.tell_ready();
+    }
+
+    pub(super) fn advance(&mut self, target: usize, input: Input) {
+        let is_held = self.conf.pending && !matches!(input, Input::Done { .. });
+        if self.is_stopping() || is_held {
+            return;
+        }
+        match self.targets[target].schedule.handle(Instant::now(), input) {
+            // Everything is published anew when the configuration has been read.
+            Some(Action::Publish { .. }) if self.conf.pending => {}
+            Some(Action::Publish { may_reload }) => self.publish(target, may_reload),
+            None => {}
+        }
+    }
+
+    fn publish(&mut self, target: usize, may_reload: bool) {
+        let kept = &self.targets[target];
+        let child = self.ward.as_ref().map(Ward::running);
+        let progress = Progress::default();
+        let job = Job {
+            loaded: Arc::clone(&kept.loaded),
+            views: kept.views(
+                &self.guards.seen_by(&kept.loaded.target.name, &self.catalog),
+                &self.env,
+            ),
+            noop: self.pass.noop,
+            may_reload,
+            diff: self.pass.diff,
+            ticket: self.reloads.ticket(&kept.loaded.target, child),
+            ledger: Arc::clone(&self.ledger),
+            progress: Arc::clone(&progress),
+        };
+        let publish = self.publishes.spawn(async move {
+            let start = Instant::now();
+            let result = job.publish().await;
+            let took = start.elapsed();
+            Done {
+                target,
+                result,
+                took,
+            }
+        });
+        self.targets[target].started(publish, progress);
+        if let Some(herald) = &mut self.herald {
+            herald.started(target);
+        }
+    }
+
+    pub(super) fn done(&mut self, done: &Done) {
+        let kept = &mut self.targets[done.target];
+        let input = kept.done(done, self.pass.once);
+        if kept.last == Some(Ended::Good) {
+            self.guards.published(&kept.loaded.target.name);
+        }
+        if let Some(herald) = &mut self.herald {
+            herald.done(done.target, self.targets[done.target].is_good());
+        }
+        self.advance(done.target, input);
+        self.tell_ready();
+        if self.conf.pending && self.publishes.is_empty() {
+            self.reload();
+        }
+    }
+
+    /// Its servers are compared with those of the file.
+    pub(super) fn replaced(&mut self, target: usize) {
+        let kept = &self.targets[target];
+        self.visits.visit(target, &kept.loaded.haproxies);
+        if !self.guards.freezes(&kept.loaded.target.name) && self.following.is_complete() {
+            self.advance(target, Input::Changed);
+        }
+    }
+
+    /// A publish that broke off has failed, unless it was told to stop.
+    pub(super) fn broken(&mut self, id: Id) {
+        let target = self.targets.iter().position(|kept| kept.runs(id));
+        if let Some(target) = target.filter(|_| !self.is_stopping()) {
+            let result = Err(PublishError::Worker);
+            let took = Duration::ZERO;
+            self.done(&Done {
+                target,
+                result,
+                took,
+            });
+        }
+    }
+
+    fn tell_ready(&mut self) {
+        let all_good = self
+            .targets
+            .iter()
+            .all(|kept| kept.last == Some(Ended::Good));
+        if all_good && !self.ready {
+            self.ready = true;
+            self.ward(entrypoint::Input::Published);
+            notify::ready(&self.state());
+        }
+    }
+}
