@@ -20,6 +20,9 @@ use crate::system::unit::{self, UnitError};
 
 /// How often a daemon that reloads is looked at.
 const POLL: Duration = Duration::from_millis(10);
+/// How long old workers are waited for after a reload. HAProxy's serve one more request on each kept connection, and may
+/// send it to a server that is not in the new file any more: busy clients have done so by then.
+const LEAVING: Duration = Duration::from_secs(1);
 /// How long a daemon that has just been started may take for its first worker.
 const FIRST_WORKER: Duration = Duration::from_secs(2);
 
@@ -251,9 +254,13 @@ impl Telling<'_> {
             mut proof,
             deadline,
         } = watched;
+        let mut leaving = None;
         loop {
             let family = parent.look(signal);
             match proof.see(Instant::now(), family.as_ref()) {
+                Verdict::Live { old } if old > 0 && is_within(&mut leaving, deadline) => {
+                    sleep(POLL).await;
+                }
                 Verdict::Live { old } => {
                     self.linger(daemon, old);
                     return Ok(());
@@ -277,6 +284,12 @@ impl Telling<'_> {
             debug!("{daemon} runs the new configuration; {old} old workers still serve");
         }
     }
+}
+
+/// Whether old workers may still be waited for: for a moment from the first time on.
+fn is_within(leaving: &mut Option<Instant>, deadline: Instant) -> bool {
+    let now = Instant::now();
+    now < deadline.min(*leaving.get_or_insert(now + LEAVING))
 }
 
 /// The daemon that this process is, if it is one whose reload can be seen.

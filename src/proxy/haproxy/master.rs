@@ -95,6 +95,10 @@ fn reason(said: &str) -> String {
     }
 }
 
+/// How long workers of before are waited for. With `option idle-close-on-response` they serve one more request on each
+/// kept connection, and may send it to a server that is not in the new file: busy clients have done so by then.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// A configuration that is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Live {
@@ -112,6 +116,7 @@ pub async fn reload(address: &Address, limit: Duration) -> Result<Live, MasterEr
     let patient = Cli::new(address.clone(), limit);
     let mut said = tell(&patient, until).await?;
     let mut told = Instant::now();
+    let mut leaving = None;
     loop {
         sleep(POLL).await;
         let now = match look(&cli).await {
@@ -125,6 +130,7 @@ pub async fn reload(address: &Address, limit: Duration) -> Result<Live, MasterEr
             Err(Trouble::Other(error)) => return Err(error),
         };
         match outcome(&before, &now) {
+            Outcome::Live if before.serves_still(&now) && is_within(&mut leaving, until) => {}
             Outcome::Live => {
                 let old_workers = now.old.len();
                 return Ok(Live { old_workers });
@@ -144,6 +150,12 @@ pub async fn reload(address: &Address, limit: Duration) -> Result<Live, MasterEr
             Outcome::Pending => {}
         }
     }
+}
+
+/// Whether workers of before may still be waited for: for a moment from the first time on.
+fn is_within(leaving: &mut Option<Instant>, until: Instant) -> bool {
+    let now = Instant::now();
+    now < until.min(*leaving.get_or_insert(now + LEAVING))
 }
 
 /// Why there is no list of processes.

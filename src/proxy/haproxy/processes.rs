@@ -25,6 +25,12 @@ enum Part {
 }
 
 impl Processes {
+    /// Whether a worker of this list serves on as an old one.
+    #[must_use]
+    pub fn serves_still(&self, now: &Self) -> bool {
+        self.workers.iter().any(|worker| now.old.contains(worker))
+    }
+
     /// Reads an answer; `None` if it is none, or not all of it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -150,8 +150,7 @@ impl Bench {
         let before = self.live();
         self.put("listen", "x", other);
         Self::wait_said(refused, &watch);
-        let said = watch.output();
-        assert!(said.contains("which is still in force, is back"), "{said}");
+        Self::wait_said("which is still in force, is back", &watch);
         wait_for("the file of before", || {
             (self.live() == before).then_some(())
         });
