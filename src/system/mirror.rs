@@ -18,17 +18,26 @@ const LITTER: Duration = Duration::from_hours(1);
 pub struct Mirror(TempDir);
 
 impl Mirror {
-    /// Makes a mirror of `root` in `scratch`. Each pair of `replaced` is a file, which need not be there yet, and what
+    /// Makes a mirror of `root` in `scratch`, for the target `name`, which has one at a time. Each pair of `replaced` is a file, which need not be there yet, and what
     /// stands in its place; one outside of `root` is passed over.
-    pub fn make(root: &Path, replaced: &[(&Path, &Path)], scratch: &Path) -> io::Result<Self> {
+    pub fn make(
+        root: &Path,
+        replaced: &[(&Path, &Path)],
+        (scratch, name): (&Path, &str),
+    ) -> io::Result<Self> {
         clear_litter(scratch);
         let below = |(dest, candidate): &(&Path, &Path)| {
             let below = dest.strip_prefix(root).ok()?;
             Some((below.to_owned(), candidate.to_path_buf()))
         };
         let replaced: Vec<(PathBuf, PathBuf)> = replaced.iter().filter_map(below).collect();
+        // The same path each time, so that what a check says of it is the same each time too. Whatever lies there was left
+        // behind by an earlier process with our id.
+        let own = format!("{PREFIX}{}.{}", std::process::id(), name.replace('/', "-"));
+        let _ = fs::remove_dir_all(scratch.join(&own));
         let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
+            .prefix(&own)
+            .rand_bytes(0)
             .tempdir_in(scratch)?;
         fill(root, dir.path(), &replaced)?;
         Ok(Self(dir))
@@ -136,7 +145,7 @@ mod tests {
             .iter()
             .map(|(a, b)| (a.as_path(), b.as_path()))
             .collect();
-        let mirror = Mirror::make(&root, &pairs, scratch.path()).unwrap();
+        let mirror = Mirror::make(&root, &pairs, (scratch.path(), "a/b")).unwrap();
         for (path, text) in [
             ("main.cfg", "main"),
             ("d/a.cfg", "new a"),

@@ -41,12 +41,13 @@ pub enum SignalError {
 }
 
 impl SignalError {
-    /// Whether there is no such pidfile.
+    /// Whether there is no such process: no pidfile, or one that was left behind.
     #[must_use]
-    pub fn is_missing(&self) -> bool {
+    pub fn is_absent(&self) -> bool {
         match self {
             Self::File { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::NoPid(_) | Self::Kill { .. } => false,
+            Self::NoPid(_) => true,
+            Self::Kill { source, .. } => source.raw_os_error() == Some(nix::libc::ESRCH),
         }
     }
 }
@@ -184,6 +185,17 @@ impl Named {
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Whether it is this process, or one that this process has started.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        let own = std::process::id();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The name, in brackets, may hold anything; the state and the parent follow it.
+        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+        let parent = after.split_whitespace().nth(1);
+        u32::try_from(self.pid) == Ok(own) || parent == Some(own.to_string().as_str())
     }
 
     /// Sends it a signal.

@@ -1,8 +1,8 @@
 //! Directories that tell when something in them changes. Adapter.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
@@ -22,6 +22,8 @@ pub struct Watched {
     watcher: Option<RecommendedWatcher>,
     wake: Arc<Notify>,
     dirs: BTreeSet<PathBuf>,
+    /// Of the directories above these, nothing else counts.
+    links: Arc<Mutex<BTreeSet<PathBuf>>>,
     burst: Option<Burst>,
 }
 
@@ -48,9 +50,15 @@ impl Watched {
     pub fn new() -> Self {
         let wake = Arc::new(Notify::new());
         let waker = Arc::clone(&wake);
+        let links: Arc<Mutex<BTreeSet<PathBuf>>> = Arc::default();
+        let only = Arc::clone(&links);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // What cannot be understood may be anything.
-            if event.is_ok_and(|event| is_change(event.kind)) {
+            let counts = |event: notify::Event| {
+                let only = only.lock().unwrap_or_else(PoisonError::into_inner);
+                is_change(event.kind) && !event.paths.iter().all(|path| is_beside(path, &only))
+            };
+            if event.is_ok_and(counts) {
                 waker.notify_one();
             }
         });
@@ -61,15 +69,26 @@ impl Watched {
             watcher: watcher.ok(),
             wake,
             dirs: BTreeSet::new(),
+            links,
             burst: None,
         }
     }
 
-    /// Watches these directories, and no others. One that is not there is left out.
-    pub fn follow(&mut self, dirs: BTreeSet<PathBuf>) {
+    /// Watches these directories, and no others. One that is not there is left out. `links` are directories, or links to
+    /// them, that may be put in place or replaced as a whole.
+    pub fn follow(&mut self, mut dirs: BTreeSet<PathBuf>, links: BTreeSet<PathBuf>) {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
+        let above = links.iter().filter_map(|link| link.parent());
+        let above: Vec<PathBuf> = above.map(Path::to_owned).collect();
+        let own = links.into_iter().filter(|link| {
+            let above = link.parent();
+            // Everything in it counts.
+            above.is_some_and(|above| !dirs.contains(above))
+        });
+        *self.links.lock().unwrap_or_else(PoisonError::into_inner) = own.collect();
+        dirs.extend(above);
         for gone in self.dirs.difference(&dirs) {
             // It may have gone with the directory.
             let _ = watcher.unwatch(gone);
@@ -105,6 +124,11 @@ impl Default for Watched {
     }
 }
 
+/// Whether a path is a mere neighbour of one of these.
+fn is_beside(path: &Path, links: &BTreeSet<PathBuf>) -> bool {
+    !links.contains(path) && links.iter().any(|link| link.parent() == path.parent())
+}
+
 /// Our own reading is an event too.
 fn is_change(kind: EventKind) -> bool {
     match kind {
@@ -127,7 +151,8 @@ mod tests {
         let file = dir.path().join("a");
         std::fs::write(&file, "one").unwrap();
         let mut watched = Watched::new();
-        watched.follow([dir.path().to_owned(), "/no/such/dir".into()].into());
+        let dirs = [dir.path().to_owned(), "/no/such/dir".into()];
+        watched.follow(dirs.into(), BTreeSet::new());
         std::fs::read(&file).unwrap();
         let nothing = timeout(2 * QUIET, watched.changed()).await;
         assert!(nothing.is_err(), "reading changes nothing");

@@ -59,6 +59,13 @@ pub(super) fn directories(conf_dir: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
+/// What may be replaced as a whole: the directory of a configuration, and what it is a link to.
+pub(super) fn links(conf_dir: &Path) -> BTreeSet<PathBuf> {
+    let own = std::path::absolute(conf_dir);
+    let place = fs::canonicalize(conf_dir);
+    own.into_iter().chain(place).collect()
+}
+
 /// Reads the targets of a directory. `pass` says whether there is a command that they can signal.
 pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
     let (loaded, problems) = read(conf_dir, pass);

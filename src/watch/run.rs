@@ -1,7 +1,7 @@
 //! The loop of `sidekick watch`: waits for the store, finished publishes, signals and deadlines, and performs what the
 //! schedules say. Shell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -112,6 +112,8 @@ struct Shell {
     publishes: JoinSet<Done>,
     ledger: Arc<Ledger>,
     memory: Memory,
+    /// What is followed and cannot be at present.
+    away: BTreeSet<usize>,
     /// How old what was published is, where the store has not said everything itself.
     stale: Option<Duration>,
     guards: Guards,
@@ -174,6 +176,7 @@ impl Shell {
             ledger: Arc::new(Ledger::open(state_dir)),
             memory,
             stale: None,
+            away: BTreeSet::new(),
             guards,
             reloads: Reloads::default(),
             visits,

@@ -104,11 +104,18 @@ impl Telling<'_> {
                 verify,
             } => {
                 let process = match Named::read(pidfile) {
-                    Err(error) if error.is_missing() && self.is_to_come() => return Ok(()),
+                    Err(error) if error.is_absent() && self.is_to_come() => return Ok(()),
+                    // A process of ours has the id that another one left in the file.
+                    Ok(process) if process.is_ours() && self.is_to_come() => return Ok(()),
                     read => read?,
                 };
                 let send = || Ok(process.signal(*signal)?);
-                self.signal(process.pid(), *signal, *verify, send).await
+                match self.signal(process.pid(), *signal, *verify, send).await {
+                    Err(ReloadError::Signal(error)) if error.is_absent() && self.is_to_come() => {
+                        Ok(())
+                    }
+                    told => told,
+                }
             }
             Reload::Child { signal, verify } => {
                 let Some(group) = self.child.and_then(|child| child.get()) else {
@@ -147,7 +154,8 @@ impl Telling<'_> {
         }
     }
 
-    /// Whether there is a command of ours that is not started yet. It will find the new file.
+    /// Whether there is a command of ours that is not started yet. It will find the new file; until then a socket or a
+    /// pidfile may lie there that one of before has left.
     fn is_to_come(&self) -> bool {
         self.child.is_some_and(|child| child.get().is_none())
     }
@@ -189,12 +197,12 @@ impl Telling<'_> {
     }
 
     async fn master(&mut self, address: &Address) -> Result<(), ReloadError> {
-        match master::reload(address, self.limit).await {
+        match master::reload(address, self.limit, !self.is_to_come()).await {
             Ok(live) => {
                 self.linger(Daemon::Haproxy, live.old_workers);
                 Ok(())
             }
-            Err(error) if error.is_missing() && self.is_to_come() => Ok(()),
+            Err(error) if error.is_absent() && self.is_to_come() => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

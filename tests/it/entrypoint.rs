@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -269,4 +270,47 @@ fn a_target_that_signals_a_command_needs_one() {
     }
     assert_eq!(run(&["--noop"]).status.code(), Some(2));
     assert_eq!(run(&["--once", "--", "true"]).status.code(), Some(64));
+}
+
+/// A container that was killed finds what it had left: a socket that nobody listens at, a pidfile of nobody.
+#[test]
+fn what_a_killed_proxy_left_behind_does_not_keep_the_next_one_from_its_start() {
+    let bench = Bench::new(HAPROXY, "USR2");
+    let master = bench.text("master.sock");
+    let pidfile = bench.text("pid");
+    let conf = bench.file("conf.d/a.toml");
+    let text = fs::read_to_string(&conf).unwrap();
+    let haproxy = tool("haproxy").display().to_string();
+    let config = bench.text("a.cfg");
+    let reloads = [
+        (format!("haproxy_master = '{master}'"), ""),
+        (format!("signal = 'USR2'\npidfile = '{pidfile}'"), ""),
+        (format!("signal = 'USR2'\npidfile = '{pidfile}'"), "4194304"),
+    ];
+    for (n, (reload, pid)) in reloads.iter().enumerate() {
+        let text = text.replace("signal = 'USR2'\nchild = true", reload);
+        fs::write(&conf, text).unwrap();
+        fs::write(&pidfile, pid).unwrap();
+        let _ = fs::remove_file(&master);
+        drop(UnixListener::bind(&master).unwrap());
+        // There is a file already, and another one to come.
+        bench.put(&format!("i{n}"));
+        let command = [
+            &haproxy, "-W", "-db", "-S", &master, "-p", &pidfile, "-f", &config,
+        ];
+        let mut process = bench.start(&[], &command);
+        wait_for("the proxy", || {
+            bench
+                .ask()
+                .filter(|answer| answer.contains(&format!("i{n}")))
+        });
+        bench.put(&format!("j{n}"));
+        wait_for("the reload", || {
+            bench
+                .ask()
+                .filter(|answer| answer.contains(&format!("j{n}")))
+        });
+        process.signal(Signal::SIGTERM);
+        process.wait();
+    }
 }

@@ -65,11 +65,11 @@ pub enum MasterError {
 }
 
 impl MasterError {
-    /// Whether there is no such socket at all: HAProxy does not run.
+    /// Whether nobody listens at the socket, if there is one: HAProxy does not run.
     #[must_use]
-    pub fn is_missing(&self) -> bool {
+    pub fn is_absent(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => is_missing(source),
+            Self::Unreachable { source, .. } => source.is_absent(),
             Self::NoMaster { .. } | Self::Rejected { .. } | Self::TimedOut { .. } => false,
         }
     }
@@ -107,12 +107,16 @@ pub struct Live {
 }
 
 /// Reloads, and returns when the new configuration is in force. The caller sees to it that nobody else does so at the
-/// same time.
-pub async fn reload(address: &Address, limit: Duration) -> Result<Live, MasterError> {
+/// same time. A master that does not listen is waited for if it `should_run`.
+pub async fn reload(
+    address: &Address,
+    limit: Duration,
+    should_run: bool,
+) -> Result<Live, MasterError> {
     let cli = Cli::new(address.clone(), ANSWER.min(limit));
     let start = Instant::now();
     let until = start + limit;
-    let before = first_look(&cli, start, limit).await?;
+    let before = first_look(&cli, start, limit, should_run).await?;
     let patient = Cli::new(address.clone(), limit);
     let mut said = tell(&patient, until).await?;
     let mut told = Instant::now();
@@ -184,7 +188,12 @@ async fn look(cli: &Cli) -> Result<Processes, Trouble> {
 }
 
 /// The list of before. A master that loads something else just now does not answer yet.
-async fn first_look(cli: &Cli, start: Instant, limit: Duration) -> Result<Processes, MasterError> {
+async fn first_look(
+    cli: &Cli,
+    start: Instant,
+    limit: Duration,
+    should_run: bool,
+) -> Result<Processes, MasterError> {
     loop {
         let source = match look(cli).await {
             // A worker that is not there yet could not be told from the one that is to come.
@@ -200,7 +209,9 @@ async fn first_look(cli: &Cli, start: Instant, limit: Duration) -> Result<Proces
             Err(Trouble::Other(error)) => return Err(error),
             Err(Trouble::Cli(source)) => source,
         };
-        let patience = if is_missing(&source) {
+        let patience = if !should_run && source.is_absent() {
+            Duration::ZERO
+        } else if is_missing(&source) {
             MISSING.min(limit)
         } else {
             REFUSING.min(limit)

@@ -237,7 +237,7 @@ impl Staged {
             Some((output.dest.as_path(), candidate.path()))
         });
         let staged: Vec<_> = staged.collect();
-        Mirror::make(root, &staged, scratch).map_err(|source| PublishError::File {
+        Mirror::make(root, &staged, (scratch, &target.name)).map_err(|source| PublishError::File {
             step: "make a copy for the check of",
             path: root.to_owned(),
             source,

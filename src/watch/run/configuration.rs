@@ -8,7 +8,7 @@ use tracing::{error, info};
 
 use super::super::following::Following;
 use super::super::kept::Kept;
-use super::super::load::{Loaded, directories, load};
+use super::super::load::{Loaded, directories, links, load};
 use super::Shell;
 use super::store::files;
 use crate::config::{Pass, Problem};
@@ -30,7 +30,7 @@ impl Conf {
     pub(super) fn new(dir: PathBuf, pass: Pass) -> Self {
         let mut watched = Watched::new();
         if !pass.once {
-            watched.follow(directories(&dir));
+            watched.follow(directories(&dir), links(&dir));
         }
         Self {
             dir,
@@ -50,7 +50,8 @@ impl Shell {
         if self.conf.pending || self.is_stopping() || self.pass.once {
             return;
         }
-        self.conf.watched.follow(directories(&self.conf.dir));
+        let (dirs, links) = (directories(&self.conf.dir), links(&self.conf.dir));
+        self.conf.watched.follow(dirs, links);
         match load(&self.conf.dir, &self.conf.pass) {
             Ok(loaded) => {
                 self.conf.problems.clear();
@@ -98,6 +99,7 @@ impl Shell {
             self.following = Following::start(&self.store, paths());
             self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
             self.stale = None;
+            self.away.clear();
             self.memory.listen(Instant::now());
         } else if self.following.is_complete() {
             self.guards.heard_all(&self.catalog);

@@ -16,9 +16,17 @@ impl Shell {
     pub(super) fn followed(&mut self, scope: usize, followed: Followed) {
         match followed {
             Followed::Outage(error) => {
-                warn!("{error}; what is live stays as it is, trying again");
+                // All that is followed is away together, as a rule.
+                if self.away.is_empty() {
+                    warn!("{error}; what is live stays as it is, trying again");
+                }
+                self.away.insert(scope);
             }
-            Followed::Restored => info!("the store answers again"),
+            Followed::Restored => {
+                if self.away.remove(&scope) && self.away.is_empty() {
+                    info!("the store answers again");
+                }
+            }
             Followed::Update(update) => self.update(scope, update),
         }
     }

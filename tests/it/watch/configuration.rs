@@ -99,6 +99,45 @@ fn a_configuration_behind_a_link_is_swapped_as_kubernetes_does() {
 }
 
 #[test]
+fn a_configuration_that_is_replaced_as_a_whole_is_noticed() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    // Releases beside each other, and a link to the one that counts.
+    let release = |name: &str| {
+        let dir = bench.file(name);
+        for part in ["conf.d", "templates"] {
+            fs::create_dir_all(dir.join(part)).unwrap();
+        }
+        fs::copy(bench.file("conf.d/a.toml"), dir.join("conf.d/a.toml")).unwrap();
+        fs::write(dir.join("templates/a.tera"), worded(name)).unwrap();
+    };
+    ["one", "two", "three", "four"]
+        .iter()
+        .for_each(|name| release(name));
+    let link = bench.file("link");
+    symlink("one", &link).unwrap();
+    let mut command = crate::harness::sidekick();
+    let store = format!("etcd://{}", bench.etcd.endpoint());
+    command.args(["watch", "--store", &store, "--conf-dir"]);
+    let _process = crate::harness::Process::start(command.arg(&link), &bench.file("log"));
+    bench.wait_live("one i\n");
+    let swap = |name: &str| {
+        symlink(name, bench.file("new")).unwrap();
+        fs::rename(bench.file("new"), &link).unwrap();
+    };
+    swap("two");
+    bench.wait_live("two i\n");
+    // The directory behind the link goes, and another one comes later.
+    fs::rename(bench.file("two"), bench.file("gone")).unwrap();
+    fs::rename(bench.file("three"), bench.file("two")).unwrap();
+    bench.wait_live("three i\n");
+    fs::write(bench.file("two/templates/a.tera"), worded("edited")).unwrap();
+    bench.wait_live("edited i\n");
+    swap("four");
+    bench.wait_live("four i\n");
+}
+
+#[test]
 fn a_reload_that_is_under_way_is_finished_before_another_configuration() {
     let bench = Bench::new(&format!(
         "reload_cmd = 'echo begun >> OUT/log; sleep 1; echo done >> OUT/log'\n{PACE}"
