@@ -159,6 +159,14 @@ pub struct Named {
     pid: i32,
 }
 
+/// A field of what the kernel says of a process, counted from its state.
+fn stat(pid: i32, field: usize) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may hold anything.
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(field).map(str::to_owned)
+}
+
 impl Named {
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Self, SignalError> {
@@ -191,17 +199,17 @@ impl Named {
     #[must_use]
     pub fn is_ours(&self) -> bool {
         let own = std::process::id();
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        // The name, in brackets, may hold anything; the state and the parent follow it.
-        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-        let parent = after.split_whitespace().nth(1);
-        u32::try_from(self.pid) == Ok(own) || parent == Some(own.to_string().as_str())
+        u32::try_from(self.pid) == Ok(own) || stat(self.pid, 1) == Some(own.to_string())
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
         let number = signal::Signal::try_from(signal.0);
-        let sent = number.and_then(|number| kill(Pid::from_raw(self.pid), number));
+        let sent = number.and_then(|number| match stat(self.pid, 0).as_deref() {
+            // It has ended, and its parent does not care: it would take the signal without a word.
+            Some("Z" | "X") => Err(nix::Error::ESRCH),
+            Some(_) | None => kill(Pid::from_raw(self.pid), number),
+        });
         sent.map_err(|errno| SignalError::Kill {
             path: self.path.clone(),
             pid: self.pid,
@@ -227,6 +235,21 @@ pub fn identity() -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_has_ended_is_not_there_though_its_parent_does_not_care() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let named = Named {
+            path: PathBuf::from("/run/a.pid"),
+            pid: child.id().cast_signed(),
+        };
+        assert!(named.is_ours());
+        while stat(named.pid, 0).as_deref() != Some("Z") {
+            std::thread::sleep(POLL);
+        }
+        assert!(named.signal(Signal::HUP).unwrap_err().is_absent());
+        child.wait().unwrap();
+    }
 
     #[test]
     fn a_pidfile_names_one_process() {

@@ -98,6 +98,12 @@ impl Target {
         }
     }
 
+    /// Whether a drain has come that is not in use.
+    fn is_waited_for(&self) -> bool {
+        let publishing = self.publishing.as_ref().and_then(|one| one.news);
+        self.news.max(publishing) == Some(News::Drain)
+    }
+
     /// Whether all that has come is in use.
     fn is_up_to_date(&self) -> bool {
         self.news.is_none() && self.publishing.is_none()
@@ -138,6 +144,9 @@ impl Announce {
         let scope = |path: &Prefix| scopes.iter().position(|scope| scope.covers(path.as_str()));
         let old = std::mem::take(&mut self.targets);
         let target = |paths: &&[Prefix]| {
+            // Somebody may wait for what was about to be published.
+            let shares = |one: &&Target| one.paths.iter().any(|(path, ..)| paths.contains(path));
+            let is_urgent = old.iter().filter(shares).any(Target::is_waited_for);
             // Nothing is in use of it as far as is known, unless it was served by the same before.
             let paths = paths.iter().filter_map(|path| {
                 let before = old.iter().filter(|_| goes_on);
@@ -147,7 +156,11 @@ impl Announce {
             });
             Target {
                 paths: paths.collect(),
-                news: Some(News::Ordinary),
+                news: Some(if is_urgent {
+                    News::Drain
+                } else {
+                    News::Ordinary
+                }),
                 publishing: None,
             }
         };

@@ -179,6 +179,7 @@ impl Kept {
             _ => ("are", "have"),
         };
         let after = match self.trouble.as_ref().filter(|_| done.result.is_ok()) {
+            Some((_, 1)) => ", after a failure".to_owned(),
             Some((_, times)) => format!(", after {times} failures"),
             None => String::new(),
         };

@@ -38,7 +38,7 @@ impl Loaded {
 
 /// The directories in which a configuration lies, as far as they are there.
 pub(super) fn directories(conf_dir: &Path) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::from([conf_dir.to_owned()]);
+    let mut found = BTreeSet::new();
     let mut next: Vec<PathBuf> = ["conf.d", "templates"]
         .map(|name| conf_dir.join(name))
         .into();
@@ -59,11 +59,13 @@ pub(super) fn directories(conf_dir: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-/// What may be replaced as a whole: the directory of a configuration, and what it is a link to.
+/// What may appear or be replaced as a whole: the directory of a configuration, what it is a link to, and what counts in
+/// it. Other files may lie beside that, also those that are kept.
 pub(super) fn links(conf_dir: &Path) -> BTreeSet<PathBuf> {
-    let own = std::path::absolute(conf_dir);
+    let own = std::path::absolute(conf_dir).unwrap_or_else(|_| conf_dir.to_owned());
     let place = fs::canonicalize(conf_dir);
-    own.into_iter().chain(place).collect()
+    let parts = ["conf.d", "templates", "confd.toml"].map(|name| own.join(name));
+    [own].into_iter().chain(place).chain(parts).collect()
 }
 
 /// Reads the targets of a directory. `pass` says whether there is a command that they can signal.

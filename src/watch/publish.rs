@@ -69,6 +69,8 @@ pub(super) struct Job {
     pub(super) noop: bool,
     /// Enough time has passed since the last reload.
     pub(super) may_reload: bool,
+    /// The last try has failed.
+    pub(super) has_failed: bool,
     /// Print what changes.
     pub(super) diff: bool,
     /// How the program is told, if it has to be.
@@ -108,18 +110,31 @@ impl Job {
             return Ok(Published::Held);
         }
         let has_begun = way.changes_haproxy();
-        if has_begun {
-            self.progress.store(true, Ordering::Release);
-            self.lost();
-        }
-        let way = self.change(way).await;
-        let swapped = match self.replace(differs).await {
-            Ok(swapped) => swapped,
-            Err(error) => {
-                if has_begun {
+        let (way, swapped) = if has_begun && !self.has_failed {
+            self.lost(places(&before));
+            let way = self.change(way).await;
+            match self.replace(differs).await {
+                Ok(swapped) => (way, swapped),
+                Err(error) => {
                     self.undo(way, &before).await;
+                    return Err(error);
                 }
-                return Err(error);
+            }
+        } else {
+            // What was refused before may be refused again: HAProxy does not go back and forth with each try.
+            let checked = self.check(differs).await?;
+            if has_begun {
+                self.lost(places(&before));
+            }
+            let way = self.change(way).await;
+            match self.swap(checked).await {
+                Ok(swapped) => (way, swapped),
+                Err(error) => {
+                    if has_begun {
+                        self.undo(way, &before).await;
+                    }
+                    return Err(error);
+                }
             }
         };
         let changes = swapped.changes();
@@ -144,7 +159,7 @@ impl Job {
                 Some(0) => return Ok(Published::Same),
                 Some(changes) => return Ok(Published::Converged(changes)),
                 None if self.ticket.is_none() => return Ok(Published::Same),
-                None => self.lost(),
+                None => self.lost(0..live.len()),
             }
         }
         if self.must_wait() {
@@ -155,11 +170,19 @@ impl Job {
 
     /// Puts the new files in place.
     async fn replace(&mut self, differs: Differs) -> Result<Swapped, PublishError> {
+        let checked = self.check(differs).await?;
+        self.swap(checked).await
+    }
+
+    async fn check(&self, differs: Differs) -> Result<Checked, PublishError> {
         let loaded = Arc::clone(&self.loaded);
         let staged = blocking(move || differs.stage(&loaded.target)).await??;
-        let checked = staged
+        staged
             .check(&self.loaded.target, &self.ledger.scratch())
-            .await?;
+            .await
+    }
+
+    async fn swap(&self, checked: Checked) -> Result<Swapped, PublishError> {
         self.begin(&checked);
         blocking(move || checked.swap()).await?
     }
@@ -191,11 +214,12 @@ impl Job {
         ticket.is_some_and(|ticket| ticket.waits_for_its_child() || lives.iter().any(is_behind))
     }
 
-    /// Nobody knows what the program runs on, until it is certain again.
-    fn lost(&self) {
+    /// Nobody knows whether the program runs on these files, until it is certain again.
+    fn lost(&self, outputs: impl IntoIterator<Item = usize>) {
+        self.progress.store(true, Ordering::Release);
         if self.ticket.is_some() {
-            for output in &self.target().outputs {
-                self.ledger.lost(&output.dest);
+            for n in outputs {
+                self.ledger.lost(self.dest(n));
             }
         }
     }
@@ -282,7 +306,7 @@ impl Job {
     /// Puts the previous files back, and in force, unless the program never left them.
     async fn restore(&mut self, swapped: Swapped, still_in_force: bool) -> Restored {
         if !still_in_force {
-            self.lost();
+            self.lost(0..self.target().outputs.len());
         }
         let live = match swapped.put_back().await {
             Ok(Some(_)) if still_in_force => return Restored::NeverLeft,
@@ -298,6 +322,10 @@ impl Job {
             Err(error) => Restored::NotLoaded(error),
         }
     }
+}
+
+fn places(lives: &Lives) -> impl Iterator<Item = usize> {
+    lives.iter().map(|(n, _)| *n)
 }
 
 /// Runs what may wait for a disk or a processor where it holds nobody up.

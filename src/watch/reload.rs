@@ -9,8 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::paths::{Paths, fill_in};
-use super::proof::Lingering;
-use super::tell::{ReloadError, Telling};
+use super::tell::{Past, ReloadError, Telling};
 use super::ward::Running;
 use crate::config::{Reload, Target};
 
@@ -47,7 +46,7 @@ struct Made {
     /// All who had asked by then were served: their files were in place when it began.
     count: u64,
     failed: Option<Arc<ReloadError>>,
-    lingering: Lingering,
+    past: Past,
 }
 
 /// What one publish may ask for. As long as it is held, equal reloads wait for it a little.
@@ -80,8 +79,6 @@ impl Reloads {
             | Reload::HaproxyMaster(_)) => other,
         };
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody uses any more belong to a configuration of before.
-        lines.retain(|other, line| *other == reload || Arc::strong_count(line) > 1);
         let line = Arc::clone(lines.entry(reload.clone()).or_default());
         line.asked().coming += 1;
         Some(Ticket {
@@ -130,7 +127,7 @@ impl Ticket {
                 limit: self.limit,
                 child: self.child.as_ref(),
                 is_checked: self.is_checked,
-                lingering: &mut made.lingering,
+                past: &mut made.past,
             };
             let failed = telling.tell().await.err().map(Arc::new);
             made.count = count;

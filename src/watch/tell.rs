@@ -46,6 +46,8 @@ pub(super) enum ReloadError {
          log says why it ended"
     )]
     Ended { daemon: Daemon, pid: i32 },
+    #[error("{unit} has ended at a reload and does not run since: it has to be started")]
+    NotStarted { unit: String },
     #[error("{daemon} does not take a reload: it has been busy with another one for {} s", limit.as_secs_f64())]
     Busy { daemon: Daemon, limit: Duration },
     #[error("{daemon} has not said within {} s whether it runs the new configuration", limit.as_secs_f64())]
@@ -71,7 +73,8 @@ impl ReloadError {
                 | MasterError::TimedOut { .. },
             ) => false,
             Self::Command(_) | Self::Signal(_) | Self::Child(_) | Self::Unit(_) => false,
-            Self::Ended { .. } | Self::Busy { .. } | Self::Unseen { .. } => false,
+            Self::Ended { .. } | Self::NotStarted { .. } => false,
+            Self::Busy { .. } | Self::Unseen { .. } => false,
         }
     }
 }
@@ -85,8 +88,16 @@ pub(super) struct Telling<'a> {
     pub(super) child: Option<&'a Running>,
     /// The new files were checked before.
     pub(super) is_checked: bool,
-    /// What is known of its old workers.
-    pub(super) lingering: &'a mut Lingering,
+    pub(super) past: &'a mut Past,
+}
+
+/// What is known of a program from the times that it was told before.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// Its old workers.
+    lingering: Lingering,
+    /// It has ended at a reload, and its unit has not been seen to run since.
+    has_ended: bool,
 }
 
 impl Telling<'_> {
@@ -184,7 +195,13 @@ impl Telling<'_> {
             None => unit::reload(unit, self.limit).await,
         };
         match told? {
-            unit::Done::Reloaded => {}
+            unit::Done::Reloaded => self.past.has_ended = false,
+            // Whoever starts it again should find the files of before.
+            unit::Done::NotRunning if self.past.has_ended => {
+                return Err(ReloadError::NotStarted {
+                    unit: unit.to_owned(),
+                });
+            }
             unit::Done::NotRunning => {
                 info!("{unit} does not run; it will find the new file when it starts");
                 return Ok(());
@@ -274,7 +291,10 @@ impl Telling<'_> {
                     return Ok(());
                 }
                 Verdict::Failed => return Err(ReloadError::NotLoaded { daemon }),
-                Verdict::Ended => return Err(ReloadError::Ended { daemon, pid }),
+                Verdict::Ended => {
+                    self.past.has_ended = true;
+                    return Err(ReloadError::Ended { daemon, pid });
+                }
                 Verdict::Waiting if Instant::now() >= deadline => {
                     let limit = self.limit;
                     return Err(ReloadError::Unseen { daemon, limit });
@@ -285,7 +305,7 @@ impl Telling<'_> {
     }
 
     fn linger(&mut self, daemon: Daemon, old: usize) {
-        if self.lingering.saw(old) {
+        if self.past.lingering.saw(old) {
             let bound = daemon.limit_of_old_workers();
             info!("{old} old workers of {daemon} still serve connections of before; {bound}");
         } else {

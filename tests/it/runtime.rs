@@ -459,7 +459,14 @@ fn several_are_all_changed() {
 
 #[test]
 fn a_check_that_fails_takes_the_runtime_back() {
-    let bench = Bench::new(&[], "check_cmd = '! grep -q forbidden {{src}}'");
+    let bench = Bench::new(
+        &[],
+        "check_cmd = 'sleep 0.2; echo x >> {{dest}}.checks; ! grep -q forbidden {{src}}'",
+    );
+    let checks = || {
+        let told = std::fs::read_to_string(bench.file("haproxy.cfg.checks"));
+        told.map_or(0, |told| told.lines().count())
+    };
     let mut now = webs([("a", web(1001))]);
     bench.first(&now);
     let _proxy = bench.haproxy("haproxy.cfg");
@@ -481,6 +488,16 @@ fn a_check_that_fails_takes_the_runtime_back() {
     });
     wait_for("the runtime of before", || bench.has("stats.sock", &now));
     bench.says(&now).unwrap();
+    // What was refused once is checked first: the runtime does not go back and forth.
+    let tries = checks() + 2;
+    wait_for("two more tries", || {
+        assert!(
+            bench.has("stats.sock", &now).is_some(),
+            "{}",
+            watch.output()
+        );
+        (checks() >= tries).then_some(())
+    });
     bench.announce(&with, &now);
     bench.change(&watch, &mut now, webs([("a", web(1001)), ("b", web(1002))]));
     assert_eq!(

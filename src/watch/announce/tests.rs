@@ -71,6 +71,30 @@ fn a_drain_is_said_as_soon_as_it_is_in_use() {
 }
 
 #[test]
+fn a_drain_is_said_at_once_also_when_the_configuration_was_read_meanwhile() {
+    let now = Instant::now();
+    let (scopes, web, db) = (
+        [path("/services")],
+        [path("/services/web")],
+        [path("/services/db")],
+    );
+    // Before its publish has begun, and while it is under way.
+    for has_begun in [false, true] {
+        let mut announce = served(now);
+        drain(&mut announce, now, 2);
+        if has_begun {
+            announce.started(0);
+        }
+        announce.replace(&scopes, &[&web, &db], true);
+        announce.started(0);
+        announce.started(1);
+        announce.done(now, 1, true);
+        announce.done(now, 0, true);
+        assert_eq!(said(&mut announce, now), Some([2, 2]), "{has_begun}");
+    }
+}
+
+#[test]
 fn a_drain_that_fails_is_not_said_until_it_works() {
     let now = Instant::now();
     let mut announce = served(now);

@@ -58,6 +58,7 @@ impl Shell {
             ),
             noop: self.pass.noop,
             may_reload,
+            has_failed: kept.last == Some(Ended::Failed),
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&kept.loaded.target, child),
             ledger: Arc::clone(&self.ledger),
