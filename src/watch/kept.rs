@@ -54,10 +54,7 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn new(loaded: Loaded, prefix: &Prefix) -> Self {
-        let outputs = loaded.target.outputs.iter();
-        let paths = outputs
-            .flat_map(|output| followed(output, prefix))
-            .collect();
+        let paths = paths(&loaded, prefix);
         Self {
             schedule: Schedule::new(
                 loaded.target.pace,
@@ -235,6 +232,14 @@ impl Kept {
             }
         }
     }
+}
+
+/// What a target follows, as paths.
+pub(super) fn paths(loaded: &Loaded, prefix: &Prefix) -> Vec<Prefix> {
+    let outputs = loaded.target.outputs.iter();
+    outputs
+        .flat_map(|output| followed(output, prefix))
+        .collect()
 }
 
 /// What an output follows, as paths.

@@ -61,6 +61,7 @@ type Lives = Vec<(usize, Option<Vec<u8>>)>;
 pub(super) type Progress = Arc<AtomicBool>;
 
 /// One publish.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Job {
     pub(super) loaded: Arc<Loaded>,
     /// What each of its templates sees.

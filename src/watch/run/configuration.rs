@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::super::following::Following;
-use super::super::kept::Kept;
+use super::super::kept::{Kept, paths};
 use super::super::load::{Loaded, directories, links, load};
 use super::Shell;
 use super::store::files;
@@ -22,6 +22,8 @@ pub(super) struct Conf {
     pub(super) watched: Watched,
     /// It is to be read anew as soon as no publish is under way.
     pub(super) pending: bool,
+    /// It follows other paths than before, and comes into force when the store answers.
+    pub(super) waits: bool,
     /// What was wrong with it when it was read last.
     pub(super) problems: Vec<Problem>,
 }
@@ -37,6 +39,7 @@ impl Conf {
             pass,
             watched,
             pending: false,
+            waits: false,
             problems: Vec::new(),
         }
     }
@@ -53,7 +56,17 @@ impl Shell {
         let (dirs, links) = (directories(&self.conf.dir), links(&self.conf.dir));
         self.conf.watched.follow(dirs, links);
         match load(&self.conf.dir, &self.conf.pass) {
+            Ok(loaded) if self.lacks_the_store(&loaded) => {
+                self.conf.problems.clear();
+                if !std::mem::replace(&mut self.conf.waits, true) {
+                    warn!(
+                        "the new configuration follows what was not followed before, and the store does not answer: the \
+                         one of before stays in force until it does"
+                    );
+                }
+            }
             Ok(loaded) => {
+                self.conf.waits = false;
                 self.conf.problems.clear();
                 self.replace(loaded);
             }
@@ -68,6 +81,20 @@ impl Shell {
         }
         // What was held back for this.
         self.changed(|_| true);
+    }
+
+    /// Whether these follow something of which nothing can be found out now. What is stale already may be served from the
+    /// snapshot as well.
+    fn lacks_the_store(&self, loaded: &[Loaded]) -> bool {
+        let paths = loaded.iter().flat_map(|one| paths(one, &self.prefix));
+        self.stale.is_none() && !self.away.is_empty() && !self.following.is_of(paths)
+    }
+
+    /// Reads the configuration again if it has been waiting for the store.
+    pub(super) fn store_is_back(&mut self) {
+        if self.conf.waits {
+            self.reload();
+        }
     }
 
     /// Puts other targets in the place of those there are; one that is the same goes on as it was.

@@ -25,6 +25,7 @@ impl Shell {
             Followed::Restored => {
                 if self.away.remove(&scope) && self.away.is_empty() {
                     info!("the store answers again");
+                    self.store_is_back();
                 }
             }
             Followed::Update(update) => self.update(scope, update),

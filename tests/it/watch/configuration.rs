@@ -215,3 +215,36 @@ fn all_that_is_wrong_with_an_edit_is_told_at_once() {
     bench.put("j");
     bench.wait_live(&(line("i") + &line("j")));
 }
+
+#[test]
+fn a_configuration_that_needs_the_store_waits_for_it_and_the_one_of_before_goes_on() {
+    let mut bench = Bench::new(PACE);
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    bench.etcd.kill();
+    wait_for("the outage", || {
+        process.output().contains("trying again").then_some(())
+    });
+    let other = fs::read_to_string(bench.file("conf.d/a.toml")).unwrap();
+    let other = other
+        .replace("a.cfg", "b.cfg")
+        .replace("'web'", "'web', 'api'");
+    fs::write(bench.file("conf.d/b.toml"), other).unwrap();
+    wait_for("word of it", || {
+        let said = process.output();
+        said.contains("the one of before stays in force until it does")
+            .then_some(())
+    });
+    fs::write(bench.out("a.cfg"), "by hand").unwrap();
+    process.signal(Signal::SIGHUP);
+    bench.wait_live(&line("i"));
+    assert!(!bench.out("b.cfg").exists());
+    bench.etcd.start();
+    let start = std::time::Instant::now();
+    wait_for("the other file", || {
+        let late = start.elapsed() > std::time::Duration::from_secs(15);
+        assert!(!late, "{}", process.output());
+        bench.out("b.cfg").exists().then_some(())
+    });
+}
