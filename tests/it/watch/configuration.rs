@@ -111,9 +111,9 @@ fn a_configuration_that_is_replaced_as_a_whole_is_noticed() {
         fs::copy(bench.file("conf.d/a.toml"), dir.join("conf.d/a.toml")).unwrap();
         fs::write(dir.join("templates/a.tera"), worded(name)).unwrap();
     };
-    ["one", "two", "three", "four"]
-        .iter()
-        .for_each(|name| release(name));
+    for name in ["one", "two", "three", "four"] {
+        release(name);
+    }
     let link = bench.file("link");
     symlink("one", &link).unwrap();
     let mut command = crate::harness::sidekick();
