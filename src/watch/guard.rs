@@ -18,6 +18,7 @@
 //! After a start there is nothing yet that could be held. If then a service is empty that the live file is known to show,
 //! the file as a whole is left as it is: the target is frozen.
 
+mod heir;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,8 @@ pub(super) enum Input {
     Changed(Vec<Change>),
     /// Somebody knows better, and lets go what is held.
     Release,
+    /// The live file is gone: without one, there is nothing to keep.
+    NoFile,
     /// The deadline has passed.
     Tick,
 }
@@ -110,6 +113,10 @@ pub(super) enum End {
     ByHand,
     /// The limits are others now.
     Rules,
+    /// No target follows it any more.
+    Unfollowed,
+    /// There is no file any more that could be kept.
+    NoFile,
 }
 
 /// What is held of a service, or, without one, the file as a whole.
@@ -146,7 +153,7 @@ pub(super) struct Guard {
     counters: Counters,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Frozen {
     since: Instant,
     /// The services that were empty, and what the file shows of them; without any, one that returns is enough.
@@ -185,6 +192,7 @@ impl Guard {
                 losing = self.take_in(now, changes);
             }
             Input::Release => self.release(&mut out),
+            Input::NoFile => self.melt(End::NoFile, &mut out),
             Input::Tick => {}
         }
         for (name, service) in &mut self.services {
@@ -199,17 +207,6 @@ impl Guard {
         self.thaw(now, &mut out);
         self.services
             .retain(|_, one| !one.here.is_empty() || !one.lost.is_empty());
-        out
-    }
-
-    /// Other limits: what they would not hold is let go by its time, or at once if nothing is guarded any more.
-    pub(super) fn limit(&mut self, now: Instant, rules: Rules) -> Vec<Event> {
-        self.rules = rules;
-        if !self.rules.is_none() {
-            return self.handle(now, Input::Tick);
-        }
-        let mut out = Vec::new();
-        self.let_go(End::Rules, &mut out);
         out
     }
 
@@ -366,10 +363,13 @@ impl Guard {
         self.counters.by_hand += (out.len() - before) as u64;
     }
 
+    fn melt(&mut self, end: End, out: &mut Vec<Event>) {
+        let was_frozen = self.frozen.take().is_some();
+        out.extend(was_frozen.then_some(Event::Thawed(end)));
+    }
+
     fn let_go(&mut self, end: End, out: &mut Vec<Event>) {
-        if self.frozen.take().is_some() {
-            out.push(Event::Thawed(end));
-        }
+        self.melt(end, out);
         for (name, service) in &mut self.services {
             let held = service.hold.is_some();
             out.extend(held.then(|| service.free(name, end)));

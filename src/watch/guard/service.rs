@@ -10,7 +10,7 @@ use crate::model::guard::{OnEmpty, Rules};
 use crate::model::instance::{Instance, InstanceId, ServiceName, State};
 
 /// One service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Service {
     pub(super) here: Instances,
     /// While nothing is held: what was lost within the window. Else: what is held.

@@ -27,28 +27,37 @@ impl Guarded {
                     left,
                 } => {
                     let (count, all, names) = (lost.len(), lost.len() + left, names(lost));
+                    let (is, stay) = if count == 1 {
+                        ("is", "stays")
+                    } else {
+                        ("are", "stay")
+                    };
                     let (why, until) = match why {
                         Why::Empty => (
-                            format!("all {count} instances are lost"),
+                            if count == 1 {
+                                "the only instance is lost".to_owned()
+                            } else {
+                                format!("all {count} instances are lost")
+                            },
                             "until one returns".to_owned(),
                         ),
                         Why::Few => (
                             format!(
-                                "{count} of {all} instances are lost, and min_instances is {}",
+                                "{count} of {all} instances {is} lost, and min_instances is {}",
                                 rules.min_instances
                             ),
                             format!("for {:?} at most", rules.hold),
                         ),
                         Why::Drop => (
                             format!(
-                                "{count} of {all} instances are lost within {:?}, and max_drop is {}%",
+                                "{count} of {all} instances {is} lost within {:?}, and max_drop is {}%",
                                 rules.window, rules.max_drop.0
                             ),
                             format!("for {:?} at most", rules.hold),
                         ),
                     };
                     warn!(
-                        "{name}: {service}: {why}: {names} stay in {file} {until}; {release} lets them go"
+                        "{name}: {service}: {why}: {names} {stay} in {file} {until}; {release} ends that"
                     );
                 }
                 Event::Freed { service, end, lost } if lost.is_empty() => {
@@ -58,8 +67,7 @@ impl Guarded {
                     );
                 }
                 Event::Freed { service, end, lost } => {
-                    let names = names(lost);
-                    info!("{name}: {service}: {names} are given up, {}", said(*end));
+                    info!("{name}: {service}: {} given up, {}", are(lost), said(*end));
                 }
                 Event::Frozen(services) => {
                     let which = if services.is_empty() {
@@ -164,7 +172,15 @@ fn said(end: End) -> &'static str {
         End::Over => "since they were held long enough",
         End::ByHand => "by hand",
         End::Rules => "since the limits are others now",
+        End::Unfollowed => "since no target follows it any more",
+        End::NoFile => "since it is not there: there is nothing to keep",
     }
+}
+
+/// Their names, and that they are something.
+fn are<T: ToString>(all: &[T]) -> String {
+    let is = if all.len() == 1 { "is" } else { "are" };
+    format!("{} {is}", names(all))
 }
 
 /// A few names, and how many more there are.
