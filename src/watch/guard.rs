@@ -15,9 +15,10 @@
 //! so before: a clean stop. One that goes while it is up was lost. What is lost together within the window has one cause
 //! as a rule, and that is seldom the death of all: so all of it is held, also what was within the limit at first.
 //!
-//! After a start there is nothing yet that could be held. If then a service is empty that the live file is known to show,
-//! the file as a whole is left as it is: the target is frozen.
+//! If after a start a service is empty that the live file is known to show, what is known of it from before is held. Where
+//! nothing is known, the file as a whole is left as it is: the target is frozen.
 
+mod frozen;
 mod heir;
 mod service;
 
@@ -25,8 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::frozen::Frozen;
 use self::service::Service;
-use crate::model::guard::{OnEmpty, Rules};
+use crate::model::guard::Rules;
 use crate::model::instance::{Instance, InstanceId, ServiceName};
 
 /// How many instances of each service a file shows.
@@ -54,8 +56,8 @@ pub(super) enum Input {
 pub(super) enum Before {
     /// No file that could be kept.
     NoFile,
-    /// A file, and what it shows if that is known.
-    File(Option<Shown>),
+    /// A file, what it shows if that is known, and the instances that are known of then.
+    File(Option<Shown>, Vec<Arc<Instance>>),
 }
 
 /// An instance that came, changed or went.
@@ -128,7 +130,9 @@ pub(super) struct Status {
     pub(super) since: Instant,
     /// Without one it takes a return or a hand.
     pub(super) until: Option<Instant>,
-    pub(super) lost: Vec<InstanceId>,
+    pub(super) lost: Vec<Arc<Instance>>,
+    /// The services for which the file is frozen, if they are known.
+    pub(super) missing: Vec<ServiceName>,
 }
 
 /// What has happened since the start.
@@ -151,14 +155,6 @@ pub(super) struct Guard {
     services: BTreeMap<ServiceName, Service>,
     frozen: Option<Frozen>,
     counters: Counters,
-}
-
-#[derive(Debug, Clone)]
-struct Frozen {
-    since: Instant,
-    /// The services that were empty, and what the file shows of them; without any, one that returns is enough.
-    missing: Shown,
-    until: Option<Instant>,
 }
 
 impl Guard {
@@ -247,6 +243,7 @@ impl Guard {
             since: frozen.since,
             until: frozen.until,
             lost: Vec::new(),
+            missing: frozen.missing.keys().cloned().collect(),
         });
         let held = self.services.iter().filter_map(|(name, one)| {
             let hold = one.hold?;
@@ -255,7 +252,8 @@ impl Guard {
                 why: Some(hold.why),
                 since: hold.since,
                 until: hold.until,
-                lost: one.lost.keys().cloned().collect(),
+                lost: one.lost.values().map(|(one, _)| Arc::clone(one)).collect(),
+                missing: Vec::new(),
             })
         });
         frozen.chain(held).collect()
@@ -301,60 +299,6 @@ impl Guard {
         let here = here.iter();
         changes.extend(here.map(|one| change(&one.service, &one.id, Some(Arc::clone(one)))));
         self.take_in(now, changes)
-    }
-
-    fn count(&self, service: &ServiceName) -> usize {
-        self.services.get(service).map_or(0, |one| one.here.len())
-    }
-
-    fn freeze(&mut self, now: Instant, before: Before, out: &mut Vec<Event>) {
-        let Before::File(shown) = before else { return };
-        if self.rules.on_empty == OnEmpty::Render {
-            return;
-        }
-        let is_known = shown.is_some();
-        let mut missing = shown.unwrap_or_default();
-        missing.retain(|service, count| *count > 0 && self.count(service) == 0);
-        let all_empty = self.services.values().all(|one| one.here.is_empty());
-        if missing.is_empty() && (is_known || !all_empty) {
-            return;
-        }
-        self.counters.holds += 1;
-        out.push(Event::Frozen(missing.keys().cloned().collect()));
-        self.frozen = Some(Frozen {
-            since: now,
-            missing,
-            until: None,
-        });
-    }
-
-    fn thaw(&mut self, now: Instant, out: &mut Vec<Event>) {
-        let Some(frozen) = &self.frozen else { return };
-        let (rules, missing) = (&self.rules, &frozen.missing);
-        let any = self.services.values().any(|one| !one.here.is_empty());
-        let returned = any && missing.keys().all(|service| self.count(service) > 0);
-        let enough = missing.iter().all(|(service, shown)| {
-            let here = self.count(service);
-            let gone = shown.saturating_sub(here);
-            here >= rules.min_instances && !rules.max_drop.is_exceeded_by(gone, *shown)
-        });
-        // The first one that returns says that the others can; they get the time of a hold to follow.
-        let until = returned.then(|| frozen.until.unwrap_or(now + rules.hold));
-        let end = if rules.on_empty == OnEmpty::Render {
-            Some(End::Rules)
-        } else if returned && enough {
-            Some(End::Returned)
-        } else {
-            until.filter(|at| now >= *at).map(|_| End::Over)
-        };
-        match (end, &mut self.frozen) {
-            (Some(end), _) => {
-                self.frozen = None;
-                out.push(Event::Thawed(end));
-            }
-            (None, Some(frozen)) => frozen.until = until,
-            (None, None) => {}
-        }
     }
 
     fn release(&mut self, out: &mut Vec<Event>) {

@@ -1,5 +1,6 @@
 //! The guards of all targets: what they hear of the catalog, what they lay over it, what they tell. Shell.
 
+mod before;
 mod hand;
 mod heirs;
 mod record;
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 pub use self::hand::{HandError, list, release};
 
 use self::record::{Record, Records};
-use super::guard::{Before, Change, Event, Guard, Input, Shown};
+use super::guard::{Change, Event, Guard, Input};
+use super::memory::Memory;
 use super::world::WORLD;
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::instance::{Instance, InstanceId, ServiceName};
@@ -63,13 +65,14 @@ impl Guards {
     }
 
     /// The store has said everything.
-    pub(super) fn heard_all(&mut self, catalog: &Catalog) {
+    pub(super) fn heard_all(&mut self, catalog: &Catalog, memory: &Memory) {
         for one in self.by_name.values_mut() {
             let here = one.everything(catalog);
             let input = if one.started {
                 Input::Reset(here)
             } else {
-                Input::Started(here, one.before(self.records.as_ref(), catalog.prefix()))
+                let before = one.before(self.records.as_ref(), catalog, memory);
+                Input::Started(here, before)
             };
             one.started = true;
             one.handle(input);
@@ -194,23 +197,6 @@ impl Guarded {
 
     fn holds(&self) -> bool {
         self.guard.is_frozen() || self.guard.held().next().is_some()
-    }
-
-    /// What there was before the start.
-    fn before(&mut self, records: Option<&Records>, prefix: &Prefix) -> Before {
-        if !self.has_file(false) {
-            return Before::NoFile;
-        }
-        self.recorded = records.and_then(|records| records.read(&self.dests[0]));
-        let recorded = self.recorded.as_ref();
-        let shown = recorded.and_then(|record| record.shown.as_ref());
-        // The record may be of another configuration.
-        let known = |(name, count): (&String, &usize)| Some((name.parse().ok()?, *count));
-        Before::File(shown.map(|shown| {
-            let mut shown: Shown = shown.iter().filter_map(known).collect();
-            shown.retain(|service, _| heirs::follows(&self.paths, prefix, service));
-            shown
-        }))
     }
 
     fn concerns(&self, prefix: &Prefix, service: &ServiceName, id: &InstanceId) -> bool {

@@ -85,7 +85,13 @@ impl Service {
         }
     }
 
-    fn begin(&mut self, since: Instant, why: Why, rules: &Rules, name: &ServiceName) -> Event {
+    pub(super) fn begin(
+        &mut self,
+        since: Instant,
+        why: Why,
+        rules: &Rules,
+        name: &ServiceName,
+    ) -> Event {
         let until = (why != Why::Empty).then(|| since + rules.hold);
         self.hold = Some(Hold { why, since, until });
         Event::Held {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use super::record::{Held, Record, Records};
+use super::record::{Held, Record, Records, fields};
 use super::{Guarded, WORLD};
-use crate::model::instance::Instance;
+use crate::model::instance::{Instance, ServiceName};
 use crate::watch::guard::{End, Event, Status, Why};
 
 /// More names than this say less.
@@ -70,14 +70,17 @@ impl Guarded {
                     info!("{name}: {service}: {} given up, {}", are(lost), said(*end));
                 }
                 Event::Frozen(services) => {
-                    let which = if services.is_empty() {
-                        "nothing it follows".to_owned()
-                    } else {
-                        format!("nothing of {}", names(services))
-                    };
+                    let (which, until) = (
+                        nothing_of(services),
+                        match services.len() {
+                            0 => "something is",
+                            1 => "that is back",
+                            _ => "each of them is back",
+                        },
+                    );
                     warn!(
-                        "{name}: {which} is announced after the start: {file} stays as it is until something is; \
-                         {release} renders what there is"
+                        "{name}: {which} is announced after the start, and what there was is not known: {file} stays as \
+                         it is until {until}; {release} renders what there is"
                     );
                 }
                 Event::Thawed(end) => info!("{name}: {file} follows again, {}", said(*end)),
@@ -142,17 +145,28 @@ impl Guarded {
 
 fn held(status: Status) -> Held {
     let why = match status.why {
-        None => "nothing is announced after the start",
-        Some(Why::Empty) => "none is left",
-        Some(Why::Few) => "fewer than min_instances are left",
-        Some(Why::Drop) => "more than max_drop are lost",
+        None => format!(
+            "{} is announced after the start",
+            nothing_of(&status.missing)
+        ),
+        Some(Why::Empty) => "none is left".to_owned(),
+        Some(Why::Few) => "fewer than min_instances are left".to_owned(),
+        Some(Why::Drop) => "more than max_drop are lost".to_owned(),
     };
     Held {
         service: status.service.map(|service| service.to_string()),
-        why: why.to_owned(),
+        why,
         since: date(status.since),
         until: status.until.map(date),
-        instances: status.lost.iter().map(ToString::to_string).collect(),
+        instances: status.lost.iter().map(|one| one.id.to_string()).collect(),
+        fields: status.lost.iter().map(|one| fields(one)).collect(),
+    }
+}
+
+fn nothing_of(services: &[ServiceName]) -> String {
+    match services {
+        [] => "nothing it follows".to_owned(),
+        some => format!("nothing of {}", names(some)),
     }
 }
 

@@ -257,12 +257,42 @@ fn a_store_that_is_empty_after_the_start_does_not_wipe_the_file() {
     process.signal(Signal::SIGTERM);
     process.wait();
 
-    // One of two services is empty: the file is left as it is, a command starts with it, and a single pass has failed.
+    // One of two services is empty. A single pass leaves the file as it is, and has failed.
     bench.lose("db", "x");
     bench.put("web", "j");
     let once = bench.watch().arg("--once").output().unwrap();
     assert_eq!(once.status.code(), Some(1), "{once:?}");
     bench.wait_live(&["i", "x"]);
+
+    // What was there of it is held, and everything else goes on, also over another restart.
+    let mut process = bench.start(&[]);
+    wait_log(&process, "a: db: the only instance is lost: x stays in");
+    bench.wait_live(&["i", "j", "x"]);
+    bench.drain("web", "i");
+    bench.wait_live(&["i-", "j", "x"]);
+    bench.lose("web", "i");
+    bench.wait_live(&["j", "x"]);
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    bench.put("web", "i");
+    let mut process = bench.start(&[]);
+    bench.wait_live(&["i", "j", "x"]);
+    assert!(
+        bench.list().contains("a: db: none is left"),
+        "{}",
+        bench.list()
+    );
+    bench.put("db", "y");
+    bench.wait_live(&["i", "j", "x", "y"]);
+    assert_eq!(bench.guard(&["release", "a"]).status.code(), Some(0));
+    bench.wait_live(&["i", "j", "y"]);
+    process.signal(Signal::SIGTERM);
+    process.wait();
+
+    // Where nobody knows what there was, the file is left as it is, and a command starts with it.
+    bench.lose("db", "y");
+    bench.put("web", "k");
+    fs::remove_dir_all(bench.file("state/snapshots")).unwrap();
     let started = bench.file("started").display().to_string();
     let mut process = bench.start(&[
         "--",
@@ -270,29 +300,34 @@ fn a_store_that_is_empty_after_the_start_does_not_wipe_the_file() {
         "-c",
         &format!("touch {started}; exec sleep 600"),
     ]);
-    wait_log(&process, "nothing of db is announced after the start");
+    wait_log(
+        &process,
+        "nothing of db is announced after the start, and what",
+    );
     wait_for("the command", || {
         bench.file("started").exists().then_some(())
     });
-    bench.wait_live(&["i", "x"]);
+    bench.wait_live(&["i", "j", "y"]);
+    let list = bench.list();
     assert!(
-        bench.list().contains("a: the whole file: "),
-        "{}",
-        bench.list()
+        list.contains("a: the whole file: nothing of db is announced after the start")
+            && list.contains("until what is missing returns"),
+        "{list}"
     );
     bench.put("db", "y");
-    bench.wait_live(&["i", "j", "y"]);
+    bench.wait_live(&["i", "j", "k", "y"]);
     process.signal(Signal::SIGTERM);
     process.wait();
 
     // By hand it goes through, and is remembered.
     bench.lose("db", "y");
+    fs::remove_dir_all(bench.file("state/snapshots")).unwrap();
     let mut process = bench.start(&[]);
     wait_for("the freeze", || {
         bench.list().contains("the whole file").then_some(())
     });
     assert_eq!(bench.guard(&["release", "a"]).status.code(), Some(0));
-    bench.wait_live(&["i", "j"]);
+    bench.wait_live(&["i", "j", "k"]);
     process.signal(Signal::SIGTERM);
     process.wait();
     let once = bench.watch().arg("--once").output().unwrap();
