@@ -15,17 +15,20 @@
 //! so before: a clean stop. One that goes while it is up was lost. What is lost together within the window has one cause
 //! as a rule, and that is seldom the death of all: so all of it is held, also what was within the limit at first.
 //!
-//! After a start there is nothing yet that could be held. If then a service is empty that the live file is known to show,
-//! the file as a whole is left as it is: the target is frozen.
+//! If after a start a service is empty that the live file is known to show, what is known of it from before is held. Where
+//! nothing is known, the file as a whole is left as it is: the target is frozen.
 
+mod frozen;
+mod heir;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::frozen::Frozen;
 use self::service::Service;
-use crate::model::guard::{OnEmpty, Rules};
+use crate::model::guard::Rules;
 use crate::model::instance::{Instance, InstanceId, ServiceName};
 
 /// How many instances of each service a file shows.
@@ -42,6 +45,8 @@ pub(super) enum Input {
     Changed(Vec<Change>),
     /// Somebody knows better, and lets go what is held.
     Release,
+    /// The live file is gone: without one, there is nothing to keep.
+    NoFile,
     /// The deadline has passed.
     Tick,
 }
@@ -51,8 +56,8 @@ pub(super) enum Input {
 pub(super) enum Before {
     /// No file that could be kept.
     NoFile,
-    /// A file, and what it shows if that is known.
-    File(Option<Shown>),
+    /// A file, what it shows if that is known, and the instances that are known of then.
+    File(Option<Shown>, Vec<Arc<Instance>>),
 }
 
 /// An instance that came, changed or went.
@@ -110,6 +115,10 @@ pub(super) enum End {
     ByHand,
     /// The limits are others now.
     Rules,
+    /// No target follows it any more.
+    Unfollowed,
+    /// There is no file any more that could be kept.
+    NoFile,
 }
 
 /// What is held of a service, or, without one, the file as a whole.
@@ -121,7 +130,9 @@ pub(super) struct Status {
     pub(super) since: Instant,
     /// Without one it takes a return or a hand.
     pub(super) until: Option<Instant>,
-    pub(super) lost: Vec<InstanceId>,
+    pub(super) lost: Vec<Arc<Instance>>,
+    /// The services for which the file is frozen, if they are known.
+    pub(super) missing: Vec<ServiceName>,
 }
 
 /// What has happened since the start.
@@ -144,14 +155,6 @@ pub(super) struct Guard {
     services: BTreeMap<ServiceName, Service>,
     frozen: Option<Frozen>,
     counters: Counters,
-}
-
-#[derive(Debug)]
-struct Frozen {
-    since: Instant,
-    /// The services that were empty, and what the file shows of them; without any, one that returns is enough.
-    missing: Shown,
-    until: Option<Instant>,
 }
 
 impl Guard {
@@ -185,6 +188,7 @@ impl Guard {
                 losing = self.take_in(now, changes);
             }
             Input::Release => self.release(&mut out),
+            Input::NoFile => self.melt(End::NoFile, &mut out),
             Input::Tick => {}
         }
         for (name, service) in &mut self.services {
@@ -199,17 +203,6 @@ impl Guard {
         self.thaw(now, &mut out);
         self.services
             .retain(|_, one| !one.here.is_empty() || !one.lost.is_empty());
-        out
-    }
-
-    /// Other limits: what they would not hold is let go by its time, or at once if nothing is guarded any more.
-    pub(super) fn limit(&mut self, now: Instant, rules: Rules) -> Vec<Event> {
-        self.rules = rules;
-        if !self.rules.is_none() {
-            return self.handle(now, Input::Tick);
-        }
-        let mut out = Vec::new();
-        self.let_go(End::Rules, &mut out);
         out
     }
 
@@ -250,6 +243,7 @@ impl Guard {
             since: frozen.since,
             until: frozen.until,
             lost: Vec::new(),
+            missing: frozen.missing.keys().cloned().collect(),
         });
         let held = self.services.iter().filter_map(|(name, one)| {
             let hold = one.hold?;
@@ -258,7 +252,8 @@ impl Guard {
                 why: Some(hold.why),
                 since: hold.since,
                 until: hold.until,
-                lost: one.lost.keys().cloned().collect(),
+                lost: one.lost.values().map(|(one, _)| Arc::clone(one)).collect(),
+                missing: Vec::new(),
             })
         });
         frozen.chain(held).collect()
@@ -306,70 +301,19 @@ impl Guard {
         self.take_in(now, changes)
     }
 
-    fn count(&self, service: &ServiceName) -> usize {
-        self.services.get(service).map_or(0, |one| one.here.len())
-    }
-
-    fn freeze(&mut self, now: Instant, before: Before, out: &mut Vec<Event>) {
-        let Before::File(shown) = before else { return };
-        if self.rules.on_empty == OnEmpty::Render {
-            return;
-        }
-        let is_known = shown.is_some();
-        let mut missing = shown.unwrap_or_default();
-        missing.retain(|service, count| *count > 0 && self.count(service) == 0);
-        let all_empty = self.services.values().all(|one| one.here.is_empty());
-        if missing.is_empty() && (is_known || !all_empty) {
-            return;
-        }
-        self.counters.holds += 1;
-        out.push(Event::Frozen(missing.keys().cloned().collect()));
-        self.frozen = Some(Frozen {
-            since: now,
-            missing,
-            until: None,
-        });
-    }
-
-    fn thaw(&mut self, now: Instant, out: &mut Vec<Event>) {
-        let Some(frozen) = &self.frozen else { return };
-        let (rules, missing) = (&self.rules, &frozen.missing);
-        let any = self.services.values().any(|one| !one.here.is_empty());
-        let returned = any && missing.keys().all(|service| self.count(service) > 0);
-        let enough = missing.iter().all(|(service, shown)| {
-            let here = self.count(service);
-            let gone = shown.saturating_sub(here);
-            here >= rules.min_instances && !rules.max_drop.is_exceeded_by(gone, *shown)
-        });
-        // The first one that returns says that the others can; they get the time of a hold to follow.
-        let until = returned.then(|| frozen.until.unwrap_or(now + rules.hold));
-        let end = if rules.on_empty == OnEmpty::Render {
-            Some(End::Rules)
-        } else if returned && enough {
-            Some(End::Returned)
-        } else {
-            until.filter(|at| now >= *at).map(|_| End::Over)
-        };
-        match (end, &mut self.frozen) {
-            (Some(end), _) => {
-                self.frozen = None;
-                out.push(Event::Thawed(end));
-            }
-            (None, Some(frozen)) => frozen.until = until,
-            (None, None) => {}
-        }
-    }
-
     fn release(&mut self, out: &mut Vec<Event>) {
         let before = out.len();
         self.let_go(End::ByHand, out);
         self.counters.by_hand += (out.len() - before) as u64;
     }
 
+    fn melt(&mut self, end: End, out: &mut Vec<Event>) {
+        let was_frozen = self.frozen.take().is_some();
+        out.extend(was_frozen.then_some(Event::Thawed(end)));
+    }
+
     fn let_go(&mut self, end: End, out: &mut Vec<Event>) {
-        if self.frozen.take().is_some() {
-            out.push(Event::Thawed(end));
-        }
+        self.melt(end, out);
         for (name, service) in &mut self.services {
             let held = service.hold.is_some();
             out.extend(held.then(|| service.free(name, end)));

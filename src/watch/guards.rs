@@ -1,6 +1,8 @@
 //! The guards of all targets: what they hear of the catalog, what they lay over it, what they tell. Shell.
 
+mod before;
 mod hand;
+mod heirs;
 mod record;
 mod tell;
 
@@ -9,13 +11,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::warn;
-
 pub use self::hand::{HandError, list, release};
 
 use self::record::{Record, Records};
-use super::guard::{Before, Change, Event, Guard, Input, Shown};
-use super::kept::Kept;
+use super::guard::{Change, Event, Guard, Input};
+use super::memory::Memory;
 use super::world::WORLD;
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::instance::{Instance, InstanceId, ServiceName};
@@ -31,6 +31,8 @@ pub(super) struct Guards {
     records: Option<Records>,
     /// Nothing is written.
     noop: bool,
+    /// Where instances live in the store.
+    prefix: Prefix,
     by_name: BTreeMap<String, Guarded>,
     look_at: Option<Instant>,
 }
@@ -52,71 +54,25 @@ struct Guarded {
 
 impl Guards {
     /// Without a place, what is held is forgotten when the process ends, and nobody can release it by hand.
-    pub(super) fn open(state_dir: Option<PathBuf>, noop: bool) -> Self {
+    pub(super) fn open(state_dir: Option<PathBuf>, noop: bool, prefix: Prefix) -> Self {
         Self {
             records: state_dir.map(|dir| Records::new(&dir)),
             noop,
+            prefix,
             by_name: BTreeMap::new(),
             look_at: None,
         }
     }
 
-    /// These are the targets from now on. Whoever was there goes on with what it holds.
-    pub(super) fn watch_over(&mut self, targets: &[Kept]) {
-        let mut old = std::mem::take(&mut self.by_name);
-        for kept in targets {
-            let target = &kept.loaded.target;
-            let before = old.remove(&target.name);
-            if target.guard.is_none() && before.is_none() {
-                continue;
-            }
-            let dests: Vec<_> = target.outputs.iter().map(|one| one.dest.clone()).collect();
-            // What is followed is something else: nothing is lost by that.
-            let same = before.filter(|one| one.paths == kept.paths && one.dests[0] == dests[0]);
-            let mut one = same.unwrap_or_else(|| Guarded {
-                guard: Guard::new(target.guard.clone()),
-                name: target.name.clone(),
-                dests: Vec::new(),
-                paths: kept.paths.clone(),
-                outside: BTreeSet::new(),
-                started: false,
-                recorded: None,
-            });
-            one.dests = dests;
-            if *one.guard.rules() != target.guard {
-                let events = one.guard.limit(Instant::now(), target.guard.clone());
-                one.tell(&events);
-            }
-            self.by_name.insert(target.name.clone(), one);
-        }
-        let records = self.records.as_ref().filter(|_| !self.noop);
-        if let Some(records) = records {
-            if !self.by_name.is_empty()
-                && let Err(error) = records.make_dir()
-            {
-                warn!(
-                    "the state directory cannot be made ({error}): what is held cannot be released by hand; give --state-dir"
-                );
-            }
-            for gone in old.values() {
-                records.remove(&gone.dests[0]);
-            }
-            for one in self.by_name.values() {
-                // Nobody waits for it any more.
-                records.take_wish(&one.dests[0]);
-            }
-        }
-        self.settle();
-    }
-
     /// The store has said everything.
-    pub(super) fn heard_all(&mut self, catalog: &Catalog) {
+    pub(super) fn heard_all(&mut self, catalog: &Catalog, memory: &Memory) {
         for one in self.by_name.values_mut() {
             let here = one.everything(catalog);
             let input = if one.started {
                 Input::Reset(here)
             } else {
-                Input::Started(here, one.before(self.records.as_ref(), catalog.prefix()))
+                let before = one.before(self.records.as_ref(), catalog, memory);
+                Input::Started(here, before)
             };
             one.started = true;
             one.handle(input);
@@ -178,9 +134,17 @@ impl Guards {
     }
 
     /// Whether the files of a target are to be left as they are.
-    pub(super) fn freezes(&self, name: &str) -> bool {
-        let one = self.by_name.get(name);
-        one.is_some_and(|one| one.guard.is_frozen())
+    pub(super) fn freezes(&mut self, name: &str) -> bool {
+        let one = self.by_name.get_mut(name);
+        let Some(one) = one.filter(|one| one.guard.is_frozen()) else {
+            return false;
+        };
+        if one.has_file(true) {
+            return true;
+        }
+        one.handle(Input::NoFile);
+        self.settle();
+        false
     }
 
     /// The catalog as a target is to see it.
@@ -221,35 +185,18 @@ impl Guarded {
         events
     }
 
-    fn holds(&self) -> bool {
-        self.guard.is_frozen() || self.guard.held().next().is_some()
+    /// Whether there is a file to keep; `unseen`: what to think of one that cannot be read. An empty one protects nobody: it
+    /// is there so that it could be mounted.
+    fn has_file(&self, unseen: bool) -> bool {
+        let is_file = |dest: &PathBuf| match file::look(dest) {
+            Ok(found) => found.is_some_and(|look| !look.content.is_empty()),
+            Err(_) => unseen,
+        };
+        self.dests.iter().any(is_file)
     }
 
-    /// What there was before the start.
-    fn before(&mut self, records: Option<&Records>, prefix: &Prefix) -> Before {
-        // An empty file protects nobody: it is there so that it could be mounted.
-        let is_file = |dest: &PathBuf| {
-            let found = file::look(dest).ok().flatten();
-            found.is_some_and(|look| !look.content.is_empty())
-        };
-        if !self.dests.iter().any(is_file) {
-            return Before::NoFile;
-        }
-        self.recorded = records.and_then(|records| records.read(&self.dests[0]));
-        let recorded = self.recorded.as_ref();
-        let shown = recorded.and_then(|record| record.shown.as_ref());
-        // The record may be of another configuration.
-        let follows = |service: &ServiceName| {
-            let dir = prefix.join(service.as_str());
-            let mut paths = self.paths.iter();
-            paths.any(|path| path.covers(dir.as_str()) || dir.covers(path.as_str()))
-        };
-        let known = |(name, count): (&String, &usize)| Some((name.parse().ok()?, *count));
-        Before::File(shown.map(|shown| {
-            let mut shown: Shown = shown.iter().filter_map(known).collect();
-            shown.retain(|service, _| follows(service));
-            shown
-        }))
+    fn holds(&self) -> bool {
+        self.guard.is_frozen() || self.guard.held().next().is_some()
     }
 
     fn concerns(&self, prefix: &Prefix, service: &ServiceName, id: &InstanceId) -> bool {

@@ -150,7 +150,7 @@ impl Shell {
         let place = state_dir.as_deref().filter(|_| !plan.pass.once);
         let mut memory = Memory::new(place, &plan.conf_dir, plan.store);
         memory.listen(now);
-        let mut guards = Guards::open(state_dir.clone(), plan.pass.noop);
+        let mut guards = Guards::open(state_dir.clone(), plan.pass.noop, plan.prefix.clone());
         guards.watch_over(&targets);
         let mut visits = Visits::default();
         if !plan.pass.once {

@@ -10,7 +10,7 @@ use crate::model::guard::{OnEmpty, Rules};
 use crate::model::instance::{Instance, InstanceId, ServiceName, State};
 
 /// One service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Service {
     pub(super) here: Instances,
     /// While nothing is held: what was lost within the window. Else: what is held.
@@ -85,7 +85,13 @@ impl Service {
         }
     }
 
-    fn begin(&mut self, since: Instant, why: Why, rules: &Rules, name: &ServiceName) -> Event {
+    pub(super) fn begin(
+        &mut self,
+        since: Instant,
+        why: Why,
+        rules: &Rules,
+        name: &ServiceName,
+    ) -> Event {
         let until = (why != Why::Empty).then(|| since + rules.hold);
         self.hold = Some(Hold { why, since, until });
         Event::Held {

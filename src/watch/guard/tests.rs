@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::guard::Percent;
+use crate::model::guard::{OnEmpty, Percent};
 use crate::model::instance::State;
 use crate::model::keyspace;
 
@@ -198,12 +198,12 @@ fn what_the_file_shows_and_the_store_lacks_after_a_start_freezes_it() {
         let pairs = pairs
             .iter()
             .map(|(name, count)| (name.parse().unwrap(), *count));
-        Before::File(Some(pairs.collect()))
+        Before::File(Some(pairs.collect()), Vec::new())
     };
     for (before, here_now, want) in [
         (Before::NoFile, "", false),
-        (Before::File(None), "", true),
-        (Before::File(None), "a", false),
+        (Before::File(None, Vec::new()), "", true),
+        (Before::File(None, Vec::new()), "a", false),
         (shown(&[]), "", false),
         (shown(&[("web", 3)]), "", true),
         (shown(&[("web", 3)]), "a", false),
@@ -233,7 +233,7 @@ fn what_the_file_shows_and_the_store_lacks_after_a_start_freezes_it() {
 fn a_frozen_file_follows_again_when_enough_returned_or_after_a_hold() {
     let mut guard = Guard::new(Rules::of_services());
     let now = Instant::now();
-    let before = Before::File(Some([("web".parse().unwrap(), 4)].into()));
+    let before = Before::File(Some([("web".parse().unwrap(), 4)].into()), Vec::new());
     guard.handle(now, Input::Started(Vec::new(), before));
     guard.handle(now + s(9), Input::Changed(puts("web", "a")));
     assert_eq!(
@@ -245,6 +245,112 @@ fn a_frozen_file_follows_again_when_enough_returned_or_after_a_hold() {
     guard.handle(now + s(11), Input::Changed(puts("web", "a")));
     let back = guard.handle(now + s(12), Input::Changed(puts("web", "b")));
     assert!(back.contains(&Event::Thawed(End::Returned)));
+}
+
+#[test]
+fn what_was_there_before_the_start_is_held_for_a_service_that_is_empty() {
+    let drained = vec![instance("db", "x", "drain")];
+    let cut = [here("db", "x y"), vec![instance("db", "z", "maint")]].concat();
+    for (last, held_then, is_frozen) in [
+        (Vec::new(), "", true),
+        (here("web", "a"), "", true),
+        (drained, "", false),
+        (cut, "x y", false),
+    ] {
+        let (mut guard, now) = (Guard::new(Rules::of_services()), Instant::now());
+        let shown = [("web".parse().unwrap(), 2), ("db".parse().unwrap(), 3)];
+        let before = Before::File(Some(shown.into()), last);
+        let said = format!("{before:?}");
+        guard.handle(now, Input::Started(here("web", "b"), before));
+        assert_eq!(
+            (held(&guard).as_str(), guard.is_frozen()),
+            (held_then, is_frozen),
+            "{said}"
+        );
+        let holds = guard.counters().holds;
+        assert_eq!(
+            holds,
+            u64::from(is_frozen || !held_then.is_empty()),
+            "{said}"
+        );
+        guard.handle(now + s(1), Input::Changed(puts("db", "y")));
+        guard.handle(now + s(61), Input::Tick);
+        assert_eq!(
+            (held(&guard).as_str(), guard.is_frozen()),
+            ("", false),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn an_heir_goes_on_with_what_it_follows() {
+    let (mut old, now) = (Guard::new(Rules::of_services()), Instant::now());
+    let both = [here("web", "a b c d"), here("db", "x")].concat();
+    old.handle(now, Input::Started(both, Before::NoFile));
+    let lost = [gone("web", "a b c"), gone("db", "x")].concat();
+    old.handle(now, Input::Changed(lost));
+    assert_eq!(held(&old), "x a b c");
+    let web = |one: &Instance| one.service.as_str() == "web";
+    let is_web = |service: &ServiceName| service.as_str() == "web";
+
+    // What is followed is held on to, for no longer than before.
+    let mut heir = Guard::new(Rules::of_services());
+    heir.inherit(&old, web);
+    heir.count_from(&old);
+    assert_eq!(heir.succeed(now + s(1), is_web), []);
+    assert_eq!(
+        (held(&heir).as_str(), heir.deadline()),
+        ("a b c", Some(now + s(60)))
+    );
+    assert_eq!(heir.counters(), old.counters());
+    // What was there before is lost if it is not there after.
+    let events = heir.handle(now + s(2), Input::Reset(here("web", "e")));
+    assert_eq!((events, held(&heir).as_str()), (Vec::new(), "a b c d"));
+    // Of two guards of before, the longer hold counts, and who is there is not held.
+    let mut two = Guard::new(Rules::of_services());
+    two.inherit(&old, web);
+    two.inherit(&guard(Rules::of_services(), "b e").0, web);
+    assert_eq!((held(&two).as_str(), two.shown()["web"]), ("a c", 5));
+    // What nobody follows is given up; other limits hold nothing.
+    let given_up = old.abandon(|service| heir.holds(service));
+    assert!(
+        matches!(&given_up[..], [Event::Freed { service, end: End::Unfollowed, .. }] if service.as_str() == "db"),
+        "{given_up:?}"
+    );
+    let mut none = Guard::new(Rules::none());
+    none.inherit(&old, web);
+    let ended = none.succeed(now, is_web);
+    assert!(
+        matches!(
+            &ended[..],
+            [Event::Freed {
+                end: End::Rules,
+                ..
+            }]
+        ),
+        "{ended:?}"
+    );
+    assert_eq!(held(&none), "");
+}
+
+#[test]
+fn an_heir_goes_on_to_be_frozen_for_what_it_follows() {
+    let (mut old, now) = (Guard::new(Rules::of_services()), Instant::now());
+    let before = Before::File(Some([("web".parse().unwrap(), 4)].into()), Vec::new());
+    old.handle(now, Input::Started(Vec::new(), before));
+    for (follows, want) in [(true, vec![]), (false, vec![Event::Thawed(End::Rules)])] {
+        let mut heir = Guard::new(Rules::of_services());
+        heir.inherit(&old, |_| follows);
+        assert_eq!(heir.succeed(now, |_| follows), want);
+        assert_eq!(heir.is_frozen(), follows);
+    }
+    // Without a file there is nothing to keep.
+    let gone = old.handle(now, Input::NoFile);
+    assert_eq!(
+        (gone, old.is_frozen()),
+        (vec![Event::Thawed(End::NoFile)], false)
+    );
 }
 
 #[derive(Debug, Clone)]

@@ -61,6 +61,7 @@ pub fn list(state_dir: &Path) -> Result<String, HandError> {
             let service = held.service.as_deref().unwrap_or("the whole file");
             let until = match held.until {
                 Some(at) => format!("{} s left", at.saturating_sub(now)),
+                None if held.service.is_none() => "until what is missing returns".to_owned(),
                 None => "until something returns".to_owned(),
             };
             let since = now.saturating_sub(held.since);

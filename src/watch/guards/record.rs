@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::instance::Instance;
+use crate::model::keyspace;
+use crate::model::update::Prefix;
 use crate::system::file;
 
 const RECORD: &str = "json";
@@ -51,6 +55,30 @@ pub(super) struct Held {
     pub(super) until: Option<u64>,
     /// The instances that are held.
     pub(super) instances: Vec<String>,
+    /// The same with their fields, for the next process.
+    #[serde(default)]
+    pub(super) fields: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Held {
+    /// The instances as they were. What another version has written may be of no use.
+    pub(super) fn last(&self) -> Vec<Arc<Instance>> {
+        let service = self.service.as_deref().unwrap_or_default();
+        let decoded = self.fields.iter().filter_map(|(id, fields)| {
+            let fields = fields.iter();
+            let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
+            keyspace::decode(service, id, fields).ok().flatten()
+        });
+        decoded.map(Arc::new).collect()
+    }
+}
+
+/// The fields of an instance, to be written down.
+pub(super) fn fields(instance: &Instance) -> (String, BTreeMap<String, String>) {
+    let fields = keyspace::encode(&Prefix::root(), instance).fields;
+    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+    let fields = fields.into_iter().map(|(name, value)| (name, text(value)));
+    (instance.id.to_string(), fields.collect())
 }
 
 /// Where the records lie.

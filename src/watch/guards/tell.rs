@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use super::record::{Held, Record, Records};
+use super::record::{Held, Record, Records, fields};
 use super::{Guarded, WORLD};
-use crate::model::instance::Instance;
+use crate::model::instance::{Instance, ServiceName};
 use crate::watch::guard::{End, Event, Status, Why};
 
 /// More names than this say less.
@@ -27,28 +27,37 @@ impl Guarded {
                     left,
                 } => {
                     let (count, all, names) = (lost.len(), lost.len() + left, names(lost));
+                    let (is, stay) = if count == 1 {
+                        ("is", "stays")
+                    } else {
+                        ("are", "stay")
+                    };
                     let (why, until) = match why {
                         Why::Empty => (
-                            format!("all {count} instances are lost"),
+                            if count == 1 {
+                                "the only instance is lost".to_owned()
+                            } else {
+                                format!("all {count} instances are lost")
+                            },
                             "until one returns".to_owned(),
                         ),
                         Why::Few => (
                             format!(
-                                "{count} of {all} instances are lost, and min_instances is {}",
+                                "{count} of {all} instances {is} lost, and min_instances is {}",
                                 rules.min_instances
                             ),
                             format!("for {:?} at most", rules.hold),
                         ),
                         Why::Drop => (
                             format!(
-                                "{count} of {all} instances are lost within {:?}, and max_drop is {}%",
+                                "{count} of {all} instances {is} lost within {:?}, and max_drop is {}%",
                                 rules.window, rules.max_drop.0
                             ),
                             format!("for {:?} at most", rules.hold),
                         ),
                     };
                     warn!(
-                        "{name}: {service}: {why}: {names} stay in {file} {until}; {release} lets them go"
+                        "{name}: {service}: {why}: {names} {stay} in {file} {until}; {release} ends that"
                     );
                 }
                 Event::Freed { service, end, lost } if lost.is_empty() => {
@@ -58,18 +67,20 @@ impl Guarded {
                     );
                 }
                 Event::Freed { service, end, lost } => {
-                    let names = names(lost);
-                    info!("{name}: {service}: {names} are given up, {}", said(*end));
+                    info!("{name}: {service}: {} given up, {}", are(lost), said(*end));
                 }
                 Event::Frozen(services) => {
-                    let which = if services.is_empty() {
-                        "nothing it follows".to_owned()
-                    } else {
-                        format!("nothing of {}", names(services))
-                    };
+                    let (which, until) = (
+                        nothing_of(services),
+                        match services.len() {
+                            0 => "something is",
+                            1 => "that is back",
+                            _ => "each of them is back",
+                        },
+                    );
                     warn!(
-                        "{name}: {which} is announced after the start: {file} stays as it is until something is; \
-                         {release} renders what there is"
+                        "{name}: {which} is announced after the start, and what there was is not known: {file} stays as \
+                         it is until {until}; {release} renders what there is"
                     );
                 }
                 Event::Thawed(end) => info!("{name}: {file} follows again, {}", said(*end)),
@@ -134,17 +145,28 @@ impl Guarded {
 
 fn held(status: Status) -> Held {
     let why = match status.why {
-        None => "nothing is announced after the start",
-        Some(Why::Empty) => "none is left",
-        Some(Why::Few) => "fewer than min_instances are left",
-        Some(Why::Drop) => "more than max_drop are lost",
+        None => format!(
+            "{} is announced after the start",
+            nothing_of(&status.missing)
+        ),
+        Some(Why::Empty) => "none is left".to_owned(),
+        Some(Why::Few) => "fewer than min_instances are left".to_owned(),
+        Some(Why::Drop) => "more than max_drop are lost".to_owned(),
     };
     Held {
         service: status.service.map(|service| service.to_string()),
-        why: why.to_owned(),
+        why,
         since: date(status.since),
         until: status.until.map(date),
-        instances: status.lost.iter().map(ToString::to_string).collect(),
+        instances: status.lost.iter().map(|one| one.id.to_string()).collect(),
+        fields: status.lost.iter().map(|one| fields(one)).collect(),
+    }
+}
+
+fn nothing_of(services: &[ServiceName]) -> String {
+    match services {
+        [] => "nothing it follows".to_owned(),
+        some => format!("nothing of {}", names(some)),
     }
 }
 
@@ -164,7 +186,15 @@ fn said(end: End) -> &'static str {
         End::Over => "since they were held long enough",
         End::ByHand => "by hand",
         End::Rules => "since the limits are others now",
+        End::Unfollowed => "since no target follows it any more",
+        End::NoFile => "since it is not there: there is nothing to keep",
     }
+}
+
+/// Their names, and that they are something.
+fn are<T: ToString>(all: &[T]) -> String {
+    let is = if all.len() == 1 { "is" } else { "are" };
+    format!("{} {is}", names(all))
 }
 
 /// A few names, and how many more there are.

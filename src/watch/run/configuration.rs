@@ -129,7 +129,7 @@ impl Shell {
             self.away.clear();
             self.memory.listen(Instant::now());
         } else if self.following.is_complete() {
-            self.guards.heard_all(&self.catalog);
+            self.guards.heard_all(&self.catalog, &self.memory);
         }
         self.reannounce(goes_on);
     }

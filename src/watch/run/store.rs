@@ -60,7 +60,7 @@ impl Shell {
             self.guards.changed(&self.catalog, &changes);
             self.changed(|kept| kept.concerns(&changes));
         } else if self.following.is_complete() {
-            self.guards.heard_all(&self.catalog);
+            self.guards.heard_all(&self.catalog, &self.memory);
             self.changed(|_| true);
         }
         !changes.is_empty()

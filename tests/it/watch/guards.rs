@@ -31,9 +31,13 @@ impl Bench {
     }
 
     fn conf(&self, guard: &str) {
-        let dest = self.file("a.cfg");
+        self.conf_of("a.cfg", "'web', 'db'", guard);
+    }
+
+    fn conf_of(&self, dest: &str, services: &str, guard: &str) {
+        let dest = self.file(dest);
         let text = format!(
-            "[template]\nsrc = 'a.tera'\ndest = '{}'\nservices = ['web', 'db']\n{PACE}[template.guard]\n{guard}\n",
+            "[template]\nsrc = 'a.tera'\ndest = '{}'\nservices = [{services}]\n{PACE}[template.guard]\n{guard}\n",
             dest.display()
         );
         fs::write(self.file("conf.d/a.toml"), text).unwrap();
@@ -214,7 +218,7 @@ fn a_hold_is_released_by_hand() {
     bench.lose("web", "i");
     wait_log(
         &process,
-        "1 of 2 instances are lost, and min_instances is 2: i stay",
+        "1 of 2 instances is lost, and min_instances is 2: i stays",
     );
     wait_for("the record of the hold", || {
         bench.list().contains(": i\n").then_some(())
@@ -226,7 +230,7 @@ fn a_hold_is_released_by_hand() {
     assert_eq!(released.status.code(), Some(0), "{released:?}");
     assert_eq!(text(&released), "a: released\n");
     bench.wait_live(&["j"]);
-    wait_log(&process, "i are given up, by hand");
+    wait_log(&process, "i is given up, by hand");
     assert_eq!(bench.guard(&["release", "--all"]).status.code(), Some(1));
     // Who holds it is gone: nobody answers, and nobody waits for that.
     bench.lose("web", "j");
@@ -253,12 +257,42 @@ fn a_store_that_is_empty_after_the_start_does_not_wipe_the_file() {
     process.signal(Signal::SIGTERM);
     process.wait();
 
-    // One of two services is empty: the file is left as it is, a command starts with it, and a single pass has failed.
+    // One of two services is empty. A single pass leaves the file as it is, and has failed.
     bench.lose("db", "x");
     bench.put("web", "j");
     let once = bench.watch().arg("--once").output().unwrap();
     assert_eq!(once.status.code(), Some(1), "{once:?}");
     bench.wait_live(&["i", "x"]);
+
+    // What was there of it is held, and everything else goes on, also over another restart.
+    let mut process = bench.start(&[]);
+    wait_log(&process, "a: db: the only instance is lost: x stays in");
+    bench.wait_live(&["i", "j", "x"]);
+    bench.drain("web", "i");
+    bench.wait_live(&["i-", "j", "x"]);
+    bench.lose("web", "i");
+    bench.wait_live(&["j", "x"]);
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    bench.put("web", "i");
+    let mut process = bench.start(&[]);
+    bench.wait_live(&["i", "j", "x"]);
+    assert!(
+        bench.list().contains("a: db: none is left"),
+        "{}",
+        bench.list()
+    );
+    bench.put("db", "y");
+    bench.wait_live(&["i", "j", "x", "y"]);
+    assert_eq!(bench.guard(&["release", "a"]).status.code(), Some(0));
+    bench.wait_live(&["i", "j", "y"]);
+    process.signal(Signal::SIGTERM);
+    process.wait();
+
+    // Where nobody knows what there was, the file is left as it is, and a command starts with it.
+    bench.lose("db", "y");
+    bench.put("web", "k");
+    fs::remove_dir_all(bench.file("state/snapshots")).unwrap();
     let started = bench.file("started").display().to_string();
     let mut process = bench.start(&[
         "--",
@@ -266,29 +300,34 @@ fn a_store_that_is_empty_after_the_start_does_not_wipe_the_file() {
         "-c",
         &format!("touch {started}; exec sleep 600"),
     ]);
-    wait_log(&process, "nothing of db is announced after the start");
+    wait_log(
+        &process,
+        "nothing of db is announced after the start, and what",
+    );
     wait_for("the command", || {
         bench.file("started").exists().then_some(())
     });
-    bench.wait_live(&["i", "x"]);
+    bench.wait_live(&["i", "j", "y"]);
+    let list = bench.list();
     assert!(
-        bench.list().contains("a: the whole file: "),
-        "{}",
-        bench.list()
+        list.contains("a: the whole file: nothing of db is announced after the start")
+            && list.contains("until what is missing returns"),
+        "{list}"
     );
     bench.put("db", "y");
-    bench.wait_live(&["i", "j", "y"]);
+    bench.wait_live(&["i", "j", "k", "y"]);
     process.signal(Signal::SIGTERM);
     process.wait();
 
     // By hand it goes through, and is remembered.
     bench.lose("db", "y");
+    fs::remove_dir_all(bench.file("state/snapshots")).unwrap();
     let mut process = bench.start(&[]);
     wait_for("the freeze", || {
         bench.list().contains("the whole file").then_some(())
     });
     assert_eq!(bench.guard(&["release", "a"]).status.code(), Some(0));
-    bench.wait_live(&["i", "j"]);
+    bench.wait_live(&["i", "j", "k"]);
     process.signal(Signal::SIGTERM);
     process.wait();
     let once = bench.watch().arg("--once").output().unwrap();
@@ -332,13 +371,102 @@ fn other_limits_apply_to_what_is_held() {
     let process = bench.start(&[]);
     bench.wait_live(&["i"]);
     bench.lose("web", "i");
-    wait_log(&process, "all 1 instances are lost");
+    wait_log(&process, "the only instance is lost: i stays in");
     bench.conf("hold = '2h'");
     wait_log(&process, "the configuration has changed");
     bench.put("db", "x");
     bench.wait_live(&["i", "x"]);
     bench.conf("on_empty = 'render'\nmax_drop = '100%'");
     bench.wait_live(&["x"]);
+}
+
+#[test]
+fn what_is_held_outlives_a_change_of_the_configuration() {
+    let guard = "max_drop = '50%'\nhold = '1h'";
+    let bench = Bench::new(guard);
+    for id in ["i", "j", "k", "l"] {
+        bench.put("web", id);
+    }
+    bench.put("db", "x");
+    let process = bench.start(&[]);
+    bench.wait_live(&["i", "j", "k", "l", "x"]);
+    bench.lose("db", "x");
+    for id in ["i", "j", "k"] {
+        bench.lose("web", id);
+    }
+    wait_for("both holds", || {
+        let list = bench.list();
+        (list.contains(": x\n") && list.contains(": i, j, k\n")).then_some(())
+    });
+    let changes = |count: usize| {
+        wait_for("the configuration to be read", || {
+            let read = process.output().matches("has changed").count();
+            (read >= count).then_some(())
+        });
+    };
+
+    // Another name of the file.
+    fs::rename(bench.file("conf.d/a.toml"), bench.file("conf.d/b.toml")).unwrap();
+    changes(1);
+    wait_for("the other name", || {
+        bench
+            .list()
+            .starts_with("b: db: none is left")
+            .then_some(())
+    });
+    bench.put("web", "m");
+    bench.wait_live(&["i", "j", "k", "l", "m", "x"]);
+    fs::rename(bench.file("conf.d/b.toml"), bench.file("conf.d/a.toml")).unwrap();
+    changes(2);
+    bench.put("web", "n");
+    bench.wait_live(&["i", "j", "k", "l", "m", "n", "x"]);
+
+    // Another destination, and a service more.
+    bench.conf_of("other.cfg", "'web', 'db', 'more'", guard);
+    let live = bench.live();
+    wait_for("the other file", || {
+        (fs::read_to_string(bench.file("other.cfg")).ok()? == live).then_some(())
+    });
+    changes(3);
+    assert!(
+        bench.list().contains("a: db: none is left"),
+        "{}",
+        bench.list()
+    );
+    bench.conf(guard);
+    changes(4);
+    bench.put("web", "o");
+    bench.wait_live(&["i", "j", "k", "l", "m", "n", "o", "x"]);
+
+    // A service less: what was held of it goes, and that is told; the other one is held still.
+    bench.conf_of("a.cfg", "'web'", guard);
+    wait_log(&process, "a: db: x is given up, since no target follows it");
+    changes(5);
+    fs::write(bench.file("templates/a.tera"), TEMPLATE).unwrap();
+    bench.put("web", "p");
+    bench.wait_live(&["i", "j", "k", "l", "m", "n", "o", "p"]);
+    assert!(!bench.list().contains("db"), "{}", bench.list());
+    assert!(bench.list().contains(": i, j, k\n"), "{}", bench.list());
+    bench.conf("on_empty = 'render'\nmax_drop = '100%'");
+    wait_log(
+        &process,
+        "i, j, k are given up, since the limits are others now",
+    );
+    bench.wait_live(&["l", "m", "n", "o", "p"]);
+}
+
+#[test]
+fn a_file_that_goes_while_it_is_kept_is_published() {
+    let bench = Bench::new("");
+    fs::write(bench.file("a.cfg"), "somebody's\n").unwrap();
+    let process = bench.start(&["--interval", "1s"]);
+    wait_log(&process, "nothing it follows is announced after the start");
+    fs::remove_file(bench.file("a.cfg")).unwrap();
+    wait_for("the file", || bench.file("a.cfg").exists().then_some(()));
+    wait_log(&process, "there is nothing to keep");
+    wait_for("the record", || {
+        (bench.list() == "nothing is held\n").then_some(())
+    });
 }
 
 #[test]
