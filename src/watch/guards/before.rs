@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::heirs::follows;
-use super::record::Records;
+use super::record::{Held, Records};
 use super::{Guarded, Memory};
 use crate::model::catalog::Catalog;
 use crate::model::instance::{Instance, ServiceName};
@@ -63,7 +63,7 @@ impl Guarded {
         }
         let said = catalog.services().values().flat_map(|all| all.values());
         let held = self.recorded.iter().flat_map(|record| &record.held);
-        let all = held.flat_map(|held| held.last()).chain(said.cloned());
+        let all = held.flat_map(Held::last).chain(said.cloned());
         let is_own = |one: &Arc<Instance>| {
             self.guard.rules().admits(one.ip) && self.concerns(prefix, &one.service, &one.id)
         };
