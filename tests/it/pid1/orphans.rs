@@ -68,8 +68,9 @@ fn commands_of_a_watch_keep_their_statuses_among_orphans() {
     for n in 0..20 {
         let dir = place.0.path().display();
         let status = if n % 2 == 0 { 0 } else { 7 };
+        // They leave the group of the check, which ends with it.
         let orphans = format!(
-            "i=0; while [ $i -lt 10 ]; do i=$((i+1)); (sh -c \"sleep 0.0$i; echo {n} >> {dir}/done\" &) ; done"
+            "i=0; while [ $i -lt 10 ]; do i=$((i+1)); (setsid sh -c \"sleep 0.0$i; echo {n} >> {dir}/done\" &) ; done"
         );
         let target = format!(
             "[template]\nsrc = 'a.tera'\ndest = '{dir}/out/{n}'\nkeys = ['/']\n\
