@@ -2,12 +2,12 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{self, Target};
 use crate::model::report::chain;
@@ -30,6 +30,8 @@ pub(super) struct Haproxy {
     is_absent: AtomicBool,
     /// The text for which a reload was made because they were not what it says: not to be made again and again.
     settled: AtomicU64,
+    /// It has been told that a reload has not settled it.
+    is_unsettled: AtomicBool,
 }
 
 impl Haproxies {
@@ -64,6 +66,7 @@ impl Haproxy {
             base: config.base.clone(),
             is_absent: AtomicBool::new(false),
             settled: AtomicU64::new(0),
+            is_unsettled: AtomicBool::new(false),
         }
     }
 
@@ -113,9 +116,23 @@ impl Haproxy {
         self.settled.swap(hash, Ordering::Relaxed) != hash
     }
 
+    /// A reload has not settled it: told once, since no further one would.
+    pub(super) fn differs_still(&self, name: &str, dest: &Path, doubts: &[Doubt]) {
+        if !self.is_unsettled.swap(true, Ordering::Relaxed) {
+            let doubts: Vec<String> = doubts.iter().map(|doubt| chain(doubt)).collect();
+            error!(
+                "{name}: HAProxy runs something else than {} says, also after a reload: {} (does it read that file, by \
+                 haproxy -f?)",
+                dest.display(),
+                doubts.join("; ")
+            );
+        }
+    }
+
     /// Nothing is wrong with them.
     pub(super) fn is_settled(&self) {
         self.settled.store(0, Ordering::Relaxed);
+        self.is_unsettled.store(false, Ordering::Relaxed);
     }
 }
 

@@ -396,6 +396,30 @@ fn a_restart_by_somebody_else_is_noticed() {
 }
 
 #[test]
+fn a_haproxy_that_does_not_read_the_file_is_told_of() {
+    let bench = Bench::new(&[], "");
+    let now = webs([("a", web(1001))]);
+    bench.first(&now);
+    let text = fs::read_to_string(bench.file("haproxy.cfg")).unwrap();
+    // Also in default_backend.
+    let other = text.replace("backend app", "backend else");
+    fs::write(bench.file("other.cfg"), other).unwrap();
+    let _proxy = bench.haproxy("other.cfg");
+    let watch = bench.watch(&[]);
+    wait_for("the owed reload", || {
+        let said = watch.output();
+        said.contains("that was owed has been made").then_some(())
+    });
+    bench.announce(&now, &webs([("a", web(1001)), ("b", web(1002))]));
+    wait_for("word of it", || {
+        let said = watch.output();
+        said.contains("also after a reload").then_some(())
+    });
+    let said = watch.output();
+    assert_eq!(said.matches("does it read that file").count(), 1, "{said}");
+}
+
+#[test]
 fn a_socket_that_hangs_holds_nobody_up() {
     let bench = Bench::new(&["hangs.sock"], "");
     let _hangs = UnixListener::bind(bench.file("hangs.sock")).unwrap();

@@ -147,8 +147,7 @@ impl Job {
                     haproxy.tell(self.name(), &doubts);
                     return None;
                 }
-                // A reload has not settled it: whoever answers runs with another file.
-                Err(_) => {}
+                Err(doubts) => haproxy.differs_still(self.name(), self.dest(output), &doubts),
             }
         }
         Some(changed)
