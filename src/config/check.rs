@@ -118,7 +118,7 @@ fn check(text: &str) -> Result<Check, Wrong> {
         Some(("exec", command)) if command.trim().is_empty() => Err("there is no command".into()),
         Some(("exec", command)) if command.contains('\0') => Err("it holds a NUL".into()),
         Some(("exec", command)) => Ok(Check::Exec(command.to_owned())),
-        Some(("http", rest)) => Ok(http(rest)?),
+        Some(("http", rest)) => Ok(Check::Http(http(rest)?)),
         Some(("https", _)) => hint(
             "https is not spoken here",
             "let a program speak it: 'exec:curl -fsS -o /dev/null https://...'",
@@ -157,8 +157,18 @@ fn host(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A page: `http://HOST:PORT/PATH`.
+pub(super) fn page(text: &str) -> Result<HttpCheck, String> {
+    let rest = text.strip_prefix("http:");
+    let page = http(rest.ok_or("write http://HOST:PORT/PATH")?)?;
+    match page.at.host {
+        Some(_) => Ok(page),
+        None => Err("the host is missing: write http://127.0.0.1:PORT/PATH".to_owned()),
+    }
+}
+
 /// What follows `http:`.
-fn http(rest: &str) -> Result<Check, String> {
+fn http(rest: &str) -> Result<HttpCheck, String> {
     let rest = rest.strip_prefix("//").ok_or("write http://:PORT/PATH")?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (place, path) = rest.split_at(end);
@@ -183,13 +193,13 @@ fn http(rest: &str) -> Result<Check, String> {
     } else {
         format!("/{path}")
     };
-    Ok(Check::Http(HttpCheck {
+    Ok(HttpCheck {
         at,
         path,
         headers: Vec::new(),
         status: 200..=399,
         body: None,
-    }))
+    })
 }
 
 /// `200` or `200-399`.

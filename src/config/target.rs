@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Problem;
 use super::confd::{self, Confd};
 use super::document::Document;
+use crate::model::check::HttpCheck;
 use crate::model::facts::Signal;
 use crate::model::guard::Rules;
 use crate::model::instance::ServiceName;
@@ -39,6 +40,8 @@ pub struct Target {
     pub reload: Option<Reload>,
     /// How long that may take.
     pub reload_timeout: Duration,
+    /// The page on which the program shows the generation of the files that it runs.
+    pub generation: Option<HttpCheck>,
     /// How fast they follow.
     pub pace: Pace,
     /// What they may lose at once.

@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod catalog;
 pub mod check;
 pub mod facts;
+pub mod fingerprint;
 pub mod guard;
 pub mod instance;
 pub mod keyspace;

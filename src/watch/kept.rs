@@ -96,6 +96,7 @@ impl Kept {
                 Sources::Keys(keys) => (Vec::new(), keys.clone()),
             };
             View {
+                target: self.loaded.target.name.clone(),
                 catalog: Arc::clone(catalog),
                 services,
                 keys,

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::warn;
 
+use crate::model::fingerprint::fingerprint;
 use crate::system::file;
 
 /// The ledger of a process.
@@ -28,13 +29,8 @@ impl Mark {
         Self("unknown\n".to_owned())
     }
 
-    /// FNV-1a; nobody gains anything by a collision.
     fn of(content: &[u8]) -> Self {
-        let hash = content
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = fingerprint([content]);
         Self(format!("{} {hash:016x}\n", content.len()))
     }
 }

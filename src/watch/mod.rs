@@ -21,12 +21,14 @@
 //! What is lost without a word is believed up to a limit: `guard` decides, `guards` is its shell, and lays over the catalog
 //! what is held.
 //!
-//! Equal reloads are gathered by `reload`; `tell` makes one, and `proof` sees whether the program runs the new files.
+//! Equal reloads are gathered by `reload`; `tell` makes one, and `proof` sees whether the program runs the new files;
+//! `confirm` asks it which generation it has read.
 //!
 //! With a command, `sidekick watch` is the entrypoint of the proxy: `entrypoint` decides when it starts and stops, `ward`
 //! is its shell.
 
 mod announce;
+mod confirm;
 mod entrypoint;
 mod fixture;
 mod following;

@@ -11,6 +11,7 @@ use super::fixture::{self, Fault};
 use super::kept::{Kept, print};
 use super::load::Loaded;
 use super::publish::Difference;
+use super::render::{RenderError, stamp};
 use crate::model::catalog::Catalog;
 use crate::model::report::{chain, code};
 use crate::model::update::{Entries, Prefix, Snapshot, Update};
@@ -87,8 +88,12 @@ pub fn render(
             target, templates, ..
         } = &*kept.loaded;
         let views = kept.views(&catalog, &env);
-        for ((output, template), view) in target.outputs.iter().zip(templates).zip(&views) {
-            let shown = match template.render(view) {
+        let pairs = templates.iter().zip(&views);
+        let texts = pairs.map(|(template, view)| template.render(view));
+        let mut texts: Vec<Result<String, RenderError>> = texts.collect();
+        stamp(texts.iter_mut().flatten());
+        for (output, text) in target.outputs.iter().zip(texts) {
+            let shown = match text {
                 Ok(text) if show == Show::Diff => differs(&output.dest, text),
                 Ok(text) => {
                     print_text(many.then_some(&*output.dest), &text);

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::confirm::Confirm;
 use super::kept::print;
 use super::ledger::Ledger;
 use super::load::Loaded;
 use super::reload::Ticket;
-use super::render::View;
-use super::tell::ReloadError;
+use super::render::{Generation, View};
+use super::tell::{ReloadError, Told};
 use crate::config::Target;
 use crate::system::file::How;
 
@@ -78,22 +79,28 @@ pub(super) struct Job {
     pub(super) ticket: Option<Ticket>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) progress: Progress,
+    /// That of the files, once they are rendered.
+    pub(super) generation: Option<Generation>,
 }
 
 impl Job {
     pub(super) async fn publish(mut self) -> Result<Published, PublishError> {
         let (loaded, views) = (Arc::clone(&self.loaded), self.views.clone());
         let compare = move || {
-            let compared = Rendered::new(&loaded, &views)?.compare(&loaded.target)?;
+            let rendered = Rendered::new(&loaded, &views)?;
+            let generation = rendered.generation.clone();
+            let compared = rendered.compare(&loaded.target)?;
             let way = match &compared {
                 Compared::Differs(differs) => Way::of(&loaded, differs),
                 Compared::Same(_) => Way::Reload,
             };
-            Ok::<_, PublishError>((compared, way))
+            Ok::<_, PublishError>((compared, way, generation))
         };
-        let (differs, way) = match blocking(compare).await?? {
-            (Compared::Same(live), _) => return self.same(&live).await,
-            (Compared::Differs(differs), way) => (differs, way),
+        let (compared, way, generation) = blocking(compare).await??;
+        self.generation = generation;
+        let differs = match compared {
+            Compared::Same(live) => return self.same(&live).await,
+            Compared::Differs(differs) => differs,
         };
         if self.diff {
             self.print(&differs);
@@ -260,11 +267,25 @@ impl Job {
         }
     }
 
-    async fn reload(&mut self) -> Result<(), Arc<ReloadError>> {
+    async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
         match &mut self.ticket {
             Some(ticket) => ticket.reload().await,
-            None => Ok(()),
+            None => Ok(Told::Nobody),
         }
+    }
+
+    /// Tells the program, and asks it whether it runs these files, those that are live.
+    async fn reload_to<'a>(
+        &mut self,
+        live: impl Iterator<Item = (usize, &'a [u8])>,
+    ) -> Result<(), Arc<ReloadError>> {
+        let told = self.reload().await?;
+        let confirm = Confirm {
+            loaded: &self.loaded,
+            generation: self.generation.as_ref(),
+            told,
+        };
+        confirm.confirm(live).await.map_err(Arc::new)
     }
 
     /// The program runs on these files.
@@ -278,9 +299,10 @@ impl Job {
 
     async fn reload_owed(&mut self, live: &[Vec<u8>]) -> Result<Published, PublishError> {
         self.progress.store(true, Ordering::Release);
-        match self.reload().await {
+        let files = || live.iter().map(Vec::as_slice).enumerate();
+        match self.reload_to(files()).await {
             Ok(()) => {
-                self.loaded(live.iter().map(Vec::as_slice).enumerate());
+                self.loaded(files());
                 Ok(Published::Reloaded)
             }
             Err(source) => Err(PublishError::Reload {
@@ -292,7 +314,7 @@ impl Job {
 
     /// Tells the program; if it will not have the new files, the previous ones come back.
     async fn put_in_force(&mut self, swapped: Swapped) -> Result<(), PublishError> {
-        match self.reload().await {
+        match self.reload_to(swapped.contents()).await {
             Ok(()) => {
                 self.loaded(swapped.contents());
                 Ok(())
@@ -316,7 +338,7 @@ impl Job {
             Err(error) => return Restored::Failed(error),
         };
         match self.reload().await {
-            Ok(()) => {
+            Ok(_) => {
                 self.loaded(live.iter().map(|(n, content)| (*n, content.as_slice())));
                 Restored::Yes
             }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::paths::{Paths, fill_in};
-use super::tell::{Past, ReloadError, Telling};
+use super::tell::{Past, ReloadError, Telling, Told};
 use super::ward::Running;
 use crate::config::{Reload, Target};
 
@@ -41,12 +41,21 @@ struct Asked {
 }
 
 /// A reload that was made.
-#[derive(Default)]
 struct Made {
     /// All who had asked by then were served: their files were in place when it began.
     count: u64,
-    failed: Option<Arc<ReloadError>>,
+    told: Result<Told, Arc<ReloadError>>,
     past: Past,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            told: Ok(Told::Nobody),
+            past: Past::default(),
+        }
+    }
 }
 
 /// What one publish may ask for. As long as it is held, equal reloads wait for it a little.
@@ -110,7 +119,7 @@ impl Line {
 
 impl Ticket {
     /// Sees to it that the program is told after this moment.
-    pub(super) async fn reload(&mut self) -> Result<(), Arc<ReloadError>> {
+    pub(super) async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
         self.arrive();
         let own = {
             let mut asked = self.line.asked();
@@ -129,11 +138,11 @@ impl Ticket {
                 is_checked: self.is_checked,
                 past: &mut made.past,
             };
-            let failed = telling.tell().await.err().map(Arc::new);
+            let told = telling.tell().await.map_err(Arc::new);
             made.count = count;
-            made.failed = failed;
+            made.told = told;
         }
-        made.failed.clone().map_or(Ok(()), Err)
+        made.told.clone()
     }
 
     /// Whether the program is a command of ours that has not been started yet.

@@ -52,6 +52,31 @@ pub(super) enum ReloadError {
     Busy { daemon: Daemon, limit: Duration },
     #[error("{daemon} has not said within {} s whether it runs the new configuration", limit.as_secs_f64())]
     Unseen { daemon: Daemon, limit: Duration },
+    #[error(
+        "the HAProxy behind {address} runs something else: its {name} is {said}, and the new file sets it to {value} (does \
+         HAProxy read that file, by haproxy -f? does no other file set the variable?)"
+    )]
+    OtherFile {
+        address: Address,
+        name: String,
+        value: String,
+        said: String,
+    },
+    #[error(
+        "the program does not say that it runs generation {generation}, that of the new files (does it read them?): {reason}"
+    )]
+    OtherGeneration { generation: String, reason: String },
+}
+
+/// What is known of a program that was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It does not run; it will read the files when it starts.
+    Nobody,
+    /// It has been told, and nobody saw what came of it.
+    Sent,
+    /// It has been seen to load what it was told to.
+    Seen,
 }
 
 fn hint(daemon: Daemon) -> &'static str {
@@ -75,6 +100,7 @@ impl ReloadError {
             Self::Command(_) | Self::Signal(_) | Self::Child(_) | Self::Unit(_) => false,
             Self::Ended { .. } | Self::NotStarted { .. } => false,
             Self::Busy { .. } | Self::Unseen { .. } => false,
+            Self::OtherFile { .. } | Self::OtherGeneration { .. } => false,
         }
     }
 }
@@ -102,12 +128,12 @@ pub(super) struct Past {
 
 impl Telling<'_> {
     /// Tells it once; returns when it runs the new files, as far as that can be seen.
-    pub(super) async fn tell(mut self) -> Result<(), ReloadError> {
+    pub(super) async fn tell(mut self) -> Result<Told, ReloadError> {
         match self.reload {
             Reload::Command(text) => {
                 let output = command::run(text, self.limit, Left::Alone).await?;
                 debug!(command = text, output, "reloaded");
-                Ok(())
+                Ok(Told::Sent)
             }
             Reload::Signal {
                 signal,
@@ -115,22 +141,26 @@ impl Telling<'_> {
                 verify,
             } => {
                 let process = match Named::read(pidfile) {
-                    Err(error) if error.is_absent() && self.is_to_come() => return Ok(()),
+                    Err(error) if error.is_absent() && self.is_to_come() => {
+                        return Ok(Told::Nobody);
+                    }
                     // A process of ours has the id that another one left in the file.
-                    Ok(process) if process.is_ours() && self.is_to_come() => return Ok(()),
+                    Ok(process) if process.is_ours() && self.is_to_come() => {
+                        return Ok(Told::Nobody);
+                    }
                     read => read?,
                 };
                 let send = || Ok(process.signal(*signal)?);
                 match self.signal(process.pid(), *signal, *verify, send).await {
                     Err(ReloadError::Signal(error)) if error.is_absent() && self.is_to_come() => {
-                        Ok(())
+                        Ok(Told::Nobody)
                     }
                     told => told,
                 }
             }
             Reload::Child { signal, verify } => {
                 let Some(group) = self.child.and_then(|child| child.get()) else {
-                    return Ok(());
+                    return Ok(Told::Nobody);
                 };
                 process::leader_is_ready(*group, *signal, self.limit).await?;
                 let send = || Ok(process::reload_leader(*group, *signal)?);
@@ -151,7 +181,7 @@ impl Telling<'_> {
         signal: Signal,
         verify: bool,
         send: impl FnOnce() -> Result<(), ReloadError>,
-    ) -> Result<(), ReloadError> {
+    ) -> Result<Told, ReloadError> {
         let deadline = Instant::now() + self.limit;
         let daemon = daemon(pid, verify).filter(|daemon| daemon.reloads_at(signal));
         let watched = match daemon {
@@ -161,7 +191,7 @@ impl Telling<'_> {
         send()?;
         match watched {
             Some(watched) => self.see(watched).await,
-            None => Ok(()),
+            None => Ok(Told::Sent),
         }
     }
 
@@ -176,7 +206,7 @@ impl Telling<'_> {
         unit: &str,
         signal: Option<Signal>,
         verify: bool,
-    ) -> Result<(), ReloadError> {
+    ) -> Result<Told, ReloadError> {
         let deadline = Instant::now() + self.limit;
         let pid = if verify {
             unit::main_pid(unit, self.limit).await
@@ -204,22 +234,22 @@ impl Telling<'_> {
             }
             unit::Done::NotRunning => {
                 info!("{unit} does not run; it will find the new file when it starts");
-                return Ok(());
+                return Ok(Told::Nobody);
             }
         }
         match watched {
             Some(watched) => self.see(watched).await,
-            None => Ok(()),
+            None => Ok(Told::Sent),
         }
     }
 
-    async fn master(&mut self, address: &Address) -> Result<(), ReloadError> {
+    async fn master(&mut self, address: &Address) -> Result<Told, ReloadError> {
         match master::reload(address, self.limit, !self.is_to_come()).await {
             Ok(live) => {
                 self.linger(Daemon::Haproxy, live.old_workers);
-                Ok(())
+                Ok(Told::Seen)
             }
-            Err(error) if error.is_absent() && self.is_to_come() => Ok(()),
+            Err(error) if error.is_absent() && self.is_to_come() => Ok(Told::Nobody),
             Err(error) => Err(error.into()),
         }
     }
@@ -270,7 +300,7 @@ impl Telling<'_> {
     }
 
     /// Looks at a daemon that has been told until it is clear what became of it.
-    async fn see(&mut self, watched: Watched) -> Result<(), ReloadError> {
+    async fn see(&mut self, watched: Watched) -> Result<Told, ReloadError> {
         let Watched {
             pid,
             daemon,
@@ -288,7 +318,7 @@ impl Telling<'_> {
                 }
                 Verdict::Live { old } => {
                     self.linger(daemon, old);
-                    return Ok(());
+                    return Ok(Told::Seen);
                 }
                 Verdict::Failed => return Err(ReloadError::NotLoaded { daemon }),
                 Verdict::Ended => {

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::super::check::page;
 use super::super::confd::Confd;
 use super::super::document::{Document, Section};
 use super::super::guard::{Limits, guard};
@@ -12,11 +13,12 @@ use super::super::parse_duration;
 use super::output::output;
 use super::reload::{pace, reload};
 use super::{CHECK_TIMEOUT, RELOAD_TIMEOUT, Reload, Target};
+use crate::model::check::HttpCheck;
 use crate::model::pace::Pace;
 use crate::model::update::Prefix;
 
 const KNOWN: &str = "src, dest, services, keys, make_dirs, mode, owner, group, uid, gid, check_cmd, reload_cmd, \
-                     check_timeout, reload_timeout, tree, [template.reload], [template.haproxy], [template.pace] and \
+                     check_timeout, reload_timeout, generation_url, tree, [template.reload], [template.haproxy], [template.pace] and \
                      [template.guard]";
 
 /// What a table may say of its whole group.
@@ -26,6 +28,7 @@ struct Shared {
     check_timeout: Option<Duration>,
     reload: Option<Reload>,
     reload_timeout: Option<Duration>,
+    generation: Option<HttpCheck>,
     pace: Option<Pace>,
     guard: Option<Limits>,
 }
@@ -68,6 +71,7 @@ pub(super) fn target(
         check_timeout: shared.check_timeout.unwrap_or(CHECK_TIMEOUT),
         reload: shared.reload,
         reload_timeout: shared.reload_timeout.unwrap_or(RELOAD_TIMEOUT),
+        generation: shared.generation,
         pace: shared.pace.unwrap_or_default(),
     })
 }
@@ -81,6 +85,7 @@ fn said(section: &mut Section<'_, '_>, document: &Document<'_>) -> Shared {
         check_timeout: section.parsed("check_timeout", positive),
         reload: reload(section, document),
         reload_timeout: section.parsed("reload_timeout", positive),
+        generation: section.parsed("generation_url", page),
         pace: pace(section),
         guard: guard(section),
     }
@@ -101,6 +106,9 @@ impl Shared {
         merge(&mut self.reload, other.reload, || say("the reload"));
         merge(&mut self.reload_timeout, other.reload_timeout, || {
             say("template.reload_timeout");
+        });
+        merge(&mut self.generation, other.generation, || {
+            say("template.generation_url");
         });
         merge(&mut self.pace, other.pace, || say("[template.pace]"));
         merge(&mut self.guard, other.guard, || say("[template.guard]"));

@@ -64,6 +64,29 @@ fn the_most() {
 }
 
 #[test]
+fn a_page_shows_the_generation() {
+    let load = |url: &str| load(&format!("{LEAST}generation_url = '{url}'\n"));
+    let (good, problems) = load("http://127.0.0.1:8089/generation");
+    assert_eq!(problems, [""; 0]);
+    let page = good[0].generation.clone().unwrap();
+    let place = (page.at.host.as_deref(), page.at.port, page.path.as_str());
+    assert_eq!(place, (Some("127.0.0.1"), Some(8089), "/generation"));
+    for (url, want) in [
+        (
+            "http://:80/",
+            "the host is missing: write http://127.0.0.1:PORT/PATH",
+        ),
+        ("https://a/", "write http://HOST:PORT/PATH"),
+        ("/generation", "write http://HOST:PORT/PATH"),
+    ] {
+        assert_eq!(
+            load(url).1,
+            [format!("a.toml:5: template.generation_url: {want}")]
+        );
+    }
+}
+
+#[test]
 fn the_command_is_signalled_without_a_pidfile() {
     let reload = "[template.reload]\nsignal = 'USR2'\nchild = true\n";
     let (good, problems) = load(&format!("{LEAST}{reload}"));

@@ -64,7 +64,7 @@ impl<'a> Context<'a> {
                 .filter(|line| line.first() != "server")
                 .copied()
                 .collect(),
-            is_part: defaults.is_none() && !all().any(|section| section.kind() == "global"),
+            is_part: defaults.is_none() && ![base, text].into_iter().any(has_settings),
             named,
         })
     }
@@ -235,6 +235,12 @@ impl<'a> Context<'a> {
             .collect();
         read.ok_or(Why::Server(placed.line.number))
     }
+}
+
+/// Whether it has the settings of HAProxy as a whole: a mark alone is none.
+fn has_settings(text: &Text<'_>) -> bool {
+    let mut globals = text.sections.iter().filter(|s| s.kind() == "global");
+    globals.any(|section| text.marks.is_empty() || !section.lines.is_empty())
 }
 
 /// A server line and the number of default-server lines of its section before it.

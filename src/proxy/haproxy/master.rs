@@ -9,8 +9,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
-use super::cli::{Address, Cli, CliError, Command};
+use super::cli::{Address, Cli, CliError, Command, Word};
 use super::processes::{Outcome, Processes, outcome};
+use super::runtime::value_of;
 
 /// How often the master is asked while it loads.
 const POLL: Duration = Duration::from_millis(20);
@@ -242,6 +243,13 @@ async fn tell(cli: &Cli, until: Instant) -> Result<String, MasterError> {
             Err(_) => return Ok(String::new()),
         }
     }
+}
+
+/// What a variable of the environment is set to in the worker that serves; an error if the master does not answer.
+pub async fn variable(address: &Address, name: &Word) -> Result<Option<String>, CliError> {
+    let cli = Cli::new(address.clone(), ANSWER);
+    let said = cli.ask(&Command::new("@1 show env").word(name)).await?;
+    Ok(said.lines().find_map(|line| value_of(name, line)))
 }
 
 /// Whether the answer says that the reload has failed.

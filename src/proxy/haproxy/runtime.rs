@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::cli::{Address, Cli, CliError, Command, Reply};
+use super::cli::{Address, Cli, CliError, Command, Reply, Word};
 use super::converge::converge;
 use super::diff::{Op, Why};
 use super::plan::{self, Ghosts};
@@ -170,6 +170,20 @@ impl Runtime {
         false
     }
 
+    /// What a variable of the environment is set to in those that answer.
+    pub async fn variable(&self, name: &Word) -> Vec<(Address, Option<String>)> {
+        let mut found = Vec::new();
+        for member in &self.members {
+            let cli = member.lock().await.cli.clone();
+            let show = Command::new("show env").word(name);
+            if let Ok(replies) = cli.batch(&[show]).await {
+                let value = replies.iter().find_map(|reply| value_of(name, &reply.text));
+                found.push((cli.address().clone(), value));
+            }
+        }
+        found
+    }
+
     async fn each<T, F>(&self, work: impl Fn(Arc<Mutex<Member>>) -> F) -> Result<Vec<T>, Vec<Doubt>>
     where
         T: Send + 'static,
@@ -199,6 +213,12 @@ impl Runtime {
             Err(doubts)
         }
     }
+}
+
+/// The value in a line `NAME=VALUE`.
+pub(super) fn value_of(name: &Word, line: &str) -> Option<String> {
+    let value = line.trim_end().strip_prefix(name.as_str())?;
+    value.strip_prefix('=').map(str::to_owned)
 }
 
 impl Member {

@@ -28,6 +28,9 @@ const SECTIONS: [&str; 20] = [
     "healthcheck",
 ];
 
+/// A variable whose name begins so, set in `global`, says which text HAProxy has loaded. It changes nothing else.
+const MARK: &str = "SIDEKICK_GENERATION";
+
 /// A configuration.
 #[derive(Debug)]
 pub struct Text<'a> {
@@ -36,6 +39,9 @@ pub struct Text<'a> {
     /// The first line that may change what others mean: a condition (`.if`), or a first word that is written with
     /// quotes or escapes.
     pub odd: Option<usize>,
+    /// What says which text it is: names of variables, and what they are set to. For everything else such a line is a
+    /// comment.
+    pub marks: Vec<(&'a str, &'a str)>,
 }
 
 /// A section.
@@ -62,9 +68,13 @@ impl<'a> Text<'a> {
     pub fn read(text: &'a str) -> Self {
         let mut sections = Vec::new();
         let mut section = Section::default();
-        let mut odd = None;
+        let (mut odd, mut marks) = (None, Vec::new());
         for line in lines(text) {
             let first = line.first();
+            if let Some(mark) = mark(section.kind(), &line) {
+                marks.push(mark);
+                continue;
+            }
             if first.starts_with('.') || !is_plain(first) {
                 odd = odd.or(Some(line.number));
             }
@@ -77,7 +87,23 @@ impl<'a> Text<'a> {
         }
         sections.push(section);
         sections.retain(|section| section.head.is_some() || !section.lines.is_empty());
-        Self { sections, odd }
+        Self {
+            sections,
+            odd,
+            marks,
+        }
+    }
+}
+
+fn mark<'a>(section: &str, line: &Line<'a>) -> Option<(&'a str, &'a str)> {
+    if section != "global" || line.first() != "setenv" {
+        return None;
+    }
+    match line.words()?.as_slice() {
+        [_, name, value] if name.starts_with(MARK) && is_plain(name) && is_plain(value) => {
+            Some((name, value))
+        }
+        _ => None,
     }
 }
 
@@ -265,6 +291,35 @@ mod tests {
         );
         assert_eq!(text.odd, None);
         assert_eq!(text.sections[2].lines[0].number, 8);
+    }
+
+    #[test]
+    fn a_mark_is_a_comment_but_told() {
+        fn read(text: &str) -> (Vec<(&str, &str)>, usize) {
+            let text = Text::read(text);
+            let lines = text.sections.iter().map(|section| section.lines.len());
+            let lines = lines.sum();
+            (text.marks, lines)
+        }
+        for (line, name) in [
+            ("setenv SIDEKICK_GENERATION 1", "SIDEKICK_GENERATION"),
+            (
+                "setenv SIDEKICK_GENERATION_WEB 1 # x",
+                "SIDEKICK_GENERATION_WEB",
+            ),
+        ] {
+            let text = format!("global\n {line}\n");
+            assert_eq!(read(&text), (vec![(name, "1")], 0), "{line}");
+        }
+        for text in [
+            "global\n setenv OTHER 1\n",
+            "global\n presetenv SIDEKICK_GENERATION 1\n",
+            "global\n setenv SIDEKICK_GENERATION \"$X\"\n",
+            "global\n setenv SIDEKICK_GENERATION\n",
+            "backend b\n setenv SIDEKICK_GENERATION 1\n",
+        ] {
+            assert_eq!(read(text), (vec![], 1), "{text}");
+        }
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub(in crate::watch) enum PublishError {
         restored: Restored,
         source: Arc<ReloadError>,
     },
+    #[error(
+        "template.generation_url is given, but no template of the target has generation(), which the page there should show"
+    )]
+    NoGeneration,
     #[error("the worker that renders has died")]
     Worker,
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::load::Loaded;
 use super::super::paths::{Paths, asks_for_tree, fill_in};
-use super::super::render::View;
+use super::super::render::{Generation, View, stamp};
 use super::{Change, PublishError, blocking};
 use crate::config::{Output, Target};
 use crate::system::command::{self, Left};
@@ -46,7 +46,10 @@ impl Part<(New, How)> {
 }
 
 /// The texts that should be in the files.
-pub(super) struct Rendered(Vec<String>);
+pub(super) struct Rendered {
+    texts: Vec<String>,
+    pub(super) generation: Option<Generation>,
+}
 
 pub(super) enum Compared {
     /// The live files are these, and right.
@@ -78,14 +81,19 @@ pub(super) struct Swapped(Vec<Part<(New, How)>>);
 impl Rendered {
     pub(super) fn new(loaded: &Loaded, views: &[View]) -> Result<Self, PublishError> {
         let pairs = loaded.templates.iter().zip(views);
-        let texts: Result<_, _> = pairs
+        let texts: Result<Vec<_>, _> = pairs
             .map(|(template, view)| template.render(view))
             .collect();
-        Ok(Self(texts?))
+        let mut texts = texts?;
+        let generation = stamp(&mut texts);
+        if loaded.target.generation.is_some() && generation.is_none() {
+            return Err(PublishError::NoGeneration);
+        }
+        Ok(Self { texts, generation })
     }
 
     pub(super) fn compare(self, target: &Target) -> Result<Compared, PublishError> {
-        let pairs = target.outputs.iter().zip(self.0);
+        let pairs = target.outputs.iter().zip(self.texts);
         let parts: Result<Vec<_>, _> = pairs.map(|(output, text)| compare(output, text)).collect();
         let parts = parts?;
         if parts.iter().any(|part| part.differing().is_some()) {

@@ -20,6 +20,8 @@
 //! | `lookupIP(host)` `lookupIPV4(host)` `lookupIPV6(host)` | sorted addresses; none if there is no answer |
 //! | `lookupSRV(service, protocol, name)` | `{target, port, priority, weight}`, sorted |
 //! | `fileExists(path)` `hostname()` | |
+//! | `target()` | the name of the target: that of its file in conf.d, without `.toml` |
+//! | `generation()` | a mark of all files of the target, for the program to say which of them it runs; see docs/reloads.md |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use tera::{Kwargs, State as Scope, Tera, TeraResult, Value};
 
 use super::error::with_hint;
+use super::generation;
 use super::keys::{KeyError, Keys, Pair};
 use super::text;
 use super::view::View;
@@ -108,6 +111,10 @@ const FUNCTIONS: &[Function] = &[
     ("fileExists", &["path"], file_exists),
     ("hostname", &[], |inputs, _| {
         Ok((inputs.view.world.hostname)().into())
+    }),
+    ("generation", &[], |_, _| Ok(generation::PLACE.into())),
+    ("target", &[], |inputs, _| {
+        Ok(inputs.view.target.as_str().into())
     }),
 ];
 

@@ -11,6 +11,7 @@
 //! - [`routes`]: which host names and paths lead to which service.
 //! - [`quote`]: free text made safe for one place in one configuration language, or refused.
 //! - [`text`], [`glob`]: confd's string functions.
+//! - [`Generation`]: a mark in the files by which a program says which of them it has read.
 //! - [`World`]: the few questions that neither the store nor the environment can answer.
 //! - [`Template`]: one type, two languages. `*.tera`: [`functions`] and [`filters`] have all of the above under its name;
 //!   the two tables are the reference of the language. `*.tmpl`: `gotmpl`, Go's text/template with confd's functions, as
@@ -27,6 +28,7 @@
 mod error;
 pub mod filters;
 pub mod functions;
+mod generation;
 pub mod glob;
 mod gotmpl;
 pub mod keys;
@@ -42,6 +44,7 @@ mod view;
 mod world;
 
 pub use self::error::{Fault, RenderError};
+pub use self::generation::{Generation, stamp};
 pub use self::template::Template;
 pub use self::view::View;
 pub use self::world::World;

@@ -54,6 +54,7 @@ fn view(services: &[&str], keys: &[&str]) -> View {
     let entries: Vec<(&str, &[u8])> = ENTRIES.iter().map(|(k, v)| (*k, v.as_bytes())).collect();
     let env = [("HOME", "/root"), ("EMPTY", "")];
     View {
+        target: "t".to_owned(),
         catalog: catalog(&entries),
         services: services.iter().map(|name| name.parse().unwrap()).collect(),
         keys: keys.iter().map(|path| prefix(path)).collect(),
@@ -284,6 +285,10 @@ fn the_world() {
             (
                 r#"{{ fileExists(path="/there") }}{{ fileExists(path="/nope") }} {{ hostname() }}"#,
                 "truefalse here",
+            ),
+            (
+                "{{ target() }} {{ generation() | haproxy_quote }}",
+                &format!("t '{}'", super::generation::PLACE),
             ),
         ],
     );

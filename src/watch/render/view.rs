@@ -16,6 +16,8 @@ use crate::model::update::Prefix;
 /// that lie under them. One that lists both sees both, one that lists neither sees everything.
 #[derive(Debug, Clone)]
 pub struct View {
+    /// What the target is called.
+    pub target: String,
     /// The state of the world; a render never sees two of them.
     pub catalog: Arc<Catalog>,
     /// The target's `services`.

@@ -63,6 +63,7 @@ impl Shell {
             ticket: self.reloads.ticket(&kept.loaded.target, child),
             ledger: Arc::clone(&self.ledger),
             progress: Arc::clone(&progress),
+            generation: None,
         };
         let publish = self.publishes.spawn(async move {
             let start = Instant::now();

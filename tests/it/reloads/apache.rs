@@ -6,7 +6,7 @@ use super::Bench;
 use crate::harness::{Process, tool, wait_for};
 use crate::routing::ask;
 
-const TEMPLATE: &str = "ServerRoot DIR
+pub(super) const TEMPLATE: &str = "ServerRoot DIR
 User nobody
 ServerName localhost
 DefaultRuntimeDir DIR
@@ -26,7 +26,7 @@ MaxRequestWorkers 16
 ";
 const SIGNAL: &str = "[template.reload]\nsignal = 'USR1'\npidfile = 'DIR/pid'\n";
 
-fn apache(bench: &Bench) -> Process {
+pub(super) fn apache(bench: &Bench) -> Process {
     let mut command = Command::new(tool("apache2"));
     command
         .args(["-D", "FOREGROUND", "-f"])

@@ -22,7 +22,7 @@ frontend f
 const MASTER: &str = "[template.reload]\nhaproxy_master = 'DIR/m.sock'\n";
 const SIGNAL: &str = "[template.reload]\nsignal = 'USR2'\npidfile = 'DIR/pid'\n";
 
-fn haproxy(bench: &Bench, files: &[&str]) -> Process {
+pub(super) fn haproxy(bench: &Bench, files: &[&str]) -> Process {
     let mut command = Command::new(tool("haproxy"));
     command.args(["-W", "-db", "-S"]).arg(bench.file("m.sock"));
     command.arg("-p").arg(bench.file("pid"));
@@ -33,7 +33,7 @@ fn haproxy(bench: &Bench, files: &[&str]) -> Process {
 }
 
 /// What the master answers.
-fn master(bench: &Bench, command: &str) -> Option<String> {
+pub(super) fn master(bench: &Bench, command: &str) -> Option<String> {
     let mut stream = UnixStream::connect(bench.file("m.sock")).ok()?;
     stream.write_all(format!("{command}\n").as_bytes()).ok()?;
     stream.shutdown(std::net::Shutdown::Write).ok()?;
@@ -43,7 +43,7 @@ fn master(bench: &Bench, command: &str) -> Option<String> {
 }
 
 /// How often it has reloaded, and how many old workers it has.
-fn counts(bench: &Bench) -> (usize, usize) {
+pub(super) fn counts(bench: &Bench) -> (usize, usize) {
     wait_for("the master to answer", || try_counts(bench))
 }
 

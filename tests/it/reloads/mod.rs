@@ -1,6 +1,7 @@
 //! Reloads of real daemons: seen when they are in force, and noticed when they are not.
 
 mod apache;
+mod generation;
 mod haproxy;
 mod nginx;
 mod shellless;
@@ -56,7 +57,7 @@ impl Bench {
         )
         .unwrap();
         let target = format!(
-            "[template]\nsrc = '{name}.tera'\ndest = 'DIR/{name}.cfg'\nservices = ['web', 'listen', 'broken']\n\
+            "[template]\nsrc = '{name}.tera'\ndest = 'DIR/{name}.cfg'\nservices = ['web', 'listen', 'broken', 'server']\n\
              {target}\n[template.pace]\nmin_interval = '0s'\n\
              [template.guard]\non_empty = 'render'\nmax_drop = '100%'\n"
         );

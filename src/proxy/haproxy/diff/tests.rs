@@ -269,6 +269,34 @@ fn the_rest_of_the_configuration_has_the_defaults() {
     );
 }
 
+#[test]
+fn a_mark_of_the_text_is_no_change() {
+    let text = |mark: &str, rest: &str| {
+        format!("global\n setenv SIDEKICK_GENERATION {mark}\nbackend app\n{rest}")
+    };
+    let server = " server a 1.0.0.1:1\n";
+    assert_eq!(
+        diff("", &text("1", server), &text("2", server)),
+        Change::None
+    );
+    assert_eq!(
+        tell(&diff(
+            "",
+            &text("1", server),
+            &text("2", " server a 1.0.0.2:1\n")
+        )),
+        "move app/a 1.0.0.2:1"
+    );
+    // It is no sight of the defaults.
+    assert_eq!(
+        diff("", &text("1", ""), &text("2", server)),
+        Change::Reload(Why::Part)
+    );
+    // Whoever writes it for the first time reloads once, so that it is there to be asked for.
+    let told = tell(&diff("", "backend app\n", &text("1", "")));
+    assert!(told.starts_with("reload"), "{told}");
+}
+
 /// A server, as a small machine sees it.
 type Known = (SocketAddr, u16, bool);
 

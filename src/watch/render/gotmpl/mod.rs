@@ -31,6 +31,7 @@ pub(super) struct GoTemplate {
 
 /// What the functions of one render know.
 struct Inputs {
+    target: String,
     keys: Keys,
     env: Arc<BTreeMap<String, String>>,
     world: World,
@@ -94,6 +95,7 @@ impl GoTemplate {
 
     pub(super) fn render(&self, view: &View) -> Result<String, RenderError> {
         let _borrowed = Borrowed::new(Inputs {
+            target: view.target.clone(),
             keys: view.raw_keys(),
             env: Arc::clone(&view.env),
             world: view.world,

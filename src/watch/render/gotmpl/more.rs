@@ -6,6 +6,7 @@ use gtmpl_ng::{FuncError, NumberKind, Value};
 
 use super::Inputs;
 use super::values::{Args, Function, Given, from_json, functions, strings, to_json, wrong};
+use crate::watch::render::generation::PLACE;
 
 /// More blanks or copies than that are a mistake.
 const MOST: i64 = 100_000;
@@ -13,6 +14,8 @@ const MOST: i64 = 100_000;
 /// The table.
 pub(super) const FUNCTIONS: &[Function] = functions! {
     "hostname" 0..=0 => |inputs, _| Ok((inputs.world.hostname)().into()),
+    "target" 0..=0 => |inputs, _| Ok(inputs.target.clone().into()),
+    "generation" 0..=0 => |_, _| Ok(PLACE.into()),
     "trimPrefix" 2..=2 => trim_prefix,
     "repeat" 2..=2 => |_, args| Ok(args.text(1)?.repeat(count(args, 0)?).into()),
     "nospace" 1..=1 => |_, args| Ok(args.text(0)?.split_whitespace().collect::<String>().into()),

@@ -42,6 +42,7 @@ fn view() -> View {
     catalog.apply(&prefix("/"), Update::Reset(snapshot));
     let env = [("HOME", "/root"), ("EMPTY", "")];
     View {
+        target: "t".to_owned(),
         catalog: Arc::new(catalog),
         services: Vec::new(),
         keys: vec![prefix("/app")],
@@ -405,6 +406,10 @@ fn the_world() {
         (
             "{{datetime}} {{datetime.Unix}} {{datetime.Year}} {{hostname}}",
             "2024-02-29 13:04:05 +0000 UTC 1709211845 2024 here",
+        ),
+        (
+            "{{target}} {{generation}}",
+            &format!("t {}", crate::watch::render::generation::PLACE),
         ),
     ]);
     let tells = |source| {

@@ -1,0 +1,142 @@
+//! Whether a program that has been told runs the new files: it says itself which generation it has read. Shell.
+//!
+//! A reload can have gone well and still not be the one of our files: the program may not read them, or may have been told
+//! by a command that ends before anything is loaded.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::load::Loaded;
+use super::render::Generation;
+use super::tell::{ReloadError, Told};
+use crate::config::Reload;
+use crate::model::check::{Check, Checks, HttpCheck, Thresholds};
+use crate::model::facts::ProbeResult;
+use crate::proxy::haproxy::cli::Word;
+use crate::proxy::haproxy::master;
+use crate::proxy::haproxy::text::Text;
+use crate::system::probe;
+
+/// How often it is asked.
+const POLL: Duration = Duration::from_millis(50);
+/// How long one that is known to have loaded something may take until it says what.
+const SETTLES: Duration = Duration::from_secs(2);
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// A target whose program has been told.
+pub(super) struct Confirm<'a> {
+    pub(super) loaded: &'a Loaded,
+    /// The generation of its files, if one of them has it.
+    pub(super) generation: Option<&'a Generation>,
+    pub(super) told: Told,
+}
+
+impl Confirm<'_> {
+    /// Asks until the program says that it runs these files, the live ones in the order of their outputs. Who cannot say
+    /// anything is believed to do so.
+    pub(super) async fn confirm<'f>(
+        &self,
+        files: impl Iterator<Item = (usize, &'f [u8])>,
+    ) -> Result<(), ReloadError> {
+        let limit = match self.told {
+            Told::Nobody => return Ok(()),
+            Told::Seen => SETTLES,
+            Told::Sent => self.loaded.target.reload_timeout,
+        };
+        let deadline = Instant::now() + limit;
+        for (output, file) in files {
+            let text = std::str::from_utf8(file).unwrap_or_default();
+            for (name, value) in marks(text) {
+                until(deadline, || self.variable(output, &name, &value)).await?;
+            }
+        }
+        if let (Some(check), Some(generation)) = (&self.loaded.target.generation, self.generation) {
+            until(deadline, || page(check, generation)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether `HAProxy` has this variable. One that does not answer at all is no news: others tell of that.
+    async fn variable(&self, output: usize, name: &Word, value: &Word) -> Result<(), ReloadError> {
+        let told = match (
+            self.loaded.haproxies.get(output),
+            &self.loaded.target.reload,
+        ) {
+            (Some(haproxy), _) => haproxy.runtime.variable(name).await,
+            (None, Some(Reload::HaproxyMaster(socket))) => {
+                let socket = socket.as_path().into();
+                let said = master::variable(&socket, name).await;
+                said.map(|value| (socket, value)).into_iter().collect()
+            }
+            (None, _) => Vec::new(),
+        };
+        let other = told
+            .into_iter()
+            .find(|(_, said)| said.as_deref() != Some(value.as_str()));
+        match other {
+            None => Ok(()),
+            Some((address, said)) => Err(ReloadError::OtherFile {
+                address,
+                name: name.as_str().to_owned(),
+                value: value.as_str().to_owned(),
+                said: said.unwrap_or_else(|| "nothing".to_owned()),
+            }),
+        }
+    }
+}
+
+/// The variables by which a text for HAProxy can be told from others. Where conditions decide what counts, there is none.
+fn marks(text: &str) -> Vec<(Word, Word)> {
+    let text = Text::read(text);
+    if text.odd.is_some() {
+        return Vec::new();
+    }
+    let marks = text.marks.into_iter();
+    marks
+        .filter_map(|(name, value)| Some((Word::new(name)?, Word::new(value)?)))
+        .collect()
+}
+
+/// Whether the page that a target names has the generation on it.
+async fn page(page: &HttpCheck, generation: &Generation) -> Result<(), ReloadError> {
+    let check = HttpCheck {
+        // What Apache has on its page for an error is as good.
+        status: 100..=599,
+        body: Some(generation.as_str().to_owned()),
+        ..page.clone()
+    };
+    let checks = Checks {
+        list: vec![Check::Http(check)],
+        timeout: ANSWER,
+        thresholds: Thresholds {
+            interval: POLL,
+            rise: 1,
+            fall: 1,
+        },
+    };
+    // The page says where it is.
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    match probe::round(&checks, nowhere).await {
+        ProbeResult::Passed => Ok(()),
+        ProbeResult::Failed(reason) => Err(ReloadError::OtherGeneration {
+            generation: generation.to_string(),
+            reason,
+        }),
+    }
+}
+
+/// Tries until it succeeds, or the time is over.
+async fn until<F>(deadline: Instant, ask: impl Fn() -> F) -> Result<(), ReloadError>
+where
+    F: Future<Output = Result<(), ReloadError>>,
+{
+    loop {
+        match ask().await {
+            Err(_) if Instant::now() < deadline => sleep(POLL).await,
+            said => return said,
+        }
+    }
+}

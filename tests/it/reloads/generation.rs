@@ -1,0 +1,155 @@
+//! Programs that say themselves which generation of the files they run.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use super::{Bench, haproxy, nginx};
+use crate::harness::{free_port, wait_for};
+use crate::routing::ask;
+
+const MASTER: &str = "[template.reload]\nhaproxy_master = 'DIR/m.sock'\n";
+/// The status says nothing of what HAProxy does with the signal.
+const COMMAND: &str = "reload_timeout = '2s'\nreload_cmd = 'kill -USR2 $(cat DIR/pid)'\n\
+                       [template.haproxy]\nsocket = 'DIR/admin.sock'\n";
+
+/// HAProxy's template with a mark, a socket for questions, and servers.
+fn marked() -> String {
+    let global = "global\n    setenv SIDEKICK_GENERATION {{ generation() }}\n    \
+                  stats socket DIR/admin.sock level admin\n";
+    let servers = "backend app\n{% for i in services.server %}    server {{ i.id }} {{ i.addr }}\n{% endfor %}";
+    format!("{global}{}{servers}", haproxy::TEMPLATE)
+}
+
+/// What the worker that serves has loaded.
+fn loaded(bench: &Bench) -> String {
+    let said = haproxy::master(bench, "@1 show env SIDEKICK_GENERATION").unwrap();
+    let value = said.trim().strip_prefix("SIDEKICK_GENERATION=");
+    value.unwrap_or_else(|| panic!("{said:?}")).to_owned()
+}
+
+/// What stands in the file.
+fn written(bench: &Bench) -> String {
+    let live = bench.live();
+    let (_, rest) = live.split_once("setenv SIDEKICK_GENERATION ").unwrap();
+    rest.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn haproxy_has_it_after_a_reload_and_servers_change_without_one() {
+    let target = format!("{MASTER}[template.haproxy]\nsocket = 'DIR/admin.sock'\n");
+    let bench = Bench::new(&marked(), &target);
+    bench.first();
+    let _haproxy = haproxy::haproxy(&bench, &["a.cfg"]);
+    let watch = bench.watch(&[]);
+    Bench::wait_answer(bench.port, "a", &watch);
+    bench.put("web", "b", 80);
+    Bench::wait_said("has been updated", &watch);
+    assert_eq!(loaded(&bench), written(&bench));
+
+    let (before, _) = haproxy::counts(&bench);
+    let was = loaded(&bench);
+    bench.put("server", "one", 8001);
+    Bench::wait_said("without a reload", &watch);
+    assert_ne!(written(&bench), was, "another text");
+    assert_eq!(loaded(&bench), was, "which nobody has loaded");
+    assert_eq!(haproxy::counts(&bench).0, before, "{}", watch.output());
+}
+
+#[test]
+fn an_haproxy_that_reads_another_file_is_found_out() {
+    let bench = Bench::new(&marked(), MASTER);
+    bench.first();
+    fs::copy(bench.file("a.cfg"), bench.file("other.cfg")).unwrap();
+    let _haproxy = haproxy::haproxy(&bench, &["other.cfg"]);
+    let watch = bench.watch(&[]);
+    Bench::wait_said("the reload that was owed has been made", &watch);
+    let before = bench.live();
+    bench.put("web", "b", 80);
+    Bench::wait_said("runs something else: its SIDEKICK_GENERATION is", &watch);
+    Bench::wait_said("the previous file is in force again", &watch);
+    assert_eq!(bench.live(), before);
+}
+
+#[test]
+fn a_command_that_knows_nothing_is_not_believed() {
+    let bench = Bench::new(&marked(), COMMAND);
+    bench.first();
+    let _haproxy = haproxy::haproxy(&bench, &["a.cfg"]);
+    refuses(&bench, "runs something else: its SIDEKICK_GENERATION is");
+}
+
+#[test]
+fn nginx_shows_a_page() {
+    let own = "return 200 \"ANSWER\";";
+    let pages = format!(
+        "location = /generation {{ return 200 $generation; }}\n        location / {{ {own} }}"
+    );
+    let map = "map $host $generation { default \"{{ generation() }}\"; }\n    server {";
+    let template = nginx::TEMPLATE
+        .replace(own, &pages)
+        .replace("server {", map);
+    let target = "generation_url = 'http://127.0.0.1:PORT/generation'\nreload_timeout = '2s'\n\
+                  reload_cmd = 'kill -HUP $(cat DIR/pid)'\n";
+    let bench = Bench::new(&template, target);
+    bench.first();
+    let _nginx = nginx::nginx(&bench);
+    refuses(&bench, "does not say that it runs generation");
+}
+
+/// A change that the program accepts comes into force; one that it does not is noticed, whatever the command says.
+fn refuses(bench: &Bench, what: &str) {
+    let watch = bench.watch(&[]);
+    Bench::wait_answer(bench.port, "a", &watch);
+    bench.put("web", "b", 80);
+    Bench::wait_said("has been updated", &watch);
+    assert_eq!(
+        ask(bench.port, "localhost", "/").as_deref().map(str::trim),
+        Some("ab")
+    );
+    let other = free_port();
+    let _somebody = TcpListener::bind(("127.0.0.1", other)).unwrap();
+    let before = bench.live();
+    bench.put("listen", "x", other);
+    Bench::wait_said(what, &watch);
+    wait_for("the file of before", || {
+        (bench.live() == before).then_some(())
+    });
+    Bench::wait_answer(bench.port, "ab", &watch);
+}
+
+#[test]
+fn apache_shows_it_on_a_page_for_an_error() {
+    let page = "Define GENERATION {{ generation() }}\nRedirect 410 /generation\n<Location /generation>\n\
+                ErrorDocument 410 \"${GENERATION}\"\n</Location>\nRedirect 410 /ANSWER";
+    let template = super::apache::TEMPLATE.replace("Redirect 410 /ANSWER", page);
+    let target = "generation_url = 'http://127.0.0.1:PORT/generation'\nreload_timeout = '5s'\n\
+                  check_cmd = 'true'\nreload_cmd = 'kill -USR1 $(cat DIR/pid)'\n";
+    let bench = Bench::new(&template, target);
+    bench.first();
+    let _apache = super::apache::apache(&bench);
+    let page = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", bench.port)).ok()?;
+        let request = "GET /generation HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer.split_once("\r\n\r\n")?.1.trim().to_owned())
+    };
+    wait_for("apache", page);
+    let watch = bench.watch(&[]);
+    Bench::wait_said("the reload that was owed has been made", &watch);
+    bench.put("web", "b", 80);
+    Bench::wait_said("has been updated", &watch);
+    let shown = page().unwrap();
+    assert_eq!(shown.len(), 16, "{shown:?}");
+    assert!(bench.live().contains(&shown), "{shown:?}");
+}
+
+#[test]
+fn a_page_needs_something_to_show() {
+    let target = "generation_url = 'http://127.0.0.1:PORT/generation'\nreload_cmd = 'true'\n";
+    let bench = Bench::new(nginx::TEMPLATE, target);
+    let watch = bench.watch(&[]);
+    Bench::wait_said("no template of the target has generation()", &watch);
+}
