@@ -72,7 +72,7 @@ const DOORS: &[(&str, &str)] = &[
     ("etcd_client", "src/store/etcd"),
     ("tera", "src/watch/render/"),
     ("gtmpl_ng", "src/watch/render/"),
-    ("clap", "src/cli.rs"),
+    ("clap", "src/cli"),
     ("saphyr_parser", "src/watch/fixture/yaml.rs"),
     ("hyper", "src/system/probe"),
     ("hyper_util", "src/system/probe"),
