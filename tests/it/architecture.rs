@@ -199,7 +199,7 @@ fn the_wall_clock_decides_nothing() {
     for source in sources() {
         let looks = source.code.contains("SystemTime");
         let files = [
-            "src/store/directory/write.rs",
+            "src/store/directory/revision.rs",
             "src/store/directory/cache.rs",
             "src/watch/world.rs",
         ];
