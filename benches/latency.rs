@@ -101,12 +101,7 @@ fn watch(etcd: &Etcd, dir: &Path, dest: &Path) -> Process {
     );
     fs::write(dir.join("conf.d/out.toml"), target).expect("a target");
     let mut command = sidekick();
-    command.args([
-        "watch",
-        "--store",
-        &format!("etcd://{}", etcd.endpoint()),
-        "--conf-dir",
-    ]);
+    command.args(["watch", "--store", &etcd.url(), "--conf-dir"]);
     Process::start(command.arg(dir), &dir.join("log"))
 }
 
@@ -203,11 +198,7 @@ async fn register_memory() {
     let etcd = Etcd::start_new();
     let dir = disk();
     let mut command = sidekick();
-    command.args([
-        "register",
-        "--store",
-        &format!("etcd://{}", etcd.endpoint()),
-    ]);
+    command.args(["register", "--store", &etcd.url()]);
     command.args(["--name", "web", "--port", "80", "--ip", "127.0.0.1"]);
     let process = Process::start(&mut command, &dir.path().join("log"));
     wait_for("the announcement", || {

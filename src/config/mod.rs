@@ -1,5 +1,7 @@
 //! What the command line, the environment and the files of conf.d mean. Every problem is found at once.
 
+mod announcement;
+mod arguments;
 mod check;
 mod confd;
 mod document;
@@ -16,11 +18,11 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use announcement::{Announcement, IdSpec, Ownership};
+pub use arguments::{addresses, mark, service};
 pub use confd::Confd;
 pub use duration::parse_duration;
-pub use registration::{
-    Announcement, IdSpec, Ownership, Registration, addresses, mark, registration, service,
-};
+pub use registration::{Registration, registration};
 pub use services::announcements;
 pub use store::location;
 pub use target::{Haproxy, Output, Owner, Reload, Sources, Target, Targets, targets};

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Problem;
+use super::announcement::{Announcement, IdSpec, announcement};
 use super::document::{Document, Section};
 use super::raw::{Found, Raw, RawChecks};
-use super::registration::{Announcement, IdSpec, announcement};
 use super::target;
 use crate::model::update::Prefix;
 

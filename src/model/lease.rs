@@ -22,16 +22,19 @@
 //! Several publications may hang on one lease. They are made one after the other, new ones before old ones are taken
 //! back; one that fails or that another owner stands in the way of holds up none of the others.
 
+mod end;
 mod message;
 mod state;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 pub use self::message::{Action, Failure, Input};
 use self::state::{Beat, Held, Later, State};
+use self::wanted::Wanted;
 use super::backoff::{Backoff, Dice};
-use super::update::{Claim, LeaseId, Prefix, Publication, Standing};
+use super::update::{LeaseId, Prefix, Publication, Standing};
 
 /// Heartbeats per TTL.
 const BEATS: u32 = 3;
@@ -46,11 +49,7 @@ pub struct Lease {
     ttl: Duration,
     /// A lease that others keep alive too is of this id, and is never given back: it ends when nobody renews it.
     shared: Option<LeaseId>,
-    /// What is not wanted any more stands here without fields until it is taken back.
-    wanted: BTreeMap<Prefix, Publication>,
-    /// The states that others have set, as of the last heartbeat. They die with the lease, and are meant for longer: on
-    /// another lease, and after a withdrawal, they are put again.
-    states: BTreeMap<Prefix, Vec<u8>>,
+    wanted: Wanted,
     /// Leases that fell silent: they may be alive in the store, with keys of ours on them.
     silent: BTreeSet<LeaseId>,
     state: State,
@@ -65,8 +64,7 @@ impl Lease {
         Self {
             ttl,
             shared: None,
-            wanted: BTreeMap::new(),
-            states: BTreeMap::new(),
+            wanted: Wanted::default(),
             silent: BTreeSet::new(),
             state: State::Idle,
             retry: Backoff::new(RETRY.0, RETRY.1.min(ttl / BEATS)),
@@ -118,8 +116,7 @@ impl Lease {
 
     /// What stands under this path is in this state now, unless it had one before.
     pub fn is_in_state(&mut self, dir: &Prefix, state: &[u8]) {
-        let states = self.states.entry(dir.clone());
-        states.or_insert_with(|| state.to_vec());
+        self.wanted.is_first_in_state(dir, state);
     }
 
     /// Whether everything was given back for good.
@@ -147,13 +144,9 @@ impl Lease {
         actions
     }
 
-    fn want(&mut self, mut publication: Publication, actions: &mut Vec<Action>) {
+    fn want(&mut self, publication: Publication, actions: &mut Vec<Action>) {
         let dir = publication.dir.clone();
-        let stands = |wanted: &Publication| !wanted.fields.is_empty();
-        if !self.wanted.get(&dir).is_some_and(stands) {
-            publication.state = self.states.get(&dir).cloned();
-        }
-        self.wanted.insert(dir.clone(), publication);
+        self.wanted.want(publication);
         match &mut self.state {
             State::Idle => self.grant(actions),
             State::Held(held) => {
@@ -168,15 +161,10 @@ impl Lease {
     }
 
     fn unwant(&mut self, dir: &Prefix, actions: &mut Vec<Action>) {
-        match self.wanted.get_mut(dir) {
-            Some(publication) if !publication.fields.is_empty() => {
-                publication.fields.clear();
-                // Somebody else may have taken the place.
-                publication.claim = Claim::Ours;
-            }
-            Some(_) | None => return,
+        if !self.wanted.unwant(dir) {
+            return;
         }
-        if self.nothing_is_wanted() {
+        if self.wanted.is_nothing() {
             return self.give_back(false, actions);
         }
         if let State::Held(held) = &mut self.state {
@@ -185,28 +173,9 @@ impl Lease {
         }
     }
 
-    fn nothing_is_wanted(&self) -> bool {
-        self.wanted.values().all(|p| p.fields.is_empty())
-    }
-
     fn stop(&mut self, actions: &mut Vec<Action>) {
         self.wanted.clear();
         self.give_back(true, actions);
-    }
-
-    /// Nothing is wanted any more.
-    fn give_back(&mut self, stop: bool, actions: &mut Vec<Action>) {
-        match &mut self.state {
-            State::Idle | State::Waiting { .. } => self.revoke_silent(stop, actions),
-            // What is granted goes straight back.
-            State::Granting { stopped } => *stopped |= stop,
-            State::Held(held) => {
-                let lease = held.lease;
-                self.let_go(lease, stop, actions);
-            }
-            State::Revoking { stopped, .. } => *stopped |= stop,
-            State::Ended => {}
-        }
     }
 
     fn grant(&mut self, actions: &mut Vec<Action>) {
@@ -223,7 +192,7 @@ impl Lease {
         let State::Granting { stopped } = self.state else {
             return;
         };
-        let unwanted = stopped || self.nothing_is_wanted();
+        let unwanted = stopped || self.wanted.is_nothing();
         match (answer, unwanted) {
             (Ok((lease, _)), true) => self.let_go(lease, stopped, actions),
             (Err(_), true) => self.revoke_silent(stopped, actions),
@@ -235,15 +204,11 @@ impl Lease {
             (Ok((lease, ttl)), false) => {
                 self.retry.succeeded();
                 self.ttl = ttl;
-                for publication in self.wanted.values_mut() {
-                    publication.claim = std::mem::take(&mut publication.claim).renewed();
-                    publication.state = self.states.get(&publication.dir).cloned();
-                }
                 self.state = State::Held(Held {
                     lease,
                     beat: Beat::Due(now + self.interval()),
                     lost_at: now + patience(ttl),
-                    unpublished: self.wanted.keys().cloned().collect(),
+                    unpublished: self.wanted.renew(),
                     later: BTreeMap::new(),
                     sent: None,
                 });
@@ -264,16 +229,6 @@ impl Lease {
             held.sent = Some(dir);
         } else {
             self.settle(actions);
-        }
-    }
-
-    /// Nothing that we want hangs on a silent lease any more; what hangs there is not wanted, or in our own way.
-    fn settle(&self, actions: &mut Vec<Action>) {
-        if let State::Held(held) = &self.state
-            && held.is_at_rest()
-            && !held.fails()
-        {
-            actions.extend(self.silent.iter().copied().map(Action::Revoke));
         }
     }
 
@@ -314,22 +269,7 @@ impl Lease {
         self.retry.succeeded();
         held.hurry();
         let is_fresh = !held.unpublished.contains(&dir);
-        match self.wanted.get_mut(&dir) {
-            Some(publication) if publication.fields.is_empty() && is_fresh => {
-                self.wanted.remove(&dir);
-                actions.push(Action::Removed(dir));
-            }
-            // What is wanted otherwise by now is published once more.
-            Some(publication) => {
-                publication.claim = std::mem::take(&mut publication.claim).published();
-                // From here on it is changed by those who set it.
-                publication.state = None;
-                if is_fresh {
-                    actions.push(Action::Announced(dir));
-                }
-            }
-            None => {}
-        }
+        actions.extend(self.wanted.stands(dir, is_fresh));
     }
 
     fn kept_alive(
@@ -370,7 +310,7 @@ impl Lease {
             return;
         };
         if held.is_at_rest() {
-            let standing = self.wanted.values();
+            let standing = self.wanted.all();
             let standing = standing.filter(|p| !held.later.contains_key(&p.dir));
             actions.extend(standing.map(|p| Action::Verify(held.lease, p.clone())));
         }
@@ -383,7 +323,7 @@ impl Lease {
         answer: Result<Standing, Failure>,
         actions: &mut Vec<Action>,
     ) {
-        let is_wanted = self.wanted.get(&dir).is_some_and(|p| !p.fields.is_empty());
+        let is_wanted = self.wanted.has(&dir);
         let Some(held) = self.state.held(lease) else {
             return;
         };
@@ -393,60 +333,9 @@ impl Lease {
         if !is_fresh || !is_wanted {
             return;
         }
-        match standing.state {
-            Some(state) => self.states.insert(dir.clone(), state),
-            None => self.states.remove(&dir),
-        };
+        self.wanted.is_in_state(&dir, standing.state);
         if !standing.is_whole && held.unpublished.insert(dir.clone()) {
             actions.push(Action::Repaired(dir));
-            self.publish_next(actions);
-        }
-    }
-
-    fn revoked(
-        &mut self,
-        now: Instant,
-        lease: LeaseId,
-        answer: Result<(), Failure>,
-        actions: &mut Vec<Action>,
-    ) {
-        let (at, stopped) = match &mut self.state {
-            State::Revoking {
-                lease: ours,
-                at,
-                stopped,
-            } if *ours == lease => (at, *stopped),
-            State::Held(_) => return self.silent_revoked(lease, answer, actions),
-            State::Revoking { .. } | State::Idle | State::Granting { .. } => return,
-            State::Waiting { .. } | State::Ended => return,
-        };
-        match answer {
-            Ok(()) | Err(Failure::Lost) => {
-                self.retry.succeeded();
-                self.revoke_silent(stopped, actions);
-            }
-            Err(Failure::Failed | Failure::Conflict) => {
-                *at = Some(now + self.retry.failed(self.dice.chance()));
-            }
-        }
-    }
-
-    /// A silent lease was given back while we hold its successor; if that failed, the next heartbeat tries again.
-    fn silent_revoked(
-        &mut self,
-        lease: LeaseId,
-        answer: Result<(), Failure>,
-        actions: &mut Vec<Action>,
-    ) {
-        match answer {
-            Ok(()) | Err(Failure::Lost) => {}
-            Err(Failure::Failed | Failure::Conflict) => return,
-        }
-        if let State::Held(held) = &mut self.state
-            && self.silent.remove(&lease)
-        {
-            // What stood in our way may have been ourselves.
-            held.hurry_all();
             self.publish_next(actions);
         }
     }
@@ -484,39 +373,6 @@ impl Lease {
         if let State::Held(held) = &self.state {
             actions.push(Action::Lost(held.lease));
             self.grant(actions);
-        }
-    }
-
-    /// Ends what hangs on the lease, unless others keep it alive too.
-    fn let_go(&mut self, lease: LeaseId, stopped: bool, actions: &mut Vec<Action>) {
-        if self.shared.is_some() {
-            self.revoke_silent(stopped, actions);
-        } else {
-            self.revoke(lease, stopped, actions);
-        }
-    }
-
-    fn revoke(&mut self, lease: LeaseId, stopped: bool, actions: &mut Vec<Action>) {
-        self.state = State::Revoking {
-            lease,
-            at: None,
-            stopped,
-        };
-        actions.push(Action::Revoke(lease));
-    }
-
-    /// The current lease is given back, or there is none; what hangs on an earlier one has to go too.
-    fn revoke_silent(&mut self, stopped: bool, actions: &mut Vec<Action>) {
-        if let Some(lease) = self.silent.pop_first() {
-            return self.revoke(lease, stopped, actions);
-        }
-        actions.push(Action::Withdrawn);
-        self.wanted.retain(|_, p| !p.fields.is_empty());
-        match stopped {
-            true => self.state = State::Ended,
-            false if self.wanted.is_empty() => self.state = State::Idle,
-            // Wanted again while it was taken back.
-            false => self.grant(actions),
         }
     }
 

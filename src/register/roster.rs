@@ -14,19 +14,22 @@
 //! shared, or is not shared any more, may be absent for a moment: it moves to another lease.
 
 mod drain;
+mod leases;
 mod member;
 mod message;
+mod replace;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use self::drain::Drain;
+use self::leases::Leases;
 pub(super) use self::member::Entry;
 use self::member::{Member, Stage};
 pub(super) use self::message::{Action, Holder, Input, Ticket};
 use super::health;
 use crate::model::instance::State;
-use crate::model::lease::{self, Lease};
+use crate::model::lease;
 use crate::model::update::Prefix;
 
 /// How long a new set may take to stand before it counts as settled: a store that is down is no fault of the set.
@@ -36,12 +39,9 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Roster {
     members: BTreeMap<Prefix, Member>,
-    common: Lease,
-    shared: BTreeMap<Prefix, Lease>,
+    leases: Leases,
     /// What stands in the store, and on which lease.
     standing: BTreeMap<Prefix, Holder>,
-    ttl: Duration,
-    seed: u64,
     /// The number of the last ticket.
     tickets: u64,
     phase: Phase,
@@ -75,11 +75,8 @@ impl Roster {
         let member = |entry: Entry| (entry.publication.dir.clone(), Member::new(entry));
         Self {
             members: entries.into_iter().map(member).collect(),
-            common: Lease::new(ttl, seed),
-            shared: BTreeMap::new(),
+            leases: Leases::new(ttl, seed),
             standing: BTreeMap::new(),
-            ttl,
-            seed,
             tickets: 0,
             phase: Phase::New,
             drain: Drain::default(),
@@ -89,7 +86,6 @@ impl Roster {
 
     /// When [`Input::Tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let leases = self.leases().filter_map(Lease::deadline);
         let own = match (self.phase, &self.set) {
             (Phase::New | Phase::Withdrawn, _) => return None,
             (Phase::Running, Set::New(until)) => Some(*until),
@@ -98,11 +94,8 @@ impl Roster {
         };
         let checks = self.members.values().filter_map(Member::deadline);
         let checks = checks.filter(|_| self.phase == Phase::Running);
+        let leases = self.leases.deadline().into_iter();
         leases.chain(checks).chain(own).min()
-    }
-
-    fn leases(&self) -> impl Iterator<Item = &Lease> {
-        self.shared.values().chain([&self.common])
     }
 
     /// The transition.
@@ -119,7 +112,7 @@ impl Roster {
                 if since.is_some() {
                     // It stays so on another lease.
                     let state = State::Drain.as_str();
-                    self.common.is_in_state(&dir, state.as_bytes());
+                    self.leases.is_in_state(&dir, state.as_bytes());
                 }
                 self.drain.marked(dir, since, &mut out);
             }
@@ -169,14 +162,12 @@ impl Roster {
             member.is_some_and(|holder| is_common(&holder))
                 && self.standing.get(dir).is_some_and(is_common)
         });
-        self.drain = Drain::begin(ours, self.common.id(), out);
+        self.drain = Drain::begin(ours, self.leases.common(), out);
     }
 
     fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.phase = Phase::Stopped;
-        let shared: Vec<Prefix> = self.shared.keys().cloned().collect();
-        let shared = shared.into_iter().map(Holder::Shared);
-        for holder in shared.chain([Holder::Common]) {
+        for holder in self.leases.holders() {
             self.lease(now, &holder, lease::Input::Stop, out);
         }
     }
@@ -190,9 +181,7 @@ impl Roster {
                 self.health(now, &dir, health::Input::Tick, out);
             }
         }
-        let shared: Vec<Prefix> = self.shared.keys().cloned().collect();
-        let shared = shared.into_iter().map(Holder::Shared);
-        for holder in shared.chain([Holder::Common]) {
+        for holder in self.leases.holders() {
             self.lease(now, &holder, lease::Input::Tick, out);
         }
     }
@@ -249,9 +238,7 @@ impl Roster {
         let holder = member.holder();
         let publication = member.entry.publication.clone();
         if let Some(id) = member.entry.shared {
-            let (ttl, seed) = (self.ttl, self.seed ^ id.0.unsigned_abs());
-            let lease = || Lease::shared(ttl, seed, id);
-            self.shared.entry(dir.clone()).or_insert_with(lease);
+            self.leases.share(dir, id);
         }
         self.lease(now, &holder, lease::Input::Want(publication), out);
     }
@@ -262,85 +249,8 @@ impl Roster {
         }
     }
 
-    /// What is new comes before what is old goes.
-    fn replace(&mut self, now: Instant, entries: Vec<Entry>, out: &mut Vec<Action>) {
-        let dirs: Vec<Prefix> = entries.iter().map(|e| e.publication.dir.clone()).collect();
-        for entry in entries {
-            let dir = entry.publication.dir.clone();
-            match self.members.get(&dir) {
-                Some(member) if member.entry == entry => {}
-                Some(_) => self.change(now, &dir, entry, out),
-                None => {
-                    self.members.insert(dir.clone(), Member::new(entry));
-                    if self.phase == Phase::Running {
-                        self.begin(now, &dir, out);
-                    }
-                }
-            }
-        }
-        let gone = self.members.extract_if(.., |dir, _| !dirs.contains(dir));
-        let gone: Vec<(Prefix, Member)> = gone.collect();
-        for (dir, member) in gone {
-            let unwant = lease::Input::Unwant(dir.clone());
-            self.lease(now, &member.holder(), unwant, out);
-            self.shared.remove(&dir);
-        }
-        if matches!(self.set, Set::New(_) | Set::InForce) {
-            self.set = Set::New(now + SETTLE_WITHIN);
-        }
-    }
-
-    fn change(&mut self, now: Instant, dir: &Prefix, entry: Entry, out: &mut Vec<Action>) {
-        let Some(member) = self.members.get_mut(dir) else {
-            return;
-        };
-        if self.phase == Phase::New {
-            *member = Member::new(entry);
-            return;
-        }
-        let changed = member.change(entry);
-        let (is_wanted, is_shared) = (member.is_wanted(), member.entry.shared.is_some());
-        if changed.holder && is_shared {
-            member.leaves_common = true;
-            let unwant = lease::Input::Unwant(dir.clone());
-            self.lease(now, &Holder::Common, unwant, out);
-        } else if changed.holder {
-            // Nobody renews its lease for us any more; what hangs there stays until it is taken over.
-            member.leaves_common = false;
-            self.shared.remove(dir);
-        }
-        if is_wanted && (changed.publication || changed.holder) {
-            self.want(now, dir, out);
-        }
-        if changed.checks {
-            let is_checked = self.members.get(dir).is_some_and(|m| m.health.is_some());
-            if is_checked || !is_wanted {
-                self.begin(now, dir, out);
-            }
-        }
-    }
-
-    /// What is shared by now has left the common lease. A last publication there may have taken its keys along.
-    fn has_left(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
-        if let Some(member) = self.members.get_mut(dir)
-            && std::mem::take(&mut member.leaves_common)
-            && member.is_wanted()
-            && self.phase == Phase::Running
-        {
-            let want = lease::Input::Want(member.entry.publication.clone());
-            let holder = member.holder();
-            self.lease(now, &holder, want, out);
-        }
-    }
-
     fn lease(&mut self, now: Instant, holder: &Holder, input: lease::Input, out: &mut Vec<Action>) {
-        let lease = match holder {
-            Holder::Common => Some(&mut self.common),
-            Holder::Shared(dir) => self.shared.get_mut(dir),
-        };
-        // A late answer about an instance that is not ours any more.
-        let Some(lease) = lease else { return };
-        for action in lease.handle(now, input) {
+        for action in self.leases.handle(now, holder, input) {
             out.push(Action::Lease(holder.clone(), action.clone()));
             self.look(now, holder, action, out);
         }
@@ -408,7 +318,7 @@ impl Roster {
         };
         *stands = false;
         let since = *conflict.get_or_insert(now);
-        if is_only && now.saturating_duration_since(since) >= self.ttl {
+        if is_only && now.saturating_duration_since(since) >= self.leases.ttl() {
             out.push(Action::Refused(dir.clone()));
         }
     }
@@ -416,7 +326,7 @@ impl Roster {
     /// Whether the set is in force, or everything is withdrawn.
     fn judge(&mut self, now: Instant, out: &mut Vec<Action>) {
         match self.phase {
-            Phase::Stopped if self.leases().all(Lease::is_ended) => {
+            Phase::Stopped if self.leases.are_ended() => {
                 self.phase = Phase::Withdrawn;
                 out.push(Action::Withdrawn);
             }

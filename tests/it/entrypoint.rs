@@ -82,8 +82,7 @@ impl Bench {
     /// `sidekick watch` with a command and options before it.
     fn start(&self, options: &[&str], command: &[&str]) -> Process {
         let mut whole = sidekick();
-        let store = format!("etcd://{}", self.etcd.endpoint());
-        whole.args(["watch", "--store", &store, "--conf-dir"]);
+        whole.args(["watch", "--store", &self.etcd.url(), "--conf-dir"]);
         whole.arg(self.dir.path()).args(options).arg("--");
         Process::start(whole.args(command), &self.file("log"))
     }
@@ -103,9 +102,7 @@ impl Bench {
     }
 
     fn put(&self, id: &str) {
-        let txn =
-            format!("\nput /services/web/{id}/ip 10.0.0.1\nput /services/web/{id}/port 80\n\n\n");
-        self.etcd.etcdctl_with(&["txn"], txn.as_bytes());
+        self.etcd.put_instance("web", id, "10.0.0.1", 80);
     }
 
     /// What the proxy answers.
@@ -255,9 +252,8 @@ fn a_target_that_signals_a_command_needs_one() {
     let run = |args: &[&str]| {
         let mut command = sidekick();
         command.arg("watch").arg("--conf-dir").arg(bench.dir.path());
-        let store = format!("etcd://{}", bench.etcd.endpoint());
         command
-            .args(["--store", &store])
+            .args(["--store", &bench.etcd.url()])
             .args(args)
             .output()
             .unwrap()

@@ -230,14 +230,7 @@ fn the_clock_of_the_system_is_stepped() {
     ahead
         .arg(env!("CARGO_BIN_EXE_sidekick"))
         .args(["register", "--name", "web", "--id", "b", "--port", "81"]);
-    ahead.args([
-        "--ip",
-        "127.0.0.1",
-        "--ttl",
-        "2s",
-        "--store",
-        &format!("etcd://{}", etcd.endpoint()),
-    ]);
+    ahead.args(["--ip", "127.0.0.1", "--ttl", "2s", "--store", &etcd.url()]);
     let log = scene.dir.path().join("ahead");
     let mut process = Process::start(&mut ahead, &log);
     let said = wait_for("the announcement, or a refusal", || {

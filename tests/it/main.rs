@@ -4,7 +4,6 @@
 
 mod application;
 mod architecture;
-mod checks;
 mod cli;
 mod confd;
 mod consumers;

@@ -152,11 +152,7 @@ impl Bench {
 
     fn watch(&self, args: &[&str]) -> Process {
         let mut command = sidekick();
-        command.args([
-            "watch",
-            "--store",
-            &format!("etcd://{}", self.etcd.endpoint()),
-        ]);
+        command.args(["watch", "--store", &self.etcd.url()]);
         command
             .arg("--conf-dir")
             .arg(self.dir.path())

@@ -2,12 +2,11 @@
 //! programs are those of this machine.
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use crate::harness::docker::{self, Container, Image, Rootfs, said};
+use crate::harness::notify::Notify;
 use crate::harness::{Process, sidekick, skipped, temp_dir, wait_for};
 
 const UNITS: [&str; 2] = ["sidekick-register@.service", "sidekick-watch.service"];
@@ -370,20 +369,14 @@ fn a_watchdog_hears_of_both() {
         ("watch", vec!["--conf-dir", &conf]),
     ];
     for (mode, args) in modes {
-        let path = file(mode);
-        let socket = UnixDatagram::bind(&path).unwrap();
-        let patience = Some(Duration::from_secs(30));
-        socket.set_read_timeout(patience).unwrap();
+        let notify = Notify::at(&dir.path().join(mode));
         let mut command = sidekick();
         command.args([mode, "--store", &store]).args(args);
-        command.env("NOTIFY_SOCKET", &path);
         command.env("WATCHDOG_USEC", "100000");
-        let _process = Process::start(&mut command, &dir.path().join("log"));
+        let _process = Process::start(notify.tell(&mut command), &dir.path().join("log"));
         let (mut beats, mut ready) = (0, false);
         while beats < 3 || !ready {
-            let mut buffer = [0; 4096];
-            let n = socket.recv(&mut buffer).expect("a word");
-            let text = String::from_utf8_lossy(&buffer[..n]);
+            let text = notify.receive();
             beats += usize::from(text.contains("WATCHDOG=1"));
             ready |= text.contains("READY=1");
         }

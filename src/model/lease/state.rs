@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use super::wanted::Wanted;
 use crate::model::update::{LeaseId, Prefix, Publication};
 
 #[derive(Debug)]
@@ -89,19 +90,15 @@ impl Held {
     }
 
     /// What is next to publish: what is to stand there comes before what is not to stand there any more.
-    pub(super) fn next(
-        &mut self,
-        wanted: &BTreeMap<Prefix, Publication>,
-    ) -> Option<(Prefix, Publication)> {
+    pub(super) fn next(&mut self, wanted: &Wanted) -> Option<(Prefix, Publication)> {
         if self.sent.is_some() {
             return None;
         }
-        let of = |dir: &Prefix| wanted.get(dir);
-        let new = |dir: &&Prefix| of(dir).is_some_and(|p| !p.fields.is_empty());
         let mut all = self.unpublished.iter();
-        let dir = all.clone().find(new).or_else(|| all.next())?.clone();
+        let new = all.clone().find(|dir| wanted.has(dir));
+        let dir = new.or_else(|| all.next())?.clone();
         self.unpublished.remove(&dir);
-        let publication = of(&dir)?.clone();
+        let publication = wanted.get(&dir)?.clone();
         Some((dir, publication))
     }
 

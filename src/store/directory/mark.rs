@@ -12,7 +12,8 @@ use super::beat::is_absent;
 use super::data::{self, Manifest};
 use super::layout::Data;
 use super::lock::Writer;
-use super::write::{Place, with_state};
+use super::place::Place;
+use super::write::with_state;
 use crate::model::update::{By, Claim, LeaseId, Mark, Prefix, Publication, Revision, STATE};
 use crate::store::StoreError;
 

@@ -45,8 +45,11 @@ mod cache;
 mod data;
 mod eyes;
 mod layout;
+mod lease;
 mod lock;
 mod mark;
+mod place;
+mod revision;
 mod scan;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use super::cache::{Cached, Recheck, Stamp};
 use super::data::{self, Kind, Manifest};
 use super::layout::{Data, Layout, is_hidden};
 use super::lock::require_root;
-use super::write::read_revision;
+use super::revision::read_revision;
 use crate::model::update::{Entries, Key, LeaseId, Prefix, Value};
 use crate::store::StoreError;
 

@@ -15,8 +15,8 @@ use super::beat::Clock;
 use super::cache::Recheck;
 use super::eyes::{Eyes, Pending, Signal, lock};
 use super::layout::Layout;
+use super::revision::STEP;
 use super::scan::{Group, Scan, Scanner};
-use super::write::STEP;
 use crate::model::update::{Change, Entries, Prefix, Revision, Snapshot, Update};
 use crate::store::{BoxFuture, StoreError, Watch};
 

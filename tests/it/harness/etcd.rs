@@ -1,5 +1,6 @@
 //! Real etcd servers: one node or three, which can be stopped, killed, paused, wiped and started again.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -148,6 +149,11 @@ impl Etcd {
         format!("127.0.0.1:{}", self.client_port)
     }
 
+    /// What `--store` calls it.
+    pub(crate) fn url(&self) -> String {
+        format!("etcd://{}", self.endpoint())
+    }
+
     /// What a client needs to know.
     pub(crate) fn options(&self) -> EtcdOptions {
         EtcdOptions {
@@ -189,6 +195,21 @@ impl Etcd {
             command.args(["--user", &format!("{user}:{password}")]);
         }
         run(&mut command, input)
+    }
+
+    /// Keys and values under a prefix, if all of them are of one line.
+    pub(crate) fn keys(&self, prefix: &str) -> BTreeMap<String, String> {
+        let out = self.etcdctl(&["get", "--prefix", prefix]);
+        let lines: Vec<&str> = out.lines().collect();
+        let pair = |pair: &[&str]| (pair[0].to_owned(), pair[1].to_owned());
+        lines.chunks(2).map(pair).collect()
+    }
+
+    /// Puts an instance, in one transaction.
+    pub(crate) fn put_instance(&self, service: &str, id: &str, ip: &str, port: u16) {
+        let at = format!("/services/{service}/{id}");
+        let txn = format!("\nput {at}/ip {ip}\nput {at}/port {port}\n\n\n");
+        self.etcdctl_with(&["txn"], txn.as_bytes());
     }
 
     /// The revision of the store.

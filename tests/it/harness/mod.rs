@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 pub(crate) mod docker;
 pub(crate) mod etcd;
+pub(crate) mod notify;
 pub(crate) mod pki;
 
 /// How long a condition may take on a loaded machine before its test fails.

@@ -83,8 +83,7 @@ impl Bench {
 
     fn watch(&self, args: &[&str]) -> Process {
         let mut command = sidekick();
-        let store = format!("etcd://{}", self.etcd.endpoint());
-        command.args(["watch", "--store", &store, "--conf-dir"]);
+        command.args(["watch", "--store", &self.etcd.url(), "--conf-dir"]);
         command.arg(self.dir.path()).args(args);
         Process::start(&mut command, &self.file("watch.log"))
     }
@@ -101,9 +100,7 @@ impl Bench {
     }
 
     fn put(&self, service: &str, id: &str, port: u16) {
-        let at = format!("/services/{service}/{id}");
-        let txn = format!("\nput {at}/ip 127.0.0.1\nput {at}/port {port}\n\n\n");
-        self.etcd.etcdctl_with(&["txn"], txn.as_bytes());
+        self.etcd.put_instance(service, id, "127.0.0.1", port);
     }
 
     fn delete(&self, service: &str) {

@@ -37,7 +37,7 @@ impl Bench {
     fn command(&self, config: &str, args: &[&str]) -> std::process::Command {
         let mut command = sidekick();
         command.args(["register", "--ttl", "10s", "--store"]);
-        command.arg(format!("etcd://{}", self.etcd.endpoint()));
+        command.arg(self.etcd.url());
         command.arg("--config").arg(self.file(config)).args(args);
         command
     }
@@ -49,10 +49,7 @@ impl Bench {
 
     /// Everything in the store.
     fn keys(&self) -> BTreeMap<String, String> {
-        let out = self.etcd.etcdctl(&["get", "--prefix", "/"]);
-        let lines: Vec<&str> = out.lines().collect();
-        let pair = |pair: &[&str]| (pair[0].to_owned(), pair[1].to_owned());
-        lines.chunks(2).map(pair).collect()
+        self.etcd.keys("/")
     }
 
     fn until(&self, want: &BTreeMap<String, String>) {

@@ -1,13 +1,12 @@
 //! SIGHUP: the configuration is read again, and whoever stays is never absent.
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::{Bench, tree};
+use crate::harness::notify::Notify;
 use crate::harness::{Process, tool, wait_for};
 
 fn service(id: &str, more: &str) -> String {
@@ -159,16 +158,7 @@ fn a_broken_file_keeps_what_was_and_says_where() {
 #[test]
 fn the_command_hears_of_it_too_and_a_service_manager_is_told() {
     let bench = Bench::new();
-    let path = bench.file("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
-    let receive = || {
-        let mut buffer = [0; 4096];
-        let n = socket.recv(&mut buffer).expect("a notification");
-        String::from_utf8_lossy(&buffer[..n]).into_owned()
-    };
+    let notify = Notify::at(&bench.file("notify"));
     bench.write("web.toml", &[service("a", ""), service("b", "")].concat());
     let got = bench.file("got");
     let script = format!(
@@ -176,8 +166,8 @@ fn the_command_hears_of_it_too_and_a_service_manager_is_told() {
         got.display()
     );
     let mut command = bench.command("web.toml", &["--", "sh", "-c", &script]);
-    let process = Process::start(command.env("NOTIFY_SOCKET", &path), &bench.file("log"));
-    let ready = receive();
+    let process = Process::start(notify.tell(&mut command), &bench.file("log"));
+    let ready = notify.receive();
     assert!(ready.starts_with("READY=1\n"), "{ready}");
     assert!(ready.contains("2 of 2 instances are announced"), "{ready}");
     assert_eq!(bench.keys().len(), 6, "ready means announced");
@@ -185,12 +175,12 @@ fn the_command_hears_of_it_too_and_a_service_manager_is_told() {
 
     bench.write("web.toml", &[service("a", ""), service("c", "")].concat());
     process.signal(Signal::SIGHUP);
-    let reloading = receive();
+    let reloading = notify.receive();
     assert!(
         reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
         "{reloading}"
     );
-    let ready = receive();
+    let ready = notify.receive();
     assert!(ready.starts_with("READY=1\n"), "{ready}");
     assert!(
         bench.keys().contains_key("/services/web/c/ip"),
@@ -202,7 +192,7 @@ fn the_command_hears_of_it_too_and_a_service_manager_is_told() {
 
     bench.write("web.toml", "nonsense");
     process.signal(Signal::SIGHUP);
-    let told = std::iter::from_fn(|| Some(receive()));
+    let told = std::iter::from_fn(|| Some(notify.receive()));
     let told: Vec<String> = told
         .skip_while(|told| !told.starts_with("RELOADING=1"))
         .take(2)

@@ -472,7 +472,7 @@ fn a_file_that_goes_while_it_is_kept_is_published() {
 #[test]
 fn leases_that_expire_together_are_held_and_a_stop_is_not() {
     let (etcd, mut bench) = (Etcd::start_new(), Bench::new("hold = '1h'"));
-    bench.store = format!("etcd://{}", etcd.endpoint());
+    bench.store = etcd.url();
     let register = |id: &str| {
         let mut command = sidekick();
         command.args([

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::{Bench, PACE, UNGUARDED, line};
+use crate::harness::notify::Notify;
 use crate::harness::{Process, sidekick, wait_for};
 
 /// What says that the snapshot is in use.
@@ -63,18 +62,9 @@ fn wait_said(process: &Process, what: &str) {
 #[test]
 fn without_a_store_the_last_snapshot_is_served_until_the_store_answers() {
     let mut bench = left_behind(PACE);
-    let socket = UnixDatagram::bind(bench.file("notify")).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    let told = || {
-        let mut buffer = [0; 1024];
-        let length = socket.recv(&mut buffer).expect("word of the state");
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
-    };
+    let notify = Notify::at(&bench.file("notify"));
     let mut command = command(&bench, &["--", "sleep", "1000"]);
-    command.env("NOTIFY_SOCKET", bench.file("notify"));
-    let mut process = Process::start(&mut command, &bench.file("log"));
+    let mut process = Process::start(notify.tell(&mut command), &bench.file("log"));
     bench.wait_live(&line("i"));
     wait_said(&process, "the command is started");
     let said = process.output();
@@ -83,7 +73,7 @@ fn without_a_store_the_last_snapshot_is_served_until_the_store_answers() {
         said.contains("was written ") && said.contains("s ago"),
         "{said}"
     );
-    let state = told();
+    let state = notify.receive();
     assert!(
         state.contains("READY=1") && state.contains("stale"),
         "{state}"
@@ -96,7 +86,7 @@ fn without_a_store_the_last_snapshot_is_served_until_the_store_answers() {
     bench.put("j");
     bench.wait_live(&line("j"));
     wait_said(&process, "nothing is stale any more");
-    let state = told();
+    let state = notify.receive();
     assert!(
         state.contains("STATUS=") && !state.contains("stale"),
         "{state}"

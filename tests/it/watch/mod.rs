@@ -65,11 +65,7 @@ impl Bench {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = sidekick();
-        command.args([
-            "watch",
-            "--store",
-            &format!("etcd://{}", self.etcd.endpoint()),
-        ]);
+        command.args(["watch", "--store", &self.etcd.url()]);
         command.arg("--conf-dir").arg(self.dir.path()).args(args);
         command
     }
@@ -82,11 +78,8 @@ impl Bench {
         self.command(args).output().unwrap()
     }
 
-    /// Puts an instance, in one transaction.
     fn put(&self, id: &str) {
-        let txn =
-            format!("\nput /services/web/{id}/ip 10.0.0.1\nput /services/web/{id}/port 80\n\n\n");
-        self.etcd.etcdctl_with(&["txn"], txn.as_bytes());
+        self.etcd.put_instance("web", id, "10.0.0.1", 80);
     }
 
     fn delete(&self, id: &str) {

@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::super::layout::{Data, Layout};
-use super::super::{beat, data, write};
+use super::super::revision::read_revision;
+use super::super::{beat, data};
 use super::{A, Bench, expected, publication};
 use crate::model::update::LeaseId;
 use crate::store::{Store, StoreError};
@@ -32,7 +33,7 @@ async fn a_writer_that_died_leaves_nothing_to_be_read_by_halves() {
         let bench = Bench::new();
         let lease = bench.grant().await;
         bench.publish(lease, A, &[("ip", "1"), ("port", "1")]).await;
-        let revision = write::read_revision(bench.layout()).unwrap();
+        let revision = read_revision(bench.layout()).unwrap();
         let data = Data {
             lease,
             name: "dead".to_owned(),
@@ -69,7 +70,7 @@ async fn a_writer_that_died_leaves_nothing_to_be_read_by_halves() {
             .await;
         want.insert("/services/web/b/ip".to_owned(), "3".to_owned());
         assert_eq!(bench.keys().await, want, "step {step}");
-        assert!(write::read_revision(bench.layout()).unwrap() > revision);
+        assert!(read_revision(bench.layout()).unwrap() > revision);
         bench.reboot(lease);
         bench.grant().await;
         let want = expected(&[("/services/web/b/ip", "3")]);

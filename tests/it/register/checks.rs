@@ -1,94 +1,53 @@
 //! `sidekick register --check` as a process: what is announced while an instance passes its checks, and while not.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::etcd::Etcd;
-use crate::harness::{Process, free_port, sidekick, temp_dir, wait_for};
-
-const TREE: &str = "/services/web/a";
-
-/// A store, and a place for files.
-struct Bench {
-    etcd: Etcd,
-    dir: tempfile::TempDir,
-}
+use super::{Bench, TREE};
+use crate::harness::notify::Notify;
+use crate::harness::{Process, free_port, sidekick, wait_for};
 
 impl Bench {
-    fn new() -> Self {
-        Self {
-            etcd: Etcd::start_new(),
-            dir: temp_dir(),
-        }
+    /// Starts it on `port` with quick checks; what `args` say of them counts.
+    fn check(&self, port: u16, args: &[&str]) -> Process {
+        self.check_with(port, args, |_| {})
     }
 
-    /// Starts the instance `a` of `web` on `port` with quick checks; what `args` say of them counts.
-    fn start(&self, port: u16, args: &[&str]) -> Process {
-        self.start_with(port, args, |_| {})
-    }
-
-    fn start_with(
+    fn check_with(
         &self,
         port: u16,
         args: &[&str],
         dress: impl FnOnce(&mut std::process::Command),
     ) -> Process {
-        let mut command = sidekick();
-        let store = format!("etcd://{}", self.etcd.endpoint());
-        command.args([
-            "register",
-            "--name",
-            "web",
-            "--id",
-            "a",
-            "--ip",
-            "127.0.0.1",
-        ]);
-        command.args(["--store", &store, "--port", &port.to_string()]);
-        for (flag, value) in [
-            ("--ttl", "2s"),
-            ("--check-interval", "20ms"),
-            ("--check-timeout", "5s"),
-        ] {
+        let port = port.to_string();
+        let mut all = vec!["--port", &port];
+        for (flag, value) in [("--check-interval", "20ms"), ("--check-timeout", "5s")] {
             if !args.contains(&flag) {
-                command.args([flag, value]);
+                all.extend([flag, value]);
             }
         }
-        command.args(args);
+        all.extend(args);
+        let mut command = self.command(&all);
         dress(&mut command);
-        Process::start(&mut command, &self.file("log"))
+        Process::start(&mut command, &self.log())
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn keys(&self) -> BTreeMap<String, String> {
-        let out = self.etcd.etcdctl(&["get", "--prefix", "/services"]);
-        let lines: Vec<&str> = out.lines().collect();
-        let pair = |pair: &[&str]| (pair[0].to_owned(), pair[1].to_owned());
-        lines.chunks(2).map(pair).collect()
-    }
-
-    fn is_there(&self) -> bool {
+    /// A state that was set by hand may be there without it.
+    fn is_announced(&self) -> bool {
         self.keys().contains_key(&format!("{TREE}/ip"))
     }
 
     fn until_there(&self) {
-        wait_for("the announcement", || self.is_there().then_some(()));
+        wait_for("the announcement", || self.is_announced().then_some(()));
     }
 
     fn until_gone(&self) {
-        wait_for("the withdrawal", || (!self.is_there()).then_some(()));
+        wait_for("the withdrawal", || (!self.is_announced()).then_some(()));
     }
 
     /// A lease that nobody renews is the clock: whatever was to come with a heartbeat has come by then.
@@ -161,7 +120,7 @@ fn an_instance_is_announced_while_its_web_server_is_well_and_the_command_hears_n
         heard.display()
     );
     let args = ["--check", &web.check(), "--", "sh", "-c", &script];
-    let mut process = bench.start(web.port, &args);
+    let mut process = bench.check(web.port, &args);
     // Long past the default `--fall`.
     web.until_asked(10);
     assert_eq!(bench.etcd.revision(), 1, "nothing was ever written");
@@ -196,7 +155,7 @@ fn one_round_does_not_make_it_healthy_and_one_failure_does_not_make_it_unhealthy
     );
     let count = || fs::read_to_string(&rounds).map_or(0, |text| text.lines().count());
     let args = ["--check", &check, "--rise", "3", "--fall", "1000"];
-    let process = bench.start(80, &args);
+    let process = bench.check(80, &args);
     bench.until_there();
     let healthy = count();
     assert!(
@@ -206,7 +165,7 @@ fn one_round_does_not_make_it_healthy_and_one_failure_does_not_make_it_unhealthy
     );
     // From the seventh on all fail, and a thousand are a long time.
     wait_for("failures", || (count() > 12).then_some(()));
-    assert!(bench.is_there());
+    assert!(bench.is_announced());
     assert!(!process.output().contains("unhealthy"));
 }
 
@@ -216,12 +175,12 @@ fn every_one_of_several_checks_has_to_pass() {
     let fine = bench.file("fine");
     let exec = format!("exec:test -e {}", fine.display());
     let args = ["--check", "tcp", "--check", &web.check(), "--check", &exec];
-    let process = bench.start(web.port, &args);
+    let process = bench.check(web.port, &args);
     wait_for("the reason", || {
         let log = process.output();
         log.contains("unhealthy: exec:test -e").then_some(())
     });
-    assert!(!bench.is_there());
+    assert!(!bench.is_announced());
     fs::write(&fine, "").unwrap();
     bench.until_there();
     web.answer(404);
@@ -232,7 +191,7 @@ fn every_one_of_several_checks_has_to_pass() {
 fn a_port_that_opens_later() {
     let bench = Bench::new();
     let port = free_port();
-    let process = bench.start(port, &["--check", "tcp", "--rise", "1", "--fall", "1"]);
+    let process = bench.check(port, &["--check", "tcp", "--rise", "1", "--fall", "1"]);
     wait_for("the reason", || {
         let log = process.output();
         log.contains("unhealthy: tcp: no connection").then_some(())
@@ -257,7 +216,7 @@ fn a_check_that_hangs_loses_its_group_and_counts_as_failed() {
     let mut args = vec!["--check", &check];
     args.extend(limits);
     args.extend(["--", "sleep", "1000"]);
-    let mut process = bench.start(80, &args);
+    let mut process = bench.check(80, &args);
     bench.until_there();
     fs::write(&hang, "").unwrap();
     bench.until_gone();
@@ -293,7 +252,7 @@ fn a_withdrawal_that_the_store_did_not_take_is_tried_again() {
     let (bench, web) = (Bench::new(), Web::start(200));
     // The lease would live on for a long time: only a withdrawal takes the keys away.
     let args = ["--check", &web.check(), "--ttl", "600s"];
-    let process = bench.start(web.port, &args);
+    let process = bench.check(web.port, &args);
     bench.until_there();
     bench.etcd.pause();
     web.answer(503);
@@ -317,7 +276,7 @@ fn a_withdrawal_that_the_store_did_not_take_is_tried_again() {
 #[test]
 fn after_an_outage_longer_than_its_lease_an_unhealthy_instance_stays_away() {
     let (mut bench, web) = (Bench::new(), Web::start(200));
-    let process = bench.start(web.port, &["--check", &web.check()]);
+    let process = bench.check(web.port, &["--check", &web.check()]);
     bench.until_there();
     // A server that comes back gives every lease its whole time again.
     bench.etcd.kill();
@@ -331,7 +290,7 @@ fn after_an_outage_longer_than_its_lease_an_unhealthy_instance_stays_away() {
     bench.etcd.start();
     bench.until_gone();
     bench.until_a_ttl_has_passed();
-    assert!(!bench.is_there());
+    assert!(!bench.is_announced());
     web.answer(200);
     bench.until_there();
 }
@@ -339,20 +298,12 @@ fn after_an_outage_longer_than_its_lease_an_unhealthy_instance_stays_away() {
 #[test]
 fn what_is_set_by_hand_survives_heartbeats_a_lost_lease_and_a_new_announcement() {
     let (bench, web) = (Bench::new(), Web::start(200));
-    let process = bench.start(web.port, &["--check", &web.check()]);
+    let process = bench.check(web.port, &["--check", &web.check()]);
     bench.until_there();
     let key = format!("{TREE}/state");
     bench.etcd.etcdctl(&["put", &key, "maint"]);
     let state = || bench.keys().remove(&key);
-    let stamp = || {
-        let json = bench.etcd.etcdctl(&["get", &key, "-w", "json"]);
-        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-        (
-            json["kvs"][0]["mod_revision"].clone(),
-            json["kvs"][0]["lease"].clone(),
-        )
-    };
-    let by_hand = stamp();
+    let by_hand = bench.stamp(&key);
     bench.until_a_ttl_has_passed();
     assert_eq!(state().as_deref(), Some("maint"), "heartbeats");
 
@@ -370,39 +321,33 @@ fn what_is_set_by_hand_survives_heartbeats_a_lost_lease_and_a_new_announcement()
     assert_eq!(bench.keys().len(), 4, "{:?}", bench.keys());
 
     drop(process);
-    let _again = bench.start(web.port, &["--check", &web.check(), "--attr", "new=1"]);
+    let _again = bench.check(web.port, &["--check", &web.check(), "--attr", "new=1"]);
     wait_for("the new process", || {
         bench.keys().remove(&format!("{TREE}/new"))
     });
     assert_eq!(state().as_deref(), Some("maint"), "a restart");
-    assert_eq!(stamp(), by_hand, "nobody has touched it");
+    assert_eq!(bench.stamp(&key), by_hand, "nobody has touched it");
 }
 
 #[test]
 fn ready_is_told_once_it_is_announced_for_the_first_time() {
     let (bench, web) = (Bench::new(), Web::start(503));
-    let path = bench.file("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
-    let receive = || {
-        let mut buffer = [0; 4096];
-        let n = socket.recv(&mut buffer).expect("a notification");
-        String::from_utf8_lossy(&buffer[..n]).into_owned()
-    };
+    let notify = Notify::at(&bench.file("notify"));
     let args = ["--check", &web.check()];
-    let _process = bench.start_with(web.port, &args, |command| {
-        command.env("NOTIFY_SOCKET", &path);
+    let _process = bench.check_with(web.port, &args, |command| {
+        notify.tell(command);
     });
-    assert!(receive().starts_with("STATUS=unhealthy: http:"));
+    assert!(notify.receive().starts_with("STATUS=unhealthy: http:"));
     web.answer(200);
-    assert!(receive().starts_with("READY=1\nSTATUS="));
-    assert!(bench.is_there());
+    assert!(notify.receive().starts_with("READY=1\nSTATUS="));
+    assert!(bench.is_announced());
     web.answer(503);
-    assert!(receive().starts_with("STATUS=unhealthy: "));
+    assert!(notify.receive().starts_with("STATUS=unhealthy: "));
     web.answer(200);
-    assert_eq!(receive().trim_end(), format!("STATUS={TREE} is announced"));
+    assert_eq!(
+        notify.receive().trim_end(),
+        format!("STATUS={TREE} is announced")
+    );
 }
 
 #[test]

@@ -1,0 +1,72 @@
+//! The flags of the commands that look and change nothing: `ip`, `render` and `check`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::StoreArgs;
+
+/// Show which address of this host would be announced, and why.
+///
+/// The address goes to standard output, what was looked at to standard error. Exits 69 if there is no address.
+#[derive(Debug, Args)]
+pub struct Ip {
+    /// As --ip of `sidekick register`: ADDRESS, iface:NAME, cidr:NETWORK/BITS, default or store; several by commas.
+    #[arg(value_name = "SPEC")]
+    pub spec: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
+}
+
+/// Render targets from a file that stands for the store.
+///
+/// The file is JSON or YAML, as its extension says, else its first character: an object of keys and values, flat
+/// ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services": {"web": {"a": {"ip": "10.0.0.1"}}}}). Nothing is written but to standard output; no command is run, no store is asked.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit status:
+  0 done; 1 a target cannot be rendered; 2 a file would change (--diff); 64 the command line is
+  wrong; 69 the fixture cannot be used; 78 the configuration is wrong.")]
+pub struct Render {
+    /// The file with the keys and values.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// The targets to be rendered, by the names of their files in conf.d without .toml; all of them without it.
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// The directory that holds conf.d and templates.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/etc/sidekick",
+        env = "SIDEKICK_CONF_DIR"
+    )]
+    pub conf_dir: PathBuf,
+    /// Print a unified diff of each change to the live files, in place of the text; exit 2 if there is one.
+    #[arg(long)]
+    pub diff: bool,
+    /// Where instances live in the store.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/services",
+        env = "SIDEKICK_PREFIX"
+    )]
+    pub prefix: String,
+}
+
+/// Look for mistakes in conf.d, templates and commands, all at once.
+///
+/// Nothing is rendered, no command is run, no store is asked. Exits 0 if all is well, 78 if not.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The directory that holds conf.d and templates.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/etc/sidekick",
+        env = "SIDEKICK_CONF_DIR"
+    )]
+    pub conf_dir: PathBuf,
+}

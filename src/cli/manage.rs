@@ -1,0 +1,109 @@
+//! The flags of what people do by hand to instances and guards: `drain`, `undrain`, `status` and `guard`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::StoreArgs;
+
+/// Change the state of an instance, and wait until everybody who watches it has applied that.
+///
+/// The state is a key of the instance, on its lease: it goes with the instance, and stays as long as its `sidekick register`
+/// runs. The wait is over when every `sidekick watch` that serves the instance has it in use; where nobody watches, nobody
+/// waits.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit status:
+  0 all who watch have applied it; 1 some have not within --wait, and are named; 64 the command
+  line is wrong; 69 there is no such instance, or the store cannot be used.")]
+pub struct Mark {
+    /// The service.
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// The instance.
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// How long to wait for those who watch.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub wait: String,
+    /// Wait for nobody.
+    #[arg(long, conflicts_with = "wait")]
+    pub no_wait: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
+}
+
+/// Show the instances of a service with their states, and the watchers that serve it.
+///
+/// APPLIED is the last revision of the store that the proxies of a watcher have in use, BEHIND how many revisions the
+/// furthest watcher is ahead of it. A watcher tells at once of a drain, and of all else within 15 s.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The service.
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// A table for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
+}
+
+/// How something is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns.
+    Table,
+    /// JSON.
+    Json,
+}
+
+/// See and release what the guards of `sidekick watch` hold.
+///
+/// A guard holds instances that were lost without a word, when that is more than [template.guard] allows; docs/guards.md
+/// tells when, and for how long.
+#[derive(Debug, Args)]
+pub struct Guard {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: GuardAction,
+}
+
+/// What can be done about guards.
+#[derive(Debug, Subcommand)]
+pub enum GuardAction {
+    /// Show what is held, since when, why, and until when.
+    ///
+    /// Exits 0, whether anything is held or not; 69 if the state directory cannot be read.
+    List(StateArgs),
+    /// Let go what is held: the running `sidekick watch` renders what is announced.
+    ///
+    /// Exits 0 if something was held, 1 if nothing was, 64 if there is no such target, 69 if no `sidekick watch` answers.
+    Release(GuardRelease),
+}
+
+/// What is to be let go.
+#[derive(Debug, Args)]
+pub struct GuardRelease {
+    /// The targets, by the names of their files in conf.d without .toml, or by their dest.
+    #[arg(value_name = "TARGET", required_unless_present = "all")]
+    pub targets: Vec<String>,
+    /// All targets of which something is held.
+    #[arg(long, conflicts_with = "targets")]
+    pub all: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub state: StateArgs,
+}
+
+/// Where a running `sidekick watch` keeps what it remembers.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    /// The state directory of `sidekick watch`.
+    ///
+    /// Without it: /var/lib/sidekick for root, $XDG_STATE_HOME/sidekick or ~/.local/state/sidekick for others.
+    #[arg(long, value_name = "DIR", env = "SIDEKICK_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+}

@@ -1,0 +1,40 @@
+//! The flags that say which store, for every command that asks one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Which store, and how to get in.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
+pub struct StoreArgs {
+    /// etcd://HOST:PORT[,HOST:PORT...], or dir:///PATH for a directory of this host.
+    ///
+    /// Without it: the endpoints in ETCDCTL_ENDPOINTS, else a directory: /run/sidekick for root,
+    /// $XDG_RUNTIME_DIR/sidekick for others.
+    #[arg(long, value_name = "URL", env = "SIDEKICK_STORE")]
+    pub store: Option<String>,
+    /// Where instances live in the store.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/services",
+        env = "SIDEKICK_PREFIX"
+    )]
+    pub prefix: String,
+    /// The certificate authority of the etcd servers; also from ETCDCTL_CACERT.
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Our certificate for etcd; also from ETCDCTL_CERT.
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// The key of our certificate; also from ETCDCTL_KEY.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The etcd user; also from ETCDCTL_USER. The password comes from --password-file or ETCDCTL_PASSWORD.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// A file whose first line is the password of --user.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}

@@ -1,0 +1,179 @@
+//! The names: of services, instances, ports, hosts and attributes. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::InvalidField;
+
+/// The longest path segment (a service, an id, a part of an attribute's name), in bytes.
+pub const MAX_SEGMENT: usize = 63;
+
+fn segment(noun: &'static str, text: &str) -> Result<(), InvalidField> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+    let fits = (1..=MAX_SEGMENT).contains(&text.len());
+    if fits && !text.starts_with('.') && text.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(InvalidField::Segment {
+        noun,
+        text: text.to_owned(),
+    })
+}
+
+macro_rules! segment_type {
+    ($(#[$doc:meta])* $name:ident, $noun:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidField;
+            fn from_str(text: &str) -> Result<Self, InvalidField> {
+                segment($noun, text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+segment_type!(
+    /// The name of a service: one path segment, `[A-Za-z0-9._:-]{1,63}`, not starting with a dot.
+    ServiceName,
+    "service"
+);
+segment_type!(
+    /// The name of one instance among those of its service; the same rule as [`ServiceName`].
+    InstanceId,
+    "id"
+);
+segment_type!(
+    /// The name of a further port; its key is `<name>-port`, which must be a valid segment itself.
+    PortName,
+    "port name"
+);
+
+/// A host name as RFC 1123 has it: labels of letters, digits and hyphens, 253 characters at most.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostName {
+    type Err = InvalidField;
+    fn from_str(text: &str) -> Result<Self, InvalidField> {
+        let label = |l: &str| {
+            (1..=63).contains(&l.len())
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+                && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        if text.len() <= 253 && text.split('.').all(label) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidField::Host(text.to_owned()))
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of an attribute: one or more segments joined by `/`, such as `settings/distribution`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttrName(String);
+
+impl AttrName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AttrName {
+    type Err = InvalidField;
+    fn from_str(text: &str) -> Result<Self, InvalidField> {
+        for part in text.split('/') {
+            segment("attribute", part)?;
+        }
+        let reserved = |hint| Err(InvalidField::Reserved(text.to_owned(), hint));
+        match text {
+            "host" | "ip" | "port" | "weight" => reserved("give it with the option of that name"),
+            "state" => reserved("it says whether the instance takes requests (drain or maint)"),
+            _ if text.ends_with("-port") && !text.contains('/') => {
+                reserved("keys that end in -port hold further ports, given with --port NAME=PORT")
+            }
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for good in ["web", "a.b", "A_b-c:1", "9", &"x".repeat(63)] {
+            assert!(good.parse::<ServiceName>().is_ok(), "{good}");
+        }
+        for bad in ["", ".web", "a/b", "a b", "ä", "a\n", &"x".repeat(64)] {
+            assert!(bad.parse::<InstanceId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for good in ["a", "web-1.example.org", "1.2.3.4", "a.b"] {
+            assert!(good.parse::<HostName>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "a..b",
+            "a.",
+            "a_b",
+            "a b",
+            &"x".repeat(64),
+            &["abc"; 64].join("."),
+        ] {
+            assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_shown_short_and_on_one_line() {
+        let text = format!("x\n{}", "y".repeat(100));
+        let said = text.parse::<ServiceName>().unwrap_err().to_string();
+        assert!(!said.contains('\n') && said.contains('…'), "{said}");
+    }
+}

@@ -1,0 +1,114 @@
+//! How a lease ends: it is given back when nothing is wanted of it any more, and so is each that fell silent. Pure.
+
+use std::time::Instant;
+
+use super::{Action, Failure, Lease, State};
+use crate::model::update::LeaseId;
+
+impl Lease {
+    /// Nothing is wanted any more.
+    pub(super) fn give_back(&mut self, stop: bool, actions: &mut Vec<Action>) {
+        match &mut self.state {
+            State::Idle | State::Waiting { .. } => self.revoke_silent(stop, actions),
+            // What is granted goes straight back.
+            State::Granting { stopped } => *stopped |= stop,
+            State::Held(held) => {
+                let lease = held.lease;
+                self.let_go(lease, stop, actions);
+            }
+            State::Revoking { stopped, .. } => *stopped |= stop,
+            State::Ended => {}
+        }
+    }
+
+    /// Nothing that we want hangs on a silent lease any more; what hangs there is not wanted, or in our own way.
+    pub(super) fn settle(&self, actions: &mut Vec<Action>) {
+        if let State::Held(held) = &self.state
+            && held.is_at_rest()
+            && !held.fails()
+        {
+            actions.extend(self.silent.iter().copied().map(Action::Revoke));
+        }
+    }
+
+    pub(super) fn revoked(
+        &mut self,
+        now: Instant,
+        lease: LeaseId,
+        answer: Result<(), Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let (at, stopped) = match &mut self.state {
+            State::Revoking {
+                lease: ours,
+                at,
+                stopped,
+            } if *ours == lease => (at, *stopped),
+            State::Held(_) => return self.silent_revoked(lease, answer, actions),
+            State::Revoking { .. } | State::Idle | State::Granting { .. } => return,
+            State::Waiting { .. } | State::Ended => return,
+        };
+        match answer {
+            Ok(()) | Err(Failure::Lost) => {
+                self.retry.succeeded();
+                self.revoke_silent(stopped, actions);
+            }
+            Err(Failure::Failed | Failure::Conflict) => {
+                *at = Some(now + self.retry.failed(self.dice.chance()));
+            }
+        }
+    }
+
+    /// A silent lease was given back while we hold its successor; if that failed, the next heartbeat tries again.
+    fn silent_revoked(
+        &mut self,
+        lease: LeaseId,
+        answer: Result<(), Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        match answer {
+            Ok(()) | Err(Failure::Lost) => {}
+            Err(Failure::Failed | Failure::Conflict) => return,
+        }
+        if let State::Held(held) = &mut self.state
+            && self.silent.remove(&lease)
+        {
+            // What stood in our way may have been ourselves.
+            held.hurry_all();
+            self.publish_next(actions);
+        }
+    }
+
+    /// Ends what hangs on the lease, unless others keep it alive too.
+    pub(super) fn let_go(&mut self, lease: LeaseId, stopped: bool, actions: &mut Vec<Action>) {
+        if self.shared.is_some() {
+            self.revoke_silent(stopped, actions);
+        } else {
+            self.revoke(lease, stopped, actions);
+        }
+    }
+
+    pub(super) fn revoke(&mut self, lease: LeaseId, stopped: bool, actions: &mut Vec<Action>) {
+        self.state = State::Revoking {
+            lease,
+            at: None,
+            stopped,
+        };
+        actions.push(Action::Revoke(lease));
+    }
+
+    /// The current lease is given back, or there is none; what hangs on an earlier one has to go too.
+    pub(super) fn revoke_silent(&mut self, stopped: bool, actions: &mut Vec<Action>) {
+        if let Some(lease) = self.silent.pop_first() {
+            return self.revoke(lease, stopped, actions);
+        }
+        actions.push(Action::Withdrawn);
+        self.wanted.forget_gone();
+        match stopped {
+            true => self.state = State::Ended,
+            false if self.wanted.is_empty() => self.state = State::Idle,
+            // Wanted again while it was taken back.
+            false => self.grant(actions),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The leases of a process: one that holds its instances, and one for each shared id. Pure.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Holder;
+use crate::model::lease::{Action, Input, Lease};
+use crate::model::update::{LeaseId, Prefix};
+
+#[derive(Debug)]
+pub(super) struct Leases {
+    common: Lease,
+    shared: BTreeMap<Prefix, Lease>,
+    ttl: Duration,
+    seed: u64,
+}
+
+impl Leases {
+    pub(super) fn new(ttl: Duration, seed: u64) -> Self {
+        Self {
+            common: Lease::new(ttl, seed),
+            shared: BTreeMap::new(),
+            ttl,
+            seed,
+        }
+    }
+
+    pub(super) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.all().filter_map(Lease::deadline).min()
+    }
+
+    pub(super) fn are_ended(&self) -> bool {
+        self.all().all(Lease::is_ended)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Lease> {
+        self.shared.values().chain([&self.common])
+    }
+
+    /// All of them, by name.
+    pub(super) fn holders(&self) -> Vec<Holder> {
+        let shared = self.shared.keys().cloned().map(Holder::Shared);
+        shared.chain([Holder::Common]).collect()
+    }
+
+    /// The one that is held by the process alone.
+    pub(super) fn common(&self) -> Option<LeaseId> {
+        self.common.id()
+    }
+
+    /// What stands under this path is in this state, and stays so on another lease.
+    pub(super) fn is_in_state(&mut self, dir: &Prefix, state: &[u8]) {
+        self.common.is_in_state(dir, state);
+    }
+
+    /// Takes part in keeping a shared instance alive.
+    pub(super) fn share(&mut self, dir: &Prefix, id: LeaseId) {
+        let (ttl, seed) = (self.ttl, self.seed ^ id.0.unsigned_abs());
+        let lease = || Lease::shared(ttl, seed, id);
+        self.shared.entry(dir.clone()).or_insert_with(lease);
+    }
+
+    /// Leaves that to the others.
+    pub(super) fn leave(&mut self, dir: &Prefix) {
+        self.shared.remove(dir);
+    }
+
+    pub(super) fn handle(&mut self, now: Instant, holder: &Holder, input: Input) -> Vec<Action> {
+        let lease = match holder {
+            Holder::Common => Some(&mut self.common),
+            Holder::Shared(dir) => self.shared.get_mut(dir),
+        };
+        // There is none for a late answer about an instance that is not ours any more.
+        lease.map_or_else(Vec::new, |lease| lease.handle(now, input))
+    }
+}

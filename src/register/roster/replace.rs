@@ -1,0 +1,80 @@
+//! The set is replaced while it runs: who comes, who goes, who changes. Pure.
+
+use std::time::Instant;
+
+use super::{Action, Entry, Holder, Member, Phase, Roster, SETTLE_WITHIN, Set};
+use crate::model::lease;
+use crate::model::update::Prefix;
+
+impl Roster {
+    /// What is new comes before what is old goes.
+    pub(super) fn replace(&mut self, now: Instant, entries: Vec<Entry>, out: &mut Vec<Action>) {
+        let dirs: Vec<Prefix> = entries.iter().map(|e| e.publication.dir.clone()).collect();
+        for entry in entries {
+            let dir = entry.publication.dir.clone();
+            match self.members.get(&dir) {
+                Some(member) if member.entry == entry => {}
+                Some(_) => self.change(now, &dir, entry, out),
+                None => {
+                    self.members.insert(dir.clone(), Member::new(entry));
+                    if self.phase == Phase::Running {
+                        self.begin(now, &dir, out);
+                    }
+                }
+            }
+        }
+        let gone = self.members.extract_if(.., |dir, _| !dirs.contains(dir));
+        let gone: Vec<(Prefix, Member)> = gone.collect();
+        for (dir, member) in gone {
+            let unwant = lease::Input::Unwant(dir.clone());
+            self.lease(now, &member.holder(), unwant, out);
+            self.leases.leave(&dir);
+        }
+        if matches!(self.set, Set::New(_) | Set::InForce) {
+            self.set = Set::New(now + SETTLE_WITHIN);
+        }
+    }
+
+    fn change(&mut self, now: Instant, dir: &Prefix, entry: Entry, out: &mut Vec<Action>) {
+        let Some(member) = self.members.get_mut(dir) else {
+            return;
+        };
+        if self.phase == Phase::New {
+            *member = Member::new(entry);
+            return;
+        }
+        let changed = member.change(entry);
+        let (is_wanted, is_shared) = (member.is_wanted(), member.entry.shared.is_some());
+        if changed.holder && is_shared {
+            member.leaves_common = true;
+            let unwant = lease::Input::Unwant(dir.clone());
+            self.lease(now, &Holder::Common, unwant, out);
+        } else if changed.holder {
+            // Nobody renews its lease for us any more; what hangs there stays until it is taken over.
+            member.leaves_common = false;
+            self.leases.leave(dir);
+        }
+        if is_wanted && (changed.publication || changed.holder) {
+            self.want(now, dir, out);
+        }
+        if changed.checks {
+            let is_checked = self.members.get(dir).is_some_and(|m| m.health.is_some());
+            if is_checked || !is_wanted {
+                self.begin(now, dir, out);
+            }
+        }
+    }
+
+    /// What is shared by now has left the common lease. A last publication there may have taken its keys along.
+    pub(super) fn has_left(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
+        if let Some(member) = self.members.get_mut(dir)
+            && std::mem::take(&mut member.leaves_common)
+            && member.is_wanted()
+            && self.phase == Phase::Running
+        {
+            let want = lease::Input::Want(member.entry.publication.clone());
+            let holder = member.holder();
+            self.lease(now, &holder, want, out);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The leases: granted, kept alive by their beats, given back, and cleared away when they have ended. Adapter.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use super::beat::{Beat, Clock, is_absent};
+use super::data::{self, Kind, Manifest};
+use super::layout::{Data, Layout, parse_lease};
+use super::lock::Writer;
+use super::place::Place;
+use crate::model::update::LeaseId;
+use crate::store::StoreError;
+
+/// No lease is shorter.
+const MIN_TTL: Duration = Duration::from_secs(2);
+
+impl Writer<'_> {
+    pub(super) fn grant(&self, ttl: Duration) -> Result<(LeaseId, Duration), StoreError> {
+        self.sweep()?;
+        loop {
+            let lease = LeaseId(fastrand::i64(1..i64::MAX));
+            if self.make_lease(lease)? {
+                return self.begin(lease, ttl);
+            }
+        }
+    }
+
+    /// A lease of this very id; one that is alive is joined.
+    pub(super) fn join(
+        &self,
+        lease: LeaseId,
+        ttl: Duration,
+    ) -> Result<(LeaseId, Duration), StoreError> {
+        // Removes it if it is dead, and with it what hung on it.
+        self.sweep()?;
+        self.make_lease(lease)?;
+        self.begin(lease, ttl)
+    }
+
+    /// Whether the directory is new.
+    fn make_lease(&self, lease: LeaseId) -> Result<bool, StoreError> {
+        let dir = self.layout.lease(lease);
+        match fs::create_dir(&dir) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(self.layout.failed("make", &dir, &error)),
+        }
+    }
+
+    fn begin(&self, lease: LeaseId, ttl: Duration) -> Result<(LeaseId, Duration), StoreError> {
+        let beat = self.clock.beat(ttl.max(MIN_TTL));
+        self.write_beat(lease, &beat)?;
+        Ok((lease, beat.ttl()))
+    }
+
+    pub(super) fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
+        let old = self.alive(lease)?;
+        let beat = self.clock.beat(old.ttl());
+        self.write_beat(lease, &beat)?;
+        // A reader may have seen the old beat run out while the new one was under way.
+        if self.clock.end(&old, Clock::now()).is_none() {
+            self.bump()?;
+        }
+        Ok(beat.ttl())
+    }
+
+    /// The beat of a lease that is alive.
+    pub(super) fn alive(&self, lease: LeaseId) -> Result<Beat, StoreError> {
+        let beat = self.read_beat(lease)?;
+        beat.filter(|beat| self.clock.end(beat, Clock::now()).is_some())
+            .ok_or(StoreError::LeaseLost(lease))
+    }
+
+    fn read_beat(&self, lease: LeaseId) -> Result<Option<Beat>, StoreError> {
+        let file = self.layout.beat(lease);
+        Beat::read(&file).map_err(|e| self.layout.failed("read", &file, &e))
+    }
+
+    fn write_beat(&self, lease: LeaseId, beat: &Beat) -> Result<(), StoreError> {
+        let file = self.layout.beat(lease);
+        let written = beat.write(&file);
+        written.map_err(|e| self.layout.failed("write", &file, &e))
+    }
+
+    pub(super) fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
+        let Some(beat) = self.read_beat(lease)? else {
+            return self.bury(lease);
+        };
+        // From here on the lease is dead for every reader, and so is everything on it.
+        self.write_beat(lease, &beat.last())?;
+        self.bump()?;
+        self.bury(lease)
+    }
+
+    /// Clears away the leases that have ended, and what writers that died have left.
+    pub(super) fn sweep(&self) -> Result<(), StoreError> {
+        let now = Clock::now();
+        let dir = self.layout.leases();
+        let found = data::list(&dir).map_err(|e| self.layout.failed("list", &dir, &e))?;
+        let leases = found.iter().filter_map(|(name, _)| parse_lease(name));
+        let mut dead = Vec::new();
+        for lease in leases {
+            let beat = self.read_beat(lease)?;
+            if beat.is_none_or(|beat| self.clock.end(&beat, now).is_none()) {
+                dead.push(lease);
+            }
+        }
+        if !dead.is_empty() {
+            self.bump()?;
+        }
+        dead.into_iter().try_for_each(|lease| self.bury(lease))
+    }
+
+    /// Removes what is left of a dead lease. Hand-set files that its publications held stay at their place.
+    fn bury(&self, lease: LeaseId) -> Result<(), StoreError> {
+        let dir = self.layout.lease(lease);
+        let failed = |error: io::Error| self.layout.failed("clear away", &dir, &error);
+        for (name, kind) in data::list(&dir).map_err(failed)? {
+            let data = Data { lease, name };
+            if kind != Kind::Dir {
+                continue;
+            }
+            // A manifest that cannot be read names no place; the link, if any, dangles from now on.
+            if let Ok(Some(manifest)) = Manifest::read(&self.layout.data(&data))
+                && Layout::is_key(&manifest.dir)
+                && self.place(&manifest.dir)? == Place::Publication(data.clone())
+            {
+                self.withdraw(&manifest.dir, &data)?;
+            }
+        }
+        match data::remove_lease(&dir) {
+            Err(error) if !is_absent(&error) => Err(failed(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What stands at the place of a key, and above it. Adapter.
+
+use std::fs;
+use std::io;
+
+use super::data::{self, Kind, make_dir};
+use super::layout::{Data, Layout};
+use super::lock::Writer;
+use crate::store::StoreError;
+
+/// What stands at the place of a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Nothing,
+    Publication(Data),
+    /// Made by hand, or to hold publications.
+    Dir,
+    Foreign(&'static str),
+}
+
+impl Writer<'_> {
+    /// Sees to it that the directories above a key are there, and are directories.
+    pub(super) fn check_parents(&self, key: &str, make: bool) -> Result<(), StoreError> {
+        let ends = key.match_indices('/').map(|(at, _)| at).skip(1);
+        for parent in ends.map(|at| &key[..at]) {
+            match self.place(parent)? {
+                Place::Dir => {}
+                Place::Nothing if make => {
+                    let place = self.layout.place(parent);
+                    make_dir(&place).map_err(|e| self.layout.failed("make", &place, &e))?;
+                }
+                Place::Nothing => return Ok(()),
+                Place::Publication(_) => {
+                    return Err(self.in_the_way(parent, "a publication, which holds no other"));
+                }
+                Place::Foreign(what) => return Err(self.in_the_way(parent, what)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn place(&self, key: &str) -> Result<Place, StoreError> {
+        let place = self.layout.place(key);
+        let failed = |error: io::Error| self.layout.failed("look at", &place, &error);
+        Ok(match data::kind(&place).map_err(failed)? {
+            None => Place::Nothing,
+            Some(Kind::Dir) => Place::Dir,
+            Some(Kind::File) => Place::Foreign("a file"),
+            Some(Kind::Other) => Place::Foreign("neither a file nor a directory"),
+            Some(Kind::Link) => {
+                let text = fs::read_link(&place).map_err(failed)?;
+                match Layout::parse_link(key, &text) {
+                    Some(data) => Place::Publication(data),
+                    None => Place::Foreign("a link that no publication made"),
+                }
+            }
+        })
+    }
+
+    pub(super) fn in_the_way(&self, key: &str, what: &str) -> StoreError {
+        let place = self.layout.place(key);
+        self.layout.refused(format!(
+            "{} is {what}; remove it, or publish elsewhere",
+            place.display()
+        ))
+    }
+}

@@ -1,0 +1,82 @@
+//! Functions on what is announced: instances, routes, slots. Pure.
+
+use std::collections::BTreeMap;
+
+use tera::{Kwargs, TeraResult, Value};
+
+use super::{Inputs, failed};
+use crate::model::instance::State;
+use crate::watch::render::error::with_hint;
+use crate::watch::render::{routes as routing, slots as places};
+
+pub(super) fn instances(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let service: &str = args.must_get("service")?;
+    let draining = args.get::<bool>("include_draining")?.unwrap_or(false);
+    let Some(rows) = inputs.rows.get(service) else {
+        if inputs.view.follows(service) {
+            return Ok(Vec::<Value>::new().into());
+        }
+        return Err(with_hint(
+            format_args!(
+                "service \"{}\" is not among those of this target",
+                service.escape_debug()
+            ),
+            "name it in the target's `services`, or a key above it in its `keys`",
+        ));
+    };
+    let wanted = |state: State| match state {
+        State::Up => true,
+        State::Drain => draining,
+        State::Maint => false,
+    };
+    let rows = rows.iter().filter(|(state, _)| wanted(*state));
+    Ok(rows
+        .map(|(_, value)| value.clone())
+        .collect::<Vec<_>>()
+        .into())
+}
+
+pub(super) fn routes(inputs: &Inputs, _: &Kwargs) -> TeraResult<Value> {
+    let visible = inputs.view.visible();
+    let services = visible.iter().map(|(name, seen)| (*name, seen.as_slice()));
+    Value::try_from_serializable(&routing::routes(services))
+}
+
+pub(super) fn slots(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let instances: Vec<Value> = args.must_get("instances")?;
+    let count: u16 = args.must_get("count")?;
+    let id = |row: &Value| {
+        row.get_from_path("id")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let ids: Option<Vec<String>> = instances.iter().map(id).collect();
+    let ids = ids.ok_or_else(|| failed("slots is for instances: each has an id"))?;
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let slots = places::slots(&ids, count.into()).map_err(|places::Full| {
+        let what = format!("there are {} instances for {count} slots", ids.len());
+        with_hint(what, "give slots a larger `count`")
+    })?;
+    let slot = |(n, place): (usize, Option<usize>)| {
+        Value::from(BTreeMap::from([
+            ("name", Value::from(format!("slot{}", n + 1))),
+            (
+                "instance",
+                place.map_or(Value::none(), |place| instances[place].clone()),
+            ),
+        ]))
+    };
+    let slots = slots.into_iter().enumerate().map(slot);
+    Ok(slots.collect::<Vec<_>>().into())
+}
+
+pub(super) fn default_service(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let protocols: Vec<String> = args.must_get("protocols")?;
+    let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
+    let named = inputs.view.env.get("SIDEKICK_DEFAULT_SERVICE");
+    let visible = inputs.view.visible();
+    let services = visible.iter().map(|(name, seen)| (*name, seen.as_slice()));
+    let named = named.map_or("", String::as_str);
+    let chosen = routing::default_service(services, named, &protocols);
+    Ok(chosen.unwrap_or_default().into())
+}

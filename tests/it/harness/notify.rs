@@ -1,0 +1,50 @@
+//! The socket of a service manager, at which a process says how it is.
+
+use std::ffi::OsString;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+use std::process::Command;
+
+use super::PATIENCE;
+
+/// A service manager that listens.
+pub(crate) struct Notify {
+    socket: UnixDatagram,
+    /// As the environment has it.
+    name: OsString,
+}
+
+impl Notify {
+    /// At a path.
+    pub(crate) fn at(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).expect("bind a socket");
+        Self::with(socket, path.into())
+    }
+
+    /// At a name that is no file.
+    pub(crate) fn abstractly(name: &str) -> Self {
+        let address = SocketAddr::from_abstract_name(name).expect("a name for a socket");
+        let socket = UnixDatagram::bind_addr(&address).expect("bind a socket");
+        Self::with(socket, format!("@{name}").into())
+    }
+
+    fn with(socket: UnixDatagram, name: OsString) -> Self {
+        let patience = socket.set_read_timeout(Some(PATIENCE));
+        patience.expect("bound the patience of a socket");
+        Self { socket, name }
+    }
+
+    /// The command, told of it.
+    pub(crate) fn tell<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("NOTIFY_SOCKET", &self.name)
+    }
+
+    /// The next word.
+    #[track_caller]
+    pub(crate) fn receive(&self) -> String {
+        let mut buffer = [0; 4096];
+        let n = self.socket.recv(&mut buffer).expect("a notification");
+        String::from_utf8_lossy(&buffer[..n]).into_owned()
+    }
+}
