@@ -82,6 +82,14 @@ pub(crate) fn tool(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not installed; `make test` installs it"))
 }
 
+/// Where the modules of `nginx` or `apache2` are: beside the program, which need not be the system's.
+pub(crate) fn modules(program: &str) -> String {
+    let tool = tool(program);
+    let above = tool.ancestors().nth(2).expect("it lies in a directory");
+    let modules = above.join("lib").join(program).join("modules");
+    modules.display().to_string()
+}
+
 /// A program of another Debian release that `contrib/debian.sh` has unpacked; says that the test is skipped where it is
 /// not there.
 pub(crate) fn unpacked(release: &str, path: &str) -> Option<PathBuf> {
