@@ -6,7 +6,11 @@ STORE ?= dir
 # Tests wait for daemons more than they compute.
 export RUST_TEST_THREADS ?= 8
 
-.PHONY: demo test build lint man bench bench-hitless install-build install-demo install-test
+# Programs of other Debian releases, for what differs in them; the tests say what they leave out without them.
+OLD = bullseye haproxy
+NEW = trixie haproxy etcd-server etcd-client nginx libnginx-mod-stream apache2-bin
+
+.PHONY: demo test test-versions build lint man bench bench-hitless install-build install-demo install-test
 
 demo: install-build install-demo
 	$(CARGO) build --release
@@ -14,6 +18,11 @@ demo: install-build install-demo
 
 test: install-build install-test
 	$(CARGO) test
+
+# The same on newer versions of HAProxy, etcd, nginx and Apache than this system has.
+test-versions: install-build install-test
+	@contrib/debian.sh $(NEW)
+	PATH="$(CURDIR)/target/debian/trixie/usr/sbin:$(CURDIR)/target/debian/trixie/usr/bin:$$PATH" $(CARGO) test --test it
 
 build: install-build
 	$(CARGO) build --release
@@ -45,4 +54,6 @@ install-demo:
 # promtool judges as well where it is there; its package, prometheus, brings more than 300 MB along.
 install-test:
 	@contrib/install.sh etcd:etcd-server etcdctl:etcd-client haproxy:haproxy nginx:nginx-light openssl:openssl curl:curl unshare:util-linux ip:iproute2 script:bsdutils systemd-analyze:systemd \
-		/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream apache2:apache2-bin php:php-cli mariadbd:mariadb-server-core dnsmasq:dnsmasq-base
+		/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream apache2:apache2-bin php:php-cli mariadbd:mariadb-server-core dnsmasq:dnsmasq-base \
+		patchelf:patchelf
+	@contrib/debian.sh $(OLD) || true

@@ -42,7 +42,7 @@ impl Etcd {
                 ("--listen-peer-urls", peer.as_str()),
                 ("--initial-advertise-peer-urls", peer.as_str()),
                 ("--initial-cluster", members.as_str()),
-                ("--log-output", "stderr"),
+                ("--log-outputs", "stderr"),
             ];
             let args = pairs.iter().flat_map(|(name, value)| [*name, *value]);
             Node {

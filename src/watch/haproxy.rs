@@ -28,6 +28,8 @@ pub(super) struct Haproxy {
     base: Vec<PathBuf>,
     /// It has been told that nobody answers.
     is_absent: AtomicBool,
+    /// It has been told that it is too old to take new servers.
+    is_old: AtomicBool,
     /// The text for which a reload was made because they were not what it says: not to be made again and again.
     settled: AtomicU64,
     /// It has been told that a reload has not settled it.
@@ -65,6 +67,7 @@ impl Haproxy {
             runtime: Runtime::new(config.sockets.clone(), config.timeout),
             base: config.base.clone(),
             is_absent: AtomicBool::new(false),
+            is_old: AtomicBool::new(false),
             settled: AtomicU64::new(0),
             is_unsettled: AtomicBool::new(false),
         }
@@ -87,11 +90,18 @@ impl Haproxy {
         (diff(&base, live, new), diff(&base, new, live))
     }
 
-    /// Tells why it takes a reload; that nobody answers, once.
+    /// Tells why it takes a reload; that nobody answers, or what could be done about it, once.
     pub(super) fn tell(&self, name: &str, doubts: &[Doubt]) {
         for doubt in doubts {
             let text = chain(doubt);
-            if !doubt.is_absent() {
+            if matches!(doubt, Doubt::TooOld { .. }) {
+                info!("{name}: a reload is needed: {text}");
+                if !self.is_old.swap(true, Ordering::Relaxed) {
+                    info!(
+                        "{name}: with spare servers in the template (slots) new ones take no reload: docs/haproxy.md"
+                    );
+                }
+            } else if !doubt.is_absent() {
                 warn!("{name}: {text}; a reload settles it");
             } else if !self.is_absent.swap(true, Ordering::Relaxed) {
                 warn!(

@@ -288,8 +288,8 @@ fn nginx_passes_streams_on() {
     let listen = format!("127.0.0.1:{port}");
     let env = [("GALERA_LISTEN", listen.as_str())];
     let text = render_with(&example("nginx-stream"), nodes(), &env);
-    let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
-    let load = if Path::new(module).exists() {
+    let module = harness::modules("nginx") + "/ngx_stream_module.so";
+    let load = if Path::new(&module).exists() {
         format!("load_module {module};")
     } else {
         String::new()

@@ -207,6 +207,7 @@ fn nginx_single(dir: &Path, entries: Entries) -> Started {
 
 fn start_apache(dir: &Path, port: u16, rendered: &str) -> Started {
     let at = dir.display();
+    let lib = harness::modules("apache2");
     let modules = [
         "mpm_event",
         "authz_core",
@@ -217,7 +218,7 @@ fn start_apache(dir: &Path, port: u16, rendered: &str) -> Started {
         "proxy_balancer",
         "lbmethod_byrequests",
     ]
-    .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"));
+    .map(|name| format!("LoadModule {name}_module {lib}/mod_{name}.so\n"));
     let frame = format!(
         "ServerRoot {at}\nUser nobody\nServerName localhost\nDefaultRuntimeDir {at}\nPidFile {at}/pid\nErrorLog {at}/errors\n{}
         Listen 127.0.0.1:{port}\nStartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\n{rendered}",

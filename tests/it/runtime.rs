@@ -21,6 +21,8 @@ use crate::harness::etcd::Etcd;
 use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
 use crate::routing::{answer_with, ask};
 
+mod old;
+
 /// A user's template. Some of it is not sidekick's, and one attribute of an instance cannot be changed at run time.
 const TEMPLATE: &str = "\
 global
@@ -75,21 +77,28 @@ struct Bench {
     etcd: Etcd,
     dir: tempfile::TempDir,
     port: u16,
+    program: PathBuf,
 }
 
 impl Bench {
     /// With further sockets, and further lines for the target.
     fn new(sockets: &[&str], lines: &str) -> Self {
+        Self::with(tool("haproxy"), TEMPLATE, sockets, lines)
+    }
+
+    /// The same with another HAProxy, or another template.
+    fn with(program: PathBuf, template: &str, sockets: &[&str], lines: &str) -> Self {
         let bench = Self {
             etcd: Etcd::start_new(),
             dir: temp_dir(),
             port: free_port(),
+            program,
         };
         for dir in ["conf.d", "templates"] {
             fs::create_dir(bench.file(dir)).unwrap();
         }
         let at = bench.dir.path().display().to_string();
-        let template = TEMPLATE.replace("STATS", &format!("{at}/stats.sock"));
+        let template = template.replace("STATS", &format!("{at}/stats.sock"));
         fs::write(
             bench.file("templates/a.tera"),
             template.replace("PORT", &bench.port.to_string()),
@@ -170,20 +179,26 @@ impl Bench {
         assert!(self.file("haproxy.cfg").exists(), "{}", once.output());
     }
 
-    /// Keeps them from now on. The first file could not be loaded by anybody: that is made up for at first.
+    /// Keeps them from now on.
     fn keep(&self, webs: &Webs) -> Process {
+        let watch = self.start();
+        self.wait(&watch, webs);
+        watch
+    }
+
+    /// Begins to. The first file could not be loaded by anybody: that is made up for at first.
+    fn start(&self) -> Process {
         let watch = self.watch(&[]);
         wait_for("the owed reload", || {
             let log = watch.output();
             log.contains("the reload that was owed has been made")
                 .then_some(())
         });
-        self.wait(&watch, webs);
         watch
     }
 
     fn haproxy(&self, config: &str) -> Process {
-        let mut command = Command::new(tool("haproxy"));
+        let mut command = Command::new(&self.program);
         command
             .args(["-W", "-db", "-S"])
             .arg(self.file("master.sock"))
@@ -212,7 +227,10 @@ impl Bench {
     }
 
     fn servers(&self, socket: &str) -> Option<state::Servers> {
-        state::servers(&self.ask(socket, Ask::new("show servers state"))?)
+        let mut servers = state::servers(&self.ask(socket, Ask::new("show servers state"))?)?;
+        // Workers of old versions know their master as a backend.
+        servers.retain(|id, _| id.backend.as_str() != "MASTER");
+        Some(servers)
     }
 
     /// Whether the running HAProxy has these servers and no others in service.
@@ -269,6 +287,52 @@ impl Bench {
         self.announce(webs, &new);
         *webs = new;
         self.wait(watch, webs);
+    }
+}
+
+/// Clients that ask and ask.
+struct Clients {
+    stop: Arc<AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<Vec<String>>>,
+}
+
+impl Clients {
+    fn start(port: u16) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let client = move |stop: Arc<AtomicBool>| {
+            let mut answers = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let answer = ask(port, "localhost", "/");
+                answers.push(answer.unwrap_or_else(|| "no answer".to_owned()));
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            answers
+        };
+        let threads = (0..4).map(|_| {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || client(stop))
+        });
+        Self {
+            threads: threads.collect(),
+            stop,
+        }
+    }
+
+    /// What they were answered. Each server answers with one letter; anything else is a failure.
+    #[track_caller]
+    fn stop(self, watch: &Process) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        let threads = self.threads.into_iter();
+        let answers: Vec<String> = threads.flat_map(|thread| thread.join().unwrap()).collect();
+        let bad: Vec<_> = answers.iter().filter(|answer| answer.len() != 1).collect();
+        assert!(
+            bad.is_empty(),
+            "{} of {} requests failed: {bad:?}\n{}",
+            bad.len(),
+            answers.len(),
+            watch.output()
+        );
+        answers
     }
 }
 
@@ -538,40 +602,13 @@ fn no_request_is_lost_while_servers_come_and_go() {
     let _proxy = bench.haproxy("haproxy.cfg");
     let watch = bench.keep(&now);
     let worker = bench.worker("stats.sock").unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let (stop, port) = (Arc::clone(&stop), bench.port);
-            std::thread::spawn(move || {
-                let mut answers = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    answers.push(
-                        ask(port, "localhost", "/").unwrap_or_else(|| "no answer".to_owned()),
-                    );
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-                answers
-            })
-        })
-        .collect();
+    let clients = Clients::start(bench.port);
     for _ in 0..5 {
         for new in [webs([c, d]), webs([a, b, c, d]), webs([b]), webs([a, b])] {
             bench.change(&watch, &mut now, new);
         }
     }
-    stop.store(true, Ordering::Relaxed);
-    let answers: Vec<String> = clients
-        .into_iter()
-        .flat_map(|client| client.join().unwrap())
-        .collect();
-    let bad: Vec<_> = answers.iter().filter(|answer| answer.len() != 1).collect();
-    assert!(
-        bad.is_empty(),
-        "{} of {} requests failed: {bad:?}\n{}",
-        bad.len(),
-        answers.len(),
-        watch.output()
-    );
+    let answers = clients.stop(&watch);
     for (name, _) in live {
         assert!(
             answers.iter().any(|answer| answer == name),

@@ -155,7 +155,7 @@ pub(crate) fn check(target: &Target, text: &str) -> Result<String, String> {
     check_files(target, &[(target.parts[0].1.clone(), text.to_owned())])
 }
 
-/// The same on all files of a group. The operator's file of HAProxy is the shipped one.
+/// The same on all files of a group. The operator's file of HAProxy is the shipped one; modules are those of the program.
 pub(crate) fn check_files(target: &Target, files: &[(String, String)]) -> Result<String, String> {
     let dir = harness::temp_dir();
     for (name, text) in files {
@@ -165,13 +165,19 @@ pub(crate) fn check_files(target: &Target, files: &[(String, String)]) -> Result
         return Ok(String::new());
     };
     let base = root().join("contrib/haproxy/base.cfg");
-    let command = command
+    let mut command = command
         .replace(
             "{{src}}",
             &dir.path().join(&files[0].0).display().to_string(),
         )
         .replace("{{tree}}", &dir.path().display().to_string())
         .replace("/etc/haproxy/haproxy.cfg", &base.display().to_string());
+    for program in ["nginx", "apache2"] {
+        let usual = format!("/usr/lib/{program}/modules");
+        if command.contains(&usual) {
+            command = command.replace(&usual, &harness::modules(program));
+        }
+    }
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("/bin/sh")
         .args(["-c", &command])

@@ -24,23 +24,37 @@ pub fn meets_ghosts(ops: &[Op], ghosts: &Ghosts) -> bool {
     ops.iter().any(meets)
 }
 
+/// A server that is to be added and is not there as a ghost either.
+#[must_use]
+pub fn added<'a>(ops: &'a [Op], ghosts: &Ghosts) -> Option<&'a Id> {
+    let is_added = |op: &&Op| matches!(op.act, Act::Add(..)) && !ghosts.contains_key(&op.id);
+    ops.iter().find(is_added).map(|op| &op.id)
+}
+
 /// The commands, a line for each change. What takes requests comes before what takes none: all servers may be replaced
 /// at once, and at no time there is none.
 pub fn lines(ops: &[Op], ghosts: &Ghosts) -> Result<Vec<Vec<Command>>, Haunted> {
+    let serve = ops.iter().filter_map(|op| match op.act {
+        Act::Serve(yes) => Some((&op.id, yes)),
+        Act::Add(..) | Act::Remove { .. } | Act::Move { .. } | Act::Weigh(_) => None,
+    });
+    let serve: BTreeMap<&Id, bool> = serve.collect();
     let mut ordered: Vec<&Op> = ops.iter().collect();
-    ordered.sort_by_key(|op| turn(&op.act));
+    ordered.sort_by_key(|op| turn(&op.act, serve.get(&op.id).copied()));
     ordered.into_iter().map(|op| line(op, ghosts)).collect()
 }
 
-/// Lower first. A server moves before it serves, so that nobody is sent to where it was.
-fn turn(act: &Act) -> u8 {
-    match act {
-        Act::Add(..) => 0,
-        Act::Move { .. } => 1,
-        Act::Weigh(1..) => 2,
-        Act::Serve(true) => 3,
-        Act::Weigh(0) => 4,
-        Act::Serve(false) | Act::Remove { .. } => 5,
+/// Lower first. A server is all that it will be before it serves, and leaves service before it becomes anything else (a
+/// slot that nobody needs any more): so nobody is sent to where it was, nor to where nobody is.
+fn turn(act: &Act, serve: Option<bool>) -> u8 {
+    match (act, serve) {
+        (Act::Add(..), _) => 0,
+        (Act::Move { .. } | Act::Weigh(_), Some(false)) => 6,
+        (Act::Move { .. }, _) => 1,
+        (Act::Weigh(1..), _) | (Act::Weigh(0), Some(true)) => 2,
+        (Act::Serve(true), _) => 3,
+        (Act::Weigh(0), None) => 4,
+        (Act::Serve(false) | Act::Remove { .. }, _) => 5,
     }
 }
 
@@ -176,6 +190,39 @@ mod tests {
                 "set server app/e state maint",
             ]
         );
+    }
+
+    #[test]
+    fn a_server_serves_only_as_what_it_is() {
+        let (slot, idle) = (
+            " | s 1.0.0.1:1 weight 0",
+            " | s 127.0.0.1:1 weight 1 disabled",
+        );
+        assert_eq!(
+            told(&ops(slot, idle), &Ghosts::new()),
+            [
+                "set server app/s state maint",
+                "set server app/s addr 127.0.0.1 port 1; set server app/s health up",
+                "set server app/s weight 1",
+            ]
+        );
+        assert_eq!(
+            told(&ops(idle, slot), &Ghosts::new()),
+            [
+                "set server app/s addr 1.0.0.1 port 1; set server app/s health up",
+                "set server app/s weight 0",
+                "set server app/s state ready",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_who_is_not_there_is_added() {
+        let new = ops("", " | n 1.0.0.6:1");
+        let ghosts = Ghosts::from([(Id::new("app", "n").unwrap(), None)]);
+        assert_eq!(added(&new, &Ghosts::new()), Id::new("app", "n").as_ref());
+        assert_eq!(added(&new, &ghosts), None);
+        assert_eq!(added(&ops(" | n 1.0.0.6:1", ""), &Ghosts::new()), None);
     }
 
     #[test]

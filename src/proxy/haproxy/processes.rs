@@ -37,6 +37,8 @@ impl Processes {
         let mut part = Part::Other;
         let mut master = None;
         let (mut workers, mut old) = (Vec::new(), Vec::new());
+        // Versions that may have several workers at a time number them, in one more column.
+        let is_numbered = text.contains("<relative PID>");
         for line in text.lines() {
             if let Some(title) = line.strip_prefix('#') {
                 part = match title.trim() {
@@ -46,29 +48,45 @@ impl Processes {
                 };
                 continue;
             }
-            let mut words = line.split_whitespace();
-            let (Some(pid), Some(kind)) = (words.next(), words.next()) else {
+            let line = line.replace("[was: ", "[was:");
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [pid, kind, rest @ ..] = words.as_slice() else {
                 continue;
             };
-            match (kind, part) {
-                ("master", _) => {
-                    let reloads = words.next()?.parse().ok()?;
-                    master = Some((pid.parse().ok()?, reloads, failed(line)?));
-                }
+            let reloads = || rest.get(usize::from(is_numbered))?.parse::<u64>().ok();
+            match (*kind, part) {
+                ("master", _) => master = Some((pid.parse().ok()?, reloads()?, failed(&line))),
                 ("worker", Part::Workers) => workers.push(pid.parse().ok()?),
-                ("worker", Part::Old) => old.push(pid.parse().ok()?),
+                ("worker", Part::Old) => old.push((pid.parse().ok()?, reloads()?)),
                 (_, _) => {}
             }
         }
         let (master, reloads, failed) = master?;
+        let failed = match failed {
+            Some(failed) => failed,
+            None if is_numbered => u64::from(stay_in_force(&mut workers, &mut old)),
+            None => return None,
+        };
         Some(Self {
             master,
             reloads,
             failed,
             workers,
-            old,
+            old: old.into_iter().map(|(pid, _)| pid).collect(),
         })
     }
+}
+
+/// Versions that do not count failures list all workers as old ones after one. Those that have seen the fewest reloads
+/// are in force then.
+fn stay_in_force(workers: &mut Vec<u32>, old: &mut Vec<(u32, u64)>) -> bool {
+    let newest = old.iter().map(|(_, reloads)| *reloads).min();
+    let Some(newest) = newest.filter(|_| workers.is_empty()) else {
+        return false;
+    };
+    let in_force = |(_, reloads): &mut (u32, u64)| *reloads == newest;
+    workers.extend(old.extract_if(.., in_force).map(|(pid, _)| pid));
+    true
 }
 
 /// The number in `[failed: 0]`.
@@ -149,6 +167,17 @@ mod tests {
 1266            worker          3               0d00h00m43s     -
 ";
 
+    /// As of 2.2, after a reload that has failed.
+    const NUMBERED: &str = "\
+#<PID>          <type>          <relative PID>  <reloads>       <uptime>        <version>      
+25998           master          0               3               0d00h00m03s     2.2.9-2+deb11u6
+# workers
+# old workers
+26310           worker          [was: 1]        1               0d00h00m02s     2.2.9-2+deb11u6
+26001           worker          [was: 1]        3               0d00h00m02s     2.2.9-2+deb11u6
+# programs
+";
+
     fn read(text: &str) -> Processes {
         Processes::parse(text).unwrap()
     }
@@ -166,6 +195,11 @@ mod tests {
         assert_eq!(read(SECOND), list(24015, 3, 0, &[24066], &[24047]));
         assert_eq!(read(FAILED), list(24015, 4, 1, &[24066], &[24047]));
         assert_eq!(read(OLDER), list(1162, 5, 0, &[1271], &[1233]));
+        assert_eq!(read(NUMBERED), list(25998, 3, 1, &[26310], &[26001]));
+        let good = NUMBERED
+            .replace("# old workers\n", "")
+            .replace("[was: 1]", "1");
+        assert_eq!(read(&good), list(25998, 3, 0, &[26310, 26001], &[]));
         for text in [
             "",
             "Permission denied",

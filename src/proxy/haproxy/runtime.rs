@@ -20,6 +20,9 @@ use super::state::{self, Process};
 /// How long a ghost is out of service before it is deleted.
 const REST: u64 = 30;
 
+/// The first version in which servers come and go.
+const DYNAMIC: (u32, u32) = (2, 5);
+
 /// With more backends than this, all servers are asked for at once.
 const FEW: usize = 8;
 
@@ -63,6 +66,14 @@ pub enum Doubt {
     /// A server of the same name is still there.
     #[error("{0} was another server a while ago, and is still there")]
     Haunted(Id),
+    /// It is too old for a server that is new.
+    #[error("HAProxy {}.{} cannot add {id} while it runs, 2.5 and later can", version.0, version.1)]
+    TooOld {
+        /// Major and minor.
+        version: (u32, u32),
+        /// The server.
+        id: Id,
+    },
     /// What is missing cannot be done at run time.
     #[error(transparent)]
     Why(#[from] Why),
@@ -228,10 +239,15 @@ impl Member {
             Some(process) if !plan::meets_ghosts(ops, &self.ghosts) => process.clone(),
             Some(_) | None => self.meet().await?,
         };
+        let added = plan::added(ops, &self.ghosts).filter(|_| process.version < DYNAMIC);
+        if let Some(id) = added.cloned() {
+            let version = process.version;
+            return Err(Doubt::TooOld { version, id });
+        }
         let lines = plan::lines(ops, &self.ghosts).map_err(|haunted| Doubt::Haunted(haunted.0))?;
         // Servers that come and go were an experiment in their first version.
         let experiment = [Command::new("experimental-mode on")];
-        let experiment = (process.version == (2, 5)).then_some(&experiment[..]);
+        let experiment = (process.version == DYNAMIC).then_some(&experiment[..]);
         let lines = || {
             experiment
                 .into_iter()

@@ -111,7 +111,7 @@ impl Etcd {
             .args(["--listen-peer-urls", &peer])
             .args(["--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &self.members])
-            .args(["--log-output", "stderr"])
+            .args(["--log-outputs", "stderr"])
             .args(&self.extra);
         self.process = Some(Process::start(&mut command, &self.log()));
     }

@@ -83,6 +83,30 @@ pub(crate) fn tool(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not installed; `make test` installs it"))
 }
 
+/// Where the modules of `nginx` or `apache2` are: beside the program, which need not be the system's.
+pub(crate) fn modules(program: &str) -> String {
+    let tool = tool(program);
+    let above = tool.ancestors().nth(2).expect("it lies in a directory");
+    let modules = above.join("lib").join(program).join("modules");
+    modules.display().to_string()
+}
+
+/// A program of another Debian release that `contrib/debian.sh` has unpacked; says that the test is skipped where it is
+/// not there.
+pub(crate) fn unpacked(release: &str, path: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian");
+    let program = root.join(release).join(path);
+    // It also has to find its libraries.
+    let runs = Command::new(&program).arg("-v").output();
+    if runs.is_ok_and(|output| output.status.success()) {
+        return Some(program);
+    }
+    skipped(&format!(
+        "contrib/debian.sh has not unpacked {path} of Debian {release}"
+    ));
+    None
+}
+
 /// Says that a test cannot be made here, and why; also where what passing tests print is not shown.
 pub(crate) fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");

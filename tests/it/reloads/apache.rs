@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::Bench;
-use crate::harness::{Process, tool, wait_for};
+use crate::harness::{Process, modules, tool, wait_for};
 use crate::routing::ask;
 
 pub(super) const TEMPLATE: &str = "ServerRoot DIR
@@ -12,9 +12,9 @@ ServerName localhost
 DefaultRuntimeDir DIR
 PidFile DIR/pid
 ErrorLog DIR/errors
-LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
-LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
-LoadModule alias_module /usr/lib/apache2/modules/mod_alias.so
+LoadModule mpm_event_module MODULES/mod_mpm_event.so
+LoadModule authz_core_module MODULES/mod_authz_core.so
+LoadModule alias_module MODULES/mod_alias.so
 Listen 127.0.0.1:PORT
 StartServers 1
 ServerLimit 4
@@ -36,7 +36,8 @@ pub(super) fn apache(bench: &Bench) -> Process {
 
 #[test]
 fn a_reload_is_seen_and_so_is_the_end_of_it() {
-    let bench = Bench::new(TEMPLATE, SIGNAL);
+    let template = TEMPLATE.replace("MODULES", &modules("apache2"));
+    let bench = Bench::new(&template, SIGNAL);
     bench.first();
     let mut apache = apache(&bench);
     let gone = |path: &str| ask(bench.port, "localhost", path).as_deref() == Some("410");

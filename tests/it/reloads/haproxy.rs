@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 
 use super::Bench;
-use crate::harness::{Process, free_port, tool, wait_for};
+use crate::harness::{Process, free_port, tool, unpacked, wait_for};
 
 pub(super) const TEMPLATE: &str = "defaults
     mode http
@@ -23,7 +24,11 @@ const MASTER: &str = "[template.reload]\nhaproxy_master = 'DIR/m.sock'\n";
 const SIGNAL: &str = "[template.reload]\nsignal = 'USR2'\npidfile = 'DIR/pid'\n";
 
 pub(super) fn haproxy(bench: &Bench, files: &[&str]) -> Process {
-    let mut command = Command::new(tool("haproxy"));
+    run(&tool("haproxy"), bench, files)
+}
+
+fn run(program: &Path, bench: &Bench, files: &[&str]) -> Process {
+    let mut command = Command::new(program);
     command.args(["-W", "-db", "-S"]).arg(bench.file("m.sock"));
     command.arg("-p").arg(bench.file("pid"));
     for file in files {
@@ -68,6 +73,29 @@ fn by_a_signal() {
     let bench = Bench::new(TEMPLATE, SIGNAL);
     bench.first();
     let _haproxy = haproxy(&bench, &["a.cfg"]);
+    bench.play("HAProxy has not loaded the new configuration");
+}
+
+/// Its master lists its processes in another way, and none as new where it has failed.
+#[test]
+fn by_the_master_of_an_old_version() {
+    let Some(program) = unpacked("bullseye", "usr/sbin/haproxy") else {
+        return;
+    };
+    let bench = Bench::new(TEMPLATE, MASTER);
+    bench.first();
+    let _haproxy = run(&program, &bench, &["a.cfg"]);
+    bench.play("HAProxy could not load the new configuration");
+}
+
+#[test]
+fn by_a_signal_to_an_old_version() {
+    let Some(program) = unpacked("bullseye", "usr/sbin/haproxy") else {
+        return;
+    };
+    let bench = Bench::new(TEMPLATE, SIGNAL);
+    bench.first();
+    let _haproxy = run(&program, &bench, &["a.cfg"]);
     bench.play("HAProxy has not loaded the new configuration");
 }
 
