@@ -36,6 +36,8 @@ pub(super) enum Published {
     Converged(usize),
     /// It takes a reload, for which it is too early; these were changed already.
     Held,
+    /// It is what the program has refused, and too early to try that again; nothing was changed.
+    Repeated,
     /// Only the reload was owed, and has been made.
     Reloaded,
 }
@@ -70,6 +72,8 @@ pub(super) struct Job {
     pub(super) noop: bool,
     /// Enough time has passed since the last reload.
     pub(super) may_reload: bool,
+    /// What the program has refused may be tried again.
+    pub(super) may_repeat: bool,
     /// The last try has failed.
     pub(super) has_failed: bool,
     /// Print what changes.
@@ -107,6 +111,9 @@ impl Job {
         } else {
             way
         };
+        if way.takes_reload() && self.is_repeated(differs.contents()) {
+            return Ok(Published::Repeated);
+        }
         if way.takes_reload() && self.must_wait() {
             return Ok(Published::Held);
         }
@@ -163,6 +170,9 @@ impl Job {
                 None => self.lost(0..live.len()),
             }
         }
+        if self.is_repeated(numbered(live)) {
+            return Ok(Published::Repeated);
+        }
         if self.must_wait() {
             return Ok(Published::Held);
         }
@@ -203,6 +213,12 @@ impl Job {
     /// It is too early for the reload that it takes.
     fn must_wait(&self) -> bool {
         !self.may_reload && self.ticket.is_some()
+    }
+
+    /// It is too early for these contents: the program has refused them.
+    fn is_repeated<'a>(&self, mut contents: impl Iterator<Item = (usize, &'a [u8])>) -> bool {
+        let is_refused = |(n, content)| self.ledger.has_refused(self.dest(n), content);
+        !self.may_repeat && contents.all(is_refused)
     }
 
     /// Whether the program does not run on the live files, or not yet at all: then there is nothing to start from.
@@ -276,17 +292,29 @@ impl Job {
         }
     }
 
+    /// The program was told of these files, in vain.
+    fn refused<'a>(&self, source: &ReloadError, files: impl Iterator<Item = (usize, &'a [u8])>) {
+        if source.leaves_the_old() {
+            for (n, content) in files {
+                self.ledger.refused(self.dest(n), content);
+            }
+        }
+    }
+
     async fn reload_owed(&mut self, live: &[Vec<u8>]) -> Result<Published, PublishError> {
         self.progress.store(true, Ordering::Release);
         match self.reload().await {
             Ok(()) => {
-                self.loaded(live.iter().map(Vec::as_slice).enumerate());
+                self.loaded(numbered(live));
                 Ok(Published::Reloaded)
             }
-            Err(source) => Err(PublishError::Reload {
-                restored: Restored::Unchanged,
-                source,
-            }),
+            Err(source) => {
+                self.refused(&source, numbered(live));
+                Err(PublishError::Reload {
+                    restored: Restored::Unchanged,
+                    source,
+                })
+            }
         }
     }
 
@@ -297,10 +325,13 @@ impl Job {
                 self.loaded(swapped.contents());
                 Ok(())
             }
-            Err(source) => Err(PublishError::Reload {
-                restored: self.restore(swapped, source.leaves_the_old()).await,
-                source,
-            }),
+            Err(source) => {
+                self.refused(&source, swapped.contents());
+                Err(PublishError::Reload {
+                    restored: self.restore(swapped, source.leaves_the_old()).await,
+                    source,
+                })
+            }
         }
     }
 
@@ -327,6 +358,11 @@ impl Job {
 
 fn places(lives: &Lives) -> impl Iterator<Item = usize> {
     lives.iter().map(|(n, _)| *n)
+}
+
+/// Contents, by the places of their outputs.
+fn numbered(contents: &[Vec<u8>]) -> impl Iterator<Item = (usize, &[u8])> {
+    contents.iter().map(Vec::as_slice).enumerate()
 }
 
 /// Runs what may wait for a disk or a processor where it holds nobody up.

@@ -33,6 +33,16 @@ pub(in crate::watch) enum PublishError {
     Worker,
 }
 
+impl PublishError {
+    /// Whether the program was told of the new files, and is known to have stayed with those of before.
+    pub(in crate::watch) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Reload { source, .. } => source.leaves_the_old(),
+            Self::Render(_) | Self::File { .. } | Self::Check(_) | Self::Worker => false,
+        }
+    }
+}
+
 /// What became of files whose reload failed.
 #[derive(Debug)]
 pub(in crate::watch) enum Restored {

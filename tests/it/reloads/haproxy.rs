@@ -19,10 +19,10 @@ frontend f
 {% endfor %}{% for i in services.broken %}    nonsense
 {% endfor %}    http-request return status 200 content-type text/plain string \"ANSWER\"
 ";
-const MASTER: &str = "[template.reload]\nhaproxy_master = 'DIR/m.sock'\n";
+pub(super) const MASTER: &str = "[template.reload]\nhaproxy_master = 'DIR/m.sock'\n";
 const SIGNAL: &str = "[template.reload]\nsignal = 'USR2'\npidfile = 'DIR/pid'\n";
 
-fn haproxy(bench: &Bench, files: &[&str]) -> Process {
+pub(super) fn haproxy(bench: &Bench, files: &[&str]) -> Process {
     let mut command = Command::new(tool("haproxy"));
     command.args(["-W", "-db", "-S"]).arg(bench.file("m.sock"));
     command.arg("-p").arg(bench.file("pid"));
@@ -43,7 +43,7 @@ fn master(bench: &Bench, command: &str) -> Option<String> {
 }
 
 /// How often it has reloaded, and how many old workers it has.
-fn counts(bench: &Bench) -> (usize, usize) {
+pub(super) fn counts(bench: &Bench) -> (usize, usize) {
     wait_for("the master to answer", || try_counts(bench))
 }
 

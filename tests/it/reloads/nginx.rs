@@ -5,7 +5,7 @@ use std::process::Command;
 use super::Bench;
 use crate::harness::{Process, tool};
 
-const TEMPLATE: &str = "pid DIR/pid;
+pub(super) const TEMPLATE: &str = "pid DIR/pid;
 user root;
 worker_processes 2;
 daemon off;
@@ -26,9 +26,10 @@ http {
     }
 }
 ";
-const SIGNAL: &str = "check_cmd = 'true'\n[template.reload]\nsignal = 'HUP'\npidfile = 'DIR/pid'\n";
+pub(super) const SIGNAL: &str =
+    "check_cmd = 'true'\n[template.reload]\nsignal = 'HUP'\npidfile = 'DIR/pid'\n";
 
-fn nginx(bench: &Bench) -> Process {
+pub(super) fn nginx(bench: &Bench) -> Process {
     let mut command = Command::new(tool("nginx"));
     command
         .args(["-e", "stderr", "-c"])
