@@ -27,6 +27,7 @@
 //! is its shell.
 
 mod announce;
+mod census;
 mod entrypoint;
 mod fixture;
 mod following;

@@ -2,6 +2,7 @@
 
 mod apache;
 mod haproxy;
+mod lingering;
 mod nginx;
 mod pace;
 mod shellless;
