@@ -141,8 +141,9 @@ impl Watchers {
                 self.0.remove(id);
             }
             Some((id, OLD_WORKERS)) => {
-                let watcher = self.0.get_mut(id);
-                watcher.into_iter().for_each(|one| one.old_workers = 0);
+                if let Some(watcher) = self.0.get_mut(id) {
+                    watcher.old_workers = 0;
+                }
             }
             Some(_) | None => {}
         }

@@ -69,8 +69,8 @@ pub(super) struct Schedule {
     state: State,
     /// The last change, to tell a quiet spell from the middle of a burst.
     changed: Option<Instant>,
-    /// No publish before this, since the last reload was just now.
-    held_until: Option<Instant>,
+    /// When the last reload ended.
+    reloaded: Option<Instant>,
     /// What the program has refused is not to be tried again before this.
     refused_until: Option<Instant>,
     retry: Backoff,
@@ -106,7 +106,7 @@ impl Schedule {
             is_live,
             state: State::Idle,
             changed: None,
-            held_until: None,
+            reloaded: None,
             refused_until: None,
             retry: Backoff::new(RETRY.0, RETRY.1),
             refused: Backoff::new(REFUSED.0, REFUSED.1),
@@ -120,7 +120,7 @@ impl Schedule {
         // Any number will do that is another one each time.
         let seed = dice.chance().to_bits();
         Self {
-            held_until: self.held_until,
+            reloaded: self.reloaded,
             ..Self::new(self.pace, self.is_live, seed)
         }
     }
@@ -131,9 +131,9 @@ impl Schedule {
             State::Idle | State::Publishing { .. } => return None,
             State::Settling(gathering) => gathering.due,
             State::Retrying { at } => *at,
-            State::Owing => return self.held_until,
+            State::Owing => return self.held_until(),
         };
-        let held = self.held_until.filter(|_| !self.is_live);
+        let held = self.held_until().filter(|_| !self.is_live);
         Some(held.map_or(due, |held| due.max(held)))
     }
 
@@ -154,7 +154,7 @@ impl Schedule {
             self.state = State::Publishing { dirty: None };
             let is_over = |until: Option<Instant>| until.is_none_or(|at| now >= at);
             Action::Publish {
-                may_reload: is_over(self.held_until),
+                may_reload: is_over(self.held_until()),
                 may_repeat: is_over(self.refused_until),
             }
         })
@@ -209,15 +209,16 @@ impl Schedule {
             }
         };
         if reloaded {
-            self.held_until = Some(now + self.pause());
+            self.reloaded = Some(now);
         }
         self.rest(then);
     }
 
-    /// How long no other reload follows the last one.
-    fn pause(&self) -> Duration {
+    /// No reload before this, since the last one was just now.
+    fn held_until(&self) -> Option<Instant> {
         let doublings = self.refused.failures().saturating_sub(1).min(DOUBLINGS);
-        self.pace.min_interval.saturating_mul(1 << doublings)
+        let pause = self.pace.min_interval.saturating_mul(1 << doublings);
+        Some(self.reloaded? + pause)
     }
 }
 

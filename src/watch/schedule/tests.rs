@@ -189,6 +189,11 @@ fn the_same_again_does_not_bring_a_retry_forward() {
 fn somebody_who_asks_for_it_is_not_put_off() {
     let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
     target.handle(start, Input::Changed);
+    for _ in 0..3 {
+        target.handle(start, REFUSAL);
+        let at = target.deadline().unwrap();
+        assert_eq!(target.handle(at, Input::Tick), Some(PUBLISH));
+    }
     target.handle(start, REFUSAL);
     let mut target = target.renewed();
     target.handle(start + ms(100), Input::Changed);
