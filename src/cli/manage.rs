@@ -37,7 +37,9 @@ pub struct Mark {
 /// Show the instances of a service with their states, and the watchers that serve it.
 ///
 /// APPLIED is the last revision of the store that the proxies of a watcher have in use, BEHIND how many revisions the
-/// furthest watcher is ahead of it. A watcher tells at once of a drain, and of all else within 15 s.
+/// furthest watcher is ahead of it. OLD WORKERS is how many worker processes its HAProxies and nginxes still have from
+/// before their last reloads, for connections that have not ended; empty if none. A watcher tells at once of a drain, of
+/// old workers within 20 s, and of all else within 15 s.
 #[derive(Debug, Args)]
 pub struct Status {
     /// The service.

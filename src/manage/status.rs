@@ -36,6 +36,8 @@ struct Watching {
     applied: u64,
     /// How many revisions the furthest one is ahead of it.
     behind: u64,
+    /// How many workers its proxies still have from before their last reloads.
+    old_workers: usize,
 }
 
 /// Prints it, as a table or as JSON; the exit status.
@@ -55,6 +57,7 @@ pub async fn status(
         host: watcher.host.clone(),
         applied: applied.0,
         behind: furthest.unwrap_or_default().saturating_sub(applied.0),
+        old_workers: watcher.old_workers,
     };
     let status = Status {
         service: service.to_string(),
@@ -89,11 +92,19 @@ impl Status {
         });
         let watchers = self.watchers.iter().map(|one| {
             let (applied, behind) = (one.applied.to_string(), one.behind.to_string());
-            vec![one.id.clone(), one.host.clone(), applied, behind]
+            let old_workers = Some(one.old_workers).filter(|count| *count > 0);
+            let old_workers = old_workers.map_or_else(String::new, |count| count.to_string());
+            vec![
+                one.id.clone(),
+                one.host.clone(),
+                applied,
+                behind,
+                old_workers,
+            ]
         });
         let instances = table(&["INSTANCE", "ADDRESS", "STATE"], instances.collect());
         let watchers = table(
-            &["WATCHER", "HOST", "APPLIED", "BEHIND"],
+            &["WATCHER", "HOST", "APPLIED", "BEHIND", "OLD WORKERS"],
             watchers.collect(),
         );
         format!("{instances}\n{watchers}")
@@ -125,6 +136,29 @@ fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_workers_are_shown_where_there_are_some() {
+        let watching = |id: &str, old_workers| Watching {
+            id: id.to_owned(),
+            host: "h".to_owned(),
+            applied: 7,
+            behind: 0,
+            old_workers,
+        };
+        let status = Status {
+            service: "web".to_owned(),
+            revision: 7,
+            instances: Vec::new(),
+            watchers: vec![watching("a", 3), watching("b", 0)],
+        };
+        let table = status.table();
+        let (_, watchers) = table.split_once("\n\n").unwrap();
+        assert_eq!(
+            watchers,
+            "WATCHER  HOST  APPLIED  BEHIND  OLD WORKERS\na        h     7        0       3\nb        h     7        0\n"
+        );
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

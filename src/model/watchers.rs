@@ -1,7 +1,8 @@
-//! Those who watch, as they announce themselves: the only file that knows `/sidekick/watchers/<id>/{host,applied}`. Pure.
+//! Those who watch, as they announce themselves: the only file that knows
+//! `/sidekick/watchers/<id>/{host,applied,old_workers}`. Pure.
 //!
 //! `applied` has a line for each path that the watcher serves: the last revision of the store that its proxies have in use,
-//! a space, the path. A path whose first revision is still to come has 0.
+//! a space, the path. A path whose first revision is still to come has 0. `old_workers` is there while there are some.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ pub type Applied = BTreeMap<Prefix, Revision>;
 
 const HOST: &str = "host";
 const APPLIED: &str = "applied";
+const OLD_WORKERS: &str = "old_workers";
 
 /// Where watchers announce themselves.
 #[must_use]
@@ -34,6 +36,8 @@ pub struct Watcher {
     pub host: String,
     /// What it serves, and how far it is.
     pub applied: Applied,
+    /// How many workers its proxies still have from before their last reloads.
+    pub old_workers: usize,
 }
 
 impl Watcher {
@@ -43,13 +47,18 @@ impl Watcher {
         let lines = self.applied.iter();
         let lines = lines.map(|(path, revision)| format!("{revision} {path}"));
         let lines: Vec<String> = lines.collect();
+        let old_workers = (self.old_workers > 0).then(|| self.old_workers.to_string());
         let fields = [
-            (HOST.to_owned(), self.host.clone().into_bytes()),
-            (APPLIED.to_owned(), lines.join("\n").into_bytes()),
+            (HOST, Some(self.host.clone())),
+            (APPLIED, Some(lines.join("\n"))),
+            (OLD_WORKERS, old_workers),
         ];
+        let fields = fields
+            .into_iter()
+            .filter_map(|(field, text)| Some((field.to_owned(), text?.into_bytes())));
         Publication {
             dir: root().join(id),
-            fields: fields.into(),
+            fields: fields.collect(),
             state: None,
             claim: Claim::Whole,
         }
@@ -119,15 +128,24 @@ impl Watchers {
         match field {
             HOST => watcher.host = text.into_owned(),
             APPLIED => watcher.applied = decode_applied(&text),
+            OLD_WORKERS => watcher.old_workers = text.parse().unwrap_or_default(),
             // Of a later version.
             _ => {}
         }
     }
 
-    /// All keys of a watcher go together.
+    /// All keys of a watcher go together, but for what it says only while there is something to say.
     fn delete(&mut self, key: &Key) {
-        if let Some((id, HOST | APPLIED)) = place(key) {
-            self.0.remove(id);
+        match place(key) {
+            Some((id, HOST | APPLIED)) => {
+                self.0.remove(id);
+            }
+            Some((id, OLD_WORKERS)) => {
+                if let Some(watcher) = self.0.get_mut(id) {
+                    watcher.old_workers = 0;
+                }
+            }
+            Some(_) | None => {}
         }
     }
 
@@ -178,6 +196,7 @@ mod tests {
         Watcher {
             host: "proxy-1".to_owned(),
             applied: applied.collect(),
+            old_workers: 0,
         }
     }
 
@@ -207,6 +226,35 @@ mod tests {
         assert_eq!(all.0.get("proxy-1-7"), Some(&one));
         let text = &one.encode("x").fields[APPLIED];
         assert_eq!(text, b"3 /\n0 /a b\n7 /services/web");
+    }
+
+    #[test]
+    fn old_workers_are_there_while_there_are_some() {
+        let none = watcher(&[("/", 3)]);
+        let some = Watcher {
+            old_workers: 12,
+            ..none.clone()
+        };
+        assert_eq!(some.encode("x").fields[OLD_WORKERS], b"12");
+        assert_eq!(
+            none.encode("x").fields.len(),
+            2,
+            "as it was in the first version"
+        );
+        let mut all = listed(&[("x", &some)]);
+        assert_eq!(all.0["x"], some);
+        let key = |field: &str| Key::from(some.encode("x").key(field));
+        let mut deleted = |field: &str| {
+            all.apply(Update::Changed {
+                revision: Revision(2),
+                changes: vec![Change::Delete(key(field))],
+            });
+            all.0.get("x").map(|one| one.old_workers)
+        };
+        assert_eq!(deleted(OLD_WORKERS), Some(0));
+        assert_eq!(deleted(HOST), None);
+        // Whatever comes first when all of them go.
+        assert_eq!(deleted(OLD_WORKERS), None);
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //! Thousands of watchers that write at each change would be a load of their own. So a write comes at once only where
 //! somebody may wait for it, when an instance has begun or ceased to drain, and this is in use; all else is gathered, and
 //! written at most every [`GATHER`].
+//!
+//! Old workers are counted some time after a publish, and from time to time while there are any; that is among what can
+//! wait.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +22,10 @@ use crate::model::watchers::{Applied, is_of_watcher};
 /// What nobody waits for is said this late at the earliest, and half as much again at the latest, so that a fleet that
 /// hears the same does not write at the same time.
 const GATHER: Duration = Duration::from_secs(10);
+
+/// Old workers are counted this long after a publish or the last count: most have gone by then, and how many are left is
+/// known when what was gathered is said.
+const COUNT: Duration = Duration::from_secs(5);
 
 /// How much an update matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,13 +117,35 @@ impl Target {
     }
 }
 
+/// What there is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) applied: Applied,
+    pub(super) old_workers: usize,
+}
+
+/// When old workers are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    /// There are none, and nothing has happened since that was seen.
+    None,
+    At(Instant),
+    /// They are being counted; `again`: something has happened meanwhile.
+    UnderWay {
+        again: bool,
+    },
+}
+
 /// The machine.
 #[derive(Debug)]
 pub(super) struct Announce {
     scopes: Vec<Scope>,
     targets: Vec<Target>,
+    /// As of the last count.
+    old_workers: usize,
+    count: Count,
     /// What was said last.
-    said: Option<Applied>,
+    said: Option<Said>,
     /// When to say what there is to say.
     due: Option<Instant>,
     dice: Dice,
@@ -128,6 +157,8 @@ impl Announce {
         let mut announce = Self {
             scopes: Vec::new(),
             targets: Vec::new(),
+            old_workers: 0,
+            count: Count::None,
             said: None,
             due: None,
             dice: Dice::new(seed),
@@ -208,6 +239,11 @@ impl Announce {
 
     /// It has ended.
     pub(super) fn done(&mut self, now: Instant, target: usize, good: bool) {
+        self.count = match self.count {
+            Count::None => Count::At(now + COUNT),
+            Count::At(at) => Count::At(at),
+            Count::UnderWay { .. } => Count::UnderWay { again: true },
+        };
         let target = &mut self.targets[target];
         let Some(publishing) = target.publishing.take() else {
             return;
@@ -236,9 +272,39 @@ impl Announce {
         }
     }
 
-    /// When [`Announce::say`] may have something to say.
+    /// When [`Announce::say`] may have something to say, or old workers are to be counted.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        let count = match self.count {
+            Count::At(at) => Some(at),
+            Count::None | Count::UnderWay { .. } => None,
+        };
+        self.say_at().into_iter().chain(count).min()
+    }
+
+    fn say_at(&self) -> Option<Instant> {
         self.due.filter(|_| self.is_complete())
+    }
+
+    /// Whether old workers are to be counted now.
+    pub(super) fn counts(&mut self, now: Instant) -> bool {
+        let is_due = matches!(self.count, Count::At(at) if now >= at);
+        if is_due {
+            self.count = Count::UnderWay { again: false };
+        }
+        is_due
+    }
+
+    /// So many old workers there are.
+    pub(super) fn counted(&mut self, now: Instant, old_workers: usize) {
+        let again = self.count == Count::UnderWay { again: true } || old_workers > 0;
+        self.count = if again {
+            Count::At(now + COUNT)
+        } else {
+            Count::None
+        };
+        if std::mem::replace(&mut self.old_workers, old_workers) != old_workers {
+            self.wait(now, false);
+        }
     }
 
     fn is_complete(&self) -> bool {
@@ -246,17 +312,20 @@ impl Announce {
     }
 
     /// What is in use, if that is to be said now and is news.
-    pub(super) fn say(&mut self, now: Instant) -> Option<Applied> {
-        if self.deadline().is_none_or(|at| now < at) {
+    pub(super) fn say(&mut self, now: Instant) -> Option<Said> {
+        if self.say_at().is_none_or(|at| now < at) {
             return None;
         }
         self.due = None;
-        let applied = self.applied();
-        if self.said.as_ref() == Some(&applied) {
+        let say = Said {
+            applied: self.applied(),
+            old_workers: self.old_workers,
+        };
+        if self.said.as_ref() == Some(&say) {
             return None;
         }
-        self.said = Some(applied.clone());
-        Some(applied)
+        self.said = Some(say.clone());
+        Some(say)
     }
 
     fn applied(&self) -> Applied {

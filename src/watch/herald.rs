@@ -8,7 +8,9 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::announce::{Announce, Weight};
+use super::census::Census;
 use super::kept::Kept;
+use super::ward::Running;
 use super::world::WORLD;
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::lease::{Action, Input, Lease};
@@ -26,6 +28,8 @@ pub(super) struct Herald {
     id: String,
     host: String,
     announce: Announce,
+    census: Census,
+    counts: JoinSet<usize>,
     lease: Lease,
     store: Arc<dyn Store>,
     requests: JoinSet<Answer>,
@@ -34,7 +38,12 @@ pub(super) struct Herald {
 }
 
 impl Herald {
-    pub(super) fn new(store: &Arc<dyn Store>, scopes: &[Prefix], targets: &[Kept]) -> Self {
+    pub(super) fn new(
+        store: &Arc<dyn Store>,
+        scopes: &[Prefix],
+        targets: &[Kept],
+        child: Option<Running>,
+    ) -> Self {
         let host = (WORLD.hostname)();
         // Several may run on a host, and each container has a process 1.
         let (process, random) = (std::process::id(), fastrand::u32(..));
@@ -42,6 +51,8 @@ impl Herald {
             id: format!("{host}-{process}-{random:08x}"),
             host,
             announce: Announce::new(scopes, &paths(targets), fastrand::u64(..)),
+            census: Census::of(targets, child),
+            counts: JoinSet::new(),
             lease: Lease::new(TTL, fastrand::u64(..)),
             store: Arc::clone(store),
             requests: JoinSet::new(),
@@ -52,6 +63,7 @@ impl Herald {
     /// Other targets are kept now.
     pub(super) fn replace(&mut self, scopes: &[Prefix], targets: &[Kept], goes_on: bool) {
         self.announce.replace(scopes, &paths(targets), goes_on);
+        self.census.replace(targets);
     }
 
     /// The store has said something.
@@ -88,10 +100,17 @@ impl Herald {
     }
 
     fn say(&mut self) {
-        let applied = self.announce.say(Instant::now());
-        if let Some(applied) = applied.filter(|_| !self.lease.is_ended()) {
-            let host = self.host.clone();
-            let watcher = Watcher { host, applied };
+        let now = Instant::now();
+        if self.announce.counts(now) {
+            self.counts.spawn(self.census.clone().count());
+        }
+        let said = self.announce.say(now);
+        if let Some(said) = said.filter(|_| !self.lease.is_ended()) {
+            let watcher = Watcher {
+                host: self.host.clone(),
+                applied: said.applied,
+                old_workers: said.old_workers,
+            };
             self.give(Input::Want(watcher.encode(&self.id)));
         }
     }
@@ -111,6 +130,10 @@ impl Herald {
             Some(Ok(answer)) = self.requests.join_next() => {
                 self.trouble(answer.trouble);
                 self.give(answer.input);
+            }
+            // Where it cannot be counted there is nothing to be shown.
+            Some(count) = self.counts.join_next() => {
+                self.announce.counted(Instant::now(), count.unwrap_or_default());
             }
             () = due => self.give(Input::Tick),
         }

@@ -14,7 +14,7 @@ use tracing::{debug, error, info};
 use super::load::Loaded;
 use super::publish::{Difference, Progress, PublishError, Published};
 use super::render::View;
-use super::schedule::{Input, Schedule};
+use super::schedule::{Input, Outcome, Schedule};
 use super::world::WORLD;
 use crate::config::{Output, Sources};
 use crate::model::catalog::{Catalog, Changes};
@@ -67,14 +67,6 @@ impl Kept {
             running: None,
             in_place: false,
             trouble: None,
-        }
-    }
-
-    /// The same at rest, when another configuration comes into force.
-    pub(super) fn renewed(self) -> Self {
-        Self {
-            schedule: self.schedule.renewed(),
-            ..self
         }
     }
 
@@ -151,21 +143,26 @@ impl Kept {
             Ok(Published::Swapped(_)) => (Ended::Good, self.loaded.target.reload.is_some()),
             Ok(Published::Live(_) | Published::Converged(_)) => (Ended::Good, false),
             // The files are as good as before, or right already; what they miss is told when it comes.
-            Ok(Published::Held) => (self.last.unwrap_or(Ended::Pending), false),
+            Ok(Published::Held | Published::Repeated) => {
+                (self.last.unwrap_or(Ended::Pending), false)
+            }
             Ok(Published::Reloaded) => (Ended::Good, true),
             Ok(Published::Same) => (Ended::Good, false),
             Err(PublishError::Reload { .. }) => (Ended::Failed, true),
             Err(_) => (Ended::Failed, false),
         };
         self.tell(done, once);
-        if matches!(done.result, Ok(Published::Held)) {
-            return Input::Held;
+        match &done.result {
+            Ok(Published::Held) => return Input::Held,
+            Ok(Published::Repeated) => return Input::Repeated,
+            Ok(_) | Err(_) => self.last = Some(ended),
         }
-        self.last = Some(ended);
-        Input::Done {
-            good: ended != Ended::Failed,
-            reloaded,
-        }
+        let outcome = match &done.result {
+            Ok(_) => Outcome::Good,
+            Err(error) if error.is_refusal() => Outcome::Refused,
+            Err(_) => Outcome::Failed,
+        };
+        Input::Done { outcome, reloaded }
     }
 
     fn tell(&mut self, done: &Done, once: bool) {
@@ -187,6 +184,11 @@ impl Kept {
             Ok(Published::Pending) => info!("{name}: {dest} would change"),
             Ok(Published::Held) => {
                 debug!("{name}: {dest} takes a reload, which waits for min_interval");
+                return;
+            }
+            Ok(Published::Repeated) => {
+                debug!("{name}: {dest} would be what was refused, which waits for its next try");
+                return;
             }
             Ok(Published::Converged(changes)) => {
                 let servers = if *changes == 1 { "change" } else { "changes" };

@@ -18,6 +18,8 @@ pub(super) struct Ledger {
     /// Where it is kept from one process to the next; without a place it lives as long as this one.
     dir: Option<PathBuf>,
     marks: Mutex<BTreeMap<PathBuf, Mark>>,
+    /// What programs have refused last; the next process may try it once more.
+    refused: Mutex<BTreeMap<PathBuf, Mark>>,
 }
 
 /// What a program has loaded: the length and the hash of the file, or nobody knows.
@@ -49,6 +51,7 @@ impl Ledger {
         Self {
             dir: dir.filter(|_| made.is_ok()),
             marks: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -78,6 +81,18 @@ impl Ledger {
     /// Nobody knows what the program has loaded.
     pub(super) fn lost(&self, dest: &Path) {
         self.set(dest, Mark::unknown());
+    }
+
+    /// The program has been told of this, and will not have it.
+    pub(super) fn refused(&self, dest: &Path, content: &[u8]) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(dest.to_owned(), Mark::of(content));
+    }
+
+    /// Whether this is what the program has refused last.
+    pub(super) fn has_refused(&self, dest: &Path, content: &[u8]) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(dest) == Some(&Mark::of(content))
     }
 
     fn get(&self, dest: &Path) -> Option<Mark> {

@@ -28,6 +28,7 @@
 //! is its shell.
 
 mod announce;
+mod census;
 mod confirm;
 mod entrypoint;
 mod fixture;

@@ -66,6 +66,24 @@ impl Daemon {
         }
     }
 
+    /// The workers of before that still serve, as far as they can be told from the others.
+    pub(super) fn old_workers(self, family: &Family) -> usize {
+        let workers = family.children.iter().filter(|child| self.is_worker(child));
+        match self {
+            Self::Nginx => workers.filter(|child| is_leaving(child)).count(),
+            // One is of now. Its master may keep other programs.
+            Self::Haproxy => {
+                let is_haproxy = |child: &&Member| {
+                    let program = child.title.split(' ').next().unwrap_or_default();
+                    program.rsplit('/').next() == Some("haproxy")
+                };
+                workers.filter(is_haproxy).count().saturating_sub(1)
+            }
+            // Its children look all the same.
+            Self::Apache => 0,
+        }
+    }
+
     /// How long there has to be a new worker: some are forked before they know whether they can work.
     fn steady(self) -> Duration {
         match self {
@@ -313,6 +331,34 @@ mod tests {
     #[test]
     fn what_has_no_workers_shows_nothing() {
         assert!(Proof::begin(Daemon::Nginx, &family(false, "")).is_none());
+    }
+
+    #[test]
+    fn old_workers_are_told_from_others() {
+        let count = |daemon: Daemon, titles: &[&str]| {
+            let member = |(pid, title): (i32, &&str)| Member {
+                pid,
+                title: (*title).to_owned(),
+            };
+            let family = Family {
+                holds: false,
+                children: (1..).zip(titles).map(member).collect(),
+            };
+            daemon.old_workers(&family)
+        };
+        let (worker, leaving) = (
+            "nginx: worker process ",
+            "nginx: worker process is shutting down ",
+        );
+        let cache = "nginx: cache manager process ";
+        assert_eq!(count(Daemon::Nginx, &[worker, cache]), 0);
+        assert_eq!(count(Daemon::Nginx, &[leaving, worker, leaving]), 2);
+        let (haproxy, program) = ("/usr/sbin/haproxy -W -f /etc/h.cfg ", "/bin/dataplaneapi ");
+        assert_eq!(count(Daemon::Haproxy, &[]), 0);
+        assert_eq!(count(Daemon::Haproxy, &[haproxy, program]), 0);
+        let many = [haproxy, "haproxy -sf 7 ", program, haproxy];
+        assert_eq!(count(Daemon::Haproxy, &many), 2);
+        assert_eq!(count(Daemon::Apache, &["apache2 ", "apache2 "]), 0);
     }
 
     #[test]

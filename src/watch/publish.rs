@@ -37,6 +37,8 @@ pub(super) enum Published {
     Converged(usize),
     /// It takes a reload, for which it is too early; these were changed already.
     Held,
+    /// It is what the program has refused, and too early to try that again; nothing was changed.
+    Repeated,
     /// Only the reload was owed, and has been made.
     Reloaded,
 }
@@ -71,6 +73,8 @@ pub(super) struct Job {
     pub(super) noop: bool,
     /// Enough time has passed since the last reload.
     pub(super) may_reload: bool,
+    /// What the program has refused may be tried again.
+    pub(super) may_repeat: bool,
     /// The last try has failed.
     pub(super) has_failed: bool,
     /// Print what changes.
@@ -114,6 +118,9 @@ impl Job {
         } else {
             way
         };
+        if way.takes_reload() && self.is_repeated(differs.contents()) {
+            return Ok(Published::Repeated);
+        }
         if way.takes_reload() && self.must_wait() {
             return Ok(Published::Held);
         }
@@ -170,6 +177,9 @@ impl Job {
                 None => self.lost(0..live.len()),
             }
         }
+        if self.is_repeated(numbered(live)) {
+            return Ok(Published::Repeated);
+        }
         if self.must_wait() {
             return Ok(Published::Held);
         }
@@ -210,6 +220,12 @@ impl Job {
     /// It is too early for the reload that it takes.
     fn must_wait(&self) -> bool {
         !self.may_reload && self.ticket.is_some()
+    }
+
+    /// It is too early for these contents: the program has refused them.
+    fn is_repeated<'a>(&self, mut contents: impl Iterator<Item = (usize, &'a [u8])>) -> bool {
+        let is_refused = |(n, content)| self.ledger.has_refused(self.dest(n), content);
+        !self.may_repeat && contents.all(is_refused)
     }
 
     /// Whether the program does not run on the live files, or not yet at all: then there is nothing to start from.
@@ -297,18 +313,29 @@ impl Job {
         }
     }
 
+    /// The program was told of these files, in vain.
+    fn refused<'a>(&self, source: &ReloadError, files: impl Iterator<Item = (usize, &'a [u8])>) {
+        if source.is_refusal() {
+            for (n, content) in files {
+                self.ledger.refused(self.dest(n), content);
+            }
+        }
+    }
+
     async fn reload_owed(&mut self, live: &[Vec<u8>]) -> Result<Published, PublishError> {
         self.progress.store(true, Ordering::Release);
-        let files = || live.iter().map(Vec::as_slice).enumerate();
-        match self.reload_to(files()).await {
+        match self.reload_to(numbered(live)).await {
             Ok(()) => {
-                self.loaded(files());
+                self.loaded(numbered(live));
                 Ok(Published::Reloaded)
             }
-            Err(source) => Err(PublishError::Reload {
-                restored: Restored::Unchanged,
-                source,
-            }),
+            Err(source) => {
+                self.refused(&source, numbered(live));
+                Err(PublishError::Reload {
+                    restored: Restored::Unchanged,
+                    source,
+                })
+            }
         }
     }
 
@@ -319,10 +346,13 @@ impl Job {
                 self.loaded(swapped.contents());
                 Ok(())
             }
-            Err(source) => Err(PublishError::Reload {
-                restored: self.restore(swapped, source.leaves_the_old()).await,
-                source,
-            }),
+            Err(source) => {
+                self.refused(&source, swapped.contents());
+                Err(PublishError::Reload {
+                    restored: self.restore(swapped, source.leaves_the_old()).await,
+                    source,
+                })
+            }
         }
     }
 
@@ -337,9 +367,12 @@ impl Job {
             Ok(None) => return Restored::NoPrevious,
             Err(error) => return Restored::Failed(error),
         };
-        match self.reload().await {
-            Ok(_) => {
-                self.loaded(live.iter().map(|(n, content)| (*n, content.as_slice())));
+        // Theirs is not known any more, but what they say themselves is.
+        self.generation = None;
+        let files = || live.iter().map(|(n, content)| (*n, content.as_slice()));
+        match self.reload_to(files()).await {
+            Ok(()) => {
+                self.loaded(files());
                 Restored::Yes
             }
             Err(error) => Restored::NotLoaded(error),
@@ -349,6 +382,11 @@ impl Job {
 
 fn places(lives: &Lives) -> impl Iterator<Item = usize> {
     lives.iter().map(|(n, _)| *n)
+}
+
+/// Contents, by the places of their outputs.
+fn numbered(contents: &[Vec<u8>]) -> impl Iterator<Item = (usize, &[u8])> {
+    contents.iter().map(Vec::as_slice).enumerate()
 }
 
 /// Runs what may wait for a disk or a processor where it holds nobody up.

@@ -146,7 +146,9 @@ impl Shell {
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
         let following = Following::start(store, paths);
         let stays = !plan.pass.once && !plan.pass.noop;
-        let herald = stays.then(|| Herald::new(store, &following.paths(), &targets));
+        let ward = program.map(|program| Ward::new(program, plan.pass.stop_grace));
+        let child = ward.as_ref().map(Ward::running);
+        let herald = stays.then(|| Herald::new(store, &following.paths(), &targets, child));
         let place = state_dir.as_deref().filter(|_| !plan.pass.once);
         let mut memory = Memory::new(place, &plan.conf_dir, plan.store);
         memory.listen(now);
@@ -169,7 +171,7 @@ impl Shell {
             prefix: plan.prefix,
             following,
             compare_at: now + plan.pass.interval,
-            ward: program.map(|program| Ward::new(program, plan.pass.stop_grace)),
+            ward,
             pass: plan.pass,
             env: Arc::new(plan.env),
             publishes: JoinSet::new(),

@@ -88,6 +88,12 @@ fn hint(daemon: Daemon) -> &'static str {
 }
 
 impl ReloadError {
+    /// Whether the program has been told and does not run the new files: most likely it will not the next time either.
+    pub(super) fn is_refusal(&self) -> bool {
+        let runs_others = matches!(self, Self::OtherFile { .. } | Self::OtherGeneration { .. });
+        runs_others || self.leaves_the_old()
+    }
+
     /// Whether the program is known to go on with the files of before.
     pub(super) fn leaves_the_old(&self) -> bool {
         match self {

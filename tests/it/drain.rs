@@ -191,25 +191,28 @@ fn a_stop_lasts_until_the_watcher_has_applied_the_drain() {
     both(|scene| {
         let gate = scene.file("gate");
         fs::write(&gate, "").unwrap();
+        // The check holds the watcher up, and the watcher the stop.
+        let (busy, log) = (scene.file("busy"), scene.file("register.log"));
+        let wait = format!("until [ -e {} ]; do sleep 0.02; done", gate.display());
         scene.target(&format!(
-            "until [ -e {} ]; do sleep 0.02; done",
-            gate.display()
+            "if ! [ -e {} ]; then touch {}; {wait}; echo the check is over >> {}; fi",
+            gate.display(),
+            busy.display(),
+            log.display()
         ));
         let mut register = scene.register(&["--drain", "120s"]);
         let watch = scene.watched();
         fs::remove_file(&gate).unwrap();
         register.signal(Signal::SIGTERM);
-        wait_for("the mark", || {
-            (scene.get("/services/web/a/state")? == "drain").then_some(())
-        });
-        // The check holds the watcher up, and the watcher the stop.
-        std::thread::sleep(Duration::from_millis(300));
+        wait_for("the check", || busy.exists().then_some(()));
+        let state = scene.get("/services/web/a/state");
+        assert_eq!(state.as_deref(), Some("drain"));
         assert!(register.ended().is_none(), "{}", register.output());
         assert!(scene.get("/services/web/a/ip").is_some());
-        assert!(!register.output().contains("the program is told"));
         fs::write(&gate, "").unwrap();
         register.wait();
         let order = [
+            "the check is over",
             "the drain is applied by",
             "is withdrawn",
             "the program is told",
@@ -401,8 +404,11 @@ fn a_drain_outlives_a_lost_lease() {
     let register = scene.register(&["--ttl", "2s"]);
     let mut drain = scene.command("drain");
     assert!(drain.args(["web", "a"]).status().unwrap().success());
-    // Two heartbeats: after the first one it is known.
-    std::thread::sleep(Duration::from_millis(1500));
+    // The heartbeat that misses a key has seen the drain too.
+    scene.remove("/services/web/a/port");
+    wait_for("the instance to be healed", || {
+        scene.get("/services/web/a/port")
+    });
     let etcd = scene.etcd.as_ref().unwrap();
     let leases = etcd.etcdctl(&["lease", "list"]);
     let lease = leases.lines().last().unwrap();

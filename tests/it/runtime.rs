@@ -1,6 +1,8 @@
 //! `HAProxies` whose servers are changed while they run: file and runtime are equal after each change, and nothing is
 //! reloaded that need not be.
 
+mod pace;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;

@@ -157,6 +157,14 @@ pub async fn reload(
     }
 }
 
+/// How many workers of earlier configurations still serve connections; none if HAProxy does not run.
+pub async fn old_workers(address: &Address, limit: Duration) -> usize {
+    let cli = Cli::new(address.clone(), ANSWER.min(limit));
+    // It may be loading just now.
+    let list = first_look(&cli, Instant::now(), limit, true).await;
+    list.map_or(0, |list| list.old.len())
+}
+
 /// Whether workers of before may still be waited for: for a moment from the first time on.
 fn is_within(leaving: &mut Option<Instant>, until: Instant) -> bool {
     let now = Instant::now();

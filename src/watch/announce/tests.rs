@@ -23,7 +23,7 @@ fn served(now: Instant) -> Announce {
 
 /// What is said at this time, of `web` and of `db`.
 fn said(announce: &mut Announce, now: Instant) -> Option<[u64; 2]> {
-    let applied = announce.say(now)?;
+    let applied = announce.say(now)?.applied;
     let of = |name: &str| applied[&path("/services").join(name)].0;
     Some(["web", "db"].map(of))
 }
@@ -38,9 +38,9 @@ fn nothing_is_said_before_the_store_has_said_everything_once() {
     let targets = [path("/a"), path("/b")];
     let mut announce = Announce::new(&targets, &[&targets], 1);
     announce.updated(now, 0, Revision(3), Weight::Ordinary, |_| true);
-    assert_eq!((announce.deadline(), announce.say(now)), (None, None));
+    assert_eq!((announce.say_at(), announce.say(now)), (None, None));
     announce.updated(now, 1, Revision(4), Weight::Ordinary, |_| true);
-    let applied = announce.say(now).unwrap();
+    let applied = announce.say(now).unwrap().applied;
     assert!(applied.values().all(|revision| *revision == Revision(0)));
     announce.started(0);
     announce.done(now, 0, true);
@@ -48,6 +48,7 @@ fn nothing_is_said_before_the_store_has_said_everything_once() {
     let applied: Vec<u64> = announce
         .say(now)
         .unwrap()
+        .applied
         .into_values()
         .map(|r| r.0)
         .collect();
@@ -67,7 +68,7 @@ fn a_drain_is_said_as_soon_as_it_is_in_use() {
     );
     announce.done(now, 0, true);
     assert_eq!(said(&mut announce, now), Some([2, 2]));
-    assert_eq!(announce.deadline(), None);
+    assert_eq!(announce.say_at(), None);
 }
 
 #[test]
@@ -143,11 +144,85 @@ fn what_nobody_waits_for_is_gathered() {
         announce.started(0);
         announce.done(now, 0, true);
     }
-    let at = announce.deadline().unwrap();
+    let at = announce.say_at().unwrap();
     assert!(at >= now + GATHER && at <= now + GATHER * 2);
     assert_eq!(said(&mut announce, now), None);
     assert_eq!(said(&mut announce, at), Some([49, 49]));
+    assert_eq!(announce.say_at(), None);
+}
+
+/// A count, when it is due.
+fn count(announce: &mut Announce, old_workers: usize) -> Instant {
+    let Count::At(at) = announce.count else {
+        panic!("nothing is to be counted");
+    };
+    assert!(announce.deadline().is_some_and(|due| due <= at) && announce.counts(at));
+    announce.counted(at, old_workers);
+    at
+}
+
+#[test]
+fn old_workers_are_counted_after_a_publish_and_until_there_are_none() {
+    let now = Instant::now();
+    let mut announce = served(now);
+    assert!(!announce.counts(now));
+    // None: nothing to say, and nothing to look at until the next publish.
+    assert_eq!(count(&mut announce, 0), now + COUNT);
     assert_eq!(announce.deadline(), None);
+    announce.started(0);
+    announce.done(now, 0, true);
+    count(&mut announce, 3);
+    let said = announce.say_at().unwrap();
+    assert!(said >= now + GATHER, "with what else there is to say");
+    // As many as before, and others for a moment: that is no news.
+    for old_workers in [3, 4, 3] {
+        count(&mut announce, old_workers);
+    }
+    let one = announce.say(said).unwrap();
+    assert_eq!(one.old_workers, 3);
+    count(&mut announce, 2);
+    count(&mut announce, 3);
+    let again = announce.say_at().unwrap();
+    assert_eq!(announce.say(again), None);
+    let gone = count(&mut announce, 0);
+    assert_eq!(announce.deadline(), announce.say_at());
+    let last = announce.say_at().unwrap();
+    assert!(last >= gone + GATHER);
+    assert_eq!(announce.say(last).unwrap().old_workers, 0);
+    assert_eq!(announce.deadline(), None);
+}
+
+#[test]
+fn one_count_at_a_time_and_another_one_after_what_has_come_meanwhile() {
+    let now = Instant::now();
+    let mut announce = served(now);
+    assert!(announce.counts(now + COUNT));
+    announce.started(0);
+    announce.done(now + COUNT, 0, true);
+    assert!(!announce.counts(now + COUNT * 2));
+    announce.counted(now + COUNT * 2, 0);
+    assert_eq!(announce.deadline(), Some(now + COUNT * 3));
+}
+
+/// A proxy under load has a few old workers after each reload, and they go. That is no write of its own.
+#[test]
+fn workers_that_go_soon_are_no_reason_to_write() {
+    let start = Instant::now();
+    let mut announce = served(start);
+    let mut writes = 0;
+    for second in 0..100 {
+        let now = start + Duration::from_secs(second);
+        if second % 3 == 0 {
+            announce.updated(now, 0, Revision(second + 2), Weight::Ordinary, |_| true);
+            announce.started(0);
+            announce.done(now, 0, true);
+        }
+        if announce.counts(now) {
+            announce.counted(now, usize::from(second % 2 == 0));
+        }
+        writes += usize::from(announce.say(now).is_some());
+    }
+    assert!(writes <= 10, "{writes}");
 }
 
 #[test]
@@ -155,7 +230,7 @@ fn entries_of_watchers_are_no_news() {
     let now = Instant::now();
     let mut announce = served(now);
     announce.updated(now, 0, Revision(2), Weight::Own, |_| true);
-    assert_eq!(announce.deadline(), None);
+    assert_eq!(announce.say_at(), None);
 }
 
 #[test]
@@ -169,7 +244,7 @@ fn other_targets_begin_anew_and_the_same_go_on() {
     assert_eq!(applied[&api[0]], Revision(0));
     announce.replace(&[path("/services")], &[&web], false);
     assert_eq!(announce.applied()[&web[0]], Revision(0));
-    assert_eq!(announce.deadline(), None);
+    assert_eq!(announce.say_at(), None);
 }
 
 #[test]

@@ -37,6 +37,17 @@ pub(in crate::watch) enum PublishError {
     Worker,
 }
 
+impl PublishError {
+    /// Whether the program was told of the new files, and does not run them.
+    pub(in crate::watch) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Reload { source, .. } => source.is_refusal(),
+            Self::Render(_) | Self::NoGeneration | Self::Worker => false,
+            Self::File { .. } | Self::Check(_) => false,
+        }
+    }
+}
+
 /// What became of files whose reload failed.
 #[derive(Debug)]
 pub(in crate::watch) enum Restored {

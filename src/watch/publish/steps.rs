@@ -36,6 +36,15 @@ impl<N> Part<N> {
     }
 }
 
+impl Part<New> {
+    fn content(&self) -> &[u8] {
+        match self {
+            Self::Same(live) => live,
+            Self::New(new) => new.text.as_bytes(),
+        }
+    }
+}
+
 impl Part<(New, How)> {
     fn content(&self) -> &[u8] {
         match self {
@@ -149,6 +158,11 @@ impl Differs {
     pub(super) fn lives(&self) -> super::Lives {
         let content = |new: &New| Some(new.previous.as_ref()?.content.clone());
         self.news().map(|(n, new)| (n, content(new))).collect()
+    }
+
+    /// What all files are to be, by their places among the outputs.
+    pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        self.0.iter().map(Part::<New>::content).enumerate()
     }
 
     pub(super) fn stage(self, target: &Target) -> Result<Staged, PublishError> {
@@ -297,7 +311,7 @@ impl Checked {
 impl Swapped {
     /// What is live now, by its place among the outputs.
     pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        self.0.iter().map(Part::content).enumerate()
+        self.0.iter().map(Part::<(New, How)>::content).enumerate()
     }
 
     pub(super) fn changes(&self) -> Vec<Change> {

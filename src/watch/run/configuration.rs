@@ -53,6 +53,9 @@ impl Shell {
         if self.conf.pending || self.is_stopping() || self.pass.once {
             return;
         }
+        for kept in &mut self.targets {
+            kept.schedule = kept.schedule.renewed();
+        }
         let (dirs, links) = (directories(&self.conf.dir), links(&self.conf.dir));
         self.conf.watched.follow(dirs, links);
         match load(&self.conf.dir, &self.conf.pass) {
@@ -104,7 +107,7 @@ impl Shell {
         let mut new = 0;
         for one in loaded {
             let same = old.iter().position(|kept| kept.loaded.is_same(&one));
-            let kept = same.map(|at| old.swap_remove(at)).map(Kept::renewed);
+            let kept = same.map(|at| old.swap_remove(at));
             new += usize::from(kept.is_none());
             self.targets
                 .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));

@@ -34,19 +34,22 @@ impl Shell {
     }
 
     pub(super) fn advance(&mut self, target: usize, input: Input) {
+        // When the configuration has been read, all begin anew.
         let is_held = self.conf.pending && !matches!(input, Input::Done { .. });
         if self.is_stopping() || is_held {
             return;
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
-            // Everything is published anew when the configuration has been read.
             Some(Action::Publish { .. }) if self.conf.pending => {}
-            Some(Action::Publish { may_reload }) => self.publish(target, may_reload),
+            Some(Action::Publish {
+                may_reload,
+                may_repeat,
+            }) => self.publish(target, may_reload, may_repeat),
             None => {}
         }
     }
 
-    fn publish(&mut self, target: usize, may_reload: bool) {
+    fn publish(&mut self, target: usize, may_reload: bool, may_repeat: bool) {
         let kept = &self.targets[target];
         let child = self.ward.as_ref().map(Ward::running);
         let progress = Progress::default();
@@ -58,6 +61,7 @@ impl Shell {
             ),
             noop: self.pass.noop,
             may_reload,
+            may_repeat,
             has_failed: kept.last == Some(Ended::Failed),
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&kept.loaded.target, child),
@@ -84,11 +88,13 @@ impl Shell {
     pub(super) fn done(&mut self, done: &Done) {
         let kept = &mut self.targets[done.target];
         let input = kept.done(done, self.pass.once);
-        if kept.last == Some(Ended::Good) {
+        // One that was put off has left things as they were, good or not; what it is about is not in use.
+        let is_in_use = kept.is_good() && matches!(input, Input::Done { .. });
+        if is_in_use {
             self.guards.published(&kept.loaded.target.name);
         }
         if let Some(herald) = &mut self.herald {
-            herald.done(done.target, self.targets[done.target].is_good());
+            herald.done(done.target, is_in_use);
         }
         self.advance(done.target, input);
         self.tell_ready();

@@ -1,7 +1,6 @@
 //! HAProxy, told by the socket of its master and by a signal.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -20,8 +19,8 @@ frontend f
 {% endfor %}{% for i in services.broken %}    nonsense
 {% endfor %}    http-request return status 200 content-type text/plain string \"ANSWER\"
 ";
-const MASTER: &str = "[template.reload]\nhaproxy_master = 'DIR/m.sock'\n";
-const SIGNAL: &str = "[template.reload]\nsignal = 'USR2'\npidfile = 'DIR/pid'\n";
+pub(super) const MASTER: &str = "[template.reload]\nhaproxy_master = 'DIR/m.sock'\n";
+pub(super) const SIGNAL: &str = "[template.reload]\nsignal = 'USR2'\npidfile = 'DIR/pid'\n";
 
 pub(super) fn haproxy(bench: &Bench, files: &[&str]) -> Process {
     run(&tool("haproxy"), bench, files)
@@ -166,29 +165,5 @@ fn a_reload_that_somebody_else_has_begun_is_waited_for() {
             bench.put("web", &want[n + 1..], 80);
             Bench::wait_answer(bench.port, want, &watch);
         }
-    }
-}
-
-#[test]
-fn old_workers_that_linger_are_told_of() {
-    for reload in [MASTER, SIGNAL] {
-        let bench = Bench::new(TEMPLATE, reload);
-        bench.first();
-        let _haproxy = haproxy(&bench, &["a.cfg"]);
-        let watch = bench.watch(&[]);
-        Bench::wait_answer(bench.port, "a", &watch);
-        let mut open = Vec::new();
-        let mut want = "a".to_owned();
-        for id in "bcdefghij".chars() {
-            // Half a request keeps a worker.
-            let mut stream = TcpStream::connect(("127.0.0.1", bench.port)).unwrap();
-            stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
-            open.push(stream);
-            bench.put("web", &id.to_string(), 80);
-            want.push(id);
-            Bench::wait_answer(bench.port, &want, &watch);
-        }
-        Bench::wait_said("old workers of HAProxy still serve", &watch);
-        assert!(counts(&bench).1 >= 8);
     }
 }

@@ -3,7 +3,9 @@
 mod apache;
 mod generation;
 mod haproxy;
+mod lingering;
 mod nginx;
+mod pace;
 mod shellless;
 mod unit;
 
@@ -12,6 +14,8 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use crate::harness::etcd::Etcd;
 use crate::harness::{PATIENCE, Process, free_port, sidekick, temp_dir, wait_for};
@@ -66,6 +70,14 @@ impl Bench {
             self.fill(&target),
         )
         .unwrap();
+    }
+
+    /// The least time between two reloads.
+    fn min_interval(&self, text: &str) {
+        let file = self.file("conf.d/a.toml");
+        let target = fs::read_to_string(&file).unwrap();
+        let pace = format!("min_interval = '{text}'");
+        fs::write(file, target.replace("min_interval = '0s'", &pace)).unwrap();
     }
 
     fn fill(&self, text: &str) -> String {
@@ -132,7 +144,7 @@ impl Bench {
     }
 
     /// A good change is in force when it is said to be; one that the daemon will not have is noticed, and the file of
-    /// before comes back; when nothing is in the way any more, the change comes into force.
+    /// before comes back; when nothing is in the way any more, and somebody asks for it, the change comes into force.
     fn play(&self, refused: &str) {
         let watch = self.watch(&[]);
         Self::wait_answer(self.port, "a", &watch);
@@ -154,6 +166,7 @@ impl Bench {
         });
         Self::wait_answer(self.port, "ab", &watch);
         drop(somebody);
+        watch.signal(Signal::SIGHUP);
         Self::wait_answer(other, "ab", &watch);
         Self::wait_said("failure", &watch);
 

@@ -26,7 +26,8 @@ http {
     }
 }
 ";
-const SIGNAL: &str = "check_cmd = 'true'\n[template.reload]\nsignal = 'HUP'\npidfile = 'DIR/pid'\n";
+pub(super) const SIGNAL: &str =
+    "check_cmd = 'true'\n[template.reload]\nsignal = 'HUP'\npidfile = 'DIR/pid'\n";
 
 pub(super) fn nginx(bench: &Bench) -> Process {
     let mut command = Command::new(tool("nginx"));

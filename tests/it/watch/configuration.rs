@@ -157,6 +157,34 @@ fn a_reload_that_is_under_way_is_finished_before_another_configuration() {
     assert_eq!(log, "begun\ndone\nbegun\ndone\n");
 }
 
+/// What came while a reload was under way is not lost when a bad configuration is read right after it.
+#[test]
+fn a_bad_configuration_loses_no_change_that_waited_for_a_reload() {
+    let gate = "until [ -e OUT/gate ]; do sleep 0.02; done";
+    let bench = Bench::new(&format!(
+        "reload_cmd = 'echo begun >> OUT/log; {gate}'\n{PACE}settle = '0s'\n"
+    ));
+    bench.target("b", PACE);
+    bench.put("i");
+    let process = bench.start(&[]);
+    wait_for("the reload to begin", || {
+        (bench.count("log") == 1).then_some(())
+    });
+    bench.put("j");
+    let both = line("i") + &line("j");
+    wait_for("the other target to have heard of it", || {
+        let other = fs::read_to_string(bench.out("b.cfg")).ok()?;
+        (other == both).then_some(())
+    });
+    bench.template("a.tera", "{% if %}\n");
+    process.signal(Signal::SIGHUP);
+    wait_for("the signal to be heard", || {
+        process.output().contains("SIGHUP").then_some(())
+    });
+    fs::write(bench.out("gate"), "").unwrap();
+    bench.wait_live(&both);
+}
+
 #[test]
 fn directories_that_appear_later_are_noticed() {
     let bench = Bench::new(PACE);

@@ -1,0 +1,250 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const PACE: Pace = Pace {
+    settle: Duration::from_millis(20),
+    max_wait: Duration::from_millis(500),
+    min_interval: Duration::from_secs(2),
+};
+
+const PUBLISH: Action = Action::Publish {
+    may_reload: true,
+    may_repeat: true,
+};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn done(good: bool, reloaded: bool) -> Input {
+    let outcome = if good { Outcome::Good } else { Outcome::Failed };
+    Input::Done { outcome, reloaded }
+}
+
+const REFUSAL: Input = Input::Done {
+    outcome: Outcome::Refused,
+    reloaded: true,
+};
+
+/// Not what was refused.
+const OTHER: Action = Action::Publish {
+    may_reload: true,
+    may_repeat: false,
+};
+
+#[test]
+fn the_first_change_goes_out_at_once_and_what_follows_is_gathered() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
+    assert_eq!(target.handle(start + ms(5), Input::Changed), None);
+    assert_eq!(target.handle(start + ms(6), done(true, false)), None);
+    assert_eq!(target.deadline(), Some(start + ms(25)));
+    assert_eq!(target.handle(start + ms(15), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(start + ms(35)));
+    assert_eq!(target.handle(start + ms(35), Input::Tick), Some(PUBLISH));
+}
+
+#[test]
+fn gathering_ends_even_if_it_never_gets_quiet() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    target.handle(start, Input::Changed);
+    target.handle(start, done(true, false));
+    for n in 1..50 {
+        let published = target.handle(start + ms(10 * n), Input::Changed);
+        assert_eq!(published, None, "{n}");
+    }
+    assert_eq!(
+        target.handle(start + ms(510), Input::Changed),
+        Some(PUBLISH)
+    );
+}
+
+#[test]
+fn a_reload_holds_the_next_publish_back_and_loses_nothing() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    target.handle(start, Input::Changed);
+    target.handle(start, done(true, true));
+    assert_eq!(target.handle(start + ms(1000), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(start + ms(2000)));
+    assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
+}
+
+#[test]
+fn a_failure_is_tried_again_later_and_later_until_newer_data_comes() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    target.handle(start, Input::Changed);
+    let mut now = start;
+    let mut delays = Vec::new();
+    for _ in 0..5 {
+        target.handle(now, done(false, false));
+        let at = target.deadline().unwrap();
+        delays.push(at - now);
+        now = at;
+        assert_eq!(target.handle(now, Input::Tick), Some(PUBLISH));
+    }
+    assert!(delays[0] >= ms(500) && delays[4] >= ms(8000), "{delays:?}");
+    target.handle(now, done(false, false));
+    assert_eq!(target.handle(now + ms(100), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(now + ms(120)));
+}
+
+#[test]
+fn what_takes_no_reload_is_not_held_back() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, true, 1));
+    assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
+    target.handle(start, done(true, true));
+    let early = Action::Publish {
+        may_reload: false,
+        may_repeat: true,
+    };
+    assert_eq!(target.handle(start + ms(900), Input::Changed), Some(early));
+    // It takes a reload after all.
+    assert_eq!(target.handle(start + ms(901), Input::Held), None);
+    assert_eq!(target.deadline(), Some(start + ms(2000)));
+    // Newer data is tried at once again, and may take none.
+    assert_eq!(target.handle(start + ms(950), Input::Changed), Some(early));
+    assert_eq!(target.handle(start + ms(951), Input::Changed), None);
+    target.handle(start + ms(952), Input::Held);
+    assert_eq!(target.deadline(), Some(start + ms(971)));
+    assert_eq!(target.handle(start + ms(971), Input::Tick), Some(early));
+    target.handle(start + ms(972), Input::Held);
+    assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
+    target.handle(start + ms(2001), done(true, false));
+    assert_eq!(target.deadline(), None);
+}
+
+#[test]
+fn what_was_refused_is_tried_again_after_ten_seconds_and_more() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    target.handle(start, Input::Changed);
+    let mut now = start;
+    let mut delays = Vec::new();
+    for _ in 0..7 {
+        target.handle(now, REFUSAL);
+        let at = target.deadline().unwrap();
+        delays.push((at - now).as_secs());
+        now = at;
+        assert_eq!(target.handle(now, Input::Tick), Some(PUBLISH));
+    }
+    let bounds = [10..=20, 20..=40, 40..=80, 80..=160, 150..=300, 150..=300];
+    let within = |(delay, bounds): (&u64, &std::ops::RangeInclusive<u64>)| bounds.contains(delay);
+    assert!(delays.iter().zip(&bounds).all(within), "{delays:?}");
+    // What follows a good reload starts anew.
+    target.handle(now, done(true, true));
+    now += ms(5000);
+    assert_eq!(target.handle(now, Input::Changed), Some(PUBLISH));
+    target.handle(now, REFUSAL);
+    assert!(target.deadline().unwrap() <= now + ms(20_000));
+}
+
+#[test]
+fn newer_data_follow_a_refusal_after_the_pause_that_grows_with_each() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    target.handle(start, Input::Changed);
+    let mut now = start;
+    for seconds in [2, 4, 8, 16, 32, 32] {
+        target.handle(now, REFUSAL);
+        let again = target.deadline().unwrap();
+        assert_eq!(target.handle(now + ms(100), Input::Changed), None);
+        let at = target.deadline().unwrap();
+        assert_eq!(at - now, ms(1000 * seconds));
+        // Whether it is newer data is seen by what is rendered.
+        let may_repeat = at >= again;
+        let may_reload = true;
+        let publish = Action::Publish {
+            may_reload,
+            may_repeat,
+        };
+        assert_eq!(target.handle(at, Input::Tick), Some(publish));
+        now = at;
+    }
+}
+
+#[test]
+fn the_same_again_does_not_bring_a_retry_forward() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    target.handle(start, Input::Changed);
+    target.handle(start, REFUSAL);
+    let again = target.deadline().unwrap();
+    for seconds in [3, 6, 9] {
+        let now = start + ms(1000 * seconds);
+        assert_eq!(target.handle(now, Input::Changed), None);
+        assert_eq!(target.handle(now + ms(20), Input::Tick), Some(OTHER));
+        assert_eq!(target.handle(now + ms(20), Input::Repeated), None);
+        assert_eq!(target.deadline(), Some(again));
+    }
+    // Back to what is in force, and to what was refused: that shows nothing new of the program.
+    let now = start + ms(9500);
+    target.handle(now, Input::Changed);
+    assert_eq!(target.handle(now + ms(20), Input::Tick), Some(OTHER));
+    target.handle(now + ms(20), done(true, false));
+    assert_eq!(target.deadline(), None);
+    assert_eq!(target.handle(now + ms(100), Input::Changed), Some(OTHER));
+    target.handle(now + ms(100), Input::Repeated);
+    assert_eq!(target.handle(again, Input::Tick), Some(PUBLISH));
+}
+
+#[test]
+fn somebody_who_asks_for_it_is_not_put_off() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    target.handle(start, Input::Changed);
+    for _ in 0..3 {
+        target.handle(start, REFUSAL);
+        let at = target.deadline().unwrap();
+        assert_eq!(target.handle(at, Input::Tick), Some(PUBLISH));
+    }
+    target.handle(start, REFUSAL);
+    let mut target = target.renewed();
+    target.handle(start + ms(100), Input::Changed);
+    assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
+}
+
+proptest! {
+    /// One publish at a time; every change is followed by a publish that began after it; reloads keep their
+    /// distance; what was refused is not tried again within ten seconds; and nothing waits longer than `max_wait` and
+    /// `min_interval` allow.
+    #[test]
+    fn invariants(script in proptest::collection::vec((0u8..4, 0u64..300, any::<bool>(), any::<bool>()), 1..100)) {
+        let mut now = Instant::now();
+        let mut target = Schedule::new(PACE, false, 7);
+        let (mut publishing, mut stale_since, mut reloaded_at) = (false, None::<Instant>, None::<Instant>);
+        let mut refused_at = None::<Instant>;
+        for (step, pause, good, reloaded) in script {
+            let input = match step {
+                0 | 1 => { now += ms(pause); stale_since = stale_since.or(Some(now)); Input::Changed }
+                2 if publishing => {
+                    now += ms(pause);
+                    publishing = false;
+                    if reloaded { reloaded_at = Some(now); }
+                    if !good { stale_since = stale_since.or(Some(now)); }
+                    match (good, reloaded) {
+                        (false, true) => {
+                            refused_at = Some(now);
+                            REFUSAL
+                        }
+                        (true, true) => {
+                            refused_at = None;
+                            done(good, reloaded)
+                        }
+                        (_, false) => done(good, reloaded),
+                    }
+                }
+                _ => match target.deadline() {
+                    Some(at) => { now = now.max(at); Input::Tick }
+                    None => continue,
+                },
+            };
+            if let Some(Action::Publish { may_repeat, .. }) = target.handle(now, input) {
+                prop_assert!(!publishing);
+                prop_assert!(!may_repeat || refused_at.is_none_or(|at| now >= at + ms(10_000)));
+                prop_assert!(reloaded_at.is_none_or(|at| now >= at + PACE.min_interval));
+                (publishing, stale_since) = (true, None);
+            }
+            if stale_since.is_some() && !publishing {
+                let at = target.deadline();
+                prop_assert!(at.is_some(), "a change is forgotten");
+            }
+        }
+    }
+}
