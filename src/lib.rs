@@ -4,16 +4,18 @@
 //!
 //! ```text
 //! register:  child + checks ──▶ lifecycle ──▶ lease ──▶ store
-//! watch:     store ──▶ catalog ──▶ schedule ──▶ render ──▶ check ──▶ swap ──▶ reload
+//! watch:     store ──▶ catalog ──▶ guard ──▶ schedule ──▶ render ──▶ check ──▶ swap ──▶ reload
 //! ```
 //!
-//! [`manage`] is what people do by hand.
+//! [`cli`] is what was typed, [`config`] what that and the files mean, [`error`] how a failure is told. [`manage`] is what
+//! people do by hand.
 //!
-//! A functional core decides, an imperative shell acts. The pure files (all of [`model`], and in the pipelines
-//! `health`, `lifecycle`, `roster`, `announce`, `schedule`, `guard` and `render`) are machines `handle(now, input) -> actions`
-//! and plain functions; the shells (`register::run`, `watch::run`) perform the actions and bring every result back as an input. The adapters
-//! ([`store`], [`system`], [`proxy`]) know the outside and nothing of each other. A test (`tests/it/architecture.rs`) reads the
-//! `use` lines and keeps it so.
+//! A functional core decides, an imperative shell acts. The pure files (all of [`model`]; `health`, `lifecycle` and `roster`
+//! of [`register`]; `announce`, `entrypoint`, `guard`, `proof`, `render`, `schedule` and others of [`watch`]) are machines
+//! `handle(now, input) -> actions` and plain functions; the shells (`register::run`, `watch::run`) perform the actions and
+//! bring every result back as an input. The adapters ([`store`], [`system`], [`proxy`]) know the outside and nothing of each
+//! other; they have pure files, too, such as the plan of what changes in a running HAProxy. A test
+//! (`tests/it/architecture.rs`) lists the pure files, reads the `use` lines, and keeps it so.
 
 pub mod cli;
 pub mod config;

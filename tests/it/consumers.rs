@@ -272,9 +272,7 @@ fn haproxy_sends_connections_to_the_nodes_that_are_well() {
     command.args(["-db", "-f", "main.cfg", "-f", "galera.cfg"]);
     let process = Process::start(command.current_dir(dir.path()), &dir.path().join("log"));
     // Servers count as well until the first checks have failed.
-    wait_for("the checks", || {
-        process.output().contains("ill is DOWN").then_some(())
-    });
+    process.wait_said("ill is DOWN");
     for _ in 0..6 {
         let got = ask(port, "x", "/");
         assert_eq!(got.as_deref(), Some("well"), "{}", process.output());

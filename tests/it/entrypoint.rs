@@ -1,8 +1,6 @@
 //! `sidekick watch -- COMMAND`: the entrypoint of a proxy, with real proxies.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::etcd::Etcd;
 use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
+use crate::routing::ask;
 
 /// Answers with the ids of the instances.
 const HAPROXY: &str = "defaults
@@ -107,13 +106,7 @@ impl Bench {
 
     /// What the proxy answers.
     fn ask(&self) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            .ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer.split_once("\r\n\r\n")?.1.trim().to_owned())
+        ask(self.port, "a", "/").map(|answer| answer.trim().to_owned())
     }
 
     #[track_caller]
@@ -189,7 +182,7 @@ fn it_starts_when_every_file_is_in_place() {
     let script = format!("cp {0}/a.cfg {0}/seen; exit 3", bench.dir.path().display());
     let mut process = bench.start(&[], &["sh", "-c", &script]);
     for (hint, step) in [("trying again", 0), ("the check refused", 1)] {
-        wait_for(hint, || process.output().contains(hint).then_some(()));
+        process.wait_said(hint);
         assert!(!bench.file("seen").exists(), "{}", process.output());
         match step {
             0 => bench.etcd.start(),
@@ -230,9 +223,7 @@ fn a_stop_is_bounded_and_not_waited_for_before_the_start() {
     let mut bench = Bench::new("", "HUP");
     let script = "trap '' TERM; echo up; while :; do sleep 0.05; done";
     let mut process = bench.start(&["--stop-grace", "300ms"], &["sh", "-c", script]);
-    wait_for("the command", || {
-        process.output().contains("\nup\n").then_some(())
-    });
+    process.wait_said("\nup\n");
     process.signal(Signal::SIGTERM);
     assert_eq!(process.wait().code(), Some(137));
 

@@ -163,6 +163,20 @@ impl Process {
         )
     }
 
+    /// Waits until it has printed this.
+    #[track_caller]
+    pub(crate) fn wait_said(&self, want: &str) {
+        let start = Instant::now();
+        loop {
+            let said = self.output();
+            if said.contains(want) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{want:?} is not in: {said}");
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// What it has printed so far.
     pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()

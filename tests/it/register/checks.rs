@@ -176,10 +176,7 @@ fn every_one_of_several_checks_has_to_pass() {
     let exec = format!("exec:test -e {}", fine.display());
     let args = ["--check", "tcp", "--check", &web.check(), "--check", &exec];
     let process = bench.check(web.port, &args);
-    wait_for("the reason", || {
-        let log = process.output();
-        log.contains("unhealthy: exec:test -e").then_some(())
-    });
+    process.wait_said("unhealthy: exec:test -e");
     assert!(!bench.is_announced());
     fs::write(&fine, "").unwrap();
     bench.until_there();
@@ -192,10 +189,7 @@ fn a_port_that_opens_later() {
     let bench = Bench::new();
     let port = free_port();
     let process = bench.check(port, &["--check", "tcp", "--rise", "1", "--fall", "1"]);
-    wait_for("the reason", || {
-        let log = process.output();
-        log.contains("unhealthy: tcp: no connection").then_some(())
-    });
+    process.wait_said("unhealthy: tcp: no connection");
     assert_eq!(bench.etcd.revision(), 1);
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     bench.until_there();
@@ -280,13 +274,9 @@ fn after_an_outage_longer_than_its_lease_an_unhealthy_instance_stays_away() {
     bench.until_there();
     // A server that comes back gives every lease its whole time again.
     bench.etcd.kill();
-    wait_for("the loss of the lease", || {
-        process.output().contains("is lost").then_some(())
-    });
+    process.wait_said("is lost");
     web.answer(503);
-    wait_for("the verdict", || {
-        process.output().contains("is unhealthy").then_some(())
-    });
+    process.wait_said("is unhealthy");
     bench.etcd.start();
     bench.until_gone();
     bench.until_a_ttl_has_passed();

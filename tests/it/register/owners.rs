@@ -53,9 +53,7 @@ fn another_owner_of_the_same_id_is_left_alone() {
     let log = bench.file("second");
     let mut command = bench.command(&[ELSEWHERE, &["--", "sleep", "1000"]].concat());
     let mut second = Process::start(&mut command, &log);
-    wait_for("the conflict to be told", || {
-        second.output().contains("another owner").then_some(())
-    });
+    second.wait_said("another owner");
     assert_eq!(bench.keys()[&format!("{TREE}/ip")], "127.0.0.1");
     assert!(second.ended().is_none());
     first.signal(Signal::SIGTERM);
@@ -112,9 +110,7 @@ fn a_shared_id_lives_as_long_as_one_of_its_owners() {
     };
     let (mut first, second) = (start("one"), start("two"));
     for process in [&first, &second] {
-        wait_for("both announcements", || {
-            process.output().contains("is announced").then_some(())
-        });
+        process.wait_said("is announced");
     }
     first.signal(Signal::SIGTERM);
     assert_eq!(first.wait().code(), Some(0));

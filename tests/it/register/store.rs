@@ -29,9 +29,7 @@ fn a_store_that_is_down_harms_nobody_and_the_announcement_comes_later() {
     let script = format!("echo up > {}; exec sleep 1000", up.display());
     let mut process = bench.start(&["--", "sh", "-c", &script]);
     wait_for("the command", || read(&up));
-    wait_for("word of the outage", || {
-        process.output().contains("trying again").then_some(())
-    });
+    process.wait_said("trying again");
     bench.etcd.start();
     wait_for("the announcement", || bench.is_there().then_some(()));
     assert!(process.ended().is_none());
@@ -142,10 +140,5 @@ fn an_overwritten_key_of_the_directory_store_is_put_right() {
     wait_for("the value to be back", || {
         (fs::read_to_string(&ip).ok()? == "127.0.0.1").then_some(())
     });
-    wait_for("word of it", || {
-        process
-            .output()
-            .contains("changed by somebody else")
-            .then_some(())
-    });
+    process.wait_said("changed by somebody else");
 }

@@ -134,13 +134,7 @@ impl Bench {
 
     #[track_caller]
     fn wait_said(want: &str, watch: &Process) {
-        let start = std::time::Instant::now();
-        wait_for(want, || {
-            let said = watch.output();
-            let late = start.elapsed() + MOMENT > PATIENCE;
-            assert!(!late, "{want:?} is not in: {said}");
-            said.contains(want).then_some(())
-        });
+        watch.wait_said(want);
     }
 
     /// A good change is in force when it is said to be; one that the daemon will not have is noticed, and the file of

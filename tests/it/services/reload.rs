@@ -37,9 +37,7 @@ fn watch(bench: &Bench) -> Process {
         watch.output().contains("begin").then_some(())
     });
     bench.etcd.etcdctl(&["del", "/mark"]);
-    wait_for("the watch", || {
-        watch.output().contains("DELETE\n/mark").then_some(())
-    });
+    watch.wait_said("DELETE\n/mark");
     watch
 }
 
@@ -85,9 +83,7 @@ fn who_stays_is_never_absent_and_who_comes_is_there_before_others_go() {
     ];
     bench.until(&tree(&all.concat()));
     bench.etcd.etcdctl(&["put", "/mark", "end"]);
-    wait_for("the watch to see it all", || {
-        watch.output().contains("\nend\n").then_some(())
-    });
+    watch.wait_said("\nend\n");
 
     let events = events(&watch);
     let at = |kind: &str, key: &str| {
@@ -216,11 +212,7 @@ fn one_in_conflict_stops_none_of_the_others() {
     );
     let mut all = bench.start("all", &[]);
     bench.until(&tree(&["a", "b", "c"].map(|id| keys_of(id, "")).concat()));
-    wait_for("word of the conflict", || {
-        all.output()
-            .contains("/services/web/b is announced by another owner")
-            .then_some(())
-    });
+    all.wait_said("/services/web/b is announced by another owner");
     first.signal(Signal::SIGTERM);
     first.wait();
     wait_for("the place to be taken", || {

@@ -75,12 +75,7 @@ fn a_reload_is_owed_until_it_works_also_when_there_is_no_previous_file() {
         (bench.count("reloads") >= 2).then_some(())
     });
     fs::write(bench.out("ok"), "").unwrap();
-    wait_for("the owed reload", || {
-        process
-            .output()
-            .contains("owed has been made")
-            .then_some(())
-    });
+    process.wait_said("owed has been made");
 }
 
 #[test]
@@ -94,12 +89,7 @@ fn a_hanging_command_is_killed_and_holds_no_other_target_up() {
     wait_for("the other target", || {
         fs::read_to_string(bench.out("b.cfg")).ok()
     });
-    wait_for("the time-out", || {
-        process
-            .output()
-            .contains("did not end within 1 s")
-            .then_some(())
-    });
+    process.wait_said("did not end within 1 s");
     assert_eq!(bench.live(), None);
 }
 
@@ -111,12 +101,7 @@ fn an_outage_changes_nothing_on_disk_and_ends_with_the_newest_state() {
     bench.wait_live(&line("i"));
     let before = fs::metadata(bench.out("a.cfg")).unwrap();
     bench.etcd.stop();
-    wait_for("word of the outage", || {
-        process
-            .output()
-            .contains("what is live stays")
-            .then_some(())
-    });
+    process.wait_said("what is live stays");
     let after = fs::metadata(bench.out("a.cfg")).unwrap();
     assert_eq!(
         (before.ino(), before.mtime_nsec()),
@@ -148,12 +133,7 @@ fn a_template_that_fails_harms_no_other_target_and_heals_with_its_data() {
     bench.put("i");
     let process = bench.start(&[]);
     bench.wait_live(&line("i"));
-    wait_for("the error", || {
-        process
-            .output()
-            .contains("/services/web/i/note")
-            .then_some(())
-    });
+    process.wait_said("/services/web/i/note");
     bench
         .etcd
         .etcdctl(&["put", "/services/web/i/note", "hello"]);
@@ -248,9 +228,7 @@ fn the_same_failure_is_told_once() {
     fs::write(&gone, text).unwrap();
     bench.put("i");
     let process = bench.start(&["--interval", "100ms", "--log-level", "debug"]);
-    wait_for("several tries", || {
-        process.output().contains("4 times now").then_some(())
-    });
+    process.wait_said("4 times now");
     assert_eq!(
         process.output().matches("trying again").count(),
         1,
@@ -258,9 +236,7 @@ fn the_same_failure_is_told_once() {
         process.output()
     );
     fs::create_dir(bench.file("gone")).unwrap();
-    wait_for("the end of it", || {
-        process.output().contains("has been updated").then_some(())
-    });
+    process.wait_said("has been updated");
     assert!(
         process.output().contains("failures"),
         "{}",
@@ -279,9 +255,7 @@ fn a_failed_render_is_tried_again_without_a_new_event() {
         ),
     );
     let process = bench.start(&[]);
-    wait_for("word of it", || {
-        process.output().contains("rendering failed").then_some(())
-    });
+    process.wait_said("rendering failed");
     assert_eq!(bench.live(), None);
     fs::write(there, "").unwrap();
     bench.wait_live("fine");
@@ -301,12 +275,7 @@ fn a_reload_that_hangs_is_killed_with_its_group_and_made_again() {
     wait_for("the reload of the other target", || {
         (bench.count("others") == 1).then_some(())
     });
-    wait_for("the time-out", || {
-        process
-            .output()
-            .contains("did not end within 1 s")
-            .then_some(())
-    });
+    process.wait_said("did not end within 1 s");
     let pid = fs::read_to_string(bench.out("pid")).unwrap();
     wait_for("what it had started to be gone", || {
         (!std::path::Path::new(&format!("/proc/{}", pid.trim())).exists()).then_some(())

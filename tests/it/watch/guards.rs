@@ -119,10 +119,6 @@ fn text(output: &Output) -> String {
     String::from_utf8(both).unwrap()
 }
 
-fn wait_log(process: &Process, want: &str) {
-    wait_for(want, || process.output().contains(want).then_some(()));
-}
-
 #[test]
 fn a_clean_stop_goes_through_also_of_the_last_one() {
     let bench = Bench::new("");
@@ -150,7 +146,7 @@ fn a_lost_service_is_held_while_others_change_until_one_returns() {
     let process = bench.start(&[]);
     bench.wait_live(&["i", "x", "y", "z"]);
     fs::rename(bench.file("store/services/db"), bench.file("aside/db")).unwrap();
-    wait_log(&process, "all 3 instances are lost: x, y, z stay");
+    process.wait_said("all 3 instances are lost: x, y, z stay");
     bench.put("web", "j");
     bench.wait_live(&["i", "j", "x", "y", "z"]);
     let list = bench.list();
@@ -165,7 +161,7 @@ fn a_lost_service_is_held_while_others_change_until_one_returns() {
     });
     bench.put("db", "y");
     bench.put("db", "z");
-    wait_log(&process, "db: nothing is held any more");
+    process.wait_said("db: nothing is held any more");
     bench.wait_live(&["i", "j", "x", "y", "z"]);
     assert_eq!(bench.list(), "nothing is held\n");
     assert_eq!(
@@ -189,14 +185,8 @@ fn too_large_a_loss_is_held_for_its_time() {
     bench.lose("web", "j");
     bench.wait_live(&["k", "l"]);
     bench.lose("web", "k");
-    wait_log(
-        &process,
-        "3 of 4 instances are lost within 30s, and max_drop is 50%: i, j, k stay",
-    );
-    wait_log(
-        &process,
-        "i, j, k are given up, since they were held long enough",
-    );
+    process.wait_said("3 of 4 instances are lost within 30s, and max_drop is 50%: i, j, k stay");
+    process.wait_said("i, j, k are given up, since they were held long enough");
     bench.wait_live(&["l"]);
 }
 
@@ -216,10 +206,7 @@ fn a_hold_is_released_by_hand() {
             .then_some(())
     });
     bench.lose("web", "i");
-    wait_log(
-        &process,
-        "1 of 2 instances is lost, and min_instances is 2: i stays",
-    );
+    process.wait_said("1 of 2 instances is lost, and min_instances is 2: i stays");
     wait_for("the record of the hold", || {
         bench.list().contains(": i\n").then_some(())
     });
@@ -230,7 +217,7 @@ fn a_hold_is_released_by_hand() {
     assert_eq!(released.status.code(), Some(0), "{released:?}");
     assert_eq!(text(&released), "a: released\n");
     bench.wait_live(&["j"]);
-    wait_log(&process, "i is given up, by hand");
+    process.wait_said("i is given up, by hand");
     assert_eq!(bench.guard(&["release", "--all"]).status.code(), Some(1));
     // Who holds it is gone: nobody answers, and nobody waits for that.
     bench.lose("web", "j");
@@ -266,7 +253,7 @@ fn a_store_that_is_empty_after_the_start_does_not_wipe_the_file() {
 
     // What was there of it is held, and everything else goes on, also over another restart.
     let mut process = bench.start(&[]);
-    wait_log(&process, "a: db: the only instance is lost: x stays in");
+    process.wait_said("a: db: the only instance is lost: x stays in");
     bench.wait_live(&["i", "j", "x"]);
     bench.drain("web", "i");
     bench.wait_live(&["i-", "j", "x"]);
@@ -300,10 +287,7 @@ fn a_store_that_is_empty_after_the_start_does_not_wipe_the_file() {
         "-c",
         &format!("touch {started}; exec sleep 600"),
     ]);
-    wait_log(
-        &process,
-        "nothing of db is announced after the start, and what",
-    );
+    process.wait_said("nothing of db is announced after the start, and what");
     wait_for("the command", || {
         bench.file("started").exists().then_some(())
     });
@@ -344,7 +328,7 @@ fn a_file_that_nobody_remembers_is_kept_while_nothing_at_all_is_announced() {
     fs::remove_dir_all(bench.file("state")).unwrap();
     fs::write(bench.file("a.cfg"), "somebody's\n").unwrap();
     let process = bench.start(&[]);
-    wait_log(&process, "nothing it follows is announced after the start");
+    process.wait_said("nothing it follows is announced after the start");
     assert_eq!(bench.live(), "somebody's\n");
     bench.put("web", "i");
     bench.wait_live(&["i"]);
@@ -371,9 +355,9 @@ fn other_limits_apply_to_what_is_held() {
     let process = bench.start(&[]);
     bench.wait_live(&["i"]);
     bench.lose("web", "i");
-    wait_log(&process, "the only instance is lost: i stays in");
+    process.wait_said("the only instance is lost: i stays in");
     bench.conf("hold = '2h'");
-    wait_log(&process, "the configuration has changed");
+    process.wait_said("the configuration has changed");
     bench.put("db", "x");
     bench.wait_live(&["i", "x"]);
     bench.conf("on_empty = 'render'\nmax_drop = '100%'");
@@ -440,7 +424,7 @@ fn what_is_held_outlives_a_change_of_the_configuration() {
 
     // A service less: what was held of it goes, and that is told; the other one is held still.
     bench.conf_of("a.cfg", "'web'", guard);
-    wait_log(&process, "a: db: x is given up, since no target follows it");
+    process.wait_said("a: db: x is given up, since no target follows it");
     changes(5);
     fs::write(bench.file("templates/a.tera"), TEMPLATE).unwrap();
     bench.put("web", "p");
@@ -448,10 +432,7 @@ fn what_is_held_outlives_a_change_of_the_configuration() {
     assert!(!bench.list().contains("db"), "{}", bench.list());
     assert!(bench.list().contains(": i, j, k\n"), "{}", bench.list());
     bench.conf("on_empty = 'render'\nmax_drop = '100%'");
-    wait_log(
-        &process,
-        "i, j, k are given up, since the limits are others now",
-    );
+    process.wait_said("i, j, k are given up, since the limits are others now");
     bench.wait_live(&["l", "m", "n", "o", "p"]);
 }
 
@@ -460,10 +441,10 @@ fn a_file_that_goes_while_it_is_kept_is_published() {
     let bench = Bench::new("");
     fs::write(bench.file("a.cfg"), "somebody's\n").unwrap();
     let process = bench.start(&["--interval", "1s"]);
-    wait_log(&process, "nothing it follows is announced after the start");
+    process.wait_said("nothing it follows is announced after the start");
     fs::remove_file(bench.file("a.cfg")).unwrap();
     wait_for("the file", || bench.file("a.cfg").exists().then_some(()));
-    wait_log(&process, "there is nothing to keep");
+    process.wait_said("there is nothing to keep");
     wait_for("the record", || {
         (bench.list() == "nothing is held\n").then_some(())
     });
@@ -502,7 +483,7 @@ fn leases_that_expire_together_are_held_and_a_stop_is_not() {
     bench.wait_live(&["i", "j"]);
     i.signal(Signal::SIGKILL);
     j.signal(Signal::SIGKILL);
-    wait_log(&process, "instances are lost");
+    process.wait_said("instances are lost");
     wait_for("all keys to expire", || {
         etcd.etcdctl(&["get", "--prefix", "--keys-only", "/services/"])
             .trim()

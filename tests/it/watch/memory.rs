@@ -55,10 +55,6 @@ fn left_behind(lines: &str) -> Bench {
     bench
 }
 
-fn wait_said(process: &Process, what: &str) {
-    wait_for(what, || process.output().contains(what).then_some(()));
-}
-
 #[test]
 fn without_a_store_the_last_snapshot_is_served_until_the_store_answers() {
     let mut bench = left_behind(PACE);
@@ -66,7 +62,7 @@ fn without_a_store_the_last_snapshot_is_served_until_the_store_answers() {
     let mut command = command(&bench, &["--", "sleep", "1000"]);
     let mut process = Process::start(notify.tell(&mut command), &bench.file("log"));
     bench.wait_live(&line("i"));
-    wait_said(&process, "the command is started");
+    process.wait_said("the command is started");
     let said = process.output();
     assert_eq!(said.matches(STALE).count(), 1, "{said}");
     assert!(
@@ -85,7 +81,7 @@ fn without_a_store_the_last_snapshot_is_served_until_the_store_answers() {
     bench.delete("i");
     bench.put("j");
     bench.wait_live(&line("j"));
-    wait_said(&process, "nothing is stale any more");
+    process.wait_said("nothing is stale any more");
     let state = notify.receive();
     assert!(
         state.contains("STATUS=") && !state.contains("stale"),
@@ -106,7 +102,7 @@ fn a_store_that_comes_back_empty_does_not_wipe_what_was_served() {
     let process = start(&bench, "log", &[]);
     bench.wait_live(&line("i"));
     bench.etcd.wipe();
-    wait_said(&process, "nothing is stale any more");
+    process.wait_said("nothing is stale any more");
     wait_for("the store's word on disk", || {
         let text = fs::read_to_string(snapshot(&bench)?).ok()?;
         text.contains("\"entries\":{}").then_some(())
@@ -114,7 +110,7 @@ fn a_store_that_comes_back_empty_does_not_wipe_what_was_served() {
     // To the guard it is a loss like any other.
     assert_eq!(bench.live(), Some(line("i")));
     process.signal(Signal::SIGHUP);
-    wait_said(&process, "comparing every file");
+    process.wait_said("comparing every file");
     assert_eq!(bench.live(), Some(line("i")));
 }
 
@@ -175,7 +171,7 @@ fn a_snapshot_that_is_damaged_or_of_something_else_is_left_aside() {
         fs::write(&file, text).unwrap();
         fs::write(&target, conf).unwrap();
         let process = start(&bench, &format!("log-{number}"), &[]);
-        wait_said(&process, "is left aside");
+        process.wait_said("is left aside");
         let said = process.output();
         assert!(said.contains(why) && !said.contains(STALE), "{said}");
         assert_eq!(bench.live(), None);
@@ -183,7 +179,7 @@ fn a_snapshot_that_is_damaged_or_of_something_else_is_left_aside() {
     // It harms nobody when the store is back.
     fs::write(&file, "{").unwrap();
     let process = start(&bench, "log", &[]);
-    wait_said(&process, "is left aside");
+    process.wait_said("is left aside");
     bench.etcd.start();
     bench.wait_live(&line("i"));
     wait_saved(&bench, "i");
@@ -247,5 +243,5 @@ fn a_directory_that_is_not_there_is_a_store_that_is_down() {
     assert!(process.output().contains(STALE), "{}", process.output());
     put("j");
     bench.wait_live(&line("j"));
-    wait_said(&process, "nothing is stale any more");
+    process.wait_said("nothing is stale any more");
 }

@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::{Bench, line};
-use crate::harness::wait_for;
 
 #[test]
 fn once_publishes_and_leaves() {
@@ -40,9 +39,7 @@ fn once_waits_for_the_store_for_as_long_as_it_is_told() {
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     assert_eq!(bench.live(), None);
     let mut process = bench.start(&["--once"]);
-    wait_for("word of the outage", || {
-        process.output().contains("trying again").then_some(())
-    });
+    process.wait_said("trying again");
     bench.etcd.start();
     assert_eq!(process.wait().code(), Some(0));
     assert_eq!(bench.live(), Some(line("i")));
