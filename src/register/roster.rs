@@ -149,19 +149,16 @@ impl Roster {
     fn drain(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.phase = Phase::Draining;
         let wanted = self.members.iter().filter(|(_, m)| m.is_wanted());
-        let dirs = wanted.map(|(dir, _)| dir.clone());
-        let (here, absent): (Vec<_>, _) = dirs.partition(|dir| self.standing.contains_key(dir));
-        let absent: Vec<Prefix> = absent;
-        for dir in absent {
+        let wanted = wanted.map(|(dir, member)| (dir.clone(), member.holder()));
+        // One that moves to another lease does not stand yet, though it stands where it was.
+        let (here, absent): (Vec<_>, Vec<_>) =
+            wanted.partition(|(dir, holder)| self.standing.get(dir) == Some(holder));
+        for (dir, _) in absent {
             self.unwant(now, &dir, out);
         }
-        // One that is shared goes on elsewhere, also if it has only just become so.
-        let ours = here.into_iter().filter(|dir| {
-            let is_common = |holder: &Holder| *holder == Holder::Common;
-            let member = self.members.get(dir).map(Member::holder);
-            member.is_some_and(|holder| is_common(&holder))
-                && self.standing.get(dir).is_some_and(is_common)
-        });
+        // One that is shared goes on elsewhere.
+        let ours = here.into_iter().filter(|(_, on)| *on == Holder::Common);
+        let ours = ours.map(|(dir, _)| dir);
         self.drain = Drain::begin(ours, self.leases.common(), out);
     }
 

@@ -99,7 +99,8 @@ impl Scene {
         let program = "trap 'echo the program is told; exit 0' TERM; while :; do sleep 0.05; done";
         command.args(args).args(["--", "sh", "-c", program]);
         let process = Process::start(&mut command, &self.file("register.log"));
-        wait_for("the announcement", || self.get("/services/web/a/ip"));
+        // Not only in the store: sidekick knows it, too.
+        process.wait_said("/services/web/a is announced");
         process
     }
 

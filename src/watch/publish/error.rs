@@ -1,4 +1,4 @@
-//! Why a target was not published, as an operator reads it. Pure.
+//! Why a target was not published, as an operator reads it. Shell.
 
 use std::io;
 use std::path::PathBuf;
