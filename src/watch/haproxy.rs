@@ -81,10 +81,9 @@ impl Haproxy {
         texts.collect::<Vec<_>>().join("\n")
     }
 
-    /// What becomes of them by a new text, and how it would be taken back.
-    pub(super) fn compare(&self, live: &str, new: &str) -> (Change, Change) {
-        let base = self.base();
-        (diff(&base, live, new), diff(&base, new, live))
+    /// What becomes of them by a new text.
+    pub(super) fn compare(&self, now: &str, new: &str) -> Change {
+        diff(&self.base(), now, new)
     }
 
     /// Tells why it takes a reload; that nobody answers, once.

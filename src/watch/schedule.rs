@@ -1,6 +1,7 @@
 //! When one target is published: at once, after a gathering of changes, after the pause between reloads, or again
-//! after a failure. Pure.
+//! after a failure; and when a publish makes way for newer data. Pure.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::model::backoff::{Backoff, Dice};
@@ -8,6 +9,11 @@ use crate::model::pace::Pace;
 
 /// The delays between tries of a publish that fails.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// What takes no longer than this is waited for by newer data.
+const SHORT: Duration = Duration::from_millis(100);
+/// Newer data overtake a publish only so long after the first one that was overtaken has begun: then a check has its
+/// time, and the file follows.
+const UNCHECKED: Duration = Duration::from_secs(3);
 
 /// What happens to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +29,8 @@ pub(super) enum Input {
     },
     /// The publish has found that it takes a reload, for which it is too early.
     Held,
+    /// The publish has changed what runs, and has made way for newer data before its file was checked.
+    Overtaken,
     /// The deadline has passed.
     Tick,
 }
@@ -35,6 +43,9 @@ pub(super) enum Action {
         /// Enough time has passed since the last reload. If not, only what takes none may be published.
         may_reload: bool,
     },
+    /// Ask the publish to make way for newer data, if what it waits for is the check of a change that is made already.
+    /// Whatever comes of it, the publish ends as others do.
+    Overtake,
 }
 
 /// The machine; see the diagram of [`crate::watch`].
@@ -48,6 +59,8 @@ pub(super) struct Schedule {
     changed: Option<Instant>,
     /// No publish before this, since the last reload was just now.
     held_until: Option<Instant>,
+    /// Since when the file is behind, if the last publish was overtaken.
+    behind_since: Option<Instant>,
     retry: Backoff,
     dice: Dice,
 }
@@ -58,6 +71,10 @@ enum State {
     Settling(Gathering),
     Publishing {
         dirty: Option<Gathering>,
+        /// From when and until when it may be asked to make way; none if it never may, or has been.
+        overtake: Option<Range<Instant>>,
+        /// When this publish began, or the first of those that were overtaken before it.
+        since: Instant,
     },
     Retrying {
         at: Instant,
@@ -81,6 +98,7 @@ impl Schedule {
             state: State::Idle,
             changed: None,
             held_until: None,
+            behind_since: None,
             retry: Backoff::new(RETRY.0, RETRY.1),
             dice: Dice::new(seed),
         }
@@ -100,7 +118,14 @@ impl Schedule {
     /// When [`Input::Tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let due = match &self.state {
-            State::Idle | State::Publishing { .. } => return None,
+            State::Idle => return None,
+            State::Publishing {
+                dirty, overtake, ..
+            } => {
+                let (dirty, overtake) = dirty.as_ref().zip(overtake.as_ref())?;
+                let at = dirty.due.max(overtake.start);
+                return overtake.contains(&at).then_some(at);
+            }
             State::Settling(gathering) => gathering.due,
             State::Retrying { at } => *at,
             State::Owing => return self.held_until,
@@ -115,14 +140,26 @@ impl Schedule {
             Input::Changed => self.change(now),
             Input::Done { good, reloaded } => self.done(now, good, reloaded),
             Input::Held => self.held(),
+            Input::Overtaken => self.overtaken(now),
             Input::Tick => {}
         }
         let due = self.deadline().is_some_and(|at| now >= at);
-        due.then(|| {
-            self.state = State::Publishing { dirty: None };
-            let may_reload = self.held_until.is_none_or(|held| now >= held);
-            Action::Publish { may_reload }
-        })
+        due.then(|| self.act(now))
+    }
+
+    fn act(&mut self, now: Instant) -> Action {
+        if let State::Publishing { overtake, .. } = &mut self.state {
+            *overtake = None;
+            return Action::Overtake;
+        }
+        let since = self.behind_since.take().unwrap_or(now);
+        self.state = State::Publishing {
+            dirty: None,
+            overtake: self.is_live.then(|| now + SHORT..since + UNCHECKED),
+            since,
+        };
+        let may_reload = self.held_until.is_none_or(|held| now >= held);
+        Action::Publish { may_reload }
     }
 
     fn change(&mut self, now: Instant) {
@@ -131,27 +168,34 @@ impl Schedule {
         self.changed = Some(now);
         match &mut self.state {
             State::Idle | State::Owing if first_in_a_while => {
-                self.state = State::Settling(Gathering {
-                    since: now,
-                    due: now,
-                });
+                self.state = State::Settling(Gathering::at_once(now));
             }
             State::Idle | State::Retrying { .. } | State::Owing => {
                 self.state = State::Settling(gather(self.pace, None, now));
             }
             State::Settling(gathering) => *gathering = gather(self.pace, Some(*gathering), now),
-            State::Publishing { dirty } => *dirty = Some(gather(self.pace, *dirty, now)),
+            State::Publishing { dirty, .. } if dirty.is_none() && first_in_a_while => {
+                *dirty = Some(Gathering::at_once(now));
+            }
+            State::Publishing { dirty, .. } => *dirty = Some(gather(self.pace, *dirty, now)),
         }
     }
 
     fn held(&mut self) {
-        if let State::Publishing { dirty } = self.state {
+        if let State::Publishing { dirty, .. } = self.state {
             self.state = dirty.map_or(State::Owing, State::Settling);
         }
     }
 
+    fn overtaken(&mut self, now: Instant) {
+        if let State::Publishing { dirty, since, .. } = self.state {
+            self.behind_since = Some(since);
+            self.state = State::Settling(dirty.unwrap_or(Gathering::at_once(now)));
+        }
+    }
+
     fn done(&mut self, now: Instant, good: bool, reloaded: bool) {
-        let State::Publishing { dirty } = self.state else {
+        let State::Publishing { dirty, .. } = self.state else {
             return;
         };
         if reloaded {
@@ -169,6 +213,15 @@ impl Schedule {
                 at: now + self.retry.failed(0.5 + self.dice.chance() / 2.0),
             },
         };
+    }
+}
+
+impl Gathering {
+    fn at_once(now: Instant) -> Self {
+        Self {
+            since: now,
+            due: now,
+        }
     }
 }
 
@@ -280,7 +333,118 @@ mod tests {
         assert_eq!(target.deadline(), None);
     }
 
+    /// A target whose first publish has changed what runs and waits for its check.
+    fn live(start: Instant) -> Schedule {
+        let mut target = Schedule::new(PACE, true, 1);
+        assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
+        target
+    }
+
+    #[test]
+    fn newer_data_overtake_a_long_check() {
+        let start = Instant::now();
+        let mut target = live(start);
+        assert_eq!(
+            target.handle(start + ms(400), Input::Changed),
+            Some(Action::Overtake)
+        );
+        assert_eq!(
+            target.handle(start + ms(401), Input::Changed),
+            None,
+            "it has been asked"
+        );
+        assert_eq!(target.deadline(), None);
+        assert_eq!(target.handle(start + ms(402), Input::Overtaken), None);
+        assert_eq!(target.handle(start + ms(421), Input::Tick), Some(PUBLISH));
+    }
+
+    #[test]
+    fn newer_data_wait_for_a_short_check_and_for_each_other() {
+        let start = Instant::now();
+        let mut target = live(start);
+        assert_eq!(target.handle(start + ms(30), Input::Changed), None);
+        assert_eq!(target.deadline(), Some(start + SHORT));
+        assert_eq!(target.handle(start + ms(95), Input::Changed), None);
+        assert_eq!(target.deadline(), Some(start + ms(115)));
+        target.handle(start + ms(99), done(true, false));
+        assert_eq!(target.handle(start + ms(115), Input::Tick), Some(PUBLISH));
+        assert_eq!(target.handle(start + ms(116), done(true, false)), None);
+        assert_eq!(target.deadline(), None);
+    }
+
+    #[test]
+    fn what_takes_a_reload_is_not_overtaken() {
+        let start = Instant::now();
+        let mut target = Schedule::new(PACE, false, 1);
+        target.handle(start, Input::Changed);
+        assert_eq!(target.handle(start + ms(400), Input::Changed), None);
+        assert_eq!(target.deadline(), None);
+    }
+
+    /// A target whose checks take so long, and how it stands with its file.
+    struct Slow {
+        target: Schedule,
+        check: Duration,
+        /// When the check that is under way ends.
+        ends: Option<Instant>,
+        behind_since: Option<Instant>,
+    }
+
+    impl Slow {
+        fn give(&mut self, now: Instant, input: Input) {
+            match self.target.handle(now, input) {
+                Some(Action::Publish { .. }) => {
+                    assert_eq!(self.ends, None, "two at a time");
+                    self.ends = Some(now + self.check);
+                    self.behind_since = self.behind_since.or(self.ends);
+                }
+                Some(Action::Overtake) => {
+                    self.ends = None;
+                    self.give(now, Input::Overtaken);
+                }
+                None => {}
+            }
+        }
+
+        fn next(&self) -> Option<Instant> {
+            self.ends.into_iter().chain(self.target.deadline()).min()
+        }
+
+        fn go_on(&mut self, now: Instant) {
+            if self.ends == Some(now) {
+                (self.ends, self.behind_since) = (None, None);
+                self.give(now, done(true, false));
+            } else {
+                self.give(now, Input::Tick);
+            }
+        }
+    }
+
     proptest! {
+        /// However the changes come, the file is never behind for longer than a bound and a check, and a change that
+        /// finds a check under way does not wait for its end before that.
+        #[test]
+        fn a_check_has_its_time(check in 1u64..5000, pauses in proptest::collection::vec(1u64..400, 400)) {
+            let start = Instant::now();
+            let target = Schedule::new(PACE, true, 1);
+            let mut slow = Slow { target, check: ms(check), ends: None, behind_since: None };
+            let mut now = start;
+            for pause in pauses {
+                slow.give(now, Input::Changed);
+                now += ms(pause);
+                while let Some(at) = slow.next().filter(|at| *at <= now) {
+                    slow.go_on(at);
+                    // From the end of what would have been the first check on.
+                    let late = slow.behind_since.map(|since| at.saturating_duration_since(since));
+                    prop_assert!(late.is_none_or(|late| late <= UNCHECKED), "{late:?}");
+                }
+            }
+            while let Some(at) = slow.next() {
+                slow.go_on(at);
+            }
+            prop_assert_eq!(slow.behind_since, None);
+        }
+
         /// One publish at a time; every change is followed by a publish that began after it; reloads keep their
         /// distance; and nothing waits longer than `max_wait` and `min_interval` allow.
         #[test]

@@ -21,6 +21,8 @@ use crate::harness::etcd::Etcd;
 use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
 use crate::routing::{answer_with, ask};
 
+mod overtaken;
+
 /// A user's template. Some of it is not sidekick's, and one attribute of an instance cannot be changed at run time.
 const TEMPLATE: &str = "\
 global

@@ -212,15 +212,18 @@ impl Member {
         // Servers that come and go were an experiment in their first version.
         let experiment = [Command::new("experimental-mode on")];
         let experiment = (process.version == (2, 5)).then_some(&experiment[..]);
+        let who = [Command::new("show info")];
         let lines = || {
-            experiment
-                .into_iter()
-                .chain(lines.iter().map(Vec::as_slice))
+            let lines = lines.iter().map(Vec::as_slice);
+            experiment.into_iter().chain(lines).chain([&who[..]])
         };
         let replies = self.cli.lines(lines()).await?;
         for (command, reply) in lines().flatten().zip(&replies) {
             self.require(command, reply)?;
         }
+        // A process that has taken the place of the one before has these ghosts, and no others.
+        let last = replies.last().ok_or_else(|| self.unreadable(&who[0]))?;
+        self.recognize(self.process_of(last)?);
         plan::haunt(&mut self.ghosts, ops);
         Ok(())
     }

@@ -80,6 +80,7 @@ impl Shell {
             }
         }
         // What was held back for this.
+        self.targets.iter_mut().for_each(Kept::rest);
         self.changed(|_| true);
     }
 
@@ -104,7 +105,7 @@ impl Shell {
         let mut new = 0;
         for one in loaded {
             let same = old.iter().position(|kept| kept.loaded.is_same(&one));
-            let kept = same.map(|at| old.swap_remove(at)).map(Kept::renewed);
+            let kept = same.map(|at| old.swap_remove(at));
             new += usize::from(kept.is_none());
             self.targets
                 .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));
