@@ -8,7 +8,7 @@ use super::ledger::Ledger;
 use super::load::Loaded;
 use super::reload::Ticket;
 use super::render::View;
-use super::tell::ReloadError;
+use super::tell::{ReloadError, Told};
 use crate::config::Target;
 use crate::system::file::How;
 
@@ -160,7 +160,7 @@ impl Job {
             }
         }
         if !self.owes(live) {
-            match self.look(live).await {
+            match self.look(contents(live)).await {
                 Some(0) => return Ok(Published::Same),
                 Some(changes) => return Ok(Published::Converged(changes)),
                 None if self.ticket.is_none() => return Ok(Published::Same),
@@ -292,18 +292,18 @@ impl Job {
         }
     }
 
-    async fn reload(&mut self) -> Result<(), Arc<ReloadError>> {
+    async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
         match &mut self.ticket {
             Some(ticket) => ticket.reload().await,
-            None => Ok(()),
+            None => Ok(Told::Unseen),
         }
     }
 
     /// The program runs on these files.
-    fn loaded<'a>(&self, live: impl Iterator<Item = (usize, &'a [u8])>) {
+    fn loaded<T: AsRef<[u8]>>(&self, live: impl Iterator<Item = (usize, T)>) {
         if self.ticket.is_some() {
             for (n, content) in live {
-                self.ledger.loaded(self.dest(n), content);
+                self.ledger.loaded(self.dest(n), content.as_ref());
             }
         }
     }
@@ -311,8 +311,9 @@ impl Job {
     async fn reload_owed(&mut self, live: &[String]) -> Result<Published, PublishError> {
         self.progress.begin();
         match self.reload().await {
-            Ok(()) => {
+            Ok(told) => {
                 self.loaded(contents(live));
+                self.look_behind(told, contents(live)).await;
                 Ok(Published::Reloaded)
             }
             Err(source) => Err(PublishError::Reload {
@@ -325,8 +326,9 @@ impl Job {
     /// Tells the program; if it will not have the new files, the previous ones come back.
     async fn put_in_force(&mut self, swapped: Swapped) -> Result<(), PublishError> {
         match self.reload().await {
-            Ok(()) => {
+            Ok(told) => {
                 self.loaded(swapped.contents());
+                self.look_behind(told, swapped.contents()).await;
                 Ok(())
             }
             Err(source) => Err(PublishError::Reload {
@@ -348,7 +350,7 @@ impl Job {
             Err(error) => return Restored::Failed(error),
         };
         match self.reload().await {
-            Ok(()) => {
+            Ok(_) => {
                 self.loaded(live.iter().map(|(n, content)| (*n, content.as_slice())));
                 Restored::Yes
             }
@@ -357,8 +359,8 @@ impl Job {
     }
 }
 
-fn contents(texts: &[String]) -> impl Iterator<Item = (usize, &[u8])> {
-    texts.iter().map(String::as_bytes).enumerate()
+fn contents(texts: &[String]) -> impl Iterator<Item = (usize, &str)> {
+    texts.iter().map(String::as_str).enumerate()
 }
 
 /// Runs what may wait for a disk or a processor where it holds nobody up.

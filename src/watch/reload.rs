@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::paths::{Paths, fill_in};
-use super::tell::{Past, ReloadError, Telling};
+use super::tell::{Past, ReloadError, Telling, Told};
 use super::ward::Running;
 use crate::config::{Reload, Target};
 
@@ -45,7 +45,7 @@ struct Asked {
 struct Made {
     /// All who had asked by then were served: their files were in place when it began.
     count: u64,
-    failed: Option<Arc<ReloadError>>,
+    result: Option<Result<Told, Arc<ReloadError>>>,
     past: Past,
 }
 
@@ -110,7 +110,7 @@ impl Line {
 
 impl Ticket {
     /// Sees to it that the program is told after this moment.
-    pub(super) async fn reload(&mut self) -> Result<(), Arc<ReloadError>> {
+    pub(super) async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
         self.arrive();
         let own = {
             let mut asked = self.line.asked();
@@ -129,11 +129,11 @@ impl Ticket {
                 is_checked: self.is_checked,
                 past: &mut made.past,
             };
-            let failed = telling.tell().await.err().map(Arc::new);
+            let result = telling.tell().await.map_err(Arc::new);
             made.count = count;
-            made.failed = failed;
+            made.result = Some(result);
         }
-        made.failed.clone().map_or(Ok(()), Err)
+        made.result.clone().unwrap_or(Ok(Told::Unseen))
     }
 
     /// Whether the program is a command of ours that has not been started yet.

@@ -79,6 +79,15 @@ impl ReloadError {
     }
 }
 
+/// What a program has done that was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It was seen to run the new files.
+    Seen,
+    /// Nothing was seen of it, or it is still to be started.
+    Unseen,
+}
+
 /// A program that is told.
 pub(super) struct Telling<'a> {
     pub(super) reload: &'a Reload,
@@ -102,12 +111,12 @@ pub(super) struct Past {
 
 impl Telling<'_> {
     /// Tells it once; returns when it runs the new files, as far as that can be seen.
-    pub(super) async fn tell(mut self) -> Result<(), ReloadError> {
+    pub(super) async fn tell(mut self) -> Result<Told, ReloadError> {
         match self.reload {
             Reload::Command(text) => {
                 let output = command::run(text, self.limit, Left::Alone).await?;
                 debug!(command = text, output, "reloaded");
-                Ok(())
+                Ok(Told::Unseen)
             }
             Reload::Signal {
                 signal,
@@ -115,22 +124,26 @@ impl Telling<'_> {
                 verify,
             } => {
                 let process = match Named::read(pidfile) {
-                    Err(error) if error.is_absent() && self.is_to_come() => return Ok(()),
+                    Err(error) if error.is_absent() && self.is_to_come() => {
+                        return Ok(Told::Unseen);
+                    }
                     // A process of ours has the id that another one left in the file.
-                    Ok(process) if process.is_ours() && self.is_to_come() => return Ok(()),
+                    Ok(process) if process.is_ours() && self.is_to_come() => {
+                        return Ok(Told::Unseen);
+                    }
                     read => read?,
                 };
                 let send = || Ok(process.signal(*signal)?);
                 match self.signal(process.pid(), *signal, *verify, send).await {
                     Err(ReloadError::Signal(error)) if error.is_absent() && self.is_to_come() => {
-                        Ok(())
+                        Ok(Told::Unseen)
                     }
                     told => told,
                 }
             }
             Reload::Child { signal, verify } => {
                 let Some(group) = self.child.and_then(|child| child.get()) else {
-                    return Ok(());
+                    return Ok(Told::Unseen);
                 };
                 process::leader_is_ready(*group, *signal, self.limit).await?;
                 let send = || Ok(process::reload_leader(*group, *signal)?);
@@ -151,7 +164,7 @@ impl Telling<'_> {
         signal: Signal,
         verify: bool,
         send: impl FnOnce() -> Result<(), ReloadError>,
-    ) -> Result<(), ReloadError> {
+    ) -> Result<Told, ReloadError> {
         let deadline = Instant::now() + self.limit;
         let daemon = daemon(pid, verify).filter(|daemon| daemon.reloads_at(signal));
         let watched = match daemon {
@@ -161,7 +174,7 @@ impl Telling<'_> {
         send()?;
         match watched {
             Some(watched) => self.see(watched).await,
-            None => Ok(()),
+            None => Ok(Told::Unseen),
         }
     }
 
@@ -176,7 +189,7 @@ impl Telling<'_> {
         unit: &str,
         signal: Option<Signal>,
         verify: bool,
-    ) -> Result<(), ReloadError> {
+    ) -> Result<Told, ReloadError> {
         let deadline = Instant::now() + self.limit;
         let pid = if verify {
             unit::main_pid(unit, self.limit).await
@@ -204,22 +217,22 @@ impl Telling<'_> {
             }
             unit::Done::NotRunning => {
                 info!("{unit} does not run; it will find the new file when it starts");
-                return Ok(());
+                return Ok(Told::Unseen);
             }
         }
         match watched {
             Some(watched) => self.see(watched).await,
-            None => Ok(()),
+            None => Ok(Told::Unseen),
         }
     }
 
-    async fn master(&mut self, address: &Address) -> Result<(), ReloadError> {
+    async fn master(&mut self, address: &Address) -> Result<Told, ReloadError> {
         match master::reload(address, self.limit, !self.is_to_come()).await {
             Ok(live) => {
                 self.linger(Daemon::Haproxy, live.old_workers);
-                Ok(())
+                Ok(Told::Seen)
             }
-            Err(error) if error.is_absent() && self.is_to_come() => Ok(()),
+            Err(error) if error.is_absent() && self.is_to_come() => Ok(Told::Unseen),
             Err(error) => Err(error.into()),
         }
     }
@@ -270,7 +283,7 @@ impl Telling<'_> {
     }
 
     /// Looks at a daemon that has been told until it is clear what became of it.
-    async fn see(&mut self, watched: Watched) -> Result<(), ReloadError> {
+    async fn see(&mut self, watched: Watched) -> Result<Told, ReloadError> {
         let Watched {
             pid,
             daemon,
@@ -288,7 +301,7 @@ impl Telling<'_> {
                 }
                 Verdict::Live { old } => {
                     self.linger(daemon, old);
-                    return Ok(());
+                    return Ok(Told::Seen);
                 }
                 Verdict::Failed => return Err(ReloadError::NotLoaded { daemon }),
                 Verdict::Ended => {

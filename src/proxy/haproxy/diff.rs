@@ -319,7 +319,9 @@ impl Ends {
         }
         let tail = &lines[lines.len() - self.tail..];
         let servers = lines[..self.head].iter().chain(tail);
-        let names = servers.filter(|line| line.is_server()).filter_map(server::name);
+        let names = servers
+            .filter(|line| line.is_server())
+            .filter_map(server::name);
         let mut taken = names.filter_map(|name| added.get(name));
         taken.next().map_or(Ok(()), |line| Err(Why::Server(*line)))
     }

@@ -8,10 +8,13 @@
 use std::mem;
 use std::sync::Arc;
 
+use super::super::haproxy::Haproxy;
 use super::super::load::Loaded;
+use super::super::tell::Told;
 use super::steps::Differs;
 use super::{Job, blocking};
 use crate::proxy::haproxy::diff::{Change, Op};
+use crate::proxy::haproxy::runtime::Doubt;
 
 /// What the running `HAProxies` have.
 #[derive(Debug, Clone, Default)]
@@ -183,21 +186,20 @@ impl Job {
 
     /// Whether the running `HAProxies` have the servers of files that have not changed, and how many changes that took.
     /// None if only a reload can tell.
-    pub(super) async fn look(&self, live: &[String]) -> Option<usize> {
+    pub(super) async fn look<'a>(
+        &self,
+        live: impl Iterator<Item = (usize, &'a str)>,
+    ) -> Option<usize> {
         let mut changed = 0;
-        for (output, haproxy) in self.loaded.haproxies.iter() {
-            let text = &live[output];
-            match haproxy.runtime.look(&haproxy.base(), text, true).await {
+        for (output, haproxy, text) in self.haproxies(live) {
+            match haproxy.look(text).await {
                 Ok(found) => {
                     haproxy.answers(self.name());
                     haproxy.is_settled();
                     changed += found.changed;
                 }
                 // It reads the file when it starts.
-                Err(doubts)
-                    if doubts
-                        .iter()
-                        .all(crate::proxy::haproxy::runtime::Doubt::is_absent) => {}
+                Err(doubts) if doubts.iter().all(Doubt::is_absent) => {}
                 Err(doubts) if haproxy.may_settle(text) => {
                     haproxy.tell(self.name(), &doubts);
                     return None;
@@ -206,6 +208,40 @@ impl Job {
             }
         }
         Some(changed)
+    }
+
+    /// The same right behind a reload that was seen: whoever reads these files has what they say.
+    pub(super) async fn look_behind<'a>(
+        &self,
+        told: Told,
+        live: impl Iterator<Item = (usize, &'a str)>,
+    ) {
+        if told == Told::Unseen {
+            return;
+        }
+        for (output, haproxy, text) in self.haproxies(live) {
+            match haproxy.look(text).await {
+                Ok(found) => {
+                    haproxy.answers(self.name());
+                    haproxy.is_settled();
+                    haproxy.has_read(self.name(), self.dest(output), found.changed);
+                }
+                Err(doubts) if doubts.iter().all(Doubt::is_of_servers) => {
+                    // Another one would not settle it either.
+                    haproxy.may_settle(text);
+                    haproxy.differs_still(self.name(), self.dest(output), &doubts);
+                }
+                // The next look will tell.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn haproxies<'a>(
+        &self,
+        live: impl Iterator<Item = (usize, &'a str)>,
+    ) -> impl Iterator<Item = (usize, &Haproxy, &'a str)> {
+        live.filter_map(|(output, text)| Some((output, self.loaded.haproxies.get(output)?, text)))
     }
 
     fn name(&self) -> &str {

@@ -37,10 +37,10 @@ impl<N> Part<N> {
 }
 
 impl Part<(New, How)> {
-    fn content(&self) -> &[u8] {
+    fn content(&self) -> &str {
         match self {
-            Self::Same(live) => live.as_bytes(),
-            Self::New((new, _)) => new.text.as_bytes(),
+            Self::Same(live) => live,
+            Self::New((new, _)) => &new.text,
         }
     }
 }
@@ -304,7 +304,7 @@ impl Checked {
 
 impl Swapped {
     /// What is live now, by its place among the outputs.
-    pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &[u8])> {
+    pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &str)> {
         self.0.iter().map(Part::content).enumerate()
     }
 

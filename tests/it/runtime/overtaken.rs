@@ -4,8 +4,6 @@
 use std::fs;
 use std::path::Path;
 
-use nix::sys::signal::Signal;
-
 use super::*;
 use crate::harness::PATIENCE;
 
