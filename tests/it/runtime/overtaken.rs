@@ -190,6 +190,52 @@ fn a_change_that_takes_a_reload_ends_a_row_of_those_that_take_none() {
     });
 }
 
+#[test]
+fn all_of_a_group_go_ahead_and_follow_together() {
+    let bench = Bench::new(&[], CHECK);
+    let target = fs::read_to_string(bench.file("conf.d/a.toml")).unwrap();
+    let (first, rest) = target.split_once("[template.reload]").unwrap();
+    let first = first.replace("[template]", "[[template]]");
+    // The second has no check of its own, and another file.
+    let second = first.replace(CHECK, "").replace("a.tera", "b.tera");
+    let second = second
+        .replace("haproxy.cfg", "b.cfg")
+        .replace("stats", "second");
+    let text = fs::read_to_string(bench.file("templates/a.tera")).unwrap();
+    let text = text.replace("stats.sock", "second.sock");
+    let text = text.replace(&bench.port.to_string(), &free_port().to_string());
+    fs::write(bench.file("templates/b.tera"), text).unwrap();
+    let group = format!("{second}{first}[template.reload]{rest}");
+    fs::write(bench.file("conf.d/a.toml"), group).unwrap();
+    let mut now = three();
+    bench.first(&now);
+    let _proxy = bench.haproxy("haproxy.cfg");
+    let mut command = Command::new(tool("haproxy"));
+    let _second = Process::start(
+        command.arg("-db").arg("-f").arg(bench.file("b.cfg")),
+        &bench.file("second"),
+    );
+    wait_for("the second", || bench.worker("second.sock"));
+    let watch = bench.keep(&now);
+    let workers = || ["stats.sock", "second.sock"].map(|socket| bench.worker(socket));
+    let before = workers();
+    let first = fs::read_to_string(bench.file("b.cfg")).unwrap();
+    bench.hold();
+    for id in ["c", "b"] {
+        let new = without(&now, id);
+        bench.overtake(&watch, &mut now, new);
+        wait_for("the second", || bench.has("second.sock", &now));
+    }
+    assert_eq!(fs::read_to_string(bench.file("b.cfg")).unwrap(), first);
+    bench.release();
+    bench.wait(&watch, &now);
+    wait_for("the second file", || {
+        let text = fs::read_to_string(bench.file("b.cfg")).unwrap();
+        (text.matches(" maxconn ").count() == now.len()).then_some(())
+    });
+    assert_eq!(workers(), before, "{}", watch.output());
+}
+
 /// The same as of single changes, now of rows of them: HAProxy follows each at once, and the file all of them.
 #[test]
 fn after_any_row_of_changes_file_and_runtime_are_equal() {
