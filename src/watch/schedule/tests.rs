@@ -1,0 +1,245 @@
+//! Publishes in virtual time.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const PACE: Pace = Pace {
+    settle: Duration::from_millis(20),
+    max_wait: Duration::from_millis(500),
+    min_interval: Duration::from_secs(2),
+};
+
+const PUBLISH: Action = Action::Publish { may_reload: true };
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn done(good: bool, reloaded: bool) -> Input {
+    Input::Done { good, reloaded }
+}
+
+#[test]
+fn the_first_change_goes_out_at_once_and_what_follows_is_gathered() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
+    assert_eq!(target.handle(start + ms(5), Input::Changed), None);
+    assert_eq!(target.handle(start + ms(6), done(true, false)), None);
+    assert_eq!(target.deadline(), Some(start + ms(25)));
+    assert_eq!(target.handle(start + ms(15), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(start + ms(35)));
+    assert_eq!(target.handle(start + ms(35), Input::Tick), Some(PUBLISH));
+}
+
+#[test]
+fn gathering_ends_even_if_it_never_gets_quiet() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    target.handle(start, Input::Changed);
+    target.handle(start, done(true, false));
+    for n in 1..50 {
+        let published = target.handle(start + ms(10 * n), Input::Changed);
+        assert_eq!(published, None, "{n}");
+    }
+    assert_eq!(
+        target.handle(start + ms(510), Input::Changed),
+        Some(PUBLISH)
+    );
+}
+
+#[test]
+fn a_reload_holds_the_next_publish_back_and_loses_nothing() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    target.handle(start, Input::Changed);
+    target.handle(start, done(true, true));
+    assert_eq!(target.handle(start + ms(1000), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(start + ms(2000)));
+    assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
+}
+
+#[test]
+fn a_failure_is_tried_again_later_and_later_until_newer_data_comes() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    target.handle(start, Input::Changed);
+    let mut now = start;
+    let mut delays = Vec::new();
+    for _ in 0..5 {
+        target.handle(now, done(false, false));
+        let at = target.deadline().unwrap();
+        delays.push(at - now);
+        now = at;
+        assert_eq!(target.handle(now, Input::Tick), Some(PUBLISH));
+    }
+    assert!(delays[0] >= ms(500) && delays[4] >= ms(8000), "{delays:?}");
+    target.handle(now, done(false, false));
+    assert_eq!(target.handle(now + ms(100), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(now + ms(120)));
+}
+
+#[test]
+fn what_takes_no_reload_is_not_held_back() {
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, true, 1));
+    assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
+    target.handle(start, done(true, true));
+    let early = Action::Publish { may_reload: false };
+    assert_eq!(target.handle(start + ms(900), Input::Changed), Some(early));
+    // It takes a reload after all.
+    assert_eq!(target.handle(start + ms(901), Input::Held), None);
+    assert_eq!(target.deadline(), Some(start + ms(2000)));
+    // Newer data is tried at once again, and may take none.
+    assert_eq!(target.handle(start + ms(950), Input::Changed), Some(early));
+    assert_eq!(target.handle(start + ms(951), Input::Changed), None);
+    target.handle(start + ms(952), Input::Held);
+    assert_eq!(target.deadline(), Some(start + ms(971)));
+    assert_eq!(target.handle(start + ms(971), Input::Tick), Some(early));
+    target.handle(start + ms(972), Input::Held);
+    assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
+    target.handle(start + ms(2001), done(true, false));
+    assert_eq!(target.deadline(), None);
+}
+
+/// A target whose first publish has changed what runs and waits for its check.
+fn live(start: Instant) -> Schedule {
+    let mut target = Schedule::new(PACE, true, 1);
+    assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
+    target
+}
+
+#[test]
+fn newer_data_overtake_a_long_check() {
+    let start = Instant::now();
+    let mut target = live(start);
+    assert_eq!(
+        target.handle(start + ms(400), Input::Changed),
+        Some(Action::Overtake)
+    );
+    assert_eq!(
+        target.handle(start + ms(401), Input::Changed),
+        None,
+        "it has been asked"
+    );
+    assert_eq!(target.deadline(), None);
+    assert_eq!(target.handle(start + ms(402), Input::Overtaken), None);
+    assert_eq!(target.handle(start + ms(421), Input::Tick), Some(PUBLISH));
+}
+
+#[test]
+fn newer_data_wait_for_a_short_check_and_for_each_other() {
+    let start = Instant::now();
+    let mut target = live(start);
+    assert_eq!(target.handle(start + ms(30), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(start + SHORT));
+    assert_eq!(target.handle(start + ms(95), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(start + ms(115)));
+    target.handle(start + ms(99), done(true, false));
+    assert_eq!(target.handle(start + ms(115), Input::Tick), Some(PUBLISH));
+    assert_eq!(target.handle(start + ms(116), done(true, false)), None);
+    assert_eq!(target.deadline(), None);
+}
+
+#[test]
+fn what_takes_a_reload_is_not_overtaken() {
+    let start = Instant::now();
+    let mut target = Schedule::new(PACE, false, 1);
+    target.handle(start, Input::Changed);
+    assert_eq!(target.handle(start + ms(400), Input::Changed), None);
+    assert_eq!(target.deadline(), None);
+}
+
+/// A target whose checks take so long, and how it stands with its file.
+struct Slow {
+    target: Schedule,
+    check: Duration,
+    /// When the check that is under way ends.
+    ends: Option<Instant>,
+    behind_since: Option<Instant>,
+}
+
+impl Slow {
+    fn give(&mut self, now: Instant, input: Input) {
+        match self.target.handle(now, input) {
+            Some(Action::Publish { .. }) => {
+                assert_eq!(self.ends, None, "two at a time");
+                self.ends = Some(now + self.check);
+                self.behind_since = self.behind_since.or(self.ends);
+            }
+            Some(Action::Overtake) => {
+                self.ends = None;
+                self.give(now, Input::Overtaken);
+            }
+            None => {}
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.ends.into_iter().chain(self.target.deadline()).min()
+    }
+
+    fn go_on(&mut self, now: Instant) {
+        if self.ends == Some(now) {
+            (self.ends, self.behind_since) = (None, None);
+            self.give(now, done(true, false));
+        } else {
+            self.give(now, Input::Tick);
+        }
+    }
+}
+
+proptest! {
+    /// However the changes come, the file is never behind for longer than a bound and a check.
+    #[test]
+    fn a_check_has_its_time(check in 1u64..5000, pauses in proptest::collection::vec(1u64..400, 400)) {
+        let start = Instant::now();
+        let target = Schedule::new(PACE, true, 1);
+        let mut slow = Slow { target, check: ms(check), ends: None, behind_since: None };
+        let mut now = start;
+        for pause in pauses {
+            slow.give(now, Input::Changed);
+            now += ms(pause);
+            while let Some(at) = slow.next().filter(|at| *at <= now) {
+                slow.go_on(at);
+                // From the end of what would have been the first check on.
+                let late = slow.behind_since.map(|since| at.saturating_duration_since(since));
+                prop_assert!(late.is_none_or(|late| late <= UNCHECKED), "{late:?}");
+            }
+        }
+        while let Some(at) = slow.next() {
+            slow.go_on(at);
+        }
+        prop_assert_eq!(slow.behind_since, None);
+    }
+
+    /// One publish at a time; every change is followed by a publish that began after it; reloads keep their
+    /// distance; and nothing waits longer than `max_wait` and `min_interval` allow.
+    #[test]
+    fn invariants(script in proptest::collection::vec((0u8..4, 0u64..300, any::<bool>(), any::<bool>()), 1..100)) {
+        let mut now = Instant::now();
+        let mut target = Schedule::new(PACE, false, 7);
+        let (mut publishing, mut stale_since, mut reloaded_at) = (false, None::<Instant>, None::<Instant>);
+        for (step, pause, good, reloaded) in script {
+            let input = match step {
+                0 | 1 => { now += ms(pause); stale_since = stale_since.or(Some(now)); Input::Changed }
+                2 if publishing => {
+                    now += ms(pause);
+                    publishing = false;
+                    if reloaded { reloaded_at = Some(now); }
+                    if !good { stale_since = stale_since.or(Some(now)); }
+                    done(good, reloaded)
+                }
+                _ => match target.deadline() {
+                    Some(at) => { now = now.max(at); Input::Tick }
+                    None => continue,
+                },
+            };
+            if let Some(Action::Publish { .. }) = target.handle(now, input) {
+                prop_assert!(!publishing);
+                prop_assert!(reloaded_at.is_none_or(|at| now >= at + PACE.min_interval));
+                (publishing, stale_since) = (true, None);
+            }
+            if stale_since.is_some() && !publishing {
+                let at = target.deadline();
+                prop_assert!(at.is_some(), "a change is forgotten");
+            }
+        }
+    }
+}
