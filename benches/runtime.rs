@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sidekick::proxy::haproxy::diff::{Change, Op, diff};
-use sidekick::proxy::haproxy::runtime::Runtime;
+use sidekick::proxy::haproxy::runtime::{REST, Runtime};
 
 #[path = "../tests/it/harness/mod.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
@@ -98,7 +98,7 @@ async fn measure(size: usize) {
     );
     wait_for("HAProxy", || UnixStream::connect(&socket).ok());
     let middle = format!("app/i{:05}", size / 2);
-    let runtime = Runtime::new([socket.as_path().into()], LIMIT);
+    let runtime = Runtime::new([socket.as_path().into()], LIMIT, REST);
     let mut live = first;
     let (mut bare, mut compared, mut changed, mut added) = (vec![], vec![], vec![], vec![]);
     for round in 0..ROUNDS {

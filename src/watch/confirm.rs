@@ -39,7 +39,7 @@ impl Confirm<'_> {
     /// anything is believed to do so.
     pub(super) async fn confirm<'f>(
         &self,
-        files: impl Iterator<Item = (usize, &'f [u8])>,
+        files: impl Iterator<Item = (usize, &'f str)>,
     ) -> Result<(), ReloadError> {
         let limit = match self.told {
             Told::Nobody => return Ok(()),
@@ -47,8 +47,7 @@ impl Confirm<'_> {
             Told::Sent => self.loaded.target.reload_timeout,
         };
         let deadline = Instant::now() + limit;
-        for (output, file) in files {
-            let text = std::str::from_utf8(file).unwrap_or_default();
+        for (output, text) in files {
             for (name, value) in marks(text) {
                 until(deadline, || self.variable(output, &name, &value)).await?;
             }

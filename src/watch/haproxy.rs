@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use crate::config::{self, Target};
 use crate::model::report::chain;
 use crate::proxy::haproxy::diff::{Change, diff};
-use crate::proxy::haproxy::runtime::{Doubt, Runtime};
+use crate::proxy::haproxy::runtime::{Doubt, Found, REST, Runtime};
 
 /// How often it is looked whether an HAProxy is still the same process.
 const VISIT: Duration = Duration::from_secs(2);
@@ -34,6 +34,8 @@ pub(super) struct Haproxy {
     settled: AtomicU64,
     /// It has been told that a reload has not settled it.
     is_unsettled: AtomicBool,
+    /// It has been told that they do not have what the file says right behind a reload.
+    reads_other: AtomicBool,
 }
 
 impl Haproxies {
@@ -64,12 +66,13 @@ impl Haproxies {
 impl Haproxy {
     fn new(config: &config::Haproxy) -> Self {
         Self {
-            runtime: Runtime::new(config.sockets.clone(), config.timeout),
+            runtime: Runtime::new(config.sockets.clone(), config.timeout, REST),
             base: config.base.clone(),
             is_absent: AtomicBool::new(false),
             is_old: AtomicBool::new(false),
             settled: AtomicU64::new(0),
             is_unsettled: AtomicBool::new(false),
+            reads_other: AtomicBool::new(false),
         }
     }
 
@@ -84,10 +87,14 @@ impl Haproxy {
         texts.collect::<Vec<_>>().join("\n")
     }
 
-    /// What becomes of them by a new text, and how it would be taken back.
-    pub(super) fn compare(&self, live: &str, new: &str) -> (Change, Change) {
-        let base = self.base();
-        (diff(&base, live, new), diff(&base, new, live))
+    /// What becomes of them by a new text.
+    pub(super) fn compare(&self, now: &str, new: &str) -> Change {
+        diff(&self.base(), now, new)
+    }
+
+    /// Looks whether they have what this text says, and sees to it.
+    pub(super) async fn look(&self, text: &str) -> Result<Found, Vec<Doubt>> {
+        self.runtime.look(&self.base(), text).await
     }
 
     /// Tells why it takes a reload; that nobody answers, or what could be done about it, once.
@@ -105,7 +112,8 @@ impl Haproxy {
                 warn!("{name}: {text}; a reload settles it");
             } else if !self.is_absent.swap(true, Ordering::Relaxed) {
                 warn!(
-                    "{name}: {text}: as long as HAProxy does not answer there, its changes take a reload"
+                    "{name}: {text}: as long as HAProxy does not answer there, its changes take a reload (if it runs, it has \
+                     another `stats socket`, or somebody has removed this one: then only a restart of HAProxy makes it again)"
                 );
             }
         }
@@ -135,6 +143,19 @@ impl Haproxy {
                  haproxy -f?)",
                 dest.display(),
                 doubts.join("; ")
+            );
+        }
+    }
+
+    /// So many changes were to be made right behind a reload: whoever reads the file needs none. Told once.
+    pub(super) fn has_read(&self, name: &str, dest: &Path, changes: usize) {
+        if changes == 0 {
+            self.reads_other.store(false, Ordering::Relaxed);
+        } else if !self.reads_other.swap(true, Ordering::Relaxed) {
+            warn!(
+                "{name}: HAProxy has been reloaded, and did not have the servers of {}: {changes} of them were changed at \
+                 run time (does it read that file, by haproxy -f?)",
+                dest.display()
             );
         }
     }

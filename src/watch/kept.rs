@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use similar::TextDiff;
@@ -12,7 +11,7 @@ use tokio::task::{AbortHandle, Id};
 use tracing::{debug, error, info};
 
 use super::load::Loaded;
-use super::publish::{Difference, Progress, PublishError, Published};
+use super::publish::{Difference, Has, Progress, PublishError, Published};
 use super::render::View;
 use super::schedule::{Input, Outcome, Schedule};
 use super::world::WORLD;
@@ -27,6 +26,8 @@ use crate::system::file::How;
 pub(super) struct Done {
     pub(super) target: usize,
     pub(super) result: Result<Published, PublishError>,
+    /// What the running `HAProxies` have.
+    pub(super) has: Has,
     pub(super) took: Duration,
 }
 
@@ -45,7 +46,9 @@ pub(super) struct Kept {
     pub(super) schedule: Schedule,
     pub(super) last: Option<Ended>,
     /// The publish that is under way, and how far it has come.
-    running: Option<(AbortHandle, Progress)>,
+    running: Option<(AbortHandle, Arc<Progress>)>,
+    /// What the running `HAProxies` have, by the last publish.
+    has: Has,
     /// It has been told that the file cannot be replaced.
     in_place: bool,
     /// What failed last, and how often in a row: the same is told once.
@@ -65,9 +68,15 @@ impl Kept {
             paths,
             last: None,
             running: None,
+            has: Has::Live,
             in_place: false,
             trouble: None,
         }
+    }
+
+    /// Nothing is under way any more, whatever was about to be.
+    pub(super) fn rest(&mut self) {
+        self.schedule = self.schedule.renewed();
     }
 
     pub(super) fn concerns(&self, changes: &Changes) -> bool {
@@ -100,11 +109,6 @@ impl Kept {
         self.loaded.target.outputs.iter().map(view).collect()
     }
 
-    /// Whether its last publish went well.
-    pub(super) fn is_good(&self) -> bool {
-        self.last == Some(Ended::Good)
-    }
-
     /// Its guard leaves the files as they are: the last good state, which is what a command can start with, but not what
     /// a single pass was asked for.
     pub(super) fn freeze(&mut self, has_failed: bool) {
@@ -115,7 +119,12 @@ impl Kept {
         });
     }
 
-    pub(super) fn started(&mut self, publish: AbortHandle, progress: Progress) {
+    /// What the running `HAProxies` have, for a publish to begin with. If it does not come to its end, the ledger knows.
+    pub(super) fn has(&mut self) -> Has {
+        std::mem::take(&mut self.has)
+    }
+
+    pub(super) fn started(&mut self, publish: AbortHandle, progress: Arc<Progress>) {
         self.running = Some((publish, progress));
     }
 
@@ -129,21 +138,29 @@ impl Kept {
     /// Ends a publish that has changed nothing yet. One that has swapped its file goes on to its reload.
     pub(super) fn give_up(&self) {
         if let Some((publish, progress)) = &self.running
-            && !progress.load(Ordering::Acquire)
+            && !progress.has_begun()
         {
             publish.abort();
+        }
+    }
+
+    /// Asks the publish that is under way to make way for newer data.
+    pub(super) fn overtake(&self) {
+        if let Some((_, progress)) = &self.running {
+            progress.overtake();
         }
     }
 
     /// Takes in what became of a publish; what the schedule has to know of it.
     pub(super) fn done(&mut self, done: &Done, once: bool) -> Input {
         self.running = None;
+        self.has = done.has.clone();
         let (ended, reloaded) = match &done.result {
             Ok(Published::Pending) => (Ended::Pending, false),
             Ok(Published::Swapped(_)) => (Ended::Good, self.loaded.target.reload.is_some()),
             Ok(Published::Live(_) | Published::Converged(_)) => (Ended::Good, false),
             // The files are as good as before, or right already; what they miss is told when it comes.
-            Ok(Published::Held | Published::Repeated) => {
+            Ok(Published::Held | Published::Repeated | Published::Overtaken) => {
                 (self.last.unwrap_or(Ended::Pending), false)
             }
             Ok(Published::Reloaded) => (Ended::Good, true),
@@ -155,6 +172,7 @@ impl Kept {
         match &done.result {
             Ok(Published::Held) => return Input::Held,
             Ok(Published::Repeated) => return Input::Repeated,
+            Ok(Published::Overtaken) => return Input::Overtaken,
             Ok(_) | Err(_) => self.last = Some(ended),
         }
         let outcome = match &done.result {
@@ -188,6 +206,10 @@ impl Kept {
             }
             Ok(Published::Repeated) => {
                 debug!("{name}: {dest} would be what was refused, which waits for its next try");
+                return;
+            }
+            Ok(Published::Overtaken) => {
+                debug!("{name}: HAProxy has been changed; the check made way for newer data");
                 return;
             }
             Ok(Published::Converged(changes)) => {

@@ -12,6 +12,7 @@
 //!
 //!   publish:  Rendered ─▶ Staged ─▶ Checked ─▶ Swapped ─▶ Live
 //!                 │ same: done        │ bad: the live file stays   │ reload failed: the previous file comes back
+//!                            │ newer data, and HAProxy has been changed already: Settling, and on from what it has
 //! ```
 //!
 //! [`render`] turns a template and a catalog into text; what becomes of the text is the business of `publish`, and when

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::confirm::Confirm;
 use super::kept::print;
@@ -16,10 +15,13 @@ use crate::system::file::How;
 
 mod error;
 mod live;
+mod progress;
 mod steps;
 
 pub(super) use error::{PublishError, Restored};
+pub(super) use live::Has;
 use live::Way;
+pub(super) use progress::Progress;
 use steps::{Checked, Compared, Differs, Rendered, Swapped};
 
 /// What a publish did.
@@ -39,6 +41,8 @@ pub(super) enum Published {
     Held,
     /// It is what the program has refused, and too early to try that again; nothing was changed.
     Repeated,
+    /// The running `HAProxies` have been changed; the check of the files has made way for newer data.
+    Overtaken,
     /// Only the reload was owed, and has been made.
     Reloaded,
 }
@@ -57,11 +61,8 @@ pub(super) struct Difference {
     pub(super) after: String,
 }
 
-/// What is live where something is to be replaced, by its place among the outputs.
-type Lives = Vec<(usize, Option<Vec<u8>>)>;
-
-/// Whether a publish has begun to change something.
-pub(super) type Progress = Arc<AtomicBool>;
+/// What is live, in the order of the outputs.
+type Lives = Vec<Option<Vec<u8>>>;
 
 /// One publish.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -82,20 +83,36 @@ pub(super) struct Job {
     /// How the program is told, if it has to be.
     pub(super) ticket: Option<Ticket>,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) progress: Progress,
+    /// What the running `HAProxies` have.
+    pub(super) has: Has,
+    pub(super) progress: Arc<Progress>,
     /// That of the files, once they are rendered.
     pub(super) generation: Option<Generation>,
 }
 
 impl Job {
-    pub(super) async fn publish(mut self) -> Result<Published, PublishError> {
-        let (loaded, views) = (Arc::clone(&self.loaded), self.views.clone());
+    /// What came of it, and what the running `HAProxies` have then.
+    pub(super) async fn publish(mut self) -> (Result<Published, PublishError>, Has) {
+        let result = self.bring_up_to_date().await;
+        (result, self.has)
+    }
+
+    async fn bring_up_to_date(&mut self) -> Result<Published, PublishError> {
+        if self.has.is_ahead() {
+            // The files follow, also if we are told to stop.
+            self.progress.begin();
+        }
+        let (loaded, views, has) = (
+            Arc::clone(&self.loaded),
+            self.views.clone(),
+            self.has.clone(),
+        );
         let compare = move || {
             let rendered = Rendered::new(&loaded, &views)?;
             let generation = rendered.generation.clone();
             let compared = rendered.compare(&loaded.target)?;
             let way = match &compared {
-                Compared::Differs(differs) => Way::of(&loaded, differs),
+                Compared::Differs(differs) => Way::of(&loaded, differs, &has),
                 Compared::Same(_) => Way::Reload,
             };
             Ok::<_, PublishError>((compared, way, generation))
@@ -119,37 +136,19 @@ impl Job {
             way
         };
         if way.takes_reload() && self.is_repeated(differs.contents()) {
+            // Files and HAProxies are not to differ for as long as that waits.
+            self.undo(&before).await;
             return Ok(Published::Repeated);
         }
         if way.takes_reload() && self.must_wait() {
             return Ok(Published::Held);
         }
-        let has_begun = way.changes_haproxy();
-        let (way, swapped) = if has_begun && !self.has_failed {
-            self.lost(places(&before));
-            let way = self.change(way).await;
-            match self.replace(differs).await {
-                Ok(swapped) => (way, swapped),
-                Err(error) => {
-                    self.undo(way, &before).await;
-                    return Err(error);
-                }
-            }
-        } else {
-            // What was refused before may be refused again: HAProxy does not go back and forth with each try.
-            let checked = self.check(differs).await?;
-            if has_begun {
-                self.lost(places(&before));
-            }
-            let way = self.change(way).await;
-            match self.swap(checked).await {
-                Ok(swapped) => (way, swapped),
-                Err(error) => {
-                    if has_begun {
-                        self.undo(way, &before).await;
-                    }
-                    return Err(error);
-                }
+        let (swapped, way) = match self.replace(differs, way).await {
+            Ok(Some(replaced)) => replaced,
+            Ok(None) => return Ok(Published::Overtaken),
+            Err(error) => {
+                self.undo(&before).await;
+                return Err(error);
             }
         };
         let changes = swapped.changes();
@@ -165,19 +164,26 @@ impl Job {
     }
 
     /// The files are right; the program may not be.
-    async fn same(mut self, live: &[Vec<u8>]) -> Result<Published, PublishError> {
+    async fn same(&mut self, live: &[String]) -> Result<Published, PublishError> {
         if self.noop {
             return Ok(Published::Same);
         }
+        if self.has.is_ahead() {
+            let lives = live.iter().map(|live| Some(live.clone().into_bytes()));
+            if self.take_back(lives.collect()).await {
+                self.loaded(contents(live));
+                return Ok(Published::Same);
+            }
+        }
         if !self.owes(live) {
-            match self.look(live).await {
+            match self.look(contents(live)).await {
                 Some(0) => return Ok(Published::Same),
                 Some(changes) => return Ok(Published::Converged(changes)),
                 None if self.ticket.is_none() => return Ok(Published::Same),
-                None => self.lost(0..live.len()),
+                None => self.lost(),
             }
         }
-        if self.is_repeated(numbered(live)) {
+        if self.is_repeated(contents(live)) {
             return Ok(Published::Repeated);
         }
         if self.must_wait() {
@@ -186,18 +192,44 @@ impl Job {
         self.reload_owed(live).await
     }
 
-    /// Puts the new files in place.
-    async fn replace(&mut self, differs: Differs) -> Result<Swapped, PublishError> {
-        let checked = self.check(differs).await?;
-        self.swap(checked).await
+    /// Puts the new files in place, and changes the `HAProxies` that run. None if newer data are there meanwhile.
+    async fn replace(
+        &mut self,
+        differs: Differs,
+        mut way: Way,
+    ) -> Result<Option<(Swapped, Way)>, PublishError> {
+        // What was refused before may be refused again: HAProxy does not go back and forth with each try.
+        let at_once = !self.has_failed || self.has.is_ahead();
+        if at_once {
+            way = self.change(way).await;
+        }
+        // Without a ledger nobody would know of the change if the next publish fails.
+        let may_make_way = self.has.is_ahead() && !way.takes_reload() && self.ticket.is_some();
+        let Some(checked) = self.check(differs, may_make_way).await? else {
+            return Ok(None);
+        };
+        if !at_once {
+            way = self.change(way).await;
+        }
+        let swapped = self.swap(checked).await?;
+        self.has = Has::Live;
+        Ok(Some((swapped, way)))
     }
 
-    async fn check(&self, differs: Differs) -> Result<Checked, PublishError> {
+    /// None if it has made way.
+    async fn check(
+        &self,
+        differs: Differs,
+        may_make_way: bool,
+    ) -> Result<Option<Checked>, PublishError> {
         let loaded = Arc::clone(&self.loaded);
         let staged = blocking(move || differs.stage(&loaded.target)).await??;
-        staged
-            .check(&self.loaded.target, &self.ledger.scratch())
-            .await
+        let scratch = self.ledger.scratch();
+        tokio::select! {
+            biased;
+            checked = staged.check(self.target(), &scratch) => checked.map(Some),
+            () = self.progress.overtaken(), if may_make_way => Ok(None),
+        }
     }
 
     async fn swap(&self, checked: Checked) -> Result<Swapped, PublishError> {
@@ -206,14 +238,15 @@ impl Job {
     }
 
     /// The new files will not do: the running `HAProxies` become again what the live ones say.
-    async fn undo(&mut self, way: Way, before: &Lives) {
-        let is_back = self.take_back(way).await;
+    async fn undo(&mut self, before: &Lives) {
+        if matches!(self.has, Has::Live) {
+            return;
+        }
+        let is_back = self.take_back(before.clone()).await;
         // What cannot be made now stays owed.
         if is_back || (!self.must_wait() && self.reload().await.is_ok()) {
-            let live = before
-                .iter()
-                .filter_map(|(n, live)| Some((*n, live.as_deref()?)));
-            self.loaded(live);
+            let live = before.iter().enumerate();
+            self.loaded(live.filter_map(|(n, live)| Some((n, live.as_deref()?))));
         }
     }
 
@@ -223,27 +256,29 @@ impl Job {
     }
 
     /// It is too early for these contents: the program has refused them.
-    fn is_repeated<'a>(&self, mut contents: impl Iterator<Item = (usize, &'a [u8])>) -> bool {
-        let is_refused = |(n, content)| self.ledger.has_refused(self.dest(n), content);
+    fn is_repeated<'a>(&self, mut contents: impl Iterator<Item = (usize, &'a str)>) -> bool {
+        let is_refused =
+            |(n, content): (usize, &str)| self.ledger.has_refused(self.dest(n), content.as_bytes());
         !self.may_repeat && contents.all(is_refused)
     }
 
-    /// Whether the program does not run on the live files, or not yet at all: then there is nothing to start from.
+    /// Whether nobody knows what the program has, or it does not run yet: then there is nothing to start from.
     fn is_behind(&self, lives: &Lives) -> bool {
-        let is_behind = |(n, live): &(usize, Option<Vec<u8>>)| match live {
-            Some(live) => self.ledger.owes(self.dest(*n), live),
+        let owes = |(n, live): (usize, &Option<Vec<u8>>)| match live {
+            Some(live) => self.ledger.owes(self.dest(n), live),
             None => true,
         };
+        let has_debt = || !self.has.is_ahead() && lives.iter().enumerate().any(owes);
         let ticket = self.ticket.as_ref();
-        ticket.is_some_and(|ticket| ticket.waits_for_its_child() || lives.iter().any(is_behind))
+        ticket.is_some_and(|ticket| ticket.waits_for_its_child() || has_debt())
     }
 
-    /// Nobody knows whether the program runs on these files, until it is certain again.
-    fn lost(&self, outputs: impl IntoIterator<Item = usize>) {
-        self.progress.store(true, Ordering::Release);
+    /// Nobody knows whether the program runs on its files, until it is certain again.
+    fn lost(&self) {
+        self.progress.begin();
         if self.ticket.is_some() {
-            for n in outputs {
-                self.ledger.lost(self.dest(n));
+            for output in &self.target().outputs {
+                self.ledger.lost(&output.dest);
             }
         }
     }
@@ -268,14 +303,14 @@ impl Job {
     }
 
     /// Whether the program has to be told of one of the live files.
-    fn owes(&self, lives: &[Vec<u8>]) -> bool {
-        let owes = |(n, live): (usize, &Vec<u8>)| self.ledger.owes(self.dest(n), live);
+    fn owes(&self, lives: &[String]) -> bool {
+        let owes = |(n, live): (usize, &String)| self.ledger.owes(self.dest(n), live.as_bytes());
         self.ticket.is_some() && lives.iter().enumerate().any(owes)
     }
 
     /// From here on the publish goes on to its end.
     fn begin(&self, checked: &Checked) {
-        self.progress.store(true, Ordering::Release);
+        self.progress.begin();
         if self.ticket.is_some() {
             for (n, live) in checked.lives() {
                 self.ledger.begin(self.dest(n), live);
@@ -293,44 +328,46 @@ impl Job {
     /// Tells the program, and asks it whether it runs these files, those that are live.
     async fn reload_to<'a>(
         &mut self,
-        live: impl Iterator<Item = (usize, &'a [u8])>,
-    ) -> Result<(), Arc<ReloadError>> {
+        live: impl Iterator<Item = (usize, &'a str)>,
+    ) -> Result<Told, Arc<ReloadError>> {
         let told = self.reload().await?;
         let confirm = Confirm {
             loaded: &self.loaded,
             generation: self.generation.as_ref(),
             told,
         };
-        confirm.confirm(live).await.map_err(Arc::new)
+        confirm.confirm(live).await.map_err(Arc::new)?;
+        Ok(told)
     }
 
     /// The program runs on these files.
-    fn loaded<'a>(&self, live: impl Iterator<Item = (usize, &'a [u8])>) {
+    fn loaded<T: AsRef<[u8]>>(&self, live: impl Iterator<Item = (usize, T)>) {
         if self.ticket.is_some() {
             for (n, content) in live {
-                self.ledger.loaded(self.dest(n), content);
+                self.ledger.loaded(self.dest(n), content.as_ref());
             }
         }
     }
 
     /// The program was told of these files, in vain.
-    fn refused<'a>(&self, source: &ReloadError, files: impl Iterator<Item = (usize, &'a [u8])>) {
+    fn refused<'a>(&self, source: &ReloadError, files: impl Iterator<Item = (usize, &'a str)>) {
         if source.is_refusal() {
             for (n, content) in files {
-                self.ledger.refused(self.dest(n), content);
+                self.ledger.refused(self.dest(n), content.as_bytes());
             }
         }
     }
 
-    async fn reload_owed(&mut self, live: &[Vec<u8>]) -> Result<Published, PublishError> {
-        self.progress.store(true, Ordering::Release);
-        match self.reload_to(numbered(live)).await {
-            Ok(()) => {
-                self.loaded(numbered(live));
+    async fn reload_owed(&mut self, live: &[String]) -> Result<Published, PublishError> {
+        self.progress.begin();
+        match self.reload_to(contents(live)).await {
+            Ok(told) => {
+                self.loaded(contents(live));
+                self.look_behind(told, contents(live)).await;
                 Ok(Published::Reloaded)
             }
             Err(source) => {
-                self.refused(&source, numbered(live));
+                self.refused(&source, contents(live));
                 Err(PublishError::Reload {
                     restored: Restored::Unchanged,
                     source,
@@ -342,8 +379,9 @@ impl Job {
     /// Tells the program; if it will not have the new files, the previous ones come back.
     async fn put_in_force(&mut self, swapped: Swapped) -> Result<(), PublishError> {
         match self.reload_to(swapped.contents()).await {
-            Ok(()) => {
+            Ok(told) => {
                 self.loaded(swapped.contents());
+                self.look_behind(told, swapped.contents()).await;
                 Ok(())
             }
             Err(source) => {
@@ -359,7 +397,7 @@ impl Job {
     /// Puts the previous files back, and in force, unless the program never left them.
     async fn restore(&mut self, swapped: Swapped, still_in_force: bool) -> Restored {
         if !still_in_force {
-            self.lost(0..self.target().outputs.len());
+            self.lost();
         }
         let live = match swapped.put_back().await {
             Ok(Some(_)) if still_in_force => return Restored::NeverLeft,
@@ -369,10 +407,12 @@ impl Job {
         };
         // Theirs is not known any more, but what they say themselves is.
         self.generation = None;
-        let files = || live.iter().map(|(n, content)| (*n, content.as_slice()));
-        match self.reload_to(files()).await {
-            Ok(()) => {
-                self.loaded(files());
+        let texts = live
+            .iter()
+            .filter_map(|(n, content)| Some((*n, str::from_utf8(content).ok()?)));
+        match self.reload_to(texts).await {
+            Ok(_) => {
+                self.loaded(live.iter().map(|(n, content)| (*n, content.as_slice())));
                 Restored::Yes
             }
             Err(error) => Restored::NotLoaded(error),
@@ -380,13 +420,9 @@ impl Job {
     }
 }
 
-fn places(lives: &Lives) -> impl Iterator<Item = usize> {
-    lives.iter().map(|(n, _)| *n)
-}
-
-/// Contents, by the places of their outputs.
-fn numbered(contents: &[Vec<u8>]) -> impl Iterator<Item = (usize, &[u8])> {
-    contents.iter().map(Vec::as_slice).enumerate()
+/// By the places of their outputs.
+fn contents(texts: &[String]) -> impl Iterator<Item = (usize, &str)> {
+    texts.iter().map(String::as_str).enumerate()
 }
 
 /// Runs what may wait for a disk or a processor where it holds nobody up.

@@ -218,10 +218,9 @@ impl Shell {
         if self.stop_at.is_some() {
             return self.stop_at;
         }
-        let schedules = self
-            .targets
-            .iter()
-            .filter_map(|kept| kept.schedule.deadline());
+        // While the configuration waits to be read, nothing else begins.
+        let schedules = self.targets.iter().filter(|_| !self.conf.pending);
+        let schedules = schedules.filter_map(|kept| kept.schedule.deadline());
         let wait = self
             .pass
             .timeout

@@ -1,11 +1,12 @@
 //! When one target is published: at once, after a gathering of changes, after the pause between reloads, or again
-//! after a failure. Pure.
+//! after a failure; and when a publish makes way for newer data. Pure.
 //!
 //! A configuration that the program has refused is tried again much later than what failed otherwise. Its data have not
 //! changed, so it will most likely be refused again, and each try may hurt: HAProxy refuses connections for two seconds
 //! while it tries to get a port. Newer data are tried as soon as reloads may follow each other; but where one refusal
 //! follows another, these two grow apart as well.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::model::backoff::{Backoff, Dice};
@@ -17,6 +18,11 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins
 const REFUSED: (Duration, Duration) = (Duration::from_secs(20), Duration::from_mins(5));
 /// The pause between reloads doubles so often at most while they are refused.
 const DOUBLINGS: u32 = 4;
+/// What takes no longer than this is waited for by newer data.
+const SHORT: Duration = Duration::from_millis(100);
+/// Newer data overtake a publish only so long after the first one that was overtaken has begun: then a check has its
+/// time, and the file follows.
+const UNCHECKED: Duration = Duration::from_secs(3);
 
 /// What happens to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub(super) enum Input {
     Held,
     /// The publish has come to what the program has refused, for which it is too early.
     Repeated,
+    /// The publish has changed what runs, and has made way for newer data before its file was checked.
+    Overtaken,
     /// The deadline has passed.
     Tick,
 }
@@ -44,7 +52,7 @@ pub(super) enum Outcome {
     /// File and program are as they should be.
     Good,
     Failed,
-    /// The program was told of the new file, and is known to have stayed with the old one.
+    /// The program was told of the new file, and does not run it.
     Refused,
 }
 
@@ -58,6 +66,9 @@ pub(super) enum Action {
         /// What the program has refused may be tried again. If not, only something else may be published.
         may_repeat: bool,
     },
+    /// Ask the publish to make way for newer data, if what it waits for is the check of a change that is made already.
+    /// Whatever comes of it, the publish ends as others do.
+    Overtake,
 }
 
 /// The machine; see the diagram of [`crate::watch`].
@@ -73,6 +84,8 @@ pub(super) struct Schedule {
     reloaded: Option<Instant>,
     /// What the program has refused is not to be tried again before this.
     refused_until: Option<Instant>,
+    /// Since when the file is behind, if the last publish was overtaken.
+    behind_since: Option<Instant>,
     retry: Backoff,
     refused: Backoff,
     dice: Dice,
@@ -84,6 +97,10 @@ enum State {
     Settling(Gathering),
     Publishing {
         dirty: Option<Gathering>,
+        /// From when and until when it may be asked to make way; none if it never may, or has been.
+        overtake: Option<Range<Instant>>,
+        /// When this publish began, or the first of those that were overtaken before it.
+        since: Instant,
     },
     Retrying {
         at: Instant,
@@ -108,6 +125,7 @@ impl Schedule {
             changed: None,
             reloaded: None,
             refused_until: None,
+            behind_since: None,
             retry: Backoff::new(RETRY.0, RETRY.1),
             refused: Backoff::new(REFUSED.0, REFUSED.1),
             dice: Dice::new(seed),
@@ -128,7 +146,14 @@ impl Schedule {
     /// When [`Input::Tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let due = match &self.state {
-            State::Idle | State::Publishing { .. } => return None,
+            State::Idle => return None,
+            State::Publishing {
+                dirty, overtake, ..
+            } => {
+                let (dirty, overtake) = dirty.as_ref().zip(overtake.as_ref())?;
+                let at = dirty.due.max(overtake.start);
+                return overtake.contains(&at).then_some(at);
+            }
             State::Settling(gathering) => gathering.due,
             State::Retrying { at } => *at,
             State::Owing => return self.held_until(),
@@ -147,17 +172,29 @@ impl Schedule {
                 let at = self.refused_until.unwrap_or(now);
                 self.rest(State::Retrying { at });
             }
+            Input::Overtaken => self.overtaken(now),
             Input::Tick => {}
         }
         let due = self.deadline().is_some_and(|at| now >= at);
-        due.then(|| {
-            self.state = State::Publishing { dirty: None };
-            let is_over = |until: Option<Instant>| until.is_none_or(|at| now >= at);
-            Action::Publish {
-                may_reload: is_over(self.held_until()),
-                may_repeat: is_over(self.refused_until),
-            }
-        })
+        due.then(|| self.act(now))
+    }
+
+    fn act(&mut self, now: Instant) -> Action {
+        if let State::Publishing { overtake, .. } = &mut self.state {
+            *overtake = None;
+            return Action::Overtake;
+        }
+        let since = self.behind_since.take().unwrap_or(now);
+        self.state = State::Publishing {
+            dirty: None,
+            overtake: self.is_live.then(|| now + SHORT..since + UNCHECKED),
+            since,
+        };
+        let is_over = |until: Option<Instant>| until.is_none_or(|at| now >= at);
+        Action::Publish {
+            may_reload: is_over(self.held_until()),
+            may_repeat: is_over(self.refused_until),
+        }
     }
 
     fn change(&mut self, now: Instant) {
@@ -166,23 +203,30 @@ impl Schedule {
         self.changed = Some(now);
         match &mut self.state {
             State::Idle | State::Owing if first_in_a_while => {
-                self.state = State::Settling(Gathering {
-                    since: now,
-                    due: now,
-                });
+                self.state = State::Settling(Gathering::at_once(now));
             }
             State::Idle | State::Retrying { .. } | State::Owing => {
                 self.state = State::Settling(gather(self.pace, None, now));
             }
             State::Settling(gathering) => *gathering = gather(self.pace, Some(*gathering), now),
-            State::Publishing { dirty } => *dirty = Some(gather(self.pace, *dirty, now)),
+            State::Publishing { dirty, .. } if dirty.is_none() && first_in_a_while => {
+                *dirty = Some(Gathering::at_once(now));
+            }
+            State::Publishing { dirty, .. } => *dirty = Some(gather(self.pace, *dirty, now)),
         }
     }
 
     /// The publish has ended; `then` is what follows, unless there is newer data, which takes the place of that.
     fn rest(&mut self, then: State) {
-        if let State::Publishing { dirty } = self.state {
+        if let State::Publishing { dirty, .. } = self.state {
             self.state = dirty.map_or(then, State::Settling);
+        }
+    }
+
+    fn overtaken(&mut self, now: Instant) {
+        if let State::Publishing { dirty, since, .. } = self.state {
+            self.behind_since = Some(since);
+            self.state = State::Settling(dirty.unwrap_or(Gathering::at_once(now)));
         }
     }
 
@@ -219,6 +263,15 @@ impl Schedule {
         let doublings = self.refused.failures().saturating_sub(1).min(DOUBLINGS);
         let pause = self.pace.min_interval.saturating_mul(1 << doublings);
         Some(self.reloaded? + pause)
+    }
+}
+
+impl Gathering {
+    fn at_once(now: Instant) -> Self {
+        Self {
+            since: now,
+            due: now,
+        }
     }
 }
 

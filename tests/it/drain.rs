@@ -244,6 +244,23 @@ fn a_target_that_fails_holds_a_stop_up_for_the_drain_and_is_named() {
 }
 
 #[test]
+fn what_waits_for_its_reload_is_not_in_use() {
+    both(|scene| {
+        scene.target("true");
+        // The first reload is the last one for an hour; nobody listens there.
+        let target = scene.file("conf/conf.d/a.toml");
+        let more = "reload_cmd = 'true'\n[template.pace]\nmin_interval = '1h'\n\
+            [template.haproxy]\nsocket = '/nowhere/stats.sock'\n";
+        fs::write(&target, fs::read_to_string(&target).unwrap() + more).unwrap();
+        let mut register = scene.register(&["--drain", "2s"]);
+        let _watch = scene.watched();
+        let took = stop(&mut register);
+        assert!(took >= Duration::from_secs(2), "{took:?}");
+        assert_order(&register.output(), &["have not applied the drain"]);
+    });
+}
+
+#[test]
 fn a_killed_watcher_is_waited_for_until_it_expires() {
     both(|scene| {
         scene.target("true");

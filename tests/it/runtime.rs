@@ -6,6 +6,7 @@ mod pace;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,9 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use sidekick::proxy::haproxy::cli::{Cli, Command as Ask};
+use sidekick::proxy::haproxy::diff::{Change, diff};
+use sidekick::proxy::haproxy::runtime::Runtime;
 use sidekick::proxy::haproxy::server::Id;
 use sidekick::proxy::haproxy::state::{self, Process as Worker};
 
@@ -24,6 +28,7 @@ use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
 use crate::routing::{answer_with, ask};
 
 mod old;
+mod overtaken;
 
 /// A user's template. Some of it is not sidekick's, and one attribute of an instance cannot be changed at run time.
 const TEMPLATE: &str = "\
@@ -472,13 +477,99 @@ fn a_haproxy_that_does_not_read_the_file_is_told_of() {
         let said = watch.output();
         said.contains("that was owed has been made").then_some(())
     });
-    bench.announce(&now, &webs([("a", web(1001)), ("b", web(1002))]));
+    // Right behind that reload, and nothing is reloaded for it again.
     wait_for("word of it", || {
         let said = watch.output();
         said.contains("also after a reload").then_some(())
     });
+    let worker = bench.worker("stats.sock");
+    watch.signal(Signal::SIGHUP);
+    wait_for("another look", || {
+        let said = watch.output();
+        said.contains("reading the configuration").then_some(())
+    });
+    bench.announce(&now, &webs([("a", web(1001)), ("b", web(1002))]));
+    wait_for("another reload", || {
+        bench
+            .worker("stats.sock")
+            .filter(|new| Some(*new) != worker)
+    });
     let said = watch.output();
     assert_eq!(said.matches("does it read that file").count(), 1, "{said}");
+    assert_eq!(said.matches("that was owed").count(), 1, "{said}");
+}
+
+#[test]
+fn a_socket_that_somebody_removed_is_told_of_with_what_helps() {
+    let bench = Bench::new(&[], "");
+    let mut now = webs([("a", web(1001))]);
+    bench.first(&now);
+    let proxy = bench.haproxy("haproxy.cfg");
+    let watch = bench.keep(&now);
+    fs::remove_file(bench.file("stats.sock")).unwrap();
+    for port in [1011, 1012] {
+        let new = webs([("a", web(port))]);
+        bench.announce(&now, &new);
+        now = new;
+        wait_for("a reload", || {
+            bench.says(&now)?;
+            let said = watch.output();
+            let reloads = said.matches("has been updated").count();
+            (reloads == usize::from(port) - 1010).then_some(())
+        });
+        assert!(
+            !bench.file("stats.sock").exists(),
+            "a reload makes it again: then docs/haproxy.md is wrong"
+        );
+    }
+    let said = watch.output();
+    assert_eq!(
+        said.matches("only a restart of HAProxy").count(),
+        1,
+        "{said}"
+    );
+    drop(proxy);
+    let _proxy = bench.haproxy("haproxy.cfg");
+    let worker = bench.worker("stats.sock");
+    bench.change(&watch, &mut now, webs([("a", web(1013))]));
+    assert_eq!(bench.worker("stats.sock"), worker, "{}", watch.output());
+}
+
+#[test]
+fn a_server_that_went_is_deleted_when_nothing_uses_it() {
+    let bench = Bench::new(&[], "");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    bench.first(&webs([("b", web(port))]));
+    let _proxy = bench.haproxy("haproxy.cfg");
+    let live = fs::read_to_string(bench.file("haproxy.cfg")).unwrap();
+    // A request that nobody answers keeps it in use.
+    let mut client = std::net::TcpStream::connect(("127.0.0.1", bench.port)).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let request = silent.accept().unwrap();
+    let line = live.lines().find(|line| line.contains("server b")).unwrap();
+    let new = live.replace(line, "    server a 127.0.0.1:1001 check");
+    let Change::Runtime(ops) = diff("", &live, &new) else {
+        panic!("{new}");
+    };
+    let rest = Duration::from_secs(1);
+    let sockets = [bench.file("stats.sock").as_path().into()];
+    let runtime = Runtime::new(sockets, Duration::from_secs(5), rest);
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tokio.block_on(runtime.apply(&ops)).unwrap();
+    let b = Id::new("app", "b").unwrap();
+    let look = || tokio.block_on(runtime.look("", &new)).unwrap().deleted;
+    let seen = || bench.servers("stats.sock").unwrap().remove(&b);
+    wait_for("its rest", || {
+        assert_eq!(look(), 0, "it is in use");
+        (seen()?.since > rest.as_secs() + 1).then_some(())
+    });
+    drop((client, request));
+    assert_eq!(wait_for("its end", || Some(look()).filter(|n| *n > 0)), 1);
+    assert_eq!(seen(), None);
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl<'a> Context<'a> {
             others: section
                 .lines
                 .iter()
-                .filter(|line| line.first() != "server")
+                .filter(|line| !line.is_server())
                 .copied()
                 .collect(),
             is_part: defaults.is_none() && ![base, text].into_iter().any(has_settings),

@@ -4,7 +4,7 @@
 //! Only the texts decide, so it works with any template. Whatever differs outside `server` lines of a backend or listen
 //! section is a reload, and so is whatever is not understood.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use thiserror::Error;
@@ -164,6 +164,15 @@ fn is_same_head(live: &Section<'_>, new: &Section<'_>) -> bool {
     }
 }
 
+/// A line that equals all lines that mean the same.
+struct Same<'a>(&'a Line<'a>);
+
+impl PartialEq for Same<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.is_same(other.0)
+    }
+}
+
 fn is_alike(live: &Section<'_>, new: &Section<'_>) -> bool {
     let mut lines = live.lines.iter().zip(&new.lines);
     live.lines.len() == new.lines.len() && lines.all(|(live, new)| live.is_same(new))
@@ -190,7 +199,7 @@ pub(super) fn named<'a>(texts: [&Text<'a>; 3]) -> BTreeSet<&'a str> {
         .flat_map(|text| &text.sections)
         .flat_map(|section| &section.lines);
     // A cheap look first: most lines are servers that track nothing.
-    let lines = lines.filter(|line| line.raw().contains("track") || line.first() == "use-server");
+    let lines = lines.filter(|line| !line.is_server() || line.raw().contains("track"));
     let words = lines.flat_map(|line| line.words().unwrap_or_default());
     let mut found = BTreeSet::new();
     let mut takes = false;
@@ -211,8 +220,13 @@ pub(super) struct Servers<'a> {
 
 impl<'a> Servers<'a> {
     pub(super) fn of(section: &Section<'a>) -> Result<Self, Why> {
-        let (mut defaults, mut order) = (0, Vec::new());
-        for line in &section.lines {
+        Self::among(&section.lines, 0)
+    }
+
+    /// Those of some lines, which have so many default-server lines before them.
+    fn among(lines: &[Line<'a>], mut defaults: usize) -> Result<Self, Why> {
+        let mut order = Vec::new();
+        for line in lines {
             match line.first() {
                 "default-server" => defaults += 1,
                 "server" => {
@@ -229,7 +243,7 @@ impl<'a> Servers<'a> {
             }
         }
         let by_name: HashMap<_, _> = order.iter().copied().collect();
-        let number = section.lines.last().map_or(0, |line| line.number);
+        let number = lines.last().map_or(0, |line| line.number);
         (by_name.len() == order.len())
             .then_some(Self { order, by_name })
             .ok_or(Why::Server(number))
@@ -243,25 +257,28 @@ impl<'a> Servers<'a> {
 }
 
 fn of_section<'a>(live: &'a Section<'a>, context: &Context<'a>) -> Result<Vec<Op>, Why> {
-    let others = |section: &'a Section<'a>| section.lines.iter().filter(|l| l.first() != "server");
-    let (mut ours, mut theirs) = (others(live), others(context.section));
-    let same = loop {
-        match (ours.next(), theirs.next()) {
-            (Some(live), Some(new)) if live.is_same(new) => {}
-            (live, new) => break live.is_none() && new.is_none(),
-        }
-    };
-    if !same {
-        return Err(first_difference(others(live), others(context.section)));
+    let ends = Ends::of(&live.lines, &context.section.lines);
+    let (ours, theirs) = (ends.cut(&live.lines), ends.cut(&context.section.lines));
+    let others = |lines: &'a [Line<'a>]| lines.iter().filter(|line| !line.is_server());
+    if !others(ours).map(Same).eq(others(theirs).map(Same)) {
+        return Err(first_difference(others(ours), others(theirs)));
     }
-    let (old, new) = (Servers::of(live)?, Servers::of(context.section)?);
+    let is_default = |line: &&Line<'_>| !line.is_server() && line.first() == "default-server";
+    let head = &live.lines[..ends.head];
+    let defaults = head.iter().filter(is_default).count();
+    let old = Servers::among(ours, defaults)?;
+    let new = Servers::among(theirs, defaults)?;
     if !old.common(&new).eq(new.common(&old)) {
         context.require_places_to_be_free()?;
     }
     let mut ops = Vec::new();
+    let mut added = BTreeMap::new();
     for (name, placed) in &new.order {
         match old.by_name.get(name) {
-            None => ops.push(context.add(placed)?),
+            None => {
+                added.insert(*name, placed.line.number);
+                ops.push(context.add(placed)?);
+            }
             Some(was) if was.defaults == placed.defaults && was.line.is_same(&placed.line) => {}
             Some(was) => ops.extend(context.alter(was, placed)?),
         }
@@ -271,7 +288,43 @@ fn of_section<'a>(live: &'a Section<'a>, context: &Context<'a>) -> Result<Vec<Op
             ops.push(context.remove(placed)?);
         }
     }
+    ends.require_others(&context.section.lines, &added)?;
     Ok(ops)
+}
+
+/// How many lines two sections have in common at their beginnings and at their ends: of ten thousand servers a few
+/// change, and the others need not be read.
+struct Ends {
+    head: usize,
+    tail: usize,
+}
+
+impl Ends {
+    fn of(live: &[Line<'_>], new: &[Line<'_>]) -> Self {
+        let same = |(live, new): &(&Line<'_>, &Line<'_>)| live.raw() == new.raw();
+        let head = live.iter().zip(new).take_while(same).count();
+        let rest = live[head..].iter().rev().zip(new[head..].iter().rev());
+        let tail = rest.take_while(same).count();
+        Self { head, tail }
+    }
+
+    fn cut<'a, 'b>(&self, lines: &'b [Line<'a>]) -> &'b [Line<'a>] {
+        &lines[self.head..lines.len() - self.tail]
+    }
+
+    /// No server of the common lines has one of these names, given with their lines.
+    fn require_others(&self, lines: &[Line<'_>], added: &BTreeMap<&str, usize>) -> Result<(), Why> {
+        if added.is_empty() {
+            return Ok(());
+        }
+        let tail = &lines[lines.len() - self.tail..];
+        let servers = lines[..self.head].iter().chain(tail);
+        let names = servers
+            .filter(|line| line.is_server())
+            .filter_map(server::name);
+        let mut taken = names.filter_map(|name| added.get(name));
+        taken.next().map_or(Ok(()), |line| Err(Why::Server(*line)))
+    }
 }
 
 #[cfg(test)]

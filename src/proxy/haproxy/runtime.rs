@@ -17,8 +17,8 @@ use super::plan::{self, Ghosts};
 use super::server::Id;
 use super::state::{self, Process};
 
-/// How long a ghost is out of service before it is deleted.
-const REST: u64 = 30;
+/// How long a ghost had better be out of service before it is deleted.
+pub const REST: Duration = Duration::from_secs(30);
 
 /// The first version in which servers come and go.
 const DYNAMIC: (u32, u32) = (2, 5);
@@ -88,6 +88,16 @@ impl Doubt {
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Cli(error) if error.is_absent())
     }
+
+    /// Whether it was asked, and its servers are what is wrong.
+    #[must_use]
+    pub fn is_of_servers(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Differs { .. } | Self::Haunted(_) | Self::Why(_) => true,
+            Self::TooOld { .. } => true,
+            Self::Cli(_) | Self::Unreadable { .. } | Self::Stopping(_) | Self::Task => false,
+        }
+    }
 }
 
 /// What a look at an HAProxy found.
@@ -114,16 +124,24 @@ struct Member {
     /// It is another one than before, and nobody has looked yet whether it has the servers of its file.
     is_new: bool,
     ghosts: Ghosts,
+    /// How long a ghost is out of service before it is deleted.
+    rest: Duration,
 }
 
 impl Runtime {
-    /// Those behind these sockets. Nothing is opened yet; each connection may take as long as `deadline`.
-    pub fn new(addresses: impl IntoIterator<Item = Address>, deadline: Duration) -> Self {
+    /// Those behind these sockets. Nothing is opened yet; each connection may take as long as `deadline`, and a server
+    /// that is removed is deleted when it has been out of service for as long as `rest`.
+    pub fn new(
+        addresses: impl IntoIterator<Item = Address>,
+        deadline: Duration,
+        rest: Duration,
+    ) -> Self {
         let member = |address| Member {
             cli: Cli::new(address, deadline),
             process: None,
             is_new: false,
             ghosts: Ghosts::new(),
+            rest,
         };
         let members = addresses
             .into_iter()
@@ -153,13 +171,12 @@ impl Runtime {
         self.each(verify).await.map(drop)
     }
 
-    /// Looks whether HAProxy has the servers of its file, and sees to it. Without `thorough` only at a process that has
-    /// not been seen before. Ghosts that nothing uses are deleted.
-    pub async fn look(&self, base: &str, live: &str, thorough: bool) -> Result<Found, Vec<Doubt>> {
+    /// Looks whether HAProxy has the servers of its file, and sees to it. Ghosts that nothing uses are deleted.
+    pub async fn look(&self, base: &str, live: &str) -> Result<Found, Vec<Doubt>> {
         let texts: Arc<(String, String)> = Arc::new((base.to_owned(), live.to_owned()));
         let look = |member: Arc<Mutex<Member>>| {
             let texts = Arc::clone(&texts);
-            async move { member.lock().await.look(&texts.0, &texts.1, thorough).await }
+            async move { member.lock().await.look(&texts.0, &texts.1).await }
         };
         let found = self.each(look).await?;
         Ok(Found {
@@ -248,15 +265,18 @@ impl Member {
         // Servers that come and go were an experiment in their first version.
         let experiment = [Command::new("experimental-mode on")];
         let experiment = (process.version == DYNAMIC).then_some(&experiment[..]);
+        let who = [Command::new("show info")];
         let lines = || {
-            experiment
-                .into_iter()
-                .chain(lines.iter().map(Vec::as_slice))
+            let lines = lines.iter().map(Vec::as_slice);
+            experiment.into_iter().chain(lines).chain([&who[..]])
         };
         let replies = self.cli.lines(lines()).await?;
         for (command, reply) in lines().flatten().zip(&replies) {
             self.require(command, reply)?;
         }
+        // A process that has taken the place of the one before has these ghosts, and no others.
+        let last = replies.last().ok_or_else(|| self.unreadable(&who[0]))?;
+        self.recognize(self.process_of(last)?);
         plan::haunt(&mut self.ghosts, ops);
         Ok(())
     }
@@ -292,11 +312,8 @@ impl Member {
         })
     }
 
-    async fn look(&mut self, base: &str, live: &str, thorough: bool) -> Result<Found, Doubt> {
+    async fn look(&mut self, base: &str, live: &str) -> Result<Found, Doubt> {
         self.meet().await?;
-        if !thorough && !self.is_new {
-            return Ok(Found::default());
-        }
         let show = Command::new("show servers state");
         let reply = self.one(&show).await?;
         let seen = self.servers_of(&show, &reply)?;
@@ -317,7 +334,8 @@ impl Member {
 
     /// Deletes ghosts that have rested and have no connection, in use or idle.
     async fn sweep(&mut self, seen: &state::Servers) -> Result<usize, Doubt> {
-        let rested = |id: &Id| seen.get(id).is_some_and(|s| s.disabled && s.since >= REST);
+        let rest = self.rest.as_secs();
+        let rested = |id: &Id| seen.get(id).is_some_and(|s| s.disabled && s.since >= rest);
         let rested: Vec<Id> = self
             .ghosts
             .keys()

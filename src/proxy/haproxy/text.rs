@@ -60,6 +60,8 @@ pub struct Line<'a> {
     pub number: usize,
     /// As it is written, without blanks around it; with the lines that continue it.
     raw: &'a str,
+    /// Whether its first word is `server`: there may be ten thousand of them, so it is looked up once.
+    is_server: bool,
 }
 
 impl<'a> Text<'a> {
@@ -70,6 +72,10 @@ impl<'a> Text<'a> {
         let mut section = Section::default();
         let (mut odd, mut marks) = (None, Vec::new());
         for line in lines(text) {
+            if line.is_server {
+                section.lines.push(line);
+                continue;
+            }
             let first = line.first();
             if let Some(mark) = mark(section.kind(), &line) {
                 marks.push(mark);
@@ -128,7 +134,13 @@ fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
             }
         }
         let raw = start[..length].trim_matches([' ', '\t', '\n']);
-        Some(Line { number, raw })
+        let after = raw.strip_prefix("server").map(|rest| rest.bytes().next());
+        let is_server = matches!(after, Some(None | Some(b' ' | b'\t' | b'#')));
+        Some(Line {
+            number,
+            raw,
+            is_server,
+        })
     };
     std::iter::from_fn(take).filter(|line| !line.raw.is_empty() && !line.raw.starts_with('#'))
 }
@@ -158,6 +170,12 @@ impl<'a> Line<'a> {
     #[must_use]
     pub fn raw(&self) -> &'a str {
         self.raw
+    }
+
+    /// Whether its first word is `server`.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.is_server
     }
 
     /// The first word, as it is written.

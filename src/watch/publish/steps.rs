@@ -22,7 +22,7 @@ const MODE: u32 = 0o644;
 /// One output of a target on its way.
 pub(super) enum Part<N> {
     /// The live file is this, and right.
-    Same(Vec<u8>),
+    Same(String),
     /// It is to be replaced.
     New(N),
 }
@@ -36,20 +36,11 @@ impl<N> Part<N> {
     }
 }
 
-impl Part<New> {
-    fn content(&self) -> &[u8] {
-        match self {
-            Self::Same(live) => live,
-            Self::New(new) => new.text.as_bytes(),
-        }
-    }
-}
-
 impl Part<(New, How)> {
-    fn content(&self) -> &[u8] {
+    fn content(&self) -> &str {
         match self {
             Self::Same(live) => live,
-            Self::New((new, _)) => new.text.as_bytes(),
+            Self::New((new, _)) => &new.text,
         }
     }
 }
@@ -62,7 +53,7 @@ pub(super) struct Rendered {
 
 pub(super) enum Compared {
     /// The live files are these, and right.
-    Same(Vec<Vec<u8>>),
+    Same(Vec<String>),
     Differs(Differs),
 }
 
@@ -110,7 +101,7 @@ impl Rendered {
         }
         let same = |part: Part<New>| match part {
             Part::Same(live) => live,
-            Part::New(new) => new.text.into_bytes(),
+            Part::New(new) => new.text,
         };
         Ok(Compared::Same(parts.into_iter().map(same).collect()))
     }
@@ -126,7 +117,7 @@ fn compare(output: &Output, text: String) -> Result<Part<New>, PublishError> {
     let access = access(output, previous.as_ref());
     let is_same = |look: &Look| look.access == access && look.content == text.as_bytes();
     if previous.as_ref().is_some_and(is_same) {
-        return Ok(Part::Same(text.into_bytes()));
+        return Ok(Part::Same(text));
     }
     Ok(Part::New(New {
         dest,
@@ -154,15 +145,31 @@ impl Differs {
         parts.filter_map(|(n, part)| Some((n, part.differing()?)))
     }
 
-    /// What is live there now.
+    /// Whether this output is to be replaced.
+    pub(super) fn is_new(&self, output: usize) -> bool {
+        self.0[output].differing().is_some()
+    }
+
+    /// All outputs by their places: what is live, and what should be.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (usize, Option<&[u8]>, &str)> {
+        self.0.iter().enumerate().map(|(n, part)| match part {
+            Part::Same(live) => (n, Some(live.as_bytes()), live.as_str()),
+            Part::New(new) => {
+                let live = new.previous.as_ref().map(|look| look.content.as_slice());
+                (n, live, new.text.as_str())
+            }
+        })
+    }
+
+    /// What is live now.
     pub(super) fn lives(&self) -> super::Lives {
-        let content = |new: &New| Some(new.previous.as_ref()?.content.clone());
-        self.news().map(|(n, new)| (n, content(new))).collect()
+        let lives = self.texts().map(|(_, live, _)| live);
+        lives.map(|live| live.map(<[u8]>::to_vec)).collect()
     }
 
     /// What all files are to be, by their places among the outputs.
-    pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        self.0.iter().map(Part::<New>::content).enumerate()
+    pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.texts().map(|(n, _, new)| (n, new))
     }
 
     pub(super) fn stage(self, target: &Target) -> Result<Staged, PublishError> {
@@ -310,8 +317,8 @@ impl Checked {
 
 impl Swapped {
     /// What is live now, by its place among the outputs.
-    pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        self.0.iter().map(Part::<(New, How)>::content).enumerate()
+    pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.0.iter().map(Part::content).enumerate()
     }
 
     pub(super) fn changes(&self) -> Vec<Change> {
@@ -334,7 +341,7 @@ impl Swapped {
             let mut live = Vec::new();
             for (n, part) in self.0.into_iter().enumerate() {
                 match part {
-                    Part::Same(content) => live.push((n, content)),
+                    Part::Same(content) => live.push((n, content.into_bytes())),
                     Part::New((new, _)) => {
                         new.put_back()?;
                         live.extend(new.previous.map(|look| (n, look.content)));

@@ -53,9 +53,6 @@ impl Shell {
         if self.conf.pending || self.is_stopping() || self.pass.once {
             return;
         }
-        for kept in &mut self.targets {
-            kept.schedule = kept.schedule.renewed();
-        }
         let (dirs, links) = (directories(&self.conf.dir), links(&self.conf.dir));
         self.conf.watched.follow(dirs, links);
         match load(&self.conf.dir, &self.conf.pass) {
@@ -83,6 +80,7 @@ impl Shell {
             }
         }
         // What was held back for this.
+        self.targets.iter_mut().for_each(Kept::rest);
         self.changed(|_| true);
     }
 

@@ -7,7 +7,7 @@ use tokio::task::Id;
 
 use super::super::entrypoint;
 use super::super::kept::{Done, Ended, Kept};
-use super::super::publish::{Job, Progress, PublishError};
+use super::super::publish::{Has, Job, Progress, PublishError};
 use super::super::schedule::{Action, Input};
 use super::super::ward::Ward;
 use super::Shell;
@@ -34,9 +34,8 @@ impl Shell {
     }
 
     pub(super) fn advance(&mut self, target: usize, input: Input) {
-        // When the configuration has been read, all begin anew.
-        let is_held = self.conf.pending && !matches!(input, Input::Done { .. });
-        if self.is_stopping() || is_held {
+        let is_news = matches!(input, Input::Changed | Input::Tick);
+        if self.is_stopping() || (self.conf.pending && is_news) {
             return;
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
@@ -45,14 +44,15 @@ impl Shell {
                 may_reload,
                 may_repeat,
             }) => self.publish(target, may_reload, may_repeat),
+            Some(Action::Overtake) => self.targets[target].overtake(),
             None => {}
         }
     }
 
     fn publish(&mut self, target: usize, may_reload: bool, may_repeat: bool) {
-        let kept = &self.targets[target];
+        let kept = &mut self.targets[target];
         let child = self.ward.as_ref().map(Ward::running);
-        let progress = Progress::default();
+        let progress = Arc::new(Progress::default());
         let job = Job {
             loaded: Arc::clone(&kept.loaded),
             views: kept.views(
@@ -66,16 +66,18 @@ impl Shell {
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&kept.loaded.target, child),
             ledger: Arc::clone(&self.ledger),
+            has: kept.has(),
             progress: Arc::clone(&progress),
             generation: None,
         };
         let publish = self.publishes.spawn(async move {
             let start = Instant::now();
-            let result = job.publish().await;
+            let (result, has) = job.publish().await;
             let took = start.elapsed();
             Done {
                 target,
                 result,
+                has,
                 took,
             }
         });
@@ -89,12 +91,12 @@ impl Shell {
         let kept = &mut self.targets[done.target];
         let input = kept.done(done, self.pass.once);
         // One that was put off has left things as they were, good or not; what it is about is not in use.
-        let is_in_use = kept.is_good() && matches!(input, Input::Done { .. });
-        if is_in_use {
+        let good = kept.last == Some(Ended::Good) && matches!(input, Input::Done { .. });
+        if good {
             self.guards.published(&kept.loaded.target.name);
         }
         if let Some(herald) = &mut self.herald {
-            herald.done(done.target, is_in_use);
+            herald.done(done.target, good);
         }
         self.advance(done.target, input);
         self.tell_ready();
@@ -116,12 +118,11 @@ impl Shell {
     pub(super) fn broken(&mut self, id: Id) {
         let target = self.targets.iter().position(|kept| kept.runs(id));
         if let Some(target) = target.filter(|_| !self.is_stopping()) {
-            let result = Err(PublishError::Worker);
-            let took = Duration::ZERO;
             self.done(&Done {
                 target,
-                result,
-                took,
+                result: Err(PublishError::Worker),
+                has: Has::Live,
+                took: Duration::ZERO,
             });
         }
     }

@@ -1,3 +1,5 @@
+//! Publishes in virtual time.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -200,7 +202,117 @@ fn somebody_who_asks_for_it_is_not_put_off() {
     assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
 }
 
+/// A target whose first publish has changed what runs and waits for its check.
+fn live(start: Instant) -> Schedule {
+    let mut target = Schedule::new(PACE, true, 1);
+    assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
+    target
+}
+
+#[test]
+fn newer_data_overtake_a_long_check() {
+    let start = Instant::now();
+    let mut target = live(start);
+    assert_eq!(
+        target.handle(start + ms(400), Input::Changed),
+        Some(Action::Overtake)
+    );
+    assert_eq!(
+        target.handle(start + ms(401), Input::Changed),
+        None,
+        "it has been asked"
+    );
+    assert_eq!(target.deadline(), None);
+    assert_eq!(target.handle(start + ms(402), Input::Overtaken), None);
+    assert_eq!(target.handle(start + ms(421), Input::Tick), Some(PUBLISH));
+}
+
+#[test]
+fn newer_data_wait_for_a_short_check_and_for_each_other() {
+    let start = Instant::now();
+    let mut target = live(start);
+    assert_eq!(target.handle(start + ms(30), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(start + SHORT));
+    assert_eq!(target.handle(start + ms(95), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(start + ms(115)));
+    target.handle(start + ms(99), done(true, false));
+    assert_eq!(target.handle(start + ms(115), Input::Tick), Some(PUBLISH));
+    assert_eq!(target.handle(start + ms(116), done(true, false)), None);
+    assert_eq!(target.deadline(), None);
+}
+
+#[test]
+fn what_takes_a_reload_is_not_overtaken() {
+    let start = Instant::now();
+    let mut target = Schedule::new(PACE, false, 1);
+    target.handle(start, Input::Changed);
+    assert_eq!(target.handle(start + ms(400), Input::Changed), None);
+    assert_eq!(target.deadline(), None);
+}
+
+/// A target whose checks take so long, and how it stands with its file.
+struct Slow {
+    target: Schedule,
+    check: Duration,
+    /// When the check that is under way ends.
+    ends: Option<Instant>,
+    behind_since: Option<Instant>,
+}
+
+impl Slow {
+    fn give(&mut self, now: Instant, input: Input) {
+        match self.target.handle(now, input) {
+            Some(Action::Publish { .. }) => {
+                assert_eq!(self.ends, None, "two at a time");
+                self.ends = Some(now + self.check);
+                self.behind_since = self.behind_since.or(self.ends);
+            }
+            Some(Action::Overtake) => {
+                self.ends = None;
+                self.give(now, Input::Overtaken);
+            }
+            None => {}
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.ends.into_iter().chain(self.target.deadline()).min()
+    }
+
+    fn go_on(&mut self, now: Instant) {
+        if self.ends == Some(now) {
+            (self.ends, self.behind_since) = (None, None);
+            self.give(now, done(true, false));
+        } else {
+            self.give(now, Input::Tick);
+        }
+    }
+}
+
 proptest! {
+    /// However the changes come, the file is never behind for longer than a bound and a check.
+    #[test]
+    fn a_check_has_its_time(check in 1u64..5000, pauses in proptest::collection::vec(1u64..400, 400)) {
+        let start = Instant::now();
+        let target = Schedule::new(PACE, true, 1);
+        let mut slow = Slow { target, check: ms(check), ends: None, behind_since: None };
+        let mut now = start;
+        for pause in pauses {
+            slow.give(now, Input::Changed);
+            now += ms(pause);
+            while let Some(at) = slow.next().filter(|at| *at <= now) {
+                slow.go_on(at);
+                // From the end of what would have been the first check on.
+                let late = slow.behind_since.map(|since| at.saturating_duration_since(since));
+                prop_assert!(late.is_none_or(|late| late <= UNCHECKED), "{late:?}");
+            }
+        }
+        while let Some(at) = slow.next() {
+            slow.go_on(at);
+        }
+        prop_assert_eq!(slow.behind_since, None);
+    }
+
     /// One publish at a time; every change is followed by a publish that began after it; reloads keep their
     /// distance; what was refused is not tried again within ten seconds; and nothing waits longer than `max_wait` and
     /// `min_interval` allow.

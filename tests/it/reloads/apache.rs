@@ -6,7 +6,7 @@ use super::Bench;
 use crate::harness::{Process, modules, tool, wait_for};
 use crate::routing::ask;
 
-pub(super) const TEMPLATE: &str = "ServerRoot DIR
+const TEMPLATE: &str = "ServerRoot DIR
 User nobody
 ServerName localhost
 DefaultRuntimeDir DIR
@@ -26,6 +26,10 @@ MaxRequestWorkers 16
 ";
 const SIGNAL: &str = "[template.reload]\nsignal = 'USR1'\npidfile = 'DIR/pid'\n";
 
+pub(super) fn template() -> String {
+    TEMPLATE.replace("MODULES", &modules("apache2"))
+}
+
 pub(super) fn apache(bench: &Bench) -> Process {
     let mut command = Command::new(tool("apache2"));
     command
@@ -36,8 +40,7 @@ pub(super) fn apache(bench: &Bench) -> Process {
 
 #[test]
 fn a_reload_is_seen_and_so_is_the_end_of_it() {
-    let template = TEMPLATE.replace("MODULES", &modules("apache2"));
-    let bench = Bench::new(&template, SIGNAL);
+    let bench = Bench::new(&template(), SIGNAL);
     bench.first();
     let mut apache = apache(&bench);
     let gone = |path: &str| ask(bench.port, "localhost", path).as_deref() == Some("410");

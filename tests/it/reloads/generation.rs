@@ -122,7 +122,7 @@ fn refuses(bench: &Bench, what: &str) {
 fn apache_shows_it_on_a_page_for_an_error() {
     let page = "Define GENERATION {{ generation() }}\nRedirect 410 /generation\n<Location /generation>\n\
                 ErrorDocument 410 \"${GENERATION}\"\n</Location>\nRedirect 410 /ANSWER";
-    let template = super::apache::TEMPLATE.replace("Redirect 410 /ANSWER", page);
+    let template = super::apache::template().replace("Redirect 410 /ANSWER", page);
     let target = "generation_url = 'http://127.0.0.1:PORT/generation'\nreload_timeout = '5s'\n\
                   check_cmd = 'true'\nreload_cmd = 'kill -USR1 $(cat DIR/pid)'\n";
     let bench = Bench::new(&template, target);

@@ -245,6 +245,35 @@ fn all_that_is_wrong_with_an_edit_is_told_at_once() {
 }
 
 #[test]
+fn a_bad_configuration_that_comes_during_a_publish_stops_nobody() {
+    let wait = "check_cmd = 'while test -e OUT/hold; do sleep 0.02; done'\n";
+    let bench = Bench::new(&format!("{wait}{PACE}"));
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    fs::write(bench.out("hold"), "").unwrap();
+    bench.put("j");
+    wait_for("a candidate", || {
+        let mut litter = bench.litter().into_iter();
+        litter.find(|name| name.ends_with(".sidekick"))
+    });
+    bench.template("a.tera", "{% if %}\n");
+    process.signal(Signal::SIGHUP);
+    wait_for("word of it", || {
+        let said = process.output();
+        said.contains("reading the configuration").then_some(())
+    });
+    fs::remove_file(bench.out("hold")).unwrap();
+    wait_for("word of the mistake", || {
+        let said = process.output();
+        said.contains("the one of before stays in force")
+            .then_some(())
+    });
+    bench.put("k");
+    bench.wait_live(&["i", "j", "k"].map(line).concat());
+}
+
+#[test]
 fn a_configuration_that_needs_the_store_waits_for_it_and_the_one_of_before_goes_on() {
     let mut bench = Bench::new(PACE);
     bench.put("i");

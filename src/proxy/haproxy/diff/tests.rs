@@ -104,6 +104,11 @@ fn changes_of_servers() {
             "server b 1.0.0.2:1 | default-server check",
             "add app/b 1.0.0.2:1 inter 1s pool-purge-delay 5s pool-max-conn -1 weight 1",
         ),
+        (
+            "server z 1.0.0.9:1 | default-server check | server y 1.0.0.8:1",
+            "server z 1.0.0.9:1 | default-server check | server b 1.0.0.2:1 | server y 1.0.0.8:1",
+            "add app/b 1.0.0.2:1 inter 1s check pool-purge-delay 5s pool-max-conn -1 weight 1",
+        ),
         // The same address under another name.
         (
             "server a 1.0.0.1:1",
@@ -158,6 +163,14 @@ fn what_takes_a_reload() {
         ("", "server a 1.0.0.1:1 backup"),
         ("", "server a 1.0.0.1:1 check ssl verify none"),
         ("", "server a 1.0.0.1:1 | server a 1.0.0.2:1"),
+        (
+            "server a 1.0.0.1:1 | server c 1.0.0.3:1",
+            "server a 1.0.0.1:1 | server b 1.0.0.2:1 | server a 1.0.0.4:1 | server c 1.0.0.3:1",
+        ),
+        (
+            "server a 1.0.0.1:1 | server c 1.0.0.3:1",
+            "server a 1.0.0.1:1 | server c 1.0.0.2:1 | server c 1.0.0.3:1",
+        ),
         ("", "server \"a\" 1.0.0.1:1"),
         ("", "server a/b 1.0.0.1:1"),
         ("", "server-template a 3 1.0.0.1:1"),
