@@ -228,6 +228,8 @@ async fn first_look(
 async fn tell(cli: &Cli, until: Instant) -> Result<String, MasterError> {
     loop {
         match cli.ask(&Command::new("reload")).await {
+            // From 3.1 on it answers while it loads.
+            Ok(said) if is_busy(&said) && Instant::now() < until => sleep(POLL).await,
             Ok(said) if said.is_empty() || said.starts_with("Success=") => return Ok(said),
             Ok(said) => {
                 let address = cli.address().clone();
@@ -242,6 +244,11 @@ async fn tell(cli: &Cli, until: Instant) -> Result<String, MasterError> {
             Err(_) => return Ok(String::new()),
         }
     }
+}
+
+/// Whether the answer says that it loads something else just now.
+fn is_busy(said: &str) -> bool {
+    refused(said) && said.contains("reload is still in progress")
 }
 
 /// Whether the answer says that the reload has failed.
