@@ -228,7 +228,7 @@ async fn first_look(
 async fn tell(cli: &Cli, until: Instant) -> Result<String, MasterError> {
     loop {
         match cli.ask(&Command::new("reload")).await {
-            // From 3.1 on it answers while it loads.
+            // HAProxy 3.2 answers while it loads.
             Ok(said) if is_busy(&said) && Instant::now() < until => sleep(POLL).await,
             Ok(said) if said.is_empty() || said.starts_with("Success=") => return Ok(said),
             Ok(said) => {

@@ -99,7 +99,7 @@ fn slots_take_what_comes_without_a_reload() {
     let bench = Bench::with(haproxy, &template(), &[], &check);
     let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(|name| (name, web(answer_with(name))));
     // Other places for these.
-    let [x, y] = ["x", "y"].map(|name| (name, web(answer_with(name))));
+    let [there, yonder] = ["t", "y"].map(|name| (name, web(answer_with(name))));
     let mut now = webs([a, b]);
     bench.first(&now);
     let _proxy = bench.haproxy("haproxy.cfg");
@@ -115,8 +115,8 @@ fn slots_take_what_comes_without_a_reload() {
     for (new, live) in [
         (webs([a, b, c]), vec![a, b, c]),
         (webs([b, c]), vec![b, c]),
-        (webs([("b", x.1), c]), vec![x, c]),
-        (webs([("b", y.1), ("c", x.1)]), vec![y, x]),
+        (webs([("b", there.1), c]), vec![there, c]),
+        (webs([("b", yonder.1), ("c", there.1)]), vec![yonder, there]),
         (webs([("a", drained), b, c, d]), vec![b, c, d]),
         (webs([a, ("b", off), c, d]), vec![a, c, d]),
         (webs([e]), vec![e]),
