@@ -105,7 +105,7 @@ impl Haproxy {
                 info!("{name}: a reload is needed: {text}");
                 if !self.is_old.swap(true, Ordering::Relaxed) {
                     info!(
-                        "{name}: with spare servers in the template (slots) new ones take no reload: docs/haproxy.md"
+                        "{name}: with spare servers in the template (slots) a new one takes no reload"
                     );
                 }
             } else if !doubt.is_absent() {

@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "src/proxy/haproxy/converge.rs",
     "src/proxy/haproxy/diff.rs",
     "src/proxy/haproxy/plan.rs",
+    "src/proxy/haproxy/reply.rs",
     "src/proxy/haproxy/server.rs",
     "src/proxy/haproxy/state.rs",
     "src/proxy/haproxy/text.rs",

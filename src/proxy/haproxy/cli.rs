@@ -13,10 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use super::reply::{self, Reply};
 pub use crate::model::socket::{Address, AddressError};
-
-/// What HAProxy writes when it has answered a command and waits for the next.
-const PROMPT: &[u8] = b"\n> ";
 
 /// No answer that we ask for comes near it: `show stat` of 10,000 servers is 2 MB.
 const MOST: usize = 64 << 20;
@@ -108,55 +106,6 @@ impl fmt::Display for Command {
     }
 }
 
-/// How grave HAProxy takes its reply to be (as in syslog).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// It did as told, or says something else that is no failure. It also greets a command that it does not know with
-    /// it; [`Reply::is_success`] tells the two apart.
-    Info,
-    /// It did as told, and tells what has changed.
-    Warning,
-    /// It did not do as told.
-    Error,
-}
-
-/// What HAProxy replied to one command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// How grave, where it says so: most successes are silent, and what is shown has no mark.
-    pub severity: Option<Severity>,
-    /// The text without the mark and without the line end behind it.
-    pub text: String,
-}
-
-impl Reply {
-    fn read(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes);
-        let marked = text.strip_prefix('[').and_then(|rest| {
-            let (level, rest) = rest.split_once("]: ")?;
-            Some((level.parse::<u8>().ok()?, rest))
-        });
-        let (severity, text) = match marked {
-            Some((..=3, rest)) => (Some(Severity::Error), rest),
-            Some((4 | 5, rest)) => (Some(Severity::Warning), rest),
-            Some((_, rest)) => (Some(Severity::Info), rest),
-            None => (None, &*text),
-        };
-        Self {
-            severity,
-            text: text.trim_end_matches('\n').to_owned(),
-        }
-    }
-
-    /// Whether HAProxy knew the command and carried it out.
-    #[must_use]
-    pub fn is_success(&self) -> bool {
-        self.severity != Some(Severity::Error)
-            && !self.text.starts_with("Unknown command")
-            && !self.text.starts_with("Permission denied")
-    }
-}
-
 /// Why HAProxy could not be asked.
 #[derive(Debug, Error)]
 pub enum CliError {
@@ -242,29 +191,24 @@ impl Cli {
         lines: impl IntoIterator<Item = &'a [Command]>,
     ) -> Result<Vec<Reply>, CliError> {
         let mut text = String::from("prompt\nset severity-output number\n");
-        let mut asked = 0;
+        // Commands of each line, two lines of our own first.
+        let mut asked = vec![1, 1];
         for line in lines {
             for (n, command) in line.iter().enumerate() {
                 text.push_str(if n == 0 { "" } else { ";" });
                 text.push_str(&command.0);
-                asked += 1;
             }
             text.push('\n');
+            asked.push(line.len());
         }
         text.push_str("quit\n");
         let answer = self.talk(&text, End::Theirs).await?;
-        // The first two prompts answer the two lines of our own.
-        let mut replies: Vec<&[u8]> = split(&answer);
-        let rest = replies.pop().unwrap_or_default();
-        let got = replies.len().saturating_sub(2);
-        if got != asked || !rest.is_empty() {
-            return Err(CliError::Count {
-                address: self.address.clone(),
-                asked,
-                got,
-            });
-        }
-        Ok(replies.into_iter().skip(2).map(Reply::read).collect())
+        let replies = reply::read(&answer, &asked).map_err(|got| CliError::Count {
+            address: self.address.clone(),
+            asked: asked.iter().skip(2).sum(),
+            got: got.saturating_sub(2),
+        })?;
+        Ok(replies.into_iter().skip(2).collect())
     }
 
     /// Sends one command to the socket of a master and returns all that comes back, without line ends around it. A
@@ -346,23 +290,6 @@ async fn exchange(
     }
 }
 
-/// The replies, each ended by a prompt, and what follows the last prompt.
-fn split(answer: &[u8]) -> Vec<&[u8]> {
-    let mut parts = Vec::new();
-    let (mut from, mut at) = (0, 0);
-    while at < answer.len() {
-        if answer[at..].starts_with(PROMPT) {
-            parts.push(&answer[from..at]);
-            at += PROMPT.len();
-            from = at;
-        } else {
-            at += 1;
-        }
-    }
-    parts.push(&answer[from..]);
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,25 +305,5 @@ mod tests {
         ] {
             assert_eq!(Word::new(bad), None, "{bad:?}");
         }
-    }
-
-    #[test]
-    fn replies() {
-        let read = |text: &str| Reply::read(text.as_bytes());
-        assert!(read("").is_success());
-        assert!(read("[6]: New server registered.\n").is_success());
-        assert!(read("[4]: IP changed from 'a' to 'b'\n").is_success());
-        assert!(!read("[3]: No such server.\n").is_success());
-        assert!(!read("[6]: Unknown command, but maybe").is_success());
-        assert!(!read("Permission denied\n").is_success());
-        assert_eq!(read("[3]: No such server.\n").text, "No such server.");
-        assert_eq!(read("1\n# be_id\n").text, "1\n# be_id");
-    }
-
-    #[test]
-    fn a_prompt_ends_a_reply() {
-        let parts = split(b"\n> \n> [3]: gone\n\n> Only\n> ");
-        let parts: Vec<_> = parts.into_iter().map(String::from_utf8_lossy).collect();
-        assert_eq!(parts, ["", "", "[3]: gone\n", "Only", ""]);
     }
 }

@@ -237,6 +237,8 @@ async fn first_look(
 async fn tell(cli: &Cli, until: Instant) -> Result<String, MasterError> {
     loop {
         match cli.ask(&Command::new("reload")).await {
+            // HAProxy 3.2 answers while it loads.
+            Ok(said) if is_busy(&said) && Instant::now() < until => sleep(POLL).await,
             Ok(said) if said.is_empty() || said.starts_with("Success=") => return Ok(said),
             Ok(said) => {
                 let address = cli.address().clone();
@@ -258,6 +260,11 @@ pub async fn variable(address: &Address, name: &Word) -> Result<Option<String>, 
     let cli = Cli::new(address.clone(), ANSWER);
     let said = cli.ask(&Command::new("@1 show env").word(name)).await?;
     Ok(said.lines().find_map(|line| value_of(name, line)))
+}
+
+/// Whether the answer says that it loads something else just now.
+fn is_busy(said: &str) -> bool {
+    refused(said) && said.contains("reload is still in progress")
 }
 
 /// Whether the answer says that the reload has failed.

@@ -7,6 +7,7 @@ pub mod diff;
 pub mod master;
 pub mod plan;
 pub mod processes;
+pub mod reply;
 pub mod runtime;
 pub mod server;
 pub mod state;

@@ -63,7 +63,13 @@ impl Processes {
         }
         let (master, reloads, failed) = master?;
         let failed = match failed {
-            Some(failed) => failed,
+            Some(failed) => {
+                if failed > 0 {
+                    stay_in_force(&mut workers, &mut old);
+                }
+                failed
+            }
+            // They do not count failures, but list no worker as a new one after one.
             None if is_numbered => u64::from(stay_in_force(&mut workers, &mut old)),
             None => return None,
         };
@@ -77,8 +83,8 @@ impl Processes {
     }
 }
 
-/// Versions that do not count failures list all workers as old ones after one. Those that have seen the fewest reloads
-/// are in force then.
+/// After a failure some versions (2.2, 3.2) list all workers as old ones. Those that have seen the fewest reloads are in
+/// force then; whether it is so.
 fn stay_in_force(workers: &mut Vec<u32>, old: &mut Vec<(u32, u64)>) -> bool {
     let newest = old.iter().map(|(_, reloads)| *reloads).min();
     let Some(newest) = newest.filter(|_| workers.is_empty()) else {
@@ -178,6 +184,16 @@ mod tests {
 # programs
 ";
 
+    /// As of 3.2, after a reload that has failed.
+    const ALL_OLD: &str = "\
+#<PID>          <type>          <reloads>       <uptime>        <version>      
+24878           master          1 [failed: 1]   0d00h00m06s     3.2.26-1       
+# workers
+# old workers
+24889           worker          1               0d00h00m06s     3.2.26-1       
+
+";
+
     fn read(text: &str) -> Processes {
         Processes::parse(text).unwrap()
     }
@@ -196,6 +212,10 @@ mod tests {
         assert_eq!(read(FAILED), list(24015, 4, 1, &[24066], &[24047]));
         assert_eq!(read(OLDER), list(1162, 5, 0, &[1271], &[1233]));
         assert_eq!(read(NUMBERED), list(25998, 3, 1, &[26310], &[26001]));
+        assert_eq!(read(ALL_OLD), list(24878, 1, 1, &[24889], &[]));
+        // The new worker is not in the list yet.
+        let loading = ALL_OLD.replace("failed: 1", "failed: 0");
+        assert_eq!(read(&loading), list(24878, 1, 0, &[], &[24889]));
         let good = NUMBERED
             .replace("# old workers\n", "")
             .replace("[was: 1]", "1");

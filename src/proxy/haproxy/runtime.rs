@@ -10,10 +10,11 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::cli::{Address, Cli, CliError, Command, Reply, Word};
+use super::cli::{Address, Cli, CliError, Command, Word};
 use super::converge::converge;
 use super::diff::{Op, Why};
 use super::plan::{self, Ghosts};
+use super::reply::Reply;
 use super::server::Id;
 use super::state::{self, Process};
 

@@ -2,8 +2,11 @@
 
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::Bench;
-use crate::harness::{Process, tool};
+use crate::harness::{Process, descendants, tool};
 
 pub(super) const TEMPLATE: &str = "pid DIR/pid;
 user root;
@@ -51,10 +54,14 @@ fn a_process_that_is_gone_cannot_be_told() {
     bench.first();
     let mut nginx = nginx(&bench);
     let watch = bench.watch(&[]);
-    Bench::wait_answer(bench.port, "a", &watch);
-    // It leaves its pidfile behind.
-    nginx.signal(nix::sys::signal::Signal::SIGKILL);
+    Bench::wait_said("the reload that was owed has been made", &watch);
+    // It leaves its pidfile behind; and its workers, who do not notice.
+    let workers = descendants(nginx.pid().as_raw());
+    nginx.signal(Signal::SIGKILL);
     nginx.wait();
+    for worker in workers {
+        let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
+    }
     bench.put("web", "b", 80);
     Bench::wait_said("cannot be sent SIGHUP", &watch);
 }

@@ -97,9 +97,9 @@ fn slots_take_what_comes_without_a_reload() {
     let Some(haproxy) = haproxy() else { return };
     let check = format!("check_cmd = '{} -c -f {{{{src}}}}'", haproxy.display());
     let bench = Bench::with(haproxy, &template(), &[], &check);
-    let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(|name| (name, web(answer_with(name))));
+    let [a, b, c, d, other] = ["a", "b", "c", "d", "o"].map(|name| (name, web(answer_with(name))));
     // Other places for these.
-    let [x, y] = ["x", "y"].map(|name| (name, web(answer_with(name))));
+    let [there, yonder] = ["t", "y"].map(|name| (name, web(answer_with(name))));
     let mut now = webs([a, b]);
     bench.first(&now);
     let _proxy = bench.haproxy("haproxy.cfg");
@@ -115,11 +115,11 @@ fn slots_take_what_comes_without_a_reload() {
     for (new, live) in [
         (webs([a, b, c]), vec![a, b, c]),
         (webs([b, c]), vec![b, c]),
-        (webs([("b", x.1), c]), vec![x, c]),
-        (webs([("b", y.1), ("c", x.1)]), vec![y, x]),
+        (webs([("b", there.1), c]), vec![there, c]),
+        (webs([("b", yonder.1), ("c", there.1)]), vec![yonder, there]),
         (webs([("a", drained), b, c, d]), vec![b, c, d]),
         (webs([a, ("b", off), c, d]), vec![a, c, d]),
-        (webs([e]), vec![e]),
+        (webs([other]), vec![other]),
         (webs([a, b, c, d]), vec![a, b, c, d]),
     ] {
         bench.announce(&now, &new);
@@ -132,7 +132,7 @@ fn slots_take_what_comes_without_a_reload() {
 
     // One more than there are slots.
     let live = fs::read_to_string(bench.file("haproxy.cfg")).unwrap();
-    let more = webs([a, b, c, d, e]);
+    let more = webs([a, b, c, d, other]);
     bench.announce(&now, &more);
     wait_for("word of it", || {
         let said = watch.output();
@@ -141,8 +141,8 @@ fn slots_take_what_comes_without_a_reload() {
     });
     assert_eq!(fs::read_to_string(bench.file("haproxy.cfg")).unwrap(), live);
     bench.wait_served(&[a, b, d], &watch);
-    bench.announce(&more, &webs([a, b, e]));
-    bench.wait_served(&[a, b, e], &watch);
+    bench.announce(&more, &webs([a, b, other]));
+    bench.wait_served(&[a, b, other], &watch);
 
     clients.stop(&watch);
     let said = watch.output();
