@@ -9,6 +9,7 @@ mod duration;
 mod guard;
 mod raw;
 mod registration;
+mod section;
 mod services;
 mod store;
 mod target;

@@ -12,7 +12,8 @@ use tracing::{error, info, warn};
 use crate::config::{self, Target};
 use crate::model::report::chain;
 use crate::proxy::haproxy::diff::{Change, diff};
-use crate::proxy::haproxy::runtime::{Doubt, Found, REST, Runtime};
+use crate::proxy::haproxy::doubt::Doubt;
+use crate::proxy::haproxy::runtime::{Found, REST, Runtime};
 
 /// How often it is looked whether an HAProxy is still the same process.
 const VISIT: Duration = Duration::from_secs(2);

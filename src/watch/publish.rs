@@ -3,17 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::confirm::Confirm;
 use super::kept::print;
 use super::ledger::Ledger;
 use super::load::Loaded;
 use super::reload::Ticket;
 use super::render::{Generation, View};
-use super::tell::{ReloadError, Told};
 use crate::config::Target;
 use crate::system::file::How;
 
 mod error;
+mod force;
 mod live;
 mod progress;
 mod steps;
@@ -315,107 +314,6 @@ impl Job {
             for (n, live) in checked.lives() {
                 self.ledger.begin(self.dest(n), live);
             }
-        }
-    }
-
-    async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
-        match &mut self.ticket {
-            Some(ticket) => ticket.reload().await,
-            None => Ok(Told::Nobody),
-        }
-    }
-
-    /// Tells the program, and asks it whether it runs these files, those that are live.
-    async fn reload_to<'a>(
-        &mut self,
-        live: impl Iterator<Item = (usize, &'a str)>,
-    ) -> Result<Told, Arc<ReloadError>> {
-        let told = self.reload().await?;
-        let confirm = Confirm {
-            loaded: &self.loaded,
-            generation: self.generation.as_ref(),
-            told,
-        };
-        confirm.confirm(live).await.map_err(Arc::new)?;
-        Ok(told)
-    }
-
-    /// The program runs on these files.
-    fn loaded<T: AsRef<[u8]>>(&self, live: impl Iterator<Item = (usize, T)>) {
-        if self.ticket.is_some() {
-            for (n, content) in live {
-                self.ledger.loaded(self.dest(n), content.as_ref());
-            }
-        }
-    }
-
-    /// The program was told of these files, in vain.
-    fn refused<'a>(&self, source: &ReloadError, files: impl Iterator<Item = (usize, &'a str)>) {
-        if source.is_refusal() {
-            for (n, content) in files {
-                self.ledger.refused(self.dest(n), content.as_bytes());
-            }
-        }
-    }
-
-    async fn reload_owed(&mut self, live: &[String]) -> Result<Published, PublishError> {
-        self.progress.begin();
-        match self.reload_to(contents(live)).await {
-            Ok(told) => {
-                self.loaded(contents(live));
-                self.look_behind(told, contents(live)).await;
-                Ok(Published::Reloaded)
-            }
-            Err(source) => {
-                self.refused(&source, contents(live));
-                Err(PublishError::Reload {
-                    restored: Restored::Unchanged,
-                    source,
-                })
-            }
-        }
-    }
-
-    /// Tells the program; if it will not have the new files, the previous ones come back.
-    async fn put_in_force(&mut self, swapped: Swapped) -> Result<(), PublishError> {
-        match self.reload_to(swapped.contents()).await {
-            Ok(told) => {
-                self.loaded(swapped.contents());
-                self.look_behind(told, swapped.contents()).await;
-                Ok(())
-            }
-            Err(source) => {
-                self.refused(&source, swapped.contents());
-                Err(PublishError::Reload {
-                    restored: self.restore(swapped, source.leaves_the_old()).await,
-                    source,
-                })
-            }
-        }
-    }
-
-    /// Puts the previous files back, and in force, unless the program never left them.
-    async fn restore(&mut self, swapped: Swapped, still_in_force: bool) -> Restored {
-        if !still_in_force {
-            self.lost();
-        }
-        let live = match swapped.put_back().await {
-            Ok(Some(_)) if still_in_force => return Restored::NeverLeft,
-            Ok(Some(live)) => live,
-            Ok(None) => return Restored::NoPrevious,
-            Err(error) => return Restored::Failed(error),
-        };
-        // Theirs is not known any more, but what they say themselves is.
-        self.generation = None;
-        let texts = live
-            .iter()
-            .filter_map(|(n, content)| Some((*n, str::from_utf8(content).ok()?)));
-        match self.reload_to(texts).await {
-            Ok(_) => {
-                self.loaded(live.iter().map(|(n, content)| (*n, content.as_slice())));
-                Restored::Yes
-            }
-            Err(error) => Restored::NotLoaded(error),
         }
     }
 }

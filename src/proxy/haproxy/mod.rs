@@ -4,6 +4,7 @@ pub mod cli;
 mod context;
 pub mod converge;
 pub mod diff;
+pub mod doubt;
 pub mod master;
 pub mod plan;
 pub mod processes;

@@ -14,7 +14,7 @@ use super::super::tell::Told;
 use super::steps::Differs;
 use super::{Job, blocking};
 use crate::proxy::haproxy::diff::{Change, Op};
-use crate::proxy::haproxy::runtime::Doubt;
+use crate::proxy::haproxy::doubt::Doubt;
 
 /// What the running `HAProxies` have.
 #[derive(Debug, Clone, Default)]
