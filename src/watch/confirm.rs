@@ -23,8 +23,21 @@ use crate::system::probe;
 const POLL: Duration = Duration::from_millis(50);
 /// How long one that is known to have loaded something may take until it says what.
 const SETTLES: Duration = Duration::from_secs(2);
+/// How long it may be silent before that is no news: an HAProxy that tries to get a port which is taken pauses for two
+/// seconds, and has stayed with its old file then.
+const PAUSE: Duration = Duration::from_secs(5);
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(1);
+
+/// What a program says.
+enum Said {
+    /// That it runs the new files, or nothing that one could ask for.
+    Right,
+    /// Nothing: it does not answer.
+    Nothing,
+    /// Something else.
+    Other(ReloadError),
+}
 
 /// A target whose program has been told.
 pub(super) struct Confirm<'a> {
@@ -58,8 +71,8 @@ impl Confirm<'_> {
         Ok(())
     }
 
-    /// Whether `HAProxy` has this variable. One that does not answer at all is no news: others tell of that.
-    async fn variable(&self, output: usize, name: &Word, value: &Word) -> Result<(), ReloadError> {
+    /// What the `HAProxies` of an output say of a variable.
+    async fn variable(&self, output: usize, name: &Word, value: &Word) -> Said {
         let told = match (
             self.loaded.haproxies.get(output),
             &self.loaded.target.reload,
@@ -70,14 +83,15 @@ impl Confirm<'_> {
                 let said = master::variable(&socket, name).await;
                 said.map(|value| (socket, value)).into_iter().collect()
             }
-            (None, _) => Vec::new(),
+            (None, _) => return Said::Right,
         };
-        let other = told
-            .into_iter()
-            .find(|(_, said)| said.as_deref() != Some(value.as_str()));
-        match other {
-            None => Ok(()),
-            Some((address, said)) => Err(ReloadError::OtherFile {
+        if told.is_empty() {
+            return Said::Nothing;
+        }
+        let is_other = |(_, said): &(_, Option<String>)| said.as_deref() != Some(value.as_str());
+        match told.into_iter().find(is_other) {
+            None => Said::Right,
+            Some((address, said)) => Said::Other(ReloadError::OtherFile {
                 address,
                 name: name.as_str().to_owned(),
                 value: value.as_str().to_owned(),
@@ -100,7 +114,7 @@ fn marks(text: &str) -> Vec<(Word, Word)> {
 }
 
 /// Whether the page that a target names has the generation on it.
-async fn page(page: &HttpCheck, generation: &Generation) -> Result<(), ReloadError> {
+async fn page(page: &HttpCheck, generation: &Generation) -> Said {
     let check = HttpCheck {
         // What Apache has on its page for an error is as good.
         status: 100..=599,
@@ -119,23 +133,26 @@ async fn page(page: &HttpCheck, generation: &Generation) -> Result<(), ReloadErr
     // The page says where it is.
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     match probe::round(&checks, nowhere).await {
-        ProbeResult::Passed => Ok(()),
-        ProbeResult::Failed(reason) => Err(ReloadError::OtherGeneration {
+        ProbeResult::Passed => Said::Right,
+        ProbeResult::Failed(reason) => Said::Other(ReloadError::OtherGeneration {
             generation: generation.to_string(),
             reason,
         }),
     }
 }
 
-/// Tries until it succeeds, or the time is over.
+/// Asks until the program says that it runs the new files, or the time is over.
 async fn until<F>(deadline: Instant, ask: impl Fn() -> F) -> Result<(), ReloadError>
 where
-    F: Future<Output = Result<(), ReloadError>>,
+    F: Future<Output = Said>,
 {
+    let silent_until = deadline.min(Instant::now() + PAUSE);
     loop {
         match ask().await {
-            Err(_) if Instant::now() < deadline => sleep(POLL).await,
-            said => return said,
+            Said::Right => return Ok(()),
+            Said::Nothing if Instant::now() >= silent_until => return Ok(()),
+            Said::Other(error) if Instant::now() >= deadline => return Err(error),
+            Said::Nothing | Said::Other(_) => sleep(POLL).await,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::routing::ask;
 
 const MASTER: &str = "[template.reload]\nhaproxy_master = 'DIR/m.sock'\n";
 /// The status says nothing of what HAProxy does with the signal.
-const COMMAND: &str = "reload_timeout = '2s'\nreload_cmd = 'kill -USR2 $(cat DIR/pid)'\n\
+const COMMAND: &str = "reload_timeout = '5s'\nreload_cmd = 'kill -USR2 $(cat DIR/pid)'\n\
                        [template.haproxy]\nsocket = 'DIR/admin.sock'\n";
 
 /// HAProxy's template with a mark, a socket for questions, and servers.
