@@ -214,11 +214,11 @@ pub fn make_private_dir(dir: &Path) -> io::Result<()> {
         .create(dir)
 }
 
-/// Writes a small file of our own in one step. It need not outlive a power cut, so nothing is flushed to the disk.
-pub fn replace_small(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a file of our own in one step. It need not outlive a power cut, so nothing is flushed to the disk.
+pub fn replace_own(path: &Path, content: &[u8]) -> io::Result<()> {
     let (uid, gid) = process::identity();
     let mode = 0o600;
-    let candidate = Candidate::stage(path, text.as_bytes(), Access { mode, uid, gid })?;
+    let candidate = Candidate::stage(path, content, Access { mode, uid, gid })?;
     candidate.file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! What each target's program has loaded, so that a reload that is owed is made, also by the next process. Shell.
 //!
 //! A publish can die between the swap and the reload. Before the swap the ledger knows what the program runs on; after
-//! the reload it knows that it runs on the new file. Whoever finds another file than that in place owes a reload.
+//! the reload it knows that it runs on the new file. Whoever finds another file than that in place owes a reload. If the
+//! program refuses what is in place, the file of before comes back, which is kept meanwhile.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -68,14 +69,32 @@ impl Ledger {
 
     /// A swap is about to be made: what is live now is what the program has, unless the ledger knows better.
     pub(super) fn begin(&self, dest: &Path, live: Option<&[u8]>) {
+        let mark = live.map_or_else(Mark::unknown, Mark::of);
         if self.get(dest).is_none() {
-            self.set(dest, live.map_or_else(Mark::unknown, Mark::of));
+            self.set(dest, mark.clone());
         }
+        if let (Some(live), Some(place)) = (live, self.place_before(dest))
+            && self.get(dest) == Some(mark)
+            && let Err(error) = file::replace_own(&place, live)
+        {
+            warn!("{} cannot be written: {error}", place.display());
+        }
+    }
+
+    /// What the program of `dest` is known to have loaded last, if that is not what is live.
+    pub(super) fn before(&self, dest: &Path, live: &[u8]) -> Option<Vec<u8>> {
+        let kept = std::fs::read(self.place_before(dest)?).ok()?;
+        let is_it = [Mark::of(&kept), Mark::unknown()].contains(&self.get(dest)?);
+        (kept != live && is_it).then_some(kept)
     }
 
     /// The program has loaded this.
     pub(super) fn loaded(&self, dest: &Path, content: &[u8]) {
         self.set(dest, Mark::of(content));
+        if let Some(place) = self.place_before(dest) {
+            // Mostly there is none.
+            let _ = std::fs::remove_file(place);
+        }
     }
 
     /// Nobody knows what the program has loaded.
@@ -110,7 +129,7 @@ impl Ledger {
             return;
         }
         if let Some(place) = self.place(dest)
-            && let Err(error) = file::replace_small(&place, &mark.0)
+            && let Err(error) = file::replace_own(&place, mark.0.as_bytes())
         {
             warn!("{} cannot be written: {error}", place.display());
         }
@@ -121,6 +140,13 @@ impl Ledger {
     /// One file per destination, named after it.
     fn place(&self, dest: &Path) -> Option<PathBuf> {
         Some(self.dir.as_ref()?.join(file::name_of_path(dest)))
+    }
+
+    /// Where its file of before is kept.
+    fn place_before(&self, dest: &Path) -> Option<PathBuf> {
+        // No name of a path begins so: they begin with a percent sign.
+        let name = format!("before.{}", file::name_of_path(dest));
+        Some(self.dir.as_ref()?.join(name))
     }
 }
 
@@ -141,6 +167,26 @@ mod tests {
         assert!(!open().owes(dest, b"new") && open().owes(dest, b"newer"));
         open().lost(dest);
         assert!(open().owes(dest, b"new"));
+    }
+
+    #[test]
+    fn the_file_of_before_is_kept_until_the_new_one_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = Path::new("/etc/haproxy/haproxy.cfg");
+        let open = || Ledger::open(Some(dir.path().join("state")));
+        open().begin(dest, Some(b"old"));
+        assert_eq!(open().before(dest, b"new").as_deref(), Some(&b"old"[..]));
+        assert_eq!(open().before(dest, b"old"), None, "it is live");
+        // Another one is put in place, and was not loaded either.
+        open().begin(dest, Some(b"new"));
+        assert_eq!(open().before(dest, b"newer").as_deref(), Some(&b"old"[..]));
+        open().lost(dest);
+        assert_eq!(open().before(dest, b"new").as_deref(), Some(&b"old"[..]));
+        open().loaded(dest, b"new");
+        open().begin(dest, Some(b"new"));
+        assert_eq!(open().before(dest, b"newer").as_deref(), Some(&b"new"[..]));
+        open().loaded(dest, b"newer");
+        assert_eq!(open().before(dest, b"newest"), None);
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Records {
 
     pub(super) fn write(&self, record: &Record) -> io::Result<()> {
         let text = serde_json::to_string_pretty(record).map_err(io::Error::other)?;
-        file::replace_small(&self.place(&record.dest, RECORD), &(text + "\n"))
+        file::replace_own(&self.place(&record.dest, RECORD), (text + "\n").as_bytes())
     }
 
     /// The target is no longer kept.
@@ -136,7 +136,7 @@ impl Records {
 
     /// Asks the process that keeps the target to let go.
     pub(super) fn wish(&self, dest: &Path) -> io::Result<()> {
-        file::replace_small(&self.place(dest, WISH), "")
+        file::replace_own(&self.place(dest, WISH), b"")
     }
 
     /// Whether somebody has asked, and nobody has taken it yet.

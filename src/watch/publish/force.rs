@@ -60,10 +60,30 @@ impl Job {
             Err(source) => {
                 self.refused(&source, contents(live));
                 Err(PublishError::Reload {
-                    restored: Restored::Unchanged,
+                    restored: self.fall_back(live, source.leaves_the_old()).await,
                     source,
                 })
             }
+        }
+    }
+
+    /// Puts back what was there before files that somebody has swapped in who did not live to see them refused.
+    async fn fall_back(&mut self, live: &[String], still_in_force: bool) -> Restored {
+        let mut before = Vec::new();
+        for (n, text) in contents(live) {
+            let (dest, text) = (self.dest(n), text.as_bytes());
+            let kept = self.ledger.before(dest, text);
+            if kept.is_none() && self.ledger.owes(dest, text) {
+                return Restored::Unchanged;
+            }
+            before.push(kept);
+        }
+        if before.iter().all(Option::is_none) {
+            return Restored::Unchanged;
+        }
+        match Swapped::for_these(self.target(), live, before) {
+            Ok(swapped) => self.restore(swapped, still_in_force).await,
+            Err(error) => Restored::Failed(error),
         }
     }
 

@@ -316,6 +316,32 @@ impl Checked {
 }
 
 impl Swapped {
+    /// The live files of a target, as if they had just been swapped in for these, where there are such.
+    pub(super) fn for_these(
+        target: &Target,
+        live: &[String],
+        before: Vec<Option<Vec<u8>>>,
+    ) -> io::Result<Self> {
+        let mut parts = Vec::new();
+        for ((output, text), before) in target.outputs.iter().zip(live).zip(before) {
+            let text = text.clone();
+            let Some(content) = before else {
+                parts.push(Part::Same(text));
+                continue;
+            };
+            let dest = file::resolve(&output.dest)?;
+            let access = access(output, file::look(&dest)?.as_ref());
+            let new = New {
+                dest,
+                text,
+                access,
+                previous: Some(Look { content, access }),
+            };
+            parts.push(Part::New((new, How::Renamed)));
+        }
+        Ok(Self(parts))
+    }
+
     /// What is live now, by its place among the outputs.
     pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &str)> {
         self.0.iter().map(Part::content).enumerate()

@@ -287,6 +287,25 @@ fn killed_when_a_reload_has_failed_the_next_process_gets_there() {
 }
 
 #[test]
+fn killed_in_a_reload_that_fails_the_next_process_brings_the_file_of_before_back() {
+    let bench = Bench::new(&format!(
+        "reload_cmd = 'if rm OUT/in-reload 2>/dev/null; then kill -9 $PPID; sleep 1; fi; \
+         if test $(wc -l < OUT/a.cfg) -gt 1; then exit 1; fi; cat OUT/a.cfg >> OUT/loaded'\n{PACE}"
+    ));
+    bench.put("i");
+    let process = start(&bench);
+    wait_for("the reload", || (loaded(&bench) == line("i")).then_some(()));
+    drop(process);
+    bench.put("j");
+    killed(&bench, &["in-reload"]);
+    assert_eq!(bench.live(), Some(line("i") + &line("j")));
+    let process = start(&bench);
+    process.wait_said("the reload failed, and the previous file is in force again");
+    bench.wait_live(&line("i"));
+    assert_eq!(loaded(&bench).replace(&line("i"), ""), "");
+}
+
+#[test]
 fn killed_while_it_writes_over_a_mount_the_next_process_puts_it_right() {
     let bench = Bench::new(&format!(
         "reload_cmd = 'cat OUT/a.cfg >> OUT/loaded'\n{PACE}"
