@@ -246,7 +246,7 @@ impl Kept {
     fn trouble(&mut self, text: String, once: bool) {
         let name = &self.loaded.target.name;
         match &mut self.trouble {
-            Some((same, times)) if *same == text => {
+            Some((same, times)) if is_same_trouble(same, &text) => {
                 *times += 1;
                 debug!("{name}: {text}; {times} times now");
             }
@@ -257,6 +257,12 @@ impl Kept {
             }
         }
     }
+}
+
+/// Whether two failures read the same but for numbers: programs name processes and times.
+fn is_same_trouble(one: &str, other: &str) -> bool {
+    let words = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+    words(one) == words(other)
 }
 
 /// What a target follows, as paths.

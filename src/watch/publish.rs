@@ -106,12 +106,13 @@ impl Job {
             self.views.clone(),
             self.has.clone(),
         );
+        let is_retry = self.has_failed;
         let compare = move || {
             let rendered = Rendered::new(&loaded, &views)?;
             let generation = rendered.generation.clone();
             let compared = rendered.compare(&loaded.target)?;
             let way = match &compared {
-                Compared::Differs(differs) => Way::of(&loaded, differs, &has),
+                Compared::Differs(differs) => Way::of(&loaded, differs, &has, is_retry),
                 Compared::Same(_) => Way::Reload,
             };
             Ok::<_, PublishError>((compared, way, generation))

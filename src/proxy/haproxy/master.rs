@@ -107,6 +107,31 @@ pub struct Live {
     pub old_workers: usize,
 }
 
+/// The process of a master, where it can be seen: in another PID namespace it cannot.
+struct Seen {
+    pid: u32,
+    is_visible: bool,
+}
+
+impl Seen {
+    fn of(pid: u32) -> Self {
+        let is_visible = runs(pid);
+        Self { pid, is_visible }
+    }
+
+    /// One that loads does not answer either, but is there.
+    fn has_ended(&self) -> bool {
+        self.is_visible && !runs(self.pid)
+    }
+}
+
+/// Whether there is an HAProxy with this id that is no zombie.
+fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.split_once("(haproxy)").map(|(_, rest)| rest.trim());
+    after_name.is_some_and(|rest| !rest.starts_with(['Z', 'X']))
+}
+
 /// Reloads, and returns when the new configuration is in force. The caller sees to it that nobody else does so at the
 /// same time. A master that does not listen is waited for if it `should_run`.
 pub async fn reload(
@@ -118,14 +143,19 @@ pub async fn reload(
     let start = Instant::now();
     let until = start + limit;
     let before = first_look(&cli, start, limit, should_run).await?;
+    let master = Seen::of(before.master);
     let patient = Cli::new(address.clone(), limit);
-    let mut said = tell(&patient, until).await?;
+    let mut said = tell(&patient, until, &master).await?;
     let mut told = Instant::now();
     let mut leaving = None;
     loop {
         sleep(POLL).await;
         let now = match look(&cli).await {
             Ok(now) => now,
+            Err(Trouble::Cli(source)) if source.is_absent() && master.has_ended() => {
+                let address = address.clone();
+                return Err(MasterError::Unreachable { address, source });
+            }
             // It loads, or has just begun to.
             Err(Trouble::Cli(source)) if Instant::now() >= until => {
                 let source = Some(source);
@@ -149,7 +179,7 @@ pub async fn reload(
                 return Err(MasterError::TimedOut { limit, source });
             }
             Outcome::Pending if now == before && told.elapsed() >= UNHEARD => {
-                said = tell(&patient, until).await?;
+                said = tell(&patient, until, &master).await?;
                 told = Instant::now();
             }
             Outcome::Pending => {}
@@ -234,7 +264,7 @@ async fn first_look(
 }
 
 /// Gives the command until somebody takes it; what is answered, which is nothing before HAProxy 2.7.
-async fn tell(cli: &Cli, until: Instant) -> Result<String, MasterError> {
+async fn tell(cli: &Cli, until: Instant, master: &Seen) -> Result<String, MasterError> {
     loop {
         match cli.ask(&Command::new("reload")).await {
             // HAProxy 3.2 answers while it loads.
@@ -244,11 +274,13 @@ async fn tell(cli: &Cli, until: Instant) -> Result<String, MasterError> {
                 let address = cli.address().clone();
                 return Err(MasterError::NoMaster { address, said });
             }
-            Err(error) if error.is_absent() && Instant::now() < until => sleep(POLL).await,
-            Err(source) if source.is_absent() => {
+            Err(source)
+                if source.is_absent() && (Instant::now() >= until || master.has_ended()) =>
+            {
                 let address = cli.address().clone();
                 return Err(MasterError::Unreachable { address, source });
             }
+            Err(source) if source.is_absent() => sleep(POLL).await,
             // It went away in the middle, as it does when it reloads.
             Err(_) => return Ok(String::new()),
         }

@@ -8,6 +8,8 @@
 use std::mem;
 use std::sync::Arc;
 
+use tracing::{debug, info};
+
 use super::super::haproxy::Haproxy;
 use super::super::load::Loaded;
 use super::super::tell::Told;
@@ -67,8 +69,8 @@ struct Piece {
 }
 
 impl Way {
-    /// Compares the texts.
-    pub(super) fn of(loaded: &Loaded, differs: &Differs, has: &Has) -> Self {
+    /// Compares the texts; why it takes a reload is told, but not again for a further try.
+    pub(super) fn of(loaded: &Loaded, differs: &Differs, has: &Has, is_retry: bool) -> Self {
         let mut pieces = Vec::new();
         for (output, live, new) in differs.texts() {
             let live = live.map(std::str::from_utf8);
@@ -84,7 +86,12 @@ impl Way {
             let whole = (now != live).then(|| haproxy.compare(live, new));
             match (ops, whole) {
                 (Change::Reload(why), _) | (_, Some(Change::Reload(why))) => {
-                    tracing::info!("{}: a reload is needed: {why}", loaded.target.name);
+                    let name = &loaded.target.name;
+                    if is_retry {
+                        debug!("{name}: a reload is needed: {why}");
+                    } else {
+                        info!("{name}: a reload is needed: {why}");
+                    }
                     return Self::Reload;
                 }
                 (Change::None, None) => {}

@@ -109,7 +109,10 @@ impl Shell {
     pub(super) fn replaced(&mut self, target: usize) {
         let kept = &self.targets[target];
         self.visits.visit(target, &kept.loaded.haproxies);
-        if !self.guards.freezes(&kept.loaded.target.name) && self.following.is_complete() {
+        // After a failure the live file is what whoever starts reads, and the next try has its time.
+        let is_behind = kept.last == Some(Ended::Failed);
+        let is_frozen = self.guards.freezes(&kept.loaded.target.name);
+        if !is_behind && !is_frozen && self.following.is_complete() {
             self.advance(target, Input::Changed);
         }
     }

@@ -1,6 +1,7 @@
 //! HAProxy, told by the socket of its master and by a signal.
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -115,6 +116,28 @@ fn a_master_that_is_not_there_is_told_later() {
     wait_for("another failure", || {
         let said = watch.output();
         (said.matches("HAProxy's master does not answer").count() >= 2).then_some(())
+    });
+}
+
+/// It could not start again with the file that it was about to refuse.
+#[test]
+fn a_master_that_dies_in_a_reload_finds_the_file_of_before() {
+    let bench = Bench::new(TEMPLATE, MASTER);
+    bench.first();
+    let mut haproxy = haproxy(&bench, &["a.cfg"]);
+    let watch = bench.watch(&[]);
+    Bench::wait_answer(bench.port, "a", &watch);
+    let other = free_port();
+    let _somebody = TcpListener::bind(("127.0.0.1", other)).unwrap();
+    let before = bench.live();
+    bench.put("listen", "x", other);
+    wait_for("the new file", || (bench.live() != before).then_some(()));
+    haproxy.signal(nix::sys::signal::Signal::SIGKILL);
+    haproxy.wait();
+    // Long before reload_timeout.
+    watch.wait_said("HAProxy's master does not answer");
+    wait_for("the file of before", || {
+        (bench.live() == before).then_some(())
     });
 }
 
