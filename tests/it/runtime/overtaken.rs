@@ -66,13 +66,19 @@ fn without(webs: &Webs, id: &str) -> Webs {
     webs
 }
 
+/// An HAProxy with three servers, and who keeps its file.
+fn begin() -> (Bench, Process, Process, Webs) {
+    let bench = Bench::new(&[], CHECK);
+    let now = three();
+    bench.first(&now);
+    let proxy = bench.haproxy("haproxy.cfg");
+    let watch = bench.keep(&now);
+    (bench, proxy, watch, now)
+}
+
 #[test]
 fn a_server_that_dies_during_a_check_does_not_wait_for_it() {
-    let bench = Bench::new(&[], CHECK);
-    let mut now = three();
-    bench.first(&now);
-    let _proxy = bench.haproxy("haproxy.cfg");
-    let watch = bench.keep(&now);
+    let (bench, _proxy, watch, mut now) = begin();
     let worker = bench.worker("stats.sock");
     let first = now.clone();
     bench.hold();
@@ -94,11 +100,7 @@ fn a_server_that_dies_during_a_check_does_not_wait_for_it() {
 
 #[test]
 fn what_the_last_check_refuses_is_taken_back_to_the_file() {
-    let bench = Bench::new(&[], CHECK);
-    let mut now = three();
-    bench.first(&now);
-    let _proxy = bench.haproxy("haproxy.cfg");
-    let watch = bench.keep(&now);
+    let (bench, _proxy, watch, mut now) = begin();
     let worker = bench.worker("stats.sock");
     let first = now.clone();
     bench.hold();
@@ -117,11 +119,7 @@ fn what_the_last_check_refuses_is_taken_back_to_the_file() {
 
 #[test]
 fn back_to_what_the_file_says_takes_no_check() {
-    let bench = Bench::new(&[], CHECK);
-    let mut now = three();
-    bench.first(&now);
-    let _proxy = bench.haproxy("haproxy.cfg");
-    let watch = bench.keep(&now);
+    let (bench, _proxy, watch, mut now) = begin();
     let worker = bench.worker("stats.sock");
     let first = now.clone();
     bench.hold();
@@ -137,11 +135,7 @@ fn back_to_what_the_file_says_takes_no_check() {
 
 #[test]
 fn who_dies_before_the_check_has_its_successor_reload() {
-    let bench = Bench::new(&[], CHECK);
-    let mut now = three();
-    bench.first(&now);
-    let _proxy = bench.haproxy("haproxy.cfg");
-    let mut watch = bench.keep(&now);
+    let (bench, _proxy, mut watch, mut now) = begin();
     let worker = bench.worker("stats.sock").unwrap();
     bench.hold();
     for id in ["c", "b"] {
@@ -161,11 +155,7 @@ fn who_dies_before_the_check_has_its_successor_reload() {
 
 #[test]
 fn a_change_that_takes_a_reload_ends_a_row_of_those_that_take_none() {
-    let bench = Bench::new(&[], CHECK);
-    let mut now = three();
-    bench.first(&now);
-    let _proxy = bench.haproxy("haproxy.cfg");
-    let watch = bench.keep(&now);
+    let (bench, _proxy, watch, mut now) = begin();
     let worker = bench.worker("stats.sock").unwrap();
     bench.hold();
     let new = without(&now, "c");
