@@ -259,10 +259,19 @@ impl Kept {
     }
 }
 
-/// Whether two failures read the same but for numbers: programs name processes and times.
+/// Whether two failures read the same but for numbers in parentheses: so HAProxy names the process that has checked a
+/// file. Any other number may be what is wrong: a line, a port, an instance.
 fn is_same_trouble(one: &str, other: &str) -> bool {
-    let words = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
-    words(one) == words(other)
+    let mut pairs = one.split('(').zip(other.split('('));
+    let is_same =
+        |(one, other): (&str, &str)| one == other || after_number(one) == after_number(other);
+    one.matches('(').count() == other.matches('(').count() && pairs.all(is_same)
+}
+
+/// What follows the number that fills the rest of a pair of parentheses; the whole text if there is none.
+fn after_number(text: &str) -> &str {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    if rest.starts_with(')') { rest } else { text }
 }
 
 /// What a target follows, as paths.
@@ -302,4 +311,44 @@ pub(super) fn print(dest: &Path, difference: &Difference) {
     let text = unified.header(&name, &format!("{name} (new)")).to_string();
     // Nobody reads it any more: that is no reason to stop keeping files.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same_trouble;
+
+    #[test]
+    fn a_failure_is_another_one_by_anything_but_the_process_that_tells_it() {
+        let told = "[ALERT]    (9401) : line 5: unknown keyword 'x1' (a) (7)";
+        for (other, same) in [
+            (told, true),
+            (
+                "[ALERT]    (12) : line 5: unknown keyword 'x1' (a) (8)",
+                true,
+            ),
+            (
+                "[ALERT]    (9401) : line 6: unknown keyword 'x1' (a) (7)",
+                false,
+            ),
+            (
+                "[ALERT]    (9401) : line 5: unknown keyword 'x2' (a) (7)",
+                false,
+            ),
+            (
+                "[ALERT]    (9401) : line 5: unknown keyword 'x1' (b) (7)",
+                false,
+            ),
+            (
+                "[ALERT]    (9401) : line 5: unknown keyword 'x1' (a)",
+                false,
+            ),
+            (
+                "[ALERT]    (94b1) : line 5: unknown keyword 'x1' (a) (7)",
+                false,
+            ),
+        ] {
+            assert_eq!(is_same_trouble(told, other), same, "{other}");
+        }
+        assert!(!is_same_trouble("1) a", "2) b"));
+    }
 }
