@@ -12,12 +12,15 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use tempfile::NamedTempFile;
 
 use super::process;
+use crate::model::fingerprint::fingerprint;
 
 const PERMISSIONS: u32 = 0o7777;
 /// How the name of a candidate ends.
 const SUFFIX: &str = ".sidekick";
 /// A candidate that is older belongs to nobody: whoever staged it was killed.
 const LITTER: Duration = Duration::from_mins(10);
+/// File systems take names of 255 bytes. A longer name of a path is cut here and ends in a hash.
+const LONGEST_NAME: usize = 180;
 
 /// A file as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,11 +77,22 @@ pub fn age(path: &Path) -> io::Result<Duration> {
     Ok(changed.elapsed().unwrap_or_default())
 }
 
-/// A path as the name of a file.
+/// The name of a file that stands for a path. Different paths have different names, and every name leaves room for an
+/// ending and for what [`Candidate`] adds.
 #[must_use]
 pub fn name_of_path(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    text.replace('%', "%25").replace('/', "%2F")
+    let mut name = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        name += &chunk.valid().replace('%', "%25").replace('/', "%2F");
+        name.extend(chunk.invalid().iter().map(|byte| format!("%{byte:02X}")));
+    }
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    // The whole path counts, also what does not fit into the name of a file.
+    let hash = fingerprint([path.as_os_str().as_encoded_bytes()]);
+    let start = name.floor_char_boundary(LONGEST_NAME);
+    format!("{}%~{hash:016x}", &name[..start])
 }
 
 /// Where a destination really lies: the target of a symbolic link, so that the link stays when the file is replaced.
@@ -324,6 +338,23 @@ mod tests {
         let ring = dir.path().join("ring");
         std::os::unix::fs::symlink("ring", &ring).unwrap();
         assert!(resolve(&ring).is_err());
+    }
+
+    #[test]
+    fn different_paths_have_different_names_that_fit() {
+        use std::os::unix::ffi::OsStrExt;
+        let long = |last: &str| PathBuf::from(format!("/{}/{last}", "d%\u{e4}".repeat(80)));
+        let not_text = |byte| PathBuf::from(std::ffi::OsStr::from_bytes(&[b'/', byte]));
+        let paths = ["a/b", "a-b", "a%2Fb", "a%b", "/a/b", "\u{fffd}"].map(PathBuf::from);
+        let others = [long("x"), long("y"), not_text(0xff), not_text(0xfe)];
+        let all: Vec<PathBuf> = paths.into_iter().chain(others).collect();
+        let names: std::collections::BTreeSet<String> =
+            all.iter().map(|path| name_of_path(path)).collect();
+        assert_eq!(names.len(), all.len(), "{names:?}");
+        for name in names {
+            let room = 255 - "before.".len() - "..4194304.sidekick".len();
+            assert!(!name.contains('/') && name.len() <= room, "{name}");
+        }
     }
 
     #[test]

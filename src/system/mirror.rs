@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::file;
+
 const PREFIX: &str = "tree.";
 /// A mirror that is older belongs to nobody: whoever made it was killed.
 const LITTER: Duration = Duration::from_hours(1);
@@ -18,8 +20,8 @@ const LITTER: Duration = Duration::from_hours(1);
 pub struct Mirror(TempDir);
 
 impl Mirror {
-    /// Makes a mirror of `root` in `scratch`, for the target `name`, which has one at a time. Each pair of `replaced` is a file, which need not be there yet, and what
-    /// stands in its place; one outside of `root` is passed over.
+    /// Makes a mirror of `root` in `scratch`, for the target `name`, which has one at a time. Each pair of `replaced` is a
+    /// file, which need not be there yet, and what stands in its place; one outside of `root` is passed over.
     pub fn make(
         root: &Path,
         replaced: &[(&Path, &Path)],
@@ -33,7 +35,8 @@ impl Mirror {
         let replaced: Vec<(PathBuf, PathBuf)> = replaced.iter().filter_map(below).collect();
         // The same path each time, so that what a check says of it is the same each time too. Whatever lies there was left
         // behind by an earlier process with our id.
-        let own = format!("{PREFIX}{}.{}", std::process::id(), name.replace('/', "-"));
+        let name = file::name_of_path(Path::new(name));
+        let own = format!("{PREFIX}{}.{name}", std::process::id());
         let _ = fs::remove_dir_all(scratch.join(&own));
         let dir = tempfile::Builder::new()
             .prefix(&own)
@@ -109,6 +112,16 @@ fn clear_litter(scratch: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_targets_share_a_mirror() {
+        let (live, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mirrors = ["a/b", "a-b", "a%2Fb"]
+            .map(|name| Mirror::make(live.path(), &[], (scratch.path(), name)).unwrap());
+        let paths: std::collections::BTreeSet<&Path> = mirrors.iter().map(Mirror::path).collect();
+        assert_eq!(paths.len(), 3);
+        assert!(paths.iter().all(|path| path.is_dir()), "{paths:?}");
+    }
 
     fn write(dir: &Path, files: &[(&str, &str)]) {
         for (path, text) in files {

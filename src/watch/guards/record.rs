@@ -150,8 +150,7 @@ impl Records {
     }
 
     fn place(&self, dest: &Path, what: &str) -> PathBuf {
-        let dest = dest.to_string_lossy();
-        let name = dest.replace('%', "%25").replace('/', "%2F");
+        let name = file::name_of_path(dest);
         self.dir.join(format!("{name}.{what}"))
     }
 }
