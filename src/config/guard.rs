@@ -42,7 +42,7 @@ impl Limits {
     /// with confd.
     pub(super) fn rules(self, outputs: &[Output]) -> Rules {
         let follows_services = |output: &Output| match output.sources {
-            Sources::Services(_) => true,
+            Sources::AllServices | Sources::Services(_) => true,
             Sources::Keys(_) => false,
         };
         let default = if outputs.iter().any(follows_services) {

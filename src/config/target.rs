@@ -78,6 +78,8 @@ pub struct Output {
 /// What a template reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sources {
+    /// The instances of every service, also of those that are announced later.
+    AllServices,
     /// The instances of these services.
     Services(Vec<ServiceName>),
     /// All keys under these paths.

@@ -93,6 +93,7 @@ impl Kept {
     ) -> Vec<View> {
         let view = |output: &Output| {
             let (services, keys) = match &output.sources {
+                Sources::AllServices => (Vec::new(), vec![catalog.prefix().clone()]),
                 Sources::Services(services) => (services.clone(), Vec::new()),
                 Sources::Keys(keys) => (Vec::new(), keys.clone()),
             };
@@ -285,6 +286,7 @@ pub(super) fn paths(loaded: &Loaded, prefix: &Prefix) -> Vec<Prefix> {
 /// What an output follows, as paths.
 fn followed(output: &Output, prefix: &Prefix) -> Vec<Prefix> {
     match &output.sources {
+        Sources::AllServices => vec![prefix.clone()],
         Sources::Services(services) => {
             let names = services.iter().map(|name| prefix.join(name.as_str()));
             names.collect()

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::harness::etcd::Etcd;
 use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
 use crate::routing::{answer_with, ask, base, base_at};
 use crate::shipped::root;
@@ -24,21 +25,37 @@ struct Scene {
     dir: tempfile::TempDir,
     port: u16,
     env: Vec<(String, String)>,
+    /// The store, where it is not a directory.
+    etcd: Option<Etcd>,
 }
 
 impl Scene {
     fn new() -> Self {
         let dir = temp_dir();
+        let store = format!("dir://{}/store", dir.path().display());
+        Self::with(dir, store, None)
+    }
+
+    fn on(etcd: Etcd) -> Self {
+        Self::with(temp_dir(), etcd.url(), Some(etcd))
+    }
+
+    fn with(dir: tempfile::TempDir, store: String, etcd: Option<Etcd>) -> Self {
         let port = free_port();
         let at = dir.path().display().to_string();
         let env = [
             ("HAPROXY_HTTP_BIND", format!("127.0.0.1:{port}")),
             ("HAPROXY_STATS_BIND", format!("127.0.0.1:{}", free_port())),
             ("HAPROXY_SOCKET", format!("{at}/admin.sock")),
-            ("SIDEKICK_STORE", format!("dir://{at}/store")),
+            ("SIDEKICK_STORE", store),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).into();
-        Self { dir, port, env }
+        Self {
+            dir,
+            port,
+            env,
+            etcd,
+        }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -85,6 +102,10 @@ impl Scene {
 
     /// Announces a new live server by a sidecar.
     fn register(&self, id: &str) -> Process {
+        self.register_with_log(id, id)
+    }
+
+    fn register_with_log(&self, id: &str, log: &str) -> Process {
         let port = answer_with(id).to_string();
         let mut command = sidekick();
         command.args([
@@ -98,7 +119,7 @@ impl Scene {
             "--port",
             &port,
         ]);
-        self.run(command.args(["--ttl", "2s"]), id)
+        self.run(command.args(["--ttl", "2s"]), log)
     }
 
     /// A web server under `sidekick register`. SIGTERM ends it at once, whatever it is doing.
@@ -246,8 +267,9 @@ fn restart_all(scene: &Scene, proxy: &Process) {
 
 /// Instances come, go in order, and die; whoever asks notices nothing but the names.
 fn play(scene: &Scene, proxy: &Process) {
-    let mut first = scene.register("a");
-    let second = scene.register("b");
+    let (mut first, second) = (scene.register("a"), scene.register("b"));
+    // A watch that starts before them takes the service for lost.
+    [&first, &second].map(|one| one.wait_said("is announced"));
     let watch = scene.watch(&[]);
     wait_for("the proxy", || {
         ask(scene.port, "localhost", "/").filter(|answer| answer.len() == 1)
@@ -271,21 +293,23 @@ fn play(scene: &Scene, proxy: &Process) {
 }
 
 fn with_haproxy(play: fn(&Scene, &Process)) {
-    let scene = Scene::new();
+    haproxy_in(&Scene::new(), play);
+}
+
+fn haproxy_in(scene: &Scene, play: fn(&Scene, &Process)) {
     let dest = scene.file("sidekick.d");
     scene.install("haproxy", &dest, "USR2");
-    let warm = scene.register("a");
-    wait_for("the store", || {
-        scene.file("store/services/web/a/ip").exists().then_some(())
-    });
+    let mut warm = scene.register_with_log("a", "warm");
+    warm.wait_said("is announced");
     scene.first(&dest);
-    drop(warm);
+    warm.signal(Signal::SIGTERM);
+    warm.wait();
     let mut command = Command::new(tool("haproxy"));
     command.args(["-W", "-db", "-p"]).arg(scene.file("pid"));
     command.arg("-f").arg(base("haproxy/base.cfg"));
     command.arg("-f").arg(&dest).env("SIDEKICK_D", &dest);
     let proxy = scene.run(&mut command, "proxy");
-    play(&scene, &proxy);
+    play(scene, &proxy);
     let log = fs::read_to_string(scene.file("watch")).unwrap();
     assert!(log.contains("without a reload"), "{log}");
 }
@@ -295,12 +319,11 @@ fn with_nginx(play: fn(&Scene, &Process)) {
     let dest = scene.file("conf.d");
     fs::create_dir(&dest).unwrap();
     scene.install("nginx", &dest, "HUP");
-    let warm = scene.register("a");
-    wait_for("the store", || {
-        scene.file("store/services/web/a/ip").exists().then_some(())
-    });
+    let mut warm = scene.register_with_log("a", "warm");
+    warm.wait_said("is announced");
     scene.first(&dest);
-    drop(warm);
+    warm.signal(Signal::SIGTERM);
+    warm.wait();
     let at = scene.dir.path().display();
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {at}/{kind};"));
@@ -318,6 +341,49 @@ fn with_nginx(play: fn(&Scene, &Process)) {
     let mut command = Command::new(tool("nginx"));
     let proxy = scene.run(command.args(["-e", "stderr", "-c"]).arg(&file), "proxy");
     play(&scene, &proxy);
+}
+
+/// The keys of all services are deleted at once, and those who announced them do not come back; then the last one of a
+/// service expires. HAProxy goes on with the servers it has, and by the same routes. An instance that stops in order leaves.
+fn lose_all(scene: &Scene, proxy: &Process) {
+    let (first, mut second) = (scene.register("a"), scene.register("b"));
+    [&first, &second].map(|one| one.wait_said("is announced"));
+    let watch = scene.watch(&[]);
+    wait_for("the proxy", || {
+        ask(scene.port, "localhost", "/").filter(|answer| answer.len() == 1)
+    });
+    let client = Client::start(scene.port);
+    client.wait_who(&["a", "b"]);
+    first.signal(Signal::SIGSTOP);
+    second.signal(Signal::SIGSTOP);
+    let etcd = scene.etcd.as_ref().expect("a store that can lose all");
+    etcd.etcdctl(&["del", "--prefix", "/services"]);
+    watch.wait_said("all 2 instances are lost");
+    client.forget();
+    client.wait_who(&["a", "b"]);
+    // What is held returns, and one goes in order, so that one is left, whose lease expires.
+    first.signal(Signal::SIGCONT);
+    second.signal(Signal::SIGCONT);
+    watch.wait_said("what was lost is back");
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait().code(), Some(0));
+    client.forget();
+    client.wait_who(&["a"]);
+    first.signal(Signal::SIGKILL);
+    watch.wait_said("the only instance is lost");
+    client.forget();
+    client.wait_who(&["a"]);
+    for file in ["backends.cfg", "routes.map"] {
+        let text = fs::read_to_string(scene.file("sidekick.d").join(file)).unwrap();
+        assert!(text.contains("web"), "{file}: {text}");
+    }
+    let (sent, bad) = client.finish();
+    assert_eq!(bad, [""; 0], "of {sent} requests\n{}", proxy.output());
+}
+
+#[test]
+fn the_shipped_haproxy_keeps_the_servers_that_the_store_loses() {
+    haproxy_in(&Scene::on(Etcd::start_new()), lose_all);
 }
 
 #[test]

@@ -50,7 +50,7 @@ const LEAST: &str = "[template]\nsrc = 'a.tmpl'\ndest = '/d'\nkeys = ['/services
 fn keys(target: &Target) -> Vec<&str> {
     match &target.outputs[0].sources {
         Sources::Keys(keys) => keys.iter().map(Prefix::as_str).collect(),
-        Sources::Services(services) => panic!("{services:?}"),
+        services => panic!("{services:?}"),
     }
 }
 

@@ -103,13 +103,11 @@ fn dest(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<PathBu
 }
 
 fn sources(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Sources> {
-    let services = section.list("services", str::parse::<ServiceName>);
+    let services = section.list("services", Wanted::parse);
     let keys = section.list("keys", Prefix::parse);
     let not_empty = |located: &Located<Vec<_>>| !located.value.is_empty();
     match (services, keys) {
-        (Some(services), None) if !services.value.is_empty() => {
-            Some(Sources::Services(services.value))
-        }
+        (Some(services), None) if !services.value.is_empty() => of_services(&services, document),
         (None, Some(keys)) if not_empty(&keys) => Some(Sources::Keys(keys.value)),
         (Some(services), Some(_)) => {
             document.say(
@@ -129,11 +127,52 @@ fn sources(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Sou
             document.note(
                 section.span(),
                 "neither template.services nor template.keys says what is followed",
-                Some("services = [\"web\"] or keys = [\"/services\"]"),
+                Some("services = [\"*\"], services = [\"web\"] or keys = [\"/services\"]"),
             );
             None
         }
     }
+}
+
+/// An element of `services`.
+enum Wanted {
+    /// `"*"`
+    All,
+    One(ServiceName),
+}
+
+impl Wanted {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "*" => Ok(Self::All),
+            name if name.contains('*') => Err(format!(
+                "{name:?} is not a service: \"*\" alone stands for every service, and a part of a name for none"
+            )),
+            name => match name.parse() {
+                Ok(name) => Ok(Self::One(name)),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+}
+
+fn of_services(services: &Located<Vec<Wanted>>, document: &Document<'_>) -> Option<Sources> {
+    let names = services.value.iter().filter_map(|wanted| match wanted {
+        Wanted::All => None,
+        Wanted::One(name) => Some(name.clone()),
+    });
+    let names: Vec<ServiceName> = names.collect();
+    if names.len() == services.value.len() {
+        return Some(Sources::Services(names));
+    }
+    if !names.is_empty() {
+        document.say(
+            &services.span,
+            "template.services: \"*\" is every service already, so it stands alone",
+        );
+        return None;
+    }
+    Some(Sources::AllServices)
 }
 
 /// `644` and `0644` are the same to people who think of files.

@@ -64,6 +64,30 @@ fn the_most() {
 }
 
 #[test]
+fn a_star_stands_for_every_service_and_stands_alone() {
+    let load = |services: &str| load(&LEAST.replace("keys = ['/services']", services));
+    let (good, problems) = load("services = ['*']");
+    assert_eq!(problems, [""; 0]);
+    assert_eq!(good[0].outputs[0].sources, Sources::AllServices);
+    assert_eq!(good[0].guard, Rules::of_services());
+    for (services, want) in [
+        (
+            "services = ['*', 'web']",
+            "\"*\" is every service already, so it stands alone",
+        ),
+        (
+            "services = ['web*']",
+            "\"*\" alone stands for every service, and a part of a name for none",
+        ),
+        ("services = ['*']\nkeys = ['/a']", "exclude each other"),
+    ] {
+        let (good, problems) = load(services);
+        assert!(good.is_empty(), "{services}");
+        assert!(problems.concat().contains(want), "{services}: {problems:?}");
+    }
+}
+
+#[test]
 fn a_page_shows_the_generation() {
     let load = |url: &str| load(&format!("{LEAST}generation_url = '{url}'\n"));
     let (good, problems) = load("http://127.0.0.1:8089/generation");
