@@ -94,7 +94,7 @@ frontend $name
     bind 127.0.0.1:$port
     http-request return status 200 content-type text/plain string "$name"
 CFG
-    "$sidekick" register --name web --id "$name" --ip 127.0.0.1 --port "$port" --ttl 5s \
+    "$sidekick" register --name web --id "$name" --ip 127.0.0.1 --port "$port" --attr path=/ --ttl 5s \
         -- sh -c 'echo $$ >"$0.pid"; exec haproxy -db -f "$0.cfg"' "$dir/$name" >"$dir/$name.log" 2>&1 &
     server_pid[$name]=$!
     pids+=($!)
@@ -102,7 +102,7 @@ CFG
 
 say "1. Three web servers, each the child of its own \`sidekick register\`."
 for name in red green blue; do start_server "$name"; done
-echo "   sidekick register --name web --id red --ip 127.0.0.1 --port ... -- haproxy -db -f red.cfg"
+echo "   sidekick register --name web --id red --ip 127.0.0.1 --port ... --attr path=/ -- haproxy -db -f red.cfg"
 
 # --- HAProxy, kept by sidekick watch -----------------------------------------------------------------------------------
 

@@ -103,7 +103,9 @@ impl<'a> Stage<'a> {
             .url(there.map_or(Ipv4Addr::LOCALHOST, |_| machine::HERE));
         let this = std::env::current_exe().expect("the path of this program");
         let mut command = sidekick();
-        command.args(["register", "--store", &store, "--name", "web", "--id", &id]);
+        command.args([
+            "register", "--store", &store, "--name", "web", "--id", &id, "--attr", "path=/",
+        ]);
         command.args(["--ip", &ip.to_string(), "--port", &self.service.to_string()]);
         command.args([
             "--ttl",

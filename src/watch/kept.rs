@@ -1,6 +1,6 @@
 //! One target and where it stands: what it follows, when it is published, and what became of that. Shell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use similar::TextDiff;
 use tokio::task::{AbortHandle, Id};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::load::Loaded;
-use super::publish::{Difference, Has, Progress, PublishError, Published};
+use super::publish::{Difference, End, Has, Progress, PublishError, Published};
 use super::render::View;
 use super::schedule::{Input, Outcome, Schedule};
 use super::world::WORLD;
@@ -25,9 +25,7 @@ use crate::system::file::How;
 /// A publish that has ended.
 pub(super) struct Done {
     pub(super) target: usize,
-    pub(super) result: Result<Published, PublishError>,
-    /// What the running `HAProxies` have.
-    pub(super) has: Has,
+    pub(super) end: End,
     pub(super) took: Duration,
 }
 
@@ -53,6 +51,8 @@ pub(super) struct Kept {
     in_place: bool,
     /// What failed last, and how often in a row: the same is told once.
     trouble: Option<(String, usize)>,
+    /// Contradictions between announcements that the log has named.
+    disputes: BTreeSet<String>,
 }
 
 impl Kept {
@@ -71,6 +71,7 @@ impl Kept {
             has: Has::Live,
             in_place: false,
             trouble: None,
+            disputes: BTreeSet::new(),
         }
     }
 
@@ -155,8 +156,8 @@ impl Kept {
     /// Takes in what became of a publish; what the schedule has to know of it.
     pub(super) fn done(&mut self, done: &Done, once: bool) -> Input {
         self.running = None;
-        self.has = done.has.clone();
-        let (ended, reloaded) = match &done.result {
+        self.has = done.end.has.clone();
+        let (ended, reloaded) = match &done.end.result {
             Ok(Published::Pending) => (Ended::Pending, false),
             Ok(Published::Swapped(_)) => (Ended::Good, self.loaded.target.reload.is_some()),
             Ok(Published::Live(_) | Published::Converged(_)) => (Ended::Good, false),
@@ -169,19 +170,34 @@ impl Kept {
             Err(PublishError::Reload { .. }) => (Ended::Failed, true),
             Err(_) => (Ended::Failed, false),
         };
+        if let Some(disputes) = &done.end.disputes {
+            self.warn_of_disputes(disputes);
+        }
         self.tell(done, once);
-        match &done.result {
+        match &done.end.result {
             Ok(Published::Held) => return Input::Held,
             Ok(Published::Repeated) => return Input::Repeated,
             Ok(Published::Overtaken) => return Input::Overtaken,
             Ok(_) | Err(_) => self.last = Some(ended),
         }
-        let outcome = match &done.result {
+        let outcome = match &done.end.result {
             Ok(_) => Outcome::Good,
             Err(error) if error.is_refusal() => Outcome::Refused,
             Err(_) => Outcome::Failed,
         };
         Input::Done { outcome, reloaded }
+    }
+
+    /// Names each contradiction once, and once more when it is settled.
+    fn warn_of_disputes(&mut self, disputes: &BTreeSet<String>) {
+        let name = &self.loaded.target.name;
+        for new in disputes.difference(&self.disputes) {
+            warn!("{name}: {new}");
+        }
+        for settled in self.disputes.difference(disputes) {
+            info!("{name}: this is settled: {settled}");
+        }
+        self.disputes.clone_from(disputes);
     }
 
     fn tell(&mut self, done: &Done, once: bool) {
@@ -192,12 +208,12 @@ impl Kept {
             1 => ("is", "has"),
             _ => ("are", "have"),
         };
-        let after = match self.trouble.as_ref().filter(|_| done.result.is_ok()) {
+        let after = match self.trouble.as_ref().filter(|_| done.end.result.is_ok()) {
             Some((_, 1)) => ", after a failure".to_owned(),
             Some((_, times)) => format!(", after {times} failures"),
             None => String::new(),
         };
-        match &done.result {
+        match &done.end.result {
             Ok(Published::Same) if after.is_empty() => debug!("{name}: {dest} {is} right"),
             Ok(Published::Same) => info!("{name}: {dest} {is} right{after}"),
             Ok(Published::Pending) => info!("{name}: {dest} would change"),
@@ -220,7 +236,7 @@ impl Kept {
                 );
             }
             Ok(Published::Swapped(changes) | Published::Live(changes)) => {
-                let without = match &done.result {
+                let without = match &done.end.result {
                     Ok(Published::Live(_)) => ", without a reload",
                     Ok(_) | Err(_) => "",
                 };

@@ -1,6 +1,6 @@
 //! Rendering without a store: the targets of a configuration, from a file that stands for one. Shell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,6 +89,12 @@ pub fn render(
         } = &*kept.loaded;
         let views = kept.views(&catalog, &env);
         let pairs = templates.iter().zip(&views);
+        let disputes = pairs
+            .clone()
+            .flat_map(|(template, view)| template.disputes(view));
+        for dispute in disputes.collect::<BTreeSet<String>>() {
+            tracing::warn!("{}: {dispute}", target.name);
+        }
         let texts = pairs.map(|(template, view)| template.render(view));
         let mut texts: Vec<Result<String, RenderError>> = texts.collect();
         stamp(texts.iter_mut().flatten());

@@ -1,5 +1,6 @@
 //! One publish of one target: render, compare, stage, check, swap, reload. Shell.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -87,13 +88,27 @@ pub(super) struct Job {
     pub(super) progress: Arc<Progress>,
     /// That of the files, once they are rendered.
     pub(super) generation: Option<Generation>,
+    /// Where announcements contradict each other, once the files are rendered.
+    pub(super) disputes: Option<BTreeSet<String>>,
+}
+
+/// How a publish ended.
+pub(super) struct End {
+    pub(super) result: Result<Published, PublishError>,
+    /// What the running `HAProxies` have then.
+    pub(super) has: Has,
+    /// Where announcements contradict each other; none if nothing could be rendered.
+    pub(super) disputes: Option<BTreeSet<String>>,
 }
 
 impl Job {
-    /// What came of it, and what the running `HAProxies` have then.
-    pub(super) async fn publish(mut self) -> (Result<Published, PublishError>, Has) {
+    pub(super) async fn publish(mut self) -> End {
         let result = self.bring_up_to_date().await;
-        (result, self.has)
+        End {
+            result,
+            has: self.has,
+            disputes: self.disputes,
+        }
     }
 
     async fn bring_up_to_date(&mut self) -> Result<Published, PublishError> {
@@ -110,15 +125,17 @@ impl Job {
         let compare = move || {
             let rendered = Rendered::new(&loaded, &views)?;
             let generation = rendered.generation.clone();
+            let disputes = rendered.disputes.clone();
             let compared = rendered.compare(&loaded.target)?;
             let way = match &compared {
                 Compared::Differs(differs) => Way::of(&loaded, differs, &has, is_retry),
                 Compared::Same(_) => Way::Reload,
             };
-            Ok::<_, PublishError>((compared, way, generation))
+            Ok::<_, PublishError>((compared, way, generation, disputes))
         };
-        let (compared, way, generation) = blocking(compare).await??;
+        let (compared, way, generation, disputes) = blocking(compare).await??;
         self.generation = generation;
+        self.disputes = Some(disputes);
         let differs = match compared {
             Compared::Same(live) => return self.same(&live).await,
             Compared::Differs(differs) => differs,

@@ -119,7 +119,7 @@ impl Scene {
             "--port",
             &port,
         ]);
-        self.run(command.args(["--ttl", "2s"]), log)
+        self.run(command.args(["--attr", "path=/", "--ttl", "2s"]), log)
     }
 
     /// A web server under `sidekick register`. SIGTERM ends it at once, whatever it is doing.
@@ -138,6 +138,7 @@ impl Scene {
         fs::write(&file, text).unwrap();
         let mut command = sidekick();
         command.args(["register", "--name", "web", "--id", id, "--ip", "127.0.0.1"]);
+        command.args(["--attr", "path=/"]);
         command.args([
             "--port",
             &port.to_string(),
@@ -269,7 +270,9 @@ fn restart_all(scene: &Scene, proxy: &Process) {
 fn play(scene: &Scene, proxy: &Process) {
     let (mut first, second) = (scene.register("a"), scene.register("b"));
     // A watch that starts before them takes the service for lost.
-    [&first, &second].map(|one| one.wait_said("is announced"));
+    for one in [&first, &second] {
+        one.wait_said("is announced");
+    }
     let watch = scene.watch(&[]);
     wait_for("the proxy", || {
         ask(scene.port, "localhost", "/").filter(|answer| answer.len() == 1)
@@ -347,7 +350,9 @@ fn with_nginx(play: fn(&Scene, &Process)) {
 /// service expires. HAProxy goes on with the servers it has, and by the same routes. An instance that stops in order leaves.
 fn lose_all(scene: &Scene, proxy: &Process) {
     let (first, mut second) = (scene.register("a"), scene.register("b"));
-    [&first, &second].map(|one| one.wait_said("is announced"));
+    for one in [&first, &second] {
+        one.wait_said("is announced");
+    }
     let watch = scene.watch(&[]);
     wait_for("the proxy", || {
         ask(scene.port, "localhost", "/").filter(|answer| answer.len() == 1)

@@ -75,7 +75,14 @@ fn announced() -> Entries {
         "half/a",
         &[("vhost", "half.example.org"), ("path", "/half")],
     );
-    put("home/a", &[]);
+    put("home/a", &[("path", "/")]);
+    // They claim nothing, so they take nothing: neither the default by their names, nor the others' place by what they speak.
+    put("aaa/a", &[]);
+    put(
+        "web/0",
+        &[("protocol", "mysql"), ("vhost", "other.example.org")],
+    );
+    put("docs/0", &[("protocol", "mysql")]);
     entries
 }
 

@@ -45,16 +45,24 @@ pub(crate) fn target(name: &str) -> Target {
         let list = tables[0]
             .get(field)
             .map(|list| list.as_array().expect("a list"));
-        list.into_iter().flatten().map(text).collect()
+        list.into_iter()
+            .flatten()
+            .map(text)
+            .collect::<Vec<String>>()
     };
     let part = |table: &toml::Value| {
         let dest = text(&table["dest"]);
         let (_, name) = dest.rsplit_once('/').expect("a path");
         (text(&table["src"]), name.to_owned())
     };
+    let (mut keys, mut services) = (list("keys"), list("services"));
+    if services == ["*"] {
+        keys.push(keyspace::DEFAULT_PREFIX.to_owned());
+        services.clear();
+    }
     Target {
-        keys: list("keys"),
-        services: list("services"),
+        keys,
+        services,
         check_cmd: tables[0].get("check_cmd").map(text),
         parts: tables.iter().map(part).collect(),
     }
@@ -283,6 +291,43 @@ fn rendering_is_deterministic() {
         let first = render();
         for _ in 0..5 {
             assert_eq!(render(), first);
+        }
+    }
+}
+
+/// A path that some instances of a service do not know would take them out of service.
+#[test]
+fn a_check_path_is_asked_for_when_all_instances_announce_it() {
+    type Attributes = [(&'static str, &'static str)];
+    let old: &Attributes = &[];
+    let new: &Attributes = &[("check", "/healthz"), ("vhost", "shop.example.org")];
+    let newer: &Attributes = &[("check", "/ready"), ("vhost", "shop.example.org")];
+    let table: [([&Attributes; 2], Option<&str>); 5] = [
+        (
+            [new, new],
+            Some("uri /healthz ver HTTP/1.1 hdr Host shop.example.org\n"),
+        ),
+        ([new, old], None),
+        ([old, new], None),
+        ([new, newer], None),
+        ([old, old], None),
+    ];
+    let target = target("haproxy");
+    for (instances, want) in table {
+        let mut entries = Entries::new();
+        for (n, attrs) in instances.iter().enumerate() {
+            for (name, value) in [("ip", "10.0.0.1"), ("port", "80")].iter().chain(*attrs) {
+                entries.insert(
+                    format!("/services/shop/{n}/{name}").into(),
+                    value.as_bytes().into(),
+                );
+            }
+        }
+        let text = render(&target, entries);
+        assert_eq!(text.matches("    server ").count(), 2, "{text}");
+        match want {
+            Some(check) => assert!(text.contains(check), "{text}"),
+            None => assert!(!text.contains("http"), "{text}"),
         }
     }
 }

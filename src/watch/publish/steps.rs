@@ -3,6 +3,7 @@
 //! Whatever is dropped on the way takes its candidate files with it; each live file is the old one or the new one at
 //! every instant.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,8 @@ impl Part<(New, How)> {
 pub(super) struct Rendered {
     texts: Vec<String>,
     pub(super) generation: Option<Generation>,
+    /// Where announcements contradict each other.
+    pub(super) disputes: BTreeSet<String>,
 }
 
 pub(super) enum Compared {
@@ -86,10 +89,17 @@ impl Rendered {
             .collect();
         let mut texts = texts?;
         let generation = stamp(&mut texts);
+        let pairs = loaded.templates.iter().zip(views);
+        let disputes = pairs.flat_map(|(template, view)| template.disputes(view));
+        let disputes = disputes.collect();
         if loaded.target.generation.is_some() && generation.is_none() {
             return Err(PublishError::NoGeneration);
         }
-        Ok(Self { texts, generation })
+        Ok(Self {
+            texts,
+            generation,
+            disputes,
+        })
     }
 
     pub(super) fn compare(self, target: &Target) -> Result<Compared, PublishError> {

@@ -3,9 +3,12 @@
 //! | function | result |
 //! | --- | --- |
 //! | `instances(service, include_draining=false)` | the instances that are up, with those that drain if asked |
-//! | `routes()` | `{service, vhost, path, protocol}`, the most specific first; see [`super::routes`] |
+//! | `routes(protocols)` | `{service, vhost, path, protocol}`, the most specific first; see [`super::routes`] |
+//! | `protocol(service, protocols)` | which of these most instances of the service speak (attribute `protocol`); or nothing |
+//! | `speaking(service, protocols)` | its instances that speak that, in all states |
+//! | `agreed(instances, attribute)` | the value that all of them announce for an attribute; or nothing |
 //! | `slots(instances, count)` | `{name, instance}` for `slot1` to the last; an instance or none in each |
-//! | `default_service(protocols)` | the name of the service for what no route takes, or nothing; by `SIDEKICK_DEFAULT_SERVICE` |
+//! | `default_service(protocols)` | the name of the service for what no route takes, or nothing: that of `SIDEKICK_DEFAULT_SERVICE`, else one that announces `path=/` |
 //! | `exists(key)` `get(key)` `getv(key, default)` | a key; `get` gives `{key, value}` |
 //! | `gets(pattern)` `getvs(pattern)` | what matches as a whole: pairs sorted by key, values sorted by value |
 //! | `ls(path)` `lsdir(path)` | names right below a path; those that have something below them |
@@ -61,7 +64,10 @@ const FUNCTIONS: &[Function] = &[
         &["service", "include_draining"],
         services::instances,
     ),
-    ("routes", &[], services::routes),
+    ("routes", &["protocols"], services::routes),
+    ("protocol", &["service", "protocols"], services::protocol),
+    ("speaking", &["service", "protocols"], services::speaking),
+    ("agreed", &["instances", "attribute"], services::agreed),
     ("slots", &["instances", "count"], services::slots),
     ("default_service", &["protocols"], services::default_service),
     ("exists", &["key"], tree::exists),

@@ -9,6 +9,7 @@
 //! - [`View`]: what a target may see of the catalog, and nothing else.
 //! - [`keys`]: the questions confd's functions ask of the raw keys. No engine is named there.
 //! - [`routes`]: which host names and paths lead to which service.
+//! - `disputes`: where announcements contradict each other, for the operator to know.
 //! - [`quote`]: free text made safe for one place in one configuration language, or refused.
 //! - [`text`], [`glob`]: confd's string functions.
 //! - [`Generation`]: a mark in the files by which a program says which of them it has read.
@@ -25,6 +26,7 @@
 //! meaning in a proxy's configuration, and attributes, which are free text, have the quoting filters and the tests
 //! (`is hostname`, `is url_path`) between them and the file. confd's language has no such thing, and gets none here.
 
+mod disputes;
 mod error;
 pub mod filters;
 pub mod functions;

@@ -18,22 +18,35 @@ pub struct Route {
     pub vhost: String,
     /// A path without a slash at its end; empty for all paths.
     pub path: String,
-    /// What the service speaks: the attribute `protocol` of its first instance, `http` if there is none.
+    /// What the instances speak that are asked by it.
     pub protocol: String,
 }
 
-/// The routes that the attributes `vhost` and `path` of instances ask for.
+/// What an instance speaks that does not announce the attribute `protocol`.
+const PROTOCOL: &str = "http";
+
+/// The routes that the attributes `vhost` and `path` of instances claim, of the services that speak one of `protocols`.
 ///
-/// The most specific come first: those with a host before those without, longer paths before shorter ones. Two services
-/// that ask for the same get it in the order of their names, and the second one gets nothing. An attribute that is no
-/// host name or no path takes its instance out of the question, since half of what was asked for may be too much.
+/// The most specific come first: those with a host before those without, longer paths before shorter ones. Of two services
+/// that claim the same, the one whose name comes first gets it, and the other one nothing: [`super::disputes`] names them.
+/// An attribute that is no host name or no path takes its instance out of the question, since half of what was claimed may
+/// be too much. Who claims all paths of any host claims to be the default: see [`default_service`].
 #[must_use]
 pub fn routes<'a>(
     services: impl IntoIterator<Item = (&'a str, &'a [&'a Arc<Instance>])>,
+    protocols: &[&str],
 ) -> Vec<Route> {
     let mut found: BTreeMap<_, Route> = BTreeMap::new();
     for (service, instances) in services {
-        for (vhost, path) in instances.iter().filter_map(|instance| asked(instance)) {
+        let Some(protocol) = protocol(instances, protocols) else {
+            continue;
+        };
+        let speaking = instances.iter().filter(|one| speaks(one, protocol));
+        for claim in speaking.filter_map(|instance| claim(instance)) {
+            let Claim { vhost, path } = claim;
+            if vhost.is_empty() && path.is_empty() {
+                continue;
+            }
             let rank = (
                 vhost.is_empty(),
                 vhost.clone(),
@@ -44,57 +57,91 @@ pub fn routes<'a>(
                 service: service.to_owned(),
                 vhost,
                 path,
-                protocol: protocol(instances).to_owned(),
+                protocol: protocol.to_owned(),
             });
         }
     }
     found.into_values().collect()
 }
 
-/// The service for requests that no route takes: the one that is `named`, else the first that has instances and asks for
-/// no host and no path. One that speaks none of `protocols`, or that was named and is not there, is none at all: an error
-/// that can be seen is better than another service.
+/// The service for requests that no route takes: the one that the operator has `named`, else one that claims it by
+/// `path=/` without a `vhost`; of several, the one whose name comes first. One that speaks none of `protocols`, or that was
+/// named and is not there, is none at all: an error that can be seen is better than another service.
 #[must_use]
 pub fn default_service<'a>(
     services: impl IntoIterator<Item = (&'a str, &'a [&'a Arc<Instance>])>,
     named: &str,
     protocols: &[&str],
 ) -> Option<&'a str> {
-    let mut speaking = services
-        .into_iter()
-        .filter(|(_, instances)| protocols.contains(&protocol(instances)));
-    let chosen = if named.is_empty() {
-        speaking.find(|(_, all)| !all.is_empty() && !all.iter().any(|one| asks(one)))
-    } else {
-        speaking.find(|(name, _)| *name == named)
-    };
+    let mut services = services.into_iter();
+    let chosen = services.find(|(name, instances)| {
+        let Some(protocol) = protocol(instances, protocols) else {
+            return false;
+        };
+        if !named.is_empty() {
+            return *name == named;
+        }
+        let mut speaking = instances.iter().filter(|one| speaks(one, protocol));
+        speaking.any(|one| claim(one).is_some_and(|claim| claim.is_default()))
+    });
     chosen.map(|(name, _)| name)
 }
 
-/// Whether it asks for anything, be it valid or not.
-fn asks(instance: &Instance) -> bool {
-    attr(instance, "vhost").is_some() || attr(instance, "path").is_some_and(|path| path != "/")
+/// Which of `protocols` a service speaks: the one that most of its instances announce, of equals the one that comes first
+/// in the list. So one instance that announces something else changes nothing for the others. A service without instances
+/// speaks http.
+#[must_use]
+pub fn protocol<'p>(instances: &[&Arc<Instance>], protocols: &[&'p str]) -> Option<&'p str> {
+    if instances.is_empty() {
+        return protocols.iter().find(|one| **one == PROTOCOL).copied();
+    }
+    let count = |protocol: &str| instances.iter().filter(|one| speaks(one, protocol)).count();
+    let counted = protocols.iter().map(|one| (count(one), *one));
+    let most = counted.rev().max_by_key(|(count, _)| *count);
+    most.filter(|(count, _)| *count > 0).map(|(_, one)| one)
 }
 
-fn protocol<'a>(instances: &'a [&'a Arc<Instance>]) -> &'a str {
-    let first = instances.first().and_then(|first| attr(first, "protocol"));
-    first.unwrap_or("http")
+/// Whether an instance speaks this.
+#[must_use]
+pub fn speaks(instance: &Instance, protocol: &str) -> bool {
+    attr(instance, "protocol").unwrap_or(PROTOCOL) == protocol
 }
 
-fn asked(instance: &Instance) -> Option<(String, String)> {
-    let vhost = match attr(instance, "vhost") {
+/// What an instance asks for by its attributes `vhost` and `path`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Claim {
+    /// A host name in small letters; empty for any host.
+    pub(super) vhost: String,
+    /// A path without a slash at its end; empty for all paths.
+    pub(super) path: String,
+}
+
+impl Claim {
+    pub(super) fn is_default(&self) -> bool {
+        self.vhost.is_empty() && self.path.is_empty()
+    }
+}
+
+/// The claim of an instance; none if it makes none, or one that is no host name or no path.
+pub(super) fn claim(instance: &Instance) -> Option<Claim> {
+    let (vhost, path) = (attr(instance, "vhost"), attr(instance, "path"));
+    if vhost.is_none() && path.is_none() {
+        return None;
+    }
+    let vhost = match vhost {
         Some(text) => text.parse::<HostName>().ok()?.as_str().to_ascii_lowercase(),
         None => String::new(),
     };
-    let path = match attr(instance, "path") {
+    let path = match path {
         Some(text) if is_url_path(text) => text.trim_end_matches('/').to_owned(),
         Some(_) => return None,
         None => String::new(),
     };
-    (!vhost.is_empty() || !path.is_empty()).then_some((vhost, path))
+    Some(Claim { vhost, path })
 }
 
-fn attr<'a>(instance: &'a Instance, name: &str) -> Option<&'a str> {
+/// The value of an attribute.
+pub(super) fn attr<'a>(instance: &'a Instance, name: &str) -> Option<&'a str> {
     let mut attrs = instance.attrs.iter();
     let (_, value) = attrs.find(|(own, _)| own.as_str() == name)?;
     Some(value.as_str())
@@ -121,23 +168,25 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_the_one_that_is_named_or_the_first_that_asks_for_nothing() {
+    fn the_default_is_the_one_that_is_named_or_that_claims_it() {
         let instances = [
+            instance("alpha", "1", &[]),
             instance("asks", "1", &[("path", "/x")]),
-            instance("asks", "2", &[]),
-            instance("bad", "1", &[("vhost", "no host")]),
-            instance("db", "1", &[("protocol", "mysql")]),
-            instance("root", "1", &[("path", "/")]),
-            instance("uwsgi", "1", &[("protocol", "uwsgi")]),
+            instance("bad", "1", &[("vhost", "no host"), ("path", "/")]),
+            instance("db", "1", &[("protocol", "mysql"), ("path", "/")]),
+            instance("host", "1", &[("vhost", "a.example.org"), ("path", "/")]),
+            instance("uwsgi", "1", &[("protocol", "uwsgi"), ("path", "/")]),
             instance("web", "1", &[]),
+            instance("web", "2", &[("path", "/")]),
+            instance("young", "1", &[("path", "/")]),
         ];
         let mut services = by_service(&instances);
         services.insert("absent", Vec::new());
         let table: [(&str, &[&str], Option<&str>); 8] = [
-            ("", &["http"], Some("root")),
+            ("", &["http"], Some("web")),
             ("", &["uwsgi"], Some("uwsgi")),
             ("", &["tcp"], None),
-            ("web", &["http"], Some("web")),
+            ("alpha", &["http"], Some("alpha")),
             ("asks", &["http"], Some("asks")),
             ("absent", &["http"], Some("absent")),
             ("db", &["http", "uwsgi"], None),
@@ -148,12 +197,46 @@ mod tests {
             let got = default_service(services, named, protocols);
             assert_eq!(got, want, "{named:?} {protocols:?}");
         }
+        services.retain(|name, _| ["alpha", "asks", "host"].contains(name));
+        let services = services.iter().map(|(name, list)| (*name, list.as_slice()));
+        assert_eq!(default_service(services, "", &["http"]), None);
+    }
+
+    /// What instances announce, what is asked for, and what they speak.
+    type Row<'a> = (&'a [Option<&'a str>], &'a [&'static str], Option<&'a str>);
+
+    #[test]
+    fn one_instance_that_speaks_something_else_changes_nothing_for_the_others() {
+        let of = |protocols: &[Option<&str>]| {
+            let attrs = protocols.iter().enumerate().map(|(n, protocol)| {
+                let attrs: Vec<_> = protocol.iter().map(|one| ("protocol", *one)).collect();
+                instance("web", &n.to_string(), &attrs)
+            });
+            attrs.collect::<Vec<_>>()
+        };
+        let both: &[&'static str] = &["http", "uwsgi"];
+        let table: [Row<'_>; 9] = [
+            (&[], both, Some("http")),
+            (&[], &["uwsgi"], None),
+            (&[Some("mysql"), None], &["http"], Some("http")),
+            (&[Some("a"), Some("b"), None], &["http"], Some("http")),
+            (&[Some("mysql")], both, None),
+            (&[Some("uwsgi"), None], both, Some("http")),
+            (&[Some("uwsgi"), None, Some("uwsgi")], both, Some("uwsgi")),
+            (&[Some("http"), Some("uwsgi"), None], both, Some("http")),
+            (&[Some("uwsgi"), Some("mysql")], both, Some("uwsgi")),
+        ];
+        for (announced, protocols, want) in table {
+            let instances = of(announced);
+            let instances: Vec<&Arc<Instance>> = instances.iter().collect();
+            assert_eq!(protocol(&instances, protocols), want, "{announced:?}");
+        }
     }
 
     fn found(instances: &[Arc<Instance>]) -> Vec<(String, String, String, String)> {
         let services = by_service(instances);
         let services = services.iter().map(|(name, list)| (*name, list.as_slice()));
-        let routes = routes(services).into_iter();
+        let routes = routes(services, &["http"]).into_iter();
         routes
             .map(|r| (r.vhost, r.path, r.service, r.protocol))
             .collect()

@@ -67,6 +67,16 @@ impl Template {
         }
     }
 
+    /// Where announcements that it reads contradict each other, each time in a sentence.
+    #[must_use]
+    pub fn disputes(&self, view: &View) -> Vec<String> {
+        match &self.0 {
+            Engine::Tera(template) => template.disputes(view),
+            // confd's functions know nothing of what attributes mean.
+            Engine::Go(_) => Vec::new(),
+        }
+    }
+
     /// Renders it from what `view` shows.
     pub fn render(&self, view: &View) -> Result<String, RenderError> {
         match &self.0 {

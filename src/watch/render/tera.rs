@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tera::{Context, Tera, Value};
 
+use super::disputes::disputes;
 use super::functions::{self, Inputs, Rows};
 use super::view::Seen;
 use super::{RenderError, View, filters};
@@ -16,7 +17,18 @@ use crate::model::instance::{HostName, Instance};
 pub(super) struct TeraTemplate {
     name: String,
     engine: Tera,
+    /// It, or a template that it includes, makes a choice between announcements.
+    chooses: bool,
 }
+
+/// The functions that choose between announcements that contradict each other.
+const CHOOSING: [&str; 5] = [
+    "routes(",
+    "default_service(",
+    "protocol(",
+    "speaking(",
+    "agreed(",
+];
 
 impl TeraTemplate {
     pub(super) fn compile_among(
@@ -33,6 +45,8 @@ impl TeraTemplate {
         let others: Vec<(&str, &str)> = others.collect();
         // Fewer first: what it does not need may be wrong, or define the same component.
         let named = named_in(source, &others);
+        let mut texts = named.iter().map(|(_, text)| *text).chain([source]);
+        let chooses = texts.any(|text| CHOOSING.iter().any(|name| text.contains(name)));
         let mut add = |set: Vec<(&str, &str)>| {
             let all = set.into_iter().chain([(name, source)]);
             engine.add_raw_templates(all)
@@ -45,11 +59,20 @@ impl TeraTemplate {
         Ok(Self {
             name: name.to_owned(),
             engine,
+            chooses,
         })
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn disputes(&self, view: &View) -> Vec<String> {
+        if !self.chooses {
+            return Vec::new();
+        }
+        let named = view.env.get("SIDEKICK_DEFAULT_SERVICE");
+        disputes(&view.visible(), named.map_or("", String::as_str))
     }
 
     pub(super) fn render(&self, view: &View) -> Result<String, RenderError> {

@@ -419,7 +419,7 @@ fn filters_and_tests() {
                 r#"{% for k, g in services.web | group_by(attribute="port") %}{{ k }}:{{ g | length }} {% endfor %}"#,
                 "80:2 8080:1 ",
             ),
-            ("{{ routes() | length }}", "0"),
+            ("{{ routes(protocols=[\"http\"]) | length }}", "0"),
         ],
     );
 }

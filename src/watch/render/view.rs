@@ -42,18 +42,23 @@ impl View {
         for service in &self.services {
             visible.insert(service.as_str(), Vec::new());
         }
-        for (service, instances) in self.catalog.services() {
-            let seen: Seen<'_> = if self.sees_all_of(service.as_str()) {
-                instances.values().collect()
-            } else {
-                let seen = instances.values();
-                seen.filter(|instance| self.sees_one(instance)).collect()
-            };
+        for service in self.catalog.services().keys() {
+            let seen = self.seen(service.as_str());
             if !seen.is_empty() {
                 visible.insert(service.as_str(), seen);
             }
         }
         visible
+    }
+
+    /// The instances of a service that the target sees, sorted by id.
+    pub(super) fn seen(&self, service: &str) -> Seen<'_> {
+        let all = self.catalog.instances(service);
+        if self.sees_all_of(service) {
+            all.collect()
+        } else {
+            all.filter(|instance| self.sees_one(instance)).collect()
+        }
     }
 
     /// Whether the target would see an instance of `service` if there were one: asking for another is a mistake, since

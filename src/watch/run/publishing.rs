@@ -7,7 +7,7 @@ use tokio::task::Id;
 
 use super::super::entrypoint;
 use super::super::kept::{Done, Ended, Kept};
-use super::super::publish::{Has, Job, Progress, PublishError};
+use super::super::publish::{End, Has, Job, Progress, PublishError};
 use super::super::schedule::{Action, Input};
 use super::super::ward::Ward;
 use super::Shell;
@@ -69,17 +69,13 @@ impl Shell {
             has: kept.has(),
             progress: Arc::clone(&progress),
             generation: None,
+            disputes: None,
         };
         let publish = self.publishes.spawn(async move {
             let start = Instant::now();
-            let (result, has) = job.publish().await;
+            let end = job.publish().await;
             let took = start.elapsed();
-            Done {
-                target,
-                result,
-                has,
-                took,
-            }
+            Done { target, end, took }
         });
         self.targets[target].started(publish, progress);
         if let Some(herald) = &mut self.herald {
@@ -123,8 +119,11 @@ impl Shell {
         if let Some(target) = target.filter(|_| !self.is_stopping()) {
             self.done(&Done {
                 target,
-                result: Err(PublishError::Worker),
-                has: Has::Live,
+                end: End {
+                    result: Err(PublishError::Worker),
+                    has: Has::Live,
+                    disputes: None,
+                },
                 took: Duration::ZERO,
             });
         }

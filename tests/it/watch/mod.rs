@@ -1,6 +1,7 @@
 //! `sidekick watch` as a process: what it renders, checks, swaps and reloads, and what it does when a step fails.
 
 mod configuration;
+mod disputes;
 mod failures;
 mod files;
 mod groups;

@@ -36,10 +36,53 @@ pub(super) fn instances(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
         .into())
 }
 
-pub(super) fn routes(inputs: &Inputs, _: &Kwargs) -> TeraResult<Value> {
+pub(super) fn routes(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let protocols: Vec<String> = args.must_get("protocols")?;
     let visible = inputs.view.visible();
     let services = visible.iter().map(|(name, seen)| (*name, seen.as_slice()));
-    Value::try_from_serializable(&routing::routes(services))
+    Value::try_from_serializable(&routing::routes(services, &borrowed(&protocols)))
+}
+
+/// What a service speaks, of the protocols given; nothing if it speaks none of them.
+pub(super) fn protocol(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let (service, protocols): (&str, Vec<String>) =
+        (args.must_get("service")?, args.must_get("protocols")?);
+    let seen = inputs.view.seen(service);
+    let chosen = routing::protocol(&seen, &borrowed(&protocols));
+    Ok(chosen.unwrap_or_default().into())
+}
+
+/// The instances of a service, whatever their state, that speak what [`protocol`] says.
+pub(super) fn speaking(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let (service, protocols): (&str, Vec<String>) =
+        (args.must_get("service")?, args.must_get("protocols")?);
+    let seen = inputs.view.seen(service);
+    let Some(protocol) = routing::protocol(&seen, &borrowed(&protocols)) else {
+        return Ok(Vec::<Value>::new().into());
+    };
+    let rows = inputs.rows.get(service).into_iter().flatten();
+    let pairs = seen.iter().zip(rows);
+    let speaking = pairs.filter(|(instance, _)| routing::speaks(instance, protocol));
+    let values = speaking.map(|(_, (_, value))| value.clone());
+    Ok(values.collect::<Vec<_>>().into())
+}
+
+/// The value of an attribute that all of the instances announce alike; nothing if they do not.
+pub(super) fn agreed(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+    let instances: Vec<Value> = args.must_get("instances")?;
+    let attribute: &str = args.must_get("attribute")?;
+    let value = |row: &Value| {
+        let attributes = row.get_from_path("attrs");
+        let value = attributes?
+            .as_map()?
+            .get(&tera::value::Key::Str(attribute))?
+            .as_str()?;
+        Some(value.to_owned())
+    };
+    let mut values = instances.iter().map(value);
+    let first = values.next().flatten();
+    let is_agreed = values.all(|value| value == first);
+    Ok(first.filter(|_| is_agreed).unwrap_or_default().into())
 }
 
 pub(super) fn slots(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
@@ -72,11 +115,14 @@ pub(super) fn slots(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
 
 pub(super) fn default_service(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     let protocols: Vec<String> = args.must_get("protocols")?;
-    let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
     let named = inputs.view.env.get("SIDEKICK_DEFAULT_SERVICE");
     let visible = inputs.view.visible();
     let services = visible.iter().map(|(name, seen)| (*name, seen.as_slice()));
     let named = named.map_or("", String::as_str);
-    let chosen = routing::default_service(services, named, &protocols);
+    let chosen = routing::default_service(services, named, &borrowed(&protocols));
     Ok(chosen.unwrap_or_default().into())
+}
+
+fn borrowed(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
