@@ -5,9 +5,9 @@ use std::fmt;
 
 use crate::config::Problem;
 use crate::manage::ManageError;
-use crate::model::report::{causes, code};
+use crate::model::report::{causes, code, counted};
 use crate::register::PlanError;
-use crate::watch::HandError;
+use crate::watch::{Findings, HandError, LoadError};
 
 /// Why `sidekick` gives up.
 #[derive(Debug)]
@@ -58,12 +58,45 @@ impl Failure {
 }
 
 fn list(problems: &[Problem]) -> String {
+    listed("error", problems)
+}
+
+fn listed(kind: &str, problems: &[Problem]) -> String {
     let one = |problem: &Problem| {
         let hint = problem.hint.as_ref();
         let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
-        format!("error: {problem}\n{hint}")
+        format!("{kind}: {problem}\n{hint}")
     };
     problems.iter().map(one).collect::<Vec<_>>().concat()
+}
+
+/// What was found in a configuration, as lines of `error:`, `warning:` and `hint:`.
+#[must_use]
+pub fn findings(found: &Findings) -> String {
+    listed("error", &found.mistakes) + &listed("warning", &found.warnings)
+}
+
+/// How much was found, in one line.
+#[must_use]
+pub fn summary(found: &Findings) -> String {
+    let mistakes = match found.mistakes.len() {
+        0 => "no mistakes".to_owned(),
+        count => counted(count, "mistake"),
+    };
+    let warnings = match found.warnings.len() {
+        0 => String::new(),
+        count => format!(", {}", counted(count, "warning")),
+    };
+    format!("{}, {mistakes}{warnings}", counted(found.targets, "target"))
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unknown(problems) => Self::usage(&problems),
+            LoadError::Bad(problems) => Self::config(&problems),
+        }
+    }
 }
 
 impl From<PlanError> for Failure {

@@ -10,7 +10,7 @@ use sidekick::cli::{
     Register, Render, Status, StoreArgs, Watch,
 };
 use sidekick::config::{self, Confd, Env};
-use sidekick::error::Failure;
+use sidekick::error::{self, Failure};
 use sidekick::model::instance::State;
 use sidekick::model::location::Location;
 use sidekick::model::report::code;
@@ -144,20 +144,7 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
 fn render(args: &Render) -> Result<u8, Failure> {
     let prefix = config::prefix(&args.prefix).map_err(|problem| Failure::usage(&[problem]))?;
     log(&LogArgs::default());
-    let mut targets = offline(&args.conf_dir)?;
-    let unknown = args
-        .targets
-        .iter()
-        .filter(|name| !targets.iter().any(|one| one.target.name == **name));
-    let unknown: Vec<_> = unknown
-        .map(|name| config::Problem::with(format!("there is no target {name:?}")))
-        .collect();
-    if !unknown.is_empty() {
-        return Err(Failure::usage(&unknown));
-    }
-    if !args.targets.is_empty() {
-        targets.retain(|one| args.targets.contains(&one.target.name));
-    }
+    let targets = watch::load_some(&args.conf_dir, &args.targets)?;
     let entries = watch::fixture(&args.from).map_err(|error| {
         Failure::unavailable(
             &error,
@@ -179,15 +166,14 @@ fn render(args: &Render) -> Result<u8, Failure> {
 }
 
 fn check(args: &Check) -> Result<u8, Failure> {
-    let count = watch::check(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
-    let _ = writeln!(std::io::stdout(), "{count} targets, no mistakes");
-    Ok(0)
-}
-
-/// The targets of a directory, of which none is going to be published.
-fn offline(conf_dir: &std::path::Path) -> Result<Vec<watch::Loaded>, Failure> {
-    let pass = config::Pass::offline();
-    watch::load(conf_dir, &pass).map_err(|problems| Failure::config(&problems))
+    let found = watch::check(&args.conf_dir, &args.targets)?;
+    let _ = write!(std::io::stderr(), "{}", error::findings(&found));
+    let _ = writeln!(std::io::stdout(), "{}", error::summary(&found));
+    Ok(if found.mistakes.is_empty() {
+        0
+    } else {
+        code::CONFIG
+    })
 }
 
 fn guard(args: &Guard) -> Result<u8, Failure> {

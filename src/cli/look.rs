@@ -58,9 +58,12 @@ pub struct Render {
 
 /// Look for mistakes in conf.d, templates and commands, all at once.
 ///
-/// Nothing is rendered, no command is run, no store is asked. Exits 0 if all is well, 78 if not.
+/// No command is run, no store is asked. Mistakes and warnings go to standard error, their numbers to standard output. Exits 0 if there is no mistake, 78 if there is one.
 #[derive(Debug, Args)]
 pub struct Check {
+    /// The targets to be looked at, by the names of their files in conf.d without .toml; all of them without it.
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
     /// The directory that holds conf.d and templates.
     #[arg(
         long,

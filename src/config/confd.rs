@@ -1,7 +1,7 @@
 //! Directories made for confd: its `confd.toml`, and its fields in conf.d, which become ours.
 //!
-//! A file in conf.d is in confd's style if its `src` ends in `.tmpl`, or if there is a `confd.toml`. In such a file a
-//! field that nobody knows is a warning, since confd passes over those and directories that work have some.
+//! A file in conf.d is in confd's style if its `src` does not end in `.tera`, or if there is a `confd.toml`. In such a file
+//! a field that nobody knows is a warning, since confd passes over those and directories that work have some.
 
 use std::borrow::Cow;
 use std::fs;
@@ -14,6 +14,7 @@ use toml::de::DeValue;
 
 use super::document::{Document, Section};
 use super::store::is_endpoint;
+use super::target::{Style, is_tera};
 use super::{Env, Problem};
 use crate::cli::StoreArgs;
 use crate::model::pace::Pace;
@@ -22,8 +23,18 @@ use crate::model::update::Prefix;
 const FILE: &str = "confd.toml";
 /// Where confd looks for etcd if nobody says.
 const NODE: &str = "127.0.0.1:2379";
-const KNOWN: &str = "backend, nodes, scheme, prefix, interval, client_cakeys, client_cert, client_key, username and \
-                     password";
+const KNOWN: [&str; 10] = [
+    "backend",
+    "nodes",
+    "scheme",
+    "prefix",
+    "interval",
+    "client_cakeys",
+    "client_cert",
+    "client_key",
+    "username",
+    "password",
+];
 
 /// What `confd.toml` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +69,7 @@ impl Confd {
         let document = Document::new(file, text);
         document.be_lenient();
         let mut root = document.root();
+        root.ignore_case();
         let mut confd = Self {
             file: Some(file.to_owned()),
             interval: interval(&mut root),
@@ -86,7 +98,7 @@ impl Confd {
             // They say how confd runs, or what goes without saying here.
             root.drop_key(field);
         }
-        root.finish(KNOWN);
+        root.finish(&KNOWN);
         confd.warnings = document.take_warnings();
         match document.into_problems() {
             problems if problems.is_empty() => Ok(confd),
@@ -139,10 +151,16 @@ impl Confd {
         Ok(env)
     }
 
-    /// Whether a file in conf.d is in confd's style.
-    pub(super) fn speaks(&self, section: &Section<'_, '_>) -> bool {
-        let is_go = |src| Path::new(src).extension() == Some("tmpl".as_ref());
-        self.is_there() || section.peek("src").is_some_and(is_go)
+    /// The style of a file in conf.d: what renders a template in Go's language is confd's. Unknown if no template is named.
+    pub(super) fn style(&self, root: &Section<'_, '_>) -> Option<Style> {
+        if self.is_there() {
+            return Some(Style::Confd);
+        }
+        let sources = root.strings_below("template", "src");
+        if sources.iter().any(|src| !is_tera(Path::new(src))) {
+            return Some(Style::Confd);
+        }
+        (!sources.is_empty()).then_some(Style::Own)
     }
 
     /// Puts our fields in the place of confd's; the answer is the prefix, which templates do not see.
@@ -313,25 +331,25 @@ fn go_duration(text: &str) -> Option<Duration> {
     Some(total)
 }
 
-/// The files below the subdirectories of conf.d, which confd reads too. Hidden ones are not looked into: there
-/// Kubernetes keeps what its links point to.
-pub(super) fn below(dir: &Path) -> Vec<PathBuf> {
+/// What else may be in confd's style besides the plain files of conf.d: confd reads whatever ends in `toml`, hidden files
+/// and those in subdirectories too. Hidden directories are not looked into: there Kubernetes keeps what its links point
+/// to. Hidden files come last.
+pub(super) fn others(dir: &Path, plain: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(next) = dirs.pop() {
         for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
+            let (path, name) = (entry.path(), entry.file_name());
+            let is_hidden = name.as_encoded_bytes().starts_with(b".");
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                dirs.push(path);
-            } else if next != dir && path.extension() == Some("toml".as_ref()) {
-                found.push(path);
+                dirs.extend((!is_hidden).then_some(path));
+            } else if name.as_encoded_bytes().ends_with(b"toml") && !plain.contains(&path) {
+                found.push((is_hidden, path));
             }
         }
     }
-    found
+    found.sort();
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml::de::DeTable;
+use toml::de::{DeTable, Error as TomlError};
 
 use super::Problem;
 pub(super) use super::section::{Located, Section};
@@ -16,6 +16,8 @@ pub(super) struct Document<'t> {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     lenient: Cell<bool>,
+    /// It has a syntax error.
+    is_broken: Cell<bool>,
 }
 
 impl<'t> Document<'t> {
@@ -26,14 +28,18 @@ impl<'t> Document<'t> {
             problems: RefCell::default(),
             warnings: RefCell::default(),
             lenient: Cell::new(false),
+            is_broken: Cell::new(false),
         }
     }
 
-    /// The whole file as a table; a syntax error is a problem, and what can be read nevertheless is there.
+    /// The whole file as a table. A syntax error is a problem, and the only one: what the parser makes of the rest is a
+    /// guess, which shows in which style the file is and is good for nothing else.
     pub(super) fn root(&self) -> Section<'_, 't> {
         let (root, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
+        let first = |error: &&TomlError| error.span().map(|span| span.start);
+        if let Some(error) = errors.iter().min_by_key(first) {
             self.say(&error.span().unwrap_or_default(), error.message());
+            self.is_broken.set(true);
         }
         Section::root(self, root.span(), root.into_inner())
     }
@@ -49,6 +55,9 @@ impl<'t> Document<'t> {
         what: impl std::fmt::Display,
         hint: Option<&str>,
     ) {
+        if self.is_broken.get() {
+            return;
+        }
         let problem = self.problem(span, what, hint);
         self.problems.borrow_mut().push(problem);
     }
@@ -60,6 +69,9 @@ impl<'t> Document<'t> {
         what: impl std::fmt::Display,
         hint: Option<&str>,
     ) {
+        if self.is_broken.get() {
+            return;
+        }
         let problem = self.problem(span, what, hint);
         self.warnings.borrow_mut().push(problem);
     }

@@ -33,7 +33,14 @@ pub(super) fn guard(section: &mut Section<'_, '_>) -> Option<Limits> {
             .list("networks", str::parse::<Network>)
             .map(|networks| networks.value),
     };
-    table.finish("on_empty, min_instances, max_drop, window, hold and networks");
+    table.finish(&[
+        "on_empty",
+        "min_instances",
+        "max_drop",
+        "window",
+        "hold",
+        "networks",
+    ]);
     Some(limits)
 }
 

@@ -26,7 +26,9 @@ pub use duration::parse_duration;
 pub use registration::{Registration, registration};
 pub use services::announcements;
 pub use store::location;
-pub use target::{Haproxy, Output, Owner, Reload, Sources, Target, Targets, targets};
+pub use target::{
+    BadTarget, Haproxy, Output, Owner, Reload, Sources, Style, Target, Targets, is_tera, targets,
+};
 
 use crate::cli;
 

@@ -8,6 +8,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::document::Document;
 use super::raw::Said;
+use crate::model::suggestion::did_you_mean;
 
 /// One table of a document.
 pub(super) struct Section<'d, 't> {
@@ -358,21 +359,88 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
-    /// Ends the reading: a key that nobody asked for is a problem, or a warning where the file is read leniently.
-    pub(super) fn finish(self, known: &str) {
+    /// Names become lower-case, here and below, as Go reads them whatever their case. Of two that become the same, the
+    /// one that was lower-case stays.
+    pub(super) fn ignore_case(&mut self) {
+        ignore_case(&mut self.table);
+    }
+
+    /// The strings that a key has in a table below this one, or in the tables of a list, whatever the case of the names.
+    pub(super) fn strings_below(&self, table: &str, key: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        for value in named(&self.table, table) {
+            let list = value
+                .as_array()
+                .map(|items| items.iter().map(Spanned::get_ref));
+            let tables = list.into_iter().flatten().chain([value]);
+            for table in tables.filter_map(DeValue::as_table) {
+                found.extend(named(table, key).filter_map(DeValue::as_str));
+            }
+        }
+        found
+    }
+
+    /// Ends the reading: a key that nobody asked for is a problem, or a warning where the file is read leniently. `known`
+    /// are the keys that can be there, a table in brackets.
+    pub(super) fn finish(self, known: &[&str]) {
         for key in self.table.keys() {
+            let name = key.get_ref();
+            let names = known.iter().map(|name| bare(name));
+            let similar = did_you_mean(name, names);
             if self.document.is_lenient() {
-                let what = format!(
-                    "{} is not known here and is passed over",
-                    self.path(key.get_ref())
-                );
-                self.document.warn(&key.span(), what, None);
+                let what = format!("{} is not known here and is passed over", self.path(name));
+                self.document.warn(&key.span(), what, similar.as_deref());
                 continue;
             }
-            let what = format!("{} is not known here", self.path(key.get_ref()));
-            let hint = format!("known are {known}");
+            let what = format!("{} is not known here", self.path(name));
+            let hint = similar.unwrap_or_else(|| format!("known are {}", enumerated(known)));
             self.document.note(&key.span(), what, Some(&hint));
         }
+    }
+}
+
+/// The values under a name, whatever its case.
+fn named<'v, 't>(table: &'v DeTable<'t>, name: &str) -> impl Iterator<Item = &'v DeValue<'t>> {
+    let is_it = move |key: &str| key.eq_ignore_ascii_case(name);
+    let pairs = table.iter().filter(move |(key, _)| is_it(key.get_ref()));
+    pairs.map(|(_, value)| value.get_ref())
+}
+
+fn ignore_case(table: &mut DeTable<'_>) {
+    let (lower, other): (Vec<_>, Vec<_>) = std::mem::take(table)
+        .into_iter()
+        .partition(|(key, _)| !key.get_ref().contains(|c: char| c.is_ascii_uppercase()));
+    for (key, value) in lower.into_iter().chain(other) {
+        let name = key.get_ref().to_ascii_lowercase();
+        let key = Spanned::new(key.span(), Cow::Owned(name));
+        table.entry(key).or_insert(value);
+    }
+    for (_, value) in table.iter_mut() {
+        match value.get_mut() {
+            DeValue::Table(table) => ignore_case(table),
+            DeValue::Array(items) => {
+                for item in items.iter_mut() {
+                    if let DeValue::Table(table) = item.get_mut() {
+                        ignore_case(table);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The key of `[template.pace]` or `[[service]]` in its table.
+fn bare(name: &str) -> &str {
+    let name = name.trim_matches(['[', ']']);
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// Names as part of a sentence.
+fn enumerated(names: &[&str]) -> String {
+    match names {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        other => other.concat(),
     }
 }
 

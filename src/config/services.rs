@@ -11,8 +11,27 @@ use super::raw::{Found, Raw, RawChecks};
 use super::target;
 use crate::model::update::Prefix;
 
-const KNOWN: &str = "name, prefix, port, ports, ip, host, id, weight, attrs, take_over, shared, check, check_interval, \
-                     check_timeout, check_status, check_header, check_body, rise and fall";
+const KNOWN: [&str; 19] = [
+    "name",
+    "prefix",
+    "port",
+    "ports",
+    "ip",
+    "host",
+    "id",
+    "weight",
+    "attrs",
+    "take_over",
+    "shared",
+    "check",
+    "check_interval",
+    "check_timeout",
+    "check_status",
+    "check_header",
+    "check_body",
+    "rise",
+    "fall",
+];
 
 /// What a file, or the `*.toml` of a directory, say is to be announced; `prefix` is where what says nothing of it lives.
 ///
@@ -85,7 +104,7 @@ impl All {
             }
             self.good.push(one);
         }
-        root.finish("tables [[service]]");
+        root.finish(&["[[service]]"]);
         self.problems.extend(document.into_problems());
     }
 }
@@ -115,7 +134,7 @@ fn service(mut section: Section<'_, '_>, document: &Document<'_>) -> Option<Anno
         }
     }
     let raw = raw(&mut section);
-    section.finish(KNOWN);
+    section.finish(&KNOWN);
     let mut found = Found {
         document: Some(document),
         problems: Vec::new(),

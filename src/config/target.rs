@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::Problem;
 use super::confd::{self, Confd};
-use super::document::Document;
 use crate::model::check::HttpCheck;
 use crate::model::facts::Signal;
 use crate::model::guard::Rules;
@@ -15,13 +14,25 @@ use crate::model::instance::ServiceName;
 use crate::model::pace::Pace;
 use crate::model::update::Prefix;
 
+mod file;
 mod group;
 mod haproxy;
 mod output;
 mod reload;
 
+use file::{File, Read};
+
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 const RELOAD_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How a file in conf.d is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Strictly. A mistake in one file stops all targets at the start.
+    Own,
+    /// As confd reads it. A mistake stops its own target only.
+    Confd,
+}
 
 /// Files that belong together, mostly one: checked together, swapped together, and followed by one reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +41,8 @@ pub struct Target {
     pub name: String,
     /// The file in conf.d.
     pub file: PathBuf,
+    /// How that file is read.
+    pub style: Style,
     /// The files to be kept; at least one.
     pub outputs: Vec<Output>,
     /// The directory of which a check sees a copy with all new files in place, if it asks for one.
@@ -134,13 +147,76 @@ pub enum Reload {
 pub struct Targets {
     /// The good ones, sorted by file.
     pub good: Vec<Target>,
-    /// The problems.
+    /// Those that cannot be used.
+    pub bad: Vec<BadTarget>,
+    /// What is wrong with the directory as a whole.
     pub problems: Vec<Problem>,
     /// What is no problem, and should be known all the same.
     pub warnings: Vec<Problem>,
 }
 
-/// Reads `<conf_dir>/conf.d/*.toml`, and below it what is in confd's style.
+/// A file in conf.d that gives no target, because something in it or in its templates is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadTarget {
+    /// The name that the target would have.
+    pub name: String,
+    /// The file in conf.d.
+    pub file: PathBuf,
+    /// How that file is read.
+    pub style: Style,
+    /// What is wrong; at least one.
+    pub problems: Vec<Problem>,
+    /// The texts that were read. As long as they are the same, nobody has tried to mend it.
+    pub texts: Vec<String>,
+}
+
+impl Targets {
+    /// Everything that is wrong, in the order of the files.
+    #[must_use]
+    pub fn all_problems(&self) -> Vec<Problem> {
+        let of_targets = self.bad.iter().flat_map(|bad| &bad.problems);
+        self.problems.iter().chain(of_targets).cloned().collect()
+    }
+
+    /// The style of a file that does not show one: that of all others, if they have the same.
+    fn common_style(&self) -> Style {
+        let good = self.good.iter().map(|target| target.style);
+        let mut styles = good.chain(self.bad.iter().map(|bad| bad.style)).peekable();
+        if styles.peek().is_some() && styles.all(|style| style == Style::Confd) {
+            Style::Confd
+        } else {
+            Style::Own
+        }
+    }
+
+    /// Takes a target out of the good ones. `what` is wrong with it.
+    fn spoil(&mut self, file: &Path, what: &str) {
+        let is_it = |target: &mut Target| target.file == file;
+        let spoiled: Vec<Target> = self.good.extract_if(.., is_it).collect();
+        let bad = spoiled.into_iter().map(|target| {
+            let problem = Problem::in_file(&target.file, None, what);
+            target.into_bad(vec![problem])
+        });
+        self.bad.extend(bad);
+    }
+}
+
+impl Target {
+    /// The target as one that cannot be used.
+    #[must_use]
+    pub fn into_bad(self, problems: Vec<Problem>) -> BadTarget {
+        let outputs = self.outputs.into_iter();
+        BadTarget {
+            name: self.name,
+            file: self.file,
+            style: self.style,
+            problems,
+            texts: outputs.map(|output| output.template).collect(),
+        }
+    }
+}
+
+/// Reads `<conf_dir>/conf.d/*.toml`, and what else is in confd's style there and below.
 #[must_use]
 pub fn targets(conf_dir: &Path) -> Targets {
     let mut all = Targets::default();
@@ -160,29 +236,38 @@ pub fn targets(conf_dir: &Path) -> Targets {
             return all;
         }
     };
-    files.extend(confd::below(&dir));
     files.sort();
-    if files.is_empty() {
-        let problem = Problem::in_file(
-            &dir,
-            None,
-            "there is no *.toml in it, so there is nothing to render",
-        );
-        all.problems.push(problem);
-    }
-    for file in files {
-        match fs::read_to_string(&file) {
-            Ok(text) => read(&file, &text, (conf_dir, &layout), &mut all),
-            Err(error) => {
-                all.problems.push(Problem::in_file(
-                    &file,
-                    None,
-                    format!("cannot be read: {error}"),
-                ));
+    // A hidden file comes last: it may be the copy that an editor has left of another one.
+    let others = confd::others(&dir, &files);
+    let mut seen = 0;
+    let mut in_doubt = Vec::new();
+    for (file, is_plain) in
+        (files.iter().map(|file| (file, true))).chain(others.iter().map(|file| (file, false)))
+    {
+        let file = File {
+            path: file,
+            conf_dir,
+            is_plain,
+            confd: &layout,
+        };
+        match file.read(&mut all) {
+            Read::Nothing => {}
+            Read::Target => seen += 1,
+            Read::InDoubt(bad) => {
+                seen += 1;
+                in_doubt.push(bad);
             }
         }
     }
+    if seen == 0 {
+        let what = "there is no *.toml in it, so there is nothing to render";
+        all.problems.push(Problem::in_file(&dir, None, what));
+    }
+    let style = all.common_style();
+    all.bad
+        .extend(in_doubt.into_iter().map(|bad| BadTarget { style, ..bad }));
     no_two_for_one_file(&mut all);
+    all.bad.sort_by(|one, other| one.file.cmp(&other.file));
     all
 }
 
@@ -206,21 +291,27 @@ pub(super) fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 fn no_two_for_one_file(all: &mut Targets) {
-    let mut first: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+    let mut first: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    let mut second = Vec::new();
     for target in &all.good {
         for output in &target.outputs {
-            let Some(other) = first.insert(place(&output.dest), &target.file) else {
+            let Some(other) = first.insert(place(&output.dest), target.file.clone()) else {
                 continue;
             };
-            let what = format!(
-                "{} is the dest of {} already",
-                output.dest.display(),
-                other.display()
-            );
-            all.problems
-                .push(Problem::in_file(&target.file, None, what));
+            let (dest, other) = (output.dest.display(), other.display());
+            let what = format!("{dest} is the dest of {other} already");
+            second.push((target.file.clone(), what));
         }
     }
+    for (file, what) in second {
+        all.spoil(&file, &what);
+    }
+}
+
+/// Whether a template is in Tera's language; any other is in Go's.
+#[must_use]
+pub fn is_tera(src: &Path) -> bool {
+    src.extension().is_some_and(|ending| ending == "tera")
 }
 
 /// Where a file lies, whatever links lead to it.
@@ -233,34 +324,6 @@ fn place(dest: &Path) -> PathBuf {
         .ok()
         .or_else(in_its_dir)
         .unwrap_or_else(|| dest.to_owned())
-}
-
-fn read(file: &Path, text: &str, (conf_dir, layout): (&Path, &Confd), all: &mut Targets) {
-    let document = Document::new(file, text);
-    let mut root = document.root();
-    let sections = root.one_or_more("template");
-    let is_confd = sections.iter().any(|table| layout.speaks(table));
-    if is_confd {
-        document.be_lenient();
-    } else if file.parent() != Some(&conf_dir.join("conf.d")) {
-        // Below conf.d are targets of confd only; what else lies there was put aside by somebody.
-        return;
-    }
-    if sections.is_empty() {
-        document.say(&(0..0), "there is no table [template]");
-    } else {
-        let confd = is_confd.then_some(layout);
-        all.good
-            .extend(group::target(sections, &document, (file, conf_dir), confd));
-    }
-    root.finish("[template] and the tables below it");
-    all.warnings.extend(document.take_warnings());
-    let problems = document.into_problems();
-    if !problems.is_empty() {
-        // A target is good as a whole or not at all.
-        all.good.retain(|target| target.file != file);
-    }
-    all.problems.extend(problems);
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use tracing::warn;
 
 use super::haproxy::Haproxies;
 use super::render::{RenderError, Template};
-use crate::config::{self, Confd, Output, Pass, Problem, Reload, Target};
+use crate::config::{self, BadTarget, Output, Pass, Problem, Reload, Style, Target, is_tera};
+use crate::model::suggestion::did_you_mean;
 use crate::system::command;
 
 /// A target that is ready to be rendered.
@@ -68,77 +69,230 @@ pub(super) fn links(conf_dir: &Path) -> BTreeSet<PathBuf> {
     [own].into_iter().chain(place).chain(parts).collect()
 }
 
-/// Reads the targets of a directory. `pass` says whether there is a command that they can signal.
-pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Vec<Loaded>, Vec<Problem>> {
-    let (loaded, problems) = read(conf_dir, pass);
-    if problems.is_empty() {
-        Ok(loaded)
-    } else {
-        Err(problems)
-    }
+/// The targets of a directory that can be kept.
+#[derive(Debug, Default)]
+pub struct Configuration {
+    /// The targets.
+    pub good: Vec<Loaded>,
+    /// Those in confd's style that cannot be used, and do without which the others run.
+    pub bad: Vec<BadTarget>,
 }
 
-/// Looks for mistakes in a directory without running anything; how many targets there are.
-pub fn check(conf_dir: &Path) -> Result<usize, Vec<Problem>> {
-    let (loaded, mut problems) = read(conf_dir, &Pass::offline());
-    problems.extend(loaded.iter().flat_map(check_commands));
-    problems.extend(Confd::read(conf_dir).err().into_iter().flatten());
-    if problems.is_empty() {
-        Ok(loaded.len())
-    } else {
-        Err(problems)
-    }
-}
-
-/// The targets as far as they are good, and what is wrong with the others.
-fn read(conf_dir: &Path, pass: &Pass) -> (Vec<Loaded>, Vec<Problem>) {
-    let config::Targets {
+/// Reads the targets of a directory. `pass` says whether there is a command that they can signal. A mistake in a target in
+/// confd's style spoils that target, any other mistake spoils all of them.
+pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Configuration, Vec<Problem>> {
+    let everything = Everything::read(conf_dir, pass);
+    everything.tell_warnings();
+    let Everything {
         good,
-        mut problems,
-        warnings,
-    } = config::targets(conf_dir);
-    for warning in warnings {
-        warn!("{warning}");
+        bad,
+        problems,
+        ..
+    } = everything;
+    let is_own = |bad: &BadTarget| bad.style == Style::Own;
+    if problems.is_empty() && !bad.iter().any(is_own) {
+        return Ok(Configuration { good, bad });
     }
-    let others = Arc::new(others(&conf_dir.join("templates")));
-    let mut loaded = Vec::new();
-    for target in good {
-        problems.extend(no_command(&target, pass));
+    Err(all_problems(problems, &bad))
+}
+
+/// Reads the targets of these names, whatever is wrong with others; all of them if there is no name.
+pub fn load_some(conf_dir: &Path, names: &[String]) -> Result<Configuration, LoadError> {
+    if names.is_empty() {
+        return load(conf_dir, &Pass::offline()).map_err(LoadError::Bad);
+    }
+    let mut everything = Everything::read(conf_dir, &Pass::offline());
+    everything.choose(names)?;
+    everything.tell_warnings();
+    let Everything {
+        good,
+        bad,
+        problems,
+        ..
+    } = everything;
+    let problems = all_problems(problems, &bad);
+    if problems.is_empty() {
+        Ok(Configuration { good, bad })
+    } else {
+        Err(LoadError::Bad(problems))
+    }
+}
+
+/// Why some targets cannot be had.
+#[derive(Debug)]
+pub enum LoadError {
+    /// Somebody asked for targets that are not there.
+    Unknown(Vec<Problem>),
+    /// Something is wrong with them.
+    Bad(Vec<Problem>),
+}
+
+/// What is found in a directory without running anything.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// How many targets were looked at.
+    pub targets: usize,
+    /// What has to be mended.
+    pub mistakes: Vec<Problem>,
+    /// What may be wrong.
+    pub warnings: Vec<Problem>,
+}
+
+/// Looks for mistakes in the targets of these names without running anything; in all of them if there is no name.
+pub fn check(conf_dir: &Path, names: &[String]) -> Result<Findings, LoadError> {
+    let mut everything = Everything::read(conf_dir, &Pass::offline());
+    if !names.is_empty() {
+        everything.choose(names)?;
+    }
+    let Everything {
+        good,
+        bad,
+        problems,
+        warnings,
+    } = everything;
+    let mut mistakes = all_problems(problems, &bad);
+    mistakes.extend(good.iter().flat_map(check_commands));
+    Ok(Findings {
+        targets: good.len() + bad.len(),
+        mistakes: without_doubles(mistakes),
+        warnings: without_doubles(warnings),
+    })
+}
+
+/// All that a directory gives.
+struct Everything {
+    good: Vec<Loaded>,
+    bad: Vec<BadTarget>,
+    /// What is wrong with the directory as a whole.
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Everything {
+    fn read(conf_dir: &Path, pass: &Pass) -> Self {
+        let config::Targets {
+            good,
+            bad,
+            problems,
+            warnings,
+        } = config::targets(conf_dir);
+        let mut everything = Self {
+            good: Vec::new(),
+            bad,
+            problems,
+            warnings,
+        };
+        let others = Arc::new(others(&conf_dir.join("templates")));
+        for target in good {
+            everything.compile(target, conf_dir, &others, pass);
+        }
+        everything
+            .bad
+            .sort_by(|one, other| one.file.cmp(&other.file));
+        everything
+    }
+
+    fn compile(&mut self, target: Target, conf_dir: &Path, others: &Arc<Others>, pass: &Pass) {
+        let mut problems: Vec<Problem> = no_command(&target, pass).into_iter().collect();
         let mut templates = Vec::new();
         for output in &target.outputs {
-            match compile(output, conf_dir, &others) {
+            match compile(output, conf_dir, others) {
                 Ok(template) => {
-                    warn_of_time(output, &template);
+                    self.warnings.extend(warning_of_time(output, &template));
                     templates.push(template);
                 }
                 Err(error) => problems.extend(explain(output, conf_dir, &error)),
             }
         }
-        loaded.push(Loaded {
-            haproxies: Haproxies::of(&target),
-            target,
-            templates,
-            others: Arc::clone(&others),
-        });
-    }
-    // Two targets may share a template.
-    let mut seen = Vec::new();
-    problems.retain(|problem| {
-        !seen.contains(problem) && {
-            seen.push(problem.clone());
-            true
+        if problems.is_empty() {
+            self.good.push(Loaded {
+                haproxies: Haproxies::of(&target),
+                target,
+                templates,
+                others: Arc::clone(others),
+            });
+        } else {
+            self.bad.push(target.into_bad(problems));
         }
-    });
-    (loaded, problems)
+    }
+
+    /// Leaves the targets of these names.
+    fn choose(&mut self, names: &[String]) -> Result<(), LoadError> {
+        let good = self.good.iter().map(|one| &one.target.name);
+        let there: Vec<&String> = good.chain(self.bad.iter().map(|bad| &bad.name)).collect();
+        let unknown = names.iter().filter(|name| !there.contains(name));
+        let unknown: Vec<Problem> = unknown.map(|name| no_target(name, &there)).collect();
+        if !unknown.is_empty() {
+            return Err(LoadError::Unknown(unknown));
+        }
+        self.good.retain(|one| names.contains(&one.target.name));
+        self.bad.retain(|bad| names.contains(&bad.name));
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.retain(|warning| match &warning.place {
+            Some((place, _)) => self.files().any(|file| file == place),
+            None => true,
+        });
+        self.warnings = warnings;
+        Ok(())
+    }
+
+    /// The files of which the targets are made.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let good = self.good.iter().flat_map(|one| {
+            let templates = one.target.outputs.iter().map(|output| &*output.src);
+            templates.chain([&*one.target.file])
+        });
+        good.chain(self.bad.iter().map(|bad| &*bad.file))
+    }
+
+    fn tell_warnings(&self) {
+        for warning in &self.warnings {
+            warn!("{warning}{}", hinted(warning));
+        }
+    }
 }
 
-fn warn_of_time(output: &Output, template: &Template) {
-    if template.tells_the_time() {
-        warn!(
-            "{}: datetime makes every render another one, so the file is published at every change and every --interval",
-            output.src.display()
-        );
+/// The hint of a problem as the end of a line of the log.
+pub(super) fn hinted(problem: &Problem) -> String {
+    let hint = problem.hint.as_ref();
+    hint.map_or_else(String::new, |hint| format!(" ({hint})"))
+}
+
+fn no_target(name: &str, there: &[&String]) -> Problem {
+    let names = there.iter().map(|name| name.as_str());
+    let hint = did_you_mean(name, names.clone()).unwrap_or_else(|| {
+        let names: Vec<&str> = names.collect();
+        format!("there are {}", names.join(", "))
+    });
+    let problem = Problem::with(format!("there is no target {name:?}"));
+    if there.is_empty() {
+        problem
+    } else {
+        problem.hint(hint)
     }
+}
+
+fn all_problems(of_all: Vec<Problem>, bad: &[BadTarget]) -> Vec<Problem> {
+    let of_targets = bad.iter().flat_map(|bad| bad.problems.iter().cloned());
+    without_doubles(of_all.into_iter().chain(of_targets).collect())
+}
+
+/// Two targets may share a template, and what is wrong with it.
+fn without_doubles(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut seen = Vec::new();
+    for problem in problems {
+        if !seen.contains(&problem) {
+            seen.push(problem);
+        }
+    }
+    seen
+}
+
+fn warning_of_time(output: &Output, template: &Template) -> Option<Problem> {
+    let what = "datetime makes every render another one, so the file is published at every change and every --interval";
+    template
+        .tells_the_time()
+        .then(|| Problem::in_file(&output.src, None, what))
 }
 
 /// What a target signals has to be there, unless nothing is to be signalled anyway.
@@ -200,7 +354,7 @@ fn compile(
         .iter()
         .map(|(n, s)| (n.as_str(), s.as_str()))
         .collect();
-    if output.src.extension() == Some("tera".as_ref()) {
+    if is_tera(&output.src) {
         Template::compile_among(&name, &output.template, &others)
     } else {
         Template::compile_go(&name, &output.template)

@@ -57,6 +57,6 @@ mod world;
 
 pub use fixture::Fault;
 pub use guards::{HandError, list as guard_list, release as guard_release};
-pub use load::{Loaded, check, load};
+pub use load::{Configuration, Findings, LoadError, Loaded, check, load, load_some};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};

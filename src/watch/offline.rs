@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::fixture::{self, Fault};
 use super::kept::{Kept, print};
-use super::load::Loaded;
+use super::load::{Configuration, Loaded, hinted};
 use super::publish::Difference;
 use super::render::{RenderError, stamp};
 use crate::model::catalog::Catalog;
@@ -63,7 +63,7 @@ pub enum Show {
 
 /// Renders the targets from a fixture; the exit status is 2 if a diff was asked for and there is one.
 pub fn render(
-    targets: Vec<Loaded>,
+    targets: Configuration,
     entries: Entries,
     prefix: &Prefix,
     env: BTreeMap<String, String>,
@@ -79,9 +79,16 @@ pub fn render(
         tracing::warn!("{dir} is skipped: {error}");
     }
     let (catalog, env) = (Arc::new(catalog), Arc::new(env));
+    let Configuration { good: targets, bad } = targets;
+    let mut status = 0;
+    for one in bad {
+        for problem in &one.problems {
+            tracing::error!("{}: {problem}{}", one.name, hinted(problem));
+        }
+        status = code::FAILED;
+    }
     let many = targets.iter().map(|loaded| loaded.target.outputs.len());
     let many = many.sum::<usize>() > 1;
-    let mut status = 0;
     for loaded in targets {
         let kept = Kept::new(loaded, prefix);
         let Loaded {

@@ -17,7 +17,7 @@ use super::haproxy::Visits;
 use super::herald::Herald;
 use super::kept::{Done, Ended, Kept};
 use super::ledger::Ledger;
-use super::load::Loaded;
+use super::load::Configuration;
 use super::memory::Memory;
 use super::reload::Reloads;
 use super::schedule::Input;
@@ -45,7 +45,7 @@ use configuration::Conf;
 #[derive(Debug)]
 pub struct Plan {
     /// The targets.
-    pub targets: Vec<Loaded>,
+    pub targets: Configuration,
     /// Where instances live in the store.
     pub prefix: Prefix,
     /// How to go about it.
@@ -138,8 +138,11 @@ impl Shell {
         let program = plan.pass.program.take();
         let state_dir = plan.pass.state_dir.take();
         let now = Instant::now();
+        let mut conf = Conf::new(plan.conf_dir.clone(), reading);
+        conf.tell_bad(plan.targets.bad, &[]);
         let targets: Vec<Kept> = plan
             .targets
+            .good
             .into_iter()
             .map(|loaded| Kept::new(loaded, &plan.prefix))
             .collect();
@@ -182,7 +185,7 @@ impl Shell {
             guards,
             reloads: Reloads::default(),
             visits,
-            conf: Conf::new(plan.conf_dir, reading),
+            conf,
             started: now,
             stop_at: None,
             ready: false,
@@ -257,13 +260,15 @@ impl Shell {
         }
         let ended: Option<Vec<Ended>> = self.targets.iter().map(|kept| kept.last).collect();
         let ended = ended?;
-        Some(if ended.contains(&Ended::Failed) {
-            code::FAILED
-        } else if ended.contains(&Ended::Pending) {
-            code::PENDING
-        } else {
-            0
-        })
+        Some(
+            if ended.contains(&Ended::Failed) || !self.conf.bad.is_empty() {
+                code::FAILED
+            } else if ended.contains(&Ended::Pending) {
+                code::PENDING
+            } else {
+                0
+            },
+        )
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -271,7 +276,7 @@ impl Shell {
             info!(
                 "{signal}: reading the configuration, and comparing every file with what it should be"
             );
-            self.conf.problems.clear();
+            self.conf.forget_problems();
             self.compare();
             self.reload();
             return;

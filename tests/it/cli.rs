@@ -185,6 +185,13 @@ fn targets_render_offline_and_commands_are_checked() {
     assert_eq!(run(&with_diff).status.code(), Some(0));
     let unknown: Vec<&str> = from.iter().copied().chain(["nobody"]).collect();
     assert_eq!(run(&unknown).status.code(), Some(64));
+    // In our own style, too, only what is named has to be right.
+    let other = dir.path().join("conf.d/b.toml");
+    std::fs::write(&other, "[template]\nsrc = 'none.tera'\n").unwrap();
+    let named: Vec<&str> = from.iter().copied().chain(["a"]).collect();
+    assert_eq!(run(&named).status.code(), Some(0));
+    assert_eq!(run(&from).status.code(), Some(78));
+    std::fs::remove_file(&other).unwrap();
 
     assert_eq!(
         run(&["check", "--conf-dir", conf_dir]).status.code(),
@@ -238,6 +245,7 @@ fn check_reports_every_problem_at_once_and_runs_nothing() {
     }
     let errors = text.lines().filter(|line| line.starts_with("error: "));
     assert_eq!(errors.count(), 4, "{text}");
+    assert_eq!(output.stdout, b"4 targets, 4 mistakes\n");
     assert!(!dir.path().join("ran").exists());
 }
 

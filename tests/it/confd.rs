@@ -171,15 +171,133 @@ fn changes_below_the_prefix_are_followed() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place_before_anything_is_done() {
+fn a_target_that_is_wrong_stops_no_other() {
     let bench = Bench::new();
-    fs::write(bench.file("etc/templates/nginx.conf.tmpl"), "a\n{{nope}}\n").unwrap();
-    fs::write(bench.file("etc/templates/settings.php.tmpl"), "{{range}}\n").unwrap();
-    let output = bench.run(&["--once"]);
+    let file = |name: &str, text: &str| fs::write(bench.file("etc").join(name), text).unwrap();
+    file("templates/nginx.conf.tmpl", "a\n{{nope}}\n");
+    file(
+        "conf.d/settings.toml",
+        "[template\nsrc = 'settings.php.tmpl'\n",
+    );
+    file(
+        "conf.d/none.toml",
+        "[template]\nsrc = 'setings.php.tmpl'\ndest = '/x'\nkeys = ['/']\n",
+    );
+    let output = bench.run(&["--once", "--timeout", "30s"]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(78), "{said}");
-    for want in ["nginx.conf.tmpl:2: ", "settings.php.tmpl:1: "] {
-        assert!(said.contains(want), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for want in [
+        "nginx.conf.tmpl:2: ",
+        "settings.toml:1: ",
+        "none.toml:2: ",
+        "did you mean settings.php.tmpl?",
+        "web/nginx: this target has failed; the others are kept",
+    ] {
+        assert!(said.contains(want), "{want} is not in: {said}");
     }
-    assert_eq!(bench.out("haproxy.cfg"), "");
+    assert!(bench.out("haproxy.cfg").contains("backend WEB"));
+    assert_eq!(bench.out("nginx.conf"), "");
+}
+
+#[test]
+fn an_edit_that_is_wrong_leaves_its_target_as_it_was_and_applies_to_the_others() {
+    let bench = Bench::new();
+    let file = |name: &str, text: &str| fs::write(bench.file("etc").join(name), text).unwrap();
+    let keys = "dest = 'OUT/NAME'\nkeys = ['/services']\n[template.pace]\nmin_interval = '0s'\n";
+    let target = |name: &str| {
+        let keys = keys.replace("NAME", name);
+        let keys = keys.replace("OUT", bench.file("out").to_str().unwrap());
+        file(
+            &format!("conf.d/{name}.toml"),
+            &format!("[template]\nsrc = '{name}.tmpl'\n{keys}"),
+        );
+    };
+    let list =
+        |word: &str| format!("{word}{{{{range lsdir \"/services/web\"}}}} {{{{.}}}}{{{{end}}}}");
+    file("templates/one.tmpl", &list("one"));
+    file("templates/two.tmpl", "{{nope}}");
+    target("one");
+    target("two");
+    let process = &mut Process::start(&mut bench.command(&[]), &bench.file("log"));
+    let wait_out = |name: &str, want: &str| {
+        wait_for(&format!("{name}: {want}"), || {
+            (bench.out(name) == want).then_some(())
+        });
+    };
+    wait_out("one", "one web-1 web-2");
+    process.wait_said("two: this target is left out until its mistake is mended");
+    file("templates/one.tmpl", "x\n{{end}}");
+    process.wait_said("one: this target stays as it was until its mistake is mended");
+    // What it was follows the store, and another one is mended meanwhile.
+    file("templates/two.tmpl", &list("two"));
+    wait_out("two", "two web-1 web-2");
+    let server = "/production/services/web/web-1/";
+    bench.etcd.etcdctl(&["del", "--prefix", server]);
+    wait_out("one", "one web-2");
+    wait_out("two", "two web-2");
+    // Each edit that does not mend it is answered; what was not edited is not mentioned again.
+    file("templates/one.tmpl", "x\ny\n{{end}}");
+    process.wait_said("one.tmpl:3: ");
+    assert_eq!(process.output().matches("two: this target").count(), 1);
+    file("templates/one.tmpl", &list("mended"));
+    wait_out("one", "mended web-2");
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[test]
+fn only_the_targets_that_are_named_have_to_be_right() {
+    let bench = Bench::new();
+    fs::write(bench.file("etc/templates/nginx.conf.tmpl"), "{{nope}}\n").unwrap();
+    let keys = fixture().join("keys.json");
+    let run = |args: &[&str]| {
+        let mut command = sidekick();
+        command.args(args).arg("--conf-dir").arg(bench.file("etc"));
+        if args[0] == "render" {
+            command.arg("--from").arg(&keys);
+        }
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    for (args, code, out, err) in [
+        (&["check", "haproxy"][..], 0, "1 target, no mistakes\n", ""),
+        (
+            &["check", "haproxy", "settings"],
+            0,
+            "2 targets, no mistakes\n",
+            "",
+        ),
+        (
+            &["check", "web/nginx"],
+            78,
+            "1 target, 1 mistake, 1 warning\n",
+            "nginx.conf.tmpl:1: ",
+        ),
+        (
+            &["check"],
+            78,
+            "3 targets, 1 mistake, 2 warnings\n",
+            "warning: ",
+        ),
+        (&["check", "haprox"], 64, "", "hint: did you mean haproxy?"),
+        (&["render", "haproxy"], 0, "backend WEB", ""),
+        (&["render", "web/nginx"], 78, "", "nginx.conf.tmpl:1: "),
+        (&["render"], 1, "backend WEB", "web/nginx: "),
+        (
+            &["render", "haporxy"],
+            64,
+            "",
+            "hint: did you mean haproxy?",
+        ),
+    ] {
+        let found = run(args);
+        assert_eq!(found.0, Some(code), "{args:?} {found:?}");
+        assert!(found.1.contains(out), "{args:?} {found:?}");
+        assert!(found.2.contains(err), "{args:?} {found:?}");
+    }
 }

@@ -4,7 +4,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::{Cli, Command};
-use crate::config::{Reload, Sources, Target, location, targets};
+use crate::config::{Sources, Target, location, targets};
 use crate::model::location::Location;
 
 /// A directory with these files below it.
@@ -24,6 +24,7 @@ fn load(text: &str, confd: Option<&str>) -> (Vec<Target>, Vec<String>, Vec<Strin
         ("conf.d/a.toml", text),
         ("templates/a.tmpl", "hello"),
         ("templates/a.conf", "other"),
+        ("templates/a.tera", "tera"),
     ];
     files.extend(confd.map(|confd| ("confd.toml", confd)));
     let dir = directory(&files);
@@ -35,7 +36,8 @@ fn load(text: &str, confd: Option<&str>) -> (Vec<Target>, Vec<String>, Vec<Strin
             .map(|one| one.to_string().replace(&root, ""));
         texts.collect()
     };
-    (all.good, texts(all.problems), texts(all.warnings))
+    let problems = all.all_problems();
+    (all.good, texts(problems), texts(all.warnings))
 }
 
 #[track_caller]
@@ -153,33 +155,93 @@ fn what_confd_passes_over_is_a_warning_with_its_line() {
 }
 
 #[test]
-fn without_a_sign_of_confd_a_file_is_ours() {
-    let ours = LEAST.replace("a.tmpl", "a.conf");
-    let (_, problems, _) = load(&ours, None);
-    assert!(
-        problems[0].contains("ends neither in .tera nor in .tmpl"),
-        "{problems:?}"
-    );
-    let target = one(&ours, Some(""));
-    assert_eq!(target.outputs[0].template, "other");
-    assert_eq!(target.reload, None::<Reload>);
+fn what_is_not_tera_is_go_and_in_confds_style() {
+    for (src, confd, style) in [
+        ("a.tmpl", None, Style::Confd),
+        ("a.conf", None, Style::Confd),
+        ("a.tera", None, Style::Own),
+        ("a.tera", Some(""), Style::Confd),
+    ] {
+        let target = one(&LEAST.replace("a.tmpl", src), confd);
+        assert_eq!(target.style, style, "{src} {confd:?}");
+    }
 }
 
 #[test]
-fn subdirectories_of_conf_d() {
+fn what_else_confd_reads_in_conf_d_and_below() {
     let ours = LEAST.replace("a.tmpl", "a.tera");
-    let other = LEAST.replace("/d", "/e");
+    let with = |dest: &str| LEAST.replace("/d", dest);
     let dir = directory(&[
         ("conf.d/a.toml", LEAST),
-        ("conf.d/sub/deep/b.toml", &other),
+        ("conf.d/.env.toml", &with("/hidden")),
+        ("conf.d/.ours.toml", &ours),
+        ("conf.d/.a.toml.swp", "x"),
+        ("conf.d/webtoml", &with("/f")),
+        ("conf.d/sub/deep/b.toml", &with("/e")),
+        ("conf.d/sub/.e.toml", &with("/g")),
         ("conf.d/off/c.toml", &ours),
+        ("conf.d/off/broken.toml", "[template\n"),
         ("conf.d/..2024/d.toml", LEAST),
-        ("conf.d/sub/.e.toml", LEAST),
+        ("templates/a.tmpl", ""),
+    ]);
+    std::os::unix::fs::symlink("nobody@host.1", dir.path().join("conf.d/.#a.toml")).unwrap();
+    let all = targets(dir.path());
+    let mut names: Vec<_> = all.good.iter().map(|target| target.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(all.all_problems(), []);
+    assert_eq!(names, [".env", "a", "sub/.e", "sub/deep/b", "webtoml"]);
+}
+
+#[test]
+fn of_two_files_with_one_dest_the_hidden_one_is_wrong() {
+    let dir = directory(&[
+        ("conf.d/.a.toml", LEAST),
+        ("conf.d/a.toml", LEAST),
         ("templates/a.tmpl", ""),
     ]);
     let all = targets(dir.path());
-    let names: Vec<_> = all.good.iter().map(|target| target.name.as_str()).collect();
-    assert_eq!((names, all.problems.len()), (vec!["a", "sub/deep/b"], 0));
+    assert_eq!((all.good[0].name.as_str(), all.good.len()), ("a", 1));
+    assert_eq!(
+        (all.bad[0].name.as_str(), all.bad[0].style),
+        (".a", Style::Confd)
+    );
+}
+
+#[test]
+fn names_count_whatever_their_case_as_with_confd() {
+    let target = one(
+        "[Template]\nSRC = 'a.tmpl'\nDest = '/d'\nKeys = ['/services']\nmode = '0o640'\nCheck_Cmd = 'true'\n\
+         [Template.Pace]\nMax_Wait = '9s'\n",
+        Some("Prefix = '/p'\n"),
+    );
+    assert_eq!(target.outputs[0].mode, Some(0o640));
+    assert_eq!(target.outputs[0].check.as_deref(), Some("true"));
+    assert_eq!(target.pace.max_wait, Duration::from_secs(9));
+    assert_eq!(keys(&target), ["/p/services"]);
+    // In our own style a name is written as it is.
+    let ours = LEAST.replace("a.tmpl", "a.tera").replace("src", "Src");
+    let (good, problems, _) = load(&ours, None);
+    assert!(good.is_empty() && problems.len() == 2, "{problems:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_in_the_style_of_the_others() {
+    let ours = LEAST.replace("a.tmpl", "a.tera").replace("/d", "/e");
+    for (others, confd, style) in [
+        (vec![], None, Style::Own),
+        (vec![LEAST], None, Style::Confd),
+        (vec![LEAST, &ours], None, Style::Own),
+        (vec![LEAST, &ours], Some(""), Style::Confd),
+        (vec![], Some(""), Style::Confd),
+    ] {
+        let mut files = vec![("conf.d/bad.toml", "[template\n"), ("templates/a.tmpl", "")];
+        files.push(("templates/a.tera", ""));
+        files.extend(["conf.d/a.toml", "conf.d/b.toml"].into_iter().zip(others));
+        files.extend(confd.map(|confd| ("confd.toml", confd)));
+        let all = targets(directory(&files).path());
+        let styles: Vec<_> = all.bad.iter().map(|bad| bad.style).collect();
+        assert_eq!(styles, [style], "{files:?}");
+    }
 }
 
 fn store(confd: &str, flags: &[&str], env: &[(&str, &str)]) -> Result<Location, Vec<String>> {

@@ -12,14 +12,33 @@ use super::super::guard::{Limits, guard};
 use super::super::parse_duration;
 use super::output::output;
 use super::reload::{pace, reload};
-use super::{CHECK_TIMEOUT, RELOAD_TIMEOUT, Reload, Target};
+use super::{CHECK_TIMEOUT, RELOAD_TIMEOUT, Reload, Style, Target};
 use crate::model::check::HttpCheck;
 use crate::model::pace::Pace;
 use crate::model::update::Prefix;
 
-const KNOWN: &str = "src, dest, services, keys, make_dirs, mode, owner, group, uid, gid, check_cmd, reload_cmd, \
-                     check_timeout, reload_timeout, generation_url, tree, [template.reload], [template.haproxy], [template.pace] and \
-                     [template.guard]";
+const KNOWN: [&str; 20] = [
+    "src",
+    "dest",
+    "services",
+    "keys",
+    "make_dirs",
+    "mode",
+    "owner",
+    "group",
+    "uid",
+    "gid",
+    "check_cmd",
+    "reload_cmd",
+    "check_timeout",
+    "reload_timeout",
+    "generation_url",
+    "tree",
+    "[template.reload]",
+    "[template.haproxy]",
+    "[template.pace]",
+    "[template.guard]",
+];
 
 /// What a table may say of its whole group.
 #[derive(Debug, Default)]
@@ -51,7 +70,7 @@ pub(super) fn target(
         outputs.extend(output(&mut section, document, conf_dir, root));
         let own = said(&mut section, document);
         shared.take_in(own, &section, document);
-        section.finish(KNOWN);
+        section.finish(&KNOWN);
     }
     if outputs.len() < count {
         return None;
@@ -65,6 +84,11 @@ pub(super) fn target(
     Some(Target {
         name: name(file, conf_dir),
         file: file.to_owned(),
+        style: if confd.is_some() {
+            Style::Confd
+        } else {
+            Style::Own
+        },
         guard: shared.guard.unwrap_or_default().rules(&outputs),
         outputs,
         tree: shared.tree,
@@ -124,7 +148,7 @@ fn merge<T: PartialEq>(first: &mut Option<T>, other: Option<T>, differs: impl Fn
 }
 
 /// The path below conf.d, without `.toml`.
-fn name(file: &Path, conf_dir: &Path) -> String {
+pub(super) fn name(file: &Path, conf_dir: &Path) -> String {
     let below = file.strip_prefix(conf_dir.join("conf.d"));
     let name = below.unwrap_or(file).with_extension("");
     name.to_string_lossy().into_owned()

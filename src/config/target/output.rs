@@ -7,6 +7,7 @@ use super::super::document::{Document, Located, Section};
 use super::haproxy::haproxy;
 use super::{Output, Owner, Sources};
 use crate::model::instance::ServiceName;
+use crate::model::suggestion::did_you_mean;
 use crate::model::update::Prefix;
 
 /// Reads what a table says of its own file.
@@ -51,33 +52,25 @@ fn source(
         );
         return None;
     };
-    // What is in confd's style is in confd's language, whatever its ending.
-    if Path::new(&src.value).extension() != Some("tera".as_ref()) && !document.is_lenient() {
-        let what = format!(
-            "template.src: {:?} ends neither in .tera nor in .tmpl",
-            src.value
-        );
-        document.note(
-            &src.span,
-            what,
-            Some(
-                "the ending names the language: Tera, or confd's; where there is a confd.toml, it is confd's for any \
-                 other ending too",
-            ),
-        );
-        return None;
-    }
     let path = conf_dir.join("templates").join(&src.value);
     match fs::read_to_string(&path) {
         Ok(text) => Some((path, text)),
         Err(error) => {
-            document.say(
-                &src.span,
-                format!("template.src: {} cannot be read: {error}", path.display()),
-            );
+            let what = format!("template.src: {} cannot be read: {error}", path.display());
+            document.note(&src.span, what, similar(&path).as_deref());
             None
         }
     }
+}
+
+/// The file beside a missing one that was probably meant.
+fn similar(missing: &Path) -> Option<String> {
+    let entries = fs::read_dir(missing.parent()?).ok()?.flatten();
+    let names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let wanted = missing.file_name()?.to_str()?;
+    did_you_mean(wanted, names.iter().map(String::as_str))
 }
 
 fn dest(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<PathBuf> {
@@ -175,10 +168,12 @@ fn of_services(services: &Located<Vec<Wanted>>, document: &Document<'_>) -> Opti
     Some(Sources::AllServices)
 }
 
-/// `644` and `0644` are the same to people who think of files.
+/// `644` and `0644` are the same to people who think of files; `0o644` is how Go and TOML write it.
 fn octal(text: &str) -> Result<u32, String> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    match u32::from_str_radix(text, 8) {
+    let number = text.strip_prefix("0o").or_else(|| text.strip_prefix("0O"));
+    let number = number.unwrap_or(text);
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    match u32::from_str_radix(number, 8) {
         Ok(mode) if digits && mode <= 0o7777 => Ok(mode),
         Ok(_) | Err(_) => Err(format!("{text:?} is not an octal mode such as 0644")),
     }

@@ -21,7 +21,14 @@ pub(super) fn reload(section: &mut Section<'_, '_>, document: &Document<'_>) -> 
         return command.map(|command| Reload::Command(command.value));
     };
     let told = way(&mut table, document);
-    table.finish("signal, pidfile, child, systemd_unit, haproxy_master and verify");
+    table.finish(&[
+        "signal",
+        "pidfile",
+        "child",
+        "systemd_unit",
+        "haproxy_master",
+        "verify",
+    ]);
     told
 }
 
@@ -135,6 +142,6 @@ pub(super) fn pace(section: &mut Section<'_, '_>) -> Option<Pace> {
             .parsed("min_interval", parse_duration)
             .unwrap_or(default.min_interval),
     };
-    table.finish("settle, max_wait and min_interval");
+    table.finish(&["settle", "max_wait", "min_interval"]);
     Some(pace)
 }

@@ -11,7 +11,7 @@ fn load(text: &str) -> (Vec<Target>, Vec<String>) {
     let all = targets(dir.path());
     let root = format!("{}/conf.d/", dir.path().display());
     let problems = all
-        .problems
+        .all_problems()
         .iter()
         .map(|problem| problem.to_string().replace(&root, ""))
         .collect();
@@ -314,23 +314,81 @@ fn all_problems_at_once() {
     let (_, problems) =
         load("[template]\nsrc = 'b.tera'\ndest = 'd'\nkeys = []\nmode = 'x'\n[other]\n");
     assert_eq!(problems.len(), 5, "{problems:?}");
-    let (_, problems) = load("[template\nsrc = \n");
-    assert!(!problems.is_empty());
     let (_, problems) = load("");
     assert_eq!(problems, ["a.toml:1: there is no table [template]"]);
+}
+
+#[test]
+fn a_syntax_error_is_one_error() {
+    for (text, line) in [
+        ("[template\nsrc = \n", "a.toml:1: "),
+        (&LEAST.replace("'/d'", "'/d"), "a.toml:3: "),
+        (&LEAST.replace("'/d'", "/d"), "a.toml:3: "),
+        (&LEAST.replace("['/services']", "['/services'"), "a.toml:"),
+        (&format!("{LEAST}dest = '/e'\n"), "a.toml:5: "),
+        (&format!("{LEAST}mode = 0644\ncolour = 1\n"), "a.toml:5: "),
+        (&format!("{LEAST}\"\n[template.pace\nx y\n"), "a.toml:5: "),
+    ] {
+        let (good, problems) = load(text);
+        assert_eq!(
+            (good.len(), problems.len()),
+            (0, 1),
+            "{text}: {problems:#?}"
+        );
+        assert!(problems[0].starts_with(line), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_name_that_is_like_a_known_one_is_taken_for_it() {
+    let hints = |lines: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("conf.d")).unwrap();
+        fs::create_dir_all(dir.path().join("templates")).unwrap();
+        fs::write(dir.path().join("templates/backends.cfg.tera"), "").unwrap();
+        fs::write(dir.path().join("conf.d/a.toml"), lines).unwrap();
+        let problems = targets(dir.path()).all_problems();
+        let hints = problems
+            .into_iter()
+            .map(|problem| problem.hint.unwrap_or_default());
+        hints.collect::<Vec<_>>()
+    };
+    let least = LEAST.replace("a.tera", "backends.cfg.tera");
+    for (text, want) in [
+        (
+            format!("{least}chek_cmd = 'true'\n"),
+            "did you mean check_cmd?",
+        ),
+        (format!("{least}[template.pase]\n"), "did you mean pace?"),
+        (
+            format!("{least}[template.pace]\nmaxwait = '5s'\n"),
+            "did you mean max_wait?",
+        ),
+        (
+            format!("{least}[template.pace]\ncolour = '5s'\n"),
+            "known are settle, max_wait and min_interval",
+        ),
+        (
+            least.replace("cfg.tera", "cgf.tera"),
+            "did you mean backends.cfg.tera?",
+        ),
+        (format!("{least}[tempalte]\n"), "did you mean template?"),
+    ] {
+        assert_eq!(hints(&text), [want], "{text}");
+    }
 }
 
 #[test]
 fn a_directory_that_is_missing_or_empty_is_a_problem() {
     let dir = tempfile::tempdir().unwrap();
     assert!(
-        targets(dir.path()).problems[0]
+        targets(dir.path()).all_problems()[0]
             .to_string()
             .contains("cannot be read")
     );
     fs::create_dir(dir.path().join("conf.d")).unwrap();
     assert!(
-        targets(dir.path()).problems[0]
+        targets(dir.path()).all_problems()[0]
             .to_string()
             .contains("nothing to render")
     );
@@ -346,7 +404,7 @@ fn two_targets_for_one_file_are_a_problem() {
         fs::write(dir.path().join(format!("conf.d/{name}.toml")), LEAST).unwrap();
     }
     assert!(
-        targets(dir.path()).problems[0]
+        targets(dir.path()).all_problems()[0]
             .to_string()
             .contains("already")
     );

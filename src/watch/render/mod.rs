@@ -16,7 +16,7 @@
 //! - [`World`]: the few questions that neither the store nor the environment can answer.
 //! - [`Template`]: one type, two languages. `*.tera`: [`functions`] and [`filters`] have all of the above under its name;
 //!   the two tables are the reference of the language. `*.tmpl`: `gotmpl`, Go's text/template with confd's functions, as
-//!   they are in confd; `docs/confd.md` is its reference.
+//!   they are in confd; `docs/confd.md` is its reference. The caller says which language it is.
 //!
 //! # Guarantees
 //!

@@ -8,10 +8,10 @@ use tracing::{error, info, warn};
 
 use super::super::following::Following;
 use super::super::kept::{Kept, paths};
-use super::super::load::{Loaded, directories, links, load};
+use super::super::load::{Configuration, Loaded, directories, hinted, links, load};
 use super::Shell;
 use super::store::files;
-use crate::config::{Pass, Problem};
+use crate::config::{BadTarget, Pass, Problem};
 use crate::model::catalog::Catalog;
 use crate::system::watched::Watched;
 
@@ -24,8 +24,10 @@ pub(super) struct Conf {
     pub(super) pending: bool,
     /// It follows other paths than before, and comes into force when the store answers.
     pub(super) waits: bool,
-    /// What was wrong with it when it was read last.
+    /// What was wrong with it as a whole when it was read last.
     pub(super) problems: Vec<Problem>,
+    /// The targets that were wrong when it was read last, and without which the others run.
+    pub(super) bad: Vec<BadTarget>,
 }
 
 impl Conf {
@@ -41,8 +43,49 @@ impl Conf {
             pending: false,
             waits: false,
             problems: Vec::new(),
+            bad: Vec::new(),
         }
     }
+
+    /// Reports the bad targets that have changed since they were reported. `kept` are the targets in force.
+    pub(super) fn tell_bad(&mut self, bad: Vec<BadTarget>, kept: &[Kept]) {
+        for one in bad.iter().filter(|one| !self.bad.contains(one)) {
+            for problem in &one.problems {
+                error!("{}: {problem}{}", one.name, hinted(problem));
+            }
+            let then = if self.pass.once {
+                "this target has failed"
+            } else if kept.iter().any(|kept| is_of(kept, one)) {
+                "this target stays as it was until its mistake is mended"
+            } else {
+                "this target is left out until its mistake is mended"
+            };
+            error!("{}: {then}; the others are kept", one.name);
+        }
+        self.bad = bad;
+    }
+
+    /// What is wrong is reported again when it is read again.
+    pub(super) fn forget_problems(&mut self) {
+        self.problems.clear();
+        self.bad.clear();
+    }
+}
+
+/// Whether a target was read from the file that is wrong now.
+pub(super) fn is_of(kept: &Kept, bad: &BadTarget) -> bool {
+    kept.loaded.target.file == bad.file
+}
+
+/// Whether a target stays in force because its file is wrong now. If its file is kept by another target now, it does not.
+fn stays(kept: &Kept, new: &Configuration) -> bool {
+    let dests = |loaded: &Loaded| -> Vec<PathBuf> {
+        let outputs = loaded.target.outputs.iter();
+        outputs.map(|output| output.dest.clone()).collect()
+    };
+    let own = dests(&kept.loaded);
+    let is_taken = |one: &Loaded| dests(one).iter().any(|dest| own.contains(dest));
+    new.bad.iter().any(|bad| is_of(kept, bad)) && !new.good.iter().any(is_taken)
 }
 
 impl Shell {
@@ -56,20 +99,7 @@ impl Shell {
         let (dirs, links) = (directories(&self.conf.dir), links(&self.conf.dir));
         self.conf.watched.follow(dirs, links);
         match load(&self.conf.dir, &self.conf.pass) {
-            Ok(loaded) if self.lacks_the_store(&loaded) => {
-                self.conf.problems.clear();
-                if !std::mem::replace(&mut self.conf.waits, true) {
-                    warn!(
-                        "the new configuration follows what was not followed before, and the store does not answer: the \
-                         one of before stays in force until it does"
-                    );
-                }
-            }
-            Ok(loaded) => {
-                self.conf.waits = false;
-                self.conf.problems.clear();
-                self.replace(loaded);
-            }
+            Ok(new) => self.take_in_configuration(new),
             Err(problems) if problems == self.conf.problems => {}
             Err(problems) => {
                 for problem in &problems {
@@ -84,10 +114,28 @@ impl Shell {
         self.changed(|_| true);
     }
 
+    fn take_in_configuration(&mut self, new: Configuration) {
+        self.conf.problems.clear();
+        self.conf.tell_bad(new.bad.clone(), &self.targets);
+        let lacks_the_store = self.lacks_the_store(&new);
+        let has_waited = std::mem::replace(&mut self.conf.waits, lacks_the_store);
+        if !lacks_the_store {
+            self.replace(new);
+        } else if !has_waited {
+            warn!(
+                "the new configuration follows what was not followed before, and the store does not answer: the one of \
+                 before stays in force until it does"
+            );
+        }
+    }
+
     /// Whether these follow something of which nothing can be found out now. What is stale already may be served from the
     /// snapshot as well.
-    fn lacks_the_store(&self, loaded: &[Loaded]) -> bool {
-        let paths = loaded.iter().flat_map(|one| paths(one, &self.prefix));
+    fn lacks_the_store(&self, new: &Configuration) -> bool {
+        let stays = self.targets.iter().filter(|kept| stays(kept, new));
+        let old = stays.flat_map(|kept| kept.paths.clone());
+        let paths = new.good.iter().flat_map(|one| paths(one, &self.prefix));
+        let paths = paths.chain(old);
         self.stale.is_none() && !self.away.is_empty() && !self.following.is_of(paths)
     }
 
@@ -98,12 +146,16 @@ impl Shell {
         }
     }
 
-    /// Puts other targets in the place of those there are; one that is the same goes on as it was.
-    fn replace(&mut self, loaded: Vec<Loaded>) {
+    /// Puts other targets in the place of those there are; one that is the same, or whose file is wrong now, goes on as it
+    /// was.
+    fn replace(&mut self, configuration: Configuration) {
         let mut old = std::mem::take(&mut self.targets);
         let count = old.len();
         let mut new = 0;
-        for one in loaded {
+        self.targets = old
+            .extract_if(.., |kept| stays(kept, &configuration))
+            .collect();
+        for one in configuration.good {
             let same = old.iter().position(|kept| kept.loaded.is_same(&one));
             let kept = same.map(|at| old.swap_remove(at));
             new += usize::from(kept.is_none());

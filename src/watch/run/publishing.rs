@@ -11,6 +11,8 @@ use super::super::publish::{End, Has, Job, Progress, PublishError};
 use super::super::schedule::{Action, Input};
 use super::super::ward::Ward;
 use super::Shell;
+use super::configuration::is_of;
+use crate::config::BadTarget;
 use crate::system::notify;
 
 impl Shell {
@@ -134,7 +136,9 @@ impl Shell {
             .targets
             .iter()
             .all(|kept| kept.last == Some(Ended::Good));
-        if all_good && !self.ready {
+        let is_there = |bad: &BadTarget| self.targets.iter().any(|kept| is_of(kept, bad));
+        let is_whole = self.conf.bad.iter().all(is_there);
+        if all_good && is_whole && !self.ready {
             self.ready = true;
             self.ward(entrypoint::Input::Published);
             notify::ready(&self.state());
