@@ -13,6 +13,7 @@ pub mod notify;
 pub mod probe;
 pub mod process;
 mod raw;
+pub mod sandbox;
 pub mod signals;
 mod terminal;
 pub mod unit;

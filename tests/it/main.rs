@@ -24,4 +24,5 @@ mod runtime;
 mod services;
 mod shipped;
 mod systemd;
+mod units;
 mod watch;

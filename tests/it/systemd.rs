@@ -23,7 +23,7 @@ RestartSec=100ms
 const OPTIONS: &str =
     "OPTIONS=--name web --id a --port 8080 --ip 127.0.0.1 --attr 'note=two words'\n";
 
-fn shipped(path: &str) -> String {
+pub(crate) fn shipped(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -139,6 +139,12 @@ impl Booted {
 
     pub(crate) fn shell(&self, script: &str) -> String {
         self.run(&["sh", "-c", script])
+    }
+
+    /// Writes a file in the container.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let script = format!("mkdir -p $(dirname {path}) && cat >{path} <<'END'\n{text}\nEND\n");
+        self.shell(&script);
     }
 
     pub(crate) fn show(&self, unit: &str, property: &str) -> String {

@@ -168,7 +168,7 @@ impl Layout {
                 "; give this user access to the store, or name another directory"
             }
             io::ErrorKind::ReadOnlyFilesystem => {
-                "; announcing needs a directory mounted read-write"
+                "; announcing needs a directory mounted read-write, and under systemd one that the unit's ReadWritePaths= names"
             }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there",
             _ => "",

@@ -1,7 +1,7 @@
 //! Why a target was not published, as an operator reads it. Shell.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -10,6 +10,7 @@ use super::super::render::RenderError;
 use super::super::tell::ReloadError;
 use crate::model::report::chain;
 use crate::system::command::CommandError;
+use crate::system::sandbox;
 
 /// Why a target was not published.
 #[derive(Debug, Error)]
@@ -38,6 +39,16 @@ pub(in crate::watch) enum PublishError {
 }
 
 impl PublishError {
+    /// The error of a step that has to do with the file or directory at `path`.
+    pub(super) fn at(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::File {
+            step,
+            source: sandbox::explain(error, &path),
+            path,
+        }
+    }
+
     /// Whether the program was told of the new files, and does not run them.
     pub(in crate::watch) fn is_refusal(&self) -> bool {
         match self {

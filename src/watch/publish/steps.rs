@@ -118,12 +118,8 @@ impl Rendered {
 }
 
 fn compare(output: &Output, text: String) -> Result<Part<New>, PublishError> {
-    let at = |step, path: &Path| {
-        let path = path.to_owned();
-        move |source| PublishError::File { step, path, source }
-    };
-    let dest = file::resolve(&output.dest).map_err(at("find", &output.dest))?;
-    let previous = file::look(&dest).map_err(at("read", &dest))?;
+    let dest = file::resolve(&output.dest).map_err(PublishError::at("find", &output.dest))?;
+    let previous = file::look(&dest).map_err(PublishError::at("read", &dest))?;
     let access = access(output, previous.as_ref());
     let is_same = |look: &Look| look.access == access && look.content == text.as_bytes();
     if previous.as_ref().is_some_and(is_same) {
@@ -202,11 +198,8 @@ impl New {
             Ok(())
         };
         let stage = |()| Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
-        made.and_then(stage).map_err(|source| PublishError::File {
-            step: "stage a file beside",
-            path: self.dest.clone(),
-            source,
-        })
+        made.and_then(stage)
+            .map_err(PublishError::at("stage a file beside", &self.dest))
     }
 
     /// Puts the file of before in its place again.
@@ -276,11 +269,8 @@ impl Staged {
             Some((output.dest.as_path(), candidate.path()))
         });
         let staged: Vec<_> = staged.collect();
-        Mirror::make(root, &staged, (scratch, &target.name)).map_err(|source| PublishError::File {
-            step: "make a copy for the check of",
-            path: root.to_owned(),
-            source,
-        })
+        let failed = PublishError::at("make a copy for the check of", root);
+        Mirror::make(root, &staged, (scratch, &target.name)).map_err(failed)
     }
 }
 
@@ -313,11 +303,7 @@ impl Checked {
                         // The next try sets right what cannot be put back now.
                         let _ = new.put_back();
                     }
-                    return Err(PublishError::File {
-                        step: "replace",
-                        path: new.dest,
-                        source,
-                    });
+                    return Err(PublishError::at("replace", &new.dest)(source));
                 }
             }
         }
