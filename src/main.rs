@@ -186,7 +186,10 @@ fn guard(args: &Guard) -> Result<u8, Failure> {
     let (text, status) = match &args.action {
         GuardAction::List(_) => (watch::guard_list(&dir)?, 0),
         GuardAction::Release(release) => {
-            let (text, any) = watch::guard_release(&dir, &release.targets, release.all)?;
+            let service = release.service.as_deref().map(config::service).transpose();
+            let service = service.map_err(|problems| Failure::usage(&problems))?;
+            let (text, any) =
+                watch::guard_release(&dir, &release.targets, release.all, service.as_ref())?;
             (text, if any { 0 } else { code::FAILED })
         }
     };

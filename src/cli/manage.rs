@@ -92,6 +92,9 @@ pub struct GuardRelease {
     /// The targets, by the names of their files in conf.d without .toml, or by their dest.
     #[arg(value_name = "TARGET", required_unless_present = "all")]
     pub targets: Vec<String>,
+    /// Only what is held of this service.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
     /// All targets of which something is held.
     #[arg(long, conflicts_with = "targets")]
     pub all: bool,

@@ -43,8 +43,8 @@ pub(super) enum Input {
     Reset(Vec<Arc<Instance>>),
     /// What one update of the store did.
     Changed(Vec<Change>),
-    /// Somebody knows better, and lets go what is held.
-    Release,
+    /// Somebody knows better, and lets go what is held of this service, or of all.
+    Release(Option<ServiceName>),
     /// The live file is gone: without one, there is nothing to keep.
     NoFile,
     /// The deadline has passed.
@@ -187,7 +187,7 @@ impl Guard {
             Input::Changed(changes) => {
                 losing = self.take_in(now, changes);
             }
-            Input::Release => self.release(&mut out),
+            Input::Release(service) => self.release(service.as_ref(), &mut out),
             Input::NoFile => self.melt(End::NoFile, &mut out),
             Input::Tick => {}
         }
@@ -301,9 +301,16 @@ impl Guard {
         self.take_in(now, changes)
     }
 
-    fn release(&mut self, out: &mut Vec<Event>) {
+    fn release(&mut self, service: Option<&ServiceName>, out: &mut Vec<Event>) {
         let before = out.len();
-        self.let_go(End::ByHand, out);
+        match service {
+            Some(name) => {
+                let one = self.services.get_mut(name);
+                let held = one.filter(|one| one.hold.is_some());
+                out.extend(held.map(|one| one.free(name, End::ByHand)));
+            }
+            None => self.let_go(End::ByHand, out),
+        }
         self.counters.by_hand += (out.len() - before) as u64;
     }
 

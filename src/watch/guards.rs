@@ -113,10 +113,10 @@ impl Guards {
                 Vec::new()
             };
             let dest = &one.dests[0];
-            let wished = |records: &Records| looking && records.is_wished(dest);
-            if self.records.as_ref().is_some_and(wished) {
+            let records = self.records.as_ref().filter(|_| looking);
+            if let Some(wish) = records.and_then(|records| records.wished(dest)) {
                 taken.push(dest.clone());
-                events.extend(one.handle(Input::Release));
+                events.extend(one.handle(Input::Release(wish.service)));
             }
             if !events.is_empty() {
                 changed.push(name.clone());

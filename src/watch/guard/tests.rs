@@ -145,7 +145,7 @@ fn a_hold_ends_with_its_time_with_a_return_or_by_hand() {
     );
 
     let (mut guard, now) = lose();
-    let hand = guard.handle(now, Input::Release);
+    let hand = guard.handle(now, Input::Release(None));
     assert!(matches!(
         &hand[..],
         [Event::Freed {
@@ -154,7 +154,20 @@ fn a_hold_ends_with_its_time_with_a_return_or_by_hand() {
         }]
     ));
     assert_eq!((held(&guard).as_str(), guard.counters().by_hand), ("", 1));
-    assert_eq!(guard.handle(now, Input::Release), []);
+    assert_eq!(guard.handle(now, Input::Release(None)), []);
+}
+
+#[test]
+fn one_service_is_released_and_the_others_are_not() {
+    let (mut guard, now) = guard(Rules::of_services(), "a");
+    guard.handle(now, Input::Changed(puts("db", "x")));
+    guard.handle(now, Input::Reset(Vec::new()));
+    assert_eq!(held(&guard), "x a");
+    let db = || Input::Release(Some("db".parse().unwrap()));
+    assert_eq!(guard.handle(now, db()).len(), 1);
+    assert_eq!((held(&guard).as_str(), guard.counters().by_hand), ("a", 1));
+    assert_eq!(guard.handle(now, db()), []);
+    assert_eq!(held(&guard), "a");
 }
 
 #[test]
@@ -222,7 +235,7 @@ fn what_the_file_shows_and_the_store_lacks_after_a_start_freezes_it() {
             "{said}"
         );
         assert_eq!(
-            guard.handle(Instant::now(), Input::Release).len(),
+            guard.handle(Instant::now(), Input::Release(None)).len(),
             usize::from(want)
         );
         assert!(!guard.is_frozen());
@@ -455,7 +468,7 @@ proptest! {
                         }
                         Input::Reset(model.here.values().cloned().collect())
                     }
-                    Step::Release => Input::Release,
+                    Step::Release => Input::Release(None),
                     Step::Wait(_) => continue,
                 };
                 let events = guard.handle(now, input);

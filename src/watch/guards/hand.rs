@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::record::{Record, Records};
+use super::record::{Record, Records, Wish};
 use super::{LOOK, WORLD, tell};
+use crate::model::instance::ServiceName;
 use crate::system::process;
 
 /// A process that is busy takes a wish later, but not much.
@@ -85,11 +86,13 @@ fn said(lines: &[String]) -> String {
     lines.concat()
 }
 
-/// Asks those who hold these targets, or all of them, to let go. Lines for people; whether something was held.
+/// Asks those who hold these targets, or all of them, to let go: all that is held, or what is held of one service. Lines for
+/// people; whether something was held.
 pub fn release(
     state_dir: &Path,
     names: &[String],
     every: bool,
+    service: Option<&ServiceName>,
 ) -> Result<(String, bool), HandError> {
     let known = all(state_dir)?;
     let mut chosen = Vec::new();
@@ -106,12 +109,19 @@ pub fn release(
     }
     let (mut lines, mut any) = (Vec::new(), false);
     for record in chosen {
-        if record.held.is_empty() {
-            lines.push(format!("{}: nothing is held\n", record.target));
+        let (target, name) = (&record.target, service.map(ServiceName::as_str));
+        let of = name.map_or_else(String::new, |name| format!(" of {name}"));
+        let mut held = record.held.iter();
+        if !held.any(|held| name.is_none() || held.service.as_deref() == name) {
+            lines.push(format!("{target}: nothing{of} is held\n"));
             continue;
         }
-        ask(state_dir, record)?;
-        lines.push(format!("{}: released\n", record.target));
+        let wish = Wish {
+            service: service.cloned(),
+        };
+        ask(state_dir, record, &wish)?;
+        let what = name.map_or_else(String::new, |name| format!("{name}: "));
+        lines.push(format!("{target}: {what}released\n"));
         any = true;
     }
     Ok((said(&lines), any))
@@ -142,14 +152,14 @@ fn unknown(name: &str, known: &[Record], state_dir: &Path) -> HandError {
 }
 
 /// Leaves a wish, and waits until it is taken.
-fn ask(state_dir: &Path, record: &Record) -> Result<(), HandError> {
+fn ask(state_dir: &Path, record: &Record, wish: &Wish) -> Result<(), HandError> {
     let (records, target) = (Records::new(state_dir), &record.target);
     if !process::is_there(record.pid) {
         return Err(HandError::NotRunning(target.clone()));
     }
-    records.wish(&record.dest).map_err(state(state_dir))?;
+    records.wish(&record.dest, wish).map_err(state(state_dir))?;
     let start = Instant::now();
-    while records.is_wished(&record.dest) {
+    while records.wished(&record.dest).is_some() {
         if start.elapsed() > PATIENCE {
             // Nobody is to be surprised by it later.
             records.take_wish(&record.dest);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::instance::Instance;
+use crate::model::instance::{Instance, ServiceName};
 use crate::model::keyspace;
 use crate::model::update::Prefix;
 use crate::system::file;
@@ -71,6 +71,13 @@ impl Held {
         });
         decoded.map(Arc::new).collect()
     }
+}
+
+/// What `sidekick guard release` asks the process for that keeps a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// The service whose instances are to be let go; all that is held without one.
+    pub(super) service: Option<ServiceName>,
 }
 
 /// The fields of an instance, to be written down.
@@ -135,13 +142,20 @@ impl Records {
     }
 
     /// Asks the process that keeps the target to let go.
-    pub(super) fn wish(&self, dest: &Path) -> io::Result<()> {
-        file::replace_own(&self.place(dest, WISH), b"")
+    pub(super) fn wish(&self, dest: &Path, wish: &Wish) -> io::Result<()> {
+        let service = wish.service.as_ref().map_or("", ServiceName::as_str);
+        file::replace_own(&self.place(dest, WISH), service.as_bytes())
     }
 
-    /// Whether somebody has asked, and nobody has taken it yet.
-    pub(super) fn is_wished(&self, dest: &Path) -> bool {
-        self.place(dest, WISH).exists()
+    /// What somebody has asked for, and nobody has taken yet. What is no name of a service asks for nothing that is held.
+    pub(super) fn wished(&self, dest: &Path) -> Option<Wish> {
+        let text = fs::read_to_string(self.place(dest, WISH)).ok()?;
+        match text.trim() {
+            "" => Some(Wish { service: None }),
+            name => Some(Wish {
+                service: Some(name.parse().ok()?),
+            }),
+        }
     }
 
     /// Takes the wish away; whether there was one.

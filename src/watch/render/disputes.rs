@@ -10,74 +10,85 @@ use crate::model::instance::Instance;
 
 /// Longer lists of names say less.
 const NAMES: usize = 5;
-/// What the shipped templates route.
-const ROUTED: [&str; 2] = ["http", "uwsgi"];
 
-/// Every contradiction among the instances that a target sees, as a sentence for the operator, sorted.
-/// `named` is the service that the operator has made the default.
-pub(super) fn disputes(services: &BTreeMap<&str, Seen<'_>>, named: &str) -> Vec<String> {
-    let mut found = claimed_twice(services, named);
-    for (service, instances) in services {
-        found.extend(differing_protocols(service, instances));
-        found.extend(differing_checks(service, instances));
-    }
-    found.sort();
-    found
-}
-
-/// The services that claim each route.
-fn claimed_twice(services: &BTreeMap<&str, Seen<'_>>, named: &str) -> Vec<String> {
+/// Every contradiction among the instances that a target sees, as a sentence for the operator, sorted. `protocols` are those
+/// that the proxy speaks, `named` is the service that the operator has made the default.
+pub(super) fn disputes(
+    services: &BTreeMap<&str, Seen<'_>>,
+    named: &str,
+    protocols: &[String],
+) -> Vec<String> {
+    let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
     let mut by_claim: BTreeMap<Claim, Vec<&str>> = BTreeMap::new();
+    let mut found = Vec::new();
     for (service, instances) in services {
-        let Some(protocol) = routes::protocol(instances, &ROUTED) else {
+        let Some(protocol) = routes::protocol(instances, &protocols) else {
             continue;
         };
-        let speaking = instances.iter().filter(|one| routes::speaks(one, protocol));
-        for claim in speaking.filter_map(|one| claim(one)) {
+        found.extend(left_out(service, instances, protocol));
+        let speaking = instances.iter().copied();
+        let speaking = speaking.filter(|one| routes::speaks(one, protocol));
+        let speaking: Vec<&Arc<Instance>> = speaking.collect();
+        found.extend(differing_checks(service, &speaking));
+        for claim in speaking.iter().filter_map(|one| claim(one)) {
             let claimants = by_claim.entry(claim).or_default();
             if claimants.last() != Some(service) {
                 claimants.push(service);
             }
         }
     }
-    let mut found = Vec::new();
-    for (claim, claimants) in by_claim {
-        let [winner, losers @ ..] = claimants.as_slice() else {
-            continue;
-        };
-        if losers.is_empty() || (claim.is_default() && !named.is_empty()) {
-            continue;
-        }
-        let what = if claim.is_default() {
-            "the default route (path=/)".to_owned()
-        } else {
-            format!("the route {}{}", claim.vhost, claim.path)
-        };
-        found.push(format!(
-            "the services {} and {winner} all claim {what}: {winner} has it, since its name comes first; announce another vhost \
-             or path",
-            names(losers),
-        ));
-    }
+    let is_decided = |claim: &Claim| claim.is_default() && !named.is_empty();
+    let claims = by_claim.iter().filter(|(claim, _)| !is_decided(claim));
+    found.extend(claims.filter_map(|(claim, claimants)| claimed_twice(claim, claimants)));
+    found.sort();
     found
 }
 
-fn differing_protocols(service: &str, instances: &[&Arc<Instance>]) -> Option<String> {
-    let differing = differing(instances, "protocol")?;
+/// Several services claim one route.
+fn claimed_twice(claim: &Claim, claimants: &[&str]) -> Option<String> {
+    let [winner, losers @ ..] = claimants else {
+        return None;
+    };
+    if losers.is_empty() {
+        return None;
+    }
+    let what = if claim.is_default() {
+        "the default route (path=/)".to_owned()
+    } else {
+        format!("the route {}{}", claim.vhost, claim.path)
+    };
+    let all = names(losers);
     Some(format!(
-        "the instances of {service} announce different protocols ({differing}): a file has those of them that speak what most of \
-         them speak"
+        "the services {all} and {winner} all claim {what}: {winner} has it, since its name comes first; announce another vhost \
+         or path"
     ))
 }
 
-fn differing_checks(service: &str, instances: &[&Arc<Instance>]) -> Option<String> {
-    let protocol = routes::protocol(instances, &["http"])?;
-    let speaking = instances.iter().filter(|one| routes::speaks(one, protocol));
-    let speaking: Vec<&Arc<Instance>> = speaking.copied().collect();
-    let differing = differing(&speaking, "check")?;
+/// Instances of one service speak different protocols.
+fn left_out(service: &str, instances: &[&Arc<Instance>], protocol: &str) -> Option<String> {
+    let differing = differing(instances, "protocol")?;
+    // To announce the protocol that is meant without a word is no difference.
+    instances
+        .iter()
+        .find(|one| !routes::speaks(one, protocol))?;
     Some(format!(
-        "the instances of {service} announce different check paths ({differing}): none of the paths is asked for until all \
-         announce the same"
+        "the instances of {service} announce different protocols ({differing}): only those that speak {protocol} are in the file"
+    ))
+}
+
+/// Instances of one service are to be asked by different paths, or for different hosts.
+fn differing_checks(service: &str, instances: &[&Arc<Instance>]) -> Option<String> {
+    if let Some(differing) = differing(instances, "check") {
+        return Some(format!(
+            "the instances of {service} announce different check paths ({differing}): none of the paths is asked for until all \
+             announce the same"
+        ));
+    }
+    let is_asked = instances.iter().any(|one| attr(one, "check").is_some());
+    let differing = differing(instances, "vhost").filter(|_| is_asked)?;
+    Some(format!(
+        "the instances of {service} announce one check path and different vhosts ({differing}): the check asks for the host \
+         localhost"
     ))
 }
 
@@ -132,7 +143,7 @@ mod tests {
             let service = services.entry(instance.service.as_str()).or_default();
             service.push(instance);
         }
-        disputes(&services, named)
+        disputes(&services, named, &["http".to_owned()])
     }
 
     #[test]
@@ -149,6 +160,27 @@ mod tests {
             "",
         );
         assert_eq!(agreed, [""; 0]);
+    }
+
+    /// What the proxy does not speak claims nothing, and the other way round.
+    #[test]
+    fn only_what_the_proxy_speaks_is_compared() {
+        let instances: &[Announced<'_>] = &[
+            ("a", "1", &[("protocol", "uwsgi"), ("path", "/x")]),
+            ("b", "1", &[("path", "/x")]),
+            ("c", "1", &[("protocol", "uwsgi"), ("path", "/u")]),
+            ("c", "2", &[("protocol", "uwsgi"), ("path", "/u")]),
+            ("c", "3", &[("path", "/y"), ("protocol", "http")]),
+            ("d", "1", &[("path", "/y")]),
+            ("e", "1", &[("protocol", "http")]),
+            ("e", "2", &[]),
+        ];
+        let disputed = disputed(instances, "");
+        let [protocols, route] = disputed.as_slice() else {
+            panic!("{disputed:?}")
+        };
+        assert!(protocols.contains("of c announce different protocols"));
+        assert!(route.starts_with("the services d and c all claim the route /y: c has it"));
     }
 
     #[test]
@@ -173,12 +205,14 @@ mod tests {
             &[
                 ("shop", "new", &[("check", "/healthz")]),
                 ("shop", "old", &[]),
+                ("zoo", "1", &[("check", "/"), ("vhost", "a.example.org")]),
+                ("zoo", "2", &[("check", "/"), ("vhost", "b.example.org")]),
                 ("web", "a", &[("protocol", "my\"sql")]),
                 ("web", "b", &[]),
             ],
             "",
         );
-        let [checks, protocols] = disputed.as_slice() else {
+        let [checks, protocols, vhosts] = disputed.as_slice() else {
             panic!("{disputed:?}")
         };
         assert!(
@@ -186,6 +220,10 @@ mod tests {
                 "of shop announce different check paths (nothing: old; \"/healthz\": new)"
             )
         );
+        assert!(vhosts.contains(
+            "one check path and different vhosts (\"a.example.org\": 1; \"b.example.org\": 2)"
+        ));
+        assert!(protocols.ends_with("only those that speak http are in the file"));
         assert!(
             protocols
                 .contains("of web announce different protocols (nothing: b; \"my\\\"sql\": a)")

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `instances(service, include_draining=false)` | the instances that are up, with those that drain if asked |
 //! | `routes(protocols)` | `{service, vhost, path, protocol}`, the most specific first; see [`super::routes`] |
-//! | `protocol(service, protocols)` | which of these most instances of the service speak (attribute `protocol`); or nothing |
+//! | `protocol(service, protocols)` | which of these most instances of the service announce (attribute `protocol`); or nothing |
 //! | `speaking(service, protocols)` | its instances that speak that, in all states |
 //! | `agreed(instances, attribute)` | the value that all of them announce for an attribute; or nothing |
 //! | `slots(instances, count)` | `{name, instance}` for `slot1` to the last; an instance or none in each |

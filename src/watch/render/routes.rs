@@ -87,8 +87,8 @@ pub fn default_service<'a>(
     chosen.map(|(name, _)| name)
 }
 
-/// Which of `protocols` a service speaks: the one that most of its instances announce, of equals the one that comes first
-/// in the list. So one instance that announces something else changes nothing for the others. A service without instances
+/// Which of `protocols`, those that a proxy speaks, a service is served by: the one that most of its instances announce, of
+/// equals the one that comes first in the list; none if no instance speaks any of them. So one instance that announces something else changes nothing for the others. A service without instances
 /// speaks http.
 #[must_use]
 pub fn protocol<'p>(instances: &[&Arc<Instance>], protocols: &[&'p str]) -> Option<&'p str> {

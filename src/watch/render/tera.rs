@@ -1,6 +1,6 @@
 //! The engine for `*.tera`: sources in, text out. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -17,18 +17,9 @@ use crate::model::instance::{HostName, Instance};
 pub(super) struct TeraTemplate {
     name: String,
     engine: Tera,
-    /// It, or a template that it includes, makes a choice between announcements.
-    chooses: bool,
+    /// The lists of protocols by which it, or a template that it includes, chooses between announcements.
+    protocols: BTreeSet<Vec<String>>,
 }
-
-/// The functions that choose between announcements that contradict each other.
-const CHOOSING: [&str; 5] = [
-    "routes(",
-    "default_service(",
-    "protocol(",
-    "speaking(",
-    "agreed(",
-];
 
 impl TeraTemplate {
     pub(super) fn compile_among(
@@ -45,8 +36,8 @@ impl TeraTemplate {
         let others: Vec<(&str, &str)> = others.collect();
         // Fewer first: what it does not need may be wrong, or define the same component.
         let named = named_in(source, &others);
-        let mut texts = named.iter().map(|(_, text)| *text).chain([source]);
-        let chooses = texts.any(|text| CHOOSING.iter().any(|name| text.contains(name)));
+        let texts = named.iter().map(|(_, text)| *text).chain([source]);
+        let protocols = texts.flat_map(listed_protocols).collect();
         let mut add = |set: Vec<(&str, &str)>| {
             let all = set.into_iter().chain([(name, source)]);
             engine.add_raw_templates(all)
@@ -59,7 +50,7 @@ impl TeraTemplate {
         Ok(Self {
             name: name.to_owned(),
             engine,
-            chooses,
+            protocols,
         })
     }
 
@@ -68,11 +59,15 @@ impl TeraTemplate {
     }
 
     pub(super) fn disputes(&self, view: &View) -> Vec<String> {
-        if !self.chooses {
+        if self.protocols.is_empty() {
             return Vec::new();
         }
         let named = view.env.get("SIDEKICK_DEFAULT_SERVICE");
-        disputes(&view.visible(), named.map_or("", String::as_str))
+        let named = named.map_or("", String::as_str);
+        let services = view.visible();
+        let lists = self.protocols.iter();
+        let found = lists.flat_map(|protocols| disputes(&services, named, protocols));
+        found.collect()
     }
 
     pub(super) fn render(&self, view: &View) -> Result<String, RenderError> {
@@ -102,6 +97,21 @@ impl TeraTemplate {
         functions::define(&mut engine, &inputs);
         engine.render(&self.name, &context)
     }
+}
+
+/// The lists that a template gives to the functions that choose between announcements, as far as it names them literally:
+/// `protocols=["http"]`.
+fn listed_protocols(source: &str) -> Vec<Vec<String>> {
+    let lists = source.split("protocols=[").skip(1);
+    let list = |rest: &str| {
+        let (inside, _) = rest.split_once(']')?;
+        let names = inside.split(',').map(|name| {
+            let name = name.trim().trim_matches(['"', '\'']);
+            name.to_owned()
+        });
+        Some(names.filter(|name| !name.is_empty()).collect())
+    };
+    lists.filter_map(list).collect()
 }
 
 /// Those of `others` whose names stand in `source`, or in one of them.

@@ -437,6 +437,39 @@ fn what_is_held_outlives_a_change_of_the_configuration() {
 }
 
 #[test]
+fn what_is_held_of_one_service_is_released_alone() {
+    let bench = Bench::new("hold = '1h'");
+    bench.put("web", "i");
+    bench.put("db", "x");
+    let _process = bench.start(&[]);
+    bench.wait_live(&["i", "x"]);
+    bench.lose("web", "i");
+    bench.lose("db", "x");
+    wait_for("both to be held", || {
+        (bench.list().lines().count() == 2).then_some(())
+    });
+    let db = ["release", "a", "--service", "db"];
+    let released = bench.guard(&db);
+    assert_eq!(
+        (released.status.code(), text(&released)),
+        (Some(0), "a: db: released\n".into())
+    );
+    bench.wait_live(&["i"]);
+    assert!(
+        bench.list().starts_with("a: web: none is left"),
+        "{}",
+        bench.list()
+    );
+    let again = bench.guard(&db);
+    assert_eq!(
+        (again.status.code(), text(&again)),
+        (Some(1), "a: nothing of db is held\n".into())
+    );
+    assert_eq!(bench.guard(&["release", "a"]).status.code(), Some(0));
+    bench.wait_live(&[]);
+}
+
+#[test]
 fn a_file_that_goes_while_it_is_kept_is_published() {
     let bench = Bench::new("");
     fs::write(bench.file("a.cfg"), "somebody's\n").unwrap();
