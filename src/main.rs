@@ -9,15 +9,14 @@ use sidekick::cli::{
     self, Check, Cli, Command, Format, Guard, GuardAction, Ip, LogArgs, LogFormat, LogLevel, Mark,
     Register, Render, Status, StoreArgs, Watch,
 };
-use sidekick::config::{self, Confd, Env};
+use sidekick::config::{self, Confd, Env, HostFile, Place, Source};
 use sidekick::error::{self, Failure};
 use sidekick::model::instance::State;
-use sidekick::model::location::Location;
 use sidekick::model::report::code;
-use sidekick::model::update::Prefix;
 use sidekick::system::init;
 use sidekick::system::signals::Held;
 use sidekick::{manage, register, store, watch};
+use tracing::{info, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -68,14 +67,17 @@ fn register(args: &Register) -> Result<u8, Failure> {
         Held::sidecar()
     };
     let held = held.map_err(no_system)?;
-    let (registration, place) = (config::registration(args), location(&args.store));
-    let (registration, (location, prefix)) = both(registration, place)?;
+    let place = place(&args.store);
+    let prefix = place.as_ref().ok().map(|place| &place.prefix);
+    let registration = config::registration(args, prefix);
+    let (registration, place) = both(registration, place)?;
     log(&args.log);
+    name_store("register", &place);
     if has_program {
         init::adopt_orphans();
     }
-    let plan = register::plan(registration, &location, &prefix)?;
-    let store = open(&location)?;
+    let plan = register::plan(registration, &place.location, &place.prefix)?;
+    let store = open(&place)?;
     block_on(async {
         let signals = held.listen().map_err(no_system)?;
         Ok(init::reaping(register::run(plan, store, signals)).await)
@@ -83,12 +85,17 @@ fn register(args: &Register) -> Result<u8, Failure> {
 }
 
 fn mark(args: &Mark, state: State) -> Result<u8, Failure> {
-    let (order, place) = (config::mark(args), location(&args.store));
-    let ((service, id, wait), (location, prefix)) = both(order, place)?;
+    let (order, place) = (config::mark(args), place(&args.store));
+    let ((service, id, wait), place) = both(order, place)?;
     log(&LogArgs::default());
-    let store = open(&location)?;
+    let verb = match state {
+        State::Up => "undrain",
+        State::Drain | State::Maint => "drain",
+    };
+    name_store(verb, &place);
+    let store = open(&place)?;
     let order = manage::Order {
-        prefix,
+        prefix: place.prefix,
         service,
         id,
         state,
@@ -98,12 +105,13 @@ fn mark(args: &Mark, state: State) -> Result<u8, Failure> {
 }
 
 fn status(args: &Status) -> Result<u8, Failure> {
-    let (service, place) = (config::service(&args.service), location(&args.store));
-    let (service, (location, prefix)) = both(service, place)?;
+    let (service, place) = (config::service(&args.service), place(&args.store));
+    let (service, place) = both(service, place)?;
     log(&LogArgs::default());
-    let store = open(&location)?;
+    name_store("status", &place);
+    let store = open(&place)?;
     let json = args.format == Format::Json;
-    block_on(async { Ok(manage::status(&service, &prefix, json, store).await?) })
+    block_on(async { Ok(manage::status(&service, &place.prefix, json, store).await?) })
 }
 
 fn watch(args: &Watch) -> Result<u8, Failure> {
@@ -114,37 +122,56 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
         Held::daemon()
     };
     let held = held.map_err(no_system)?;
-    let confd = Confd::read(&args.conf_dir).map_err(|problems| Failure::config(&problems))?;
-    let pass = config::pass(args, &confd, &env(), is_root());
-    let place = confd
-        .environment(&args.store, env())
-        .and_then(|env| config::location(&args.store, &env, is_root()));
-    let (pass, (location, prefix)) = both(pass, place)?;
+    let host = HostFile::read(&env());
+    let conf_dir = config::conf_dir(args.conf_dir.as_deref(), &host);
+    let confd = Confd::read(&conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let pass = config::pass(args, &confd, (&env(), &host), is_root());
+    let (pass, place) = both(pass, place_of_watch(args, &confd, &host))?;
     log(&args.log);
-    let targets =
-        watch::load(&args.conf_dir, &pass).map_err(|problems| Failure::config(&problems))?;
+    name_store("watch", &place);
+    warn_if_unreadable(&host);
+    let targets = watch::load(&conf_dir, &pass).map_err(|problems| Failure::config(&problems))?;
     if has_program {
         init::adopt_orphans();
     }
-    let store = open(&location)?;
+    let store = open(&place)?;
     block_on(async {
         let signals = held.listen().map_err(no_system)?;
         let plan = watch::Plan {
             targets,
-            prefix,
+            prefix: place.prefix,
             pass,
-            env: env(),
-            store: location.identity(),
-            conf_dir: args.conf_dir.clone(),
+            env: host.complete_for_templates(&env()),
+            store: place.location.identity(),
+            conf_dir,
         };
         Ok(init::reaping(watch::run(plan, store, signals)).await)
     })
 }
 
+/// The store that flags and environment name, else `confd.toml`, else the file of this host.
+fn place_of_watch(
+    args: &Watch,
+    confd: &Confd,
+    host: &HostFile,
+) -> Result<Place, Vec<config::Problem>> {
+    let (env, file) = confd.environment(&args.store, env())?;
+    let mut place = config::location(&args.store, &env, host, is_root())?;
+    if let Some(file) = file {
+        place.source = Source::Confd(file.to_owned());
+    }
+    Ok(place)
+}
+
 fn render(args: &Render) -> Result<u8, Failure> {
-    let prefix = config::prefix(&args.prefix).map_err(|problem| Failure::usage(&[problem]))?;
+    let host = HostFile::read(&env());
+    let env = host.complete_for_templates(&env());
+    let prefix = config::prefix(args.prefix.as_deref(), &env);
+    let prefix = prefix.map_err(|problem| Failure::usage(&[problem]))?;
     log(&LogArgs::default());
-    let targets = watch::load_some(&args.conf_dir, &args.targets)?;
+    warn_if_unreadable(&host);
+    let conf_dir = config::conf_dir(args.conf_dir.as_deref(), &host);
+    let targets = watch::load_some(&conf_dir, &args.targets)?;
     let entries = watch::fixture(&args.from).map_err(|error| {
         Failure::unavailable(
             &error,
@@ -156,17 +183,15 @@ fn render(args: &Render) -> Result<u8, Failure> {
     } else {
         watch::Show::Text
     };
-    Ok(watch::render_offline(
-        targets,
-        entries,
-        &prefix,
-        env(),
-        show,
-    ))
+    Ok(watch::render_offline(targets, entries, &prefix, env, show))
 }
 
 fn check(args: &Check) -> Result<u8, Failure> {
-    let found = watch::check(&args.conf_dir, &args.targets)?;
+    let host = HostFile::read(&env());
+    log(&LogArgs::default());
+    warn_if_unreadable(&host);
+    let conf_dir = config::conf_dir(args.conf_dir.as_deref(), &host);
+    let found = watch::check(&conf_dir, &args.targets)?;
     let _ = write!(std::io::stderr(), "{}", error::findings(&found));
     let _ = writeln!(std::io::stdout(), "{}", error::summary(&found));
     Ok(if found.mistakes.is_empty() {
@@ -181,7 +206,9 @@ fn guard(args: &Guard) -> Result<u8, Failure> {
         GuardAction::List(state) => state,
         GuardAction::Release(release) => &release.state,
     };
-    let dir = config::state_of_watch(state, &env(), is_root());
+    let env = env();
+    let host = HostFile::read(&env);
+    let dir = config::state_of_watch(state, (&env, &host), is_root());
     let dir = dir.map_err(|problem| Failure::usage(&[problem]))?;
     let (text, status) = match &args.action {
         GuardAction::List(_) => (watch::guard_list(&dir)?, 0),
@@ -212,12 +239,11 @@ fn man(dir: &std::path::Path) -> Result<u8, Failure> {
 }
 
 fn ip(args: &Ip) -> Result<u8, Failure> {
-    let (specs, place) = (
-        config::addresses(args.spec.as_deref()),
-        location(&args.store),
-    );
-    let (specs, (location, _)) = both(specs, place)?;
-    let choice = register::address(&specs, &location);
+    let (specs, place) = (config::addresses(args.spec.as_deref()), place(&args.store));
+    let (specs, place) = both(specs, place)?;
+    log(&LogArgs::default());
+    name_store("ip", &place);
+    let choice = register::address(&specs, &place.location);
     // Nothing can be done about a terminal that is gone.
     let _ = write!(std::io::stderr(), "{choice}");
     let Some(ip) = choice.ip else {
@@ -252,12 +278,27 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-fn location(args: &StoreArgs) -> Result<(Location, Prefix), Vec<config::Problem>> {
-    config::location(args, &env(), is_root())
+fn place(args: &StoreArgs) -> Result<Place, Vec<config::Problem>> {
+    let env = env();
+    config::location(args, &env, &HostFile::read(&env), is_root())
 }
 
-fn open(location: &Location) -> Result<std::sync::Arc<dyn store::Store>, Failure> {
-    store::open(location)
+/// The first line of the log: whoever asks the wrong store can see it.
+fn name_store(verb: &str, place: &Place) {
+    info!("sidekick {} {verb}: {place}", env!("CARGO_PKG_VERSION"));
+}
+
+/// What the file of this host says about templates and directories is then not known.
+fn warn_if_unreadable(host: &HostFile) {
+    if let Some(problem) = host.problem() {
+        warn!(
+            "{problem}; what it says about prefix, directories and templates is not known, and defaults are used"
+        );
+    }
+}
+
+fn open(place: &Place) -> Result<std::sync::Arc<dyn store::Store>, Failure> {
+    store::open(&place.location)
         .map_err(|error| Failure::unavailable(&error, "give another store with --store"))
 }
 

@@ -35,25 +35,15 @@ pub struct Render {
     /// The targets to be rendered, by the names of their files in conf.d without .toml; all of them without it.
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
-    /// The directory that holds conf.d and templates.
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/etc/sidekick",
-        env = "SIDEKICK_CONF_DIR"
-    )]
-    pub conf_dir: PathBuf,
+    /// The directory that holds conf.d and templates; /etc/sidekick without it.
+    #[arg(long, value_name = "DIR", env = "SIDEKICK_CONF_DIR")]
+    pub conf_dir: Option<PathBuf>,
     /// Print a unified diff of each change to the live files, in place of the text; exit 2 if there is one.
     #[arg(long)]
     pub diff: bool,
-    /// Where instances live in the store.
-    #[arg(
-        long,
-        value_name = "PATH",
-        default_value = "/services",
-        env = "SIDEKICK_PREFIX"
-    )]
-    pub prefix: String,
+    /// Where instances live in the store; /services without it.
+    #[arg(long, value_name = "PATH", env = "SIDEKICK_PREFIX")]
+    pub prefix: Option<String>,
 }
 
 /// Look for mistakes in conf.d, templates and commands, all at once.
@@ -64,12 +54,7 @@ pub struct Check {
     /// The targets to be looked at, by the names of their files in conf.d without .toml; all of them without it.
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
-    /// The directory that holds conf.d and templates.
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/etc/sidekick",
-        env = "SIDEKICK_CONF_DIR"
-    )]
-    pub conf_dir: PathBuf,
+    /// The directory that holds conf.d and templates; /etc/sidekick without it.
+    #[arg(long, value_name = "DIR", env = "SIDEKICK_CONF_DIR")]
+    pub conf_dir: Option<PathBuf>,
 }

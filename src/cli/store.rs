@@ -10,18 +10,13 @@ use clap::Args;
 pub struct StoreArgs {
     /// etcd://HOST:PORT[,HOST:PORT...], or dir:///PATH for a directory of this host.
     ///
-    /// Without it: the endpoints in ETCDCTL_ENDPOINTS, else a directory: /run/sidekick for root,
-    /// $XDG_RUNTIME_DIR/sidekick for others.
+    /// Without it: the endpoints in ETCDCTL_ENDPOINTS, else what /etc/sidekick/sidekick.env names, the file that the units
+    /// of this host share, else a directory: /run/sidekick for root, $XDG_RUNTIME_DIR/sidekick for others.
     #[arg(long, value_name = "URL", env = "SIDEKICK_STORE")]
     pub store: Option<String>,
-    /// Where instances live in the store.
-    #[arg(
-        long,
-        value_name = "PATH",
-        default_value = "/services",
-        env = "SIDEKICK_PREFIX"
-    )]
-    pub prefix: String,
+    /// Where instances live in the store; /services without it.
+    #[arg(long, value_name = "PATH", env = "SIDEKICK_PREFIX")]
+    pub prefix: Option<String>,
     /// The certificate authority of the etcd servers; also from ETCDCTL_CACERT.
     #[arg(long, value_name = "FILE")]
     pub cacert: Option<PathBuf>,

@@ -36,14 +36,9 @@ Exit status:
   command its own (128+n if signal n killed it, 127 if it was not found, 126 if it cannot be
   run).")]
 pub struct Watch {
-    /// The directory that holds conf.d and templates.
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/etc/sidekick",
-        env = "SIDEKICK_CONF_DIR"
-    )]
-    pub conf_dir: PathBuf,
+    /// The directory that holds conf.d and templates; /etc/sidekick without it.
+    #[arg(long, value_name = "DIR", env = "SIDEKICK_CONF_DIR")]
+    pub conf_dir: Option<PathBuf>,
     /// Publish every target once, then exit: 0 if all went well, 1 if a target failed.
     #[arg(long)]
     pub once: bool,

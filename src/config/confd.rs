@@ -119,14 +119,18 @@ impl Confd {
         self.file.is_some()
     }
 
-    /// The environment, with the store that `confd.toml` names where nobody else names one.
-    pub fn environment(&self, args: &StoreArgs, mut env: Env) -> Result<Env, Vec<Problem>> {
+    /// The environment, with the store that `confd.toml` names where nobody else names one, and the file's path then.
+    pub fn environment(
+        &self,
+        args: &StoreArgs,
+        mut env: Env,
+    ) -> Result<(Env, Option<&Path>), Vec<Problem>> {
         let named = env
             .get("ETCDCTL_ENDPOINTS")
             .is_some_and(|list| !list.is_empty());
         let silent = self.backend.is_none() && self.nodes.is_empty();
         let (Some(file), false) = (&self.file, args.store.is_some() || named || silent) else {
-            return Ok(env);
+            return Ok((env, None));
         };
         match self.backend.as_deref() {
             None | Some("etcd" | "etcdv3") => {}
@@ -148,7 +152,7 @@ impl Confd {
                 given.clone_from(value);
             }
         }
-        Ok(env)
+        Ok((env, Some(file)))
     }
 
     /// The style of a file in conf.d: what renders a template in Go's language is confd's. Unknown if no template is named.

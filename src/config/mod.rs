@@ -7,6 +7,7 @@ mod confd;
 mod document;
 mod duration;
 mod guard;
+mod host_file;
 mod raw;
 mod registration;
 mod section;
@@ -23,17 +24,24 @@ pub use announcement::{Announcement, IdSpec, Ownership};
 pub use arguments::{addresses, mark, service};
 pub use confd::Confd;
 pub use duration::parse_duration;
+pub use host_file::HostFile;
 pub use registration::{Registration, registration};
 pub use services::announcements;
-pub use store::location;
+pub use store::{Place, Source, location};
 pub use target::{
     BadTarget, Haproxy, Output, Owner, Reload, Sources, Style, Target, Targets, is_tera, targets,
 };
 
 use crate::cli;
 
+const STATE_DIR: &str = "SIDEKICK_STATE_DIR";
 /// The longest time between two comparisons if nobody says.
 const INTERVAL: std::time::Duration = std::time::Duration::from_mins(5);
+
+/// Where instances live in the store if nobody says.
+const PREFIX: &str = "/services";
+/// Where conf.d and templates are if nobody says.
+const CONF_DIR: &str = "/etc/sidekick";
 
 /// The environment, as far as it is text.
 pub type Env = BTreeMap<String, String>;
@@ -127,17 +135,27 @@ impl Pass {
     }
 }
 
-/// What `--prefix` means.
-pub fn prefix(text: &str) -> Result<crate::model::update::Prefix, Problem> {
+/// What `--prefix` means, or `SIDEKICK_PREFIX` in its place.
+pub fn prefix(flag: Option<&str>, env: &Env) -> Result<crate::model::update::Prefix, Problem> {
+    let given = flag.or_else(|| env.get("SIDEKICK_PREFIX").map(String::as_str));
+    let text = given.filter(|text| !text.is_empty()).unwrap_or(PREFIX);
     crate::model::update::Prefix::parse(text)
         .map_err(|error| Problem::with(format!("--prefix: {error}")))
+}
+
+/// The directory that holds conf.d and templates.
+#[must_use]
+pub fn conf_dir(flag: Option<&Path>, host: &HostFile) -> PathBuf {
+    let in_file = || host.value("SIDEKICK_CONF_DIR").ok().flatten();
+    let given = flag.or_else(|| in_file().map(Path::new));
+    given.unwrap_or(Path::new(CONF_DIR)).to_owned()
 }
 
 /// What the flags of `sidekick watch` mean, and what `confd.toml` says where they say nothing.
 pub fn pass(
     args: &cli::Watch,
     confd: &Confd,
-    env: &Env,
+    (env, host): (&Env, &HostFile),
     is_root: bool,
 ) -> Result<Pass, Vec<Problem>> {
     let mut problems = Vec::new();
@@ -177,17 +195,33 @@ pub fn pass(
         timeout,
         noop: args.noop,
         diff: args.diff,
-        state_dir: args.state_dir.clone().or_else(|| state_dir(env, is_root)),
+        state_dir: args
+            .state_dir
+            .clone()
+            .or_else(|| host.value(STATE_DIR).ok().flatten().map(PathBuf::from))
+            .or_else(|| state_dir(env, is_root)),
         interval,
     })
 }
 
-/// Where the `sidekick watch` of the same user keeps what outlives it.
-pub fn state_of_watch(args: &cli::StateArgs, env: &Env, is_root: bool) -> Result<PathBuf, Problem> {
-    let dir = args.state_dir.clone().or_else(|| state_dir(env, is_root));
+/// Where the `sidekick watch` of the same user, or of this host's unit, keeps what outlives it.
+pub fn state_of_watch(
+    args: &cli::StateArgs,
+    (env, host): (&Env, &HostFile),
+    is_root: bool,
+) -> Result<PathBuf, Problem> {
+    let hint = "give the one of `sidekick watch` with --state-dir";
+    if let Some(dir) = &args.state_dir {
+        return Ok(dir.clone());
+    }
+    let in_file = host
+        .value(STATE_DIR)
+        .map_err(|problem| problem.hint(hint))?;
+    let dir = in_file.map(PathBuf::from);
     let none =
         || Problem::with("there is no place for state: neither XDG_STATE_HOME nor HOME is set");
-    dir.ok_or_else(|| none().hint("give the one of `sidekick watch` with --state-dir"))
+    dir.or_else(|| state_dir(env, is_root))
+        .ok_or_else(|| none().hint(hint))
 }
 
 /// Where programs keep what outlives them.

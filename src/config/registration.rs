@@ -31,17 +31,19 @@ pub struct Registration {
     pub program: Option<(OsString, Vec<OsString>)>,
 }
 
-/// What the flags of `sidekick register` mean, and the configuration that they name.
-pub fn registration(args: &cli::Register) -> Result<Registration, Vec<Problem>> {
+/// What the flags of `sidekick register` mean, and the configuration that they name; `prefix` is where instances live, if
+/// that is known. Whoever looks for the store reports why it is not.
+pub fn registration(
+    args: &cli::Register,
+    prefix: Option<&Prefix>,
+) -> Result<Registration, Vec<Problem>> {
     let mut found = Found::default();
     let ttl = Said::flag("--ttl", &args.ttl).parse(&mut found, ttl);
     let grace = Said::flag("--stop-grace", &args.stop_grace);
     let stop_grace = grace.parse(&mut found, parse_duration);
     let drain = Said::flag("--drain", &args.drain).parse(&mut found, parse_duration);
     let announced = if let Some(path) = &args.config {
-        // What is wrong with the prefix is told by those who look for the store.
-        let prefix = Prefix::parse(&args.store.prefix).map_err(|_| Vec::new());
-        prefix.and_then(|prefix| announcements(path, &prefix))
+        prefix.map_or(Err(Vec::new()), |prefix| announcements(path, prefix))
     } else {
         let one = announcement(&flags(args), &mut found);
         Ok(one.into_iter().collect())
@@ -155,7 +157,8 @@ mod tests {
         let Command::Register(args) = Cli::try_parse_from(line).unwrap().command else {
             unreachable!("register was typed");
         };
-        registration(&args).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        registration(&args, None)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     #[test]

@@ -1,33 +1,119 @@
-//! Which store is meant: flags first, then the environment, then the directory of this host.
+//! Which store is meant: flags first, then the environment, then the file of this host, then a directory.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Env, Problem};
+use super::{Env, HostFile, Problem};
 use crate::cli::StoreArgs;
 use crate::model::location::{EtcdOptions, Location, TlsFiles};
 use crate::model::update::Prefix;
 
 const DIRECTORY: &str = "sidekick";
 
-/// The store and the prefix of the instances in it.
+const STORE: &str = "SIDEKICK_STORE";
+const ENDPOINTS: &str = "ETCDCTL_ENDPOINTS";
+
+/// The store, the path of the instances in it, and who named the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The store.
+    pub location: Location,
+    /// Where instances live in it.
+    pub prefix: Prefix,
+    /// Who named the store.
+    pub source: Source,
+}
+
+/// Who named the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `--store`.
+    Flag,
+    /// This variable of the environment.
+    Environment(&'static str),
+    /// `confd.toml`.
+    Confd(PathBuf),
+    /// This variable in the file that the units of this host share.
+    HostFile(&'static str, PathBuf),
+    /// Nobody.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("from --store"),
+            Self::Environment(variable) => write!(f, "from {variable} in the environment"),
+            Self::Confd(file) => write!(f, "from {}", file.display()),
+            Self::HostFile(variable, file) => write!(f, "from {variable} in {}", file.display()),
+            Self::Default => f.write_str("the default: nobody names a store"),
+        }
+    }
+}
+
+/// For the first line of a log; nothing secret is in it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (store, prefix) = (self.location.identity(), self.prefix.as_str());
+        write!(f, "the store is {store} ({}), prefix {prefix}", self.source)
+    }
+}
+
+/// The store that is meant. The file of this host counts where neither a flag nor the environment names a store: what it
+/// says of one store is not taken for the way into another.
 pub fn location(
     args: &StoreArgs,
     env: &Env,
+    host: &HostFile,
     is_root: bool,
-) -> Result<(Location, Prefix), Vec<Problem>> {
+) -> Result<Place, Vec<Problem>> {
     let mut problems = Vec::new();
-    let prefix = Prefix::parse(&args.prefix)
-        .map_err(|error| problems.push(Problem::with(format!("--prefix: {error}"))));
     // Set to nothing is not set: compose files like to do that.
-    let location = match args.store.as_ref().filter(|url| !url.is_empty()) {
-        Some(url) => parse(url, args, env, &mut problems),
-        None => match var(env, "ETCDCTL_ENDPOINTS") {
-            Some(list) => Some(etcd(list, "ETCDCTL_ENDPOINTS", args, env, &mut problems)),
-            None => default_directory(env, is_root, &mut problems),
-        },
+    let flag = args.store.as_deref().filter(|url| !url.is_empty());
+    let is_named = flag.is_some() || var(env, ENDPOINTS).is_some();
+    let completed = if is_named {
+        env.clone()
+    } else {
+        host.complete(env).unwrap_or_else(|problem| {
+            problems.push(problem);
+            env.clone()
+        })
+    };
+    let prefix =
+        super::prefix(args.prefix.as_deref(), &completed).map_err(|problem| problems.push(problem));
+    let from = |variable| match is_named {
+        true => Source::Environment(variable),
+        false => Source::HostFile(variable, host.path().to_owned()),
+    };
+    let (location, source) = if let Some(url) = flag {
+        let is_same = var(env, STORE) == Some(url);
+        let source = if is_same {
+            Source::Environment(STORE)
+        } else {
+            Source::Flag
+        };
+        (parse(url, args, env, &mut problems), source)
+    } else if let Some(url) = var(&completed, STORE).filter(|_| !is_named) {
+        let location = parse(url, args, &completed, &mut problems);
+        (location, from(STORE))
+    } else if let Some(list) = var(&completed, ENDPOINTS) {
+        let location = etcd(list, ENDPOINTS, args, &completed, &mut problems);
+        (Some(location), from(ENDPOINTS))
+    } else if problems.is_empty() {
+        (
+            default_directory(env, is_root, &mut problems),
+            Source::Default,
+        )
+    } else {
+        // The file that cannot be read may name one.
+        (None, Source::Default)
     };
     match (location, prefix, problems.is_empty()) {
-        (Some(location), Ok(prefix), true) => Ok((location, prefix)),
+        (Some(location), Ok(prefix), true) => Ok(Place {
+            location,
+            prefix,
+            source,
+        }),
         _ => Err(problems),
     }
 }
@@ -268,9 +354,80 @@ mod tests {
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
         let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
-        location(&watch.store, &env, false)
-            .map(|(location, _)| location)
+        location(&watch.store, &env, &HostFile::read(&nowhere()), false)
+            .map(|place| place.location)
             .map_err(texts)
+    }
+
+    /// An environment in which this host has no file.
+    fn nowhere() -> Env {
+        Env::from([("SIDEKICK_ENV_FILE".to_owned(), "/nonexistent".to_owned())])
+    }
+
+    #[test]
+    fn the_file_of_the_host_names_the_store_where_nobody_else_does() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "SIDEKICK_STORE=etcd://file\nSIDEKICK_PREFIX=/file\nETCDCTL_USER=u\nETCDCTL_PASSWORD=p\n";
+        std::fs::write(file.path(), text).unwrap();
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        let path = file.path().display().to_string();
+        let place = |flags: &[&str], more: &[(&str, &str)]| {
+            let mut env = Env::from([pair("SIDEKICK_ENV_FILE", &path)]);
+            env.extend(more.iter().map(|(a, b)| pair(a, b)));
+            let line = ["sidekick", "watch"].iter().chain(flags);
+            let Command::Watch(watch) = Cli::try_parse_from(line).unwrap().command else {
+                unreachable!("watch was typed");
+            };
+            location(&watch.store, &env, &HostFile::read(&env), false).unwrap()
+        };
+        let shown = |flags: &[&str], more: &[(&str, &str)]| place(flags, more).to_string();
+        assert_eq!(
+            shown(&[], &[]),
+            format!("the store is etcd://file:2379 (from SIDEKICK_STORE in {path}), prefix /file")
+        );
+        let Location::Etcd(etcd) = place(&[], &[]).location else {
+            panic!("the file names an etcd");
+        };
+        assert_eq!(etcd.auth, Some(pair("u", "p")));
+        assert_eq!(
+            shown(&["--prefix", "/flag"], &[("SIDEKICK_STORE", "")]),
+            format!("the store is etcd://file:2379 (from SIDEKICK_STORE in {path}), prefix /flag")
+        );
+        assert_eq!(
+            shown(&["--store", "etcd://flag"], &[]),
+            "the store is etcd://flag:2379 (from --store), prefix /services"
+        );
+        assert_eq!(
+            shown(&[], &[("ETCDCTL_ENDPOINTS", "env:1")]),
+            "the store is etcd://env:1 (from ETCDCTL_ENDPOINTS in the environment), prefix /services"
+        );
+        // The password of one store does not go to another one.
+        let Location::Etcd(etcd) = place(&["--store", "etcd://flag"], &[]).location else {
+            panic!("an etcd was asked for");
+        };
+        assert_eq!(etcd.auth, None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_no_reason_to_use_another_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        let host = HostFile::read(&Env::from([(
+            "SIDEKICK_ENV_FILE".to_owned(),
+            path.to_owned(),
+        )]));
+        let env = Env::from([("XDG_RUNTIME_DIR".to_owned(), "/r".to_owned())]);
+        let with = |flags: &[&str]| {
+            let line = ["sidekick", "watch"].iter().chain(flags);
+            let Command::Watch(watch) = Cli::try_parse_from(line).unwrap().command else {
+                unreachable!("watch was typed");
+            };
+            location(&watch.store, &env, &host, false)
+        };
+        let problems = with(&[]).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].hint.as_ref().unwrap().contains("--store"));
+        assert!(with(&["--store", "dir:///x"]).is_ok());
     }
 
     fn endpoints(location: Location) -> Vec<String> {

@@ -282,3 +282,111 @@ fn manual_pages_and_completions_cover_every_command() {
         );
     }
 }
+
+#[test]
+fn every_first_line_names_the_store_and_those_for_people_read_the_file_of_the_units() {
+    let dir = temp_dir();
+    let at = dir.path().display();
+    let file = dir.path().join("sidekick.env");
+    let text = format!("# what all units share\nSIDEKICK_STORE=\"dir://{at}/store\"\n");
+    std::fs::write(&file, text).unwrap();
+    std::fs::create_dir_all(dir.path().join("conf.d")).unwrap();
+    let conf_dir = dir.path().to_str().unwrap();
+    for args in [
+        &["status", "web"][..],
+        &["drain", "web", "a", "--no-wait"],
+        &["undrain", "web", "a", "--no-wait"],
+        &["ip", "127.0.0.1"],
+        &["watch", "--once", "--conf-dir", conf_dir],
+        &[
+            "register",
+            "--name=web",
+            "--port=1",
+            "--ip=127.0.0.1",
+            "--",
+            "true",
+        ],
+    ] {
+        let output = sidekick()
+            .args(args)
+            .env("SIDEKICK_ENV_FILE", &file)
+            .output()
+            .unwrap();
+        let text = stderr(&output);
+        let first = text.lines().next().unwrap_or_default();
+        let want = format!(
+            "{}: the store is dir://{at}/store (from SIDEKICK_STORE in {at}/sidekick.env)",
+            args[0]
+        );
+        assert!(first.contains(&want), "{args:?}: {text}");
+    }
+    let output = sidekick()
+        .args(["status", "web", "--store", &format!("dir://{at}/other")])
+        .env("SIDEKICK_ENV_FILE", &file)
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    assert!(text.contains("/other (from --store)"), "{text}");
+}
+
+#[test]
+fn a_file_of_the_units_that_cannot_be_read_is_named_and_no_other_store_is_asked() {
+    let dir = temp_dir();
+    // Also root cannot read a directory as a file.
+    let file = dir.path().to_str().unwrap();
+    for args in [
+        &["status", "web"][..],
+        &["drain", "web", "a"],
+        &["ip"],
+        &["guard", "list"],
+        &["register", "--name=web", "--port=1", "--", "true"],
+    ] {
+        let output = sidekick()
+            .args(args)
+            .env("SIDEKICK_ENV_FILE", file)
+            .env("XDG_RUNTIME_DIR", dir.path())
+            .env_remove("SIDEKICK_STATE_DIR")
+            .output()
+            .unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(78), "{args:?}: {text}");
+        assert!(text.contains(&format!("{file}: cannot be read")), "{text}");
+        assert!(text.contains("hint: "), "{text}");
+    }
+}
+
+#[test]
+fn the_file_of_the_units_says_where_the_guards_and_the_configuration_are() {
+    let dir = temp_dir();
+    let at = dir.path().display();
+    let file = dir.path().join("sidekick.env");
+    let text = format!(
+        "SIDEKICK_CONF_DIR={at}\nSIDEKICK_STATE_DIR={at}/state\nSIDEKICK_DEFAULT_SERVICE=web\nETCDCTL_PASSWORD=secret\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let template = "{{ getenv(name=\"SIDEKICK_DEFAULT_SERVICE\", default=\"none\") }} {{ getenv(name=\"ETCDCTL_PASSWORD\", default=\"none\") }}";
+    write("templates/a.tera", template);
+    write(
+        "conf.d/a.toml",
+        &format!("[template]\nsrc = 'a.tera'\ndest = '{at}/a'\nkeys = ['/a']\n"),
+    );
+    write("empty.json", "{}");
+    let run = |args: &[&str]| {
+        let mut command = sidekick();
+        let command = command.args(args).env("SIDEKICK_ENV_FILE", &file);
+        command.env_remove("SIDEKICK_STATE_DIR").output().unwrap()
+    };
+    let output = run(&["render", "--from", &format!("{at}/empty.json")]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("web none"), "{text}{}", stderr(&output));
+    let output = run(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = run(&["guard", "release", "a"]);
+    let text = stderr(&output);
+    assert!(text.contains(&format!("{at}/state")), "{text}");
+}

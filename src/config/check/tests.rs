@@ -12,7 +12,7 @@ fn parse(flags: &[&str]) -> Result<Option<Checks>, Vec<String>> {
     let Command::Register(args) = Cli::try_parse_from(line).unwrap().command else {
         unreachable!("register was typed");
     };
-    let registration = registration(&args).map(|mut all| all.announcements.remove(0).checks);
+    let registration = registration(&args, None).map(|mut all| all.announcements.remove(0).checks);
     registration.map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 

@@ -4,7 +4,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::{Cli, Command};
-use crate::config::{Sources, Target, location, targets};
+use crate::config::{HostFile, Sources, Target, location, targets};
 use crate::model::location::Location;
 
 /// A directory with these files below it.
@@ -253,11 +253,13 @@ fn store(confd: &str, flags: &[&str], env: &[(&str, &str)]) -> Result<Location, 
     };
     let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
     let confd = Confd::parse(Path::new("confd.toml"), confd).map_err(texts)?;
-    let env = confd
+    let (env, _) = confd
         .environment(&watch.store, env.collect())
         .map_err(texts)?;
-    location(&watch.store, &env, true)
-        .map(|(location, _)| location)
+    let nowhere = ("SIDEKICK_ENV_FILE".to_owned(), "/nonexistent".to_owned());
+    let host = HostFile::read(&Env::from([nowhere]));
+    location(&watch.store, &env, &host, true)
+        .map(|place| place.location)
         .map_err(texts)
 }
 

@@ -242,5 +242,7 @@ pub(crate) fn sidekick() -> Command {
     // What is remembered of the files of one test does not disturb those of another.
     let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join("state");
     command.env("SIDEKICK_STATE_DIR", state);
+    // This machine's own file names another store.
+    command.env("SIDEKICK_ENV_FILE", "/nonexistent/sidekick.env");
     command
 }
