@@ -81,9 +81,12 @@ pub fn location(
     };
     let prefix =
         super::prefix(args.prefix.as_deref(), &completed).map_err(|problem| problems.push(problem));
-    let from = |variable| match is_named {
-        true => Source::Environment(variable),
-        false => Source::HostFile(variable, host.path().to_owned()),
+    let from = |variable| {
+        if is_named {
+            Source::Environment(variable)
+        } else {
+            Source::HostFile(variable, host.path().to_owned())
+        }
     };
     let (location, source) = if let Some(url) = flag {
         let is_same = var(env, STORE) == Some(url);
