@@ -1,15 +1,18 @@
 //! A command of the operator's, run by the shell: with a time-out, its output captured, its whole group ended. Adapter.
 
+use std::fs::File;
 use std::future::Future;
-use std::io;
+use std::io::{self, Read};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
 
 use super::child::{Group, exit};
 use super::init::{self, Started};
@@ -20,8 +23,8 @@ use crate::model::facts::{Exit, Signal};
 const KEEP: usize = 4096;
 /// As many of its last lines stand in an error.
 const LAST_LINES: usize = 10;
-/// How long output may still come in after the command has ended. A daemon that it started may hold the pipe for ever.
-const LINGER: Duration = Duration::from_millis(200);
+/// As much is read at most of what lies in the pipe when the command has ended: what it left behind may write for ever.
+const REST: usize = 1 << 20;
 
 /// Why a command did not do its work.
 #[derive(Debug, Error)]
@@ -92,7 +95,8 @@ pub enum Left {
 /// Runs `command` by `/bin/sh -c` and returns what it printed, the end of it where it is long.
 ///
 /// The command has a process group of its own and nothing to read. At its time-out the group is killed; what a
-/// command leaves running that ends by itself (a daemon it started) is left alone or killed, as `left` has it.
+/// command leaves running that ends by itself (a daemon it started) is left alone or killed, as `left` has it. Whoever
+/// goes on with the command's output, its pipe is read until it closes: a pipe that nobody reads ends its next writer.
 pub async fn run(command: &str, limit: Duration, left: Left) -> Result<String, CommandError> {
     let deadline = Instant::now() + limit;
     let failed = |source| CommandError::Start {
@@ -110,8 +114,7 @@ pub async fn run(command: &str, limit: Duration, left: Left) -> Result<String, C
         // Its group goes first: what it printed can wait.
         drop(group.take());
     }
-    // The rest is there already, unless somebody else holds the pipe.
-    let _ = timeout(LINGER, tail.drain()).await;
+    tail.finish();
     let output = text(&tail.output);
     match ended {
         Ok(Ok(status)) => {
@@ -176,6 +179,20 @@ fn text(output: &[u8]) -> String {
     String::from_utf8_lossy(&output[from..]).into_owned()
 }
 
+/// Reads a pipe until nobody writes to it any more, and forgets what comes. It has a thread of its own, so that much
+/// output holds nobody up; there are never more of them than processes that were left behind.
+fn read_to_the_end(pipe: File) {
+    let read = move || -> io::Result<u64> {
+        let flags = OFlag::from_bits_truncate(fcntl(&pipe, FcntlArg::F_GETFL)?);
+        fcntl(&pipe, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+        io::copy(&mut { pipe }, &mut io::sink())
+    };
+    let reader = std::thread::Builder::new().name("left-behind".to_owned());
+    if let Err(error) = reader.spawn(read) {
+        warn!("what a command has left running will end when it prints something: {error}");
+    }
+}
+
 /// The pipe of a command, read as it fills, so that the command never waits for a reader.
 struct Tail {
     output: Vec<u8>,
@@ -195,10 +212,28 @@ impl Tail {
         }
     }
 
-    async fn drain(&mut self) {
-        while self.pipe.is_some() {
-            self.read_some().await;
+    /// Reads what the command has left in the pipe. If somebody still holds the other end, nobody waits for that: the
+    /// pipe gets a reader of its own.
+    fn finish(&mut self) {
+        let Some(pipe) = self.pipe.take() else { return };
+        let Ok(fd) = pipe.into_nonblocking_fd() else {
+            return;
+        };
+        let (mut pipe, mut rest) = (File::from(fd), REST);
+        let mut buffer = [0; 4096];
+        while rest > 0 {
+            match pipe.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(n) => {
+                    self.keep(&buffer[..n]);
+                    rest = rest.saturating_sub(n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return,
+            }
         }
+        read_to_the_end(pipe);
     }
 
     async fn read_some(&mut self) {
@@ -308,6 +343,51 @@ mod tests {
             assert!(start.elapsed() < LONG, "it lives on");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// It waits until there is a file `go`, prints more than a pipe holds, and then writes the file `alive`.
+    fn prints_later(dir: &std::path::Path, start: &str) -> String {
+        let at = dir.display();
+        let script = format!(
+            "echo > {at}/up; until [ -e {at}/go ]; do sleep 0.01; done; head -c 200000 /dev/zero; echo a line; \
+             echo > {at}/alive"
+        );
+        format!("{start} sh -c '{script}' & until [ -e {at}/up ]; do sleep 0.01; done")
+    }
+
+    async fn lives_on(dir: &std::path::Path) {
+        std::fs::write(dir.join("go"), "").unwrap();
+        let start = Instant::now();
+        while !dir.join("alive").exists() {
+            assert!(start.elapsed() < LONG, "it has ended at its first line");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_left_running_may_print_for_as_long_as_it_likes() {
+        let dir = tempfile::tempdir().unwrap();
+        let reload = prints_later(dir.path(), "");
+        run(&reload, LONG, Left::Alone).await.unwrap();
+        lives_on(dir.path()).await;
+        // A daemon that a check starts has left its group.
+        let dir = tempfile::tempdir().unwrap();
+        let check = prints_later(dir.path(), "setsid");
+        run(&check, LONG, Left::Killed).await.unwrap();
+        lives_on(dir.path()).await;
+    }
+
+    #[tokio::test]
+    async fn who_prints_without_an_end_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let start = Instant::now();
+        let command = format!("yes & echo $! > {}", file.display());
+        let output = run(&command, LONG, Left::Alone).await.unwrap();
+        let pid = std::fs::read_to_string(&file).unwrap();
+        let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        assert!(output.len() <= KEEP && start.elapsed() < LONG);
     }
 
     #[tokio::test]
