@@ -14,6 +14,7 @@ pub(crate) mod docker;
 pub(crate) mod etcd;
 pub(crate) mod notify;
 pub(crate) mod pki;
+mod signals;
 
 /// How long a condition may take on a loaded machine before its test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,6 +75,7 @@ pub(crate) fn temp_dir() -> tempfile::TempDir {
 
 /// The program `name` on the PATH. A machine without it fails the test: `make test` installs what is needed.
 pub(crate) fn tool(name: &str) -> PathBuf {
+    signals::reset_for_children();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let extra = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path)
@@ -121,6 +123,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a command; what it prints goes to the file `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+        signals::reset_for_children();
         let out = File::options()
             .create(true)
             .append(true)
@@ -229,6 +232,7 @@ impl Drop for Process {
 
 /// The program under test, with nothing in its environment that could tell it of another store.
 pub(crate) fn sidekick() -> Command {
+    signals::reset_for_children();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidekick"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
