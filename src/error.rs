@@ -105,9 +105,6 @@ impl From<PlanError> for Failure {
             PlanError::Address(..) => {
                 "give the address, or a way to it, with --ip (`ip` in a file); `sidekick ip` explains the choice"
             }
-            PlanError::Id(..) => {
-                "give an id with --id (`id` in a file); uuid stands for a random one"
-            }
             PlanError::Twice(_) => "give one of them another id",
         };
         Self::unavailable(&error, hint)

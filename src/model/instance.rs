@@ -12,7 +12,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 pub use self::invalid::InvalidField;
-pub use self::name::{AttrName, HostName, InstanceId, MAX_SEGMENT, PortName, ServiceName};
+pub use self::name::{
+    AttrName, HostName, InstanceId, MAX_SEGMENT, PortName, ServiceName, host_segment,
+};
 
 /// The longest value of an attribute, in bytes.
 pub const MAX_VALUE: usize = 4096;

@@ -12,9 +12,11 @@ use tracing::{info, warn};
 use super::roster::Entry;
 use crate::config::{self, Announcement, IdSpec, Ownership, Problem, Registration};
 use crate::model::address::{Choice, Chosen, Host, Spec, choose};
-use crate::model::instance::{HostName, Instance, InstanceId, InvalidField, ServiceName, State};
+use crate::model::instance::{HostName, Instance, InstanceId, ServiceName, State};
 use crate::model::keyspace;
 use crate::model::location::Location;
+use crate::model::report::chain;
+use crate::model::stop::Stop;
 use crate::model::update::{Claim, LeaseId, Prefix};
 use crate::system::address;
 
@@ -31,8 +33,16 @@ pub struct Plan {
     pub(super) program: Option<(OsString, Vec<OsString>)>,
     /// How long a stop waits for those who watch.
     pub(super) drain: Duration,
-    /// How long the program may take to end before it is killed.
-    pub(super) stop_grace: Duration,
+    /// How the program is asked to end.
+    pub(super) stop: Stop,
+}
+
+impl Plan {
+    /// How the program is asked to end.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.stop
+    }
 }
 
 /// Why nothing can be announced.
@@ -41,9 +51,6 @@ pub enum PlanError {
     /// No way leads to an address.
     #[error("there is no address to announce for {0}")]
     Address(ServiceName, #[source] NoAddress),
-    /// This host's name cannot be part of an id.
-    #[error("the id of {0} cannot be made from this host's name")]
-    Id(ServiceName, #[source] InvalidField),
     /// An id that was given is the one that another instance gets from this host's name and its port.
     #[error("two instances are {0}")]
     Twice(Prefix),
@@ -68,12 +75,14 @@ pub fn plan(
     let mut source = Source {
         endpoints: endpoints(location).to_vec(),
         prefix: prefix.clone(),
-        hostname: address::hostname().unwrap_or_default(),
+        hostname: address::hostname(),
+        waits: registration.program.is_some(),
         announcements: registration.announcements,
         config: registration.config,
         ids: Vec::new(),
         chosen: BTreeMap::new(),
         gone: BTreeSet::new(),
+        waiting: BTreeSet::new(),
     };
     Ok(Plan {
         entries: source.look()?,
@@ -81,7 +90,7 @@ pub fn plan(
         ttl: registration.ttl,
         program: registration.program,
         drain: registration.drain,
-        stop_grace: registration.stop_grace,
+        stop: registration.stop,
     })
 }
 
@@ -90,7 +99,9 @@ pub fn plan(
 pub(super) struct Source {
     endpoints: Vec<String>,
     prefix: Prefix,
-    hostname: String,
+    hostname: OsString,
+    /// There is a program that does not depend on the announcement: an instance without an address waits for one.
+    waits: bool,
     announcements: Vec<Announcement>,
     config: Option<PathBuf>,
     /// The random ids that were given out, and to whom.
@@ -98,6 +109,8 @@ pub(super) struct Source {
     chosen: BTreeMap<Prefix, Chosen>,
     /// The instances whose address is gone: told once.
     gone: BTreeSet<Prefix>,
+    /// Those that never had one: told once.
+    waiting: BTreeSet<Prefix>,
 }
 
 /// Who keeps a random id when the configuration is read again: the same service on the same port, else the same service.
@@ -134,23 +147,43 @@ impl Source {
         Ok(entries)
     }
 
-    /// The instances with the addresses that they have now.
+    /// The instances with the addresses that they have now; without those that wait for one.
     pub(super) fn look(&mut self) -> Result<Vec<Entry>, PlanError> {
         let host = self.host();
         let (mut entries, mut dirs) = (Vec::new(), BTreeSet::new());
-        let ids = self.ids()?;
+        let ids = self.ids();
         for (one, id) in self.announcements.clone().into_iter().zip(ids) {
             let prefix = one.prefix.as_ref().unwrap_or(&self.prefix);
             let dir = keyspace::dir(prefix, one.service.as_str(), id.as_str());
             if !dirs.insert(dir.clone()) {
                 return Err(PlanError::Twice(dir));
             }
-            let ip = self.address(&dir, &one, &host)?;
-            entries.push(self.entry(one, id, ip));
+            match self.address(&dir, &one, &host) {
+                Ok(ip) => {
+                    if self.waiting.remove(&dir) {
+                        info!("{dir}: there is an address now: {ip}");
+                    }
+                    entries.push(self.entry(one, id, ip));
+                }
+                Err(error) if self.waits => self.wait(dir, &error),
+                Err(error) => return Err(error),
+            }
         }
+        self.waiting.retain(|dir| dirs.contains(dir));
         self.chosen.retain(|dir, _| dirs.contains(dir));
         self.gone.retain(|dir| dirs.contains(dir));
         Ok(entries)
+    }
+
+    /// The program does not depend on it, and neither does its start.
+    fn wait(&mut self, dir: Prefix, error: &PlanError) {
+        if self.waiting.insert(dir) {
+            warn!(
+                "{}; it is announced as soon as there is one. Give it with --ip (`ip` in a file); `sidekick ip` explains \
+                 the choice",
+                chain(error)
+            );
+        }
     }
 
     /// What is needed of it: nobody asks a name server for the store's address in vain.
@@ -208,7 +241,7 @@ impl Source {
     }
 
     /// The id of each instance; random ones stay with whom they were given to.
-    fn ids(&mut self) -> Result<Vec<InstanceId>, PlanError> {
+    fn ids(&mut self) -> Vec<InstanceId> {
         let mut left = std::mem::take(&mut self.ids);
         let slots: Vec<Slot> = self.announcements.iter().map(slot).collect();
         let mut kept = BTreeMap::new();
@@ -227,24 +260,21 @@ impl Source {
         }
         let mut ids = Vec::new();
         for (n, one) in self.announcements.iter().enumerate() {
-            let from = |text: &str| {
-                let id = text.parse();
-                id.map_err(|error| PlanError::Id(one.service.clone(), error))
-            };
+            let port = one.ports.default_port();
             let id: InstanceId = match (&one.id, kept.remove(&n)) {
                 (IdSpec::Given(id), _) => id.clone(),
                 (IdSpec::HostAndPort, _) => {
-                    from(&format!("{}-{}", self.hostname, one.ports.default_port()))?
+                    InstanceId::of_host(self.hostname.as_encoded_bytes(), port)
                 }
                 (IdSpec::Random, Some(id)) => id,
-                (IdSpec::Random, None) => from(&uuid::Uuid::now_v7().to_string())?,
+                (IdSpec::Random, None) => uuid::Uuid::now_v7().into(),
             };
             if one.id == IdSpec::Random {
                 self.ids.push((slots[n].clone(), id.clone()));
             }
             ids.push(id);
         }
-        Ok(ids)
+        ids
     }
 
     fn entry(&self, one: Announcement, id: InstanceId, ip: IpAddr) -> Entry {
@@ -255,7 +285,9 @@ impl Source {
             ip,
             ports: one.ports,
             // A name that is no RFC 1123 name is not announced; the address stands for it.
-            host: one.host.or_else(|| self.hostname.parse::<HostName>().ok()),
+            host: one
+                .host
+                .or_else(|| self.hostname.to_str()?.parse::<HostName>().ok()),
             weight: one.weight,
             state: State::Up,
             attrs: one.attrs,

@@ -1,5 +1,6 @@
 //! The address and name by which others reach this host. Adapter.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 
 use nix::ifaddrs::getifaddrs;
@@ -72,8 +73,8 @@ fn source_for(far: SocketAddr) -> Option<IpAddr> {
 
 /// The name the kernel has for this host.
 #[must_use]
-pub fn hostname() -> Option<String> {
-    nix::unistd::gethostname().ok()?.into_string().ok()
+pub fn hostname() -> OsString {
+    nix::unistd::gethostname().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::kept::Kept;
 use super::ward::Running;
 use super::world::WORLD;
 use crate::model::catalog::{Catalog, Changes};
+use crate::model::instance::{MAX_SEGMENT, host_segment};
 use crate::model::lease::{Action, Input, Lease};
 use crate::model::update::{Prefix, Revision};
 use crate::model::watchers::Watcher;
@@ -48,7 +49,10 @@ impl Herald {
         // Several may run on a host, and each container has a process 1.
         let (process, random) = (std::process::id(), fastrand::u32(..));
         Self {
-            id: format!("{host}-{process}-{random:08x}"),
+            id: format!(
+                "{}-{process}-{random:08x}",
+                host_segment(host.as_bytes(), MAX_SEGMENT)
+            ),
             host,
             announce: Announce::new(scopes, &paths(targets), fastrand::u64(..)),
             census: Census::of(targets, child),

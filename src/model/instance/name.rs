@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::InvalidField;
+use crate::model::fingerprint::fingerprint;
 
 /// The longest path segment (a service, an id, a part of an attribute's name), in bytes.
 pub const MAX_SEGMENT: usize = 63;
@@ -72,6 +73,50 @@ segment_type!(
     "port name"
 );
 
+impl InstanceId {
+    /// The id of an instance on this port of a host, `<host>-<port>`, whatever the host is called.
+    ///
+    /// A name that is too long for that, or has characters that no id has, is cut and gets a hash of the whole behind it:
+    /// the same host always has the same id, and two hosts have two.
+    #[must_use]
+    pub fn of_host(host: &[u8], port: u16) -> Self {
+        let port = format!("-{port}");
+        Self(host_segment(host, MAX_SEGMENT - port.len()) + &port)
+    }
+}
+
+/// A random id.
+impl From<uuid::Uuid> for InstanceId {
+    fn from(random: uuid::Uuid) -> Self {
+        Self(random.to_string())
+    }
+}
+
+/// The name of a host as the beginning of a path segment, of so many bytes at most.
+#[must_use]
+pub fn host_segment(host: &[u8], room: usize) -> String {
+    if let Ok(text) = std::str::from_utf8(host)
+        && text.len() <= room
+        && (text.is_empty() || segment("host", text).is_ok())
+    {
+        return text.to_owned();
+    }
+    let hash = format!("{:016x}", fingerprint([host]));
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:-".contains(byte);
+    let plain = |byte: &u8| {
+        if allowed(byte) {
+            char::from(*byte)
+        } else {
+            '-'
+        }
+    };
+    let begin: String = host.iter().map(plain).collect();
+    // All of it is ASCII by now.
+    let begin = begin.trim_start_matches('.');
+    let begin = &begin[..begin.len().min(room.saturating_sub(hash.len() + 1))];
+    format!("{begin}-{hash}")
+}
+
 /// A host name as RFC 1123 has it: labels of letters, digits and hyphens, 253 characters at most.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostName(String);
@@ -139,6 +184,54 @@ impl FromStr for AttrName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_host_is_its_name_where_that_fits() {
+        assert_eq!(InstanceId::of_host(b"web-1", 8080).as_str(), "web-1-8080");
+        let fits = "x".repeat(MAX_SEGMENT - 5);
+        assert_eq!(
+            InstanceId::of_host(fits.as_bytes(), 8080).as_str(),
+            format!("{fits}-8080")
+        );
+    }
+
+    #[test]
+    fn the_id_of_any_host_is_valid_stable_and_its_own() {
+        let long = |end: &str| "x".repeat(60) + end;
+        let hosts: Vec<Vec<u8>> = [
+            long("1").into_bytes(),
+            long("2").into_bytes(),
+            long("12").into_bytes(),
+            "y".repeat(64).into_bytes(),
+            b"a b".to_vec(),
+            b"a/b".to_vec(),
+            b".a".to_vec(),
+            b"...".to_vec(),
+            b"\xff\xfe".to_vec(),
+            b"\xff\xfd".to_vec(),
+            "\u{e4}".into(),
+            b"".to_vec(),
+        ]
+        .into();
+        let mut seen = std::collections::BTreeSet::new();
+        for host in &hosts {
+            for port in [1, 8080, 65535] {
+                let id = InstanceId::of_host(host, port);
+                assert_eq!(id.as_str().parse(), Ok(id.clone()), "{host:?}");
+                assert_eq!(InstanceId::of_host(host, port), id);
+                assert!(id.as_str().ends_with(&format!("-{port}")), "{id}");
+                assert!(seen.insert(id), "{host:?} {port}");
+            }
+        }
+        // Instances that were announced are found again after an upgrade.
+        let id = InstanceId::of_host(long("1").as_bytes(), 8080);
+        let want = format!(
+            "{}-{:016x}-8080",
+            "x".repeat(41),
+            fingerprint([long("1").as_bytes()])
+        );
+        assert_eq!(id.as_str(), want);
+    }
 
     #[test]
     fn names() {

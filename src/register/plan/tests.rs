@@ -36,12 +36,14 @@ fn source(announcements: Vec<Announcement>) -> Source {
     Source {
         endpoints: Vec::new(),
         prefix: Prefix::parse("/services").unwrap(),
-        hostname: "h".to_owned(),
+        hostname: "h".into(),
+        waits: false,
         announcements,
         config: None,
         ids: Vec::new(),
         chosen: BTreeMap::new(),
         gone: BTreeSet::new(),
+        waiting: BTreeSet::new(),
     }
 }
 

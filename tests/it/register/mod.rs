@@ -4,6 +4,7 @@ mod checks;
 mod owners;
 mod program;
 mod store;
+mod unannounced;
 
 use std::collections::BTreeMap;
 use std::fs;

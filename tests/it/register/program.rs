@@ -94,7 +94,13 @@ fn a_command_that_was_stopped_is_woken_to_end_in_order() {
 }
 
 #[test]
-fn other_signals_reach_the_whole_group_of_the_command() {
+fn other_signals_reach_the_command_alone_and_its_whole_group_if_that_is_asked_for() {
+    for (options, hears) in [(&[][..], false), (&["--signal-group"], true)] {
+        hangs_up(options, hears);
+    }
+}
+
+fn hangs_up(options: &[&str], grandchild_hears: bool) {
     let bench = Bench::new();
     let got = bench.file("got");
     let script = format!(
@@ -102,13 +108,20 @@ fn other_signals_reach_the_whole_group_of_the_command() {
          trap 'echo child >> {0}' HUP; while :; do sleep 0.05; done",
         got.display()
     );
-    let process = bench.announced(&["--", "sh", "-c", &script]);
+    let args = [options, &["--", "sh", "-c", &script]].concat();
+    let process = bench.announced(&args);
     wait_for("the grandchild", || read(&got));
     process.signal(Signal::SIGHUP);
-    wait_for("both to hear of it", || {
-        let text = read(&got)?;
-        (text.contains("grandchild\n") && text.contains("\nchild\n")).then_some(())
+    wait_for("the child to hear of it", || {
+        read(&got)?.contains("\nchild\n").then_some(())
     });
+    if grandchild_hears {
+        wait_for("the grandchild to hear of it", || {
+            read(&got)?.contains("grandchild\n").then_some(())
+        });
+    } else {
+        assert_eq!(read(&got).as_deref(), Some("up\nchild\n"));
+    }
     assert!(bench.is_there());
 }
 

@@ -148,3 +148,26 @@ fn changes(spec: &str, nets: [&str; 2]) {
     let want = [first, second].map(str::to_owned);
     assert_eq!(*seen.lock().unwrap(), BTreeSet::from(want));
 }
+
+#[test]
+fn a_command_is_started_without_an_address_and_announced_when_there_is_one() {
+    let dir = temp_dir();
+    let up = dir.path().join("up");
+    let script = format!("echo up > {}; exec sleep 1000", up.display());
+    let command = ["--", "sh", "-c", &script];
+    let Some(net) = Net::start("cidr:10.9.0.0/16", "127.0.0.5/8", &command) else {
+        return;
+    };
+    wait_for("the command", || up.exists().then_some(()));
+    net.process
+        .wait_said("there is no address to announce for web");
+    assert!(!net.store().join("services/web/a/ip").exists());
+    net.ip("addr add 10.9.0.1/32 dev lo");
+    net.until("10.9.0.1");
+    let said = net.process.output();
+    assert_eq!(
+        said.matches("there is no address to announce").count(),
+        1,
+        "{said}"
+    );
+}
