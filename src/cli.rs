@@ -10,6 +10,7 @@ mod look;
 mod manage;
 mod pages;
 mod register;
+mod stop;
 mod store;
 mod watch;
 
@@ -24,6 +25,7 @@ pub use self::pages::{completions, manuals};
 pub use self::register::{
     CHECK_INTERVAL, CHECK_STATUS, CHECK_TIMEOUT, CheckArgs, FALL, RISE, Register,
 };
+pub use self::stop::StopArgs;
 pub use self::store::StoreArgs;
 pub use self::watch::Watch;
 

@@ -79,7 +79,7 @@ fn register(args: &Register) -> Result<u8, Failure> {
     let plan = register::plan(registration, &place.location, &place.prefix)?;
     let store = open(&place)?;
     block_on(async {
-        let signals = held.listen().map_err(no_system)?;
+        let signals = held.listen(plan.stop()).map_err(no_system)?;
         Ok(init::reaping(register::run(plan, store, signals)).await)
     })
 }
@@ -119,7 +119,7 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
     let held = if has_program {
         Held::forwardable()
     } else {
-        Held::daemon()
+        Held::daemon(config::stop_signal(&args.stop))
     };
     let held = held.map_err(no_system)?;
     let host = HostFile::read(&env());
@@ -136,7 +136,7 @@ fn watch(args: &Watch) -> Result<u8, Failure> {
     }
     let store = open(&place)?;
     block_on(async {
-        let signals = held.listen().map_err(no_system)?;
+        let signals = held.listen(pass.stop).map_err(no_system)?;
         let plan = watch::Plan {
             targets,
             prefix: place.prefix,

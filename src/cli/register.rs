@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LogArgs, StoreArgs};
+use super::{LogArgs, StopArgs, StoreArgs};
 
 /// Announce an instance of a service for as long as it lives.
 ///
 /// With a command, sidekick is its entrypoint: it starts the command, announces it, and exits with the command's status.
-/// At SIGTERM or SIGINT it marks it as draining, waits until all who watch have applied that (--drain), withdraws it, and
-/// only then passes the signal on. Without a command it is a sidecar: it announces until a signal, then drains, withdraws
+/// At SIGTERM, SIGINT or --stop-signal it marks it as draining, waits until all who watch have applied that (--drain),
+/// withdraws it, and only then tells the command to stop. Without a command it is a sidecar: it announces until a signal, then drains, withdraws
 /// and exits 0. With checks it announces only while they pass.
 ///
 /// All keys are written in one transaction and hang on one lease. A store that is down never harms the command; it is
@@ -93,9 +93,9 @@ pub struct Register {
     /// `sidekick watch` that serves it has this in use, or after this time. Where nobody watches, nobody waits.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub drain: String,
-    /// How long the command may take to end after SIGTERM before it is killed.
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    pub stop_grace: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub stop: StopArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub checks: CheckArgs,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LogArgs, StoreArgs};
+use super::{LogArgs, StopArgs, StoreArgs};
 
 /// Keep rendered files equal to what is announced.
 ///
@@ -17,7 +17,7 @@ use super::{LogArgs, StoreArgs};
 ///
 /// With a command, sidekick is the entrypoint of the proxy: the command starts when every target has been published
 /// once, `[template.reload] child = true` signals it, and so does every signal sent to sidekick except HUP; its exit
-/// status is sidekick's.
+/// status is sidekick's. Until it is started no reload_cmd is run: it finds the files when it starts.
 ///
 /// A directory made for confd works as it is: --conf-dir /etc/confd. Its templates, *.tmpl, are Go text/template with
 /// confd's functions; confd.toml is read for prefix, interval and nodes. docs/confd.md says what is different.
@@ -32,9 +32,10 @@ Examples:
 
 Exit status:
   0 done; 1 a target failed (--once); 2 something would change (--noop); 64 the command line is
-  wrong; 69 the store did not answer within --timeout; 78 the configuration is wrong; with a
-  command its own (128+n if signal n killed it, 127 if it was not found, 126 if it cannot be
-  run).")]
+  wrong; 69 the store did not answer within --timeout; 78 the configuration is wrong; 128+n if
+  signal n came before the work of --once or --noop was done, or before the command was started;
+  with a command its own (128+n if signal n killed it, 127 if it was not found, 126 if it cannot
+  be run).")]
 pub struct Watch {
     /// The directory that holds conf.d and templates; /etc/sidekick without it.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_CONF_DIR")]
@@ -65,9 +66,9 @@ pub struct Watch {
     /// Without it: the interval of CONF_DIR/confd.toml, else 5m.
     #[arg(long, value_name = "TIME")]
     pub interval: Option<String>,
-    /// How long the command may take to end after SIGTERM before it is killed.
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    pub stop_grace: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub stop: StopArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,

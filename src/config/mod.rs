@@ -12,6 +12,7 @@ mod raw;
 mod registration;
 mod section;
 mod services;
+mod stop;
 mod store;
 mod target;
 
@@ -27,12 +28,14 @@ pub use duration::parse_duration;
 pub use host_file::HostFile;
 pub use registration::{Registration, registration};
 pub use services::announcements;
+pub use stop::stop_signal;
 pub use store::{Place, Source, location};
 pub use target::{
     BadTarget, Haproxy, Output, Owner, Reload, Sources, Style, Target, Targets, is_tera, targets,
 };
 
 use crate::cli;
+use crate::model::stop::Stop;
 
 const STATE_DIR: &str = "SIDEKICK_STATE_DIR";
 /// The longest time between two comparisons if nobody says.
@@ -114,8 +117,8 @@ pub struct Pass {
     pub interval: std::time::Duration,
     /// The program that reads the files, and its arguments, if it is ours to start.
     pub program: Option<(OsString, Vec<OsString>)>,
-    /// How long the program may take to end before it is killed.
-    pub stop_grace: std::time::Duration,
+    /// How the program is asked to end.
+    pub stop: Stop,
 }
 
 impl Pass {
@@ -124,7 +127,7 @@ impl Pass {
     pub fn offline() -> Self {
         Self {
             program: None,
-            stop_grace: std::time::Duration::ZERO,
+            stop: Stop::within(std::time::Duration::ZERO),
             once: true,
             timeout: None,
             noop: true,
@@ -170,7 +173,10 @@ pub fn pass(
         None => confd.interval.unwrap_or(INTERVAL),
     };
     let timeout = args.timeout.as_deref().map(|text| time("--timeout", text));
-    let stop_grace = time("--stop-grace", &args.stop_grace);
+    let stop = stop::stop(&args.stop).unwrap_or_else(|more| {
+        problems.extend(more);
+        Stop::within(std::time::Duration::ZERO)
+    });
     if interval.is_zero() {
         problems.push(Problem::with("--interval: it must be longer than nothing"));
     }
@@ -190,7 +196,7 @@ pub fn pass(
     let program = args.command.split_first();
     Ok(Pass {
         program: program.map(|(program, args)| (program.clone(), args.to_vec())),
-        stop_grace,
+        stop,
         once: args.once || args.noop,
         timeout,
         noop: args.noop,

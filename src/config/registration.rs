@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::announcement::{Announcement, announcement};
 use super::raw::{Found, Raw, RawChecks, Said};
 use super::services::announcements;
-use super::{Problem, parse_duration};
+use super::{Problem, parse_duration, stop};
 use crate::cli;
+use crate::model::stop::Stop;
 use crate::model::update::Prefix;
 
 /// The shortest TTL: etcd's own minimum.
@@ -25,8 +26,8 @@ pub struct Registration {
     pub ttl: Duration,
     /// How long a stop waits for those who watch.
     pub drain: Duration,
-    /// How long the program may take to stop.
-    pub stop_grace: Duration,
+    /// How the program is asked to end.
+    pub stop: Stop,
     /// The program and its arguments.
     pub program: Option<(OsString, Vec<OsString>)>,
 }
@@ -39,8 +40,7 @@ pub fn registration(
 ) -> Result<Registration, Vec<Problem>> {
     let mut found = Found::default();
     let ttl = Said::flag("--ttl", &args.ttl).parse(&mut found, ttl);
-    let grace = Said::flag("--stop-grace", &args.stop_grace);
-    let stop_grace = grace.parse(&mut found, parse_duration);
+    let stop = stop::stop(&args.stop).map_err(|more| found.problems.extend(more));
     let drain = Said::flag("--drain", &args.drain).parse(&mut found, parse_duration);
     let announced = if let Some(path) = &args.config {
         prefix.map_or(Err(Vec::new()), |prefix| announcements(path, prefix))
@@ -54,16 +54,16 @@ pub fn registration(
         Vec::new()
     });
     let command = args.command.split_first();
-    match (ttl, drain, stop_grace) {
-        (Some(ttl), Some(drain), Some(stop_grace)) if problems.is_empty() => Ok(Registration {
+    match (ttl, drain, stop) {
+        (Some(ttl), Some(drain), Ok(stop)) if problems.is_empty() => Ok(Registration {
             announcements,
             config: args.config.clone(),
             ttl,
             drain,
-            stop_grace,
+            stop,
             program: command.map(|(program, args)| (program.clone(), args.to_vec())),
         }),
-        (Some(_) | None, Some(_) | None, Some(_) | None) => Err(problems),
+        (Some(_) | None, Some(_) | None, Ok(_) | Err(())) => Err(problems),
     }
 }
 

@@ -2,6 +2,8 @@
 //! their children, records of the DNS. Pure.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 /// An SRV record: where a service is to be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,20 +39,57 @@ impl Signal {
     pub const KILL: Self = Self(9);
     /// Please stop.
     pub const TERM: Self = Self(15);
+    /// The terminal's size has changed; to Apache, a request to finish and leave.
+    pub const WINCH: Self = Self(28);
+
+    /// The real-time signals that programs may use.
+    const REAL_TIME: RangeInclusive<i32> = 34..=64;
+}
+
+/// The names of the signals from 1 on.
+const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// By name, with or without `SIG`, or by number.
+impl FromStr for Signal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        let named = NAMES.iter().position(|known| *known == name);
+        let number = match named {
+            Some(index) => i32::try_from(index + 1).ok(),
+            None => real_time(name).or_else(|| text.parse().ok()),
+        };
+        let is_signal = |number: &i32| (1..=*Self::REAL_TIME.end()).contains(number);
+        let signal = number.filter(is_signal).map(Self);
+        signal.ok_or_else(|| format!("{text:?} is not a signal such as HUP, USR2 or 3"))
+    }
+}
+
+fn real_time(name: &str) -> Option<i32> {
+    let (first, last) = (*Signal::REAL_TIME.start(), *Signal::REAL_TIME.end());
+    let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(""), _) => first,
+        (_, Some("")) => last,
+        (Some(offset), _) => first + offset.strip_prefix('+')?.parse::<i32>().ok()?,
+        (_, Some(offset)) => last - offset.strip_prefix('-')?.parse::<i32>().ok()?,
+        (None, None) => return None,
+    };
+    // An offset that leads out of the range is no signal at all.
+    Some(number).filter(|number| Signal::REAL_TIME.contains(number))
 }
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            1 => f.write_str("SIGHUP"),
-            2 => f.write_str("SIGINT"),
-            3 => f.write_str("SIGQUIT"),
-            9 => f.write_str("SIGKILL"),
-            10 => f.write_str("SIGUSR1"),
-            12 => f.write_str("SIGUSR2"),
-            15 => f.write_str("SIGTERM"),
-            28 => f.write_str("SIGWINCH"),
-            number => write!(f, "signal {number}"),
+        let index = usize::try_from(self.0 - 1).ok();
+        match index.and_then(|index| NAMES.get(index)) {
+            Some(name) => write!(f, "SIG{name}"),
+            None => write!(f, "signal {}", self.0),
         }
     }
 }

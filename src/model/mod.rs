@@ -14,6 +14,7 @@ pub mod location;
 pub mod pace;
 pub mod report;
 pub mod socket;
+pub mod stop;
 pub mod suggestion;
 pub mod tree;
 pub mod update;

@@ -8,6 +8,7 @@ pub(super) use self::message::{Action, Input, Why};
 use super::roster::{self, Roster};
 use crate::model::facts::{Exit, Signal};
 use crate::model::report::code;
+use crate::model::stop::Stop;
 use crate::model::update::Prefix;
 use crate::model::watchers::Marks;
 
@@ -23,7 +24,7 @@ const DEAD_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Lifecycle {
     /// Whether there is a program, or we are the sidecar of one.
     has_program: bool,
-    stop_grace: Duration,
+    stop: Stop,
     /// How long a stop waits for those who watch.
     drain: Duration,
     roster: Roster,
@@ -73,15 +74,10 @@ enum Then {
 }
 
 impl Lifecycle {
-    pub(super) fn new(
-        has_program: bool,
-        stop_grace: Duration,
-        drain: Duration,
-        roster: Roster,
-    ) -> Self {
+    pub(super) fn new(has_program: bool, stop: Stop, drain: Duration, roster: Roster) -> Self {
         Self {
             has_program,
-            stop_grace,
+            stop,
             drain,
             roster,
             state: State::New,
@@ -131,7 +127,9 @@ impl Lifecycle {
 
     fn spawned(&mut self, now: Instant, out: &mut Vec<Action>) {
         match self.state {
-            State::Starting { stop: Some(signal) } => self.pass_and_wait(now, signal, out),
+            State::Starting { stop: Some(signal) } => {
+                self.pass_and_wait(now, self.stop.signal_for(signal), out);
+            }
             State::Starting { stop: None } => self.up(now, out),
             State::New | State::Up | State::Draining { .. } | State::Leaving { .. } => {}
             State::Stopping { .. } | State::Clearing { .. } | State::Done => {}
@@ -156,8 +154,10 @@ impl Lifecycle {
             State::Draining { .. } => self.leave(now, Then::Clear(status), out),
             State::Leaving { then, .. } => *then = Then::Clear(status),
             State::Stopping { signal, kill_at } => {
-                // Its whole group has heard a TERM with it. An interrupt is what background processes ignore.
-                let has_heard = *signal == Signal::TERM;
+                // Its whole group may have heard a TERM with it. An interrupt is what background processes ignore.
+                let has_heard = self.stop.whole_group && *signal == Signal::TERM;
+                // What was killed with the program hears nothing any more.
+                let has_heard = has_heard || kill_at.is_none();
                 let (until, killed) = (kill_at.unwrap_or(now + DEAD_WITHIN), kill_at.is_none());
                 self.state = State::Clearing {
                     status,
@@ -165,7 +165,7 @@ impl Lifecycle {
                     killed,
                 };
                 if !has_heard {
-                    out.push(Action::Pass(Signal::TERM));
+                    out.push(Action::SignalGroup(Signal::TERM));
                 }
             }
             State::Clearing { .. } | State::Done => {}
@@ -190,8 +190,7 @@ impl Lifecycle {
 
     fn signal(&mut self, now: Instant, signal: Signal, out: &mut Vec<Action>) {
         // Without a program, a request to dump core or the like has nobody else to go to.
-        let stops = matches!(signal, Signal::TERM | Signal::INT)
-            || (!self.has_program && signal == Signal::QUIT);
+        let stops = self.stop.begins_with(signal) || (!self.has_program && signal == Signal::QUIT);
         match (&mut self.state, stops) {
             (State::New | State::Done, _) => {}
             (State::Starting { stop }, true) => *stop = Some(signal),
@@ -200,7 +199,7 @@ impl Lifecycle {
             (State::Up, true) => {
                 out.push(Action::Stopping(Why::Asked(signal)));
                 let then = if self.has_program {
-                    Then::Pass(signal)
+                    Then::Pass(self.stop.signal_for(signal))
                 } else {
                     Then::Exit(0)
                 };
@@ -216,16 +215,18 @@ impl Lifecycle {
     }
 
     fn pass(&self, signal: Signal, out: &mut Vec<Action>) {
-        let alive = match self.state {
-            State::Up | State::Stopping { .. } | State::Clearing { .. } => self.has_program,
-            State::Draining { then, .. } | State::Leaving { then, .. } => {
-                matches!(then, Then::Pass(_) | Then::Clear(_))
-            }
-            State::New | State::Starting { .. } | State::Done => false,
+        let action = match self.state {
+            State::Up | State::Stopping { .. } if self.has_program => Action::Pass(signal),
+            State::Clearing { .. } => Action::SignalGroup(signal),
+            State::Draining { then, .. } | State::Leaving { then, .. } => match then {
+                Then::Pass(_) => Action::Pass(signal),
+                Then::Clear(_) => Action::SignalGroup(signal),
+                Then::Exit(_) => return,
+            },
+            State::Up | State::Stopping { .. } => return,
+            State::New | State::Starting { .. } | State::Done => return,
         };
-        if alive {
-            out.push(Action::Pass(signal));
-        }
+        out.push(action);
     }
 
     fn drain(&mut self, now: Instant, then: Then, out: &mut Vec<Action>) {
@@ -280,10 +281,10 @@ impl Lifecycle {
             Then::Clear(status) => {
                 self.state = State::Clearing {
                     status,
-                    until: now + self.stop_grace,
+                    until: now + self.stop.grace,
                     killed: false,
                 };
-                out.push(Action::Pass(Signal::TERM));
+                out.push(Action::SignalGroup(Signal::TERM));
             }
             Then::Exit(status) => self.exit(status, out),
         }
@@ -292,7 +293,7 @@ impl Lifecycle {
     fn pass_and_wait(&mut self, now: Instant, signal: Signal, out: &mut Vec<Action>) {
         self.state = State::Stopping {
             signal,
-            kill_at: Some(now + self.stop_grace),
+            kill_at: Some(now + self.stop.grace),
         };
         out.push(Action::Pass(signal));
     }
@@ -328,11 +329,11 @@ impl Lifecycle {
             State::Leaving { until, .. } if now >= *until => self.left(now, false, out),
             State::Stopping { kill_at, .. } if kill_at.is_some_and(|at| now >= at) => {
                 *kill_at = None;
-                out.push(Action::Pass(Signal::KILL));
+                out.push(Action::SignalGroup(Signal::KILL));
             }
             State::Clearing { until, killed, .. } if now >= *until && !*killed => {
                 (*until, *killed) = (now + DEAD_WITHIN, true);
-                out.push(Action::Pass(Signal::KILL));
+                out.push(Action::SignalGroup(Signal::KILL));
             }
             State::Clearing { until, status, .. } if now >= *until => {
                 let status = *status;

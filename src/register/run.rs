@@ -19,6 +19,7 @@ use crate::model::check::Checks;
 use crate::model::facts::{Exit, ProbeResult, Signal};
 use crate::model::lease;
 use crate::model::report::chain;
+use crate::model::stop::Stop;
 use crate::model::update::{Prefix, Revision};
 use crate::store::{Store, StoreError, acks, leased};
 use crate::system::child::{Child, Group};
@@ -30,6 +31,7 @@ use crate::system::{probe, process};
 pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
     let mut shell = Shell {
         program: plan.program,
+        stop: plan.stop,
         store,
         jobs: JoinSet::new(),
         group: None,
@@ -44,7 +46,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
     shell.set(&plan.entries);
     let roster = Roster::new(plan.entries, plan.ttl, fastrand::u64(..));
     let has_program = shell.program.is_some();
-    let mut machine = Lifecycle::new(has_program, plan.stop_grace, plan.drain, roster);
+    let mut machine = Lifecycle::new(has_program, plan.stop, plan.drain, roster);
     let mut input = Input::Start;
     loop {
         let mut answers = Vec::new();
@@ -89,6 +91,7 @@ type Target = (Arc<Checks>, SocketAddr);
 
 struct Shell {
     program: Option<(OsString, Vec<OsString>)>,
+    stop: Stop,
     store: Arc<dyn Store>,
     jobs: JoinSet<Done>,
     /// The program's process group, from its start to the end of its last process.
@@ -226,6 +229,7 @@ impl Shell {
         match action {
             Action::Spawn => return Performed::Answer(self.spawn()),
             Action::Pass(signal) => self.pass(signal),
+            Action::SignalGroup(signal) => self.signal_group(signal),
             Action::AwaitGroup => return self.await_group(),
             Action::Roster(action) => self.roster(action),
             Action::AwaitWatchers(marks, limit) => {
@@ -247,7 +251,7 @@ impl Shell {
         let Some((program, args)) = &self.program else {
             return Input::NotSpawned(1);
         };
-        match Child::start(program, args) {
+        match Child::start(program, args, &self.stop) {
             Ok((child, group)) => {
                 self.group = Some(group);
                 self.jobs.spawn(async { Done::Ended(child.wait().await) });
@@ -260,24 +264,28 @@ impl Shell {
         }
     }
 
-    fn pass(&mut self, signal: Signal) {
+    fn signal_group(&mut self, signal: Signal) {
         if signal == Signal::KILL {
             warn!(
                 "the program has not ended within its grace: it is killed, with all of its process group"
             );
         }
+        if let Some(group) = self.group
+            && let Err(error) = group.signal(signal)
+        {
+            warn!("cannot send {signal} to the program's process group: {error}");
+        }
+    }
+
+    fn pass(&mut self, signal: Signal) {
         let Some(group) = self.group else { return };
         // With files to be read again, SIGHUP is for us first, and a program that knows nothing of it would die of it.
         if signal == Signal::HUP && self.looks.are_of_files() && !process::handles(group, signal) {
             debug!("the program does not handle {signal}, so it is not passed on");
             return;
         }
-        if let Err(error) = group.signal(signal) {
+        if let Err(error) = group.pass(signal, &self.stop) {
             warn!("cannot pass {signal} on: {error}");
-        }
-        // A program that somebody has stopped (Ctrl-Z) would not hear of it before it goes on.
-        if matches!(signal, Signal::TERM | Signal::INT) {
-            let _ = group.signal(Signal::CONT);
         }
     }
 

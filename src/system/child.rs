@@ -1,4 +1,4 @@
-//! The program under our care: started in a process group of its own, signalled as a group, waited for. Adapter.
+//! The program under our care: started in a process group of its own, signalled, waited for. Adapter.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,6 +13,7 @@ use super::init::{self, Started};
 use super::terminal::Foreground;
 use super::{group, notify, raw};
 use crate::model::facts::{Exit, Signal};
+use crate::model::stop::Stop;
 
 /// The kernel tells nobody of the end of a group, so it is asked, at first this soon again, and then less often.
 const POLL_FIRST: Duration = Duration::from_millis(5);
@@ -52,13 +53,19 @@ pub struct Group(Pid);
 impl Child {
     /// Starts `program` with `args` in a process group of its own, in the foreground of our terminal if we are there; it
     /// has our environment and directory, and the signal mask and dispositions we were started with.
-    pub fn start(program: &OsString, args: &[OsString]) -> Result<(Self, Group), SpawnError> {
+    ///
+    /// It does not get the terminal if a change of the terminal's size would stop it.
+    pub fn start(
+        program: &OsString,
+        args: &[OsString],
+        stop: &Stop,
+    ) -> Result<(Self, Group), SpawnError> {
         let mut command = Command::new(program);
         command
             .args(args)
             .process_group(0)
             .env_remove(notify::SOCKET);
-        let foreground = Foreground::ours();
+        let foreground = (!stop.is_a_resize()).then(Foreground::ours).flatten();
         raw::start_as_we_were(&mut command, foreground.is_some());
         let started = init::start(&mut command).map_err(|source| SpawnError {
             program: program.to_string_lossy().into_owned(),
@@ -97,6 +104,24 @@ impl Group {
     #[must_use]
     pub fn pid(self) -> i32 {
         self.0.as_raw()
+    }
+
+    /// Passes on to the program a signal that we got: to it alone, since a master tells its workers itself and in its own
+    /// order, or to its whole group if that was asked for. A program that has ended is no error.
+    pub fn pass(self, signal: Signal, stop: &Stop) -> io::Result<()> {
+        if stop.whole_group {
+            self.signal(signal)?;
+        } else {
+            match raw::signal_process(self.0, signal.0) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        // One that somebody has stopped (Ctrl-Z) would not hear of its stop before it goes on.
+        if stop.begins_with(signal) {
+            self.signal(Signal::CONT)?;
+        }
+        Ok(())
     }
 
     /// Sends a signal to every process of the group; a group that is gone is no error.

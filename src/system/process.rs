@@ -91,7 +91,7 @@ pub fn reload_leader(group: Group, signal: Signal) -> Result<(), LeaderError> {
 }
 
 /// Sends a signal to the program of a group, and to it alone.
-pub fn signal_leader(group: Group, Signal(number): Signal) -> io::Result<()> {
+fn signal_leader(group: Group, Signal(number): Signal) -> io::Result<()> {
     raw::signal_process(group.leader(), number).map_err(io::Error::from)
 }
 
@@ -279,7 +279,10 @@ mod tests {
     async fn a_program_hears_of_a_reload_when_it_is_ready_and_is_not_ended_by_it() {
         use super::super::child::Child;
         use crate::model::facts::Exit;
-        let start = |script: &str| Child::start(&"sh".into(), &["-c".into(), script.into()]);
+        let start = |script: &str| {
+            let stop = crate::model::stop::Stop::within(Duration::ZERO);
+            Child::start(&"sh".into(), &["-c".into(), script.into()], &stop)
+        };
         let long = Duration::from_secs(30);
         // Late with its handler, as a proxy that reads a long file is.
         let (child, group) =

@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::raw;
 use crate::model::facts::Signal;
+use crate::model::stop::Stop;
 
 /// Signals nobody else is to get: they tell of an error in this very process, or concern our own children. KILL and STOP
 /// cannot be held.
@@ -27,6 +28,8 @@ const OWN: [Named; 8] = [
 ];
 /// Signals about our own place at the terminal. Blocked, they allow us to write to it and to hand it over.
 const TERMINAL: [Named; 2] = [Named::SIGTTIN, Named::SIGTTOU];
+/// `SI_KERNEL`, as <asm-generic/siginfo.h> has it.
+const SENT_BY_THE_KERNEL: i32 = 0x80;
 
 /// Signals that are held back until somebody listens.
 #[derive(Debug)]
@@ -45,10 +48,12 @@ impl Held {
         Self::hold(set)
     }
 
-    /// Holds what concerns a daemon: HUP, INT and TERM.
-    pub fn daemon() -> io::Result<Self> {
+    /// Holds what concerns a daemon: HUP, INT and TERM, and the signal that was chosen to stop it. A real-time signal has
+    /// no name, and keeps its usual meaning.
+    pub fn daemon(stop: Option<Signal>) -> io::Result<Self> {
+        let stop = stop.and_then(|stop| Named::try_from(stop.0).ok());
         let set = [Named::SIGHUP, Named::SIGINT, Named::SIGTERM];
-        Self::hold(set.into_iter().collect())
+        Self::hold(set.into_iter().chain(stop).collect())
     }
 
     fn hold(set: SigSet) -> io::Result<Self> {
@@ -62,8 +67,9 @@ impl Held {
     }
 
     /// The stream, in a runtime.
-    pub fn listen(self) -> io::Result<Signals> {
-        raw::readable(self.0).map(Signals)
+    pub fn listen(self, stop: Stop) -> io::Result<Signals> {
+        let fd = raw::readable(self.0)?;
+        Ok(Signals { fd, stop })
     }
 }
 
@@ -77,13 +83,16 @@ fn forwardable() -> SigSet {
 
 /// The stream.
 #[derive(Debug)]
-pub struct Signals(AsyncFd<SignalFd>);
+pub struct Signals {
+    fd: AsyncFd<SignalFd>,
+    stop: Stop,
+}
 
 impl Signals {
     /// The next signal.
     pub async fn next(&mut self) -> Signal {
         loop {
-            let Ok(mut ready) = self.0.readable().await else {
+            let Ok(mut ready) = self.fd.readable().await else {
                 // The runtime is shutting down.
                 return std::future::pending().await;
             };
@@ -95,11 +104,17 @@ impl Signals {
             if let Ok(Ok(info)) = read
                 && let Ok(number) = i32::try_from(info.ssi_signo)
                 && !is_our_own_pipe(number, info.ssi_pid)
+                && !(self.stop.is_a_resize() && is_resize(number, info.ssi_code))
             {
                 return Signal(number);
             }
         }
     }
+}
+
+/// Whether the terminal's size has changed. What another process has sent carries another code.
+fn is_resize(number: i32, code: i32) -> bool {
+    number == Named::SIGWINCH as i32 && code == SENT_BY_THE_KERNEL
 }
 
 /// Whether the kernel tells us that we wrote to a pipe nobody reads: the write said so too.

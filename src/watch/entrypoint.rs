@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::model::facts::{Exit, Signal};
+use crate::model::stop::Stop;
+
+/// How long killed processes have to disappear. One that hangs in the kernel, or that is not ours to kill, may stay.
+const DEAD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What happens to the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub(super) enum Input {
     NotSpawned(u8),
     /// The command has ended.
     Ended(Exit),
+    /// Nobody of the command's group is left; it comes after [`Action::AwaitGroup`].
+    GroupGone,
     /// Somebody sent us a signal.
     Signal(Signal),
     /// The deadline has passed.
@@ -24,18 +30,21 @@ pub(super) enum Input {
 pub(super) enum Action {
     /// Start the command.
     Spawn,
-    /// Send it a signal.
+    /// Send a signal to the command, or to its whole group if that was asked for.
     Pass(Signal),
-    /// Kill what is left of its process group.
-    Kill,
+    /// Send a signal to whoever is left of its process group.
+    SignalGroup(Signal),
+    /// The command has ended: tell when the rest of its group has, which may be at once.
+    AwaitGroup,
     /// Leave, with this status. It is the last action of all.
     Exit(u8),
 }
 
-/// The machine: `Waiting ─ published ─▶ Up ─ TERM, INT ─▶ Stopping ─ ended ─▶ Done`; an end leads to `Done` at any time.
+/// The machine: `Waiting ─ published ─▶ Up ─ asked to stop ─▶ Stopping ─ ended ─▶ Clearing ─ group gone ─▶ Done`. An end
+/// leads from `Up` to `Clearing`.
 #[derive(Debug)]
 pub(super) struct Entrypoint {
-    stop_grace: Duration,
+    stop: Stop,
     state: State,
 }
 
@@ -44,17 +53,24 @@ enum State {
     /// There is nothing yet that the command could read.
     Waiting,
     Up,
-    /// `kill_at` is over once it has been killed.
+    /// The command has been asked to stop, by `signal`; `kill_at` is over once it has been killed.
     Stopping {
+        signal: Signal,
         kill_at: Option<Instant>,
+    },
+    /// The command has ended, and others of its group are asked to; `until` their grace is over.
+    Clearing {
+        status: u8,
+        until: Instant,
+        killed: bool,
     },
     Done,
 }
 
 impl Entrypoint {
-    pub(super) fn new(stop_grace: Duration) -> Self {
+    pub(super) fn new(stop: Stop) -> Self {
         Self {
-            stop_grace,
+            stop,
             state: State::Waiting,
         }
     }
@@ -62,7 +78,8 @@ impl Entrypoint {
     /// When [`Input::Tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Stopping { kill_at } => kill_at,
+            State::Stopping { kill_at, .. } => kill_at,
+            State::Clearing { until, .. } => Some(until),
             State::Waiting | State::Up | State::Done => None,
         }
     }
@@ -70,40 +87,92 @@ impl Entrypoint {
     /// Whether it is about to end, so that nothing needs to be published any more.
     pub(super) fn is_stopping(&self) -> bool {
         match self.state {
-            State::Stopping { .. } | State::Done => true,
+            State::Stopping { .. } | State::Clearing { .. } | State::Done => true,
             State::Waiting | State::Up => false,
         }
     }
 
     /// The transition.
     pub(super) fn handle(&mut self, now: Instant, input: Input) -> Vec<Action> {
-        match (&mut self.state, input) {
-            (State::Done, _) => Vec::new(),
-            (State::Waiting, Input::Published) => {
+        if matches!(self.state, State::Done) {
+            return Vec::new();
+        }
+        match input {
+            Input::Published if matches!(self.state, State::Waiting) => {
                 self.state = State::Up;
                 vec![Action::Spawn]
             }
-            (_, Input::NotSpawned(status)) => self.exit(status),
-            (_, Input::Ended(exit)) => {
-                let mut out = vec![Action::Kill];
-                out.extend(self.exit(exit.status()));
-                out
+            Input::Published => Vec::new(),
+            Input::NotSpawned(status) => self.exit(status),
+            Input::Ended(exit) => self.ended(now, exit.status()),
+            Input::GroupGone => match self.state {
+                State::Clearing { status, .. } => self.exit(status),
+                State::Waiting | State::Up | State::Stopping { .. } | State::Done => Vec::new(),
+            },
+            Input::Signal(signal) => self.signal(now, signal),
+            Input::Tick => self.tick(now),
+        }
+    }
+
+    /// What is left of the group has the rest of the grace that the command had.
+    fn ended(&mut self, now: Instant, status: u8) -> Vec<Action> {
+        let (until, killed, has_heard) = match self.state {
+            State::Stopping { signal, kill_at } => {
+                let has_heard = self.stop.whole_group && signal == Signal::TERM;
+                // What was killed with the command hears nothing any more.
+                let has_heard = has_heard || kill_at.is_none();
+                let until = kill_at.unwrap_or(now + DEAD_WITHIN);
+                (until, kill_at.is_none(), has_heard)
             }
-            (State::Waiting, Input::Signal(signal)) if is_stop(signal) => self.exit(0),
-            (State::Up, Input::Signal(signal)) if is_stop(signal) => {
-                let kill_at = Some(now + self.stop_grace);
-                self.state = State::Stopping { kill_at };
+            State::Waiting | State::Up | State::Clearing { .. } | State::Done => {
+                (now + self.stop.grace, false, false)
+            }
+        };
+        self.state = State::Clearing {
+            status,
+            until,
+            killed,
+        };
+        let term = (!has_heard).then_some(Action::SignalGroup(Signal::TERM));
+        term.into_iter().chain([Action::AwaitGroup]).collect()
+    }
+
+    fn signal(&mut self, now: Instant, signal: Signal) -> Vec<Action> {
+        match self.state {
+            // Nothing has been done that could have gone well.
+            State::Waiting if self.stop.begins_with(signal) => {
+                self.exit(Exit::Signal(signal).status())
+            }
+            State::Waiting | State::Done => Vec::new(),
+            State::Up if self.stop.begins_with(signal) => {
+                let signal = self.stop.signal_for(signal);
+                self.state = State::Stopping {
+                    signal,
+                    kill_at: Some(now + self.stop.grace),
+                };
                 vec![Action::Pass(signal)]
             }
-            (State::Up | State::Stopping { .. }, Input::Signal(signal)) => {
-                vec![Action::Pass(signal)]
-            }
-            (State::Stopping { kill_at }, Input::Tick) if kill_at.is_some_and(|at| now >= at) => {
+            State::Up | State::Stopping { .. } => vec![Action::Pass(signal)],
+            State::Clearing { .. } => vec![Action::SignalGroup(signal)],
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> Vec<Action> {
+        match &mut self.state {
+            State::Stopping { kill_at, .. } if kill_at.is_some_and(|at| now >= at) => {
                 *kill_at = None;
-                vec![Action::Kill]
+                vec![Action::SignalGroup(Signal::KILL)]
             }
-            (State::Waiting, Input::Signal(_) | Input::Tick)
-            | (State::Up | State::Stopping { .. }, Input::Published | Input::Tick) => Vec::new(),
+            State::Clearing { until, killed, .. } if now >= *until && !*killed => {
+                (*until, *killed) = (now + DEAD_WITHIN, true);
+                vec![Action::SignalGroup(Signal::KILL)]
+            }
+            State::Clearing { until, status, .. } if now >= *until => {
+                let status = *status;
+                self.exit(status)
+            }
+            State::Waiting | State::Up | State::Done => Vec::new(),
+            State::Stopping { .. } | State::Clearing { .. } => Vec::new(),
         }
     }
 
@@ -111,10 +180,6 @@ impl Entrypoint {
         self.state = State::Done;
         vec![Action::Exit(status)]
     }
-}
-
-fn is_stop(signal: Signal) -> bool {
-    [Signal::TERM, Signal::INT].contains(&signal)
 }
 
 #[cfg(test)]
@@ -126,7 +191,7 @@ mod tests {
 
     /// Feeds inputs a second apart; what each of them leads to.
     fn run(inputs: &[Input]) -> Vec<Vec<Action>> {
-        let mut machine = Entrypoint::new(GRACE);
+        let mut machine = Entrypoint::new(Stop::within(GRACE));
         let mut now = Instant::now();
         let step = |input: &Input| {
             now += Duration::from_secs(1);
@@ -149,10 +214,12 @@ mod tests {
             let got = run(&[
                 Input::Published,
                 Input::Ended(end),
+                Input::GroupGone,
                 Input::Signal(Signal::TERM),
             ]);
-            let exit = vec![Action::Kill, Action::Exit(status)];
-            assert_eq!(got, [vec![Action::Spawn], exit, vec![]]);
+            let clear = vec![Action::SignalGroup(Signal::TERM), Action::AwaitGroup];
+            let exit = vec![Action::Exit(status)];
+            assert_eq!(got, [vec![Action::Spawn], clear, exit, vec![]]);
         }
     }
 
@@ -161,13 +228,13 @@ mod tests {
         let stop = Input::Signal(Signal::TERM);
         assert_eq!(
             run(&[Input::Signal(USR1), stop]),
-            [vec![], vec![Action::Exit(0)]]
+            [vec![], vec![Action::Exit(143)]]
         );
         let got = run(&[Input::Published, Input::Signal(USR1), stop, Input::Tick]);
         assert_eq!(got[1], [Action::Pass(USR1)]);
         assert_eq!(got[2..], [vec![Action::Pass(Signal::TERM)], vec![]]);
 
-        let mut machine = Entrypoint::new(GRACE);
+        let mut machine = Entrypoint::new(Stop::within(GRACE));
         let start = Instant::now();
         machine.handle(start, Input::Published);
         assert_eq!((machine.deadline(), machine.is_stopping()), (None, false));
@@ -178,9 +245,68 @@ mod tests {
         );
         assert_eq!(
             machine.handle(start + GRACE, Input::Tick),
-            [Action::Kill],
+            [Action::SignalGroup(Signal::KILL)],
             "the grace is over"
         );
         assert_eq!(machine.deadline(), None);
+    }
+
+    #[test]
+    fn the_chosen_signal_stops_the_command_whatever_asked_for_it() {
+        let stop = Stop {
+            signal: Some(Signal::QUIT),
+            ..Stop::within(GRACE)
+        };
+        for asked in [Signal::TERM, Signal::INT, Signal::QUIT] {
+            let mut machine = Entrypoint::new(stop);
+            let now = Instant::now();
+            machine.handle(now, Input::Published);
+            let passed = machine.handle(now, Input::Signal(asked));
+            assert_eq!(passed, [Action::Pass(Signal::QUIT)], "{asked}");
+            assert_eq!(machine.deadline(), Some(now + GRACE));
+            // Somebody is in a hurry.
+            let again = machine.handle(now, Input::Signal(Signal::TERM));
+            assert_eq!(again, [Action::Pass(Signal::TERM)]);
+        }
+    }
+
+    #[test]
+    fn what_the_command_leaves_behind_is_asked_to_end_and_killed_after_the_grace() {
+        let mut machine = Entrypoint::new(Stop::within(GRACE));
+        let now = Instant::now();
+        machine.handle(now, Input::Published);
+        let term = Action::SignalGroup(Signal::TERM);
+        let asked = machine.handle(now, Input::Ended(Exit::Code(3)));
+        assert_eq!(asked, [term, Action::AwaitGroup]);
+        assert!(machine.is_stopping());
+        assert_eq!(machine.deadline(), Some(now + GRACE));
+        let over = now + GRACE;
+        let kill = Action::SignalGroup(Signal::KILL);
+        assert_eq!(machine.handle(over, Input::Tick), [kill]);
+        let late = over + DEAD_WITHIN;
+        assert_eq!(machine.handle(late, Input::Tick), [Action::Exit(3)]);
+    }
+
+    #[test]
+    fn command_and_group_share_one_grace_and_a_group_that_heard_a_term_is_not_told_twice() {
+        for (whole_group, want) in [
+            (
+                false,
+                vec![Action::SignalGroup(Signal::TERM), Action::AwaitGroup],
+            ),
+            (true, vec![Action::AwaitGroup]),
+        ] {
+            let stop = Stop {
+                whole_group,
+                ..Stop::within(GRACE)
+            };
+            let mut machine = Entrypoint::new(stop);
+            let now = Instant::now();
+            machine.handle(now, Input::Published);
+            machine.handle(now, Input::Signal(Signal::TERM));
+            let later = now + GRACE / 2;
+            assert_eq!(machine.handle(later, Input::Ended(Exit::Code(0))), want);
+            assert_eq!(machine.deadline(), Some(now + GRACE));
+        }
     }
 }

@@ -145,14 +145,15 @@ impl Ticket {
         made.told.clone()
     }
 
-    /// Whether the program is a command of ours that has not been started yet.
+    /// Whether the program is a command of ours that has not been started yet. Nobody knows whom a `reload_cmd` tells, so
+    /// it is taken to be the command.
     pub(super) fn waits_for_its_child(&self) -> bool {
-        let is_child = matches!(self.reload, Reload::Child { .. });
-        is_child
-            && self
-                .child
-                .as_ref()
-                .is_none_or(|child| child.get().is_none())
+        let runs = |child: &Running| child.get().is_some();
+        match self.reload {
+            Reload::Child { .. } => !self.child.as_ref().is_some_and(runs),
+            Reload::Command(_) => self.child.as_ref().is_some_and(|child| !runs(child)),
+            Reload::Signal { .. } | Reload::Unit { .. } | Reload::HaproxyMaster(_) => false,
+        }
     }
 
     fn arrive(&mut self) {

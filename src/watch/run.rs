@@ -24,7 +24,7 @@ use super::schedule::Input;
 use super::ward::{Ward, ended};
 use crate::config::Pass;
 use crate::model::catalog::Catalog;
-use crate::model::facts::Signal;
+use crate::model::facts::{Exit, Signal};
 use crate::model::report::code;
 use crate::model::update::Prefix;
 use crate::store::{Followed, Store};
@@ -125,6 +125,8 @@ struct Shell {
     compare_at: Instant,
     /// Told to stop: when to give up waiting for a publish that is under way.
     stop_at: Option<Instant>,
+    /// The signal that told us first.
+    stopped_by: Option<Signal>,
     ready: bool,
     /// The command, if there is one.
     ward: Option<Ward>,
@@ -149,7 +151,7 @@ impl Shell {
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
         let following = Following::start(store, paths);
         let stays = !plan.pass.once && !plan.pass.noop;
-        let ward = program.map(|program| Ward::new(program, plan.pass.stop_grace));
+        let ward = program.map(|program| Ward::new(program, plan.pass.stop));
         let child = ward.as_ref().map(Ward::running);
         let herald = stays.then(|| Herald::new(store, &following.paths(), &targets, child));
         let place = state_dir.as_deref().filter(|_| !plan.pass.once);
@@ -188,6 +190,7 @@ impl Shell {
             conf,
             started: now,
             stop_at: None,
+            stopped_by: None,
             ready: false,
             watchdog: Watchdog::from_env(),
         }
@@ -243,7 +246,7 @@ impl Shell {
         }
         if let Some(at) = self.stop_at {
             let over = self.publishes.is_empty() || Instant::now() >= at;
-            return over.then_some(0);
+            return over.then(|| self.status_of_stop());
         }
         if !self.pass.once {
             return None;
@@ -258,6 +261,11 @@ impl Shell {
                 code::UNAVAILABLE
             });
         }
+        self.status_of_targets()
+    }
+
+    /// The exit status of a pass, once every target has been looked after.
+    fn status_of_targets(&self) -> Option<u8> {
         let ended: Option<Vec<Ended>> = self.targets.iter().map(|kept| kept.last).collect();
         let ended = ended?;
         Some(
@@ -269,6 +277,18 @@ impl Shell {
                 0
             },
         )
+    }
+
+    /// To stop is what a daemon ends with. A pass that a signal has ended before its work was done has not succeeded:
+    /// `sidekick watch --once && exec server` must not start the server without its file.
+    fn status_of_stop(&self) -> u8 {
+        if !self.pass.once {
+            return 0;
+        }
+        let is_done = self.following.is_complete();
+        let done = self.status_of_targets().filter(|_| is_done);
+        let by = self.stopped_by.unwrap_or(Signal::TERM);
+        done.unwrap_or(Exit::Signal(by).status())
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -287,6 +307,7 @@ impl Shell {
             let now = Instant::now();
             // Asked twice: somebody is in a hurry.
             self.stop_at = Some(self.stop_at.map_or(now + FINISH_WITHIN, |_| now));
+            self.stopped_by.get_or_insert(signal);
         }
         if self.is_stopping() && !was_stopping {
             info!("{signal}: stopping");

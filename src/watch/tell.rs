@@ -94,6 +94,20 @@ impl ReloadError {
         runs_others || self.leaves_the_old()
     }
 
+    /// Whether nobody was told: the process, the socket or the manager that is to be told cannot be reached.
+    fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Signal(_) => true,
+            Self::Master(MasterError::Unreachable { .. } | MasterError::NoMaster { .. }) => true,
+            Self::Unit(UnitError::Unreachable { .. } | UnitError::Unknown { .. }) => true,
+            Self::Master(MasterError::Rejected { .. } | MasterError::TimedOut { .. }) => false,
+            Self::Unit(_) | Self::Command(_) | Self::Child(_) | Self::NotLoaded { .. } => false,
+            Self::Ended { .. } | Self::NotStarted { .. } => false,
+            Self::Busy { .. } | Self::Unseen { .. } => false,
+            Self::OtherFile { .. } | Self::OtherGeneration { .. } => false,
+        }
+    }
+
     /// Whether the program is known to go on with the files of before.
     pub(super) fn leaves_the_old(&self) -> bool {
         match self {
@@ -135,7 +149,24 @@ pub(super) struct Past {
 impl Telling<'_> {
     /// Tells it once; returns when it runs the new files, as far as that can be seen.
     pub(super) async fn tell(mut self) -> Result<Told, ReloadError> {
+        let is_to_come = self.is_to_come();
+        match self.try_to_tell().await {
+            // A socket or a pidfile may lie there that one of before has left.
+            Err(error) if is_to_come && error.is_out_of_reach() => {
+                debug!("the command is still to be started, so nobody was told: {error}");
+                Ok(Told::Nobody)
+            }
+            told => told,
+        }
+    }
+
+    async fn try_to_tell(&mut self) -> Result<Told, ReloadError> {
         match self.reload {
+            // Most likely it is the command that it tells: it cannot work yet, or would start another one.
+            Reload::Command(text) if self.is_to_come() => {
+                info!("the command is still to be started, so `{text}` is not run");
+                Ok(Told::Nobody)
+            }
             Reload::Command(text) => {
                 let output = command::run(text, self.limit, Left::Alone).await?;
                 debug!(command = text, output, "reloaded");
@@ -146,23 +177,13 @@ impl Telling<'_> {
                 pidfile,
                 verify,
             } => {
-                let process = match Named::read(pidfile) {
-                    Err(error) if error.is_absent() && self.is_to_come() => {
-                        return Ok(Told::Nobody);
-                    }
-                    // A process of ours has the id that another one left in the file.
-                    Ok(process) if process.is_ours() && self.is_to_come() => {
-                        return Ok(Told::Nobody);
-                    }
-                    read => read?,
-                };
-                let send = || Ok(process.signal(*signal)?);
-                match self.signal(process.pid(), *signal, *verify, send).await {
-                    Err(ReloadError::Signal(error)) if error.is_absent() && self.is_to_come() => {
-                        Ok(Told::Nobody)
-                    }
-                    told => told,
+                let process = Named::read(pidfile)?;
+                // A process of ours has the id that another one left in the file.
+                if process.is_ours() && self.is_to_come() {
+                    return Ok(Told::Nobody);
                 }
+                let send = || Ok(process.signal(*signal)?);
+                self.signal(process.pid(), *signal, *verify, send).await
             }
             Reload::Child { signal, verify } => {
                 let Some(group) = self.child.and_then(|child| child.get()) else {
@@ -201,8 +222,7 @@ impl Telling<'_> {
         }
     }
 
-    /// Whether there is a command of ours that is not started yet. It will find the new file; until then a socket or a
-    /// pidfile may lie there that one of before has left.
+    /// Whether there is a command of ours that is not started yet. It will find the new file.
     fn is_to_come(&self) -> bool {
         self.child.is_some_and(|child| child.get().is_none())
     }
@@ -250,14 +270,9 @@ impl Telling<'_> {
     }
 
     async fn master(&mut self, address: &Address) -> Result<Told, ReloadError> {
-        match master::reload(address, self.limit, !self.is_to_come()).await {
-            Ok(live) => {
-                self.linger(Daemon::Haproxy, live.old_workers);
-                Ok(Told::Seen)
-            }
-            Err(error) if error.is_absent() && self.is_to_come() => Ok(Told::Nobody),
-            Err(error) => Err(error.into()),
-        }
+        let live = master::reload(address, self.limit, !self.is_to_come()).await?;
+        self.linger(Daemon::Haproxy, live.old_workers);
+        Ok(Told::Seen)
     }
 
     /// Waits until a daemon is ready for a reload, and remembers its workers.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
@@ -10,8 +10,8 @@ use tracing::{error, info, warn};
 use super::entrypoint::{Action, Entrypoint, Input};
 use crate::model::facts::{Exit, Signal};
 use crate::model::report::chain;
+use crate::model::stop::Stop;
 use crate::system::child::{Child, Group};
-use crate::system::process;
 
 /// The running command's process group, for those who reload it; empty until it is started.
 pub(super) type Running = Arc<OnceLock<Group>>;
@@ -20,18 +20,21 @@ pub(super) struct Ward {
     program: (OsString, Vec<OsString>),
     machine: Entrypoint,
     running: Running,
-    child: JoinSet<Exit>,
+    stop: Stop,
+    /// What is waited for: the end of the command, and then that of its group.
+    ends: JoinSet<Input>,
     /// How it ended, and we with it.
     status: Option<u8>,
 }
 
 impl Ward {
-    pub(super) fn new(program: (OsString, Vec<OsString>), stop_grace: Duration) -> Self {
+    pub(super) fn new(program: (OsString, Vec<OsString>), stop: Stop) -> Self {
         Self {
             program,
-            machine: Entrypoint::new(stop_grace),
+            machine: Entrypoint::new(stop),
             running: Running::default(),
-            child: JoinSet::new(),
+            stop,
+            ends: JoinSet::new(),
             status: None,
         }
     }
@@ -53,10 +56,10 @@ impl Ward {
         self.machine.deadline()
     }
 
-    /// Waits for the end of the command; for ever before its start.
+    /// Waits for the end of the command, and then for that of its group; for ever before its start.
     pub(super) async fn ended(&mut self) -> Input {
-        match self.child.join_next().await {
-            Some(Ok(exit)) => Input::Ended(exit),
+        match self.ends.join_next().await {
+            Some(Ok(input)) => input,
             // Nobody knows how it ended.
             Some(Err(_)) => Input::Ended(Exit::Code(u8::MAX)),
             None => std::future::pending().await,
@@ -74,18 +77,19 @@ impl Ward {
             match action {
                 Action::Spawn => self.spawn(),
                 Action::Pass(signal) => self.pass(signal),
-                Action::Kill => self.kill(),
+                Action::SignalGroup(signal) => self.signal_group(signal),
+                Action::AwaitGroup => self.await_group(),
                 Action::Exit(status) => self.status = Some(status),
             }
         }
     }
 
     fn spawn(&mut self) {
-        match Child::start(&self.program.0, &self.program.1) {
+        match Child::start(&self.program.0, &self.program.1, &self.stop) {
             Ok((child, group)) => {
                 info!("every file is in place: the command is started");
                 self.running.get_or_init(|| group);
-                self.child.spawn(child.wait());
+                self.ends.spawn(async { Input::Ended(child.wait().await) });
             }
             Err(error) => {
                 error!("{}", chain(&error));
@@ -94,21 +98,39 @@ impl Ward {
         }
     }
 
-    /// Signals go to the command alone: a proxy's master tells its workers itself, in its own order.
     fn pass(&self, signal: Signal) {
         if let Some(group) = self.running.get()
-            && let Err(error) = process::signal_leader(*group, signal)
+            && let Err(error) = group.pass(signal, &self.stop)
         {
             warn!("cannot pass {signal} on: {error}");
         }
     }
 
-    fn kill(&self) {
-        if let Some(group) = self.running.get()
-            && let Err(error) = group.signal(Signal::KILL)
-        {
-            warn!("cannot kill what is left of the command: {error}");
+    fn signal_group(&self, signal: Signal) {
+        let Some(group) = self.running.get() else {
+            return;
+        };
+        if signal == Signal::KILL && group.lives() {
+            warn!(
+                "the command has not ended within its grace: it is killed, with all of its process group"
+            );
         }
+        if let Err(error) = group.signal(signal) {
+            warn!("cannot send {signal} to the command's process group: {error}");
+        }
+    }
+
+    fn await_group(&mut self) {
+        let Some(group) = self.running.get().copied() else {
+            return;
+        };
+        if group.lives() {
+            info!("the command has ended, others of its process group have not");
+        }
+        self.ends.spawn(async move {
+            group.gone().await;
+            Input::GroupGone
+        });
     }
 }
 

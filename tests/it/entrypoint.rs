@@ -234,7 +234,57 @@ fn a_stop_is_bounded_and_not_waited_for_before_the_start() {
         (count > 0).then_some(())
     });
     process.signal(Signal::SIGTERM);
-    assert_eq!(process.wait().code(), Some(0));
+    assert_eq!(process.wait().code(), Some(143), "nothing was done");
+}
+
+/// Most directories made for confd reload their proxy by a command; some of those start it if it does not run.
+#[test]
+fn a_reload_command_is_not_run_before_the_command_has_been_started() {
+    let bench = Bench::new(NGINX, "HUP");
+    bench.put("a");
+    let conf = bench.file("conf.d/a.toml");
+    let nginx = tool("nginx").display().to_string();
+    let at = bench.dir.path().display();
+    let reload = format!("echo x >> {at}/reloads; {nginx} -e stderr -c {at}/a.cfg -s reload");
+    let text = fs::read_to_string(&conf).unwrap();
+    let text = text.replace(
+        "[template.reload]\nsignal = 'HUP'\nchild = true",
+        &format!("reload_cmd = '{reload}'"),
+    );
+    fs::write(&conf, text).unwrap();
+    let mut process = bench.nginx();
+    bench.wait_answer("a", &process);
+    assert!(!bench.file("reloads").exists(), "{}", process.output());
+    bench.put("b");
+    bench.wait_answer("a b", &process);
+    assert!(bench.file("reloads").exists(), "{}", process.output());
+    assert!(!process.output().contains("ERROR"), "{}", process.output());
+    process.signal(Signal::SIGTERM);
+    process.wait();
+}
+
+#[test]
+fn a_program_beside_the_command_that_runs_already_is_told_before_the_start() {
+    let bench = Bench::new("{% for i in services.web %}{{ i.id }}{% endfor %}", "HUP");
+    bench.put("a");
+    let conf = bench.file("conf.d/a.toml");
+    let at = bench.dir.path().display();
+    let text = fs::read_to_string(&conf).unwrap();
+    let way = format!("signal = 'HUP'\npidfile = '{at}/pid'");
+    fs::write(&conf, text.replace("signal = 'HUP'\nchild = true", &way)).unwrap();
+    let script =
+        "trap 'echo told >> $DIR/told' HUP; echo $$ > $DIR/pid; while :; do sleep 0.05; done";
+    let mut beside = std::process::Command::new("sh");
+    beside.args(["-c", script]).env("DIR", bench.dir.path());
+    let _beside = Process::start(&mut beside, &bench.file("beside"));
+    wait_for("its pidfile", || {
+        fs::read_to_string(bench.file("pid"))
+            .ok()
+            .filter(|text| text.ends_with('\n'))
+    });
+    let process = bench.start(&[], &["sleep", "1000"]);
+    wait_for("the reload", || bench.file("told").exists().then_some(()));
+    process.wait_said("the command is started");
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod routing;
 mod runtime;
 mod services;
 mod shipped;
+mod stopping;
 mod systemd;
 mod units;
 mod watch;

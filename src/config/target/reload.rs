@@ -38,7 +38,7 @@ const WAYS: [&str; 4] = ["pidfile", "child", "systemd_unit", "haproxy_master"];
 fn way(table: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Reload> {
     let given: Vec<&str> = WAYS.into_iter().filter(|key| table.has(key)).collect();
     let (has_signal, has_verify) = (table.has("signal"), table.has("verify"));
-    let signal = table.parsed("signal", signal);
+    let signal = table.parsed("signal", str::parse::<Signal>);
     let pidfile = table.parsed("pidfile", absolute);
     let child = table.flag("child");
     let unit = table.parsed("systemd_unit", unit);
@@ -117,14 +117,6 @@ fn unit(text: &str) -> Result<String, String> {
     } else {
         format!("{text}.service")
     })
-}
-
-fn signal(text: &str) -> Result<Signal, String> {
-    let name = text.strip_prefix("SIG").unwrap_or(text);
-    let signal = format!("SIG{name}").parse::<nix::sys::signal::Signal>();
-    signal
-        .map(|signal| Signal(signal as i32))
-        .map_err(|_| format!("{text:?} is not a signal such as HUP or USR2"))
 }
 
 /// The table `pace`, if there is one.

@@ -276,7 +276,7 @@ fn every_problem_has_its_line_and_a_file_with_one_has_no_target() {
         ),
         (
             "[template.reload]\nsignal = 'NO'\npidfile = '/p'",
-            "a.toml:6: template.reload.signal: \"NO\" is not a signal such as HUP or USR2",
+            "a.toml:6: template.reload.signal: \"NO\" is not a signal such as HUP, USR2 or 3",
         ),
         (
             "[template.reload]\nsignal = 'HUP'",

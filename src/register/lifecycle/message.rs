@@ -35,8 +35,10 @@ pub(in crate::register) enum Input {
 pub(in crate::register) enum Action {
     /// Start the program.
     Spawn,
-    /// Send a signal to the program's group.
+    /// Send a signal to the program, or to its whole group if that was asked for.
     Pass(Signal),
+    /// Send a signal to whoever is left of the program's group.
+    SignalGroup(Signal),
     /// The program has ended: tell when the rest of its group has, which may be at once.
     AwaitGroup,
     /// Do this about the instances.

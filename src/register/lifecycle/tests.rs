@@ -37,7 +37,7 @@ fn with_drain(has_program: bool, drain: Duration) -> Lifecycle {
         announced: SocketAddr::from(([10, 0, 0, 1], 80)),
     };
     let roster = Roster::new(vec![entry], TTL, 1);
-    Lifecycle::new(has_program, GRACE, drain, roster)
+    Lifecycle::new(has_program, Stop::within(GRACE), drain, roster)
 }
 
 /// What is done about the lease.
@@ -144,7 +144,7 @@ fn a_stop_marks_then_waits_for_watchers_then_withdraws_then_signals_then_waits()
     assert_eq!(machine.deadline(), Some(now + GRACE));
     assert_eq!(
         machine.handle(now + GRACE, Input::Tick),
-        [Action::Pass(Signal::KILL)]
+        [Action::SignalGroup(Signal::KILL)]
     );
     let killed = Exit::Signal(Signal::KILL);
     assert_eq!(
@@ -275,18 +275,18 @@ fn what_a_program_leaves_behind_is_asked_to_end_and_killed_after_the_grace() {
     machine.handle(now, Input::Ended(Exit::Code(3)));
     assert_eq!(
         machine.handle(now, revoked()),
-        withdrawn([Action::Pass(Signal::TERM)])
+        withdrawn([Action::SignalGroup(Signal::TERM)])
     );
     let usr1 = Signal(10);
     assert_eq!(
         machine.handle(now, Input::Signal(usr1)),
-        [Action::Pass(usr1)]
+        [Action::SignalGroup(usr1)]
     );
     let over = now + GRACE;
     assert_eq!(machine.deadline(), Some(over));
     assert_eq!(
         machine.handle(over, Input::Tick),
-        [Action::Pass(Signal::KILL)]
+        [Action::SignalGroup(Signal::KILL)]
     );
     // What even that does not end, nobody waits for.
     let late = over + DEAD_WITHIN;
@@ -296,9 +296,10 @@ fn what_a_program_leaves_behind_is_asked_to_end_and_killed_after_the_grace() {
 
 #[test]
 fn a_group_that_has_heard_a_term_is_not_told_twice_and_has_one_grace() {
-    let ended = |signal| {
+    let ended = |signal, whole_group| {
         let now = Instant::now();
         let mut machine = announced(now, true);
+        machine.stop.whole_group = whole_group;
         leaving(now, &mut machine, signal);
         machine.handle(now, revoked());
         let later = now + GRACE / 2;
@@ -307,11 +308,38 @@ fn a_group_that_has_heard_a_term_is_not_told_twice_and_has_one_grace() {
         assert_eq!(machine.handle(later, Input::GroupGone), [Action::Exit(0)]);
         actions
     };
-    assert_eq!(ended(Signal::TERM), [Action::AwaitGroup]);
-    assert_eq!(
-        ended(Signal::INT),
-        [Action::AwaitGroup, Action::Pass(Signal::TERM)]
-    );
+    let told = [Action::AwaitGroup, Action::SignalGroup(Signal::TERM)];
+    assert_eq!(ended(Signal::TERM, true), [Action::AwaitGroup]);
+    assert_eq!(ended(Signal::INT, true), told);
+    // The command alone has heard it.
+    assert_eq!(ended(Signal::TERM, false), told);
+}
+
+#[test]
+fn the_chosen_signal_drains_withdraws_and_is_what_the_program_gets() {
+    for asked in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        let now = Instant::now();
+        let mut machine = announced(now, true);
+        machine.stop.signal = Some(Signal::QUIT);
+        assert_eq!(
+            machine.handle(now, Input::Signal(asked)),
+            [Action::Stopping(Why::Asked(asked)), mark()]
+        );
+        machine.handle(now, marked(None));
+        assert_eq!(
+            machine.handle(now, revoked()),
+            withdrawn([Action::Pass(Signal::QUIT)])
+        );
+        // Somebody is in a hurry.
+        assert_eq!(
+            machine.handle(now, Input::Signal(Signal::TERM)),
+            [Action::Pass(Signal::TERM)]
+        );
+    }
+    let now = Instant::now();
+    let mut machine = announced(now, true);
+    let passed = machine.handle(now, Input::Signal(Signal::QUIT));
+    assert_eq!(passed, [Action::Pass(Signal::QUIT)]);
 }
 
 #[test]
@@ -344,7 +372,7 @@ fn asked_to_stop_while_starting() {
     );
     assert_eq!(
         machine.handle(now, Input::Ended(Exit::Code(0))),
-        [Action::AwaitGroup]
+        [Action::AwaitGroup, Action::SignalGroup(Signal::TERM)]
     );
     assert_eq!(machine.handle(now, Input::GroupGone), [Action::Exit(0)]);
 }

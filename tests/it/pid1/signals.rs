@@ -1,4 +1,4 @@
-//! Every signal reaches the command and what it started; the command starts as if nobody stood before it; its status is
+//! Every signal reaches the command; the command starts as if nobody stood before it; its status is
 //! exact.
 
 use std::process::Command;
@@ -19,7 +19,7 @@ fn forwardable() -> Vec<i32> {
 }
 
 #[test]
-fn every_signal_reaches_the_command_and_its_grandchild() {
+fn every_signal_reaches_the_command_and_its_grandchild_if_the_group_is_to_hear() {
     let place = Place::new();
     let numbers = forwardable();
     assert_eq!(numbers.len(), 50);
@@ -34,7 +34,9 @@ fn every_signal_reaches_the_command_and_its_grandchild() {
     let script = format!(
         "WHO=grandchild env --default-signal=INT,QUIT sh -c '{shell}' & export WHO=child; {shell}"
     );
-    let Some(mut command) = as_pid_1(&place.register(&["--stop-grace", "1h"], &script)) else {
+    let Some(mut command) =
+        as_pid_1(&place.register(&["--stop-grace", "1h", "--signal-group"], &script))
+    else {
         return;
     };
     let _ticks = ticking_fifo(&place.file("fifo"));

@@ -80,3 +80,26 @@ fn a_command_that_does_not_start_leaves_the_terminal_as_it_was() {
     let (own, foreground) = after.split_once(' ').unwrap();
     assert_eq!(own, foreground);
 }
+
+/// Apache ends gracefully at WINCH, which is also what a terminal sends when its size changes.
+#[test]
+fn a_resize_is_no_stop_where_the_stop_signal_is_the_one_of_a_resize() {
+    let place = Place::new();
+    let inner = "trap \"echo winch >> $DIR/seen\" WINCH; trap \"exit 5\" USR1; echo up >> $DIR/up; \
+                 while :; do sleep 0.05; done";
+    let script = format!(
+        "{REGISTER} --stop-signal WINCH -- sh -c '{inner}' < /dev/tty & echo $! >> $DIR/pid; \
+         until [ -s $DIR/up ]; do sleep 0.01; done; stty rows 33 cols 99; echo resized >> $DIR/resized; wait $!; \
+         echo $? >> $DIR/status"
+    );
+    let (mut process, _keys) = at_terminal(&place, &script);
+    wait_for("the resize", || place.lines("resized").first().cloned());
+    let pid: i32 = place.lines("pid").concat().parse().unwrap();
+    // What a process sends is a request to stop.
+    super::kill(pid, 28);
+    wait_for("the stop", || place.lines("seen").first().cloned());
+    super::kill(pid, 10);
+    process.wait();
+    assert_eq!(place.lines("seen"), ["winch"]);
+    assert_eq!(place.lines("status"), ["5"]);
+}

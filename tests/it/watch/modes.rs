@@ -2,7 +2,10 @@
 
 use std::fs;
 
+use nix::sys::signal::Signal;
+
 use super::{Bench, line};
+use crate::harness::{Process, wait_for};
 
 #[test]
 fn once_publishes_and_leaves() {
@@ -43,6 +46,38 @@ fn once_waits_for_the_store_for_as_long_as_it_is_told() {
     bench.etcd.start();
     assert_eq!(process.wait().code(), Some(0));
     assert_eq!(bench.live(), Some(line("i")));
+}
+
+/// `sidekick watch --once && exec server` must not start the server without its file.
+#[test]
+fn a_signal_before_the_work_is_done_is_no_success() {
+    let mut bench = Bench::new("");
+    bench.put("i");
+    bench.etcd.stop();
+    for mode in ["--once", "--noop"] {
+        for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+            let log = bench.file(&format!("{mode}-{status}"));
+            let mut process = Process::start(&mut bench.command(&[mode]), &log);
+            process.wait_said("trying again");
+            process.signal(signal);
+            assert_eq!(process.wait().code(), Some(status), "{}", process.output());
+        }
+    }
+    let mut daemon = bench.start(&[]);
+    daemon.wait_said("trying again");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+}
+
+#[test]
+fn a_signal_in_the_middle_of_a_check_is_no_success_either() {
+    let bench = Bench::new("check_cmd = 'echo x > OUT/checks; sleep 1000'\n");
+    bench.put("i");
+    let mut process = bench.start(&["--once"]);
+    wait_for("the check", || bench.out("checks").exists().then_some(()));
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(143), "{}", process.output());
+    assert_eq!(bench.live(), None);
 }
 
 #[test]

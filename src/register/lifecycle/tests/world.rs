@@ -127,7 +127,7 @@ impl World {
         let roster = Roster::new(entries.clone(), TTL, 1);
         let mut world = Self {
             now: Instant::now(),
-            machine: Lifecycle::new(has_program, GRACE, DRAIN, roster),
+            machine: Lifecycle::new(has_program, Stop::within(GRACE), DRAIN, roster),
             open: Vec::new(),
             store: BTreeMap::new(),
             granted: 0,
@@ -191,7 +191,7 @@ impl World {
             match &action {
                 Action::Roster(action) => self.look(action),
                 Action::NotWithdrawn => self.left = true,
-                Action::Pass(Signal::TERM) => {
+                Action::Pass(Signal::TERM) | Action::SignalGroup(Signal::TERM) => {
                     assert!(self.asked, "nobody asked for a stop");
                     let is_empty = self.keys_of_ours().next().is_none();
                     assert!(self.left || is_empty, "signalled before the withdrawal");
@@ -205,7 +205,8 @@ impl World {
                     self.waiting = true;
                     assert!(marks.keys().all(|dir| self.marked.contains(dir)));
                 }
-                Action::Pass(_) | Action::Spawn | Action::Stopping(_) => {}
+                Action::Pass(_) | Action::SignalGroup(_) => {}
+                Action::Spawn | Action::Stopping(_) => {}
                 Action::AwaitGroup => {}
                 Action::Refused(_) => panic!("nobody else is there"),
             }
@@ -317,7 +318,7 @@ impl World {
                 };
                 Input::Roster(roster::Input::Lease(holder, input))
             }
-            Action::Pass(Signal::KILL) if self.alive => {
+            Action::SignalGroup(Signal::KILL) if self.alive => {
                 self.alive = false;
                 Input::Ended(Exit::Signal(Signal::KILL))
             }
@@ -329,7 +330,8 @@ impl World {
                 let since = ok.then_some(SINCE);
                 Input::Roster(roster::Input::Marked(mark.dir, since))
             }
-            Action::Roster(_) | Action::Pass(_) | Action::Stopping(_) => return,
+            Action::Roster(_) | Action::Pass(_) | Action::SignalGroup(_) => return,
+            Action::Stopping(_) => return,
             Action::NotWithdrawn | Action::Refused(_) | Action::Exit(_) => return,
         };
         self.give(input);
