@@ -15,6 +15,15 @@ pub struct Checks {
     pub thresholds: Thresholds,
 }
 
+impl Checks {
+    /// When a round must have ended: each check ends within its time, and whoever runs them gets some more.
+    #[must_use]
+    pub fn round_limit(&self) -> Duration {
+        let checks = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
+        self.timeout.saturating_mul(checks) + Duration::from_secs(10)
+    }
+}
+
 /// How many rounds it takes to believe them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {

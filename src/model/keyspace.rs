@@ -48,6 +48,7 @@ pub fn encode(prefix: &Prefix, instance: &Instance) -> Publication {
         dir: dir(prefix, instance.service.as_str(), instance.id.as_str()),
         state: None,
         claim: Claim::Restart(endpoint(&fields)),
+        predecessors: std::collections::BTreeSet::new(),
         fields,
     }
 }

@@ -5,13 +5,14 @@
 //!   Idle ───────────▶ Granting ──────────▶ Held ──┐ keep-alive every ttl/3, publish what is not yet published
 //!                      ▲    │ failed        │ ▲   │
 //!                 due  │    ▼               │ └───┘
-//!                     Waiting ◀─────────────┘ lost: the store says so, or no answer for ttl − one beat
+//!                     Waiting ◀─────────────┘ lost: the store says so, or its TTL is over
 //!
 //!   nothing wanted any more, or stop: the lease is revoked (tried again until it works), then Idle, or Ended
 //! ```
 //!
-//! An error on the way is not a lost lease: the same lease is tried again until its time is nearly over, so that a
-//! short outage makes no key disappear. A lost lease is never tried again: there is a new grant, and everything is
+//! An error on the way is not a lost lease, and neither is an answer that takes long (etcd's grpc-proxy answers up to a
+//! third of the TTL late): the same lease is tried again until its TTL is over, by our own clock and counted from the
+//! last heartbeat that was answered, so that an outage makes no key disappear that would have stayed. A lost lease is never tried again: there is a new grant, and everything is
 //! published anew on it.
 //!
 //! What is wanted no longer is taken back by giving the whole lease back where nothing else hangs on it: a request to
@@ -31,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 pub use self::message::{Action, Failure, Input};
-use self::state::{Beat, Held, Later, State};
+use self::state::{Beat, Held, Later, Sent, State};
 use self::wanted::Wanted;
 use super::backoff::{Backoff, Dice};
 use super::update::{LeaseId, Prefix, Publication, Standing};
@@ -42,6 +43,9 @@ const BEATS: u32 = 3;
 const JITTER: f64 = 0.1;
 /// The delays between tries while the store does not answer.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// When a request counts as failed that nobody has answered. A store answers sooner, if only with an error; the answer to
+/// a request whose job broke off never comes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// The machine; see the module's diagram.
 #[derive(Debug)]
@@ -85,9 +89,10 @@ impl Lease {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Idle | State::Granting { .. } | State::Ended => None,
+            State::Idle | State::Ended => None,
+            State::Granting { sent, .. } => Some(*sent + ANSWER_WITHIN),
             State::Waiting { until } => Some(*until),
-            State::Revoking { at, .. } => *at,
+            State::Revoking { at, .. } => Some(*at),
             State::Held(held) => Some(held.deadline()),
         }
     }
@@ -129,14 +134,14 @@ impl Lease {
     pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
-            Input::Want(publication) => self.want(publication, &mut actions),
-            Input::Unwant(dir) => self.unwant(&dir, &mut actions),
-            Input::Stop => self.stop(&mut actions),
+            Input::Want(publication) => self.want(now, publication, &mut actions),
+            Input::Unwant(dir) => self.unwant(now, &dir, &mut actions),
+            Input::Stop => self.stop(now, &mut actions),
             Input::Granted(answer) => self.granted(now, answer, &mut actions),
             Input::Published(lease, answer) => self.published(now, lease, answer, &mut actions),
             Input::KeptAlive(lease, answer) => self.kept_alive(now, lease, answer, &mut actions),
             Input::Verified(lease, dir, answer) => {
-                self.verified(lease, dir, answer, &mut actions);
+                self.verified(now, lease, dir, answer, &mut actions);
             }
             Input::Revoked(lease, answer) => self.revoked(now, lease, answer, &mut actions),
             Input::Tick => self.tick(now, &mut actions),
@@ -144,14 +149,14 @@ impl Lease {
         actions
     }
 
-    fn want(&mut self, publication: Publication, actions: &mut Vec<Action>) {
+    fn want(&mut self, now: Instant, publication: Publication, actions: &mut Vec<Action>) {
         let dir = publication.dir.clone();
         self.wanted.want(publication);
         match &mut self.state {
-            State::Idle => self.grant(actions),
+            State::Idle => self.grant(now, actions),
             State::Held(held) => {
                 held.is_stale(dir);
-                self.publish_next(actions);
+                self.publish_next(now, actions);
             }
             State::Granting { .. }
             | State::Waiting { .. }
@@ -160,26 +165,29 @@ impl Lease {
         }
     }
 
-    fn unwant(&mut self, dir: &Prefix, actions: &mut Vec<Action>) {
+    fn unwant(&mut self, now: Instant, dir: &Prefix, actions: &mut Vec<Action>) {
         if !self.wanted.unwant(dir) {
             return;
         }
         if self.wanted.is_nothing() {
-            return self.give_back(false, actions);
+            return self.give_back(now, false, actions);
         }
         if let State::Held(held) = &mut self.state {
             held.is_stale(dir.clone());
-            self.publish_next(actions);
+            self.publish_next(now, actions);
         }
     }
 
-    fn stop(&mut self, actions: &mut Vec<Action>) {
+    fn stop(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.wanted.clear();
-        self.give_back(true, actions);
+        self.give_back(now, true, actions);
     }
 
-    fn grant(&mut self, actions: &mut Vec<Action>) {
-        self.state = State::Granting { stopped: false };
+    fn grant(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.state = State::Granting {
+            sent: now,
+            stopped: false,
+        };
         actions.push(Action::Grant(self.ttl, self.shared));
     }
 
@@ -189,13 +197,13 @@ impl Lease {
         answer: Result<(LeaseId, Duration), Failure>,
         actions: &mut Vec<Action>,
     ) {
-        let State::Granting { stopped } = self.state else {
+        let State::Granting { sent, stopped } = self.state else {
             return;
         };
         let unwanted = stopped || self.wanted.is_nothing();
         match (answer, unwanted) {
-            (Ok((lease, _)), true) => self.let_go(lease, stopped, actions),
-            (Err(_), true) => self.revoke_silent(stopped, actions),
+            (Ok((lease, _)), true) => self.let_go(now, lease, stopped, actions),
+            (Err(_), true) => self.revoke_silent(now, stopped, actions),
             (Err(_), false) => {
                 self.state = State::Waiting {
                     until: now + self.retry.failed(self.dice.chance()),
@@ -207,18 +215,19 @@ impl Lease {
                 self.state = State::Held(Held {
                     lease,
                     beat: Beat::Due(now + self.interval()),
-                    lost_at: now + patience(ttl),
-                    unpublished: self.wanted.renew(),
+                    // The store began to count at some time after the request went out.
+                    lost_at: sent + ttl,
+                    unpublished: self.wanted.renew(&self.silent),
                     later: BTreeMap::new(),
                     sent: None,
                 });
-                self.publish_next(actions);
+                self.publish_next(now, actions);
             }
         }
     }
 
     /// One publication at a time; the next one when the last one is answered.
-    fn publish_next(&mut self, actions: &mut Vec<Action>) {
+    fn publish_next(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let State::Held(held) = &mut self.state else {
             return;
         };
@@ -226,7 +235,8 @@ impl Lease {
         if let Some((dir, publication)) = next {
             actions.push(Action::Publish(held.lease, publication));
             // Wanted anew while the request is out, it is unpublished again.
-            held.sent = Some(dir);
+            let until = now + ANSWER_WITHIN;
+            held.sent = Some(Sent { dir, until });
         } else {
             self.settle(actions);
         }
@@ -242,12 +252,12 @@ impl Lease {
         let Some(held) = self.state.held(lease) else {
             return;
         };
-        let Some(dir) = held.sent.take() else {
+        let Some(Sent { dir, .. }) = held.sent.take() else {
             return;
         };
         match answer {
             Ok(()) => self.stands(dir, actions),
-            Err(Failure::Lost) => return self.lost(actions),
+            Err(Failure::Lost) => return self.lost(now, actions),
             Err(Failure::Conflict) => {
                 let again = Later::Conflict(now + self.ttl / BEATS);
                 held.postpone(dir.clone(), again);
@@ -258,7 +268,7 @@ impl Lease {
                 held.postpone(dir, again);
             }
         }
-        self.publish_next(actions);
+        self.publish_next(now, actions);
     }
 
     /// What is wanted under this path is as it should be, unless it is wanted otherwise by now.
@@ -283,21 +293,20 @@ impl Lease {
         let Some(held) = self.state.held(lease) else {
             return;
         };
-        let Beat::Sent(sent) = held.beat else {
+        let Beat::Sent { first: sent, .. } = held.beat else {
             return;
         };
         match answer {
             Ok(ttl) => {
                 self.retry.succeeded();
                 self.ttl = ttl;
-                // The store began to count at some time after the request went out.
-                held.lost_at = sent + patience(ttl);
+                held.lost_at = sent + ttl;
                 held.beat = Beat::Due(sent + interval);
                 held.hurry();
                 self.verify(actions);
-                self.publish_next(actions);
+                self.publish_next(now, actions);
             }
-            Err(Failure::Lost) => self.lost(actions),
+            Err(Failure::Lost) => self.lost(now, actions),
             Err(Failure::Failed | Failure::Conflict) => {
                 held.beat = Beat::Due(now + self.retry.failed(self.dice.chance()));
             }
@@ -318,6 +327,7 @@ impl Lease {
 
     fn verified(
         &mut self,
+        now: Instant,
         lease: LeaseId,
         dir: Prefix,
         answer: Result<Standing, Failure>,
@@ -336,43 +346,48 @@ impl Lease {
         self.wanted.is_in_state(&dir, standing.state);
         if !standing.is_whole && held.unpublished.insert(dir.clone()) {
             actions.push(Action::Repaired(dir));
-            self.publish_next(actions);
+            self.publish_next(now, actions);
         }
     }
 
     fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
         match &mut self.state {
-            State::Idle | State::Granting { .. } | State::Ended => {}
-            State::Waiting { until } if now >= *until => self.grant(actions),
-            State::Waiting { .. } => {}
+            State::Idle | State::Ended => {}
+            State::Granting { sent, .. } if now >= *sent + ANSWER_WITHIN => {
+                self.granted(now, Err(Failure::Failed), actions);
+            }
+            State::Waiting { until } if now >= *until => self.grant(now, actions),
+            State::Granting { .. } | State::Waiting { .. } => {}
             State::Revoking { lease, at, stopped } => {
                 let (lease, stopped) = (*lease, *stopped);
-                if at.is_some_and(|at| now >= at) {
-                    self.revoke(lease, stopped, actions);
+                if now >= *at {
+                    self.revoke(now, lease, stopped, actions);
                 }
             }
             State::Held(held) if now >= held.lost_at => {
                 if self.shared.is_none() {
                     self.silent.insert(held.lease);
                 }
-                self.lost(actions);
+                self.lost(now, actions);
             }
             State::Held(held) => {
-                if matches!(held.beat, Beat::Due(at) if now >= at) {
-                    held.beat = Beat::Sent(now);
+                if held.beat_is_due(now, self.ttl / 2) {
                     actions.push(Action::KeepAlive(held.lease));
                 }
-                if held.hurry_due(now) {
-                    self.publish_next(actions);
+                if held.sent.as_ref().is_some_and(|sent| now >= sent.until) {
+                    let lease = held.lease;
+                    self.published(now, lease, Err(Failure::Failed), actions);
+                } else if held.hurry_due(now) {
+                    self.publish_next(now, actions);
                 }
             }
         }
     }
 
-    fn lost(&mut self, actions: &mut Vec<Action>) {
+    fn lost(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if let State::Held(held) = &self.state {
             actions.push(Action::Lost(held.lease));
-            self.grant(actions);
+            self.grant(now, actions);
         }
     }
 
@@ -380,11 +395,6 @@ impl Lease {
     fn interval(&mut self) -> Duration {
         (self.ttl / BEATS).mul_f64(1.0 - JITTER + 2.0 * JITTER * self.dice.chance())
     }
-}
-
-/// How long a lease may go unanswered before it counts as lost: one beat less than it lives.
-fn patience(ttl: Duration) -> Duration {
-    ttl.saturating_sub(ttl / BEATS)
 }
 
 #[cfg(test)]

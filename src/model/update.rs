@@ -162,6 +162,9 @@ pub struct Publication {
     pub state: Option<Vec<u8>>,
     /// Who has to give way.
     pub claim: Claim,
+    /// Our own leases before this one. Where one of them still holds the instance, its state is carried over: somebody has
+    /// set it there for this very instance.
+    pub predecessors: BTreeSet<LeaseId>,
 }
 
 /// The field below a publication's directory that others than its owner set, too: on the owner's lease, so that it goes

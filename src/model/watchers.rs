@@ -61,6 +61,7 @@ impl Watcher {
             fields: fields.collect(),
             state: None,
             claim: Claim::Whole,
+            predecessors: std::collections::BTreeSet::new(),
         }
     }
 

@@ -11,7 +11,7 @@
 //! Rounds of checks follow each other with a pause of one interval in between, counted from the end of a round, so
 //! that there is never more than one at a time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::check::Thresholds;
 use crate::model::facts::ProbeResult;
@@ -42,6 +42,8 @@ pub(super) enum Action {
 #[derive(Debug)]
 pub(super) struct Health {
     thresholds: Thresholds,
+    /// A round that has not ended within this time has failed.
+    limit: Duration,
     verdict: Verdict,
     row: Row,
     round: Round,
@@ -64,15 +66,17 @@ enum Row {
 #[derive(Debug)]
 enum Round {
     NotYet,
-    UnderWay,
+    /// Until then at the latest.
+    UnderWay(Instant),
     Next(Instant),
 }
 
 impl Health {
     /// Nothing is known yet.
-    pub(super) fn new(thresholds: Thresholds) -> Self {
+    pub(super) fn new(thresholds: Thresholds, limit: Duration) -> Self {
         Self {
             thresholds,
+            limit,
             verdict: Verdict::Unknown,
             row: Row::Failed(0),
             round: Round::NotYet,
@@ -89,7 +93,8 @@ impl Health {
     /// When [`Input::Tick`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.round {
-            Round::NotYet | Round::UnderWay => None,
+            Round::NotYet => None,
+            Round::UnderWay(until) => Some(until),
             Round::Next(at) => Some(at),
         }
     }
@@ -97,23 +102,29 @@ impl Health {
     /// The transition.
     pub(super) fn handle(&mut self, now: Instant, input: Input) -> Option<Action> {
         match (&self.round, input) {
-            (Round::NotYet, Input::Start) => Some(self.probe()),
-            (Round::Next(at), Input::Tick) if now >= *at => Some(self.probe()),
-            (Round::UnderWay, Input::Probed(result)) => {
-                self.round = Round::Next(now + self.thresholds.interval);
-                self.count(&result);
-                self.judge(result)
+            (Round::NotYet, Input::Start) => Some(self.probe(now)),
+            (Round::Next(at), Input::Tick) if now >= *at => Some(self.probe(now)),
+            (Round::UnderWay(_), Input::Probed(result)) => self.probed(now, result),
+            (Round::UnderWay(until), Input::Tick) if now >= *until => {
+                let why = format!("the checks have not ended within {:?}", self.limit);
+                self.probed(now, ProbeResult::Failed(why))
             }
             // A stray answer, or a tick that was meant for somebody else.
             (Round::NotYet, Input::Probed(_) | Input::Tick) => None,
             (Round::Next(_), Input::Start | Input::Probed(_) | Input::Tick) => None,
-            (Round::UnderWay, Input::Start | Input::Tick) => None,
+            (Round::UnderWay(_), Input::Start | Input::Tick) => None,
         }
     }
 
-    fn probe(&mut self) -> Action {
-        self.round = Round::UnderWay;
+    fn probe(&mut self, now: Instant) -> Action {
+        self.round = Round::UnderWay(now + self.limit);
         Action::Probe
+    }
+
+    fn probed(&mut self, now: Instant, result: ProbeResult) -> Option<Action> {
+        self.round = Round::Next(now + self.thresholds.interval);
+        self.count(&result);
+        self.judge(result)
     }
 
     fn count(&mut self, result: &ProbeResult) {
@@ -145,20 +156,20 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(2);
+    const LIMIT: Duration = Duration::from_secs(30);
 
     fn machine(rise: u32, fall: u32) -> Health {
-        Health::new(Thresholds {
+        let thresholds = Thresholds {
             interval: INTERVAL,
             rise,
             fall,
-        })
+        };
+        Health::new(thresholds, LIMIT)
     }
 
     fn result(passed: bool) -> ProbeResult {
@@ -177,7 +188,8 @@ mod tests {
         let mut said = String::new();
         for outcome in outcomes.chars() {
             assert_eq!(action, Some(Action::Probe));
-            assert_eq!(health.deadline(), None, "one round at a time");
+            assert_eq!(health.deadline(), Some(now + LIMIT), "one round at a time");
+            assert_eq!(health.handle(now, Input::Tick), None, "it has its time");
             let verdict = health.handle(now, Input::Probed(result(outcome == '+')));
             said.push(match verdict {
                 None => '.',
@@ -209,6 +221,18 @@ mod tests {
         ] {
             assert_eq!(play(rise, fall, outcomes), want, "{rise} {fall} {outcomes}");
         }
+    }
+
+    #[test]
+    fn a_round_that_never_ends_has_failed_and_another_one_follows() {
+        let start = Instant::now();
+        let mut health = machine(1, 1);
+        health.handle(start, Input::Start);
+        let fall = health.handle(start + LIMIT, Input::Tick);
+        assert!(matches!(fall, Some(Action::Fall(why)) if why.contains("not ended")));
+        let next = health.deadline().unwrap();
+        assert_eq!(next, start + LIMIT + INTERVAL);
+        assert_eq!(health.handle(next, Input::Tick), Some(Action::Probe));
     }
 
     #[test]

@@ -2,19 +2,19 @@
 
 use std::time::Instant;
 
-use super::{Action, Failure, Lease, State};
+use super::{ANSWER_WITHIN, Action, Failure, Lease, State};
 use crate::model::update::LeaseId;
 
 impl Lease {
     /// Nothing is wanted any more.
-    pub(super) fn give_back(&mut self, stop: bool, actions: &mut Vec<Action>) {
+    pub(super) fn give_back(&mut self, now: Instant, stop: bool, actions: &mut Vec<Action>) {
         match &mut self.state {
-            State::Idle | State::Waiting { .. } => self.revoke_silent(stop, actions),
+            State::Idle | State::Waiting { .. } => self.revoke_silent(now, stop, actions),
             // What is granted goes straight back.
-            State::Granting { stopped } => *stopped |= stop,
+            State::Granting { stopped, .. } => *stopped |= stop,
             State::Held(held) => {
                 let lease = held.lease;
-                self.let_go(lease, stop, actions);
+                self.let_go(now, lease, stop, actions);
             }
             State::Revoking { stopped, .. } => *stopped |= stop,
             State::Ended => {}
@@ -44,17 +44,17 @@ impl Lease {
                 at,
                 stopped,
             } if *ours == lease => (at, *stopped),
-            State::Held(_) => return self.silent_revoked(lease, answer, actions),
+            State::Held(_) => return self.silent_revoked(now, lease, answer, actions),
             State::Revoking { .. } | State::Idle | State::Granting { .. } => return,
             State::Waiting { .. } | State::Ended => return,
         };
         match answer {
             Ok(()) | Err(Failure::Lost) => {
                 self.retry.succeeded();
-                self.revoke_silent(stopped, actions);
+                self.revoke_silent(now, stopped, actions);
             }
             Err(Failure::Failed | Failure::Conflict) => {
-                *at = Some(now + self.retry.failed(self.dice.chance()));
+                *at = now + self.retry.failed(self.dice.chance());
             }
         }
     }
@@ -62,6 +62,7 @@ impl Lease {
     /// A silent lease was given back while we hold its successor; if that failed, the next heartbeat tries again.
     fn silent_revoked(
         &mut self,
+        now: Instant,
         lease: LeaseId,
         answer: Result<(), Failure>,
         actions: &mut Vec<Action>,
@@ -75,32 +76,44 @@ impl Lease {
         {
             // What stood in our way may have been ourselves.
             held.hurry_all();
-            self.publish_next(actions);
+            self.publish_next(now, actions);
         }
     }
 
     /// Ends what hangs on the lease, unless others keep it alive too.
-    pub(super) fn let_go(&mut self, lease: LeaseId, stopped: bool, actions: &mut Vec<Action>) {
+    pub(super) fn let_go(
+        &mut self,
+        now: Instant,
+        lease: LeaseId,
+        stopped: bool,
+        actions: &mut Vec<Action>,
+    ) {
         if self.shared.is_some() {
-            self.revoke_silent(stopped, actions);
+            self.revoke_silent(now, stopped, actions);
         } else {
-            self.revoke(lease, stopped, actions);
+            self.revoke(now, lease, stopped, actions);
         }
     }
 
-    pub(super) fn revoke(&mut self, lease: LeaseId, stopped: bool, actions: &mut Vec<Action>) {
+    pub(super) fn revoke(
+        &mut self,
+        now: Instant,
+        lease: LeaseId,
+        stopped: bool,
+        actions: &mut Vec<Action>,
+    ) {
         self.state = State::Revoking {
             lease,
-            at: None,
+            at: now + ANSWER_WITHIN,
             stopped,
         };
         actions.push(Action::Revoke(lease));
     }
 
     /// The current lease is given back, or there is none; what hangs on an earlier one has to go too.
-    pub(super) fn revoke_silent(&mut self, stopped: bool, actions: &mut Vec<Action>) {
+    pub(super) fn revoke_silent(&mut self, now: Instant, stopped: bool, actions: &mut Vec<Action>) {
         if let Some(lease) = self.silent.pop_first() {
-            return self.revoke(lease, stopped, actions);
+            return self.revoke(now, lease, stopped, actions);
         }
         actions.push(Action::Withdrawn);
         self.wanted.forget_gone();
@@ -108,7 +121,7 @@ impl Lease {
             true => self.state = State::Ended,
             false if self.wanted.is_empty() => self.state = State::Idle,
             // Wanted again while it was taken back.
-            false => self.grant(actions),
+            false => self.grant(now, actions),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where a lease is in its life. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::wanted::Wanted;
 use crate::model::update::{LeaseId, Prefix, Publication};
@@ -10,6 +10,7 @@ use crate::model::update::{LeaseId, Prefix, Publication};
 pub(super) enum State {
     Idle,
     Granting {
+        sent: Instant,
         stopped: bool,
     },
     Waiting {
@@ -18,8 +19,8 @@ pub(super) enum State {
     Held(Held),
     Revoking {
         lease: LeaseId,
-        /// When to try again; `None` while a request is out.
-        at: Option<Instant>,
+        /// When to try again: after a failure, or when the request that is out counts as broken off.
+        at: Instant,
         stopped: bool,
     },
     Ended,
@@ -40,29 +41,50 @@ impl State {
 pub(super) struct Held {
     pub(super) lease: LeaseId,
     pub(super) beat: Beat,
-    /// Without an answer until then, the lease counts as lost.
+    /// The TTL is over then, counted from the last heartbeat that was answered.
     pub(super) lost_at: Instant,
     /// What does not stand in the store as it is wanted, and can be put right at once.
     pub(super) unpublished: BTreeSet<Prefix>,
     /// The same, when it was tried in vain.
     pub(super) later: BTreeMap<Prefix, Later>,
     /// The publication that is under way.
-    pub(super) sent: Option<Prefix>,
+    pub(super) sent: Option<Sent>,
+}
+
+/// A publication that is under way, and when it counts as broken off.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) dir: Prefix,
+    pub(super) until: Instant,
 }
 
 impl Held {
     pub(super) fn deadline(&self) -> Instant {
         let beat = match self.beat {
-            Beat::Due(at) => Some(at),
-            Beat::Sent(_) => None,
+            Beat::Due(at) | Beat::Sent { again_at: at, .. } => at,
         };
-        let later = match self.sent {
-            // It comes after the answer.
-            Some(_) => None,
+        let publish = match &self.sent {
+            // What failed earlier comes after the answer.
+            Some(sent) => Some(sent.until),
             None => self.later.values().map(Later::at).min(),
         };
-        let due = beat.into_iter().chain(later).min();
-        due.map_or(self.lost_at, |due| due.min(self.lost_at))
+        publish
+            .into_iter()
+            .fold(beat.min(self.lost_at), Instant::min)
+    }
+
+    /// Whether a heartbeat is to go out now; the next one follows after `patience` should it not be answered.
+    pub(super) fn beat_is_due(&mut self, now: Instant, patience: Duration) -> bool {
+        let (first, at) = match self.beat {
+            Beat::Due(at) => (now, at),
+            Beat::Sent { first, again_at } => (first, again_at),
+        };
+        let is_due = now >= at;
+        if is_due {
+            let again_at = now + patience;
+            self.beat = Beat::Sent { first, again_at };
+        }
+        is_due
     }
 
     /// Whether there is nothing to publish now.
@@ -127,7 +149,12 @@ impl Held {
 #[derive(Debug)]
 pub(super) enum Beat {
     Due(Instant),
-    Sent(Instant),
+    Sent {
+        /// When the first heartbeat that is not answered yet went out: an answer may be to that one.
+        first: Instant,
+        /// When another one goes out, should none of them be answered.
+        again_at: Instant,
+    },
 }
 
 /// When something is tried again, and why it has to be.

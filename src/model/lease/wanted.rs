@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Action;
-use crate::model::update::{Claim, Prefix, Publication};
+use crate::model::update::{Claim, LeaseId, Prefix, Publication};
 
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
@@ -71,10 +71,12 @@ impl Wanted {
     }
 
     /// There is a new lease; all of these are to be published on it.
-    pub(super) fn renew(&mut self) -> BTreeSet<Prefix> {
+    /// On those of before, `predecessors`, they may still stand.
+    pub(super) fn renew(&mut self, predecessors: &BTreeSet<LeaseId>) -> BTreeSet<Prefix> {
         for publication in self.all.values_mut() {
             publication.claim = std::mem::take(&mut publication.claim).renewed();
             publication.state = self.states.get(&publication.dir).cloned();
+            publication.predecessors.clone_from(predecessors);
         }
         self.all.keys().cloned().collect()
     }

@@ -31,6 +31,7 @@ fn with_drain(has_program: bool, drain: Duration) -> Lifecycle {
             fields: [("ip".to_owned(), b"10.0.0.1".to_vec())].into(),
             state: None,
             claim: Claim::default(),
+            predecessors: std::collections::BTreeSet::new(),
         },
         shared: None,
         checks: None,

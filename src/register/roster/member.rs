@@ -117,5 +117,5 @@ impl Member {
 
 fn health(entry: &Entry) -> Option<Health> {
     let checks = entry.checks.as_ref();
-    checks.map(|checks| Health::new(checks.thresholds))
+    checks.map(|checks| Health::new(checks.thresholds, checks.round_limit()))
 }

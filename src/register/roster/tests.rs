@@ -21,6 +21,7 @@ fn at(name: &str, ip: u8) -> Entry {
             fields: [("ip".to_owned(), ip.to_vec())].into(),
             state: None,
             claim: Claim::default(),
+            predecessors: std::collections::BTreeSet::new(),
         },
         shared: None,
         checks: None,

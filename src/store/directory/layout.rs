@@ -241,6 +241,7 @@ mod tests {
                 fields: fields.collect(),
                 state: None,
                 claim: Claim::default(),
+                predecessors: std::collections::BTreeSet::new(),
             })
         };
         assert_eq!(check("/services/web/a", &["ip", "settings/zone"]), Ok(()));

@@ -17,6 +17,9 @@ use super::write::with_state;
 use crate::model::update::{By, Claim, LeaseId, Mark, Prefix, Publication, Revision, STATE};
 use crate::store::StoreError;
 
+/// Where a state of an instance that hands have made is prepared, in the store's own directory.
+const STATE_CANDIDATE: &str = "state.new";
+
 impl Writer<'_> {
     /// Marks; the answer is the revision since which it is so, or nothing where nothing stands.
     pub(super) fn mark(&self, mark: &Mark) -> Result<Option<Revision>, StoreError> {
@@ -76,6 +79,9 @@ impl Writer<'_> {
         }
         let standing = match self.place(publication.dir.as_str())? {
             Place::Publication(data) if data.lease == lease => self.published_state(&data)?,
+            Place::Publication(data) if publication.predecessors.contains(&data.lease) => {
+                return self.published_state(&data);
+            }
             Place::Publication(_) | Place::Nothing | Place::Dir | Place::Foreign(_) => None,
         };
         Ok(standing.or_else(|| publication.state.clone()))
@@ -108,6 +114,7 @@ impl Writer<'_> {
             fields,
             state: None,
             claim: Claim::Whole,
+            predecessors: std::collections::BTreeSet::new(),
         }))
     }
 
@@ -121,8 +128,11 @@ impl Writer<'_> {
             (By::Hand, None) => self.remove_state(mark)?,
             (By::Hand, Some(state)) => {
                 let file = self.state_file(&mark.dir);
-                let written = fs::write(&file, state);
-                written.map_err(|e| self.layout.failed("write", &file, &e))?;
+                // Prepared beside what readers see, and moved there in one step. Its name is ours: we hold the lock.
+                let candidate = self.layout.own().join(STATE_CANDIDATE);
+                let written = fs::write(&candidate, state);
+                let moved = written.and_then(|()| fs::rename(&candidate, &file));
+                moved.map_err(|e| self.layout.failed("write", &file, &e))?;
             }
         }
         self.bump().map(Some)

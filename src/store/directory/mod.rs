@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 
 use super::{BoxFuture, Store, StoreError, Watch};
@@ -56,6 +56,10 @@ mod tests;
 mod watch;
 mod write;
 
+/// How long the file system may take for one request. Then it hangs, and so does the thread that asked it.
+const HANGS: Duration = Duration::from_secs(4);
+/// How many threads at most wait for a file system that hangs; others of the process do other work.
+const READERS: usize = 4;
 /// How often a writer that only renews its lease clears away those of others.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -67,6 +71,7 @@ pub struct DirectoryStore {
     /// Within a process, writers queue here, in order, and one of them competes for the lock; it holds when the last
     /// sweep was.
     turn: Arc<Mutex<Option<tokio::time::Instant>>>,
+    readers: Arc<Semaphore>,
 }
 
 impl DirectoryStore {
@@ -83,6 +88,7 @@ impl DirectoryStore {
             layout,
             clock,
             turn: Arc::default(),
+            readers: Arc::new(Semaphore::new(READERS)),
         })
     }
 
@@ -92,8 +98,16 @@ impl DirectoryStore {
         work: impl FnOnce(&Layout, &Clock) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (layout, clock) = (self.layout.clone(), self.clock.clone());
-        let done = tokio::task::spawn_blocking(move || work(&layout, &clock)).await;
-        done.map_err(|error| self.layout.unavailable(format!("using it failed: {error}")))?
+        let readers = Arc::clone(&self.readers);
+        let Ok(Ok(place)) = timeout(HANGS, readers.acquire_owned()).await else {
+            return Err(hanging(&self.layout));
+        };
+        let work = move || {
+            let done = work(&layout, &clock);
+            drop(place);
+            done
+        };
+        in_time(&self.layout, work).await
     }
 
     /// The same for a change, when it is its turn. A change goes on to its end even if nobody waits for it any more.
@@ -121,6 +135,25 @@ impl DirectoryStore {
         })
         .await
     }
+}
+
+/// Does work on the files of a store on a thread of its own, and waits no longer for it than a file system that works
+/// can take. The thread itself is lost until the file system goes on.
+async fn in_time<T: Send + 'static>(
+    store: &Layout,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match timeout(HANGS, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => Err(store.unavailable(format!("using it failed: {error}"))),
+        Err(_) => Err(hanging(store)),
+    }
+}
+
+fn hanging(store: &Layout) -> StoreError {
+    store.unavailable(format!(
+        "its file system has not answered within {HANGS:?} (is it a network mount, or a disk that fails?)"
+    ))
 }
 
 /// Whether a writer that passes by clears away.

@@ -135,8 +135,7 @@ async fn look(
     let pending = signal.take();
     let state = state.clone();
     let look = move || lock(&state).look(reason, pending);
-    let looked = tokio::task::spawn_blocking(look).await;
-    looked.map_err(|error| store.unavailable(format!("reading it failed: {error}")))?
+    super::in_time(store, look).await
 }
 
 impl Watch for DirectoryWatch {

@@ -18,9 +18,16 @@ const SEND: Duration = Duration::from_millis(500);
 /// What etcd says when a lease of the wanted id is alive.
 const EXISTS: &str = "lease already exists";
 
-/// The open keep-alive stream of each lease.
+/// How long the answer to a heartbeat may take beyond a third of the TTL. etcd's grpc-proxy sends heartbeats of its own
+/// every third of the TTL, and answers ours with the answer to its next one.
+const PROXY: Duration = Duration::from_millis(750);
+
+/// The open keep-alive stream of each lease, and the TTL that the store gave it.
 #[derive(Default)]
-pub(super) struct Keepers(Mutex<HashMap<i64, Keeper>>);
+pub(super) struct Keepers {
+    streams: Mutex<HashMap<i64, Keeper>>,
+    ttls: Mutex<HashMap<i64, Duration>>,
+}
 
 struct Keeper {
     beats: LeaseKeeper,
@@ -72,8 +79,9 @@ impl Keepers {
         session: &Session,
         lease: LeaseId,
     ) -> Result<Duration, At> {
+        let limit = ANSWER.max(self.ttl(lease) / 3 + PROXY);
         session
-            .call(ANSWER, |connection| async move {
+            .call(limit, |connection| async move {
                 // Taken out while it is used: whatever ends this call early ends the stream too, and no late reply
                 // is taken for one to the next heartbeat.
                 let mut keeper = match self.take(lease, connection.generation) {
@@ -82,6 +90,7 @@ impl Keepers {
                 };
                 let ttl = keeper.beat(session).await?;
                 self.put_back(lease, keeper);
+                self.remember(lease, ttl);
                 Ok(ttl)
             })
             .await
@@ -90,6 +99,16 @@ impl Keepers {
     /// Closes the stream of a lease.
     pub(super) fn forget(&self, lease: LeaseId) {
         self.map().remove(&lease.0);
+        self.ttls().remove(&lease.0);
+    }
+
+    /// The store has given this TTL to a lease.
+    pub(super) fn remember(&self, lease: LeaseId, ttl: Duration) {
+        self.ttls().insert(lease.0, ttl);
+    }
+
+    fn ttl(&self, lease: LeaseId) -> Duration {
+        self.ttls().get(&lease.0).copied().unwrap_or_default()
     }
 
     fn take(&self, lease: LeaseId, generation: u64) -> Option<Keeper> {
@@ -102,7 +121,11 @@ impl Keepers {
     }
 
     fn map(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Keeper>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ttls(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Duration>> {
+        self.ttls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -90,7 +90,9 @@ impl Store for EtcdStore {
     ) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>> {
         Box::pin(async move {
             let granted = lease::grant(&self.session, ttl, id).await;
-            granted.map_err(session::At::into_error)
+            let (lease, ttl) = granted.map_err(session::At::into_error)?;
+            self.keepers.remember(lease, ttl);
+            Ok((lease, ttl))
         })
     }
 
@@ -126,7 +128,13 @@ impl Store for EtcdStore {
     fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>> {
         Box::pin(async move {
             let kept = self.keepers.keep_alive(&self.session, lease).await;
-            kept.map_err(|at| lease::into_error(at, lease))
+            kept.map_err(|at| {
+                let error = lease::into_error(at, lease);
+                if matches!(error, StoreError::LeaseLost(_)) {
+                    self.keepers.forget(lease);
+                }
+                error
+            })
         })
     }
 

@@ -106,6 +106,15 @@ fn is_state_on(publication: &Publication, kv: &KeyValue, lease: i64) -> bool {
     is_state && kv.lease() == lease && !publication.fields.contains_key(STATE)
 }
 
+/// The state, or that there is none, of an instance that still stands on a lease of ours before this one.
+fn carried_state(publication: &Publication, found: &[KeyValue]) -> Option<Option<Vec<u8>>> {
+    let is_ours = |kv: &&KeyValue| publication.predecessors.contains(&LeaseId(kv.lease()));
+    let mut ours = found.iter().filter(is_ours).peekable();
+    ours.peek()?;
+    let state = ours.find(|kv| field(publication, kv) == Some(STATE));
+    Some(state.map(|kv| kv.value().to_vec()))
+}
+
 /// The field of a key below a publication's directory.
 fn field<'k>(publication: &Publication, kv: &'k KeyValue) -> Option<&'k str> {
     let key = std::str::from_utf8(kv.key()).ok()?;
@@ -140,7 +149,9 @@ fn operations(
     let is_withdrawal = publication.fields.is_empty();
     let stays = |kv: &KeyValue| !is_withdrawal && is_state_on(publication, kv, lease.0);
     let stands = |kv: &KeyValue| stays(kv) || is_state_on(publication, kv, 0);
-    let state = publication.state.as_ref().filter(|_| {
+    let carried = carried_state(publication, found);
+    let state = carried.as_ref().unwrap_or(&publication.state);
+    let state = state.as_ref().filter(|_| {
         let is_free = !found.iter().any(stands);
         is_free && !is_withdrawal && !publication.fields.contains_key(STATE)
     });

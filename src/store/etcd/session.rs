@@ -90,7 +90,9 @@ impl Session {
         F: Fn(Connection) -> Fut,
         Fut: Future<Output = Result<T, Failure>>,
     {
-        let deadline = Instant::now() + OVERALL;
+        // One answer that takes long leaves time for another member.
+        let overall = OVERALL.max(limit + ANSWER);
+        let deadline = Instant::now() + overall;
         let mut tries_left = self.endpoints.len() + 1;
         let mut seen: Vec<(String, Failure)> = Vec::new();
         loop {
@@ -98,7 +100,7 @@ impl Session {
             let tried = timeout_at(deadline, self.once(limit, &ask)).await;
             let Ok(tried) = tried else {
                 let endpoint = self.endpoint().await;
-                remember(&mut seen, endpoint, Failure::silence(OVERALL));
+                remember(&mut seen, endpoint, Failure::silence(overall));
                 return Err(summary(seen));
             };
             let (endpoint, failure) = match tried {

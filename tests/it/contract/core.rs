@@ -327,6 +327,7 @@ pub(crate) async fn values_are_bytes<B: Bench>(bench: B) {
         fields: fields.clone().into(),
         state: None,
         claim: Claim::default(),
+        predecessors: std::collections::BTreeSet::new(),
     };
     store.publish(lease, &publication).await.expect("publish");
     bench.set("/services/web/b/raw", &bytes).await;

@@ -141,6 +141,7 @@ pub(crate) async fn what_is_taken_back_is_our_own<B: Bench>(bench: B) {
         fields: std::collections::BTreeMap::new(),
         state: None,
         claim: Claim::Ours,
+        predecessors: std::collections::BTreeSet::new(),
         ..publication.clone()
     };
     store.publish(ours, &publication).await.expect("the first");

@@ -178,6 +178,7 @@ pub(crate) fn publication(dir: &str, fields: &[(&str, &str)]) -> Publication {
         fields,
         state: None,
         claim: Claim::default(),
+        predecessors: std::collections::BTreeSet::new(),
     }
 }
 

@@ -39,6 +39,7 @@ impl Shape {
                 fields: [("ip".to_owned(), ip.to_vec())].into(),
                 state: None,
                 claim: Claim::default(),
+                predecessors: std::collections::BTreeSet::new(),
             },
             shared: self.is_shared.then_some(SHARED),
             checks,

@@ -11,9 +11,10 @@ use tempfile::TempDir;
 
 use super::data::Manifest;
 use super::*;
-use crate::model::update::{Claim, Entries};
+use crate::model::update::{By, Claim, Entries, STATE};
 
 mod crash;
+mod hanging;
 mod model;
 
 const A: &str = "/services/web/a";
@@ -97,6 +98,7 @@ fn publication(dir: &str, fields: &[(&str, &str)]) -> Publication {
         fields: fields.collect(),
         state: None,
         claim: Claim::default(),
+        predecessors: std::collections::BTreeSet::new(),
     }
 }
 
@@ -385,4 +387,47 @@ async fn the_root_may_be_a_link() {
     );
     let snapshot = reader.snapshot(&all).await.unwrap();
     assert_eq!(snapshot.entries.len(), 2);
+}
+
+#[tokio::test]
+async fn a_state_that_a_hand_sets_is_replaced_in_one_step() {
+    use std::io::Read as _;
+
+    let bench = Bench::new();
+    bench.grant().await;
+    bench.set("/services/web/a/ip", "10.0.0.1");
+    let mark = |state: &str| Mark {
+        dir: Prefix::parse(A).unwrap(),
+        state: Some(state.into()),
+        by: By::Hand,
+    };
+    bench.store.mark(&mark("maint")).await.unwrap();
+    let file = bench.layout().place(A).join(STATE);
+    let mut reader = File::open(&file).unwrap();
+    bench.store.mark(&mark("drain")).await.unwrap();
+    // Whoever has opened it reads all of the old state, and whoever opens it reads all of the new one.
+    let mut old = String::new();
+    reader.read_to_string(&mut old).unwrap();
+    let new = fs::read_to_string(&file).unwrap();
+    assert_eq!((old.as_str(), new.as_str()), ("maint", "drain"));
+}
+
+#[tokio::test]
+async fn a_state_goes_with_its_instance_to_the_next_lease_of_the_same_owner() {
+    let bench = Bench::new();
+    let (first, second) = (bench.grant().await, bench.grant().await);
+    bench.publish(first, A, &[("ip", "1")]).await;
+    let mark = Mark {
+        dir: Prefix::parse(A).unwrap(),
+        state: Some("drain".into()),
+        by: By::Hand,
+    };
+    bench.store.mark(&mark).await.unwrap();
+    let successor = Publication {
+        predecessors: [first].into(),
+        ..publication(A, &[("ip", "1")])
+    };
+    bench.store.publish(second, &successor).await.unwrap();
+    let standing = bench.store.stands(second, &successor).await.unwrap();
+    assert_eq!(standing.state, Some("drain".into()));
 }

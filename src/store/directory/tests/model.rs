@@ -109,6 +109,7 @@ async fn compare_with_model(deeds: Vec<Deed>) {
                         .collect(),
                     state: None,
                     claim: Claim::default(),
+                    predecessors: std::collections::BTreeSet::new(),
                 };
                 bench
                     .store
