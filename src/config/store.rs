@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Env, HostFile, Problem};
 use crate::cli::StoreArgs;
-use crate::model::location::{EtcdOptions, Location, TlsFiles};
+use crate::model::location::{self, EtcdOptions, Location, Password, TlsFiles};
 use crate::model::update::Prefix;
 
 const DIRECTORY: &str = "sidekick";
@@ -263,7 +263,7 @@ fn unusable_pem(file: &Path) -> Option<Problem> {
     }
 }
 
-fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(String, String)> {
+fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(String, Password)> {
     if args.user.as_ref().is_some_and(|user| user.contains(':')) {
         problems.push(
             Problem::with("--user: a password on the command line is there for everybody to see")
@@ -289,11 +289,9 @@ fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(Str
     let from_file = args
         .password_file
         .as_deref()
-        .map(|file| first_line(file, problems));
-    let password = from_file
-        .flatten()
-        .or(with_user)
-        .or_else(|| var(env, "ETCDCTL_PASSWORD").map(str::to_owned));
+        .map(|file| password_file(file, problems));
+    let given = || with_user.or_else(|| var(env, "ETCDCTL_PASSWORD").map(str::to_owned));
+    let password = from_file.flatten().or_else(|| given().map(Password::Given));
     if password.is_none() && problems.is_empty() {
         problems.push(
             Problem::with(format!("there is no password for the etcd user {user}"))
@@ -303,17 +301,14 @@ fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(Str
     Some((user, password?))
 }
 
-fn first_line(file: &Path, problems: &mut Vec<Problem>) -> Option<String> {
+/// A file that can be used now; it is read again for each login.
+fn password_file(file: &Path, problems: &mut Vec<Problem>) -> Option<Password> {
     match std::fs::read_to_string(file) {
-        Ok(text) => text
-            .lines()
-            .next()
-            .map(str::to_owned)
-            .filter(|line| !line.is_empty())
-            .or_else(|| {
-                problems.push(Problem::in_file(file, None, "the password file is empty"));
-                None
-            }),
+        Ok(text) if location::first_line(&text).is_some() => Some(Password::File(file.to_owned())),
+        Ok(_) => {
+            problems.push(Problem::in_file(file, None, "the password file is empty"));
+            None
+        }
         Err(error) => {
             problems.push(Problem::in_file(
                 file,
@@ -495,7 +490,8 @@ mod tests {
         };
         assert_eq!(etcd.endpoints, ["a:2379", "b:2379"]);
         assert_eq!(etcd.tls.unwrap().cacert, Some(ca.path().to_owned()));
-        assert_eq!(etcd.auth, Some(("u".to_owned(), "p".to_owned())));
+        let password = Password::Given("p".to_owned());
+        assert_eq!(etcd.auth, Some(("u".to_owned(), password)));
     }
 
     #[test]

@@ -35,7 +35,31 @@ pub struct EtcdOptions {
     /// TLS, if the members speak it.
     pub tls: Option<TlsFiles>,
     /// User and password.
-    pub auth: Option<(String, String)>,
+    pub auth: Option<(String, Password)>,
+}
+
+/// Where the password of a user comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// The first line of a file, which is read for each login: a password that is changed there is used.
+    File(PathBuf),
+    /// The environment, which is read once, at the start.
+    Given(String),
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => f.debug_tuple("File").field(file).finish(),
+            Self::Given(_) => f.write_str("Given"),
+        }
+    }
+}
+
+/// The password in the text of a password file.
+#[must_use]
+pub fn first_line(text: &str) -> Option<&str> {
+    text.lines().next().filter(|line| !line.is_empty())
 }
 
 /// The files of a TLS connection.

@@ -1,6 +1,7 @@
 //! What the log and the service manager are told: each thing once. Shell.
 
 use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
 
 use tracing::{error, info, warn};
 
@@ -8,6 +9,7 @@ use super::lifecycle::Why;
 use super::plan::Unread;
 use super::roster::Entry;
 use crate::model::facts::Exit;
+use crate::model::lease;
 use crate::model::report::chain;
 use crate::model::update::{Prefix, Revision};
 use crate::store::StoreError;
@@ -19,8 +21,7 @@ use crate::system::notify;
 pub(super) struct Report {
     all: BTreeSet<Prefix>,
     standing: BTreeSet<Prefix>,
-    /// Whether the last answer of the store was an error.
-    outage: bool,
+    outage: Option<Outage>,
     /// The instances in whose place another owner stands.
     conflicts: BTreeSet<Prefix>,
     /// Whether the service manager knows that we are up.
@@ -37,6 +38,15 @@ enum Reload {
     Asked,
     /// The new set is being announced.
     Taken,
+}
+
+/// What the store does not do, since it was last told.
+#[derive(Debug, PartialEq, Eq)]
+enum Outage {
+    /// It does not answer.
+    Silent,
+    /// It answers, and refuses requests of this kind. What it does otherwise does not end that.
+    Refuses(Discriminant<lease::Input>),
 }
 
 impl Report {
@@ -203,16 +213,33 @@ impl Report {
     }
 
     /// Tells of an outage when it begins and when it ends, and of another owner of the instance `about`.
-    pub(super) fn trouble(&mut self, about: Option<Prefix>, trouble: Option<StoreError>) {
+    pub(super) fn trouble(
+        &mut self,
+        answer: &lease::Input,
+        about: Option<Prefix>,
+        trouble: Option<StoreError>,
+    ) {
+        let kind = discriminant(answer);
         match trouble {
-            None if self.outage => {
-                self.outage = false;
-                info!("the store answers again");
+            None => match &self.outage {
+                Some(Outage::Silent) => {
+                    self.outage = None;
+                    info!("the store answers again");
+                }
+                Some(Outage::Refuses(refused)) if *refused == kind => {
+                    self.outage = None;
+                    info!("the store no longer refuses what we ask");
+                }
+                Some(Outage::Refuses(_)) | None => {}
+            },
+            Some(error @ StoreError::Unavailable { .. }) if self.outage.is_none() => {
+                self.outage = Some(Outage::Silent);
+                warn!("{error}; trying again");
             }
-            Some(error @ (StoreError::Unavailable { .. } | StoreError::Refused { .. }))
-                if !self.outage =>
+            Some(error @ StoreError::Refused { .. })
+                if !matches!(self.outage, Some(Outage::Refuses(_))) =>
             {
-                self.outage = true;
+                self.outage = Some(Outage::Refuses(kind));
                 warn!("{error}; trying again");
             }
             Some(StoreError::Conflict(why)) => {
@@ -223,7 +250,7 @@ impl Report {
                     );
                 }
             }
-            None | Some(_) => {}
+            Some(_) => {}
         }
     }
 }

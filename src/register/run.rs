@@ -158,7 +158,7 @@ impl Shell {
                 Input::GroupGone
             }
             Done::Answer(holder, answer, about, trouble) => {
-                self.report.trouble(about, trouble);
+                self.report.trouble(&answer, about, trouble);
                 Input::Roster(roster::Input::Lease(holder, answer))
             }
             Done::Marked(dir, answer) => {

@@ -161,8 +161,7 @@ impl Herald {
             Some(error @ StoreError::Refused { .. }) if !self.is_told => {
                 self.is_told = true;
                 warn!(
-                    "this watcher cannot be announced, so an instance that stops does not wait for it; \
-                     it needs to write below /sidekick/watchers: {error}"
+                    "this watcher cannot be announced, so an instance that stops does not wait for it: {error}"
                 );
             }
             Some(error) => debug!("the entry of this watcher: {error}"),

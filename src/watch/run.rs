@@ -114,6 +114,8 @@ struct Shell {
     memory: Memory,
     /// What is followed and cannot be at present.
     away: BTreeSet<usize>,
+    /// Whether the store answers, and refuses what it is asked.
+    is_refused: bool,
     /// How old what was published is, where the store has not said everything itself.
     stale: Option<Duration>,
     guards: Guards,
@@ -184,6 +186,7 @@ impl Shell {
             memory,
             stale: None,
             away: BTreeSet::new(),
+            is_refused: false,
             guards,
             reloads: Reloads::default(),
             visits,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use sidekick::model::location::EtcdOptions;
+use sidekick::model::location::{EtcdOptions, Password};
 use sidekick::model::update::Prefix;
 use sidekick::store::{Store, etcd::EtcdStore};
 
@@ -41,7 +41,7 @@ impl Scene {
         ]);
         command.args(["--ip", "127.0.0.1", "--ttl", "2s", "--", "sh", "-c"]);
         command.arg(format!("echo $$ > {}; exec sleep 1000", pid.display()));
-        if let Some((user, password)) = &options.auth {
+        if let Some((user, Password::Given(password))) = &options.auth {
             command
                 .env("ETCDCTL_USER", user)
                 .env("ETCDCTL_PASSWORD", password);

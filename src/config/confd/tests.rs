@@ -327,7 +327,8 @@ fn the_store_of_confd_toml_is_used_where_nobody_names_another() {
     else {
         panic!()
     };
-    assert_eq!(etcd.auth, Some(("u".to_owned(), "p".to_owned())));
+    let password = crate::model::location::Password::Given("p".to_owned());
+    assert_eq!(etcd.auth, Some(("u".to_owned(), password)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcd_client::Error;
 
-use crate::model::location::EtcdOptions;
+use crate::model::location::{EtcdOptions, Password};
 use crate::store::StoreError;
 
 /// What helps against a failure.
@@ -57,6 +57,11 @@ impl Failure {
             kind,
             reason: reason.into(),
         }
+    }
+
+    /// Whether the login failed, and not for want of an answer.
+    pub(super) fn is_wrong_password(&self) -> bool {
+        self.reason.contains(WRONG_PASSWORD)
     }
 
     /// Nothing came back in time.
@@ -115,6 +120,14 @@ impl Failure {
         Self { kind, reason }
     }
 
+    /// The same, naming the place in the store that the verb was about.
+    pub(super) fn about(mut self, place: &str) -> Self {
+        self.reason = self
+            .reason
+            .replace(PLACE, &format!("{}/", place.trim_end_matches('/')));
+        self
+    }
+
     /// The error of a verb, when `store` is where it failed.
     pub(super) fn into_error(self, store: String) -> StoreError {
         let reason = self.reason;
@@ -129,6 +142,9 @@ impl Failure {
         }
     }
 }
+
+/// What etcd says to a login with a wrong user or password.
+const WRONG_PASSWORD: &str = "authentication failed";
 
 /// What the connection says around an error, and which says nothing.
 const NOTHING: &str = "transport error";
@@ -197,8 +213,84 @@ fn text_kind(text: &str, options: &EtcdOptions) -> Option<Kind> {
     }
 }
 
+/// What stands in advice for the place in the store that a verb was about, until [`Failure::about`] names it.
+const PLACE: &str = "{place}";
+
 /// What an operator may do about it.
-fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<&'static str> {
+fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<String> {
+    if kind == Kind::Denied {
+        return Some(hint_of_rights(text, options));
+    }
+    if text.contains(WRONG_PASSWORD) {
+        return Some(hint_of_login(options));
+    }
+    let identity = options.tls.as_ref().and_then(|tls| tls.identity.as_ref());
+    if let Some((cert, key)) = identity {
+        let (cert, key) = (cert.display(), key.display());
+        if is_mismatch(text) {
+            return Some(format!(
+                "the key {key} does not belong to the certificate {cert}, or one of them is damaged: give the two files \
+                 that were made together"
+            ));
+        }
+        if text.contains("received fatal alert") {
+            return Some(format!(
+                "the server does not accept the client certificate {cert}: it is not signed by the authority that the \
+                 server trusts (its --trusted-ca-file), is out of date, or is not made for clients"
+            ));
+        }
+    }
+    hint_of_text(text, options).map(str::to_owned)
+}
+
+/// The cluster knows who asks, or that nobody says who it is, and does not let it.
+fn hint_of_rights(text: &str, options: &EtcdOptions) -> String {
+    let is_nobody = text.contains("user name is empty");
+    let identity = options.tls.as_ref().and_then(|tls| tls.identity.as_ref());
+    let grant = format!("etcdctl role grant-permission ROLE readwrite {PLACE} --prefix");
+    match (&options.auth, identity) {
+        (Some((user, _)), _) => {
+            format!(
+                "let a role of the user {user} read {PLACE}, and to announce also write it: {grant}"
+            )
+        }
+        (None, Some((cert, _))) if !is_nobody => format!(
+            "the user is the common name (CN) of the certificate {}: etcd has no such user, or no role of it may use \
+             {PLACE}: etcdctl user add CN, or {grant}",
+            cert.display()
+        ),
+        (None, _) => "the cluster asks for a user: give --user and --password-file".to_owned(),
+    }
+}
+
+fn hint_of_login(options: &EtcdOptions) -> String {
+    match &options.auth {
+        Some((user, Password::File(file))) => format!(
+            "check the user {user} and its password in {}, which is read again for each try",
+            file.display()
+        ),
+        Some((user, Password::Given(_))) => format!(
+            "check the user {user} and its password; it came from the environment, which is read only at the start: a \
+             password that changes belongs into a file for --password-file"
+        ),
+        None => "check the user and the password".to_owned(),
+    }
+}
+
+/// What the TLS library says of a certificate and a key that are no pair, or no certificate and key.
+fn is_mismatch(text: &str) -> bool {
+    [
+        "KeyMismatch",
+        "keys may not be consistent",
+        "InconsistentKeys",
+        "private key",
+        "PrivateKey",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
+}
+
+fn hint_of_text(text: &str, options: &EtcdOptions) -> Option<&'static str> {
     let says = |part: &str| text.contains(part);
     let has_identity = options
         .tls
@@ -206,19 +298,7 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<&'static str> {
         .is_some_and(|tls| tls.identity.is_some());
     // Some servers say so, others just hang up.
     let is_unwelcome = says("received fatal alert") || options.tls.is_some() && looks_cut_off(text);
-    if kind == Kind::Denied {
-        return Some(if options.auth.is_some() {
-            "let the user's role read, and to announce also write, the prefix: \
-             etcdctl role grant-permission ROLE readwrite PREFIX --prefix"
-        } else {
-            "the cluster asks for a user: give --user and a password"
-        });
-    }
     let hints: &[(bool, &str)] = &[
-        (
-            says("authentication failed"),
-            "check the user and the password",
-        ),
         (
             says("database space exceeded"),
             "the store is full: compact and defragment it, then etcdctl alarm disarm",
@@ -332,6 +412,7 @@ mod tests {
     fn a_cancelled_watch_is_told_with_a_hint() {
         let failure =
             Failure::of_cancelled_watch("etcdserver: permission denied", &EtcdOptions::default());
+        let failure = failure.about("/services");
         assert_eq!(failure.kind, Kind::Denied);
         assert!(failure.reason.contains("--user"), "{failure:?}");
         let silent = Failure::of_cancelled_watch("", &EtcdOptions::default());

@@ -1,6 +1,6 @@
 //! etcd v3 as a store. The only door to `etcd_client`. Adapter.
 //!
-//! What each file handles: `session` the way to the cluster, `failure` what can go wrong, `snapshot`, `watch` (with
+//! What each file handles: `session` the way to the cluster, `credentials` what proves who we are, `failure` what can go wrong, `snapshot`, `watch` (with
 //! `landmark`), `lease`, `publish` and `mark` the verbs, `keys` the form of the keys.
 
 use std::fmt;
@@ -11,6 +11,7 @@ use super::{BoxFuture, Store, StoreError, Watch};
 use crate::model::location::EtcdOptions;
 use crate::model::update::{LeaseId, Mark, Prefix, Publication, Revision, Snapshot, Standing};
 
+mod credentials;
 mod failure;
 mod keys;
 mod landmark;
@@ -52,6 +53,13 @@ impl EtcdStore {
     }
 }
 
+/// Where an instance or a watcher lies, among others of its kind: its user needs rights there.
+fn parent(dir: &Prefix) -> &str {
+    dir.as_str()
+        .rsplit_once('/')
+        .map_or("", |(parent, _)| parent)
+}
+
 impl fmt::Debug for EtcdStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The options keep the password to themselves.
@@ -65,7 +73,7 @@ impl Store for EtcdStore {
     fn snapshot<'a>(&'a self, prefix: &'a Prefix) -> BoxFuture<'a, Result<Snapshot, StoreError>> {
         Box::pin(async move {
             let listed = snapshot::list(&self.session, prefix).await;
-            let (snapshot, mark) = listed.map_err(session::At::into_error)?;
+            let (snapshot, mark) = listed.map_err(|at| at.about(prefix.as_str()).into_error())?;
             self.landmarks.set(prefix, mark);
             Ok(snapshot)
         })
@@ -78,7 +86,7 @@ impl Store for EtcdStore {
     ) -> BoxFuture<'a, Result<Box<dyn Watch>, StoreError>> {
         Box::pin(async move {
             let opened = watch::open(&self.session, &self.landmarks, prefix, after).await;
-            let watch = opened.map_err(|at| watch::into_error(at, after))?;
+            let watch = opened.map_err(|at| watch::into_error(at.about(prefix.as_str()), after))?;
             Ok(Box::new(watch) as Box<dyn Watch>)
         })
     }
@@ -103,7 +111,8 @@ impl Store for EtcdStore {
     ) -> BoxFuture<'a, Result<Revision, StoreError>> {
         Box::pin(async move {
             let published = publish::publish(&self.session, lease, publication).await;
-            published.map_err(|at| lease::into_error(at, lease))
+            let place = parent(&publication.dir);
+            published.map_err(|at| lease::into_error(at.about(place), lease))
         })
     }
 
@@ -114,14 +123,14 @@ impl Store for EtcdStore {
     ) -> BoxFuture<'a, Result<Standing, StoreError>> {
         Box::pin(async move {
             let found = publish::stands(&self.session, lease, publication).await;
-            found.map_err(session::At::into_error)
+            found.map_err(|at| at.about(parent(&publication.dir)).into_error())
         })
     }
 
     fn mark<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
         Box::pin(async move {
             let marked = mark::mark(&self.session, mark).await;
-            marked.map_err(session::At::into_error)
+            marked.map_err(|at| at.about(parent(&mark.dir)).into_error())
         })
     }
 
@@ -150,13 +159,14 @@ impl Store for EtcdStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::location::Password;
 
     #[test]
     fn the_password_is_not_shown() {
         let store = EtcdStore::new(EtcdOptions {
             endpoints: vec!["a:2379".to_owned()],
             tls: None,
-            auth: Some(("root".to_owned(), "secret".to_owned())),
+            auth: Some(("root".to_owned(), Password::Given("secret".to_owned()))),
         })
         .unwrap();
         let shown = format!("{store:?}");

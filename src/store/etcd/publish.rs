@@ -106,13 +106,15 @@ fn is_state_on(publication: &Publication, kv: &KeyValue, lease: i64) -> bool {
     is_state && kv.lease() == lease && !publication.fields.contains_key(STATE)
 }
 
-/// The state, or that there is none, of an instance that still stands on a lease of ours before this one.
-fn carried_state(publication: &Publication, found: &[KeyValue]) -> Option<Option<Vec<u8>>> {
+/// The state in which the instance begins: the one it has on a lease of ours before this one, if it still stands there.
+fn first_state(publication: &Publication, found: &[KeyValue]) -> Option<Vec<u8>> {
     let is_ours = |kv: &&KeyValue| publication.predecessors.contains(&LeaseId(kv.lease()));
-    let mut ours = found.iter().filter(is_ours).peekable();
-    ours.peek()?;
-    let state = ours.find(|kv| field(publication, kv) == Some(STATE));
-    Some(state.map(|kv| kv.value().to_vec()))
+    if !found.iter().any(|kv| is_ours(&kv)) {
+        return publication.state.clone();
+    }
+    let mut ours = found.iter().filter(is_ours);
+    let state = ours.find(|kv| field(publication, kv) == Some(STATE))?;
+    Some(state.value().to_vec())
 }
 
 /// The field of a key below a publication's directory.
@@ -149,9 +151,7 @@ fn operations(
     let is_withdrawal = publication.fields.is_empty();
     let stays = |kv: &KeyValue| !is_withdrawal && is_state_on(publication, kv, lease.0);
     let stands = |kv: &KeyValue| stays(kv) || is_state_on(publication, kv, 0);
-    let carried = carried_state(publication, found);
-    let state = carried.as_ref().unwrap_or(&publication.state);
-    let state = state.as_ref().filter(|_| {
+    let state = first_state(publication, found).filter(|_| {
         let is_free = !found.iter().any(stands);
         is_free && !is_withdrawal && !publication.fields.contains_key(STATE)
     });

@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use etcd_client::{
-    Certificate, Client, ConnectOptions, Error, GetOptions, GetResponse, Identity, TlsOptions,
-};
+use etcd_client::{Client, ConnectOptions, Error, GetOptions, GetResponse};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::credentials::Credentials;
 use super::failure::{Failure, Kind};
-use crate::model::location::{EtcdOptions, TlsFiles};
+use crate::model::location::EtcdOptions;
 use crate::store::StoreError;
 
 /// How long a verb may take over all members.
@@ -41,6 +40,10 @@ struct State {
     current: usize,
     client: Option<Client>,
     generation: u64,
+    /// What the client was built with.
+    credentials: Option<Credentials>,
+    /// The last password that the cluster accepted.
+    accepted: Option<String>,
 }
 
 /// A client, and to which member.
@@ -59,6 +62,14 @@ pub(super) struct At {
 }
 
 impl At {
+    /// The same, naming the place in the store that the verb was about.
+    pub(super) fn about(self, place: &str) -> Self {
+        Self {
+            failure: self.failure.about(place),
+            ..self
+        }
+    }
+
     /// The error of a verb for which nothing special helps.
     pub(super) fn into_error(self) -> StoreError {
         self.failure.into_error(self.store)
@@ -75,6 +86,8 @@ impl Session {
             current: 0,
             client: None,
             generation: 0,
+            credentials: None,
+            accepted: None,
         };
         Self {
             options,
@@ -112,6 +125,8 @@ impl Session {
             match kind {
                 Kind::Member | Kind::Login => tries_left -= 1,
                 Kind::Leaderless => tokio::time::sleep(ELECTION_PAUSE).await,
+                // Somebody has replaced a file: whoever is refused may be somebody else by now.
+                Kind::Denied | Kind::Refused if self.files_have_changed().await => tries_left -= 1,
                 Kind::LeaseUnknown
                 | Kind::History
                 | Kind::TooLarge
@@ -152,8 +167,12 @@ impl Session {
         let endpoint = self.endpoints[state.current].clone();
         let client = match &state.client {
             Some(client) => client.clone(),
-            None => match Box::pin(self.connect(&endpoint)).await {
-                Ok(client) => state.client.insert(client).clone(),
+            None => match Box::pin(self.connect(&endpoint, state.accepted.clone())).await {
+                Ok((client, credentials, accepted)) => {
+                    state.credentials = Some(credentials);
+                    state.accepted = accepted;
+                    state.client.insert(client).clone()
+                }
                 Err(failure) => {
                     state.move_on(failure.kind, self.endpoints.len());
                     return Err((endpoint, failure));
@@ -168,25 +187,67 @@ impl Session {
         })
     }
 
-    /// Builds a client. The files of TLS are read each time, so that a renewed certificate is used.
-    async fn connect(&self, endpoint: &str) -> Result<Client, Failure> {
-        let options = connect_options(&self.options)?;
-        let login = |options| async {
+    /// Builds a client, and says with what, and with which password. All files are read each time, so that a renewed
+    /// certificate or password is used.
+    async fn connect(
+        &self,
+        endpoint: &str,
+        accepted: Option<String>,
+    ) -> Result<(Client, Credentials, Option<String>), Failure> {
+        let credentials = Credentials::read(&self.options)?;
+        let options = connect_options(&credentials);
+        let new = credentials.password.clone();
+        match self.log_in(endpoint, &options, new.as_deref()).await {
+            Ok(client) => Ok((client, credentials, new)),
+            // Where the file is changed before the user is, the password of before is still the right one.
+            Err(failure)
+                if failure.is_wrong_password() && accepted.is_some() && accepted != new =>
+            {
+                let again = self.log_in(endpoint, &options, accepted.as_deref());
+                let client = again.await.map_err(|_| failure)?;
+                Ok((client, credentials, accepted))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn log_in(
+        &self,
+        endpoint: &str,
+        options: &ConnectOptions,
+        password: Option<&str>,
+    ) -> Result<Client, Failure> {
+        let connect = |options| async {
             match timeout(OPEN, Client::connect([self.url(endpoint)], Some(options))).await {
                 Ok(connected) => connected.map_err(|error| self.explain(&error)),
                 Err(_) => Err(Failure::silence(OPEN)),
             }
         };
-        let Some((user, password)) = &self.options.auth else {
-            return login(options).await;
+        let user = self.options.auth.as_ref().map(|(user, _)| user);
+        let Some((user, password)) = user.zip(password) else {
+            return connect(options.clone()).await;
         };
-        match login(options.clone().with_user(user, password)).await {
+        match connect(options.clone().with_user(user, password)).await {
             // As etcdctl does: a user is given before authentication is switched on.
             Err(failure) if failure.reason.contains("authentication is not enabled") => {
-                login(options).await
+                connect(options.clone()).await
             }
             other => other,
         }
+    }
+
+    /// Whether the files hold something else than the client was built with; then it is dropped, and the next one is
+    /// built with what they hold now.
+    async fn files_have_changed(&self) -> bool {
+        let mut state = self.state.lock().await;
+        let changed = match (&state.client, Credentials::read(&self.options)) {
+            (Some(_), Ok(now)) => state.credentials.as_ref() != Some(&now),
+            (None, _) | (_, Err(_)) => false,
+        };
+        if changed {
+            state.drop_client();
+        }
+        changed
     }
 
     fn url(&self, endpoint: &str) -> String {
@@ -282,42 +343,15 @@ fn summary(mut seen: Vec<(String, Failure)>) -> At {
     At { failure, store }
 }
 
-fn connect_options(options: &EtcdOptions) -> Result<ConnectOptions, Failure> {
+fn connect_options(credentials: &Credentials) -> ConnectOptions {
     let connect = ConnectOptions::new()
         .with_connect_timeout(OPEN)
         .with_keep_alive(PING.0, PING.1)
         .with_keep_alive_while_idle(false)
         .with_require_leader(true);
-    Ok(match &options.tls {
-        Some(files) => connect.with_tls(tls_options(files)?),
+    match credentials.tls() {
+        Some(tls) => connect.with_tls(tls),
         None => connect,
-    })
-}
-
-fn tls_options(files: &TlsFiles) -> Result<TlsOptions, Failure> {
-    let options = match &files.cacert {
-        Some(path) => TlsOptions::new().ca_certificate(Certificate::from_pem(read_pem(path)?)),
-        None => TlsOptions::new().with_enabled_roots(),
-    };
-    Ok(match &files.identity {
-        Some((cert, key)) => options.identity(Identity::from_pem(read_pem(cert)?, read_pem(key)?)),
-        None => options,
-    })
-}
-
-fn read_pem(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
-    let refuse = |why: &dyn std::fmt::Display| {
-        Failure::new(
-            Kind::Refused,
-            format!("cannot use {}: {why}", path.display()),
-        )
-    };
-    let bytes = std::fs::read(path).map_err(|error| refuse(&error))?;
-    // What holds no PEM block would be taken for an empty list, and fail later for a reason that names no file.
-    if bytes.windows(10).any(|window| window == b"-----BEGIN") {
-        Ok(bytes)
-    } else {
-        Err(refuse(&"it is not in PEM format"))
     }
 }
 
@@ -342,18 +376,5 @@ mod tests {
             Failure::new(Kind::Member, "slow"),
         );
         assert_eq!(summary(seen).failure.reason, "a:1: refused; b:1: slow");
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_used_is_named() {
-        let missing = read_pem(std::path::Path::new("/nonexistent/ca.pem")).unwrap_err();
-        assert!(
-            missing.reason.contains("/nonexistent/ca.pem"),
-            "{missing:?}"
-        );
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("ca.pem");
-        std::fs::write(&path, "not a certificate").unwrap();
-        assert!(read_pem(&path).unwrap_err().reason.contains("PEM"));
     }
 }

@@ -222,6 +222,7 @@ impl EtcdWatch {
     async fn fail(&mut self, failure: Failure) -> StoreError {
         self.session.retire(self.generation, failure.kind).await;
         let store = session::name(&self.endpoint);
+        let failure = failure.about(self.prefix.as_str());
         into_error(At { failure, store }, self.after)
     }
 }

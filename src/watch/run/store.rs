@@ -9,7 +9,7 @@ use super::super::kept::Kept;
 use super::super::memory::{SILENCE, ago};
 use super::Shell;
 use crate::model::update::{Prefix, Revision, Snapshot, Update};
-use crate::store::Followed;
+use crate::store::{Followed, StoreError};
 use crate::system::notify;
 
 impl Shell {
@@ -18,13 +18,18 @@ impl Shell {
             Followed::Outage(error) => {
                 // All that is followed is away together, as a rule.
                 if self.away.is_empty() {
+                    self.is_refused = matches!(error, StoreError::Refused { .. });
                     warn!("{error}; what is live stays as it is, trying again");
                 }
                 self.away.insert(scope);
             }
             Followed::Restored => {
                 if self.away.remove(&scope) && self.away.is_empty() {
-                    info!("the store answers again");
+                    if self.is_refused {
+                        info!("the store no longer refuses what we ask");
+                    } else {
+                        info!("the store answers again");
+                    }
                     self.store_is_back();
                 }
             }

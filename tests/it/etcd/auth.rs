@@ -1,6 +1,6 @@
 //! Users, passwords, roles, and tokens that run out.
 
-use sidekick::model::location::EtcdOptions;
+use sidekick::model::location::{EtcdOptions, Password};
 use sidekick::model::update::Revision;
 use sidekick::store::StoreError;
 
@@ -13,14 +13,27 @@ const A: &str = "/services/web/a";
 
 /// A server on which `app` may use `/services/` and nothing else; its tokens run out after 4 seconds.
 pub(crate) fn start() -> (Etcd, EtcdOptions) {
-    let args = ["--auth-token", "simple", "--auth-token-ttl", "4"];
+    start_with(&["--auth-token", "simple", "--auth-token-ttl", "4"])
+}
+
+/// The same with these arguments.
+pub(super) fn start_with(args: &[&str]) -> (Etcd, EtcdOptions) {
     let mut etcd = Etcd::with(Setup {
-        args: args.map(str::to_owned).into(),
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         ..Setup::default()
     });
     etcd.etcdctl(&["user", "add", "root:over"]);
     etcd.etcdctl(&["user", "grant-role", "root", "root"]);
-    etcd.etcdctl(&["user", "add", "app:secret"]);
+    allow(&etcd, "app");
+    etcd.etcdctl(&["auth", "enable"]);
+    etcd.log_in("root", "over");
+    let options = with_user(&etcd, "app", "secret");
+    (etcd, options)
+}
+
+/// Adds a user with the role of `app`.
+pub(super) fn allow(etcd: &Etcd, user: &str) {
+    etcd.etcdctl(&["user", "add", &format!("{user}:secret")]);
     etcd.etcdctl(&["role", "add", "app"]);
     let services = ["/services/", "--prefix=true"];
     etcd.etcdctl(&[
@@ -31,16 +44,12 @@ pub(crate) fn start() -> (Etcd, EtcdOptions) {
         services[0],
         services[1],
     ]);
-    etcd.etcdctl(&["user", "grant-role", "app", "app"]);
-    etcd.etcdctl(&["auth", "enable"]);
-    etcd.log_in("root", "over");
-    let options = with_user(&etcd, "app", "secret");
-    (etcd, options)
+    etcd.etcdctl(&["user", "grant-role", user, "app"]);
 }
 
 fn with_user(etcd: &Etcd, user: &str, password: &str) -> EtcdOptions {
     EtcdOptions {
-        auth: Some((user.to_owned(), password.to_owned())),
+        auth: Some((user.to_owned(), Password::Given(password.to_owned()))),
         ..etcd.options()
     }
 }
@@ -114,7 +123,7 @@ async fn what_is_refused_says_what_to_do() {
         &[
             &etcd.endpoint(),
             "authentication failed",
-            "check the user and the password",
+            "check the user app and its password",
         ],
     );
     assert!(!error.to_string().contains("guess"), "{error}");

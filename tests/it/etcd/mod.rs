@@ -10,6 +10,8 @@ use sidekick::store::{Store, StoreError};
 pub(crate) mod auth;
 mod cluster;
 mod history;
+mod proxy;
+mod rotation;
 mod tls;
 
 fn open(options: EtcdOptions) -> Arc<dyn Store> {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use sidekick::model::location::{EtcdOptions, TlsFiles};
+use sidekick::model::location::{EtcdOptions, Password, TlsFiles};
 use tempfile::TempDir;
 
 use super::pki::Pki;
@@ -162,7 +162,10 @@ impl Etcd {
                 cacert: Some(pki.file("ca.pem")),
                 identity: None,
             }),
-            auth: self.user.clone(),
+            auth: self
+                .user
+                .clone()
+                .map(|(user, password)| (user, Password::Given(password))),
         }
     }
 
@@ -325,7 +328,7 @@ fn threads(pid: Pid) -> impl Iterator<Item = String> {
 }
 
 /// Runs a command that must succeed; the answer is what it printed.
-pub(super) fn run(command: &mut Command, input: &[u8]) -> String {
+pub(crate) fn run(command: &mut Command, input: &[u8]) -> String {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -346,6 +349,6 @@ pub(super) fn run(command: &mut Command, input: &[u8]) -> String {
 }
 
 /// Where a file of a directory lies, as an argument.
-pub(super) fn arg(path: &Path) -> String {
+pub(crate) fn arg(path: &Path) -> String {
     path.to_str().expect("paths of tests are text").to_owned()
 }

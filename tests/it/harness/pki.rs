@@ -27,7 +27,7 @@ impl Pki {
     }
 
     /// Makes a key and a certificate with one extension.
-    fn issue(&self, name: &str, extension: &str) {
+    pub(crate) fn issue(&self, name: &str, extension: &str) {
         let extensions = format!("{extension}\nextendedKeyUsage=serverAuth,clientAuth\n");
         std::fs::write(self.file("extensions"), extensions).expect("write extensions");
         self.openssl(&format!(

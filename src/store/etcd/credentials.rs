@@ -1,0 +1,108 @@
+//! What proves to the cluster who we are: read from its files for each connection, so that what is replaced there is used.
+//! Adapter.
+
+use std::path::Path;
+
+use etcd_client::{Certificate, Identity, TlsOptions};
+
+use super::failure::{Failure, Kind};
+use crate::model::location::{EtcdOptions, Password, TlsFiles, first_line};
+
+/// The contents of the files, as they were for one connection.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Credentials {
+    tls: Option<Tls>,
+    pub(super) password: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Tls {
+    cacert: Option<Vec<u8>>,
+    /// Certificate and key.
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Credentials {
+    /// Reads all files.
+    pub(super) fn read(options: &EtcdOptions) -> Result<Self, Failure> {
+        let password = options.auth.as_ref().map(|(_, password)| password);
+        Ok(Self {
+            tls: options.tls.as_ref().map(Tls::read).transpose()?,
+            password: password.map(read_password).transpose()?,
+        })
+    }
+
+    /// What the TLS library needs; nothing without TLS.
+    pub(super) fn tls(&self) -> Option<TlsOptions> {
+        let tls = self.tls.as_ref()?;
+        let options = match &tls.cacert {
+            Some(pem) => TlsOptions::new().ca_certificate(Certificate::from_pem(pem)),
+            None => TlsOptions::new().with_enabled_roots(),
+        };
+        Some(match &tls.identity {
+            Some((cert, key)) => options.identity(Identity::from_pem(cert, key)),
+            None => options,
+        })
+    }
+}
+
+impl Tls {
+    fn read(files: &TlsFiles) -> Result<Self, Failure> {
+        let identity = files.identity.as_ref();
+        let identity = identity.map(|(cert, key)| Ok((read_pem(cert)?, read_pem(key)?)));
+        Ok(Self {
+            cacert: files.cacert.as_deref().map(read_pem).transpose()?,
+            identity: identity.transpose()?,
+        })
+    }
+}
+
+fn refuse(path: &Path, why: &dyn std::fmt::Display) -> Failure {
+    let reason = format!("cannot use {}: {why}", path.display());
+    Failure::new(Kind::Refused, reason)
+}
+
+fn read_pem(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| refuse(path, &error))?;
+    // What holds no PEM block would be taken for an empty list, and fail later for a reason that names no file.
+    if bytes.windows(10).any(|window| window == b"-----BEGIN") {
+        Ok(bytes)
+    } else {
+        Err(refuse(path, &"it is not in PEM format"))
+    }
+}
+
+fn read_password(password: &Password) -> Result<String, Failure> {
+    let file = match password {
+        Password::Given(password) => return Ok(password.clone()),
+        Password::File(file) => file,
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| refuse(file, &error))?;
+    let line = first_line(&text).ok_or_else(|| refuse(file, &"the password file is empty"))?;
+    Ok(line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named() {
+        let missing = read_pem(Path::new("/nonexistent/ca.pem")).unwrap_err();
+        assert!(
+            missing.reason.contains("/nonexistent/ca.pem"),
+            "{missing:?}"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        std::fs::write(&path, "not a certificate").unwrap();
+        assert!(read_pem(&path).unwrap_err().reason.contains("PEM"));
+        let password = dir.path().join("password");
+        let read = || read_password(&Password::File(password.clone()));
+        assert!(read().unwrap_err().reason.contains("password"));
+        std::fs::write(&password, "\n").unwrap();
+        assert!(read().unwrap_err().reason.contains("empty"));
+        std::fs::write(&password, "secret\nmore\n").unwrap();
+        assert_eq!(read().unwrap(), "secret");
+    }
+}
