@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::proto::PbEvent;
-use etcd_client::{ResponseHeader, WatchOptions, WatchResponse, WatchStream};
+use etcd_client::{
+    GetOptions, KeyValue, ResponseHeader, SortOrder, SortTarget, WatchOptions, WatchResponse,
+    WatchStream,
+};
 use tokio::time::{Instant, timeout};
 
 use super::failure::{Failure, Kind};
 use super::keys::{self, Range};
 use super::landmark::{Landmark, Landmarks};
-use super::session::{self, At, Connection, MESSAGE, OPEN, Session};
+use super::session::{self, ANSWER, At, Connection, MESSAGE, OPEN, Session};
 use crate::model::update::{Change, Prefix, Revision, Update};
 use crate::store::{BoxFuture, StoreError, Watch};
 
@@ -26,9 +29,14 @@ pub(super) struct EtcdWatch {
     session: Arc<Session>,
     landmarks: Landmarks,
     prefix: Prefix,
+    range: Range,
     stream: WatchStream,
-    endpoint: String,
-    generation: u64,
+    /// Boxed, since a client is large.
+    connection: Box<Connection>,
+    /// Whether the server has ever answered a request for a sign of life. etcd does, its grpc-proxy does not.
+    gives_signs: bool,
+    /// A revision that the server has told of when it was asked, and not yet by the watch.
+    missed: Option<i64>,
     /// The last revision that was told completely.
     after: Revision,
     batch: Batch,
@@ -72,7 +80,7 @@ async fn open_range(
         .call(OPEN, |connection| {
             let (mark, range) = (mark.clone(), range.clone());
             async move {
-                let stream = create(session, &connection, range, after).await?;
+                let stream = create(session, &connection, range.clone(), after).await?;
                 // Looked at after the stream was opened: if the store is exchanged later than that, the stream breaks.
                 if let Some(mark) = mark {
                     mark.verify(session, &connection).await?;
@@ -81,9 +89,11 @@ async fn open_range(
                     session: Arc::clone(session),
                     landmarks: landmarks.clone(),
                     prefix: prefix.clone(),
+                    range,
                     stream,
-                    endpoint: connection.endpoint,
-                    generation: connection.generation,
+                    connection: Box::new(connection),
+                    gives_signs: false,
+                    missed: None,
                     after,
                     batch: Batch::default(),
                     ask_at: Instant::now() + PROGRESS,
@@ -175,7 +185,11 @@ impl EtcdWatch {
                     }
                 }
                 () = tokio::time::sleep_until(heard + SILENCE) => {
-                    return Err(Failure::silence(SILENCE));
+                    if self.gives_signs {
+                        return Err(Failure::silence(SILENCE));
+                    }
+                    self.ask_for_changes().await?;
+                    heard = Instant::now();
                 }
                 () = tokio::time::sleep_until(self.ask_at) => {
                     self.ask_at = Instant::now() + PROGRESS;
@@ -188,6 +202,29 @@ impl EtcdWatch {
         }
     }
 
+    /// Asks a server that gives no signs of life whether there is anything that the watch has not told of. Fails if it
+    /// does not answer, or has said so the last time too.
+    async fn ask_for_changes(&mut self) -> Result<(), Failure> {
+        let newest = GetOptions::new()
+            .with_range(self.range.end.clone())
+            .with_sort(SortTarget::Mod, SortOrder::Descend)
+            .with_limit(1)
+            .with_keys_only();
+        let asked = self
+            .session
+            .get(&self.connection, self.range.start.clone(), newest);
+        let answer = timeout(ANSWER, asked).await;
+        let answer = answer.map_err(|_| Failure::silence(ANSWER))??;
+        let newest = answer.kvs().first().map_or(0, KeyValue::mod_revision);
+        let after = keys::wire(self.after);
+        if let Some(missed) = self.missed.filter(|missed| *missed > after) {
+            let reason = format!("the watch does not tell of revision {missed}");
+            return Err(Failure::new(Kind::Member, reason));
+        }
+        self.missed = (newest > after).then_some(newest);
+        Ok(())
+    }
+
     /// Takes in a response; an update once a response is complete and has something of ours.
     fn take(&mut self, response: WatchResponse) -> Result<Option<Update>, Failure> {
         if response.canceled() {
@@ -196,6 +233,7 @@ impl EtcdWatch {
         let response = response.0;
         // A sign of life has no watch and no events, and may run ahead of them: its revision means nothing here.
         if response.events.is_empty() {
+            self.gives_signs = true;
             return Ok(None);
         }
         for event in response.events {
@@ -220,8 +258,9 @@ impl EtcdWatch {
     }
 
     async fn fail(&mut self, failure: Failure) -> StoreError {
-        self.session.retire(self.generation, failure.kind).await;
-        let store = session::name(&self.endpoint);
+        let generation = self.connection.generation;
+        self.session.retire(generation, failure.kind).await;
+        let store = session::name(&self.connection.endpoint);
         let failure = failure.about(self.prefix.as_str());
         into_error(At { failure, store }, self.after)
     }

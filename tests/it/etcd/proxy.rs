@@ -61,18 +61,21 @@ fn leases_and_marks_last_and_a_watch_follows() {
         ]);
     let register = Process::start(&mut register, &dir.path().join("register"));
     let conf = dir.path().join("conf.d");
-    std::fs::create_dir(&conf).expect("make a directory");
+    let templates = dir.path().join("templates");
+    for directory in [&conf, &templates] {
+        std::fs::create_dir(directory).expect("make a directory");
+    }
     let dest = dir.path().join("list");
     std::fs::write(
         conf.join("list.toml"),
         format!(
-            "[template]\nsrc = \"list.tmpl\"\ndest = {:?}\nkeys = [\"/services\"]\n",
+            "[template]\nsrc = \"list.tera\"\ndest = {:?}\nservices = [\"web\"]\n",
             dest.display().to_string()
         ),
     )
     .expect("write a target");
     std::fs::write(
-        conf.join("list.tmpl"),
+        templates.join("list.tera"),
         "{% for i in instances(service=\"web\", include_draining=true) %}{{ i.id }} {{ i.state }}\n{% endfor %}",
     )
     .expect("write a template");
@@ -86,7 +89,7 @@ fn leases_and_marks_last_and_a_watch_follows() {
             "debug",
             "--conf-dir",
         ])
-        .arg(&conf)
+        .arg(dir.path())
         .arg("--state-dir")
         .arg(dir.path().join("state"));
     let watch = Process::start(&mut watch, &dir.path().join("watch"));
