@@ -386,7 +386,8 @@ mod tests {
         let Location::Etcd(etcd) = place(&[], &[]).location else {
             panic!("the file names an etcd");
         };
-        assert_eq!(etcd.auth, Some(pair("u", "p")));
+        let password = Password::Given("p".to_owned());
+        assert_eq!(etcd.auth, Some(("u".to_owned(), password)));
         assert_eq!(
             shown(&["--prefix", "/flag"], &[("SIDEKICK_STORE", "")]),
             format!("the store is etcd://file:2379 (from SIDEKICK_STORE in {path}), prefix /flag")
