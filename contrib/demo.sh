@@ -51,7 +51,7 @@ until_true() {
 front=$(free_port)
 export HAPROXY_HTTP_BIND=127.0.0.1:$front HAPROXY_STATS_BIND=127.0.0.1:$(free_port) HAPROXY_SOCKET=$dir/admin.sock
 HAPROXY_USER=$(id -un) HAPROXY_GROUP=$(id -gn)
-export HAPROXY_USER HAPROXY_GROUP
+export HAPROXY_USER HAPROXY_GROUP HAPROXY_LOG=stdout HAPROXY_CHROOT=no
 
 export SIDEKICK_STATE_DIR=$dir/state
 

@@ -56,7 +56,7 @@ impl Confirm<'_> {
     ) -> Result<(), ReloadError> {
         let limit = match self.told {
             Told::Nobody => return Ok(()),
-            Told::Seen => SETTLES,
+            Told::Seen | Told::Unread => SETTLES,
             Told::Sent => self.loaded.target.reload_timeout,
         };
         let deadline = Instant::now() + limit;
@@ -89,13 +89,15 @@ impl Confirm<'_> {
             return Said::Nothing;
         }
         let is_other = |(_, said): &(_, Option<String>)| said.as_deref() != Some(value.as_str());
-        match told.into_iter().find(is_other) {
+        // One that runs an earlier file says more than one that has none.
+        let others = told.into_iter().filter(is_other);
+        match others.max_by_key(|(_, said)| said.is_some()) {
             None => Said::Right,
             Some((address, said)) => Said::Other(ReloadError::OtherFile {
                 address,
                 name: name.as_str().to_owned(),
                 value: value.as_str().to_owned(),
-                said: said.unwrap_or_else(|| "nothing".to_owned()),
+                said,
             }),
         }
     }

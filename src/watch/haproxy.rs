@@ -148,6 +148,11 @@ impl Haproxy {
         }
     }
 
+    /// It has been told in other words that what they run is something else, which no reload settles.
+    pub(super) fn needs_no_word(&self) {
+        self.is_unsettled.store(true, Ordering::Relaxed);
+    }
+
     /// So many changes were to be made right behind a reload: whoever reads the file needs none. Told once.
     pub(super) fn has_read(&self, name: &str, dest: &Path, changes: usize) {
         if changes == 0 {

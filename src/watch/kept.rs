@@ -165,7 +165,7 @@ impl Kept {
             Ok(Published::Held | Published::Repeated | Published::Overtaken) => {
                 (self.last.unwrap_or(Ended::Pending), false)
             }
-            Ok(Published::Reloaded) => (Ended::Good, true),
+            Ok(Published::Reloaded | Published::Unread) => (Ended::Good, true),
             Ok(Published::Same) => (Ended::Good, false),
             Err(PublishError::Reload { .. }) => (Ended::Failed, true),
             Err(_) => (Ended::Failed, false),
@@ -252,6 +252,7 @@ impl Kept {
                     );
                 }
             }
+            Ok(Published::Unread) => debug!("{name}: {dest} {is} still not read"),
             Ok(Published::Reloaded) => {
                 info!("{name}: the reload that was owed has been made in {ms} ms{after}");
             }

@@ -4,7 +4,7 @@
 //! the reload it knows that it runs on the new file. Whoever finds another file than that in place owes a reload. If the
 //! program refuses what is in place, the file of before comes back, which is kept meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -21,6 +21,8 @@ pub(super) struct Ledger {
     marks: Mutex<BTreeMap<PathBuf, Mark>>,
     /// What programs have refused last; the next process may try it once more.
     refused: Mutex<BTreeMap<PathBuf, Mark>>,
+    /// It has been told that the programs of these do not read them yet.
+    warned_unread: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// What a program has loaded: the length and the hash of the file, or nobody knows.
@@ -30,6 +32,11 @@ struct Mark(String);
 impl Mark {
     fn unknown() -> Self {
         Self("unknown\n".to_owned())
+    }
+
+    /// There was no file to load before the first one of ours, and no program has loaded that since.
+    fn never() -> Self {
+        Self("never\n".to_owned())
     }
 
     fn of(content: &[u8]) -> Self {
@@ -53,6 +60,7 @@ impl Ledger {
             dir: dir.filter(|_| made.is_ok()),
             marks: Mutex::default(),
             refused: Mutex::default(),
+            warned_unread: Mutex::default(),
         }
     }
 
@@ -69,7 +77,7 @@ impl Ledger {
 
     /// A swap is about to be made: what is live now is what the program has, unless the ledger knows better.
     pub(super) fn begin(&self, dest: &Path, live: Option<&[u8]>) {
-        let mark = live.map_or_else(Mark::unknown, Mark::of);
+        let mark = live.map_or_else(Mark::never, Mark::of);
         if self.get(dest).is_none() {
             self.set(dest, mark.clone());
         }
@@ -91,6 +99,11 @@ impl Ledger {
     /// The program has loaded this.
     pub(super) fn loaded(&self, dest: &Path, content: &[u8]) {
         self.set(dest, Mark::of(content));
+        let mut warned = self
+            .warned_unread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        warned.remove(dest);
         if let Some(place) = self.place_before(dest) {
             // Mostly there is none.
             let _ = std::fs::remove_file(place);
@@ -99,7 +112,23 @@ impl Ledger {
 
     /// Nobody knows what the program has loaded.
     pub(super) fn lost(&self, dest: &Path) {
-        self.set(dest, Mark::unknown());
+        if !self.was_never_loaded(dest) {
+            self.set(dest, Mark::unknown());
+        }
+    }
+
+    /// Whether the program of `dest` has never been seen to load it, and had no such file before it was first published.
+    pub(super) fn was_never_loaded(&self, dest: &Path) -> bool {
+        self.get(dest) == Some(Mark::never())
+    }
+
+    /// Whether it is to be told that the program of `dest` does not read it yet: once, until it does.
+    pub(super) fn warns_unread(&self, dest: &Path) -> bool {
+        let mut warned = self
+            .warned_unread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        warned.insert(dest.to_owned())
     }
 
     /// The program has been told of this, and will not have it.
@@ -187,6 +216,28 @@ mod tests {
         assert_eq!(open().before(dest, b"newer").as_deref(), Some(&b"new"[..]));
         open().loaded(dest, b"newer");
         assert_eq!(open().before(dest, b"newest"), None);
+    }
+
+    #[test]
+    fn a_file_that_was_not_there_is_one_that_was_never_loaded_until_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = Path::new("/etc/haproxy/haproxy.cfg");
+        let open = || Ledger::open(Some(dir.path().join("state")));
+        assert!(!open().was_never_loaded(dest), "nobody has ever said");
+        open().begin(dest, None);
+        open().lost(dest);
+        open().begin(dest, Some(b"new"));
+        assert!(open().was_never_loaded(dest) && open().owes(dest, b"new"));
+        let ledger = open();
+        assert!(ledger.warns_unread(dest) && !ledger.warns_unread(dest));
+        ledger.loaded(dest, b"new");
+        ledger.lost(dest);
+        assert!(!ledger.was_never_loaded(dest) && !open().was_never_loaded(dest));
+        assert!(ledger.warns_unread(dest), "it did read it meanwhile");
+
+        let other = Path::new("/etc/haproxy/other.cfg");
+        open().begin(other, Some(b"of somebody else"));
+        assert!(!open().was_never_loaded(other), "it may have been loaded");
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(super) enum Published {
     Overtaken,
     /// Only the reload was owed, and has been made.
     Reloaded,
+    /// The files are right and the program was reloaded once more; it does not read them yet.
+    Unread,
 }
 
 /// A file that was replaced.

@@ -53,14 +53,16 @@ pub(super) enum ReloadError {
     #[error("{daemon} has not said within {} s whether it runs the new configuration", limit.as_secs_f64())]
     Unseen { daemon: Daemon, limit: Duration },
     #[error(
-        "the HAProxy behind {address} runs something else: its {name} is {said}, and the new file sets it to {value} (does \
-         HAProxy read that file, by haproxy -f? does no other file set the variable?)"
+        "the HAProxy behind {address} runs something else: its {name} is {}, and the new file sets it to {value} (does \
+         HAProxy read that file, by haproxy -f? does no other file set the variable?)",
+        said.as_deref().unwrap_or("nothing")
     )]
     OtherFile {
         address: Address,
         name: String,
         value: String,
-        said: String,
+        /// What it is set to, if it is.
+        said: Option<String>,
     },
     #[error(
         "the program does not say that it runs generation {generation}, that of the new files (does it read them?): {reason}"
@@ -77,6 +79,8 @@ pub(super) enum Told {
     Sent,
     /// It has been seen to load what it was told to.
     Seen,
+    /// It has been seen to load its configuration, of which our files, which it has never had, are no part yet.
+    Unread,
 }
 
 fn hint(daemon: Daemon) -> &'static str {
@@ -105,6 +109,18 @@ impl ReloadError {
             Self::Ended { .. } | Self::NotStarted { .. } => false,
             Self::Busy { .. } | Self::Unseen { .. } => false,
             Self::OtherFile { .. } | Self::OtherGeneration { .. } => false,
+        }
+    }
+
+    /// Whether the program shows no trace of any of our files, not even of earlier ones, so that it may not read them at all.
+    pub(super) fn has_no_trace(&self) -> bool {
+        match self {
+            Self::OtherFile { said, .. } => said.is_none(),
+            // Whoever asks knows whether the page could show an earlier one.
+            Self::OtherGeneration { .. } => true,
+            Self::Command(_) | Self::Signal(_) | Self::Child(_) | Self::Unit(_) => false,
+            Self::Master(_) | Self::NotLoaded { .. } | Self::Ended { .. } => false,
+            Self::NotStarted { .. } | Self::Busy { .. } | Self::Unseen { .. } => false,
         }
     }
 

@@ -78,7 +78,12 @@ impl Images {
         let bases = [
             compiler(),
             base("static", &[], |_| {}),
-            base("haproxy-base", &["haproxy"], |_| {}),
+            base("haproxy-base", &["haproxy"], |rootfs| {
+                for code in [400, 403, 408, 500, 502, 503, 504] {
+                    let page = format!("haproxy/errors/{code}.http");
+                    rootfs.copy(format!("/etc/{page}"), &format!("usr/local/etc/{page}"));
+                }
+            }),
             nginx(),
         ];
         let args: Vec<String> = ["RUST", "STATIC", "HAPROXY", "NGINX"]

@@ -12,6 +12,7 @@ mod docker;
 mod drain;
 mod entrypoint;
 mod etcd;
+mod forwarded;
 mod harness;
 mod healing;
 mod hitless;

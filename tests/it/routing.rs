@@ -124,7 +124,7 @@ fn check(name: &str, port: u16, process: &Process) {
 }
 
 /// A proxy that was started, and where it listens.
-type Started = (u16, Process);
+pub(crate) type Started = (u16, Process);
 type Start = fn(&Path, Entries) -> Started;
 
 fn haproxy_env(dir: &Path, http: u16) -> [(&'static str, String); 3] {
@@ -139,7 +139,7 @@ fn haproxy_env(dir: &Path, http: u16) -> [(&'static str, String); 3] {
 }
 
 /// The operator's file, and beside it what is rendered.
-fn haproxy(dir: &Path, entries: Entries) -> Started {
+pub(crate) fn haproxy(dir: &Path, entries: Entries) -> Started {
     let port = harness::free_port();
     for (name, text) in render_files(&target("haproxy"), entries, &[]) {
         fs::write(dir.join(name), text).expect("write");
@@ -151,7 +151,7 @@ fn haproxy(dir: &Path, entries: Entries) -> Started {
     (port, process)
 }
 
-fn haproxy_single(dir: &Path, entries: Entries) -> Started {
+pub(crate) fn haproxy_single(dir: &Path, entries: Entries) -> Started {
     let port = harness::free_port();
     let env = haproxy_env(dir, port);
     let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -193,7 +193,7 @@ fn start_nginx(dir: &Path, port: u16, http: &str) -> Started {
     (port, process)
 }
 
-fn nginx(dir: &Path, entries: Entries) -> Started {
+pub(crate) fn nginx(dir: &Path, entries: Entries) -> Started {
     let port = harness::free_port();
     let site = base_at(
         "nginx/site.conf",
@@ -204,7 +204,7 @@ fn nginx(dir: &Path, entries: Entries) -> Started {
     start_nginx(dir, port, &format!("{rendered}\n{site}"))
 }
 
-fn nginx_single(dir: &Path, entries: Entries) -> Started {
+pub(crate) fn nginx_single(dir: &Path, entries: Entries) -> Started {
     let port = harness::free_port();
     let listen = format!("127.0.0.1:{port}");
     let env = [("NGINX_LISTEN", listen.as_str())];
@@ -219,6 +219,7 @@ fn start_apache(dir: &Path, port: u16, rendered: &str) -> Started {
         "mpm_event",
         "authz_core",
         "alias",
+        "headers",
         "proxy",
         "proxy_http",
         "slotmem_shm",
@@ -242,14 +243,14 @@ fn start_apache(dir: &Path, port: u16, rendered: &str) -> Started {
 }
 
 /// The operator's file names services and paths itself.
-fn apache(dir: &Path, entries: Entries) -> Started {
+pub(crate) fn apache(dir: &Path, entries: Entries) -> Started {
     let port = harness::free_port();
     let site = base_at("apache/site.conf", "*:80", &format!("127.0.0.1:{port}"));
     let rendered = render_with(&target("examples/apache"), entries, &[]);
     start_apache(dir, port, &format!("{rendered}\n{site}"))
 }
 
-fn apache_single(dir: &Path, entries: Entries) -> Started {
+pub(crate) fn apache_single(dir: &Path, entries: Entries) -> Started {
     let port = harness::free_port();
     let address = format!("127.0.0.1:{port}");
     let env = [("APACHE_VHOST", address.as_str())];

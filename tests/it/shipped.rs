@@ -421,7 +421,7 @@ fn the_single_file_has_the_settings_of_the_base() {
         let (_, text) = text.split_once("\nglobal\n").expect("settings");
         let (text, _) = text.split_once("\nfrontend stats\n").expect("listeners");
         let lines = text.lines().map(str::trim);
-        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(['#', '.']));
         // What comes from the environment is written in other ways.
         let first = |line: &str| line.split(['"', '/']).next().map(str::to_owned);
         lines.filter_map(first).collect()

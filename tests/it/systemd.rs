@@ -222,6 +222,10 @@ fn rootfs() -> Rootfs {
         "etc/haproxy/haproxy.cfg",
         &shipped("contrib/haproxy/base.cfg"),
     );
+    for code in [400, 403, 408, 500, 502, 503, 504] {
+        let page = format!("etc/haproxy/errors/{code}.http");
+        rootfs.copy(Path::new("/").join(&page), &page);
+    }
     // HAProxy reads it when it starts, before there is anything announced.
     rootfs.write("etc/haproxy/sidekick.d/routes.map", "");
     let users = "root:x:0:0::/root:/bin/sh\nhaproxy:x:110:110::/var/lib/haproxy:/bin/false\n\

@@ -14,7 +14,8 @@ const DIRECTORIES: &str = "/etc/app /etc/dnsmasq.hosts /etc/elasticsearch /etc/k
 
 /// Installs all example targets in place of the shipped one; how many there are.
 fn install_examples(booted: &Booted) -> usize {
-    booted.shell("rm /etc/sidekick/conf.d/*");
+    // With a file of before and nothing announced a guard would keep that file.
+    booted.shell("rm /etc/sidekick/conf.d/* /etc/haproxy/haproxy.cfg");
     for entry in fs::read_dir(root().join("templates/examples")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let template = shipped(&format!("templates/examples/{name}"));

@@ -20,7 +20,7 @@ pub fn converge(
 ) -> Result<Vec<Op>, Why> {
     let (base, text) = (Text::read(base), Text::read(live));
     let mut ops = Vec::new();
-    if base.odd.or(text.odd).is_some() {
+    if base.odd_beside.or(text.odd).is_some() {
         // Nobody knows which lines count.
         return Ok(ops);
     }

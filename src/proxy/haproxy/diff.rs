@@ -119,7 +119,7 @@ pub fn diff(base: &str, live: &str, new: &str) -> Change {
 }
 
 fn changes(base: &Text<'_>, live: &Text<'_>, new: &Text<'_>) -> Result<Vec<Op>, Why> {
-    if let Some(line) = live.odd.or(new.odd).or(base.odd) {
+    if let Some(line) = live.odd.or(new.odd).or(base.odd_beside) {
         return Err(Why::Odd(line));
     }
     let mut both = live.sections.iter().zip(&new.sections);

@@ -39,6 +39,8 @@ pub struct Text<'a> {
     /// The first line that may change what others mean: a condition (`.if`), or a first word that is written with
     /// quotes or escapes.
     pub odd: Option<usize>,
+    /// The first line by which this text, read before another one, may change what that one means.
+    pub odd_beside: Option<usize>,
     /// What says which text it is: names of variables, and what they are set to. For everything else such a line is a
     /// comment.
     pub marks: Vec<(&'a str, &'a str)>,
@@ -70,21 +72,35 @@ impl<'a> Text<'a> {
     pub fn read(text: &'a str) -> Self {
         let mut sections = Vec::new();
         let mut section = Section::default();
-        let (mut odd, mut marks) = (None, Vec::new());
+        let (mut odd, mut odd_beside, mut marks) = (None, None, Vec::new());
+        let mut conditions = 0_usize;
         for line in lines(text) {
             if line.is_server {
                 section.lines.push(line);
                 continue;
             }
             let first = line.first();
+            let is_condition = first.starts_with('.');
+            match first {
+                ".if" => conditions += 1,
+                ".endif" => conditions = conditions.saturating_sub(1),
+                _ => {}
+            }
+            let is_harmless = is_condition && ["global", "frontend"].contains(&section.kind());
             if let Some(mark) = mark(section.kind(), &line) {
                 marks.push(mark);
                 continue;
             }
-            if first.starts_with('.') || !is_plain(first) {
+            if is_condition || !is_plain(first) {
                 odd = odd.or(Some(line.number));
             }
-            if SECTIONS.contains(&first) {
+            let is_section = SECTIONS.contains(&first);
+            if (conditions > 0 && is_section)
+                || (!is_harmless && (is_condition || !is_plain(first)))
+            {
+                odd_beside = odd_beside.or(Some(line.number));
+            }
+            if is_section {
                 sections.push(std::mem::take(&mut section));
                 section.head = Some(line);
             } else {
@@ -96,6 +112,7 @@ impl<'a> Text<'a> {
         Self {
             sections,
             odd,
+            odd_beside,
             marks,
         }
     }
@@ -337,6 +354,29 @@ mod tests {
             "backend b\n setenv SIDEKICK_GENERATION 1\n",
         ] {
             assert_eq!(read(text), (vec![], 1), "{text}");
+        }
+    }
+
+    /// What stands beside a file matters by its defaults and by its servers: a condition within settings or within a
+    /// frontend does not touch those.
+    #[test]
+    fn a_condition_beside_a_file_is_odd_where_it_may_touch_defaults_or_servers() {
+        for (text, odd) in [
+            (
+                "global\n.if defined(X)\n daemon\n.else\n.endif\ndefaults\n mode http\n",
+                None,
+            ),
+            ("frontend f\n.if defined(X)\n bind :443\n.endif\n", None),
+            ("global\n.if defined(X)\ndefaults\n.endif\n", Some(3)),
+            (
+                "defaults\n.if defined(X)\n timeout server 1s\n.endif\n",
+                Some(2),
+            ),
+            ("backend b\n.if defined(X)\n.endif\n", Some(2)),
+            (".if defined(X)\nglobal\n.endif\n", Some(1)),
+            ("global\nback\\end app\n", Some(2)),
+        ] {
+            assert_eq!(Text::read(text).odd_beside, odd, "{text}");
         }
     }
 

@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::super::confirm::Confirm;
 use super::super::tell::{ReloadError, Told};
 use super::steps::Swapped;
 use super::{Job, PublishError, Published, Restored, contents};
+use crate::model::report::chain;
 
 impl Job {
     pub(super) async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
@@ -27,8 +30,39 @@ impl Job {
             generation: self.generation.as_ref(),
             told,
         };
-        confirm.confirm(live).await.map_err(Arc::new)?;
-        Ok(told)
+        match confirm.confirm(live).await {
+            Ok(()) => Ok(told),
+            Err(error) if told == Told::Seen && error.has_no_trace() && self.is_first() => {
+                self.warn_unread(&chain(&error));
+                Ok(Told::Unread)
+            }
+            Err(error) => Err(Arc::new(error)),
+        }
+    }
+
+    /// Whether a file of the target has never been loaded by the program, nor by anybody else before: then a program that
+    /// has no trace of it may have to be told first that there is such a file.
+    pub(super) fn is_first(&self) -> bool {
+        let mut outputs = self.target().outputs.iter();
+        outputs.any(|output| self.ledger.was_never_loaded(&output.dest))
+    }
+
+    /// Tells, once, that the files are in place and the program does not read them.
+    pub(super) fn warn_unread(&self, why: &str) {
+        let outputs = self.target().outputs.iter();
+        let unread = outputs.filter(|output| self.ledger.warns_unread(&output.dest));
+        let dests: Vec<String> = unread
+            .map(|output| output.dest.display().to_string())
+            .collect();
+        if !dests.is_empty() {
+            warn!(
+                "{}: {} published, but the program that runs has been reloaded and does not read that yet ({why}): let its \
+                 configuration or its command line name it (haproxy -f FILE_OR_DIRECTORY, include), and restart it where \
+                 that is the command line, which a reload does not change; docs/proxies.md has the steps",
+                self.target().name,
+                dests.join(", "),
+            );
+        }
     }
 
     /// The program runs on these files.
@@ -52,9 +86,11 @@ impl Job {
     pub(super) async fn reload_owed(&mut self, live: &[String]) -> Result<Published, PublishError> {
         self.progress.begin();
         match self.reload_to(contents(live)).await {
+            Ok(Told::Unread) => Ok(Published::Unread),
             Ok(told) => {
+                let is_first = self.is_first();
                 self.loaded(contents(live));
-                self.look_behind(told, contents(live)).await;
+                self.look_behind(told, is_first, contents(live)).await;
                 Ok(Published::Reloaded)
             }
             Err(source) => {
@@ -90,9 +126,11 @@ impl Job {
     /// Tells the program; if it will not have the new files, the previous ones come back.
     pub(super) async fn put_in_force(&mut self, swapped: Swapped) -> Result<(), PublishError> {
         match self.reload_to(swapped.contents()).await {
+            Ok(Told::Unread) => Ok(()),
             Ok(told) => {
+                let is_first = self.is_first();
                 self.loaded(swapped.contents());
-                self.look_behind(told, swapped.contents()).await;
+                self.look_behind(told, is_first, swapped.contents()).await;
                 Ok(())
             }
             Err(source) => {
@@ -122,7 +160,8 @@ impl Job {
             .iter()
             .filter_map(|(n, content)| Some((*n, str::from_utf8(content).ok()?)));
         match self.reload_to(texts).await {
-            Ok(_) => {
+            Ok(Told::Unread) => Restored::Yes,
+            Ok(Told::Nobody | Told::Sent | Told::Seen) => {
                 self.loaded(live.iter().map(|(n, content)| (*n, content.as_slice())));
                 Restored::Yes
             }

@@ -15,6 +15,7 @@ use super::super::load::Loaded;
 use super::super::tell::Told;
 use super::steps::Differs;
 use super::{Job, blocking};
+use crate::model::report::chain;
 use crate::proxy::haproxy::diff::{Change, Op};
 use crate::proxy::haproxy::doubt::Doubt;
 
@@ -221,6 +222,7 @@ impl Job {
     pub(super) async fn look_behind<'a>(
         &self,
         told: Told,
+        is_first: bool,
         live: impl Iterator<Item = (usize, &'a str)>,
     ) {
         if told != Told::Seen {
@@ -232,6 +234,12 @@ impl Job {
                     haproxy.answers(self.name());
                     haproxy.is_settled();
                     haproxy.has_read(self.name(), self.dest(output), found.changed);
+                }
+                Err(doubts) if is_first && doubts.iter().all(Doubt::is_of_servers) => {
+                    let whys: Vec<String> = doubts.iter().map(|doubt| chain(doubt)).collect();
+                    haproxy.may_settle(text);
+                    haproxy.needs_no_word();
+                    self.warn_unread(&whys.join("; "));
                 }
                 Err(doubts) if doubts.iter().all(Doubt::is_of_servers) => {
                     // Another one would not settle it either.

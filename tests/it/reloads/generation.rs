@@ -71,6 +71,53 @@ fn an_haproxy_that_reads_another_file_is_found_out() {
     assert_eq!(bench.live(), before);
 }
 
+/// The first file comes before the program is told to read it: that is no reload that failed.
+#[test]
+fn an_haproxy_that_does_not_read_the_first_file_yet_is_no_failure() {
+    let socket = "[template.haproxy]\nsocket = 'DIR/admin.sock'\n";
+    let servers = marked().replace("setenv SIDEKICK_GENERATION {{ generation() }}", "");
+    for (template, what) in [
+        (marked(), "its SIDEKICK_GENERATION is nothing"),
+        (servers, "No such backend"),
+    ] {
+        let bench = Bench::new(&template, &format!("{MASTER}{socket}"));
+        let own = "global\n    stats socket DIR/admin.sock level admin\ndefaults\n    mode http\n    timeout client 9s\n    \
+                   timeout server 9s\n    timeout connect 9s\nfrontend own\n    bind 127.0.0.1:PORT\n";
+        fs::write(bench.file("own.cfg"), bench.fill(own)).unwrap();
+        bench.put("server", "one", 8001);
+        let mut before = haproxy::haproxy(&bench, &["own.cfg"]);
+        haproxy::counts(&bench);
+        let mut once = bench.watch(&["--once"]);
+        assert_eq!(once.wait().code(), Some(0), "{}", once.output());
+        let said = once.output();
+        let warning = said.lines().find(|line| line.contains(" WARN "));
+        let warning = warning.unwrap_or_else(|| panic!("{said}"));
+        assert!(warning.contains(what), "{said}");
+        assert!(warning.contains("a.cfg published, but"), "{said}");
+        assert!(
+            warning.contains("restart it") && !said.contains("ERROR"),
+            "{said}"
+        );
+        assert_ne!(bench.live(), "");
+
+        // A further change is no failure either. Once HAProxy does read the file all goes its usual way.
+        let mut watch = bench.watch(&[]);
+        bench.put("web", "b", 80);
+        Bench::wait_said("has been updated", &watch);
+        assert!(!watch.output().contains("ERROR"), "{}", watch.output());
+        watch.signal(nix::sys::signal::Signal::SIGTERM);
+        watch.wait();
+        before.signal(nix::sys::signal::Signal::SIGTERM);
+        before.wait();
+        let _haproxy = haproxy::haproxy(&bench, &["a.cfg"]);
+        haproxy::counts(&bench);
+        let watch = bench.watch(&[]);
+        bench.put("web", "c", 80);
+        Bench::wait_answer(bench.port, "abc", &watch);
+        assert!(!watch.output().contains("ERROR"), "{}", watch.output());
+    }
+}
+
 #[test]
 fn a_command_that_knows_nothing_is_not_believed() {
     let bench = Bench::new(&marked(), COMMAND);
