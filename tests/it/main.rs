@@ -18,6 +18,7 @@ mod healing;
 mod hitless;
 mod pid1;
 mod proxies;
+mod quickstart;
 mod register;
 mod reloads;
 mod routing;
