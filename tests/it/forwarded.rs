@@ -113,7 +113,7 @@ fn no_line_about_the_client_that_a_client_sent_reaches_a_server() {
                 "x-forwarded-proto: http\r\n",
             ],
             _ => [
-                "http_x_forwarded_for\t\0127.0.0.1",
+                "http_x_forwarded_for\t\x00127.0.0.1",
                 "http_x_forwarded_proto\u{4}\0http",
             ],
         };
