@@ -59,6 +59,13 @@ fn interfaces() -> Vec<Interface> {
     found
 }
 
+/// The addresses of the interface of that name, if it is up.
+#[must_use]
+pub fn of_interface(name: &str) -> Vec<IpAddr> {
+    let found = interfaces().into_iter().find(|one| one.name == name);
+    found.map_or_else(Vec::new, |interface| interface.addrs)
+}
+
 /// Asks the kernel for a route; connecting a UDP socket sends nothing.
 fn source_for(far: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr = match far {

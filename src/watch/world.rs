@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::render::World;
-use crate::system::{dns, file};
+use crate::system::{address, dns, file};
 
 /// The real one.
 pub(super) const WORLD: World = World {
@@ -12,6 +12,7 @@ pub(super) const WORLD: World = World {
     file_exists: file::exists,
     now: since_1970,
     hostname,
+    interface_addresses: address::of_interface,
 };
 
 fn since_1970() -> Duration {

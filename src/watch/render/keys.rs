@@ -3,14 +3,14 @@
 //! Two things differ from confd on purpose: `ls("/")` and `lsdir("/")` list what is there, and a value that is not UTF-8
 //! is an error that names its key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::glob::{Glob, InvalidGlob};
 use crate::model::catalog::Catalog;
-use crate::model::update::Prefix;
+use crate::model::update::{Prefix, Value};
 
 /// Why the keys have no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -44,15 +44,26 @@ pub struct Keys {
     catalog: Arc<Catalog>,
     scope: Vec<Prefix>,
     root: Prefix,
+    /// Those of the keys that are not written as paths are, such as `/a//b` and `/a/`, by the paths they stand for.
+    cleaned: BTreeMap<String, Value>,
 }
 
 impl Keys {
     /// The keys of `catalog` under `scope`, shown without `root`.
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, scope: Vec<Prefix>, root: Prefix) -> Self {
+        let scope = Prefix::widest(scope);
+        let unclean = scope
+            .iter()
+            .flat_map(|prefix| catalog.tree().under(prefix))
+            .filter(|(key, _)| !is_clean(key))
+            .map(|(key, value)| (clean(key), value))
+            .filter(|(key, _)| catalog.tree().get(key).is_none());
+        let cleaned = unclean.map(|(key, value)| (key, Arc::clone(value)));
         Self {
+            cleaned: cleaned.collect(),
             catalog,
-            scope: Prefix::widest(scope),
+            scope,
             root,
         }
     }
@@ -134,8 +145,11 @@ impl Keys {
     fn bytes(&self, key: &str) -> Option<&[u8]> {
         let full = format!("{}{key}", self.root.as_str());
         let visible = self.scope.iter().any(|prefix| prefix.covers(&full));
-        let value = visible.then(|| self.catalog.tree().get(&full)).flatten();
-        value.map(|bytes| &**bytes)
+        let found = || {
+            let clean = self.catalog.tree().get(&full);
+            clean.or_else(|| self.cleaned.get(&full))
+        };
+        visible.then(found).flatten().map(|bytes| &**bytes)
     }
 
     fn absolute(&self, dir: &str) -> Result<Prefix, KeyError> {
@@ -154,13 +168,40 @@ impl Keys {
             } else {
                 continue;
             };
-            for (key, value) in self.catalog.tree().under(narrower) {
+            let clean = self.catalog.tree().under(narrower);
+            let clean = clean
+                .filter(|(key, _)| is_clean(key))
+                .map(|(key, value)| (&**key, value));
+            let cleaned = self.cleaned.iter().map(|(key, value)| (&**key, value));
+            let cleaned = cleaned.filter(|(key, _)| narrower.covers(key));
+            for (key, value) in clean.chain(cleaned) {
                 if self.root.covers(key) {
                     visit(&key[self.root.as_str().len()..], value);
                 }
             }
         }
     }
+}
+
+/// Whether a key is written as paths are.
+fn is_clean(key: &str) -> bool {
+    let bytes = key.as_bytes();
+    // Most keys have neither, so this is asked first.
+    let suspicious = key.ends_with('/') || bytes.windows(2).any(|two| two == b"//" || two == b"/.");
+    !suspicious || clean(key) == key
+}
+
+/// The path that a key stands for, as confd reads it: without empty, `.` and `..` parts and without a slash at its end.
+fn clean(key: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in key.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 /// One slash at the start, none at the end, never two in a row: what people mean when they write `a//b/`.
@@ -262,18 +303,56 @@ mod tests {
             (
                 "/",
                 vec!["a", "a-b", "bin", "empty", "mark", "top"],
-                vec!["a", "a-b", "mark"],
+                vec!["a", "a-b"],
             ),
             (
                 "",
                 vec!["a", "a-b", "bin", "empty", "mark", "top"],
-                vec!["a", "a-b", "mark"],
+                vec!["a", "a-b"],
             ),
         ] {
             assert_eq!(keys.list(path).unwrap(), all, "ls {path}");
             assert_eq!(keys.list_dirs(path).unwrap(), dirs, "lsdir {path}");
         }
         assert!(keys.list("/a/../b").is_err());
+    }
+
+    #[test]
+    fn keys_that_are_not_written_as_paths() {
+        let entries: [(&str, &[u8]); 8] = [
+            ("/s/web//a/ip", b"1"),
+            ("/s/web/b/ip", b"2"),
+            ("/s/web/b//ip", b"not seen"),
+            ("/s/web/c/", b""),
+            ("/s/web/d/", b""),
+            ("/s/web/d/ip", b"3"),
+            ("/s/web/./e/../f", b"4"),
+            ("/s/other", b""),
+        ];
+        for (scope, root, at) in [
+            ("/s", "/s", "/web"),
+            ("/", "/", "/s/web"),
+            ("/s/web", "/", "/s/web"),
+        ] {
+            let keys = keys(&entries, &[scope], root);
+            let value = |name: &str| keys.value(&format!("{at}/{name}")).unwrap();
+            assert_eq!(keys.list_dirs(at).unwrap(), ["a", "b", "d"]);
+            assert_eq!(keys.list(at).unwrap(), ["a", "b", "c", "d", "f"]);
+            assert_eq!(
+                ["a/ip", "b/ip", "c", "d", "d/ip", "f"].map(value),
+                [
+                    Some("1"),
+                    Some("2"),
+                    Some(""),
+                    Some(""),
+                    Some("3"),
+                    Some("4")
+                ]
+            );
+            let found = keys.matching(&format!("{at}/*/ip")).unwrap();
+            let found: Vec<_> = found.iter().map(|pair| pair.value.as_str()).collect();
+            assert_eq!(found, ["1", "2", "3"]);
+        }
     }
 
     #[test]

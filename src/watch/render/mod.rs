@@ -47,6 +47,7 @@ mod world;
 
 pub use self::error::{Fault, RenderError};
 pub use self::generation::{Generation, stamp};
+pub use self::gotmpl::render_with;
 pub use self::template::Template;
 pub use self::view::View;
 pub use self::world::World;

@@ -30,14 +30,14 @@ impl Template {
     }
 
     /// Compiles a template that may include or extend `others`, given as name and source. Where it does neither, it
-    /// does not matter whether they are valid. One in Go's language, `*.tmpl`, always stands alone.
+    /// does not matter whether they are valid.
     pub fn compile_among(
         name: &str,
         source: &str,
         others: &[(&str, &str)],
     ) -> Result<Self, RenderError> {
         if Path::new(name).extension() == Some("tmpl".as_ref()) {
-            return Self::compile_go(name, source);
+            return Self::compile_go_among(name, source, others);
         }
         let template = TeraTemplate::compile_among(name, source, others)?;
         Ok(Self(Engine::Tera(Box::new(template))))
@@ -45,7 +45,16 @@ impl Template {
 
     /// Compiles a template in Go's language, whatever its name.
     pub fn compile_go(name: &str, source: &str) -> Result<Self, RenderError> {
-        let template = GoTemplate::compile(name, source)?;
+        Self::compile_go_among(name, source, &[])
+    }
+
+    /// The same for one that may include `others`, given as name and source.
+    pub fn compile_go_among(
+        name: &str,
+        source: &str,
+        others: &[(&str, &str)],
+    ) -> Result<Self, RenderError> {
+        let template = GoTemplate::compile_among(name, source, others)?;
         Ok(Self(Engine::Go(template)))
     }
 

@@ -18,6 +18,8 @@ pub struct World {
     pub now: fn() -> Duration,
     /// The name of this host.
     pub hostname: fn() -> String,
+    /// The addresses of a network interface of this host.
+    pub interface_addresses: fn(name: &str) -> Vec<IpAddr>,
 }
 
 impl World {
@@ -30,6 +32,7 @@ impl World {
             file_exists: |_| false,
             now: || Duration::ZERO,
             hostname: String::new,
+            interface_addresses: |_| Vec::new(),
         }
     }
 
@@ -49,6 +52,13 @@ impl World {
         found.sort();
         found.dedup();
         found
+    }
+
+    /// The first address of a network interface of one family.
+    pub(super) fn interface_address(&self, name: &str, family: Family) -> Option<String> {
+        let mut addresses = (self.interface_addresses)(name).into_iter();
+        let found = addresses.find(|ip| ip.is_ipv4() == (family == Family::V4));
+        found.map(|ip| ip.to_string())
     }
 
     /// The SRV records of a service, sorted as confd sorts them: by their fields written one after the other.

@@ -1,9 +1,9 @@
 //! confd's `datetime`, in UTC: Go prints it as text and lets templates call methods of it. Pure: the time is passed in.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::values::{Function, functions};
+use super::value::{IntType, Value};
 
 const DAYS: [&str; 7] = [
     "Sunday",
@@ -29,16 +29,9 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// The table.
-pub(super) const FUNCTIONS: &[Function] = functions! {
-    "datetime" 0..=0 => |inputs, _| Ok(Date::at((inputs.world.now)()).format("2006-01-02 15:04:05.999999999 -0700 MST").into()),
-    "datetime_Format" 1..=1 => |inputs, args| Ok(Date::at((inputs.world.now)()).format(args.text(0)?).into()),
-    "datetime_Unix" 0..=0 => |inputs, _| Ok((inputs.world.now)().as_secs().into()),
-    "datetime_Year" 0..=0 => |inputs, _| Ok(Date::at((inputs.world.now)()).year.into()),
-};
-
 /// A moment in UTC.
-struct Date {
+pub(super) struct Date {
+    since_1970: Duration,
     year: u64,
     month: usize,
     day: u64,
@@ -50,7 +43,7 @@ struct Date {
 }
 
 impl Date {
-    fn at(since_1970: Duration) -> Self {
+    pub(super) fn at(since_1970: Duration) -> Self {
         let seconds = since_1970.as_secs();
         let days = seconds / 86_400;
         let (mut year, mut left) = (1970, days);
@@ -64,6 +57,7 @@ impl Date {
             month += 1;
         }
         Self {
+            since_1970,
             year,
             month,
             day: left + 1,
@@ -76,8 +70,37 @@ impl Date {
         }
     }
 
+    /// Calls one of the methods of Go's `time.Time`.
+    pub(super) fn call(&self, method: &str, args: &[Value]) -> Result<Value, String> {
+        let int = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
+        let since_1970 =
+            |number: u128| Value::Int(i64::try_from(number).unwrap_or(i64::MAX), IntType::Int64);
+        let wanted = usize::from(method == "Format");
+        if args.len() != wanted {
+            let got = args.len();
+            return Err(format!(
+                "wrong number of args for {method}: want {wanted} got {got}"
+            ));
+        }
+        Ok(match (method, args) {
+            ("Format", [Value::Text(layout)]) => self.format(layout).into(),
+            ("Format", _) => return Err("Format takes a layout, which is a string".to_owned()),
+            ("String", _) => self.to_string().into(),
+            ("Unix", _) => since_1970(self.since_1970.as_secs().into()),
+            ("UnixMilli", _) => since_1970(self.since_1970.as_millis()),
+            ("UnixNano", _) => since_1970(self.since_1970.as_nanos()),
+            ("Year", _) => int(self.year),
+            ("Day", _) => int(self.day),
+            ("Hour", _) => int(self.hour),
+            ("Minute", _) => int(self.minute),
+            ("Second", _) => int(self.second),
+            ("Nanosecond", _) => int(self.nanos.into()),
+            _ => return Err(format!("can't evaluate field {method} in type time.Time")),
+        })
+    }
+
     /// Writes it as Go's layouts say: by the example of `Mon Jan 2 15:04:05 MST 2006`.
-    fn format(&self, layout: &str) -> String {
+    pub(super) fn format(&self, layout: &str) -> String {
         let mut out = String::new();
         let mut rest = layout;
         while let Some(c) = rest.chars().next() {
@@ -154,6 +177,12 @@ impl Date {
             let _ = write!(out, ".{shown}");
         }
         Some(1 + digits)
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.format("2006-01-02 15:04:05.999999999 -0700 MST"))
     }
 }
 

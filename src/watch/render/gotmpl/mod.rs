@@ -1,32 +1,54 @@
 //! The engine for `*.tmpl`: Go's text/template with confd's functions, as confd has them. Pure.
+//!
+//! ```text
+//! text ──▶ lexer ──▶ tokens ──▶ parser, expression ──▶ ast::Program ──▶ exec ──▶ text
+//!                                                                        │
+//!                                          functions, printf, json ◀── value
+//! ```
 
+mod ast;
 mod clock;
+mod exec;
+mod expression;
 mod functions;
-mod more;
-mod source;
+mod json;
+mod lexer;
+mod literal;
+mod parser;
+mod printf;
 mod store;
 #[cfg(test)]
 mod tests;
-mod values;
+mod value;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gtmpl_ng::{Context, ExecError, Limits, ParseError, Value};
-
+use self::ast::Span;
+use self::exec::Exec;
+use self::functions::Library;
+use self::parser::Shared;
+use self::value::Value;
 use super::error::Fault;
 use super::keys::Keys;
 use super::{RenderError, View, World};
 
+/// What an action writes where there is nothing.
+const NO_VALUE: &str = "<no value>";
 /// More than any configuration file has; less than would harm the host.
-const LARGEST: usize = 256 << 20;
+const LARGEST: usize = if cfg!(test) { 4 << 20 } else { 256 << 20 };
+/// How many templates may wait for each other; Go has the same limit.
+const MOST_CALLS: usize = 100_000;
+/// How many files may include each other.
+const MOST_INCLUDES: usize = 10;
+/// How many expressions a render evaluates at most, which takes it several seconds. Tests come to it sooner.
+const MOST_STEPS: usize = if cfg!(test) { 1_000_000 } else { 50_000_000 };
 
 /// A compiled template.
 #[derive(Clone)]
 pub(super) struct GoTemplate {
-    engine: Arc<gtmpl_ng::Template>,
-    tells_the_time: bool,
+    program: Shared,
+    others: Arc<Others>,
 }
 
 /// What the functions of one render know.
@@ -37,94 +59,134 @@ struct Inputs {
     world: World,
 }
 
-thread_local! {
-    /// The engine's functions are plain pointers that capture nothing, so what they read has to be found from
-    /// anywhere. A render runs on one thread from beginning to end, so it is put here for as long as that takes.
-    static INPUTS: RefCell<Option<Arc<Inputs>>> = const { RefCell::new(None) };
-}
+/// The files that a template may include, by their names. They are compiled when they are asked for, so one that is wrong
+/// harms nobody else.
+#[derive(Default)]
+struct Others(BTreeMap<String, Arc<str>>);
 
-/// Takes the inputs of a render away at its end, also when that end is a panic.
-struct Borrowed;
-
-impl Borrowed {
-    fn new(inputs: Inputs) -> Self {
-        INPUTS.set(Some(Arc::new(inputs)));
-        Self
+impl Others {
+    fn compile(&self, name: &str, from: &Shared, span: Span) -> Result<Shared, Box<Failure>> {
+        let Some(source) = self.0.get(name) else {
+            let what = format!("there is no template {name:?} to include");
+            return Err(Failure::at(from, span, &what));
+        };
+        compile(name, source, Library::Confd).map_err(|fault| Box::new(Failure(fault)))
     }
 }
 
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        INPUTS.take();
+/// Why a render ended without a text.
+struct Failure(Fault);
+
+impl Failure {
+    /// At an expression of a file.
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "an error that every expression may return is to be small"
+    )]
+    fn at(program: &Shared, span: Span, what: &str) -> Box<Self> {
+        let (line, column) = position(&program.source, span.start);
+        let expression = program.source.get(span.start..span.end).unwrap_or_default();
+        let place = Some((program.file.to_string(), line));
+        let message = if expression.is_empty() {
+            what.to_owned()
+        } else {
+            format!("column {column}, at <{}>: {what}", shortened(expression))
+        };
+        Box::new(Self(Fault::told(place, &message)))
     }
 }
 
-/// What the render that goes on in this thread works on.
-fn inputs() -> Option<Arc<Inputs>> {
-    INPUTS.with_borrow(Clone::clone)
+/// An expression in one line, and not too long.
+fn shortened(expression: &str) -> String {
+    const MOST: usize = 80;
+    let words: Vec<&str> = expression.split_whitespace().collect();
+    let line = words.join(" ");
+    if line.chars().count() <= MOST {
+        return line;
+    }
+    line.chars().take(MOST).chain("…".chars()).collect()
+}
+
+/// The line and the column of a byte, counted from one.
+fn position(source: &str, at: usize) -> (usize, usize) {
+    let before = source.get(..at).unwrap_or(source);
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    (line, before[start..].chars().count() + 1)
+}
+
+fn compile(file: &str, source: &str, library: Library) -> Result<Shared, Fault> {
+    // A template is called by the last part of its file's name.
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let parsed = parser::parse(file, name, source, library);
+    parsed.map(Arc::new).map_err(|(at, what)| {
+        let (line, column) = position(source, at);
+        Fault::told(
+            Some((file.to_owned(), line)),
+            &format!("column {column}: {what}"),
+        )
+    })
 }
 
 impl GoTemplate {
-    pub(super) fn compile(name: &str, source: &str) -> Result<Self, RenderError> {
-        let mut engine = gtmpl_ng::Template::with_name(name);
-        // What a template reads is the operator's own and may be large; what it writes has an end all the same.
-        engine.limits = Limits::unlimited().with_output_bytes(LARGEST);
-        engine.add_funcs(functions::FUNCTIONS);
-        engine.add_funcs(more::FUNCTIONS);
-        engine.add_funcs(clock::FUNCTIONS);
-        let source = source::rewrite(source);
-        engine
-            .parse(source.text)
-            .map_err(|error| RenderError::Compile {
+    /// Compiles a template that may include `others`, given as name and source.
+    pub(super) fn compile_among(
+        name: &str,
+        source: &str,
+        others: &[(&str, &str)],
+    ) -> Result<Self, RenderError> {
+        let program =
+            compile(name, source, Library::Confd).map_err(|fault| RenderError::Compile {
                 template: name.to_owned(),
-                faults: vec![uncompiled(&error)],
+                faults: vec![fault],
             })?;
+        let others = others
+            .iter()
+            .map(|(name, source)| ((*name).to_owned(), Arc::from(*source)));
         Ok(Self {
-            engine: Arc::new(engine),
-            tells_the_time: source.tells_the_time,
+            program,
+            others: Arc::new(Others(others.collect())),
         })
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.engine.name
+        &self.program.file
     }
 
     pub(super) fn tells_the_time(&self) -> bool {
-        self.tells_the_time
+        self.program.tells_the_time
     }
 
     pub(super) fn render(&self, view: &View) -> Result<String, RenderError> {
-        let _borrowed = Borrowed::new(Inputs {
+        let inputs = Inputs {
             target: view.target.clone(),
             keys: view.raw_keys(),
             env: Arc::clone(&view.env),
             world: view.world,
-        });
+        };
         // confd renders without data; a field of nothing prints `<no value>`.
-        let nothing = Context::from(Value::NoValue);
-        let rendered = self.engine.render(&nothing);
-        rendered.map_err(|error| RenderError::Render {
-            template: self.name().to_owned(),
-            faults: vec![unrendered(&error)],
-        })
+        let rendered = Exec::new(Some(&inputs), &self.others).file(&self.program, Value::Missing);
+        rendered.map_err(|failure| failed(self.name(), *failure))
     }
 }
 
-fn uncompiled(error: &ParseError) -> Fault {
-    match error {
-        ParseError::WithContext(place, message) => {
-            Fault::told(Some((place.name.clone(), place.line)), message)
-        }
-        other => Fault::told(None, &other.to_string()),
+fn failed(template: &str, failure: Failure) -> RenderError {
+    RenderError::Render {
+        template: template.to_owned(),
+        faults: vec![failure.0],
     }
 }
 
-fn unrendered(error: &ExecError) -> Fault {
-    match error.as_structured() {
-        Some(said) => {
-            let place = (said.context.name.clone(), said.context.line);
-            Fault::told(Some(place), &said.message)
-        }
-        None => Fault::told(None, &error.to_string()),
-    }
+/// Renders a short text in Go's template language, with Go's own functions only, from a map of strings: a command such as
+/// `haproxy -c -f {{.src}}`. `name` is what faults call it.
+pub fn render_with(name: &str, source: &str, data: &[(&str, &str)]) -> Result<String, RenderError> {
+    let program = compile(name, source, Library::Go).map_err(|fault| RenderError::Compile {
+        template: name.to_owned(),
+        faults: vec![fault],
+    })?;
+    let data = data
+        .iter()
+        .map(|(key, value)| (Arc::from(*key), Value::from(*value)));
+    let rendered = Exec::new(None, &Others::default()).file(&program, Value::map(data.collect()));
+    rendered.map_err(|failure| failed(name, *failure))
 }
