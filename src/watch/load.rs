@@ -205,11 +205,14 @@ impl Everything {
             }
         }
         if problems.is_empty() {
+            // An edit of a template is none of a target that does not read it.
+            let reads_others = templates.iter().any(Template::reads_others);
+            let others = Arc::clone(others);
             self.good.push(Loaded {
                 haproxies: Haproxies::of(&target),
                 target,
                 templates,
-                others: Arc::clone(others),
+                others: if reads_others { others } else { Arc::default() },
             });
         } else {
             self.bad.push(target.into_bad(problems));
@@ -350,14 +353,16 @@ fn compile(
     others: &[(String, String)],
 ) -> Result<Template, RenderError> {
     let name = name(&output.src, &conf_dir.join("templates"));
+    // Each language includes its own.
     let others: Vec<(&str, &str)> = others
         .iter()
+        .filter(|(name, _)| is_tera(Path::new(name)) == is_tera(&output.src))
         .map(|(n, s)| (n.as_str(), s.as_str()))
         .collect();
     if is_tera(&output.src) {
         Template::compile_among(&name, &output.template, &others)
     } else {
-        Template::compile_go(&name, &output.template)
+        Template::compile_go(&name, &output.template, &others)
     }
 }
 
@@ -378,11 +383,7 @@ fn others(templates: &Path) -> Others {
             let path = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 dirs.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension == "tera")
-                && let Ok(text) = fs::read_to_string(&path)
-            {
+            } else if let Ok(text) = fs::read_to_string(&path) {
                 found.push((name(&path, templates), text));
             }
         }

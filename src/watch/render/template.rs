@@ -37,19 +37,14 @@ impl Template {
         others: &[(&str, &str)],
     ) -> Result<Self, RenderError> {
         if Path::new(name).extension() == Some("tmpl".as_ref()) {
-            return Self::compile_go_among(name, source, others);
+            return Self::compile_go(name, source, others);
         }
         let template = TeraTemplate::compile_among(name, source, others)?;
         Ok(Self(Engine::Tera(Box::new(template))))
     }
 
-    /// Compiles a template in Go's language, whatever its name.
-    pub fn compile_go(name: &str, source: &str) -> Result<Self, RenderError> {
-        Self::compile_go_among(name, source, &[])
-    }
-
-    /// The same for one that may include `others`, given as name and source.
-    pub fn compile_go_among(
+    /// Compiles a template in Go's language, whatever its name, that may include `others`.
+    pub fn compile_go(
         name: &str,
         source: &str,
         others: &[(&str, &str)],
@@ -83,6 +78,15 @@ impl Template {
             Engine::Tera(template) => template.disputes(view),
             // confd's functions know nothing of what attributes mean.
             Engine::Go(_) => Vec::new(),
+        }
+    }
+
+    /// Whether its text may depend on the other templates of the directory.
+    #[must_use]
+    pub fn reads_others(&self) -> bool {
+        match &self.0 {
+            Engine::Tera(_) => true,
+            Engine::Go(template) => template.includes(),
         }
     }
 

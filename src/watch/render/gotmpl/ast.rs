@@ -25,6 +25,8 @@ pub(super) struct Program {
     pub(super) main: usize,
     /// Whether it asks for the time.
     pub(super) tells_the_time: bool,
+    /// Whether it includes other files.
+    pub(super) includes: bool,
 }
 
 /// The steps of one template.

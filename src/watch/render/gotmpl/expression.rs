@@ -188,7 +188,9 @@ impl Parser<'_> {
                 let function = self.library.find(name);
                 let function = function
                     .ok_or_else(|| (token.span.start, format!("function {name:?} not defined")))?;
-                self.program.tells_the_time |= name == "datetime";
+                let (tells_the_time, includes) = (name == "datetime", name == "include");
+                self.program.tells_the_time |= tells_the_time;
+                self.program.includes |= includes;
                 Ok(WordKind::Function(function))
             }
         }

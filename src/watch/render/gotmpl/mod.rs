@@ -140,8 +140,10 @@ impl GoTemplate {
                 template: name.to_owned(),
                 faults: vec![fault],
             })?;
+        let includes = program.includes;
         let others = others
             .iter()
+            .filter(|_| includes)
             .map(|(name, source)| ((*name).to_owned(), Arc::from(*source)));
         Ok(Self {
             program,
@@ -155,6 +157,10 @@ impl GoTemplate {
 
     pub(super) fn tells_the_time(&self) -> bool {
         self.program.tells_the_time
+    }
+
+    pub(super) fn includes(&self) -> bool {
+        self.program.includes
     }
 
     pub(super) fn render(&self, view: &View) -> Result<String, RenderError> {

@@ -30,6 +30,7 @@ pub(super) fn parse(
             by_name: HashMap::new(),
             main: 0,
             tells_the_time: false,
+            includes: false,
         },
         parens: 0,
     };
