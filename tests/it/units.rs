@@ -118,6 +118,29 @@ fn every_example_can_be_published_by_the_unit_with_the_drop_in_that_is_shipped()
     }
 }
 
+/// The store of a host without etcd is written by both units, each as another user.
+#[test]
+fn the_directory_store_serves_both_units_whichever_comes_first() {
+    let Some(booted) = Booted::new() else { return };
+    booted.run(&["systemctl", "start", "sidekick-watch"]);
+    let announced = "/run/sidekick/services/web/a/port";
+    for _ in 0..2 {
+        booted.run(&["systemctl", "start", "web"]);
+        wait_for("the announcement", || {
+            let there = booted.container.exec(&["cat", announced]).status.success();
+            there.then_some(())
+        });
+        booted.run(&["systemctl", "stop", "web"]);
+        // It leaves a lease behind that somebody has to clear away.
+        booted.run(&["systemctl", "kill", "-s", "KILL", "sidekick-watch"]);
+        wait_for("the watch to be back", || {
+            (booted.show("sidekick-watch", "ActiveState") == "active").then_some(())
+        });
+    }
+    let journal = booted.journal("sidekick-register@web");
+    assert!(!journal.contains("denied"), "{journal}");
+}
+
 /// The unit of the documentation in which `sidekick` starts the program.
 #[test]
 fn a_unit_whose_program_sidekick_starts_ends_a_stop_without_a_failure() {

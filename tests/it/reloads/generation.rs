@@ -144,6 +144,56 @@ fn nginx_shows_a_page() {
     refuses(&bench, "does not say that it runs generation");
 }
 
+/// A page that cannot be there before the first file of ours is.
+#[test]
+fn an_nginx_that_has_no_page_before_the_first_file_is_no_failure() {
+    let target = "generation_url = 'http://127.0.0.1:PORT/generation'\nreload_timeout = '5s'\n[template.reload]\n\
+                  signal = 'HUP'\npidfile = 'DIR/pid'\n";
+    let map = "map $host $generation { default \"{{ generation() }}\"; } # ANSWER\n";
+    let bench = Bench::new(map, target);
+    let (own, _) = nginx::TEMPLATE.split_once("{% for").unwrap();
+    let plain = format!("{own}        return 200 own;\n    }}\n}}\n");
+    fs::write(bench.file("own.conf"), bench.fill(&plain)).unwrap();
+    let _nginx = nginx::run(&bench, "own.conf");
+    wait_for("nginx", || ask(bench.port, "localhost", "/"));
+    let mut once = bench.watch(&["--once"]);
+    assert_eq!(once.wait().code(), Some(0), "{}", once.output());
+    let said = once.output();
+    assert!(said.contains("does not read that yet"), "{said}");
+    assert!(
+        said.contains("does not say that it runs generation"),
+        "{said}"
+    );
+    assert!(!said.contains("ERROR"), "{said}");
+
+    fs::remove_file(bench.file("watch.log")).unwrap();
+
+    // The operator includes the file, and shows the page.
+    let include = format!(
+        "    include {};\n    server {{",
+        bench.file("a.cfg").display()
+    );
+    let pages = "        location = /generation { return 200 $generation; }\n        location / { return 200 own; }\n";
+    let own = own.replace("    server {", &include);
+    let shown = format!("{own}{pages}    }}\n}}\n");
+    fs::write(bench.file("own.conf"), bench.fill(&shown)).unwrap();
+    let watch = bench.watch(&[]);
+    Bench::wait_said("the reload that was owed has been made", &watch);
+    bench.put("web", "b", 80);
+    Bench::wait_said("has been updated", &watch);
+    assert!(
+        !watch.output().contains("does not read"),
+        "{}",
+        watch.output()
+    );
+
+    // From then on silence is a failure.
+    fs::write(bench.file("own.conf"), bench.fill(&plain)).unwrap();
+    bench.put("web", "c", 80);
+    Bench::wait_said("does not say that it runs generation", &watch);
+    Bench::wait_said("the previous file", &watch);
+}
+
 /// A change that the program accepts comes into force; one that it does not is noticed, whatever the command says.
 fn refuses(bench: &Bench, what: &str) {
     let watch = bench.watch(&[]);

@@ -33,10 +33,12 @@ pub(super) const SIGNAL: &str =
     "check_cmd = 'true'\n[template.reload]\nsignal = 'HUP'\npidfile = 'DIR/pid'\n";
 
 pub(super) fn nginx(bench: &Bench) -> Process {
+    run(bench, "a.cfg")
+}
+
+pub(super) fn run(bench: &Bench, file: &str) -> Process {
     let mut command = Command::new(tool("nginx"));
-    command
-        .args(["-e", "stderr", "-c"])
-        .arg(bench.file("a.cfg"));
+    command.args(["-e", "stderr", "-c"]).arg(bench.file(file));
     bench.run(&mut command)
 }
 
