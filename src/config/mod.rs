@@ -31,7 +31,8 @@ pub use services::announcements;
 pub use stop::stop_signal;
 pub use store::{Place, Source, location};
 pub use target::{
-    BadTarget, Haproxy, Output, Owner, Reload, Sources, Style, Target, Targets, is_tera, targets,
+    BadTarget, Haproxy, Output, Owner, Reload, Sources, Style, Target, Targets, is_tera, place,
+    targets,
 };
 
 use crate::cli;

@@ -315,7 +315,8 @@ pub fn is_tera(src: &Path) -> bool {
 }
 
 /// Where a file lies, whatever links lead to it.
-fn place(dest: &Path) -> PathBuf {
+#[must_use]
+pub fn place(dest: &Path) -> PathBuf {
     let in_its_dir = || {
         let dir = fs::canonicalize(dest.parent()?).ok()?;
         Some(dir.join(dest.file_name()?))

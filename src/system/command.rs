@@ -59,6 +59,17 @@ pub enum CommandError {
     },
 }
 
+impl CommandError {
+    /// How the command ended, if it did so by itself.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        match self {
+            Self::Failed { exit, .. } => Some(*exit),
+            Self::Start { .. } | Self::TimedOut { .. } => None,
+        }
+    }
+}
+
 /// The end of an output as part of one line of a log.
 fn said(output: &str) -> String {
     let lines = output

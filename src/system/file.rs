@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use tempfile::NamedTempFile;
 
-use super::process;
+use super::{process, xattr};
 use crate::model::fingerprint::fingerprint;
 
 const PERMISSIONS: u32 = 0o7777;
@@ -109,7 +109,7 @@ pub fn resolve(dest: &Path) -> io::Result<PathBuf> {
 }
 
 /// A file written beside its destination under a hidden name, which patterns like `conf.d/*` do not match. Dropping it
-/// removes it.
+/// removes it. It has the access control list, the labels and the attributes of the file that it is to replace.
 #[derive(Debug)]
 pub struct Candidate {
     file: NamedTempFile,
@@ -142,6 +142,8 @@ impl Candidate {
         if (meta.uid(), meta.gid()) != (access.uid, access.gid) {
             fchown(file.as_file(), Some(access.uid), Some(access.gid))?;
         }
+        // Between the two: a change of owner clears some attributes, and the mode is part of an access control list.
+        xattr::keep(dest, file.as_file());
         file.as_file()
             .set_permissions(Permissions::from_mode(access.mode))?;
         Ok(Self {

@@ -1,6 +1,10 @@
 //! Directories that tell when something in them changes. Adapter.
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +12,8 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::warn;
 
 /// An edit is over when nothing has happened for this long: editors write, rename and touch in several steps.
@@ -16,15 +21,30 @@ const QUIET: Duration = Duration::from_millis(200);
 /// Or after this long, quiet or not.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
+/// How often is looked where the kernel gives no watch.
+const POLL: Duration = Duration::from_secs(1);
+
 /// Some directories.
 pub struct Watched {
-    /// `None` where the kernel gives none; then nothing is ever told.
+    /// What is in them, as the log calls it.
+    what: &'static str,
+    /// `None` where the kernel gives none.
     watcher: Option<RecommendedWatcher>,
+    /// What the kernel does not watch is compared with this from time to time.
+    polled: Option<Polled>,
+    /// It has been told that the kernel does not watch all.
+    is_told: bool,
     wake: Arc<Notify>,
     dirs: BTreeSet<PathBuf>,
     /// Of the directories above these, nothing else counts.
     links: Arc<Mutex<BTreeSet<PathBuf>>>,
     burst: Option<Burst>,
+}
+
+/// Directories as they were when they were looked at last.
+struct Polled {
+    state: u64,
+    next: Instant,
 }
 
 /// Changes that come one after the other.
@@ -45,9 +65,9 @@ impl Burst {
 }
 
 impl Watched {
-    /// Watches nothing yet.
+    /// Watches nothing yet; `what` is what will be watched, as the log calls it.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(what: &'static str) -> Self {
         let wake = Arc::new(Notify::new());
         let waker = Arc::clone(&wake);
         let links: Arc<Mutex<BTreeSet<PathBuf>>> = Arc::default();
@@ -62,11 +82,16 @@ impl Watched {
                 waker.notify_one();
             }
         });
+        let mut is_told = false;
         let watcher = watcher.inspect_err(|error| {
-            warn!("changes of the configuration are not noticed ({error}); SIGHUP reads it anew");
+            is_told = true;
+            tell_polling(what, error, "max_user_instances");
         });
         Self {
+            what,
             watcher: watcher.ok(),
+            polled: None,
+            is_told,
             wake,
             dirs: BTreeSet::new(),
             links,
@@ -77,9 +102,6 @@ impl Watched {
     /// Watches these directories, and no others. One that is not there is left out. `links` are directories, or links to
     /// them, that may be put in place or replaced as a whole.
     pub fn follow(&mut self, mut dirs: BTreeSet<PathBuf>, links: BTreeSet<PathBuf>) {
-        let Some(watcher) = &mut self.watcher else {
-            return;
-        };
         let above = links.iter().filter_map(|link| link.parent());
         let above: Vec<PathBuf> = above.map(Path::to_owned).collect();
         let own = links.into_iter().filter(|link| {
@@ -89,21 +111,48 @@ impl Watched {
         });
         *self.links.lock().unwrap_or_else(PoisonError::into_inner) = own.collect();
         dirs.extend(above);
-        for gone in self.dirs.difference(&dirs) {
+        if !self.watch(&dirs) {
+            self.polled = Some(Polled {
+                state: state(&dirs, &self.links),
+                next: Instant::now() + POLL,
+            });
+        }
+        self.dirs = dirs;
+    }
+
+    /// Watches these directories in place of those of before; whether the kernel watches all that are there.
+    fn watch(&mut self, dirs: &BTreeSet<PathBuf>) -> bool {
+        self.polled = None;
+        let Some(watcher) = &mut self.watcher else {
+            return false;
+        };
+        for gone in self.dirs.difference(dirs) {
             // It may have gone with the directory.
             let _ = watcher.unwatch(gone);
         }
+        let mut sees_all = true;
         // Also those that are watched already: under the same name there may be another directory by now.
-        let watched = dirs
-            .into_iter()
-            .filter(|dir| watcher.watch(dir, RecursiveMode::NonRecursive).is_ok());
-        self.dirs = watched.collect();
+        for dir in dirs {
+            let Err(error) = watcher.watch(dir, RecursiveMode::NonRecursive) else {
+                continue;
+            };
+            if dir.exists() {
+                sees_all = false;
+                if !std::mem::replace(&mut self.is_told, true) {
+                    tell_polling(self.what, &error, "max_user_watches");
+                }
+            }
+        }
+        sees_all
     }
 
     /// Waits until something has changed, and it is quiet again. Dropping the future loses nothing.
     pub async fn changed(&mut self) {
         if self.burst.is_none() {
-            self.wake.notified().await;
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = differs(&mut self.polled, &self.dirs, &self.links) => {}
+            }
         }
         let mut burst = self.burst.unwrap_or_else(Burst::begin);
         loop {
@@ -118,10 +167,54 @@ impl Watched {
     }
 }
 
-impl Default for Watched {
-    fn default() -> Self {
-        Self::new()
+fn tell_polling(what: &str, error: &notify::Error, limit: &str) {
+    warn!(
+        "{what} are looked at every second, since the kernel does not tell of their changes ({error}); raise \
+         fs.inotify.{limit}"
+    );
+}
+
+/// Returns when the directories that have to be looked at are not as they were; never if there are none.
+async fn differs(
+    polled: &mut Option<Polled>,
+    dirs: &BTreeSet<PathBuf>,
+    links: &Arc<Mutex<BTreeSet<PathBuf>>>,
+) {
+    let Some(polled) = polled else {
+        return std::future::pending().await;
+    };
+    loop {
+        sleep_until(polled.next).await;
+        polled.next = Instant::now() + POLL;
+        let (dirs, links) = (dirs.clone(), Arc::clone(links));
+        // A file system that hangs holds up nobody else.
+        let Ok(now) = spawn_blocking(move || state(&dirs, &links)).await else {
+            continue;
+        };
+        if std::mem::replace(&mut polled.state, now) != now {
+            return;
+        }
     }
+}
+
+/// A number that is another one when a file of these directories is that counts.
+fn state(dirs: &BTreeSet<PathBuf>, links: &Mutex<BTreeSet<PathBuf>>) -> u64 {
+    let links = links.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut hasher = DefaultHasher::new();
+    for dir in dirs {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let mut entries: Vec<_> = entries
+            .filter_map(|entry| {
+                let counts = !is_beside(&entry.path(), &links);
+                let meta = counts.then(|| entry.metadata().ok()).flatten()?;
+                let changed = (meta.ctime(), meta.ctime_nsec());
+                Some((entry.file_name(), meta.ino(), meta.len(), changed))
+            })
+            .collect();
+        entries.sort();
+        (dir, entries).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Whether a path is a mere neighbour of one of these.
@@ -150,7 +243,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a");
         std::fs::write(&file, "one").unwrap();
-        let mut watched = Watched::new();
+        let mut watched = Watched::new("files");
         let dirs = [dir.path().to_owned(), "/no/such/dir".into()];
         watched.follow(dirs.into(), BTreeSet::new());
         std::fs::read(&file).unwrap();

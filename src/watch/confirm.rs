@@ -4,6 +4,7 @@
 //! by a command that ends before anything is loaded.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -62,13 +63,19 @@ impl Confirm<'_> {
         let deadline = Instant::now() + limit;
         for (output, text) in files {
             for (name, value) in marks(text) {
-                until(deadline, || self.variable(output, &name, &value)).await?;
+                let asked = until(deadline, || self.variable(output, &name, &value)).await;
+                asked.map_err(|error| error.about(self.dest(output)))?;
             }
         }
         if let (Some(check), Some(generation)) = (&self.loaded.target.generation, self.generation) {
-            until(deadline, || page(check, generation)).await?;
+            let asked = until(deadline, || page(check, generation)).await;
+            asked.map_err(|error| error.about(self.dest(0)))?;
         }
         Ok(())
+    }
+
+    fn dest(&self, output: usize) -> &Path {
+        &self.loaded.target.outputs[output].dest
     }
 
     /// What the `HAProxies` of an output say of a variable.
@@ -98,6 +105,7 @@ impl Confirm<'_> {
                 name: name.as_str().to_owned(),
                 value: value.as_str().to_owned(),
                 said,
+                mounted: Box::default(),
             }),
         }
     }
@@ -139,6 +147,7 @@ async fn page(page: &HttpCheck, generation: &Generation) -> Said {
         ProbeResult::Failed(reason) => Said::Other(ReloadError::OtherGeneration {
             generation: generation.to_string(),
             reason,
+            mounted: Box::default(),
         }),
     }
 }

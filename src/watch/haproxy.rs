@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use super::tell::other_file;
 use crate::config::{self, Target};
 use crate::model::report::chain;
 use crate::proxy::haproxy::diff::{Change, diff};
@@ -141,9 +142,10 @@ impl Haproxy {
             let doubts: Vec<String> = doubts.iter().map(|doubt| chain(doubt)).collect();
             error!(
                 "{name}: HAProxy runs something else than {} says, also after a reload: {} (does it read that file, by \
-                 haproxy -f?)",
+                 haproxy -f? {})",
                 dest.display(),
-                doubts.join("; ")
+                doubts.join("; "),
+                other_file(dest)
             );
         }
     }
@@ -160,8 +162,9 @@ impl Haproxy {
         } else if !self.reads_other.swap(true, Ordering::Relaxed) {
             warn!(
                 "{name}: HAProxy has been reloaded, and did not have the servers of {}: {changes} of them were changed at \
-                 run time (does it read that file, by haproxy -f?)",
-                dest.display()
+                 run time (does it read that file, by haproxy -f? {})",
+                dest.display(),
+                other_file(dest)
             );
         }
     }

@@ -2,20 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use similar::TextDiff;
 use tokio::task::{AbortHandle, Id};
 use tracing::{debug, error, info, warn};
 
 use super::load::Loaded;
-use super::publish::{Difference, End, Has, Progress, PublishError, Published};
+use super::publish::{Difference, Digest, End, Foreign, Has, Progress, PublishError, Published};
 use super::render::View;
+use super::repair::Repairs;
 use super::schedule::{Input, Outcome, Schedule};
+use super::trouble::{Failure, Trouble};
 use super::world::WORLD;
-use crate::config::{Output, Sources};
+use crate::config::{Output, Sources, place};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::report::chain;
 use crate::model::update::Prefix;
@@ -24,7 +26,6 @@ use crate::system::file::How;
 
 /// A publish that has ended.
 pub(super) struct Done {
-    pub(super) target: usize,
     pub(super) end: End,
     pub(super) took: Duration,
 }
@@ -41,16 +42,25 @@ pub(super) struct Kept {
     pub(super) loaded: Arc<Loaded>,
     /// What it follows, as paths.
     pub(super) paths: Vec<Prefix>,
+    /// What no two publishes may be about at once: its name and its files.
+    claims: BTreeSet<String>,
     pub(super) schedule: Schedule,
     pub(super) last: Option<Ended>,
     /// The publish that is under way, and how far it has come.
     running: Option<(AbortHandle, Arc<Progress>)>,
+    /// What the last publish has left in the places of the outputs, if that is known.
+    left: Option<Vec<Digest>>,
+    repairs: Repairs,
+    /// When a file that somebody else has changed is set right.
+    repair_at: Option<Instant>,
+    /// Something has happened to a file while it was being published.
+    is_touched: bool,
     /// What the running `HAProxies` have, by the last publish.
     has: Has,
     /// It has been told that the file cannot be replaced.
     in_place: bool,
-    /// What failed last, and how often in a row: the same is told once.
-    trouble: Option<(String, usize)>,
+    /// What has failed since the last success.
+    trouble: Trouble,
     /// Contradictions between announcements that the log has named.
     disputes: BTreeSet<String>,
 }
@@ -58,6 +68,7 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn new(loaded: Loaded, prefix: &Prefix) -> Self {
         let paths = paths(&loaded, prefix);
+        let claims = claims(&loaded);
         Self {
             schedule: Schedule::new(
                 loaded.target.pace,
@@ -66,18 +77,68 @@ impl Kept {
             ),
             loaded: Arc::new(loaded),
             paths,
+            claims,
             last: None,
             running: None,
+            left: None,
+            repairs: Repairs::default(),
+            repair_at: None,
+            is_touched: false,
             has: Has::Live,
             in_place: false,
-            trouble: None,
+            trouble: Trouble::default(),
             disputes: BTreeSet::new(),
         }
     }
 
-    /// Nothing is under way any more, whatever was about to be.
+    /// Whatever was put off may be done at once; a publish that is under way goes on.
     pub(super) fn rest(&mut self) {
-        self.schedule = self.schedule.renewed();
+        if !self.is_publishing() {
+            self.schedule = self.schedule.renewed();
+        }
+    }
+
+    pub(super) fn is_publishing(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// What its files are to be compared with to find what somebody else has done to them.
+    pub(super) fn files_left(&mut self) -> Option<Vec<(PathBuf, Digest)>> {
+        self.is_touched = self.is_publishing();
+        let left = self.left.as_ref().filter(|_| !self.is_touched)?;
+        let outputs = self.loaded.target.outputs.iter();
+        let dests = outputs.map(|output| output.dest.clone());
+        Some(dests.zip(left.iter().copied()).collect())
+    }
+
+    /// Whether a look at its files was put off until a publish has ended.
+    pub(super) fn is_touched(&self) -> bool {
+        self.is_touched
+    }
+
+    /// Whether a file that was found changed is set right now; if not, it has its time.
+    pub(super) fn may_repair(&mut self, now: Instant) -> bool {
+        let due = self.repairs.due(now);
+        self.repair_at = (due > now).then_some(due);
+        due <= now
+    }
+
+    /// When a file is set right that had to wait.
+    pub(super) fn repair_at(&self) -> Option<Instant> {
+        self.repair_at
+    }
+
+    pub(super) fn is_repair_due(&mut self, now: Instant) -> bool {
+        self.repair_at.take_if(|at| now >= *at).is_some()
+    }
+
+    pub(super) fn left(&self) -> Option<Vec<Digest>> {
+        self.left.clone()
+    }
+
+    /// Whether a publish of this target must not run beside one of the other.
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        !self.claims.is_disjoint(&other.claims)
     }
 
     pub(super) fn concerns(&self, changes: &Changes) -> bool {
@@ -137,12 +198,26 @@ impl Kept {
             .is_some_and(|(publish, _)| publish.id() == id)
     }
 
-    /// Ends a publish that has changed nothing yet. One that has swapped its file goes on to its reload.
+    /// Whether the publish that is under way has begun to change something.
+    pub(super) fn has_begun(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|(_, progress)| progress.has_begun())
+    }
+
+    /// Asks the publish that is under way not to wait for its command any more.
+    pub(super) fn kill_command(&self) {
+        if let Some((_, progress)) = &self.running {
+            progress.give_up();
+        }
+    }
+
+    /// Ends a publish that has changed nothing yet, or whose file is still being checked. One that has come further goes on
+    /// to its reload.
     pub(super) fn give_up(&self) {
-        if let Some((publish, progress)) = &self.running
-            && !progress.has_begun()
-        {
-            publish.abort();
+        match &self.running {
+            Some((_, progress)) if progress.has_begun() => progress.give_up_check(),
+            Some((publish, _)) => publish.abort(),
+            None => {}
         }
     }
 
@@ -156,6 +231,7 @@ impl Kept {
     /// Takes in what became of a publish; what the schedule has to know of it.
     pub(super) fn done(&mut self, done: &Done, once: bool) -> Input {
         self.running = None;
+        self.left.clone_from(&done.end.left);
         self.has = done.end.has.clone();
         let (ended, reloaded) = match &done.end.result {
             Ok(Published::Pending) => (Ended::Pending, false),
@@ -178,6 +254,8 @@ impl Kept {
             Ok(Published::Held) => return Input::Held,
             Ok(Published::Repeated) => return Input::Repeated,
             Ok(Published::Overtaken) => return Input::Overtaken,
+            // It has neither succeeded nor failed.
+            Err(PublishError::GivenUp) => {}
             Ok(_) | Err(_) => self.last = Some(ended),
         }
         let outcome = match &done.end.result {
@@ -208,10 +286,10 @@ impl Kept {
             1 => ("is", "has"),
             _ => ("are", "have"),
         };
-        let after = match self.trouble.as_ref().filter(|_| done.end.result.is_ok()) {
-            Some((_, 1)) => ", after a failure".to_owned(),
-            Some((_, times)) => format!(", after {times} failures"),
-            None => String::new(),
+        let after = match self.trouble.times() {
+            0 => String::new(),
+            1 => ", after a failure".to_owned(),
+            times => format!(", after {times} failures"),
         };
         match &done.end.result {
             Ok(Published::Same) if after.is_empty() => debug!("{name}: {dest} {is} right"),
@@ -243,6 +321,7 @@ impl Kept {
                 let dest = listed(changes.iter().map(|change| change.dest.as_path()));
                 let has = if changes.len() == 1 { "has" } else { has };
                 info!("{name}: {dest} {has} been updated in {ms} ms{without}{after}");
+                warn_of_foreign(name, &done.end.foreign);
                 let written = changes.iter().find(|change| change.how == How::InPlace);
                 if let Some(written) = written.filter(|_| !self.in_place) {
                     self.in_place = true;
@@ -256,40 +335,66 @@ impl Kept {
             Ok(Published::Reloaded) => {
                 info!("{name}: the reload that was owed has been made in {ms} ms{after}");
             }
-            Err(error) => return self.trouble(chain(error), once),
+            Err(PublishError::GivenUp) => {
+                info!("{name}: the publish under way was given up");
+                return;
+            }
+            Err(error) => {
+                let failure = Failure {
+                    tried: done.end.tried,
+                    step: error.step(),
+                    exit: error.exit(),
+                    text: chain(error),
+                };
+                return self.failed(failure, once);
+            }
         }
-        self.trouble = None;
+        self.trouble = Trouble::default();
+        self.count_repair(&done.end.foreign);
     }
 
-    fn trouble(&mut self, text: String, once: bool) {
+    /// Slows repairs down, and warns once, if something else changes the files again and again.
+    fn count_repair(&mut self, foreign: &[Foreign]) {
         let name = &self.loaded.target.name;
-        match &mut self.trouble {
-            Some((same, times)) if is_same_trouble(same, &text) => {
-                *times += 1;
-                debug!("{name}: {text}; {times} times now");
-            }
-            Some(_) | None => {
-                let then = if once { "" } else { "; trying again" };
-                error!("{name}: {text}{then}");
-                self.trouble = Some((text, 1));
-            }
+        if foreign.is_empty() {
+            return;
+        }
+        self.repair_at = None;
+        if let Some(pause) = self.repairs.repaired(Instant::now()) {
+            let dest = listed(foreign.iter().map(|one| one.dest.as_path()));
+            warn!(
+                "{name}: something else keeps changing {dest}; from now on it is set right {} s later, and later each \
+                 time: look for another program or a cron job that writes it",
+                pause.as_secs()
+            );
+        }
+    }
+
+    fn failed(&mut self, failure: Failure, once: bool) {
+        let (name, text) = (&self.loaded.target.name, failure.text.clone());
+        if self.trouble.is_news(failure) {
+            let then = if once { "" } else { "; trying again" };
+            error!("{name}: {text}{then}");
+        } else {
+            debug!("{name}: {text}; {} times now", self.trouble.times());
         }
     }
 }
 
-/// Whether two failures read the same but for numbers in parentheses: so HAProxy names the process that has checked a
-/// file. Any other number may be what is wrong: a line, a port, an instance.
-fn is_same_trouble(one: &str, other: &str) -> bool {
-    let mut pairs = one.split('(').zip(other.split('('));
-    let is_same =
-        |(one, other): (&str, &str)| one == other || after_number(one) == after_number(other);
-    one.matches('(').count() == other.matches('(').count() && pairs.all(is_same)
+fn warn_of_foreign(name: &str, foreign: &[Foreign]) {
+    for Foreign { dest, what } in foreign {
+        let dest = dest.display();
+        warn!("{name}: somebody else had changed {dest}, which is set right: {what}");
+    }
 }
 
-/// What follows the number that fills the rest of a pair of parentheses; the whole text if there is none.
-fn after_number(text: &str) -> &str {
-    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    if rest.starts_with(')') { rest } else { text }
+/// What a publish of a target has for itself.
+fn claims(loaded: &Loaded) -> BTreeSet<String> {
+    let target = &loaded.target;
+    let files = target.outputs.iter();
+    let files = files.map(|output| format!("file {}", place(&output.dest).display()));
+    let name = format!("target {}", target.name);
+    files.chain([name]).collect()
 }
 
 /// What a target follows, as paths.
@@ -330,44 +435,4 @@ pub(super) fn print(dest: &Path, difference: &Difference) {
     let text = unified.header(&name, &format!("{name} (new)")).to_string();
     // Nobody reads it any more: that is no reason to stop keeping files.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_same_trouble;
-
-    #[test]
-    fn a_failure_is_another_one_by_anything_but_the_process_that_tells_it() {
-        let told = "[ALERT]    (9401) : line 5: unknown keyword 'x1' (a) (7)";
-        for (other, same) in [
-            (told, true),
-            (
-                "[ALERT]    (12) : line 5: unknown keyword 'x1' (a) (8)",
-                true,
-            ),
-            (
-                "[ALERT]    (9401) : line 6: unknown keyword 'x1' (a) (7)",
-                false,
-            ),
-            (
-                "[ALERT]    (9401) : line 5: unknown keyword 'x2' (a) (7)",
-                false,
-            ),
-            (
-                "[ALERT]    (9401) : line 5: unknown keyword 'x1' (b) (7)",
-                false,
-            ),
-            (
-                "[ALERT]    (9401) : line 5: unknown keyword 'x1' (a)",
-                false,
-            ),
-            (
-                "[ALERT]    (94b1) : line 5: unknown keyword 'x1' (a) (7)",
-                false,
-            ),
-        ] {
-            assert_eq!(is_same_trouble(told, other), same, "{other}");
-        }
-        assert!(!is_same_trouble("1) a", "2) b"));
-    }
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::warn;
 
+use super::unchecked::Unchecked;
 use crate::model::fingerprint::fingerprint;
 use crate::system::file;
 
@@ -23,6 +24,8 @@ pub(super) struct Ledger {
     refused: Mutex<BTreeMap<PathBuf, Mark>>,
     /// It has been told that the programs of these do not read them yet.
     warned_unread: Mutex<BTreeSet<PathBuf>>,
+    /// What lies in its place although no check has accepted it.
+    pub(super) unchecked: Unchecked,
 }
 
 /// What a program has loaded: the length and the hash of the file, or nobody knows.
@@ -48,6 +51,7 @@ impl Mark {
 impl Ledger {
     /// Opens the ledger in `dir`, which need not be there yet.
     pub(super) fn open(dir: Option<PathBuf>) -> Self {
+        let unchecked = Unchecked::open(dir.as_deref());
         let dir = dir.map(|dir| dir.join("reloaded"));
         let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
         if let (Err(error), Some(dir)) = (&made, &dir) {
@@ -61,6 +65,7 @@ impl Ledger {
             marks: Mutex::default(),
             refused: Mutex::default(),
             warned_unread: Mutex::default(),
+            unchecked,
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::haproxy::Haproxies;
+use super::paths;
 use super::render::{RenderError, Template};
 use crate::config::{self, BadTarget, Output, Pass, Problem, Reload, Style, Target, is_tera};
 use crate::model::suggestion::did_you_mean;
@@ -33,7 +34,18 @@ impl Loaded {
     /// Whether both were loaded from the same text.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        self.target == other.target && self.others == other.others
+        let shares = self.uses_others() || other.uses_others();
+        self.target == other.target && (!shares || self.others == other.others)
+    }
+
+    /// Whether one of its templates may include, extend or import another one.
+    fn uses_others(&self) -> bool {
+        let mut texts = self.target.outputs.iter().map(|output| &output.template);
+        texts.any(|text| {
+            ["include", "extends", "import"]
+                .iter()
+                .any(|word| text.contains(word))
+        })
     }
 }
 
@@ -199,6 +211,7 @@ impl Everything {
             match compile(output, conf_dir, others) {
                 Ok(template) => {
                     self.warnings.extend(warning_of_time(output, &template));
+                    self.warnings.extend(warning_of_check(&target, output));
                     templates.push(template);
                 }
                 Err(error) => problems.extend(explain(output, conf_dir, &error)),
@@ -296,6 +309,18 @@ fn warning_of_time(output: &Output, template: &Template) -> Option<Problem> {
     template
         .tells_the_time()
         .then(|| Problem::in_file(&output.src, None, what))
+}
+
+fn warning_of_check(target: &Target, output: &Output) -> Option<Problem> {
+    let check = output.check.as_ref();
+    let check = check.filter(|check| paths::judges_in_place(check))?;
+    let what = format!(
+        "template.check_cmd: `{check}` names neither {{{{src}}}} nor {{{{tree}}}}, so it cannot judge a new file before that \
+         has replaced {}",
+        output.dest.display()
+    );
+    let hint = "it runs after that and before the reload, and the file of before comes back if it refuses the new one";
+    Some(Problem::in_file(&target.file, None, what).hint(hint))
 }
 
 /// What a target signals has to be there, unless nothing is to be signalled anyway.

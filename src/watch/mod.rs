@@ -48,10 +48,13 @@ mod proof;
 mod publish;
 mod reload;
 pub mod render;
+mod repair;
 mod run;
 mod saved;
 mod schedule;
 mod tell;
+mod trouble;
+mod unchecked;
 mod ward;
 mod world;
 

@@ -15,10 +15,17 @@ pub(super) struct Paths<'a> {
 
 /// Whether a command wants to see a whole tree.
 pub(super) fn asks_for_tree(command: &str) -> bool {
-    command
-        .split("{{")
-        .skip(1)
-        .any(|after| name(after).is_some_and(|(name, _)| name == "tree"))
+    asks_for(command, "tree")
+}
+
+/// Whether a check sees the new file only when it lies in its place.
+pub(super) fn judges_in_place(check: &str) -> bool {
+    !asks_for(check, "src") && !asks_for(check, "tree")
+}
+
+fn asks_for(command: &str, what: &str) -> bool {
+    let mut names = command.split("{{").skip(1).filter_map(name);
+    names.any(|(name, _)| name == what)
 }
 
 /// The name in front of `}}`, and what follows.
@@ -67,6 +74,20 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_check_that_names_neither_the_file_nor_the_tree_judges_what_is_in_place() {
+        for (check, in_place) in [
+            ("nginx -t", true),
+            ("haproxy -c -f {{dest}}", true),
+            ("docker inspect -f '{{.State}}'", true),
+            ("haproxy -c -f {{src}}", false),
+            ("haproxy -c -f {{ .src }}", false),
+            ("nginx -t -c {{tree}}/nginx.conf", false),
+        ] {
+            assert_eq!(judges_in_place(check), in_place, "{check}");
+        }
+    }
 
     #[test]
     fn paths_in_commands() {

@@ -14,11 +14,14 @@ use crate::system::file::How;
 
 mod error;
 mod force;
+mod foreign;
+mod in_place;
 mod live;
 mod progress;
 mod steps;
 
-pub(super) use error::{PublishError, Restored};
+pub(super) use error::{PublishError, Restored, TakenOut};
+pub(super) use foreign::{Digest, Foreign, is_changed};
 pub(super) use live::Has;
 use live::Way;
 pub(super) use progress::Progress;
@@ -92,6 +95,14 @@ pub(super) struct Job {
     pub(super) generation: Option<Generation>,
     /// Where announcements contradict each other, once the files are rendered.
     pub(super) disputes: Option<BTreeSet<String>>,
+    /// The fingerprint of the files, once they are rendered.
+    pub(super) tried: Option<u64>,
+    /// What the last publish has left, by the places of the outputs.
+    pub(super) left: Option<Vec<Digest>>,
+    /// What the files should be, once they are rendered.
+    pub(super) wanted: Vec<Digest>,
+    /// What somebody else has changed since the last publish.
+    pub(super) foreign: Vec<Foreign>,
 }
 
 /// How a publish ended.
@@ -101,15 +112,37 @@ pub(super) struct End {
     pub(super) has: Has,
     /// Where announcements contradict each other; none if nothing could be rendered.
     pub(super) disputes: Option<BTreeSet<String>>,
+    /// The contents that it was about, by their fingerprint; none if nothing could be rendered.
+    pub(super) tried: Option<u64>,
+    /// What the files are, by the places of the outputs, if that is known.
+    pub(super) left: Option<Vec<Digest>>,
+    /// What somebody else had changed.
+    pub(super) foreign: Vec<Foreign>,
 }
 
 impl Job {
     pub(super) async fn publish(mut self) -> End {
         let result = self.bring_up_to_date().await;
+        let left = match &result {
+            Ok(Published::Same | Published::Converged(_)) => Some(self.wanted),
+            Ok(Published::Reloaded | Published::Unread) => Some(self.wanted),
+            Ok(Published::Swapped(_) | Published::Live(_)) => Some(self.wanted),
+            // Nothing has been put in place.
+            Ok(Published::Pending | Published::Repeated | Published::Overtaken) => self.left,
+            Err(PublishError::Render(_) | PublishError::NoGeneration | PublishError::Check(_)) => {
+                self.left
+            }
+            Ok(Published::Held) => None,
+            Err(PublishError::File { .. } | PublishError::CheckInPlace { .. }) => None,
+            Err(PublishError::Reload { .. } | PublishError::Worker | PublishError::GivenUp) => None,
+        };
         End {
+            left,
+            foreign: self.foreign,
             result,
             has: self.has,
             disputes: self.disputes,
+            tried: self.tried,
         }
     }
 
@@ -124,19 +157,29 @@ impl Job {
             self.has.clone(),
         );
         let is_retry = self.has_failed;
+        let left = self.left.clone().unwrap_or_default();
         let compare = move || {
             let rendered = Rendered::new(&loaded, &views)?;
-            let generation = rendered.generation.clone();
+            let (generation, tried) = (rendered.generation.clone(), rendered.fingerprint());
             let disputes = rendered.disputes.clone();
-            let compared = rendered.compare(&loaded.target)?;
+            let (compared, wanted) = rendered.compare(&loaded.target)?;
+            let foreign = compared.foreign(&loaded.target, &left, &wanted);
             let way = match &compared {
                 Compared::Differs(differs) => Way::of(&loaded, differs, &has, is_retry),
                 Compared::Same(_) => Way::Reload,
             };
-            Ok::<_, PublishError>((compared, way, generation, disputes))
+            Ok::<_, PublishError>((
+                compared,
+                way,
+                generation,
+                disputes,
+                tried,
+                (wanted, foreign),
+            ))
         };
-        let (compared, way, generation, disputes) = blocking(compare).await??;
-        self.generation = generation;
+        let (compared, way, generation, disputes, tried, known) = blocking(compare).await??;
+        (self.wanted, self.foreign) = known;
+        (self.generation, self.tried) = (generation, Some(tried));
         self.disputes = Some(disputes);
         let differs = match compared {
             Compared::Same(live) => return self.same(&live).await,
@@ -187,6 +230,7 @@ impl Job {
         if self.noop {
             return Ok(Published::Same);
         }
+        self.check_left(live).await?;
         if self.has.is_ahead() {
             let lives = live.iter().map(|live| Some(live.clone().into_bytes()));
             if self.take_back(lives.collect()).await {
@@ -231,6 +275,7 @@ impl Job {
             way = self.change(way).await;
         }
         let swapped = self.swap(checked).await?;
+        let swapped = self.check_swapped(swapped).await?;
         self.has = Has::Live;
         Ok(Some((swapped, way)))
     }
@@ -246,6 +291,7 @@ impl Job {
         let scratch = self.ledger.scratch();
         tokio::select! {
             biased;
+            () = self.progress.check_given_up() => Err(PublishError::GivenUp),
             checked = staged.check(self.target(), &scratch) => checked.map(Some),
             () = self.progress.overtaken(), if may_make_way => Ok(None),
         }
@@ -253,6 +299,7 @@ impl Job {
 
     async fn swap(&self, checked: Checked) -> Result<Swapped, PublishError> {
         self.begin(&checked);
+        self.begin_unchecked(&checked);
         blocking(move || checked.swap()).await?
     }
 

@@ -36,10 +36,14 @@ use crate::system::signals::Signals;
 const FINISH_WITHIN: Duration = Duration::from_secs(8);
 
 mod configuration;
+mod destinations;
+mod leaving;
 mod publishing;
 mod store;
 
 use configuration::Conf;
+use destinations::{Destinations, Touched};
+use leaving::Leaving;
 
 /// What is to be kept, and how.
 #[derive(Debug)]
@@ -74,9 +78,10 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         }
         match shell.next(&mut signals).await {
             Event::Followed(scope, followed) => shell.followed(scope, followed),
-            Event::Done(done) => shell.done(&done),
+            Event::Done(id, done) => shell.done(id, &done),
             Event::Broken(id) => shell.broken(id),
             Event::Edited => shell.reload(),
+            Event::Touched(touched) => shell.touched(touched),
             Event::Signal(signal) => shell.signal(signal),
             Event::Deadline => shell.deadline_passed(),
             Event::Ward(input) => shell.ward(input),
@@ -88,10 +93,12 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
 /// What the loop waits for.
 enum Event {
     Followed(usize, Followed),
-    Done(Done),
+    Done(Id, Done),
     Broken(Id),
     /// Somebody has been at the configuration.
     Edited,
+    /// Somebody may have been at a file that is kept.
+    Touched(Touched),
     Signal(Signal),
     Deadline,
     Ward(entrypoint::Input),
@@ -101,6 +108,8 @@ enum Event {
 
 struct Shell {
     targets: Vec<Kept>,
+    /// Targets of before whose publishes are still under way.
+    leaving: Vec<Leaving>,
     catalog: Arc<Catalog>,
     pass: Pass,
     env: Arc<BTreeMap<String, String>>,
@@ -122,6 +131,7 @@ struct Shell {
     reloads: Reloads,
     visits: Visits,
     conf: Conf,
+    destinations: Destinations,
     started: Instant,
     /// When every file is compared with what it should be, whatever happened.
     compare_at: Instant,
@@ -172,7 +182,9 @@ impl Shell {
         }
         Self {
             herald,
+            destinations: Destinations::watch(&targets, stays),
             targets,
+            leaving: Vec::new(),
             catalog: Arc::new(Catalog::new(plan.prefix.clone())),
             store: Arc::clone(store),
             prefix: plan.prefix,
@@ -210,10 +222,11 @@ impl Shell {
         tokio::select! {
             (scope, followed) = self.following.next() => Event::Followed(scope, followed),
             () = self.conf.watched.changed(), if !self.pass.once => Event::Edited,
-            Some(done) = self.publishes.join_next() => match done {
-                Ok(done) => Event::Done(done),
+            Some(done) = self.publishes.join_next_with_id() => match done {
+                Ok((id, done)) => Event::Done(id, done),
                 Err(error) => Event::Broken(error.id()),
             },
+            touched = self.destinations.touched() => Event::Touched(touched),
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
@@ -227,9 +240,12 @@ impl Shell {
         if self.stop_at.is_some() {
             return self.stop_at;
         }
-        // While the configuration waits to be read, nothing else begins.
-        let schedules = self.targets.iter().filter(|_| !self.conf.pending);
+        let schedules = self.targets.iter().filter(|kept| !self.has_to_wait(kept));
         let schedules = schedules.filter_map(|kept| kept.schedule.deadline());
+        let leaving = self.leaving.iter().filter_map(Leaving::deadline);
+        let repairs = self.targets.iter().filter_map(Kept::repair_at);
+        let leaving = leaving.chain(repairs);
+        let schedules = schedules.chain(leaving);
         let wait = self
             .pass
             .timeout
@@ -315,6 +331,7 @@ impl Shell {
         if self.is_stopping() && !was_stopping {
             info!("{signal}: stopping");
             self.targets.iter().for_each(Kept::give_up);
+            self.leaving.iter().for_each(|one| one.kept.give_up());
             self.herald.iter_mut().for_each(Herald::stop);
             notify::stopping("stopping");
         }
@@ -351,6 +368,8 @@ impl Shell {
             self.memory
                 .write(now, self.following.paths(), &self.catalog);
         }
+        self.leaving.iter_mut().for_each(|one| one.tick(now));
+        self.repair_due(now);
         let freed = self.guards.tick(now);
         if !freed.is_empty() {
             self.changed(|kept| freed.contains(&kept.loaded.target.name));

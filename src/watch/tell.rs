@@ -1,6 +1,7 @@
 //! One reload: the program is told, by the way that conf.d names, and looked at until it runs the new files or will not.
 //! Shell.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -15,6 +16,7 @@ use crate::proxy::haproxy::cli::Address;
 use crate::proxy::haproxy::master::{self, MasterError};
 use crate::system::command::{self, CommandError, Left};
 use crate::system::family::{self, Parent};
+use crate::system::mount;
 use crate::system::process::{self, LeaderError, Named, SignalError};
 use crate::system::unit::{self, UnitError};
 
@@ -50,11 +52,13 @@ pub(super) enum ReloadError {
     NotStarted { unit: String },
     #[error("{daemon} does not take a reload: it has been busy with another one for {} s", limit.as_secs_f64())]
     Busy { daemon: Daemon, limit: Duration },
+    #[error("it was given up")]
+    GivenUp,
     #[error("{daemon} has not said within {} s whether it runs the new configuration", limit.as_secs_f64())]
     Unseen { daemon: Daemon, limit: Duration },
     #[error(
         "the HAProxy behind {address} runs something else: its {name} is {}, and the new file sets it to {value} (does \
-         HAProxy read that file, by haproxy -f? does no other file set the variable?)",
+         HAProxy read that file, by haproxy -f? does no other file set the variable? {mounted})",
         said.as_deref().unwrap_or("nothing")
     )]
     OtherFile {
@@ -63,11 +67,17 @@ pub(super) enum ReloadError {
         value: String,
         /// What it is set to, if it is.
         said: Option<String>,
+        mounted: Box<str>,
     },
     #[error(
-        "the program does not say that it runs generation {generation}, that of the new files (does it read them?): {reason}"
+        "the program does not say that it runs generation {generation}, that of the new files (does it read them? {mounted}): \
+         {reason}"
     )]
-    OtherGeneration { generation: String, reason: String },
+    OtherGeneration {
+        generation: String,
+        reason: String,
+        mounted: Box<str>,
+    },
 }
 
 /// What is known of a program that was told.
@@ -91,7 +101,38 @@ fn hint(daemon: Daemon) -> &'static str {
     }
 }
 
+/// Why a program may not read a file that it was given.
+pub(super) fn other_file(dest: &Path) -> String {
+    match mount::sees_replaced_file(dest) {
+        Some(pid) => format!(
+            "{} is mounted by itself where process {pid} runs, which keeps the file of before: mount its directory there",
+            dest.display()
+        ),
+        None => "if a container has that file mounted by itself, it keeps the file of before: mount its directory there"
+            .to_owned(),
+    }
+}
+
 impl ReloadError {
+    /// The same with what can be found out about the file that the program should have read.
+    pub(super) fn about(mut self, dest: &Path) -> Self {
+        if let Self::OtherFile { mounted, .. } | Self::OtherGeneration { mounted, .. } = &mut self {
+            *mounted = other_file(dest).into();
+        }
+        self
+    }
+
+    /// Why the command failed, if it was one.
+    pub(super) fn command(&self) -> Option<&CommandError> {
+        match self {
+            Self::Command(error) => Some(error),
+            Self::Signal(_) | Self::Child(_) | Self::Unit(_) | Self::Master(_) => None,
+            Self::NotLoaded { .. } | Self::Ended { .. } | Self::NotStarted { .. } => None,
+            Self::Busy { .. } | Self::Unseen { .. } | Self::GivenUp => None,
+            Self::OtherFile { .. } | Self::OtherGeneration { .. } => None,
+        }
+    }
+
     /// Whether the program has been told and does not run the new files: most likely it will not the next time either.
     pub(super) fn is_refusal(&self) -> bool {
         let runs_others = matches!(self, Self::OtherFile { .. } | Self::OtherGeneration { .. });
@@ -107,7 +148,7 @@ impl ReloadError {
             Self::Master(MasterError::Rejected { .. } | MasterError::TimedOut { .. }) => false,
             Self::Unit(_) | Self::Command(_) | Self::Child(_) | Self::NotLoaded { .. } => false,
             Self::Ended { .. } | Self::NotStarted { .. } => false,
-            Self::Busy { .. } | Self::Unseen { .. } => false,
+            Self::Busy { .. } | Self::Unseen { .. } | Self::GivenUp => false,
             Self::OtherFile { .. } | Self::OtherGeneration { .. } => false,
         }
     }
@@ -120,7 +161,9 @@ impl ReloadError {
             Self::OtherGeneration { .. } => true,
             Self::Command(_) | Self::Signal(_) | Self::Child(_) | Self::Unit(_) => false,
             Self::Master(_) | Self::NotLoaded { .. } | Self::Ended { .. } => false,
-            Self::NotStarted { .. } | Self::Busy { .. } | Self::Unseen { .. } => false,
+            Self::NotStarted { .. } | Self::Busy { .. } | Self::Unseen { .. } | Self::GivenUp => {
+                false
+            }
         }
     }
 
@@ -135,7 +178,7 @@ impl ReloadError {
             ) => false,
             Self::Command(_) | Self::Signal(_) | Self::Child(_) | Self::Unit(_) => false,
             Self::Ended { .. } | Self::NotStarted { .. } => false,
-            Self::Busy { .. } | Self::Unseen { .. } => false,
+            Self::Busy { .. } | Self::Unseen { .. } | Self::GivenUp => false,
             Self::OtherFile { .. } | Self::OtherGeneration { .. } => false,
         }
     }

@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "src/proxy/haproxy/text.rs",
     "src/watch/saved.rs",
     "src/watch/schedule.rs",
+    "src/watch/trouble.rs",
     "src/watch/render/",
 ];
 

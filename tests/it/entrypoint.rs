@@ -62,7 +62,7 @@ impl Bench {
         fs::write(bench.file("templates/a.tera"), template).unwrap();
         let target = format!(
             "[template]\nsrc = 'a.tera'\ndest = '{at}/a.cfg'\nservices = ['web']\n\
-             check_cmd = 'test ! -e {at}/refuse'\n\
+             check_cmd = ': {{{{src}}}}; test ! -e {at}/refuse'\n\
              [template.reload]\nsignal = '{signal}'\nchild = true\n[template.pace]\nmin_interval = '0s'\n\
              [template.guard]\non_empty = 'render'\nmax_drop = '100%'\n"
         );

@@ -119,7 +119,7 @@ impl Eyes {
             Err(error) => {
                 let vanished = matches!(error.kind, notify::ErrorKind::PathNotFound);
                 if !vanished && !std::mem::replace(&mut self.blind, true) {
-                    tracing::warn!(store = %self.layout, path = %path.display(), %error, "cannot watch everything; edits by hand may be noticed 5 s late (fs.inotify.max_user_watches)");
+                    tracing::warn!(store = %self.layout, path = %path.display(), %error, "the kernel gives no further watch, so the store is looked at every second; raise fs.inotify.max_user_watches");
                 }
             }
         }

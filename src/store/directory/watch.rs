@@ -23,7 +23,7 @@ use crate::store::{BoxFuture, StoreError, Watch};
 /// What the kernel does not tell of is found this late at most: changes made by other hosts, or while it had no watch
 /// to spare.
 const BACKSTOP: Duration = Duration::from_secs(5);
-/// The same where there are not even events of this host.
+/// The same where not even all events of this host are told.
 const POLL: Duration = Duration::from_secs(1);
 
 /// A watch of a directory store.
@@ -161,7 +161,7 @@ impl State {
         let due = Due {
             earliest: end + (end - start),
             expiry,
-            backstop: end + if self.eyes.are_open() { BACKSTOP } else { POLL },
+            backstop: end + if self.eyes.see_all() { BACKSTOP } else { POLL },
         };
         Ok((update, due))
     }

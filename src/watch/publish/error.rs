@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::super::render::RenderError;
 use super::super::tell::ReloadError;
+use crate::model::facts::Exit;
 use crate::model::report::chain;
 use crate::system::command::CommandError;
 use crate::system::sandbox;
@@ -25,6 +26,11 @@ pub(in crate::watch) enum PublishError {
     },
     #[error("the check refused the new file, so the live one stays")]
     Check(#[source] Box<CommandError>),
+    #[error("the check, which can judge the new file only in its place, refused it, {taken_out}")]
+    CheckInPlace {
+        taken_out: TakenOut,
+        source: Box<CommandError>,
+    },
     #[error("the reload failed, {restored}")]
     Reload {
         restored: Restored,
@@ -36,6 +42,8 @@ pub(in crate::watch) enum PublishError {
     NoGeneration,
     #[error("the worker that renders has died")]
     Worker,
+    #[error("it was given up")]
+    GivenUp,
 }
 
 impl PublishError {
@@ -49,12 +57,60 @@ impl PublishError {
         }
     }
 
-    /// Whether the program was told of the new files, and does not run them.
+    /// The step that failed.
+    pub(in crate::watch) fn step(&self) -> &'static str {
+        match self {
+            Self::Render(_) | Self::NoGeneration => "render",
+            Self::File { step, .. } => step,
+            Self::Check(_) | Self::CheckInPlace { .. } => "check",
+            Self::Reload { .. } => "reload",
+            Self::Worker => "worker",
+            Self::GivenUp => "give up",
+        }
+    }
+
+    /// How the command of that step ended.
+    pub(in crate::watch) fn exit(&self) -> Option<Exit> {
+        let command = match self {
+            Self::Check(source) | Self::CheckInPlace { source, .. } => Some(source.as_ref()),
+            Self::Reload { source, .. } => source.command(),
+            Self::Render(_) | Self::NoGeneration | Self::File { .. } => None,
+            Self::Worker | Self::GivenUp => None,
+        };
+        command.and_then(CommandError::exit)
+    }
+
+    /// Whether the new files were in their places, and were refused there.
     pub(in crate::watch) fn is_refusal(&self) -> bool {
         match self {
             Self::Reload { source, .. } => source.is_refusal(),
-            Self::Render(_) | Self::NoGeneration | Self::Worker => false,
+            Self::Render(_) | Self::NoGeneration | Self::Worker | Self::GivenUp => false,
             Self::File { .. } | Self::Check(_) => false,
+            // Each further try puts it in its place again.
+            Self::CheckInPlace { .. } => true,
+        }
+    }
+}
+
+/// What became of files that were refused in their places before anybody was told of them.
+#[derive(Debug)]
+pub(in crate::watch) enum TakenOut {
+    /// The previous files are back.
+    Back,
+    /// There were none, so there are none again.
+    Removed,
+    /// A previous file could not be put back.
+    Failed(io::Error),
+}
+
+impl std::fmt::Display for TakenOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Back => f.write_str("and the previous file is back"),
+            Self::Removed => f.write_str("and as there was none before, it has been removed"),
+            Self::Failed(error) => {
+                write!(f, "and the previous file could not be put back ({error})")
+            }
         }
     }
 }

@@ -12,10 +12,15 @@ use super::{Job, PublishError, Published, Restored, contents};
 use crate::model::report::chain;
 
 impl Job {
+    /// Tells the program. If the publish is given up meanwhile, the command that does so is killed.
     pub(super) async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
-        match &mut self.ticket {
-            Some(ticket) => ticket.reload().await,
-            None => Ok(Told::Nobody),
+        let Some(ticket) = &mut self.ticket else {
+            return Ok(Told::Nobody);
+        };
+        tokio::select! {
+            biased;
+            told = ticket.reload() => told,
+            () = self.progress.given_up() => Err(Arc::new(ReloadError::GivenUp)),
         }
     }
 
@@ -30,7 +35,12 @@ impl Job {
             generation: self.generation.as_ref(),
             told,
         };
-        match confirm.confirm(live).await {
+        let confirmed = tokio::select! {
+            biased;
+            confirmed = confirm.confirm(live) => confirmed,
+            () = self.progress.given_up() => Err(ReloadError::GivenUp),
+        };
+        match confirmed {
             Ok(()) => Ok(told),
             Err(error) if told == Told::Seen && error.has_no_trace() && self.is_first() => {
                 self.warn_unread(&chain(&error));
@@ -93,6 +103,8 @@ impl Job {
                 self.look_behind(told, is_first, contents(live)).await;
                 Ok(Published::Reloaded)
             }
+            // The reload stays owed. Whoever publishes this file next makes it, or brings back the file of before.
+            Err(error) if matches!(*error, ReloadError::GivenUp) => Err(PublishError::GivenUp),
             Err(source) => {
                 self.refused(&source, contents(live));
                 Err(PublishError::Reload {
@@ -133,6 +145,7 @@ impl Job {
                 self.look_behind(told, is_first, swapped.contents()).await;
                 Ok(())
             }
+            Err(error) if matches!(*error, ReloadError::GivenUp) => Err(PublishError::GivenUp),
             Err(source) => {
                 self.refused(&source, swapped.contents());
                 Err(PublishError::Reload {

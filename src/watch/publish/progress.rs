@@ -9,6 +9,30 @@ use tokio::sync::Notify;
 pub(in crate::watch) struct Progress {
     has_begun: AtomicBool,
     overtake: Notify,
+    check: GiveUp,
+    command: GiveUp,
+}
+
+/// Whether something is not to be waited for any more.
+#[derive(Debug, Default)]
+struct GiveUp {
+    is_asked: AtomicBool,
+    asked: Notify,
+}
+
+impl GiveUp {
+    fn ask(&self) {
+        self.is_asked.store(true, Ordering::Release);
+        self.asked.notify_waiters();
+    }
+
+    /// Returns when it is asked for, also if that was before.
+    async fn asked(&self) {
+        let asked = self.asked.notified();
+        if !self.is_asked.load(Ordering::Acquire) {
+            asked.await;
+        }
+    }
 }
 
 impl Progress {
@@ -25,6 +49,27 @@ impl Progress {
     /// Asks it to make way; also if it will wait for its check a moment from now only.
     pub(in crate::watch) fn overtake(&self) {
         self.overtake.notify_one();
+    }
+
+    /// Asks it to end without waiting for a command any more: its configuration is not in force any more.
+    pub(in crate::watch) fn give_up(&self) {
+        self.check.ask();
+        self.command.ask();
+    }
+
+    /// Asks it to end if a check is still to be waited for.
+    pub(in crate::watch) fn give_up_check(&self) {
+        self.check.ask();
+    }
+
+    /// Returns when no command is to be waited for any more.
+    pub(super) async fn given_up(&self) {
+        self.command.asked().await;
+    }
+
+    /// Returns when no check is to be waited for any more.
+    pub(super) async fn check_given_up(&self) {
+        self.check.asked().await;
     }
 
     /// Returns when it is asked to make way.

@@ -8,11 +8,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::load::Loaded;
-use super::super::paths::{Paths, asks_for_tree, fill_in};
+use super::super::paths::{Paths, asks_for_tree, fill_in, judges_in_place};
 use super::super::render::{Generation, View, stamp};
-use super::{Change, PublishError, blocking};
+use super::{Change, Digest, Foreign, PublishError, blocking};
 use crate::config::{Output, Target};
-use crate::system::command::{self, Left};
+use crate::model::fingerprint::fingerprint;
+use crate::system::command::{self, CommandError, Left};
 use crate::system::file::{self, Access, Candidate, How, Look};
 use crate::system::mirror::Mirror;
 use crate::system::process;
@@ -68,14 +69,14 @@ pub(super) struct New {
     /// Where the file really lies.
     pub(super) dest: PathBuf,
     pub(super) text: String,
-    access: Access,
+    pub(super) access: Access,
     pub(super) previous: Option<Look>,
 }
 
 /// Candidates beside the live files.
 pub(super) struct Staged(Vec<Part<(Candidate, New)>>);
 
-/// Candidates that the checks have accepted.
+/// Candidates that the checks have accepted which can judge them.
 pub(super) struct Checked(Staged);
 
 /// The new files are in place; their program does not know yet.
@@ -102,35 +103,67 @@ impl Rendered {
         })
     }
 
-    pub(super) fn compare(self, target: &Target) -> Result<Compared, PublishError> {
+    pub(super) fn fingerprint(&self) -> u64 {
+        // What ends one text and begins the next is in none of them.
+        let parts = self.texts.iter();
+        fingerprint(parts.flat_map(|text| [text.as_bytes(), b"\0"]))
+    }
+
+    /// What is live, compared with these; and what the files should be.
+    pub(super) fn compare(self, target: &Target) -> Result<(Compared, Vec<Digest>), PublishError> {
         let pairs = target.outputs.iter().zip(self.texts);
         let parts: Result<Vec<_>, _> = pairs.map(|(output, text)| compare(output, text)).collect();
-        let parts = parts?;
+        let (parts, wanted): (Vec<_>, Vec<_>) = parts?.into_iter().unzip();
         if parts.iter().any(|part| part.differing().is_some()) {
-            return Ok(Compared::Differs(Differs(parts)));
+            return Ok((Compared::Differs(Differs(parts)), wanted));
         }
         let same = |part: Part<New>| match part {
             Part::Same(live) => live,
             Part::New(new) => new.text,
         };
-        Ok(Compared::Same(parts.into_iter().map(same).collect()))
+        let same = parts.into_iter().map(same).collect();
+        Ok((Compared::Same(same), wanted))
     }
 }
 
-fn compare(output: &Output, text: String) -> Result<Part<New>, PublishError> {
+impl Compared {
+    /// What somebody else has changed since these files were left, and is not what they should be.
+    pub(super) fn foreign(
+        &self,
+        target: &Target,
+        left: &[Digest],
+        wanted: &[Digest],
+    ) -> Vec<Foreign> {
+        let Self::Differs(differs) = self else {
+            return Vec::new();
+        };
+        let is_foreign = |(n, new): &(usize, &New)| {
+            let found = new.previous.as_ref().map(Digest::of_look);
+            left.get(*n).is_some_and(|left| found != Some(*left))
+                && found != wanted.get(*n).copied()
+        };
+        let foreign = differs.news().filter(is_foreign);
+        let foreign = foreign.map(|(n, new)| Foreign::of(&target.outputs[n].dest, new));
+        foreign.collect()
+    }
+}
+
+fn compare(output: &Output, text: String) -> Result<(Part<New>, Digest), PublishError> {
     let dest = file::resolve(&output.dest).map_err(PublishError::at("find", &output.dest))?;
     let previous = file::look(&dest).map_err(PublishError::at("read", &dest))?;
     let access = access(output, previous.as_ref());
+    let wanted = Digest::of(text.as_bytes(), access);
     let is_same = |look: &Look| look.access == access && look.content == text.as_bytes();
     if previous.as_ref().is_some_and(is_same) {
-        return Ok(Part::Same(text));
+        return Ok((Part::Same(text), wanted));
     }
-    Ok(Part::New(New {
+    let new = New {
         dest,
         text,
         access,
         previous,
-    }))
+    };
+    Ok((Part::New(new), wanted))
 }
 
 /// What conf.d says, else what the file has, else what we would make.
@@ -215,7 +248,7 @@ impl New {
 }
 
 impl Staged {
-    /// Runs the checks, each with its own candidate, or the live file where nothing changes.
+    /// Runs the checks that can judge a candidate, each with its own, or with the live file where nothing changes.
     pub(super) async fn check(
         self,
         target: &Target,
@@ -223,7 +256,11 @@ impl Staged {
     ) -> Result<Checked, PublishError> {
         let mut passed: Vec<String> = Vec::new();
         for (output, part) in target.outputs.iter().zip(&self.0) {
-            let Some(check) = &output.check else {
+            let Some(check) = output
+                .check
+                .as_ref()
+                .filter(|check| !judges_in_place(check))
+            else {
                 continue;
             };
             let mirror = if asks_for_tree(check) {
@@ -274,7 +311,39 @@ impl Staged {
     }
 }
 
+/// Runs the checks of a target with the files that are live: those which can judge only these, or all.
+pub(super) async fn check_in_place(target: &Target, all: bool) -> Result<(), CommandError> {
+    let mut passed: Vec<String> = Vec::new();
+    for output in &target.outputs {
+        let is_due = |check: &&String| all || judges_in_place(check);
+        let Some(check) = output.check.as_ref().filter(is_due) else {
+            continue;
+        };
+        let paths = Paths {
+            src: &output.dest,
+            dest: &output.dest,
+            tree: target.tree.as_deref().or(output.dest.parent()),
+        };
+        let command = fill_in(check, paths);
+        if !passed.contains(&command) {
+            command::run(&command, target.check_timeout, Left::Killed).await?;
+            passed.push(command);
+        }
+    }
+    Ok(())
+}
+
 impl Checked {
+    /// What is about to be replaced: the place among the outputs, what is live there now, and what follows it.
+    pub(super) fn news(&self) -> impl Iterator<Item = (usize, Option<&[u8]>, &str)> {
+        let parts = self.0.0.iter().enumerate();
+        parts.filter_map(|(n, part)| {
+            let (_, new) = part.differing()?;
+            let live = new.previous.as_ref().map(|look| look.content.as_slice());
+            Some((n, live, new.text.as_str()))
+        })
+    }
+
     /// What is about to be replaced: the place among the outputs, and what is live there now.
     pub(super) fn lives(&self) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
         let parts = self.0.0.iter().enumerate();
@@ -336,6 +405,57 @@ impl Swapped {
             parts.push(Part::New((new, How::Renamed)));
         }
         Ok(Self(parts))
+    }
+
+    /// Live files of which none has been replaced.
+    pub(super) fn unchanged(live: &[String]) -> Self {
+        Self(live.iter().cloned().map(Part::Same).collect())
+    }
+
+    /// The same as if they had been swapped in over other files: where `before` knows what was there, it is that.
+    pub(super) fn over(
+        self,
+        target: &Target,
+        before: impl Fn(usize, &str) -> Option<Option<Vec<u8>>>,
+    ) -> io::Result<Self> {
+        let mut parts = Vec::new();
+        for (n, (part, output)) in self.0.into_iter().zip(&target.outputs).enumerate() {
+            let Some(before) = before(n, part.content()) else {
+                parts.push(part);
+                continue;
+            };
+            let (mut new, how) = match part {
+                Part::New(new) => new,
+                Part::Same(text) => {
+                    let dest = file::resolve(&output.dest)?;
+                    let access = access(output, file::look(&dest)?.as_ref());
+                    let new = New {
+                        dest,
+                        text,
+                        access,
+                        previous: None,
+                    };
+                    (new, How::Renamed)
+                }
+            };
+            let access = new.previous.as_ref().map_or(new.access, |look| look.access);
+            new.previous = before.map(|content| Look { content, access });
+            parts.push(Part::New((new, how)));
+        }
+        Ok(Self(parts))
+    }
+
+    /// Takes the new files out of their places: the previous ones come back, and where there was none the new one is
+    /// removed. Whether any had a previous one.
+    pub(super) async fn take_out(self) -> io::Result<bool> {
+        let taken = blocking(move || {
+            let news = self.0.iter().filter_map(Part::differing);
+            let tried: Vec<io::Result<()>> = news.clone().map(|(new, _)| new.put_back()).collect();
+            // All are tried, whatever becomes of the others.
+            tried.into_iter().collect::<io::Result<()>>()?;
+            Ok(news.clone().any(|(new, _)| new.previous.is_some()))
+        });
+        taken.await.map_err(io::Error::other)?
     }
 
     /// What is live now, by its place among the outputs.

@@ -10,6 +10,7 @@ use super::super::following::Following;
 use super::super::kept::{Kept, paths};
 use super::super::load::{Configuration, Loaded, directories, hinted, links, load};
 use super::Shell;
+use super::leaving::Leaving;
 use super::store::files;
 use crate::config::{BadTarget, Pass, Problem};
 use crate::model::catalog::Catalog;
@@ -20,8 +21,6 @@ pub(super) struct Conf {
     pub(super) dir: PathBuf,
     pub(super) pass: Pass,
     pub(super) watched: Watched,
-    /// It is to be read anew as soon as no publish is under way.
-    pub(super) pending: bool,
     /// It follows other paths than before, and comes into force when the store answers.
     pub(super) waits: bool,
     /// What was wrong with it as a whole when it was read last.
@@ -32,7 +31,7 @@ pub(super) struct Conf {
 
 impl Conf {
     pub(super) fn new(dir: PathBuf, pass: Pass) -> Self {
-        let mut watched = Watched::new();
+        let mut watched = Watched::new("the files of conf.d and templates");
         if !pass.once {
             watched.follow(directories(&dir), links(&dir));
         }
@@ -40,7 +39,6 @@ impl Conf {
             dir,
             pass,
             watched,
-            pending: false,
             waits: false,
             problems: Vec::new(),
             bad: Vec::new(),
@@ -91,9 +89,7 @@ fn stays(kept: &Kept, new: &Configuration) -> bool {
 impl Shell {
     /// Reads the configuration. A good one takes the place of the old one, a bad one is told.
     pub(super) fn reload(&mut self) {
-        // A target that changes while it is being published would be published twice at once.
-        self.conf.pending = !self.publishes.is_empty();
-        if self.conf.pending || self.is_stopping() || self.pass.once {
+        if self.is_stopping() || self.pass.once {
             return;
         }
         let (dirs, links) = (directories(&self.conf.dir), links(&self.conf.dir));
@@ -109,7 +105,7 @@ impl Shell {
                 self.conf.problems = problems;
             }
         }
-        // What was held back for this.
+        // Whoever has changed something wants to see what comes of it.
         self.targets.iter_mut().for_each(Kept::rest);
         self.changed(|_| true);
     }
@@ -146,8 +142,9 @@ impl Shell {
         }
     }
 
-    /// Puts other targets in the place of those there are; one that is the same, or whose file is wrong now, goes on as it
-    /// was.
+    /// Puts other targets in the place of those there are. One that is the same, or whose file is wrong now, goes on as it
+    /// was, also with the publish that is under way. One that is another begins at once, unless a publish of before has to
+    /// end first.
     fn replace(&mut self, configuration: Configuration) {
         let mut old = std::mem::take(&mut self.targets);
         let count = old.len();
@@ -166,11 +163,15 @@ impl Shell {
             self.reannounce(true);
             return;
         }
+        let now = Instant::now();
+        let leaving = old.into_iter().filter_map(|kept| Leaving::new(kept, now));
+        self.leaving.extend(leaving);
         info!(
             "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
             files(&self.targets)
         );
         self.guards.watch_over(&self.targets);
+        self.destinations.follow(&self.targets);
         let haproxies = self.targets.iter().map(|kept| &kept.loaded.haproxies);
         self.visits.begin(haproxies.enumerate());
         let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());

@@ -36,12 +36,14 @@ impl Shell {
     }
 
     pub(super) fn advance(&mut self, target: usize, input: Input) {
+        let has_to_wait = self.has_to_wait(&self.targets[target]);
         let is_news = matches!(input, Input::Changed | Input::Tick);
-        if self.is_stopping() || (self.conf.pending && is_news) {
+        if self.is_stopping() || (has_to_wait && is_news) {
             return;
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
-            Some(Action::Publish { .. }) if self.conf.pending => {}
+            // It is told of a change when the wait is over.
+            Some(Action::Publish { .. }) if has_to_wait => self.targets[target].rest(),
             Some(Action::Publish {
                 may_reload,
                 may_repeat,
@@ -72,12 +74,16 @@ impl Shell {
             progress: Arc::clone(&progress),
             generation: None,
             disputes: None,
+            tried: None,
+            left: kept.left(),
+            wanted: Vec::new(),
+            foreign: Vec::new(),
         };
         let publish = self.publishes.spawn(async move {
             let start = Instant::now();
             let end = job.publish().await;
             let took = start.elapsed();
-            Done { target, end, took }
+            Done { end, took }
         });
         self.targets[target].started(publish, progress);
         if let Some(herald) = &mut self.herald {
@@ -85,21 +91,25 @@ impl Shell {
         }
     }
 
-    pub(super) fn done(&mut self, done: &Done) {
-        let kept = &mut self.targets[done.target];
+    pub(super) fn done(&mut self, id: Id, done: &Done) {
+        let Some(target) = self.targets.iter().position(|kept| kept.runs(id)) else {
+            return self.left(id, done);
+        };
+        let kept = &mut self.targets[target];
         let input = kept.done(done, self.pass.once);
         // One that was put off has left things as they were, good or not; what it is about is not in use.
         let good = kept.last == Some(Ended::Good) && matches!(input, Input::Done { .. });
+        let is_touched = kept.is_touched();
         if good {
             self.guards.published(&kept.loaded.target.name);
         }
         if let Some(herald) = &mut self.herald {
-            herald.done(done.target, good);
+            herald.done(target, good);
         }
-        self.advance(done.target, input);
+        self.advance(target, input);
         self.tell_ready();
-        if self.conf.pending && self.publishes.is_empty() {
-            self.reload();
+        if is_touched {
+            self.look_at_files();
         }
     }
 
@@ -117,17 +127,19 @@ impl Shell {
 
     /// A publish that broke off has failed, unless it was told to stop.
     pub(super) fn broken(&mut self, id: Id) {
-        let target = self.targets.iter().position(|kept| kept.runs(id));
-        if let Some(target) = target.filter(|_| !self.is_stopping()) {
-            self.done(&Done {
-                target,
+        if !self.is_stopping() {
+            let done = Done {
                 end: End {
                     result: Err(PublishError::Worker),
                     has: Has::Live,
                     disputes: None,
+                    tried: None,
+                    left: None,
+                    foreign: Vec::new(),
                 },
                 took: Duration::ZERO,
-            });
+            };
+            self.done(id, &done);
         }
     }
 

@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use super::{Bench, haproxy, nginx};
-use crate::harness::{free_port, wait_for};
+use crate::harness::{descendants, free_port, tool, wait_for};
 use crate::routing::ask;
 
 const MASTER: &str = "[template.reload]\nhaproxy_master = 'DIR/m.sock'\n";
@@ -128,20 +129,53 @@ fn a_command_that_knows_nothing_is_not_believed() {
 
 #[test]
 fn nginx_shows_a_page() {
+    let bench = Bench::new(&nginx_with_a_page(), PAGE);
+    bench.first();
+    let _nginx = nginx::nginx(&bench);
+    refuses(&bench, "does not say that it runs generation");
+}
+
+/// The target whose nginx shows its generation on a page.
+const PAGE: &str = "generation_url = 'http://127.0.0.1:PORT/generation'\nreload_timeout = '2s'\n\
+                    reload_cmd = 'kill -HUP $(cat DIR/pid)'\n";
+
+/// nginx's template with that page.
+fn nginx_with_a_page() -> String {
     let own = "return 200 \"ANSWER\";";
     let pages = format!(
         "location = /generation {{ return 200 $generation; }}\n        location / {{ {own} }}"
     );
     let map = "map $host $generation { default \"{{ generation() }}\"; }\n    server {";
-    let template = nginx::TEMPLATE
+    nginx::TEMPLATE
         .replace(own, &pages)
-        .replace("server {", map);
-    let target = "generation_url = 'http://127.0.0.1:PORT/generation'\nreload_timeout = '2s'\n\
-                  reload_cmd = 'kill -HUP $(cat DIR/pid)'\n";
-    let bench = Bench::new(&template, target);
+        .replace("server {", map)
+}
+
+#[test]
+fn an_nginx_with_a_mount_of_the_file_alone_is_found_out_and_the_mount_is_named() {
+    let bench = Bench::new(&nginx_with_a_page(), PAGE);
     bench.first();
-    let _nginx = nginx::nginx(&bench);
-    refuses(&bench, "does not say that it runs generation");
+    fs::write(bench.file("own.cfg"), "").unwrap();
+    let script = bench.fill("mount --bind DIR/a.cfg DIR/own.cfg; exec \"$0\" \"$@\"");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-ec", &script]);
+    command.arg(tool("nginx")).args(["-e", "stderr", "-c"]);
+    let nginx = bench.run(command.arg(bench.file("own.cfg")));
+    let watch = bench.watch(&[]);
+    Bench::wait_answer(bench.port, "a", &watch);
+    bench.put("web", "b", 80);
+    Bench::wait_said("does not say that it runs generation", &watch);
+    // Its workers are in the same namespace.
+    let family = [
+        descendants(nginx.pid().as_raw()),
+        vec![nginx.pid().as_raw()],
+    ]
+    .concat();
+    let said = watch.output();
+    let names =
+        |pid: &i32| said.contains(&format!("a.cfg is mounted by itself where process {pid} "));
+    assert!(family.iter().any(names), "{family:?}: {said}");
+    assert!(said.contains("mount its directory there"), "{said}");
 }
 
 /// A page that cannot be there before the first file of ours is.

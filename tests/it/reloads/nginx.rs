@@ -67,3 +67,33 @@ fn a_process_that_is_gone_cannot_be_told() {
     bench.put("web", "b", 80);
     Bench::wait_said("cannot be sent SIGHUP", &watch);
 }
+
+#[test]
+fn a_lasting_refusal_is_one_error_and_its_end_is_told() {
+    let check = format!(
+        "check_cmd = '{} -t -c {{{{src}}}}'\n",
+        tool("nginx").display()
+    );
+    // Dates and process ids stand in what it says.
+    let template = TEMPLATE.replace("error_log stderr;", "error_log /dev/stderr;");
+    let bench = Bench::new(&template, &check);
+    bench.put("broken", "x", 1);
+    let watch = bench.watch(&["--log-level", "debug"]);
+    Bench::wait_said("[emerg]", &watch);
+    Bench::wait_said("4 times now", &watch);
+    let said = watch.output();
+    let errors = said.lines().filter(|line| line.contains("ERROR"));
+    assert_eq!(errors.count(), 1, "{said}");
+    let is_process = |word: &str| {
+        let ids = word.trim_end_matches(':').split_once('#');
+        ids.is_some_and(|(one, other)| one == other && one.parse::<u32>().is_ok())
+    };
+    let said_by: std::collections::BTreeSet<&str> = said
+        .split_whitespace()
+        .filter(|word| is_process(word))
+        .collect();
+    assert!(said_by.len() > 1, "no two processes have said it: {said}");
+    bench.delete("broken");
+    Bench::wait_said("has been updated", &watch);
+    assert!(watch.output().contains("failures"), "{}", watch.output());
+}

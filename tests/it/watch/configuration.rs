@@ -246,7 +246,7 @@ fn all_that_is_wrong_with_an_edit_is_told_at_once() {
 
 #[test]
 fn a_bad_configuration_that_comes_during_a_publish_stops_nobody() {
-    let wait = "check_cmd = 'while test -e OUT/hold; do sleep 0.02; done'\n";
+    let wait = "check_cmd = ': {{src}}; while test -e OUT/hold; do sleep 0.02; done'\n";
     let bench = Bench::new(&format!("{wait}{PACE}"));
     bench.put("i");
     let process = bench.start(&[]);

@@ -87,7 +87,7 @@ fn a_failed_reload_brings_all_files_of_a_group_back() {
 #[test]
 fn if_one_file_of_a_group_cannot_be_swapped_none_is() {
     // The second destination becomes a directory behind our back, after it was looked at.
-    let trap = "check_cmd = 'test ! -e OUT/trap || { rm -f OUT/b.cfg; mkdir -p OUT/b.cfg; }'\nreload_cmd = 'echo x >> OUT/reloads'";
+    let trap = "check_cmd = ': {{src}}; test ! -e OUT/trap || { rm -f OUT/b.cfg; mkdir -p OUT/b.cfg; }'\nreload_cmd = 'echo x >> OUT/reloads'";
     let bench = group(&[("a.cfg", ""), ("b.cfg", trap)]);
     bench.put("old");
     let once = bench.run(&["--once"]);

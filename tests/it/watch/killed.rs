@@ -198,7 +198,7 @@ fn suicidal() -> Bench {
     let kill =
         |point: &str| format!("if rm OUT/{point} 2>/dev/null; then kill -9 $PPID; sleep 1; fi");
     Bench::new(&format!(
-        "check_cmd = '{}'\nreload_cmd = '{}; if test -e OUT/refuse; then rm OUT/refuse; {}; exit 1; fi; \
+        "check_cmd = ': {{{{src}}}}; {}'\nreload_cmd = '{}; if test -e OUT/refuse; then rm OUT/refuse; {}; exit 1; fi; \
          cat OUT/a.cfg >> OUT/loaded'\n{PACE}",
         kill("in-check"),
         kill("in-reload"),

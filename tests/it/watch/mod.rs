@@ -1,11 +1,14 @@
 //! `sidekick watch` as a process: what it renders, checks, swaps and reloads, and what it does when a step fails.
 
 mod configuration;
+mod destinations;
 mod disputes;
 mod failures;
 mod files;
 mod groups;
 mod guards;
+mod handover;
+mod in_place;
 mod killed;
 mod memory;
 mod modes;

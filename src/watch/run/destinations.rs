@@ -1,0 +1,140 @@
+//! The files that are kept, watched themselves: what somebody else does to them is set right at once. Shell.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+
+use super::super::kept::Kept;
+use super::super::publish::{Digest, is_changed};
+use super::super::schedule::Input;
+use super::Shell;
+use crate::system::file;
+use crate::system::watched::Watched;
+
+/// The files of all targets.
+pub(super) struct Destinations {
+    /// None if nobody stays to keep them.
+    watched: Option<Watched>,
+    /// The targets whose files are found changed.
+    looks: JoinSet<Vec<String>>,
+}
+
+/// What has come of watching.
+pub(super) enum Touched {
+    /// Something has happened to a file, or beside it.
+    Something,
+    /// The files of these targets are not as they were left.
+    Changed(Vec<String>),
+}
+
+impl Destinations {
+    pub(super) fn watch(targets: &[Kept], stays: bool) -> Self {
+        let mut own = Self {
+            watched: stays.then(|| Watched::new("the files that are kept")),
+            looks: JoinSet::new(),
+        };
+        own.follow(targets);
+        own
+    }
+
+    /// The files may lie elsewhere by now.
+    pub(super) fn follow(&mut self, targets: &[Kept]) {
+        if let Some(watched) = &mut self.watched {
+            let outputs = targets.iter().flat_map(|kept| &kept.loaded.target.outputs);
+            let places = outputs.flat_map(|output| places(&output.dest));
+            watched.follow(BTreeSet::new(), places.collect());
+        }
+    }
+
+    /// Dropping the future loses nothing.
+    pub(super) async fn touched(&mut self) -> Touched {
+        let Some(watched) = &mut self.watched else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            () = watched.changed() => Touched::Something,
+            Some(looked) = self.looks.join_next() => Touched::Changed(looked.unwrap_or_default()),
+        }
+    }
+
+    /// Looks at the files of these targets where a file system that hangs holds nobody up.
+    fn look(&mut self, left: Vec<(String, Vec<(PathBuf, Digest)>)>) {
+        if left.is_empty() {
+            return;
+        }
+        self.looks.spawn_blocking(move || {
+            let changed = left.into_iter().filter(|(_, files)| {
+                let mut files = files.iter();
+                files.any(|(dest, left)| is_changed(dest, *left))
+            });
+            changed.map(|(name, _)| name).collect()
+        });
+    }
+}
+
+/// A file, what it is a link to, and the directories above them that may be replaced or are still to be made.
+fn places(dest: &Path) -> BTreeSet<PathBuf> {
+    let ends = [Some(dest.to_owned()), file::resolve(dest).ok()];
+    let mut places = BTreeSet::new();
+    for end in ends.into_iter().flatten() {
+        for (above, place) in end.ancestors().enumerate() {
+            // Of the directories that are there, the nearest one.
+            let is_far = above > 1 && place.parent().is_none_or(Path::exists);
+            if place.parent().is_none() || (is_far && place.exists()) {
+                break;
+            }
+            places.insert(place.to_owned());
+        }
+    }
+    places
+}
+
+impl Shell {
+    pub(super) fn touched(&mut self, touched: Touched) {
+        match touched {
+            Touched::Something => {
+                self.destinations.follow(&self.targets);
+                self.look_at_files();
+            }
+            Touched::Changed(names) => {
+                let now = Instant::now();
+                for target in 0..self.targets.len() {
+                    let kept = &mut self.targets[target];
+                    if names.contains(&kept.loaded.target.name) && kept.may_repair(now) {
+                        self.repair(target);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Those that are being published are looked at behind that.
+    pub(super) fn look_at_files(&mut self) {
+        let left = self.targets.iter_mut().filter_map(|kept| {
+            let files = kept.files_left()?;
+            Some((kept.loaded.target.name.clone(), files))
+        });
+        self.destinations.look(left.collect());
+    }
+
+    /// Repairs that had to wait and are due.
+    pub(super) fn repair_due(&mut self, now: Instant) {
+        for target in 0..self.targets.len() {
+            if self.targets[target].is_repair_due(now) {
+                self.repair(target);
+            }
+        }
+    }
+
+    fn repair(&mut self, target: usize) {
+        // What a guard holds as it is cannot be made anew.
+        let is_frozen = self
+            .guards
+            .freezes(&self.targets[target].loaded.target.name);
+        if !is_frozen && self.following.is_complete() {
+            self.advance(target, Input::Changed);
+        }
+    }
+}

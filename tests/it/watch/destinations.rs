@@ -1,0 +1,183 @@
+//! Files that somebody else changes while they are kept.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::{Bench, PACE, line};
+use crate::harness::{Process, temp_dir, tool, wait_for};
+
+/// A repair takes less, on a machine with nothing else to do; the comparison of `--interval` would take minutes.
+const SOON: Duration = Duration::from_secs(5);
+
+const REPAIRED: &str = "somebody else had changed";
+
+#[track_caller]
+fn wait_repaired(bench: &Bench, want: &str, process: &Process) {
+    let start = Instant::now();
+    bench.wait_live(want);
+    assert!(
+        start.elapsed() < SOON,
+        "{:?}: {}",
+        start.elapsed(),
+        process.output()
+    );
+}
+
+fn repairs(process: &Process) -> usize {
+    process.output().matches(REPAIRED).count()
+}
+
+#[test]
+fn a_file_that_is_edited_deleted_or_opened_to_others_is_set_right_at_once_and_that_is_told() {
+    let bench = Bench::new(&format!("reload_cmd = 'echo x >> OUT/reloads'\n{PACE}"));
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    wait_for("the reload", || (bench.count("reloads") == 1).then_some(()));
+    fs::write(bench.out("a.cfg"), "i 10.0.0.1:80 up\nby hand\n").unwrap();
+    wait_repaired(&bench, &line("i"), &process);
+    process.wait_said("a.cfg, which is set right: it had `by hand`");
+    wait_for("the reload", || (bench.count("reloads") == 2).then_some(()));
+    fs::remove_file(bench.out("a.cfg")).unwrap();
+    wait_repaired(&bench, &line("i"), &process);
+    process.wait_said("which is set right: it was gone");
+}
+
+#[test]
+fn the_content_of_a_file_that_not_everybody_may_read_is_not_told() {
+    let bench = Bench::new(&format!("mode = '0640'\n{PACE}"));
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    process.wait_said("has been updated");
+    fs::write(bench.out("a.cfg"), "password hunter2\n").unwrap();
+    wait_repaired(&bench, &line("i"), &process);
+    process.wait_said("not everybody may read it");
+    let mode = || fs::metadata(bench.out("a.cfg")).map_or(0, |meta| meta.permissions().mode());
+    fs::set_permissions(bench.out("a.cfg"), fs::Permissions::from_mode(0o644)).unwrap();
+    wait_for("the mode", || (mode() & 0o777 == 0o640).then_some(()));
+    process.wait_said("it had mode 0644");
+    assert!(
+        !process.output().contains("hunter2"),
+        "{}",
+        process.output()
+    );
+}
+
+#[test]
+fn a_link_is_watched_where_it_leads_and_a_directory_when_it_is_made_anew() {
+    let bench = Bench::new(&format!("make_dirs = true\n{PACE}"));
+    let elsewhere = temp_dir();
+    let real = elsewhere.path().join("sub/real.cfg");
+    fs::create_dir(elsewhere.path().join("sub")).unwrap();
+    symlink(&real, bench.out("a.cfg")).unwrap();
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    process.wait_said("has been updated");
+    fs::write(&real, "by hand\n").unwrap();
+    wait_repaired(&bench, &line("i"), &process);
+    fs::remove_dir_all(elsewhere.path().join("sub")).unwrap();
+    wait_repaired(&bench, &line("i"), &process);
+    process.wait_said("it was gone");
+    let before = repairs(&process);
+    fs::write(&real, "again\n").unwrap();
+    wait_for("a repair", || (repairs(&process) > before).then_some(()));
+    assert!(bench.out("a.cfg").is_symlink());
+}
+
+#[test]
+fn our_own_changes_are_no_reason_to_do_anything() {
+    let bench = Bench::new(&format!(
+        "check_cmd = 'echo x >> OUT/checks; test -e {{{{src}}}}'\nreload_cmd = 'sleep 0.3'\n{PACE}"
+    ));
+    let process = bench.start(&["--log-level", "debug"]);
+    let mut want = String::new();
+    for id in ["i", "j", "k"] {
+        bench.put(id);
+        want += &line(id);
+        bench.wait_live(&want);
+    }
+    // Whatever was seen of these has been looked at when this is set right.
+    wait_for("the last reload", || {
+        let said = process.output();
+        (said.matches("has been updated").count() >= 3).then_some(())
+    });
+    fs::write(bench.out("a.cfg"), "by hand").unwrap();
+    wait_repaired(&bench, &want, &process);
+    process.wait_said(REPAIRED);
+    assert_eq!(repairs(&process), 1, "{}", process.output());
+    let published = process.output().matches("has been updated").count();
+    assert_eq!(bench.count("checks"), published, "{}", process.output());
+}
+
+#[test]
+fn two_programs_that_fight_over_a_file_are_noticed_once_and_slowed_down() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    let script = "while sleep 0.1; do grep -qx theirs \"$0\" || echo theirs > \"$0\"; done";
+    let mut command = Command::new("sh");
+    let _other = Process::start(
+        command.args(["-c", script]).arg(bench.out("a.cfg")),
+        &bench.file("other.log"),
+    );
+    process.wait_said("something else keeps changing");
+    let seen = repairs(&process);
+    assert!(seen <= 3, "{}", process.output());
+    // Less than the first pause.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(repairs(&process), seen, "{}", process.output());
+    // News of the store are published all the same.
+    bench.put("j");
+    wait_for("the news", || {
+        let said = process.output();
+        (said.matches("has been updated").count() > seen + 1).then_some(())
+    });
+    assert_eq!(process.output().matches("keeps changing").count(), 1);
+}
+
+#[test]
+fn without_watches_of_the_kernel_all_is_looked_at_and_that_is_told_once() {
+    for limit in ["max_inotify_watches", "max_inotify_instances"] {
+        let bench = Bench::new(PACE);
+        fs::create_dir(bench.file("store")).unwrap();
+        let plain = bench.command(&[]);
+        let script = format!("echo 0 > /proc/sys/user/{limit}; exec \"$0\" \"$@\"");
+        let mut command = Command::new(tool("unshare"));
+        command.args(["--user", "--map-root-user", "sh", "-ec", &script]);
+        command.arg(plain.get_program()).args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        bench.put("i");
+        let process = Process::start(&mut command, &bench.file("log"));
+        bench.wait_live(&line("i"));
+        process.wait_said("the files of conf.d and templates are looked at every second");
+        bench.template(
+            "a.tera",
+            "{% for i in services.web %}new {{ i.id }}\n{% endfor %}",
+        );
+        bench.wait_live("new i\n");
+        fs::write(bench.out("a.cfg"), "by hand\n").unwrap();
+        bench.wait_live("new i\n");
+        process.wait_said(REPAIRED);
+        for what in [
+            "the files of conf.d and templates are",
+            "the files that are kept are",
+        ] {
+            assert_eq!(
+                process.output().matches(&format!("{what} ")).count(),
+                1,
+                "{}",
+                process.output()
+            );
+        }
+    }
+}
