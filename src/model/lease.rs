@@ -109,6 +109,16 @@ impl Lease {
         }
     }
 
+    /// Whether what is wanted under this path has been published on the lease that is held.
+    #[must_use]
+    pub fn is_published(&self, dir: &Prefix) -> bool {
+        match &self.state {
+            State::Held(held) => self.wanted.has(dir) && held.is_published(dir),
+            State::Idle | State::Granting { .. } | State::Waiting { .. } => false,
+            State::Revoking { .. } | State::Ended => false,
+        }
+    }
+
     /// The lease that is held.
     #[must_use]
     pub fn id(&self) -> Option<LeaseId> {

@@ -150,9 +150,13 @@ impl Roster {
         self.phase = Phase::Draining;
         let wanted = self.members.iter().filter(|(_, m)| m.is_wanted());
         let wanted = wanted.map(|(dir, member)| (dir.clone(), member.holder()));
-        // One that moves to another lease does not stand yet, though it stands where it was.
-        let (here, absent): (Vec<_>, Vec<_>) =
-            wanted.partition(|(dir, holder)| self.standing.get(dir) == Some(holder));
+        // One that moves to another lease does not stand yet, though it stands where it was; and one whose shared lease was
+        // lost would be announced anew, with no mark that says that we go.
+        let stands = |(dir, holder): &(Prefix, Holder)| {
+            let is_here = self.standing.get(dir) == Some(holder);
+            is_here && (*holder == Holder::Common || self.leases.stands(holder, dir))
+        };
+        let (here, absent): (Vec<_>, Vec<_>) = wanted.partition(stands);
         for (dir, _) in absent {
             self.unwant(now, &dir, out);
         }

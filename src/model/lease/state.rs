@@ -92,6 +92,12 @@ impl Held {
         self.sent.is_none() && self.unpublished.is_empty()
     }
 
+    /// Whether nothing is left to be published under this path.
+    pub(super) fn is_published(&self, dir: &Prefix) -> bool {
+        let is_sent = self.sent.as_ref().is_some_and(|sent| sent.dir == *dir);
+        !is_sent && !self.unpublished.contains(dir) && !self.later.contains_key(dir)
+    }
+
     /// Whether something cannot be published, and not for the sake of another owner.
     pub(super) fn fails(&self) -> bool {
         let failed = |later: &Later| matches!(later, Later::Failed(_));

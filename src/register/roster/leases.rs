@@ -52,6 +52,15 @@ impl Leases {
         self.common.id()
     }
 
+    /// Whether what is wanted under this path stands on this lease, as far as is known.
+    pub(super) fn stands(&self, holder: &Holder, dir: &Prefix) -> bool {
+        let lease = match holder {
+            Holder::Common => Some(&self.common),
+            Holder::Shared(dir) => self.shared.get(dir),
+        };
+        lease.is_some_and(|lease| lease.is_published(dir))
+    }
+
     /// What stands under this path is in this state, and stays so on another lease.
     pub(super) fn is_in_state(&mut self, dir: &Prefix, state: &[u8]) {
         self.common.is_in_state(dir, state);
