@@ -21,11 +21,14 @@ pub(crate) fn reset_for_children() {
             .enable_all()
             .build()
             .expect("make a runtime");
-        let _entered = runtime.enter();
+        let entered = runtime.enter();
         for number in ignored() {
             // The handler stays when the stream is dropped.
             let _ = signal(SignalKind::from_raw(number)).expect("catch a signal");
         }
+        drop(entered);
+        // The test may be within a runtime of its own, where another one may not be waited for.
+        runtime.shutdown_background();
     });
     SigSet::empty().thread_set_mask().expect("empty the mask");
 }
