@@ -298,8 +298,7 @@ fn warn_if_unreadable(host: &HostFile) {
 }
 
 fn open(place: &Place) -> Result<std::sync::Arc<dyn store::Store>, Failure> {
-    store::open(&place.location)
-        .map_err(|error| Failure::unavailable(&error, "give another store with --store"))
+    store::open(&place.location).map_err(Failure::store)
 }
 
 /// One thread is enough: what takes long (rendering, writing) has threads of its own. Those that are still at work in

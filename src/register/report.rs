@@ -20,6 +20,8 @@ use crate::system::notify;
 #[derive(Debug, Default)]
 pub(super) struct Report {
     all: BTreeSet<Prefix>,
+    /// Those that other processes keep alive too, also of sets before this one.
+    shared: BTreeSet<Prefix>,
     standing: BTreeSet<Prefix>,
     outage: Option<Outage>,
     /// The instances in whose place another owner stands.
@@ -52,6 +54,15 @@ enum Outage {
 impl Report {
     /// These are the instances now.
     pub(super) fn set(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let dir = &entry.publication.dir;
+            match entry.shared {
+                Some(_) => drop(self.shared.insert(dir.clone())),
+                // One that is not shared any more has to leave its shared lease first.
+                None if !self.standing.contains(dir) => drop(self.shared.remove(dir)),
+                None => {}
+            }
+        }
         self.all = entries.iter().map(|e| e.publication.dir.clone()).collect();
         self.conflicts.retain(|dir| self.all.contains(dir));
     }
@@ -97,7 +108,13 @@ impl Report {
     pub(super) fn gone(&mut self, dir: &Prefix) {
         // What never stood there needs no word.
         if self.standing.remove(dir) {
-            info!("{dir} is withdrawn");
+            if self.shared.contains(dir) {
+                info!(
+                    "{dir} is left to its other owners; without any, it disappears when its lease ends"
+                );
+            } else {
+                info!("{dir} is withdrawn");
+            }
         }
     }
 

@@ -73,6 +73,7 @@ pub async fn wait(store: Arc<dyn Store>, marks: &Marks, limit: Duration) -> Wait
         waited.unknown = Some(StoreError::Unavailable {
             store: "the store".to_owned(),
             reason: "it did not say who watches".to_owned(),
+            hint: None,
         });
     }
     waited.took = start.elapsed();

@@ -30,12 +30,14 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// Nobody answers, or not in time; trying again may help.
-    #[error("{store} does not answer: {reason}")]
+    #[error("{store} does not answer: {reason}{}", in_brackets(.hint.as_deref()))]
     Unavailable {
         /// The endpoint or directory.
         store: String,
         /// What was seen.
         reason: String,
+        /// What an operator may do about it.
+        hint: Option<String>,
     },
     /// The lease has expired or was revoked, or the store was rebuilt.
     #[error("the store does not know lease {0}")]
@@ -52,13 +54,29 @@ pub enum StoreError {
         reason: String,
     },
     /// The store answered, and said no.
-    #[error("{store} refused: {reason}")]
+    #[error("{store} refused: {reason}{}", in_brackets(.hint.as_deref()))]
     Refused {
         /// The endpoint or directory.
         store: String,
         /// What it said.
         reason: String,
+        /// What an operator may do about it.
+        hint: Option<String>,
     },
+}
+
+fn in_brackets(hint: Option<&str>) -> String {
+    hint.map_or_else(String::new, |hint| format!(" ({hint})"))
+}
+
+impl StoreError {
+    /// Takes out what an operator may do about it, for a report that gives it a line of its own.
+    pub fn take_hint(&mut self) -> Option<String> {
+        match self {
+            Self::Unavailable { hint, .. } | Self::Refused { hint, .. } => hint.take(),
+            Self::LeaseLost(_) | Self::Conflict(_) | Self::HistoryLost { .. } => None,
+        }
+    }
 }
 
 /// A store of keys with leases.

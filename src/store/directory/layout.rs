@@ -151,6 +151,7 @@ impl Layout {
         StoreError::Refused {
             store: self.to_string(),
             reason,
+            hint: None,
         }
     }
 
@@ -158,6 +159,7 @@ impl Layout {
         StoreError::Unavailable {
             store: self.to_string(),
             reason,
+            hint: None,
         }
     }
 

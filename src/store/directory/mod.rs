@@ -80,6 +80,7 @@ impl DirectoryStore {
         let failed = |reason| StoreError::Unavailable {
             store: format!("dir://{}", path.display()),
             reason,
+            hint: None,
         };
         let layout = Layout::new(path).map_err(|error| failed(error.to_string()))?;
         let clock = Clock::new()

@@ -36,6 +36,8 @@ pub(super) enum Kind {
 pub(super) struct Failure {
     pub(super) kind: Kind,
     pub(super) reason: String,
+    /// What an operator may do about it.
+    pub(super) hint: Option<String>,
 }
 
 /// The numbers of the gRPC codes that are told apart here.
@@ -56,6 +58,7 @@ impl Failure {
         Self {
             kind,
             reason: reason.into(),
+            hint: None,
         }
     }
 
@@ -113,31 +116,36 @@ impl Failure {
     fn told(kind: Kind, text: &str, options: &EtcdOptions) -> Self {
         let text = text.strip_prefix("etcdserver: ").unwrap_or(text);
         let text = text.strip_prefix("transport error: ").unwrap_or(text);
-        let reason = match hint(kind, text, options) {
-            Some(hint) => format!("{text} ({hint})"),
-            None => text.to_owned(),
-        };
-        Self { kind, reason }
+        Self {
+            kind,
+            reason: text.to_owned(),
+            hint: hint(kind, text, options),
+        }
     }
 
     /// The same, naming the place in the store that the verb was about.
     pub(super) fn about(mut self, place: &str) -> Self {
-        self.reason = self
-            .reason
-            .replace(PLACE, &format!("{}/", place.trim_end_matches('/')));
+        let place = format!("{}/", place.trim_end_matches('/'));
+        self.hint = self.hint.map(|hint| hint.replace(PLACE, &place));
         self
     }
 
     /// The error of a verb, when `store` is where it failed.
     pub(super) fn into_error(self, store: String) -> StoreError {
-        let reason = self.reason;
+        let (reason, hint) = (self.reason, self.hint);
         match self.kind {
             Kind::Conflict => StoreError::Conflict(reason),
-            Kind::Member | Kind::Leaderless | Kind::Login => {
-                StoreError::Unavailable { store, reason }
-            }
+            Kind::Member | Kind::Leaderless | Kind::Login => StoreError::Unavailable {
+                store,
+                reason,
+                hint,
+            },
             Kind::LeaseUnknown | Kind::History | Kind::TooLarge | Kind::Denied | Kind::Refused => {
-                StoreError::Refused { store, reason }
+                StoreError::Refused {
+                    store,
+                    reason,
+                    hint,
+                }
             }
         }
     }
@@ -414,7 +422,10 @@ mod tests {
             Failure::of_cancelled_watch("etcdserver: permission denied", &EtcdOptions::default());
         let failure = failure.about("/services");
         assert_eq!(failure.kind, Kind::Denied);
-        assert!(failure.reason.contains("--user"), "{failure:?}");
+        assert!(
+            failure.hint.as_ref().unwrap().contains("--user"),
+            "{failure:?}"
+        );
         let silent = Failure::of_cancelled_watch("", &EtcdOptions::default());
         assert_eq!(silent.kind, Kind::Member);
     }

@@ -43,6 +43,7 @@ impl EtcdStore {
             return Err(StoreError::Refused {
                 store: "etcd".to_owned(),
                 reason: "no endpoint is given".to_owned(),
+                hint: None,
             });
         }
         Ok(Self {

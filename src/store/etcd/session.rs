@@ -326,20 +326,24 @@ fn summary(mut seen: Vec<(String, Failure)>) -> At {
     seen.sort_by(|a, b| a.0.cmp(&b.0));
     let endpoints: Vec<&str> = seen.iter().map(|(endpoint, _)| endpoint.as_str()).collect();
     let store = name(&endpoints.join(", "));
-    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut reasons: BTreeMap<(&str, Option<&str>), Vec<&str>> = BTreeMap::new();
     for (endpoint, failure) in &seen {
-        reasons.entry(&failure.reason).or_default().push(endpoint);
+        let reason = (failure.reason.as_str(), failure.hint.as_deref());
+        reasons.entry(reason).or_default().push(endpoint);
     }
-    let is_one = reasons.len() == 1;
-    let told = reasons.into_iter().map(|(reason, at)| {
-        if is_one {
-            reason.to_owned()
-        } else {
-            format!("{}: {reason}", at.join(", "))
+    let failure = match reasons.first_key_value() {
+        Some(((reason, hint), _)) if reasons.len() == 1 => Failure {
+            hint: hint.map(str::to_owned),
+            ..Failure::new(Kind::Member, *reason)
+        },
+        Some(_) | None => {
+            let told = reasons.into_iter().map(|((reason, hint), at)| {
+                let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+                format!("{}: {reason}{hint}", at.join(", "))
+            });
+            Failure::new(Kind::Member, told.collect::<Vec<_>>().join("; "))
         }
-    });
-    let reason = told.collect::<Vec<_>>().join("; ");
-    let failure = Failure::new(Kind::Member, reason);
+    };
     At { failure, store }
 }
 

@@ -141,6 +141,7 @@ fn down() -> StoreError {
     StoreError::Unavailable {
         store: "the script".to_owned(),
         reason: "it says so".to_owned(),
+        hint: None,
     }
 }
 

@@ -13,6 +13,7 @@ mod history;
 mod proxy;
 mod rotation;
 mod tls;
+mod words;
 
 fn open(options: EtcdOptions) -> Arc<dyn Store> {
     Arc::new(EtcdStore::new(options).expect("open a store"))
