@@ -247,6 +247,13 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<String> {
                  server trusts (its --trusted-ca-file), is out of date, or is not made for clients"
             ));
         }
+        // Many servers just hang up.
+        if looks_cut_off(text) {
+            return Some(format!(
+                "the server may not accept the client certificate {cert}: it has to be signed by the authority that the \
+                 server trusts (its --trusted-ca-file), in date, and made for clients; or the server speaks no TLS"
+            ));
+        }
     }
     hint_of_text(text, options).map(str::to_owned)
 }
@@ -300,10 +307,6 @@ fn is_mismatch(text: &str) -> bool {
 
 fn hint_of_text(text: &str, options: &EtcdOptions) -> Option<&'static str> {
     let says = |part: &str| text.contains(part);
-    let has_identity = options
-        .tls
-        .as_ref()
-        .is_some_and(|tls| tls.identity.is_some());
     // Some servers say so, others just hang up.
     let is_unwelcome = says("received fatal alert") || options.tls.is_some() && looks_cut_off(text);
     let hints: &[(bool, &str)] = &[
@@ -336,12 +339,8 @@ fn hint_of_text(text: &str, options: &EtcdOptions) -> Option<&'static str> {
             "the server may not speak TLS: use it without --cacert, --cert and --key",
         ),
         (
-            is_unwelcome && !has_identity,
-            "the server may ask for a client certificate (give --cert and --key), or it may not speak TLS (leave --cacert out)",
-        ),
-        (
             is_unwelcome,
-            "the server may not accept this client certificate (check which authority it trusts), or it may not speak TLS",
+            "the server may ask for a client certificate (give --cert and --key), or it may not speak TLS (leave --cacert out)",
         ),
         (
             options.tls.is_none() && looks_cut_off(text),
