@@ -7,7 +7,6 @@ use crate::config::Problem;
 use crate::manage::ManageError;
 use crate::model::report::{causes, code, counted};
 use crate::register::PlanError;
-use crate::store::StoreError;
 use crate::watch::{Findings, HandError, LoadError};
 
 /// Why `sidekick` gives up.
@@ -150,29 +149,8 @@ impl From<ManageError> for Failure {
                 "`sidekick status` tells who has applied what, to a user who may read below /sidekick/watchers"
                     .to_owned()
             }),
-            ManageError::Store(why) => hint_of_store(why),
+            ManageError::Store(why) => why.take_advice(),
         };
-        Self::unavailable(&error, &hint)
-    }
-}
-
-/// What helps against a store that cannot be used, taken out of the error.
-fn hint_of_store(error: &mut StoreError) -> String {
-    let hint = error.take_hint().or_else(|| match error {
-        StoreError::Unavailable { .. } => {
-            Some("look whether the store runs there; --store names another one".to_owned())
-        }
-        StoreError::Refused { .. } | StoreError::HistoryLost { .. } => None,
-        StoreError::Conflict(_) | StoreError::LeaseLost(_) => None,
-    });
-    hint.unwrap_or_else(|| "--store names another store".to_owned())
-}
-
-impl Failure {
-    /// A store cannot be used.
-    #[must_use]
-    pub fn store(mut error: StoreError) -> Self {
-        let hint = hint_of_store(&mut error);
         Self::unavailable(&error, &hint)
     }
 }

@@ -298,7 +298,10 @@ fn warn_if_unreadable(host: &HostFile) {
 }
 
 fn open(place: &Place) -> Result<std::sync::Arc<dyn store::Store>, Failure> {
-    store::open(&place.location).map_err(Failure::store)
+    store::open(&place.location).map_err(|mut error| {
+        let advice = error.take_advice();
+        Failure::unavailable(&error, &advice)
+    })
 }
 
 /// One thread is enough: what takes long (rendering, writing) has threads of its own. Those that are still at work in

@@ -79,6 +79,20 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// The same, with what may always be done where nothing better is known.
+    pub fn take_advice(&mut self) -> String {
+        let default = match self {
+            Self::Unavailable { .. } => {
+                "look whether the store runs there; --store names another one"
+            }
+            Self::Refused { .. } | Self::HistoryLost { .. } => "--store names another store",
+            Self::LeaseLost(_) | Self::Conflict(_) => "--store names another store",
+        };
+        self.take_hint().unwrap_or_else(|| default.to_owned())
+    }
+}
+
 /// A store of keys with leases.
 ///
 /// # Guarantees

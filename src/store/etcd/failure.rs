@@ -247,6 +247,11 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<String> {
                  server trusts (its --trusted-ca-file), is out of date, or is not made for clients"
             ));
         }
+        if text.contains("BadEncoding") {
+            return Some(format!(
+                "a certificate is damaged: look at {cert} and its key {key}, at the file of --cacert, and at the server's"
+            ));
+        }
         // Many servers just hang up.
         if looks_cut_off(text) {
             return Some(format!(
@@ -327,6 +332,10 @@ fn hint_of_text(text: &str, options: &EtcdOptions) -> Option<&'static str> {
         (
             says("NotValidForName") || says("not valid for name"),
             "the server's certificate needs this host as a subject alternative name; a common name is not enough",
+        ),
+        (
+            says("BadEncoding"),
+            "a certificate is damaged: look at the files of --cacert and --cert, and at the server's",
         ),
         (
             says("Expired"),
