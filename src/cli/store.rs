@@ -29,7 +29,7 @@ pub struct StoreArgs {
     /// The etcd user; also from ETCDCTL_USER. The password comes from --password-file or ETCDCTL_PASSWORD.
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-    /// A file whose first line is the password of --user.
+    /// A file whose first line is the password of --user. It is read again for each login.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 }

@@ -97,7 +97,7 @@ fn nobody_and_somebody_else() {
         "no TLS there",
         &plain.url(),
         &["--cacert", &arg(&pki.file("ca.pem"))],
-        &["hint: the server may not speak TLS"],
+        &["speak TLS", "--cacert"],
     );
 }
 
