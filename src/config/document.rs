@@ -76,6 +76,11 @@ impl<'t> Document<'t> {
         self.warnings.borrow_mut().push(problem);
     }
 
+    /// How many problems have been noted so far.
+    pub(super) fn problem_count(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
     /// From now on a key that nobody knows is a warning and no problem.
     pub(super) fn be_lenient(&self) {
         self.lenient.set(true);

@@ -96,8 +96,13 @@ fn dest(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<PathBu
 }
 
 fn sources(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Sources> {
+    let before = document.problem_count();
     let services = section.list("services", Wanted::parse);
     let keys = section.list("keys", Prefix::parse);
+    // A list of which nothing could be read is neither empty nor absent.
+    if document.problem_count() > before {
+        return None;
+    }
     let not_empty = |located: &Located<Vec<_>>| !located.value.is_empty();
     match (services, keys) {
         (Some(services), None) if !services.value.is_empty() => of_services(&services, document),

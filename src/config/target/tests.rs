@@ -481,3 +481,34 @@ fn the_sockets_of_an_haproxy() {
         assert!(good.is_empty());
     }
 }
+
+#[test]
+fn a_list_that_is_wrong_is_neither_empty_nor_absent() {
+    for (line, want) in [
+        (
+            "keys = [5]",
+            "template.keys is a list of strings, not an integer",
+        ),
+        (
+            "keys = ['a/../b']",
+            "template.keys: prefix \"a/../b\" is not a path",
+        ),
+        (
+            "keys = 5",
+            "template.keys is a list of strings, not an integer",
+        ),
+        ("services = ['A B']", "template.services: "),
+        ("services = []", "the list is empty"),
+    ] {
+        let (_, problems) = load(&format!(
+            "[template]\nsrc = 'a.tera'\ndest = '/d'\n{line}\n"
+        ));
+        let [problem] = problems.as_slice() else {
+            panic!("{line}: {problems:?}")
+        };
+        assert!(
+            problem.starts_with("a.toml:4: ") && problem.contains(want),
+            "{line}: {problem}"
+        );
+    }
+}
