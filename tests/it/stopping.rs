@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
+use crate::harness::{Process, free_port, modules, sidekick, temp_dir, tool, wait_for};
 
 /// Both ways to run a command.
 const MODES: [&str; 2] = ["register", "watch"];
@@ -136,6 +137,9 @@ fn what_is_left_of_the_group_is_asked_to_end_and_has_the_grace() {
 
 const SIZE: usize = 512 << 10;
 
+/// What a server needs is put into the directory; its port, and the command that starts it.
+type Server = fn(&Bench) -> (u16, Vec<String>);
+
 /// nginx, sending `SIZE` bytes in about two seconds.
 fn slow_nginx(bench: &Bench) -> (u16, Vec<String>) {
     let (port, at) = (free_port(), bench.0.path().display());
@@ -155,6 +159,30 @@ fn slow_nginx(bench: &Bench) -> (u16, Vec<String>) {
     (port, command.to_vec())
 }
 
+/// Apache, sending the same as slowly.
+fn slow_apache(bench: &Bench) -> (u16, Vec<String>) {
+    let (port, at) = (free_port(), bench.0.path().display());
+    fs::create_dir_all(bench.file("www")).unwrap();
+    fs::write(bench.file("www/big"), vec![b'x'; SIZE]).unwrap();
+    let modules = modules("apache2");
+    let loads: String = ["mpm_event", "authz_core", "env", "ratelimit"]
+        .map(|name| format!("LoadModule {name}_module {modules}/mod_{name}.so\n"))
+        .concat();
+    let text = format!(
+        "ServerRoot {at}\nServerName localhost\nDefaultRuntimeDir {at}\nPidFile {at}/pid\nErrorLog {at}/errors\n\
+         {loads}Listen 127.0.0.1:{port}\nStartServers 1\nServerLimit 2\nThreadsPerChild 4\nMaxRequestWorkers 8\n\
+         DocumentRoot {at}/www\n<Location />\nSetOutputFilter RATE_LIMIT\nSetEnv rate-limit 256\n</Location>\n"
+    );
+    fs::write(bench.file("apache.conf"), text).unwrap();
+    // Its children are another user where we are root.
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(bench.0.path(), open).unwrap();
+    let apache = tool("apache2").display().to_string();
+    let config = bench.file("apache.conf").display().to_string();
+    let command = [&apache, "-D", "FOREGROUND", "-f", &config].map(str::to_owned);
+    (port, command.to_vec())
+}
+
 /// Begins the download; what has come of it by the time that its head has.
 fn begin_download(port: u16) -> (TcpStream, Vec<u8>) {
     let mut stream = wait_for("nginx", || TcpStream::connect(("127.0.0.1", port)).ok());
@@ -167,11 +195,16 @@ fn begin_download(port: u16) -> (TcpStream, Vec<u8>) {
 }
 
 /// How many bytes of the body arrive when `sidekick` gets `signal` during the download; and its exit status.
-fn download_through_a_stop(mode: &str, options: &[&str], signal: Signal) -> (usize, Option<i32>) {
+fn download_through_a_stop(
+    server: Server,
+    mode: &str,
+    options: &[&str],
+    signal: Signal,
+) -> (usize, Option<i32>) {
     let bench = Bench::new();
-    let (port, nginx) = slow_nginx(&bench);
-    let nginx: Vec<&str> = nginx.iter().map(String::as_str).collect();
-    let mut process = bench.start(mode, options, &nginx);
+    let (port, command) = server(&bench);
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let mut process = bench.start(mode, options, &command);
     let (mut stream, mut got) = begin_download(port);
     if mode == "register" {
         wait_for("the announcement", || bench.is_announced().then_some(()));
@@ -191,12 +224,24 @@ fn a_slow_download_survives_a_stop_by_the_signal_that_its_server_takes_for_a_war
     for mode in MODES {
         // TERM and INT as a service manager and a terminal send them, QUIT as an image with STOPSIGNAL SIGQUIT has it.
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
-            let got = download_through_a_stop(mode, &["--stop-signal", "QUIT"], signal);
+            let options = ["--stop-signal", "QUIT"];
+            let got = download_through_a_stop(slow_nginx, mode, &options, signal);
             assert_eq!(got, (SIZE, Some(0)), "{mode}, {signal}");
         }
         // So that it is known to be cut otherwise.
-        let (got, _) = download_through_a_stop(mode, &[], Signal::SIGTERM);
+        let (got, _) = download_through_a_stop(slow_nginx, mode, &[], Signal::SIGTERM);
         assert!(got < SIZE, "{mode}");
+    }
+}
+
+#[test]
+fn apache_finishes_its_requests_at_the_signal_that_is_its_own() {
+    for mode in MODES {
+        for signal in [Signal::SIGTERM, Signal::SIGWINCH] {
+            let options = ["--stop-signal", "WINCH"];
+            let got = download_through_a_stop(slow_apache, mode, &options, signal);
+            assert_eq!(got, (SIZE, Some(0)), "{mode}, {signal}");
+        }
     }
 }
 
