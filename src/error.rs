@@ -35,6 +35,15 @@ impl Failure {
         }
     }
 
+    /// What was asked for cannot be printed.
+    #[must_use]
+    pub fn output(error: &std::io::Error) -> Self {
+        Self {
+            code: code::OUTPUT,
+            report: format!("error: standard output cannot be written\ncaused by: {error}\n"),
+        }
+    }
+
     /// The configuration is wrong.
     #[must_use]
     pub fn config(problems: &[Problem]) -> Self {
@@ -142,9 +151,14 @@ impl From<HandError> for Failure {
 impl From<ManageError> for Failure {
     fn from(mut error: ManageError) -> Self {
         let hint = match &mut error {
-            ManageError::Unknown { .. } => {
+            ManageError::Unknown { similar, .. } => similar.clone().unwrap_or_else(|| {
                 "give one of them; --prefix names the place of services, --store the store".to_owned()
-            }
+            }),
+            ManageError::Nobody { similar, .. } => similar.clone().unwrap_or_else(|| {
+                "--prefix names the place of services, --store the store; an instance counts as soon as it has an ip and a \
+                 port"
+                    .to_owned()
+            }),
             ManageError::Watchers(why) => why.take_hint().unwrap_or_else(|| {
                 "`sidekick status` tells who has applied what, to a user who may read below /sidekick/watchers"
                     .to_owned()

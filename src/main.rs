@@ -13,8 +13,8 @@ use sidekick::config::{self, Confd, Env, HostFile, Place, Source};
 use sidekick::error::{self, Failure};
 use sidekick::model::instance::State;
 use sidekick::model::report::code;
-use sidekick::system::init;
 use sidekick::system::signals::Held;
+use sidekick::system::{init, output};
 use sidekick::{manage, register, store, watch};
 use tracing::{info, warn};
 use tracing_subscriber::Layer;
@@ -26,10 +26,13 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done about a terminal that is gone.
-            let _ = error.print();
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
             let asked_for_help = error.exit_code() == 0;
-            return ExitCode::from(if asked_for_help { 0 } else { code::USAGE });
+            return ExitCode::from(match output::finish(printed) {
+                _ if !asked_for_help => code::USAGE,
+                Ok(()) => 0,
+                Err(_) => code::OUTPUT,
+            });
         }
     };
     let done = match cli.command {
@@ -42,11 +45,9 @@ fn main() -> ExitCode {
         Command::Undrain(args) => mark(&args, State::Up),
         Command::Status(args) => status(&args),
         Command::Guard(args) => guard(&args),
-        Command::Completions { shell } => {
-            // Nothing can be done about a terminal that is gone.
-            let _ = std::io::stdout().write_all(&cli::completions(shell));
-            Ok(0)
-        }
+        Command::Completions { shell } => output::print(&cli::completions(shell))
+            .map(|()| 0)
+            .map_err(|error| Failure::output(&error)),
         Command::Man { dir } => man(&dir),
     };
     match done {
@@ -101,7 +102,9 @@ fn mark(args: &Mark, state: State) -> Result<u8, Failure> {
         state,
         wait,
     };
-    block_on(async { Ok(manage::mark(order, store).await?) })
+    let (text, status) = block_on(async { Ok(manage::mark(order, store).await?) })?;
+    print(&text)?;
+    Ok(status)
 }
 
 fn status(args: &Status) -> Result<u8, Failure> {
@@ -111,7 +114,10 @@ fn status(args: &Status) -> Result<u8, Failure> {
     name_store("status", &place);
     let store = open(&place)?;
     let json = args.format == Format::Json;
-    block_on(async { Ok(manage::status(&service, &place.prefix, json, store).await?) })
+    let look = async { Ok(manage::status(&service, &place.prefix, json, store).await?) };
+    let report = block_on(look)?;
+    print(&report.text)?;
+    report.missing.map_or(Ok(0), |missing| Err(missing.into()))
 }
 
 fn watch(args: &Watch) -> Result<u8, Failure> {
@@ -183,7 +189,8 @@ fn render(args: &Render) -> Result<u8, Failure> {
     } else {
         watch::Show::Text
     };
-    Ok(watch::render_offline(targets, entries, &prefix, env, show))
+    watch::render_offline(targets, entries, &prefix, env, show)
+        .map_err(|error| Failure::output(&error))
 }
 
 fn check(args: &Check) -> Result<u8, Failure> {
@@ -193,7 +200,7 @@ fn check(args: &Check) -> Result<u8, Failure> {
     let conf_dir = config::conf_dir(args.conf_dir.as_deref(), &host);
     let found = watch::check(&conf_dir, &args.targets)?;
     let _ = write!(std::io::stderr(), "{}", error::findings(&found));
-    let _ = writeln!(std::io::stdout(), "{}", error::summary(&found));
+    print(&format!("{}\n", error::summary(&found)))?;
     Ok(if found.mistakes.is_empty() {
         0
     } else {
@@ -220,9 +227,12 @@ fn guard(args: &Guard) -> Result<u8, Failure> {
             (text, if any { 0 } else { code::FAILED })
         }
     };
-    // Nothing can be done about a terminal that is gone.
-    let _ = write!(std::io::stdout(), "{text}");
+    print(&text)?;
     Ok(status)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    output::print(text.as_bytes()).map_err(|error| Failure::output(&error))
 }
 
 fn man(dir: &std::path::Path) -> Result<u8, Failure> {
@@ -249,7 +259,7 @@ fn ip(args: &Ip) -> Result<u8, Failure> {
     let Some(ip) = choice.ip else {
         return Ok(code::UNAVAILABLE);
     };
-    let _ = writeln!(std::io::stdout(), "{ip}");
+    print(&format!("{ip}\n"))?;
     Ok(0)
 }
 
@@ -306,7 +316,7 @@ fn open(place: &Place) -> Result<std::sync::Arc<dyn store::Store>, Failure> {
 
 /// One thread is enough: what takes long (rendering, writing) has threads of its own. Those that are still at work in
 /// the end, in a template that goes on for ever or a lookup that nobody answers, are left behind.
-fn block_on(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -27,7 +27,8 @@ pub struct Ip {
 #[command(after_long_help = "\
 Exit status:
   0 done; 1 a target cannot be rendered; 2 a file would change (--diff); 64 the command line is
-  wrong; 69 the fixture cannot be used; 78 the configuration is wrong.")]
+  wrong; 69 the fixture cannot be used; 74 the output cannot be written; 78 the configuration
+  is wrong.")]
 pub struct Render {
     /// The file with the keys and values.
     #[arg(long, value_name = "FILE")]

@@ -41,6 +41,10 @@ pub struct Mark {
 /// before their last reloads, for connections that have not ended; empty if none. A watcher tells at once of a drain, of
 /// old workers within 20 s, and of all else within 15 s.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit status:
+  0 it is shown; 64 the command line is wrong; 69 there is no instance of the service, or the
+  store cannot be used; 74 the output cannot be written.")]
 pub struct Status {
     /// The service.
     #[arg(value_name = "SERVICE")]

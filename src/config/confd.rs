@@ -295,16 +295,15 @@ fn time(
     document: &Document<'_>,
     field: &str,
 ) -> Option<(Duration, Range<usize>)> {
-    let text = section.string(field)?;
-    match go_duration(&text.value) {
+    let span = section.place(field)?;
+    let text = section.time(field, |text| Ok(text.to_owned()))?;
+    match go_duration(&text) {
         Some(Duration::ZERO) => None,
-        Some(time) => Some((time, text.span)),
+        Some(time) => Some((time, span)),
         None => {
-            let what = format!(
-                "template.{field}: {:?} is not a time such as 500ms, 30s or 1m30s",
-                text.value
-            );
-            document.say(&text.span, what);
+            let what =
+                format!("template.{field}: {text:?} is not a time such as 500ms, 30s or 1m30s");
+            document.say(&span, what);
             None
         }
     }

@@ -27,8 +27,8 @@ pub(super) fn guard(section: &mut Section<'_, '_>) -> Option<Limits> {
             .number("min_instances")
             .and_then(|count| count.try_into().ok()),
         max_drop: table.parsed("max_drop", percent),
-        window: table.parsed("window", positive),
-        hold: table.parsed("hold", positive),
+        window: table.time("window", positive),
+        hold: table.time("hold", positive),
         networks: table
             .list("networks", str::parse::<Network>)
             .map(|networks| networks.value),

@@ -52,7 +52,10 @@ impl<'d, 't> Section<'d, 't> {
             self.path(key),
             article(found.get_ref())
         );
-        self.document.say(&found.span(), what);
+        let quoted = typed(found.get_ref()).filter(|_| found.get_ref().is_integer());
+        let hint = quoted.filter(|_| wanted == "a string");
+        let hint = hint.map(|number| format!("write it in quotes: \"{number}\""));
+        self.document.note(&found.span(), what, hint.as_deref());
     }
 
     fn path(&self, key: &str) -> String {
@@ -61,6 +64,26 @@ impl<'d, 't> Section<'d, 't> {
         } else {
             format!("{}.{key}", self.name)
         }
+    }
+
+    /// A time, parsed.
+    pub(super) fn time<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let number = self.table.get(key).and_then(|found| {
+            let number = typed(found.get_ref()).filter(|_| found.get_ref().is_integer());
+            Some((number?, found.span()))
+        });
+        let Some((number, span)) = number else {
+            return self.parsed(key, parse);
+        };
+        self.drop_key(key);
+        let what = format!("{}: {number} has no unit", self.path(key));
+        let hint = format!("write \"{number}s\" for seconds or \"{number}ms\" for milliseconds");
+        self.document.note(&span, what, Some(&hint));
+        None
     }
 
     /// A string.

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ManageError, instances};
+use super::{ManageError, instances, similar_service};
 use crate::model::instance::{InstanceId, ServiceName, State};
 use crate::model::keyspace;
 use crate::model::report::code;
+use crate::model::suggestion::did_you_mean;
 use crate::model::update::{By, Mark, Prefix};
 use crate::model::watchers::Marks;
 use crate::store::Store;
@@ -29,8 +30,8 @@ pub struct Order {
     pub wait: Option<Duration>,
 }
 
-/// Does it; the exit status.
-pub async fn mark(order: Order, store: Arc<dyn Store>) -> Result<u8, ManageError> {
+/// Does it. What there is to print, and the exit status.
+pub async fn mark(order: Order, store: Arc<dyn Store>) -> Result<(String, u8), ManageError> {
     let dir = keyspace::dir(&order.prefix, order.service.as_str(), order.id.as_str());
     let state = match order.state {
         State::Up => None,
@@ -46,44 +47,44 @@ pub async fn mark(order: Order, store: Arc<dyn Store>) -> Result<u8, ManageError
     let Some(since) = since else {
         let catalog = instances(&store, &order.prefix, order.service.as_str()).await?;
         let known = catalog.instances(order.service.as_str());
-        let known = known.map(|one| one.id.to_string()).collect();
-        return Err(ManageError::Unknown { dir, known });
+        let known: Vec<String> = known.map(|one| one.id.to_string()).collect();
+        let similar = if known.is_empty() {
+            similar_service(&store, &order.prefix, &order.service).await
+        } else {
+            did_you_mean(order.id.as_str(), known.iter().map(String::as_str))
+        };
+        return Err(ManageError::Unknown {
+            dir,
+            known,
+            similar,
+        });
     };
     let is = format!("{dir} is in state {}", order.state.as_str());
     let Some(limit) = order.wait else {
-        say(&format!("{is}; nobody was waited for"));
-        return Ok(0);
+        return Ok((format!("{is}; nobody was waited for\n"), 0));
     };
     let marks = Marks::from([(dir, since)]);
     let waited = acks::wait(store, &marks, limit).await;
     outcome(&is, waited)
 }
 
-fn outcome(is: &str, waited: Waited) -> Result<u8, ManageError> {
+fn outcome(is: &str, waited: Waited) -> Result<(String, u8), ManageError> {
     let names = |ids: &BTreeSet<String>| ids.iter().cloned().collect::<Vec<_>>().join(", ");
     let took = waited.took.as_millis();
     if let Some(why) = waited.unknown {
         return Err(ManageError::Watchers(why));
     }
     if waited.missing.is_empty() {
-        if waited.watchers.is_empty() {
-            say(&format!("{is}; nobody watches it"));
-        } else {
-            let who = names(&waited.watchers);
-            say(&format!("{is}; applied after {took} ms by {who}"));
-        }
-        return Ok(0);
+        let who = match names(&waited.watchers) {
+            who if who.is_empty() => "nobody watches it".to_owned(),
+            who => format!("applied after {took} ms by {who}"),
+        };
+        return Ok((format!("{is}; {who}\n"), 0));
     }
-    say(is);
     let missing = names(&waited.missing);
     let _ = writeln!(
         std::io::stderr(),
         "error: after {took} ms it is not applied by {missing}"
     );
-    Ok(code::FAILED)
-}
-
-fn say(text: &str) {
-    // Nothing can be done about a terminal that is gone.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok((format!("{is}\n"), code::FAILED))
 }

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use self::mark::{Order, mark};
-pub use self::status::status;
+pub use self::status::{Report, status};
 
 use crate::model::catalog::Catalog;
+use crate::model::instance::ServiceName;
+use crate::model::suggestion::did_you_mean;
 use crate::model::update::{Prefix, Revision, Update};
 use crate::model::watchers::{self, Watchers};
 use crate::store::{Store, StoreError};
@@ -25,6 +27,18 @@ pub enum ManageError {
         dir: Prefix,
         /// Those that the service has.
         known: Vec<String>,
+        /// What was probably meant.
+        similar: Option<String>,
+    },
+    /// Nobody has announced the service.
+    #[error("no instance of {service} is announced below {prefix}")]
+    Nobody {
+        /// The service.
+        service: ServiceName,
+        /// Where instances live.
+        prefix: Prefix,
+        /// What was probably meant.
+        similar: Option<String>,
     },
     /// The instance is in its new state, and nobody knows who has noticed.
     #[error("it is done, but who watches cannot be read")]
@@ -53,6 +67,19 @@ async fn instances(
     let mut catalog = Catalog::new(prefix.clone());
     catalog.apply(&dir, Update::Reset(snapshot));
     Ok(catalog)
+}
+
+/// The announced service that was probably meant. Who may read one service only gets no answer.
+async fn similar_service(
+    store: &Arc<dyn Store>,
+    prefix: &Prefix,
+    service: &ServiceName,
+) -> Option<String> {
+    let snapshot = store.snapshot(prefix).await.ok()?;
+    let mut catalog = Catalog::new(prefix.clone());
+    catalog.apply(prefix, Update::Reset(snapshot));
+    let known = catalog.services().keys().map(ServiceName::as_str);
+    did_you_mean(service.as_str(), known)
 }
 
 /// Those who watch.

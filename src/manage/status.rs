@@ -1,11 +1,10 @@
 //! A service as it is announced, and how far those who watch it are. Shell.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{ManageError, instances, watchers};
+use super::{ManageError, instances, similar_service, watchers};
 use crate::model::instance::ServiceName;
 use crate::model::update::{Prefix, Revision};
 use crate::model::watchers::Watcher;
@@ -40,13 +39,22 @@ struct Watching {
     old_workers: usize,
 }
 
-/// Prints it, as a table or as JSON; the exit status.
+/// What is to be shown of a service.
+#[derive(Debug)]
+pub struct Report {
+    /// A table, or JSON.
+    pub text: String,
+    /// Why that is not what somebody will have asked for: there is no instance.
+    pub missing: Option<ManageError>,
+}
+
+/// Looks at a service, for a table or for JSON.
 pub async fn status(
     service: &ServiceName,
     prefix: &Prefix,
     json: bool,
     store: Arc<dyn Store>,
-) -> Result<u8, ManageError> {
+) -> Result<Report, ManageError> {
     let catalog = instances(&store, prefix, service.as_str()).await?;
     let (watchers, revision) = watchers(&store).await?;
     let dir = prefix.join(service.as_str());
@@ -75,12 +83,21 @@ pub async fn status(
     let text = if json {
         // It has no maps and no floats that could fail.
         serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"
+    } else if status.instances.is_empty() && status.watchers.is_empty() {
+        String::new()
     } else {
         status.table()
     };
-    // Nothing can be done about a terminal that is gone.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(0)
+    let missing = if status.instances.is_empty() {
+        Some(ManageError::Nobody {
+            service: service.clone(),
+            prefix: prefix.clone(),
+            similar: similar_service(&store, prefix, service).await,
+        })
+    } else {
+        None
+    };
+    Ok(Report { text, missing })
 }
 
 impl Status {

@@ -12,6 +12,8 @@ pub mod code {
     pub const USAGE: u8 = 64;
     /// The store, or something else that is needed, is not there.
     pub const UNAVAILABLE: u8 = 69;
+    /// What was asked for cannot be printed.
+    pub const OUTPUT: u8 = 74;
     /// The configuration is wrong.
     pub const CONFIG: u8 = 78;
 }

@@ -2,9 +2,10 @@
 
 use strsim::osa_distance;
 
-/// The known name that is most like `wrong`, if one is like it at all.
+/// The known name that is most like `wrong`, if another one is like it at all.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let given = wrong;
     let wrong = wrong.to_lowercase();
     // One slip in a short word, two in a longer one, three in a long one.
     let limit = (wrong.chars().count() / 3).clamp(1, 3);
@@ -14,7 +15,9 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     });
     let like = distances.filter(|(distance, name)| {
         // Of a word of one or two letters nothing is left after a slip.
-        *distance <= limit && *distance < name.chars().count().min(wrong.chars().count())
+        *name != given
+            && *distance <= limit
+            && *distance < name.chars().count().min(wrong.chars().count())
     });
     like.min().map(|(_, name)| name)
 }
@@ -35,6 +38,7 @@ mod tests {
         for (wrong, want) in [
             ("wbe", Some("web")),
             ("Web", Some("web")),
+            ("web", None),
             ("webs", Some("web")),
             ("ap", Some("api")),
             ("datbase", Some("database")),

@@ -279,6 +279,7 @@ impl Source {
 
     fn entry(&self, one: Announcement, id: InstanceId, ip: IpAddr) -> Entry {
         let announced = SocketAddr::new(ip, one.ports.default_port());
+        let has_host = one.host.is_some();
         let instance = Instance {
             service: one.service,
             id,
@@ -300,6 +301,10 @@ impl Source {
             (Ownership::TakeOver | Ownership::Sole, claim) => claim,
         };
         let is_shared = one.ownership == Ownership::Shared;
+        if is_shared && !has_host {
+            // Each of those who announce it has a name of its own, and none of them is that of what they share.
+            publication.fields.remove("host");
+        }
         Entry {
             shared: is_shared.then(|| lease_of(&publication.dir)),
             publication,

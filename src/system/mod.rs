@@ -11,6 +11,7 @@ pub mod init;
 pub mod mirror;
 pub mod mount;
 pub mod notify;
+pub mod output;
 pub mod probe;
 pub mod process;
 mod raw;

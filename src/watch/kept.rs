@@ -1,7 +1,7 @@
 //! One target and where it stands: what it follows, when it is published, and what became of that. Shell.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use crate::model::report::chain;
 use crate::model::update::Prefix;
 use crate::model::watchers::is_of_watcher;
 use crate::system::file::How;
+use crate::system::output;
 
 /// A publish that has ended.
 pub(super) struct Done {
@@ -427,12 +428,11 @@ fn listed<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
 }
 
 /// Prints a unified diff.
-pub(super) fn print(dest: &Path, difference: &Difference) {
+pub(super) fn print(dest: &Path, difference: &Difference) -> io::Result<()> {
     let before = String::from_utf8_lossy(&difference.before);
     let name = dest.display().to_string();
     let diff = TextDiff::from_lines(before.as_ref(), difference.after.as_str());
     let mut unified = diff.unified_diff();
     let text = unified.header(&name, &format!("{name} (new)")).to_string();
-    // Nobody reads it any more: that is no reason to stop keeping files.
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    output::print(text.as_bytes())
 }

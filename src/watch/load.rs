@@ -12,7 +12,6 @@ use super::paths;
 use super::render::{RenderError, Template};
 use crate::config::{self, BadTarget, Output, Pass, Problem, Reload, Style, Target, is_tera};
 use crate::model::suggestion::did_you_mean;
-use crate::system::command;
 
 /// A target that is ready to be rendered.
 #[derive(Debug)]
@@ -31,6 +30,12 @@ pub struct Loaded {
 type Others = Vec<(String, String)>;
 
 impl Loaded {
+    /// The texts of which an output's template may be made.
+    pub(super) fn texts<'a>(&'a self, output: &'a Output) -> impl Iterator<Item = &'a str> {
+        let others = self.others.iter().map(|(_, text)| text.as_str());
+        others.chain([output.template.as_str()])
+    }
+
     /// Whether both were loaded from the same text.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -139,49 +144,17 @@ pub enum LoadError {
     Bad(Vec<Problem>),
 }
 
-/// What is found in a directory without running anything.
-#[derive(Debug, Default)]
-pub struct Findings {
-    /// How many targets were looked at.
-    pub targets: usize,
-    /// What has to be mended.
-    pub mistakes: Vec<Problem>,
-    /// What may be wrong.
-    pub warnings: Vec<Problem>,
-}
-
-/// Looks for mistakes in the targets of these names without running anything; in all of them if there is no name.
-pub fn check(conf_dir: &Path, names: &[String]) -> Result<Findings, LoadError> {
-    let mut everything = Everything::read(conf_dir, &Pass::offline());
-    if !names.is_empty() {
-        everything.choose(names)?;
-    }
-    let Everything {
-        good,
-        bad,
-        problems,
-        warnings,
-    } = everything;
-    let mut mistakes = all_problems(problems, &bad);
-    mistakes.extend(good.iter().flat_map(check_commands));
-    Ok(Findings {
-        targets: good.len() + bad.len(),
-        mistakes: without_doubles(mistakes),
-        warnings: without_doubles(warnings),
-    })
-}
-
 /// All that a directory gives.
-struct Everything {
-    good: Vec<Loaded>,
-    bad: Vec<BadTarget>,
+pub(super) struct Everything {
+    pub(super) good: Vec<Loaded>,
+    pub(super) bad: Vec<BadTarget>,
     /// What is wrong with the directory as a whole.
-    problems: Vec<Problem>,
-    warnings: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl Everything {
-    fn read(conf_dir: &Path, pass: &Pass) -> Self {
+    pub(super) fn read(conf_dir: &Path, pass: &Pass) -> Self {
         let config::Targets {
             good,
             bad,
@@ -233,7 +206,7 @@ impl Everything {
     }
 
     /// Leaves the targets of these names.
-    fn choose(&mut self, names: &[String]) -> Result<(), LoadError> {
+    pub(super) fn choose(&mut self, names: &[String]) -> Result<(), LoadError> {
         let good = self.good.iter().map(|one| &one.target.name);
         let there: Vec<&String> = good.chain(self.bad.iter().map(|bad| &bad.name)).collect();
         let unknown = names.iter().filter(|name| !there.contains(name));
@@ -288,13 +261,13 @@ fn no_target(name: &str, there: &[&String]) -> Problem {
     }
 }
 
-fn all_problems(of_all: Vec<Problem>, bad: &[BadTarget]) -> Vec<Problem> {
+pub(super) fn all_problems(of_all: Vec<Problem>, bad: &[BadTarget]) -> Vec<Problem> {
     let of_targets = bad.iter().flat_map(|bad| bad.problems.iter().cloned());
     without_doubles(of_all.into_iter().chain(of_targets).collect())
 }
 
 /// Two targets may share a template, and what is wrong with it.
-fn without_doubles(problems: Vec<Problem>) -> Vec<Problem> {
+pub(super) fn without_doubles(problems: Vec<Problem>) -> Vec<Problem> {
     let mut seen = Vec::new();
     for problem in problems {
         if !seen.contains(&problem) {
@@ -343,35 +316,6 @@ fn no_command(target: &Target, pass: &Pass) -> Option<Problem> {
     }
 }
 
-/// What can be said of a target's commands without running them: their syntax, and whether their programs are there.
-fn check_commands(loaded: &Loaded) -> Vec<Problem> {
-    let target = &loaded.target;
-    let reload = match &target.reload {
-        Some(Reload::Command(command)) => Some(command),
-        Some(
-            Reload::Child { .. }
-            | Reload::Signal { .. }
-            | Reload::Unit { .. }
-            | Reload::HaproxyMaster(_),
-        )
-        | None => None,
-    };
-    let checks = target.outputs.iter().map(|output| output.check.as_ref());
-    let checks = checks.map(|check| ("check_cmd", check));
-    let given = checks
-        .chain([("reload_cmd", reload)])
-        .filter_map(|(key, command)| Some((key, command?)));
-    let problems = given.filter_map(|(key, command)| {
-        let what = command::mistake(command)?;
-        Some(Problem::in_file(
-            &target.file,
-            None,
-            format!("template.{key}: {what}"),
-        ))
-    });
-    problems.collect()
-}
-
 fn compile(
     output: &Output,
     conf_dir: &Path,
@@ -417,7 +361,7 @@ fn others(templates: &Path) -> Others {
     found
 }
 
-fn explain(output: &Output, conf_dir: &Path, error: &RenderError) -> Vec<Problem> {
+pub(super) fn explain(output: &Output, conf_dir: &Path, error: &RenderError) -> Vec<Problem> {
     let templates = conf_dir.join("templates");
     let problem = |fault: &super::render::Fault| {
         let (file, line) = match &fault.place {

@@ -30,6 +30,7 @@
 
 mod announce;
 mod census;
+mod check;
 mod confirm;
 mod entrypoint;
 mod fixture;
@@ -58,8 +59,9 @@ mod unchecked;
 mod ward;
 mod world;
 
+pub use check::{Findings, check};
 pub use fixture::Fault;
 pub use guards::{HandError, list as guard_list, release as guard_release};
-pub use load::{Configuration, Findings, LoadError, Loaded, check, load, load_some};
+pub use load::{Configuration, LoadError, Loaded, load, load_some};
 pub use offline::{FixtureError, Show, fixture, render as render_offline};
 pub use run::{Plan, run};

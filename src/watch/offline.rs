@@ -1,7 +1,7 @@
 //! Rendering without a store: the targets of a configuration, from a file that stands for one. Shell.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::render::{RenderError, stamp};
 use crate::model::catalog::Catalog;
 use crate::model::report::{chain, code};
 use crate::model::update::{Entries, Prefix, Snapshot, Update};
-use crate::system::file;
+use crate::system::{file, output};
 
 /// Why a fixture cannot stand for a store.
 #[derive(Debug, Error)]
@@ -61,14 +61,15 @@ pub enum Show {
     Diff,
 }
 
-/// Renders the targets from a fixture; the exit status is 2 if a diff was asked for and there is one.
+/// Renders the targets from a fixture; the exit status is 2 if a diff was asked for and there is one. Fails if what was
+/// rendered cannot be printed.
 pub fn render(
     targets: Configuration,
     entries: Entries,
     prefix: &Prefix,
     env: BTreeMap<String, String>,
     show: Show,
-) -> u8 {
+) -> io::Result<u8> {
     let mut catalog = Catalog::new(prefix.clone());
     let snapshot = Snapshot {
         entries,
@@ -107,9 +108,16 @@ pub fn render(
         stamp(texts.iter_mut().flatten());
         for (output, text) in target.outputs.iter().zip(texts) {
             let shown = match text {
-                Ok(text) if show == Show::Diff => differs(&output.dest, text),
+                Ok(text) if show == Show::Diff => match difference(&output.dest, text) {
+                    Ok(Some(difference)) => {
+                        print(&output.dest, &difference)?;
+                        Ok(true)
+                    }
+                    Ok(None) => Ok(false),
+                    Err(error) => Err(error),
+                },
                 Ok(text) => {
-                    print_text(many.then_some(&*output.dest), &text);
+                    print_text(many.then_some(&*output.dest), &text)?;
                     Ok(false)
                 }
                 Err(error) => Err(chain(&error)),
@@ -124,27 +132,19 @@ pub fn render(
             }
         }
     }
-    status
+    Ok(status)
 }
 
-fn print_text(dest: Option<&Path>, text: &str) {
+fn print_text(dest: Option<&Path>, text: &str) -> io::Result<()> {
     let head = dest.map(|dest| format!("==> {} <==\n", dest.display()));
-    // Nobody reads it: nothing is lost.
-    let _ = write!(
-        std::io::stdout().lock(),
-        "{}{text}",
-        head.unwrap_or_default()
-    );
+    output::print(format!("{}{text}", head.unwrap_or_default()).as_bytes())
 }
 
-/// Prints how a text differs from the live file, if it does.
-fn differs(dest: &Path, after: String) -> Result<bool, String> {
+/// How a text differs from the live file, if it does.
+fn difference(dest: &Path, after: String) -> Result<Option<Difference>, String> {
     let look =
         file::look(dest).map_err(|error| format!("cannot read {}: {error}", dest.display()))?;
     let before = look.map(|look| look.content).unwrap_or_default();
     let differs = before != after.as_bytes();
-    if differs {
-        print(dest, &Difference { before, after });
-    }
-    Ok(differs)
+    Ok(differs.then_some(Difference { before, after }))
 }

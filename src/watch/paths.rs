@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use self::action::{Name, Part, Parts, Piece};
+
+mod action;
+
 /// What a command can name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Paths<'a> {
@@ -15,50 +19,77 @@ pub(super) struct Paths<'a> {
 
 /// Whether a command wants to see a whole tree.
 pub(super) fn asks_for_tree(command: &str) -> bool {
-    asks_for(command, "tree")
+    names_path(command, &Name::Tree)
 }
 
 /// Whether a check sees the new file only when it lies in its place.
 pub(super) fn judges_in_place(check: &str) -> bool {
-    !asks_for(check, "src") && !asks_for(check, "tree")
+    !names_path(check, &Name::Src) && !names_path(check, &Name::Tree)
 }
 
-fn asks_for(command: &str, what: &str) -> bool {
-    let mut names = command.split("{{").skip(1).filter_map(name);
-    names.any(|(name, _)| name == what)
+fn names_path(command: &str, name: &Name) -> bool {
+    let actions = Parts(command).filter_map(|part| match part {
+        Part::Action { pieces, .. } => Some(pieces),
+        Part::Text(_) | Part::Unknown(_) => None,
+    });
+    let is_named = |piece: Piece| matches!(piece, Piece::Path(found) if found == *name);
+    actions.flatten().any(is_named)
 }
 
-/// The name in front of `}}`, and what follows.
-fn name(after: &str) -> Option<(&str, &str)> {
-    let (name, rest) = after.split_once("}}")?;
-    Some((name.trim().trim_start_matches('.'), rest))
+/// What stands in double braces and is none of the paths; `has_tree`: there is a tree.
+pub(super) fn unknown(command: &str, has_tree: bool) -> Vec<&str> {
+    let needs_tree = |pieces: &[Piece]| pieces.contains(&Piece::Path(Name::Tree));
+    let unknown = Parts(command).filter_map(|part| match part {
+        Part::Text(_) => None,
+        Part::Unknown(text) => Some(text),
+        Part::Action { text, pieces, .. } => (!has_tree && needs_tree(&pieces)).then_some(text),
+    });
+    unknown.collect()
 }
 
-/// Puts the paths into a command: `{{src}}` is the staged file, `{{dest}}` the live one, `{{tree}}` the copy of the tree;
-/// `{{.src}}` and spaces inside the braces are fine too, as confd's users write them.
+/// Puts the paths into a command: `{{src}}` is the staged file, `{{dest}}` the live one, `{{tree}}` the copy of the tree.
+/// What confd's users write of Go's language is fine too: `{{.src}}`, `{{ $.src -}}`, `{{printf "%s" .src}}`. Each path
+/// becomes one word of the shell, whatever is in it. What names none of them stays as it is.
 pub(super) fn fill_in(command: &str, paths: Paths<'_>) -> String {
     let mut filled = String::new();
-    let mut rest = command;
-    while let Some((before, after)) = rest.split_once("{{") {
-        filled.push_str(before);
-        let path = name(after).and_then(|(name, rest)| {
-            let path = match name {
-                "src" => paths.src,
-                "dest" | "dst" => paths.dest,
-                "tree" => paths.tree?,
-                _ => return None,
-            };
-            Some((path, rest))
-        });
-        if let Some((path, after)) = path {
-            filled.push_str(&quoted(path));
-            rest = after;
-        } else {
-            filled.push_str("{{");
-            rest = after;
-        }
+    let mut trims = false;
+    for part in Parts(command) {
+        let text = match part {
+            Part::Text(text) | Part::Unknown(text) => text,
+            Part::Action {
+                text,
+                pieces,
+                trims_before,
+                trims_after,
+            } => {
+                if let Some(value) = written(&pieces, paths) {
+                    if trims_before {
+                        filled.truncate(filled.trim_end().len());
+                    }
+                    filled.push_str(&value);
+                    trims = trims_after;
+                    continue;
+                }
+                text
+            }
+        };
+        filled.push_str(if trims { text.trim_start() } else { text });
+        trims = false;
     }
-    filled + rest
+    filled
+}
+
+/// None if a path is not there.
+fn written(pieces: &[Piece], paths: Paths<'_>) -> Option<String> {
+    let text = |piece: &Piece| {
+        Some(match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Path(Name::Src) => quoted(paths.src),
+            Piece::Path(Name::Dest) => quoted(paths.dest),
+            Piece::Path(Name::Tree) => quoted(paths.tree?),
+        })
+    };
+    pieces.iter().map(text).collect()
 }
 
 /// A path as one word of a shell command; plain paths stay as they are, also inside quotes that stand there already.
@@ -113,6 +144,21 @@ mod tests {
             ("{{src", "{{src"),
             ("{{{{src}}}}", "{{/etc/.a.1}}"),
             ("", ""),
+            ("c {{- .src -}} \n d", "c/etc/.a.1d"),
+            ("c {{.src -}} d {{- /etc}}", "c /etc/.a.1d {{- /etc}}"),
+            ("c {{ $.src }} {{$.dest}}", "c /etc/.a.1 /etc/a"),
+            (
+                r#"c {{printf "%s" .src}} {{printf "-%v.%s%%" .dest .src}}"#,
+                "c /etc/.a.1 -/etc/a./etc/.a.1%",
+            ),
+            (
+                r#"c {{.src | printf "-f %s"}} {{print .src}} {{ print "a" `\b` .dest}}"#,
+                r"c -f /etc/.a.1 /etc/.a.1 a\b/etc/a",
+            ),
+            (
+                r#"{{printf "%d" .src}}{{printf "%s"}}{{printf "%s" .src .src}}{{base .src}}"#,
+                r#"{{printf "%d" .src}}{{printf "%s"}}{{printf "%s" .src .src}}{{base .src}}"#,
+            ),
         ] {
             assert_eq!(fill_in(command, paths), want, "{command}");
         }
@@ -125,6 +171,23 @@ mod tests {
                 }
             ),
             r"c '/a b'\''s'"
+        );
+        let hostile = Paths {
+            src: Path::new("/$(id)"),
+            ..paths
+        };
+        for command in [
+            r#"c {{printf "%s.x" .src}}"#,
+            "c {{$.src}}.x",
+            r#"c {{.src | printf "%q"}}.x"#,
+        ] {
+            assert_eq!(fill_in(command, hostile), "c '/$(id)'.x", "{command}");
+        }
+        let command = "a {{.State}} {{src}} {{tree}} {{ .Src }}";
+        assert_eq!(unknown(command, true), ["{{.State}}", "{{ .Src }}"]);
+        assert_eq!(
+            unknown(command, false),
+            ["{{.State}}", "{{tree}}", "{{ .Src }}"]
         );
         let check = "nginx -t -c {{ .tree }}/nginx.conf";
         assert!(asks_for_tree(check) && !asks_for_tree("a {{src}} tree}} {{treee}}"));

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::kept::print;
 use super::ledger::Ledger;
 use super::load::Loaded;
@@ -133,6 +135,8 @@ impl Job {
                 self.left
             }
             Ok(Published::Held) => None,
+            // It comes before anything is put in place.
+            Err(PublishError::Print(_)) => self.left,
             Err(PublishError::File { .. } | PublishError::CheckInPlace { .. }) => None,
             Err(PublishError::Reload { .. } | PublishError::Worker | PublishError::GivenUp) => None,
         };
@@ -186,7 +190,7 @@ impl Job {
             Compared::Differs(differs) => differs,
         };
         if self.diff {
-            self.print(&differs);
+            self.print(&differs)?;
         }
         if self.noop {
             return Ok(Published::Pending);
@@ -357,15 +361,21 @@ impl Job {
         &self.target().outputs[output].dest
     }
 
-    fn print(&self, differs: &Differs) {
+    /// Prints what changes. Where nothing else is asked for, that is what has to work.
+    fn print(&self, differs: &Differs) -> Result<(), PublishError> {
         for (n, new) in differs.news() {
             let before = new.previous.as_ref().map(|look| look.content.clone());
             let difference = Difference {
                 before: before.unwrap_or_default(),
                 after: new.text.clone(),
             };
-            print(self.dest(n), &difference);
+            match print(self.dest(n), &difference) {
+                Err(error) if self.noop => return Err(PublishError::Print(error)),
+                Err(error) => warn!("the difference cannot be printed: {error}"),
+                Ok(()) => {}
+            }
         }
+        Ok(())
     }
 
     /// Whether the program has to be told of one of the live files.

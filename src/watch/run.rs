@@ -35,12 +35,14 @@ use crate::system::signals::Signals;
 /// made by the next process.
 const FINISH_WITHIN: Duration = Duration::from_secs(8);
 
+mod announced;
 mod configuration;
 mod destinations;
 mod leaving;
 mod publishing;
 mod store;
 
+use announced::Announced;
 use configuration::Conf;
 use destinations::{Destinations, Touched};
 use leaving::Leaving;
@@ -73,7 +75,8 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
                     herald.leave().await;
                 }
             };
-            tokio::join!(leave, shell.memory.close(paths, &shell.catalog));
+            let warnings = shell.announced.finish();
+            tokio::join!(leave, warnings, shell.memory.close(paths, &shell.catalog));
             return status;
         }
         match shell.next(&mut signals).await {
@@ -128,6 +131,7 @@ struct Shell {
     /// How old what was published is, where the store has not said everything itself.
     stale: Option<Duration>,
     guards: Guards,
+    announced: Announced,
     reloads: Reloads,
     visits: Visits,
     conf: Conf,
@@ -200,6 +204,7 @@ impl Shell {
             away: BTreeSet::new(),
             is_refused: false,
             guards,
+            announced: Announced::default(),
             reloads: Reloads::default(),
             visits,
             conf,

@@ -14,7 +14,7 @@ const PURE: &[&str] = &[
     "src/register/roster",
     "src/watch/guard.rs",
     "src/watch/guard/",
-    "src/watch/paths.rs",
+    "src/watch/paths",
     "src/watch/proof.rs",
     "src/proxy/haproxy/processes.rs",
     "src/proxy/haproxy/context.rs",

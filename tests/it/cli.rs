@@ -238,8 +238,8 @@ fn check_reports_every_problem_at_once_and_runs_nothing() {
     for want in [
         "field.toml:5: ",
         "bad.tera:2: ",
-        "program.toml: template.check_cmd: no-such-program is not on the PATH",
-        "syntax.toml: template.reload_cmd: ",
+        "program.toml:5: template.check_cmd: no-such-program is not on the PATH",
+        "syntax.toml:6: template.reload_cmd: ",
     ] {
         assert!(text.contains(want), "{want} is missing in:\n{text}");
     }
@@ -247,6 +247,252 @@ fn check_reports_every_problem_at_once_and_runs_nothing() {
     assert_eq!(errors.count(), 4, "{text}");
     assert_eq!(output.stdout, b"4 targets, 4 mistakes\n");
     assert!(!dir.path().join("ran").exists());
+}
+
+/// What `sidekick check` makes of one target: its exit status, what it says, and its last line.
+fn check_of(src: &str, lines: &str, template: &str) -> (Option<i32>, String, String) {
+    let dir = temp_dir();
+    for name in ["conf.d", "templates", "out"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    file(&format!("templates/{src}"), template);
+    let lines = lines.replace("OUT", dir.path().join("out").to_str().unwrap());
+    file(
+        "conf.d/a.toml",
+        &format!("[template]\nsrc = '{src}'\n{lines}\n"),
+    );
+    let output = run(&["check", "--conf-dir", dir.path().to_str().unwrap()]);
+    let root = format!("{}/", dir.path().display());
+    let text = stderr(&output).replace(&root, "");
+    let summary = String::from_utf8(output.stdout).unwrap();
+    (output.status.code(), text, summary)
+}
+
+const OF_SERVICES: &str = "dest = 'OUT/d'\nservices = ['web']";
+const OF_KEYS: &str = "dest = 'OUT/d'\nkeys = ['/services']";
+
+/// A template that has something for each instance.
+fn each(field: &str) -> String {
+    format!("{{% for i in services.web %}}\n{{{{ {field} }}}}\n{{% endfor %}}")
+}
+
+/// What is no mistake of writing, and would fail or mean something else in use: each with its file and line.
+#[test]
+fn check_finds_what_would_go_wrong_in_use() {
+    for (src, lines, template, want) in [
+        (
+            "a.tera",
+            OF_SERVICES.to_owned(),
+            each("i.adr"),
+            "error: templates/a.tera:2: ",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.to_owned(),
+            "\n{% for i in services.wbe %}{% endfor %}".to_owned(),
+            "error: templates/a.tera:2: ",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.replace("web", "*"),
+            "{% for i in instances(service='web') %}{{ i.id }}{% endfor %}\n{{ serivces.web }}"
+                .to_owned(),
+            "error: templates/a.tera:2: ",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.to_owned(),
+            each("i.ports.metrics"),
+            "warning: templates/a.tera:2: an instance that announces no more than an address and a port",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.to_owned(),
+            each("i.attrs.vhost"),
+            "hint: default(value=...)",
+        ),
+        (
+            "a.tera",
+            format!("{OF_SERVICES}\nreload_cmd = 'true {{{{tree}}}}'"),
+            String::new(),
+            "warning: conf.d/a.toml:5: template.reload_cmd: {{tree}} is not {{src}} or {{dest}}",
+        ),
+        (
+            "a.tera",
+            format!("{OF_SERVICES}\ncheck_cmd = 'true {{{{src}}}} {{{{file}}}}'"),
+            String::new(),
+            "warning: conf.d/a.toml:5: template.check_cmd: {{file}} is not ",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.replace("/d'", "/{{ host }}.cfg'"),
+            String::new(),
+            "error: conf.d/a.toml:3: template.dest: ",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.replace("/d'", "/none/d'"),
+            String::new(),
+            "hint: make_dirs = true makes it",
+        ),
+        (
+            "a.tmpl",
+            format!("{OF_KEYS}\nchek_cmd = 'true'"),
+            String::new(),
+            "warning: conf.d/a.toml:5: template.chek_cmd is not known here and is passed over\nhint: did you mean check_cmd?",
+        ),
+    ] {
+        let (code, text, summary) = check_of(src, &lines, &template);
+        let is_mistake = text.starts_with("error: ");
+        let found = if is_mistake {
+            "1 mistake"
+        } else {
+            "no mistakes, 1 warning"
+        };
+        assert_eq!(code, Some(if is_mistake { 78 } else { 0 }), "{text}");
+        assert_eq!(summary, format!("1 target, {found}\n"), "{template} {text}");
+        assert!(text.contains(want), "{want} is not in: {text}");
+    }
+}
+
+#[test]
+fn check_does_not_tell_what_may_be_right_with_what_is_announced() {
+    for (src, lines, template) in [
+        ("a.tera", OF_SERVICES, each("i.addr")),
+        ("a.tera", OF_SERVICES, each("i.weight | default(value=1)")),
+        ("a.tera", OF_SERVICES, each("i.attrs.vhost | default(value='')")),
+        (
+            "a.tera",
+            OF_SERVICES,
+            "{% for i in services.web %}{% if i.attrs.a is defined %}{{ i.attrs.a }}{% endif %}{% endfor %}".to_owned(),
+        ),
+        ("a.tera", OF_KEYS, "{{ getv(key='/services/x') }}".to_owned()),
+        ("a.tera", OF_KEYS, "{% set x = json(value=getv(key='/services/x', default='{}')) %}{{ x.y }}".to_owned()),
+        ("a.tmpl", OF_KEYS, "{{getv \"/services/x\"}}".to_owned()),
+    ] {
+        let found = check_of(src, lines, &template);
+        assert_eq!(found, (Some(0), String::new(), "1 target, no mistakes\n".to_owned()), "{template}");
+    }
+}
+
+#[test]
+fn check_has_nothing_to_say_of_the_shipped_templates() {
+    let dir = temp_dir();
+    for (from, to) in [
+        ("conf.d", "conf.d"),
+        ("conf.d/examples", "conf.d"),
+        ("templates", "templates"),
+        ("templates/examples", "templates/examples"),
+    ] {
+        let to = dir.path().join(to);
+        std::fs::create_dir_all(&to).unwrap();
+        let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
+        for entry in std::fs::read_dir(from).unwrap().flatten() {
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    let output = run(&["check", "--conf-dir", dir.path().to_str().unwrap()]);
+    let text = stderr(&output);
+    // Users, programs and directories that this host lacks are for the host.
+    let of_templates: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains(".tera:"))
+        .collect();
+    assert_eq!(of_templates, [""; 0]);
+    let summary = String::from_utf8(output.stdout).unwrap();
+    assert!(summary.starts_with("15 targets, "), "{summary} {text}");
+}
+
+#[test]
+fn a_service_that_nobody_announces_has_no_status() {
+    let dir = temp_dir();
+    let web = dir.path().join("services/web/a");
+    std::fs::create_dir_all(&web).unwrap();
+    std::fs::write(web.join("ip"), "127.0.0.1").unwrap();
+    std::fs::write(web.join("port"), "80").unwrap();
+    let store = format!("dir://{}", dir.path().display());
+    let command = |args: &[&str]| run(&[args, &["--store", &store]].concat());
+    let output = command(&["status", "web"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for (args, hint) in [
+        (&["status", "wbe"][..], "hint: did you mean web?"),
+        (&["status", "cache"], "hint: --prefix names"),
+        (
+            &["status", "wbe", "--format", "json"],
+            "hint: did you mean web?",
+        ),
+        (&["drain", "wbe", "a"], "hint: did you mean web?"),
+        (&["drain", "web", "b"], "there is a"),
+    ] {
+        let output = command(args);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(69), "{args:?}: {text}");
+        assert!(text.contains(hint), "{args:?}: {text}");
+        let json = args.contains(&"json");
+        assert_eq!(output.stdout.is_empty(), !json, "{args:?}: {output:?}");
+    }
+}
+
+/// What cannot be printed is an error; a reader that has gone has read what it wanted.
+#[test]
+fn a_command_whose_output_cannot_be_written_fails() {
+    let dir = temp_dir();
+    for name in ["conf.d", "templates", "store/services/web/a"] {
+        std::fs::create_dir_all(dir.path().join(name)).unwrap();
+    }
+    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    file("store/services/web/a/ip", "127.0.0.1");
+    file("store/services/web/a/port", "80");
+    file("templates/a.tera", "text\n");
+    file("fixture.json", "{}");
+    let live = dir.path().join("live").display().to_string();
+    let target = format!("[template]\nsrc = 'a.tera'\ndest = '{live}'\nservices = ['web']\n");
+    file("conf.d/a.toml", &target);
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let (conf, store, state) = (at(""), format!("dir://{}", at("store")), at("state"));
+    let fixture = at("fixture.json");
+    let render = ["render", "--conf-dir", &conf, "--from", &fixture];
+    let watch = [
+        "watch",
+        "--conf-dir",
+        &conf,
+        "--store",
+        &store,
+        "--noop",
+        "--diff",
+    ];
+    for (args, full, closed) in [
+        (&["status", "web", "--store", &store][..], 74, 0),
+        (&["check", "--conf-dir", &conf], 74, 0),
+        (&render, 74, 0),
+        (&[&render[..], &["--diff"]].concat(), 74, 2),
+        (&watch, 1, 2),
+        (&["ip", "127.0.0.1", "--store", &store], 74, 0),
+        (&["guard", "list", "--state-dir", &state], 74, 0),
+        (&["completions", "bash"], 74, 0),
+        (&["--help"], 74, 0),
+        (&["--version"], 74, 0),
+    ] {
+        let to = |stdout: std::process::Stdio| {
+            let output = sidekick().args(args).stdout(stdout).output().unwrap();
+            (output.status.code(), stderr(&output))
+        };
+        let device = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let found = to(device.unwrap().into());
+        assert_eq!(found.0, Some(full), "{args:?} {found:?}");
+        assert!(
+            full == 74 && args[0].starts_with("--") || found.1.contains("standard output"),
+            "{args:?} {found:?}"
+        );
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let found = to(writer.into());
+        assert_eq!(found.0, Some(closed), "{args:?} {found:?}");
+        assert!(!found.1.contains("standard output"), "{args:?} {found:?}");
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(super) fn haproxy(section: &mut Section<'_, '_>, document: &Document<'_>) ->
         document.say(&span, what);
     }
     let base = one_or_more(&mut table, "base", absolute);
-    let timeout = table.parsed("timeout", parse_duration);
+    let timeout = table.time("timeout", parse_duration);
     table.finish(&["socket", "base", "timeout"]);
     (!sockets.is_empty()).then_some(Haproxy {
         sockets,

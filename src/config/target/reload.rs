@@ -125,13 +125,13 @@ pub(super) fn pace(section: &mut Section<'_, '_>) -> Option<Pace> {
     let mut table = section.section("pace")?;
     let pace = Pace {
         settle: table
-            .parsed("settle", parse_duration)
+            .time("settle", parse_duration)
             .unwrap_or(default.settle),
         max_wait: table
-            .parsed("max_wait", parse_duration)
+            .time("max_wait", parse_duration)
             .unwrap_or(default.max_wait),
         min_interval: table
-            .parsed("min_interval", parse_duration)
+            .time("min_interval", parse_duration)
             .unwrap_or(default.min_interval),
     };
     table.finish(&["settle", "max_wait", "min_interval"]);

@@ -379,6 +379,53 @@ fn a_name_that_is_like_a_known_one_is_taken_for_it() {
 }
 
 #[test]
+fn a_number_without_a_unit_is_told_how_a_time_is_written() {
+    for (lines, what, hint) in [
+        (
+            "[template.pace]\nmax_wait = 5\n",
+            "a.toml:6: template.pace.max_wait: 5 has no unit",
+            "write \"5s\" for seconds or \"5ms\" for milliseconds",
+        ),
+        (
+            "check_timeout = 30\n",
+            "a.toml:5: template.check_timeout: 30 has no unit",
+            "write \"30s\" for seconds or \"30ms\" for milliseconds",
+        ),
+        (
+            "[template.guard]\nwindow = 1\n",
+            "a.toml:6: template.guard.window: 1 has no unit",
+            "write \"1s\" for seconds or \"1ms\" for milliseconds",
+        ),
+        (
+            "mode = 640\n",
+            "a.toml:5: template.mode is a string, not an integer",
+            "write it in quotes: \"640\"",
+        ),
+        (
+            "check_timeout = true\n",
+            "a.toml:5: template.check_timeout is a string, not a boolean",
+            "",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, content) in [
+            ("conf.d/a.toml", format!("{LEAST}{lines}")),
+            ("templates/a.tera", String::new()),
+        ] {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let problems = targets(dir.path()).all_problems();
+        let [problem] = problems.as_slice() else {
+            panic!("{problems:?}")
+        };
+        assert!(problem.to_string().ends_with(what), "{problem}");
+        assert_eq!(problem.hint.as_deref().unwrap_or_default(), hint);
+    }
+}
+
+#[test]
 fn a_directory_that_is_missing_or_empty_is_a_problem() {
     let dir = tempfile::tempdir().unwrap();
     assert!(

@@ -40,6 +40,8 @@ pub(in crate::watch) enum PublishError {
         "template.generation_url is given, but no template of the target has generation(), which the page there should show"
     )]
     NoGeneration,
+    #[error("standard output cannot be written")]
+    Print(#[source] io::Error),
     #[error("the worker that renders has died")]
     Worker,
     #[error("it was given up")]
@@ -64,6 +66,7 @@ impl PublishError {
             Self::File { step, .. } => step,
             Self::Check(_) | Self::CheckInPlace { .. } => "check",
             Self::Reload { .. } => "reload",
+            Self::Print(_) => "print",
             Self::Worker => "worker",
             Self::GivenUp => "give up",
         }
@@ -75,7 +78,7 @@ impl PublishError {
             Self::Check(source) | Self::CheckInPlace { source, .. } => Some(source.as_ref()),
             Self::Reload { source, .. } => source.command(),
             Self::Render(_) | Self::NoGeneration | Self::File { .. } => None,
-            Self::Worker | Self::GivenUp => None,
+            Self::Print(_) | Self::Worker | Self::GivenUp => None,
         };
         command.and_then(CommandError::exit)
     }
@@ -85,7 +88,7 @@ impl PublishError {
         match self {
             Self::Reload { source, .. } => source.is_refusal(),
             Self::Render(_) | Self::NoGeneration | Self::Worker | Self::GivenUp => false,
-            Self::File { .. } | Self::Check(_) => false,
+            Self::File { .. } | Self::Check(_) | Self::Print(_) => false,
             // Each further try puts it in its place again.
             Self::CheckInPlace { .. } => true,
         }

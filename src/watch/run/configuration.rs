@@ -185,6 +185,7 @@ impl Shell {
         } else if self.following.is_complete() {
             self.guards.heard_all(&self.catalog, &self.memory);
         }
+        self.compare_with_announced();
         self.reannounce(goes_on);
     }
 

@@ -68,6 +68,7 @@ impl Shell {
             self.guards.heard_all(&self.catalog, &self.memory);
             self.changed(|_| true);
         }
+        self.compare_with_announced();
         !changes.is_empty()
     }
 

@@ -1,8 +1,6 @@
 //! The tree of keys of the application that `sidekick` comes from, key for key, announced by three machines.
 //!
-//! Two things differ on purpose. The fixed id `/services/database/galera` has a `host` here, which the original has not:
-//! readers of ours take the address where there is none, and writers always write one. And there are no empty
-//! directories `settings`: etcd v3 has no directories.
+//! One thing differs: there are no empty directories `settings`, since etcd v3 has no directories.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +14,7 @@ fn galera(n: u8) -> String {
     format!(
         "[[service]]\nname = 'galera'\nprefix = '/components'\nid = 'uuid'\nip = '10.0.3.{n}'\nport = 3306\n\
          host = 'core-{n}'\nattrs = {{ service_instance_name = 'galera-{n}' }}\n\
-         [[service]]\nname = 'database'\nid = 'galera'\nshared = true\nip = '172.17.42.1'\nport = 33306\n\
-         host = '172.17.42.1'\n"
+         [[service]]\nname = 'database'\nid = 'galera'\nshared = true\nip = '172.17.42.1'\nport = 33306\n"
     )
 }
 
@@ -90,7 +87,6 @@ fn whole() -> BTreeMap<String, String> {
     let mut all = tree(
         "/services/database/galera/ip 172.17.42.1
          /services/database/galera/port 33306
-         /services/database/galera/host 172.17.42.1
          /services/loadbalancer/loadbalancer-1/endpoint 10.0.3.1:80
          /services/loadbalancer/loadbalancer-1/distribution roundrobin
          /services/loadbalancer/loadbalancer-1/settings/distribution roundrobin

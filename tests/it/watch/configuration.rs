@@ -305,3 +305,32 @@ fn a_configuration_that_needs_the_store_waits_for_it_and_the_one_of_before_goes_
         bench.out("b.cfg").exists().then_some(())
     });
 }
+
+#[test]
+fn a_service_that_nobody_announces_is_told_once_with_what_was_probably_meant() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let file = bench.file("conf.d/b.toml");
+    let target = |service: &str, dest: &str| {
+        format!(
+            "[template]\nsrc = 'b.tera'\ndest = '{}'\nservices = ['{service}', 'web']\n{PACE}",
+            bench.out(dest).display()
+        )
+    };
+    bench.template("b.tera", "{{ services | length }}");
+    fs::write(&file, target("wbe", "b.cfg")).unwrap();
+    let process = bench.start(&[]);
+    process.wait_said("b: nobody announces wbe; did you mean web?");
+    wait_for("the file", || fs::read_to_string(bench.out("b.cfg")).ok());
+    // An edit of something else does not repeat it.
+    fs::write(&file, target("wbe", "c.cfg")).unwrap();
+    wait_for("the other file", || {
+        fs::read_to_string(bench.out("c.cfg")).ok()
+    });
+    bench
+        .etcd
+        .etcdctl(&["put", "/services/wbe/a/ip", "127.0.0.1"]);
+    bench.etcd.etcdctl(&["put", "/services/wbe/a/port", "80"]);
+    process.wait_said("wbe is announced now");
+    assert_eq!(process.output().matches("nobody announces").count(), 1);
+}

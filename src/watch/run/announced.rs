@@ -1,0 +1,102 @@
+//! Which of the services that targets name are announced: a name that nobody announces may be a slip. Shell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::Shell;
+use crate::config::Sources;
+use crate::model::catalog::Catalog;
+use crate::model::instance::ServiceName;
+use crate::model::suggestion::did_you_mean;
+use crate::model::update::{Prefix, Update};
+use crate::store::Store;
+
+/// How long the names of all services may take, which are only needed for advice.
+const ASK_WITHIN: Duration = Duration::from_secs(1);
+
+/// The services that targets name.
+#[derive(Default)]
+pub(super) struct Announced {
+    /// Whether each of them has been announced since somebody named it.
+    known: BTreeMap<ServiceName, bool>,
+    /// The warnings that are being made.
+    warnings: JoinSet<()>,
+}
+
+impl Announced {
+    /// Ends when every warning has been given.
+    pub(super) async fn finish(&mut self) {
+        while self.warnings.join_next().await.is_some() {}
+    }
+}
+
+impl Shell {
+    /// Warns of services that are named and that nobody announces, once, and says when they are announced.
+    pub(super) fn compare_with_announced(&mut self) {
+        if !self.following.is_fresh() {
+            return;
+        }
+        let named = self.named_services();
+        let announced = &mut self.announced;
+        announced
+            .known
+            .retain(|service, _| named.contains_key(service));
+        for (service, targets) in named {
+            let is_there = self.catalog.instances(service.as_str()).next().is_some();
+            match announced.known.insert(service.clone(), is_there) {
+                None if !is_there => {
+                    let store = Arc::clone(&self.store);
+                    let warning = warn_of(store, self.prefix.clone(), service, targets);
+                    announced.warnings.spawn(warning);
+                }
+                Some(false) if is_there => info!("{service} is announced now"),
+                // One that was announced before is no slip.
+                Some(true) => drop(announced.known.insert(service, true)),
+                None | Some(false) => {}
+            }
+        }
+    }
+
+    /// The services that targets name, each with these targets.
+    fn named_services(&self) -> BTreeMap<ServiceName, BTreeSet<String>> {
+        let mut named: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+        for kept in &self.targets {
+            let target = &kept.loaded.target;
+            for output in &target.outputs {
+                let services = match &output.sources {
+                    Sources::Services(services) => services.as_slice(),
+                    Sources::AllServices | Sources::Keys(_) => &[],
+                };
+                for service in services {
+                    let targets = named.entry(service.clone()).or_default();
+                    targets.insert(target.name.clone());
+                }
+            }
+        }
+        named
+    }
+}
+
+async fn warn_of(
+    store: Arc<dyn Store>,
+    prefix: Prefix,
+    service: ServiceName,
+    targets: BTreeSet<String>,
+) {
+    // Who may read some services only gets no advice.
+    let snapshot = timeout(ASK_WITHIN, store.snapshot(&prefix)).await;
+    let mut catalog = Catalog::new(prefix.clone());
+    if let Ok(Ok(snapshot)) = snapshot {
+        catalog.apply(&prefix, Update::Reset(snapshot));
+    }
+    let names = catalog.services().keys().map(ServiceName::as_str);
+    let advice = did_you_mean(service.as_str(), names);
+    let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
+    let targets: Vec<String> = targets.into_iter().collect();
+    warn!("{}: nobody announces {service}{advice}", targets.join(", "));
+}
