@@ -19,20 +19,20 @@ pub(super) struct Paths<'a> {
 
 /// Whether a command wants to see a whole tree.
 pub(super) fn asks_for_tree(command: &str) -> bool {
-    names_path(command, &Name::Tree)
+    names_path(command, Name::Tree)
 }
 
 /// Whether a check sees the new file only when it lies in its place.
 pub(super) fn judges_in_place(check: &str) -> bool {
-    !names_path(check, &Name::Src) && !names_path(check, &Name::Tree)
+    !names_path(check, Name::Src) && !names_path(check, Name::Tree)
 }
 
-fn names_path(command: &str, name: &Name) -> bool {
+fn names_path(command: &str, name: Name) -> bool {
     let actions = Parts(command).filter_map(|part| match part {
         Part::Action { pieces, .. } => Some(pieces),
         Part::Text(_) | Part::Unknown(_) => None,
     });
-    let is_named = |piece: Piece| matches!(piece, Piece::Path(found) if found == *name);
+    let is_named = |piece: Piece| matches!(piece, Piece::Path(found) if found == name);
     actions.flatten().any(is_named)
 }
 

@@ -230,7 +230,7 @@ fn check_reports_every_problem_at_once_and_runs_nothing() {
     let ran = dir.path().join("ran").display().to_string();
     target(
         "syntax",
-        &format!("src = 'good.tera'\ncheck_cmd = 'touch {ran}'\nreload_cmd = 'if'"),
+        &format!("src = 'good.tera'\ncheck_cmd = 'touch {ran} {{{{src}}}}'\nreload_cmd = 'if'"),
     );
     let output = run(&["check", "--conf-dir", dir.path().to_str().unwrap()]);
     let text = stderr(&output);

@@ -91,7 +91,9 @@ fn an_haproxy_that_does_not_read_the_first_file_yet_is_no_failure() {
         let mut once = bench.watch(&["--once"]);
         assert_eq!(once.wait().code(), Some(0), "{}", once.output());
         let said = once.output();
-        let warning = said.lines().find(|line| line.contains(" WARN "));
+        let warning = said
+            .lines()
+            .find(|line| line.contains(" WARN ") && line.contains("published"));
         let warning = warning.unwrap_or_else(|| panic!("{said}"));
         assert!(warning.contains(what), "{said}");
         assert!(warning.contains("a.cfg published, but"), "{said}");
