@@ -9,7 +9,7 @@ pub fn print(text: &[u8]) -> io::Result<()> {
     finish(output.write_all(text).and_then(|()| output.flush()))
 }
 
-/// What became of something that was printed, as [`print`] judges it.
+/// What became of something that was printed, as [`print()`] judges it.
 pub fn finish(printed: io::Result<()>) -> io::Result<()> {
     match printed {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -28,7 +28,7 @@ const PROTOCOL: &str = "http";
 /// The routes that the attributes `vhost` and `path` of instances claim, of the services that speak one of `protocols`.
 ///
 /// The most specific come first: those with a host before those without, longer paths before shorter ones. Of two services
-/// that claim the same, the one whose name comes first gets it, and the other one nothing: [`super::disputes`] names them.
+/// that claim the same, the one whose name comes first gets it, and the other one nothing: `disputes` names them.
 /// An attribute that is no host name or no path takes its instance out of the question, since half of what was claimed may
 /// be too much. Who claims all paths of any host claims to be the default: see [`default_service`].
 #[must_use]
