@@ -46,6 +46,8 @@ pub struct Keys {
     root: Prefix,
     /// Those of the keys that are not written as paths are, such as `/a//b` and `/a/`, by the paths they stand for.
     cleaned: BTreeMap<String, Value>,
+    /// Those of `cleaned` that only mark a directory: `/a/` without a value, as etcd v2 left them.
+    markers: BTreeSet<String>,
 }
 
 impl Keys {
@@ -56,15 +58,27 @@ impl Keys {
         let unclean = scope
             .iter()
             .flat_map(|prefix| catalog.tree().under(prefix))
-            .filter(|(key, _)| !is_clean(key))
-            .map(|(key, value)| (clean(key), value))
-            .filter(|(key, _)| catalog.tree().get(key).is_none());
-        let cleaned = unclean.map(|(key, value)| (key, Arc::clone(value)));
+            .filter(|(key, _)| !is_clean(key));
+        let mut cleaned = BTreeMap::new();
+        let mut markers = BTreeSet::new();
+        for (key, value) in unclean {
+            let path = clean(key);
+            if catalog.tree().get(&path).is_some() {
+                continue;
+            }
+            if key.ends_with('/') && value.is_empty() {
+                markers.insert(path.clone());
+            } else {
+                markers.remove(&path);
+            }
+            cleaned.insert(path, Arc::clone(value));
+        }
         Self {
-            cleaned: cleaned.collect(),
             catalog,
             scope,
             root,
+            cleaned,
+            markers,
         }
     }
 
@@ -128,10 +142,17 @@ impl Keys {
         let path = normal(path);
         let dir = path.trim_end_matches('/');
         let mut names = BTreeSet::new();
+        let is_marked = self
+            .markers
+            .contains(&format!("{}{dir}", self.root.as_str()));
         self.each(&self.absolute(dir)?, |key, _| {
             let below = key
                 .strip_prefix(dir)
                 .and_then(|rest| rest.strip_prefix('/'));
+            if below.is_none() && is_marked {
+                // It is a directory and no key, so its name does not lie below it.
+                return;
+            }
             // The path is a key itself: its name is the last part.
             let rest = below.or_else(|| key.rsplit('/').next()).unwrap_or_default();
             let name = rest.split('/').next().unwrap_or_default();
@@ -336,6 +357,9 @@ mod tests {
         ] {
             let keys = keys(&entries, &[scope], root);
             let value = |name: &str| keys.value(&format!("{at}/{name}")).unwrap();
+            // A directory that has nothing but its marker is empty; a key lists itself.
+            assert_eq!(keys.list(&format!("{at}/c")).unwrap(), [""; 0]);
+            assert_eq!(keys.list(&format!("{at}/f")).unwrap(), ["f"]);
             assert_eq!(keys.list_dirs(at).unwrap(), ["a", "b", "d"]);
             assert_eq!(keys.list(at).unwrap(), ["a", "b", "c", "d", "f"]);
             assert_eq!(
@@ -352,6 +376,29 @@ mod tests {
             let found = keys.matching(&format!("{at}/*/ip")).unwrap();
             let found: Vec<_> = found.iter().map(|pair| pair.value.as_str()).collect();
             assert_eq!(found, ["1", "2", "3"]);
+        }
+    }
+
+    #[test]
+    fn the_marker_of_a_directory_is_not_below_it() {
+        for (entries, all) in [
+            (&[("/s/web/", "")][..], &[][..]),
+            (&[("/s//web/", "")], &[]),
+            (&[("/s/web/", ""), ("/s/web/a/ip", "1")], &["a"]),
+            (&[("/s/web/", ""), ("/s/web/web/", "")], &["web"]),
+            // These are keys.
+            (&[("/s/web", "")], &["web"]),
+            (&[("/s//web", "")], &["web"]),
+            (&[("/s/web/", "1")], &["web"]),
+            (&[("/s/web/", ""), ("/s/web", "")], &["web"]),
+        ] {
+            let bytes = entries.iter().map(|(key, value)| (*key, value.as_bytes()));
+            let entries: Vec<_> = bytes.collect();
+            for (root, at) in [("/", "/s/web"), ("/s", "/web")] {
+                let keys = keys(&entries, &["/s"], root);
+                assert_eq!(keys.list(at).unwrap(), all, "ls {at} of {entries:?}");
+                assert!(!keys.list_dirs(at).unwrap().contains(&"web".to_owned()));
+            }
         }
     }
 
