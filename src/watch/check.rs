@@ -45,6 +45,12 @@ pub fn check(conf_dir: &Path, names: &[String]) -> Result<Findings, LoadError> {
         for (output, template) in loaded.target.outputs.iter().zip(&loaded.templates) {
             mistakes.extend(expression_in_dest(&loaded.target, output));
             warnings.extend(missing_directory(&loaded.target, output));
+            let wrong = template.mistakes();
+            mistakes.extend(
+                wrong
+                    .iter()
+                    .flat_map(|error| explain(output, conf_dir, error)),
+            );
             let undefined = Undefined::find(loaded, output, template, conf_dir);
             mistakes.extend(undefined.always);
             warnings.extend(undefined.sometimes);

@@ -338,6 +338,24 @@ fn check_finds_what_would_go_wrong_in_use() {
         ),
         (
             "a.tmpl",
+            OF_SERVICES.to_owned(),
+            "x\n{{range gets \"/services/web/*/ip\"}}{{.Valeu}}{{end}}".to_owned(),
+            "error: templates/a.tmpl:2: column 38, at <.Valeu>: can't evaluate field Valeu in type memkv.KVPair",
+        ),
+        (
+            "a.tmpl",
+            OF_KEYS.to_owned(),
+            "{{if exists \"/services/x\"}}\n{{template \"server\" .}}{{end}}".to_owned(),
+            "error: templates/a.tmpl:2: column 3, at <template \"server\" .>: template \"server\" not defined",
+        ),
+        (
+            "a.tmpl",
+            OF_KEYS.to_owned(),
+            "{{getvv \"/services/x\"}}".to_owned(),
+            "error: templates/a.tmpl:1: ",
+        ),
+        (
+            "a.tmpl",
             format!("{OF_KEYS}\nchek_cmd = 'true'"),
             String::new(),
             "warning: conf.d/a.toml:5: template.chek_cmd is not known here and is passed over\nhint: did you mean check_cmd?",
@@ -356,6 +374,37 @@ fn check_finds_what_would_go_wrong_in_use() {
     }
 }
 
+// Templates as people write them for confd. What they read depends on the store.
+
+const HAPROXY: &str = r#"global
+    maxconn {{getv "/haproxy/maxconn"}}
+{{$domain := getv "/haproxy/domain" "example.org"}}
+{{range $service := lsdir "/services"}}
+backend {{base $service}}
+{{range $i, $id := ls (printf "/services/%s" $service)}}{{$dir := printf "/services/%s/%s" $service $id}}
+    {{if exists (printf "%s/weight" $dir)}}weight {{getv (printf "%s/weight" $dir)}}{{end}}
+    server {{$id}}.{{$domain}} {{getv (printf "%s/ip" $dir)}}:{{getv (printf "%s/port" $dir)}} id {{add $i 1}}
+{{else}}    errorfile 503 /etc/haproxy/503.http
+{{end}}{{end}}
+"#;
+
+const UPSTREAMS: &str = r#"{{range gets "/services/web/*"}}{{$data := json .Value}}
+server {{$data.host}}:{{$data.port}} weight={{if $data.weight}}{{$data.weight}}{{else}}1{{end}};
+{{end}}{{range jsonArray (getv "/services/upstreams" "[]")}}{{with .name}}upstream {{.}}{{end}} { server {{index .servers 0}}; }
+{{end}}{{with get "/services/last"}}# {{.Key}}={{.Value}} {{len .Value}}{{end}}
+{{$all := gets "/services/*"}}{{with index $all 0}}{{.Key}}{{end}}
+{{range sortKVByLength $all}}location {{dir .Key | trimSuffix "/"}} {}{{end}}
+{{range lookupSRV "http" "tcp" "example.org"}}server {{.Target}}:{{.Port}};{{end}}
+"#;
+
+const SETTINGS: &str = r#"{{define "quoted"}}'{{replace . "'" "\\'" -1}}'{{end}}{{$found := ""}}
+{{range gets "/settings/*"}}{{if eq (base .Key) "database"}}{{$found = .}}{{end}}{{end}}
+{{if $found}}{{$found.Value}}{{end}}{{range split (getv "/settings/hosts") ","}}{{template "quoted" .}}{{end}}
+{{$m := map "a" 1 "b" (getvs "/settings/*")}}{{$m.a}}{{range $m.b}}{{.}}{{end}}{{range seq 1 3}}{{mul . 2}}{{end}}
+{{if parseBool (getv "/settings/debug" "false")}}{{atoi (getv "/settings/level") | add 1}}{{end}}
+{{join (getvs "/settings/*") ","}}{{.Nothing}}{{getenv "HOME"}}{{getv "/settings/mode" "a" | toUpper}}
+"#;
+
 #[test]
 fn check_does_not_tell_what_may_be_right_with_what_is_announced() {
     for (src, lines, template) in [
@@ -370,6 +419,10 @@ fn check_does_not_tell_what_may_be_right_with_what_is_announced() {
         ("a.tera", OF_KEYS, "{{ getv(key='/services/x') }}".to_owned()),
         ("a.tera", OF_KEYS, "{% set x = json(value=getv(key='/services/x', default='{}')) %}{{ x.y }}".to_owned()),
         ("a.tmpl", OF_KEYS, "{{getv \"/services/x\"}}".to_owned()),
+        ("a.tmpl", OF_KEYS, HAPROXY.to_owned()),
+        ("a.tmpl", OF_SERVICES, HAPROXY.to_owned()),
+        ("a.tmpl", OF_KEYS, UPSTREAMS.to_owned()),
+        ("a.tmpl", OF_KEYS, SETTINGS.to_owned()),
     ] {
         let found = check_of(src, lines, &template);
         assert_eq!(found, (Some(0), String::new(), "1 target, no mistakes\n".to_owned()), "{template}");

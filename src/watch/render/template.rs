@@ -81,6 +81,16 @@ impl Template {
         }
     }
 
+    /// What is wrong with it whatever is rendered, as far as its language allows to say so.
+    #[must_use]
+    pub fn mistakes(&self) -> Option<RenderError> {
+        match &self.0 {
+            // Tera finds names that do not exist when it compiles or renders.
+            Engine::Tera(_) => None,
+            Engine::Go(template) => template.mistakes(),
+        }
+    }
+
     /// Whether its text may depend on the other templates of the directory.
     #[must_use]
     pub fn reads_others(&self) -> bool {

@@ -560,7 +560,7 @@ fn entries(map: &Map) -> Option<Items> {
 }
 
 /// A field of a map or a struct.
-fn field(value: &Value, name: &str) -> Result<Value, String> {
+pub(super) fn field(value: &Value, name: &str) -> Result<Value, String> {
     match value {
         Value::Map(map) => Ok(map.0.get(name).cloned().unwrap_or(Value::Missing)),
         Value::Record(record) => {

@@ -5,6 +5,8 @@
 //!                                                                        │
 //!                                          functions, printf, json ◀── value
 //! ```
+//!
+//! `mistakes` follows the same program with types in place of values, for `sidekick check`.
 
 mod ast;
 mod clock;
@@ -14,6 +16,7 @@ mod functions;
 mod json;
 mod lexer;
 mod literal;
+mod mistakes;
 mod parser;
 mod printf;
 mod store;
@@ -161,6 +164,13 @@ impl GoTemplate {
 
     pub(super) fn includes(&self) -> bool {
         self.program.includes
+    }
+
+    /// What is wrong with it whatever the store holds; a render stops at it once it comes there.
+    pub(super) fn mistakes(&self) -> Option<RenderError> {
+        let faults = mistakes::mistakes(&self.program, &self.others);
+        let template = self.name().to_owned();
+        (!faults.is_empty()).then_some(RenderError::Render { template, faults })
     }
 
     pub(super) fn render(&self, view: &View) -> Result<String, RenderError> {

@@ -486,6 +486,100 @@ fn what_go_itself_gives() {
     assert!(others.is_empty(), "{}", others.join("\n"));
 }
 
+/// What is wrong with a template, and with those it includes.
+fn mistakes(source: &str, others: &[(&str, &str)]) -> Vec<String> {
+    let template = Template::compile_among("t.tmpl", source, others).unwrap();
+    let error = template.mistakes();
+    let faults = error.iter().flat_map(RenderError::faults);
+    faults.map(ToString::to_string).collect()
+}
+
+#[test]
+fn no_mistake_is_seen_in_what_go_renders() {
+    let mut told = Vec::new();
+    for line in GO.lines() {
+        let (source, want): (String, Option<String>) = serde_json::from_str(line).unwrap();
+        // What stands in a branch that is never taken may be wrong.
+        let never = source.contains("{{if false}}");
+        if want.is_some() && !never {
+            let found = mistakes(&source, &[]);
+            told.extend(found.into_iter().map(|what| format!("{source}\n  {what}")));
+        }
+    }
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+#[test]
+fn mistakes_that_no_store_makes_right() {
+    let part = [("part.tmpl", "{{range ls \"/a\"}}\n{{.Key}}{{end}}")];
+    for (source, want) in [
+        (r#"{{template "x"}}"#, r#"template "x" not defined"#),
+        (
+            r#"{{define "a"}}{{template "x"}}{{end}}{{if getv "/k" ""}}{{template "a"}}{{end}}"#,
+            r#""x" not defined"#,
+        ),
+        (
+            r#"{{range gets "/a/*"}}{{.key}}{{end}}"#,
+            "can't evaluate field key in type memkv.KVPair",
+        ),
+        (
+            r#"{{range $i, $p := gets "/a/*"}}{{with $q := $p}}{{$q.Val}}{{end}}{{end}}"#,
+            "field Val in type memkv.KVPair",
+        ),
+        (
+            r#"{{range getvs "/a/*"}}{{.Value}}{{end}}"#,
+            "field Value in type string",
+        ),
+        (r#"{{(get "/a").Name}}"#, "field Name in type memkv.KVPair"),
+        (
+            r#"{{range lookupSRV "a" "b" "c"}}{{.Host}}{{end}}"#,
+            "field Host in type *net.SRV",
+        ),
+        (
+            r#"{{range sortKVByLength (gets "/a")}}{{else}}{{exists "/a" "/b"}}{{end}}"#,
+            "wrong number of args for exists",
+        ),
+        (
+            r#"{{add (getv "/n") 1}}"#,
+            "wrong type for argument 1 of add: expected int; got string",
+        ),
+        (
+            r#"{{getv "/list" | join ","}}"#,
+            "wrong type for argument 1 of join",
+        ),
+        (
+            r#"{{range getv "/list"}}{{end}}"#,
+            "range can't iterate over a value of type string",
+        ),
+        (
+            r#"{{include "none.tmpl" .}}"#,
+            r#"there is no template "none.tmpl" to include"#,
+        ),
+        (
+            r#"{{include "part.tmpl"}}"#,
+            "part.tmpl line 2: column 3, at <.Key>: can't evaluate field Key in type string",
+        ),
+    ] {
+        let found = mistakes(source, &part).join("\n");
+        assert!(found.contains(want), "{source}: {found:?}");
+    }
+}
+
+#[test]
+fn what_may_be_right_is_no_mistake() {
+    for source in [
+        r#"{{getv "/k"}}{{(json (getv "/j")).a.b}}{{range jsonArray (getv "/l")}}{{.Name}}{{end}}"#,
+        r#"{{$x := ""}}{{range gets "/a/*"}}{{$x = .}}{{end}}{{if $x}}{{$x.Key}}{{end}}"#,
+        r#"{{define "t"}}{{.Any}}{{end}}{{range gets "/a/*"}}{{template "t" .}}{{end}}"#,
+        r#"{{range ls "/a"}}{{if eq . "x"}}{{continue}}{{end}}{{with get .}}{{.Key}}{{break}}{{end}}{{.}}{{end}}"#,
+        r#"{{define "unused"}}{{template "x"}}{{end}}{{.Nothing.At.All}}"#,
+        r#"{{range $k, $v := map "a" (gets "/x")}}{{range $v}}{{.Key}}{{end}}{{end}}{{add 1.0 (len (ls "/"))}}"#,
+        r#"{{range reverse (sortKVByLength (gets "/a/*"))}}{{.Key}}{{end}}{{(index (gets "/a/*") 0).Value}}"#,
+    ] {
+        assert_eq!(mistakes(source, &[]), [""; 0], "{source}");
+    }
+}
+
 #[test]
 fn strings_that_end_in_a_backslash() {
     gives(&[
