@@ -22,16 +22,13 @@ pub(super) fn number(text: &str) -> Result<Number, String> {
         let plain = int.map(Value::int);
         return Ok(Number { int, plain });
     }
-    if hex {
-        return Err(format!(
-            "{text:?}: hexadecimal numbers with a fraction or an exponent are not supported"
-        ));
-    }
     // An underscore stands between digits, and not in a float without a prefix.
-    if text.contains('_') {
-        return Err(bad());
-    }
-    let float: f64 = text.parse().map_err(|_| bad())?;
+    let float = if hex {
+        hexadecimal(unsigned).map(|size| if text.starts_with('-') { -size } else { size })
+    } else {
+        text.parse().ok().filter(|_| !text.contains('_'))
+    };
+    let float: f64 = float.ok_or_else(bad)?;
     if !float.is_finite() {
         return Err(format!("{text:?} is out of range"));
     }
@@ -40,6 +37,18 @@ pub(super) fn number(text: &str) -> Result<Number, String> {
         int: whole(float),
         plain,
     })
+}
+
+/// `0x1.8p3`.
+fn hexadecimal(text: &str) -> Option<f64> {
+    let (mantissa, power) = text.split_once(['p', 'P'])?;
+    let (start, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    // More than a u64 holds is more than a float can tell apart.
+    let digits = u64::try_from(integer(&format!("{start}{fraction}"))?).ok()?;
+    let power = i32::from(power.parse::<i16>().ok()?) - 4 * i32::try_from(fraction.len()).ok()?;
+    #[expect(clippy::cast_precision_loss, reason = "it is rounded, as in Go")]
+    // In two steps, for a power of two may be smaller than any float is.
+    Some(digits as f64 * 2f64.powi(power / 2) * 2f64.powi(power - power / 2))
 }
 
 /// The integer that a float is, if it is one.

@@ -581,6 +581,43 @@ fn what_may_be_right_is_no_mistake() {
 }
 
 #[test]
+fn floats_in_binary_and_hexadecimal() {
+    gives(&[
+        (
+            r#"{{printf "%x %X %b" 1.5 1.5 1.5}}"#,
+            "0x1.8p+00 0X1.8P+00 6755399441055744p-52",
+        ),
+        (r#"{{printf "%x %b" 0.0 0.0}}"#, "0x0p+00 0p-1074"),
+        (
+            r#"{{printf "%x %x" -1.0 1e300}}"#,
+            "-0x1p+00 0x1.7e43c8800759cp+996",
+        ),
+        (
+            r#"{{printf "%.0x %.0x %.0x %.1x" 1.5 2.5 1.25 1.96875}}"#,
+            "0x1p+01 0x1p+01 0x1p+00 0x1.0p+01",
+        ),
+        (
+            r#"{{printf "%.3x %.15x" 3.14159 1.5}}"#,
+            "0x1.922p+01 0x1.800000000000000p+00",
+        ),
+        (r#"{{printf "%x %b" 5e-324 5e-324}}"#, "0x1p-1074 1p-1074"),
+        (
+            r#"{{printf "%+x|%12x|%012x" 1.5 1.5 1.5}}"#,
+            "+0x1.8p+00|   0x1.8p+00|0000x1.8p+00",
+        ),
+        (
+            "{{0x1.8p3}} {{-0x1p-2}} {{0X.8P1}} {{0x1p-1074}} {{0x1_0p0}} {{add 0x1p4 1}}",
+            "12 -0.25 1 5e-324 16 17",
+        ),
+    ]);
+    fails(&[
+        ("{{0x1.8}}", "illegal number syntax"),
+        ("{{0x1p}}", "illegal number syntax"),
+        ("{{0x1p99999}}", "illegal number syntax"),
+    ]);
+}
+
+#[test]
 fn strings_that_end_in_a_backslash() {
     gives(&[
         (r#"{{"\\"}}{{`\`}}{{"a\\"}}{{"b"}}"#, r"\\a\b"),

@@ -73,6 +73,51 @@ pub(super) fn general(number: f64, precision: Option<usize>) -> String {
 /// From which power of ten on a number without a precision has an exponent.
 const SHORTEST: i64 = 6;
 
+/// The sign, the mantissa as a whole number, and the power of two that it is multiplied by.
+fn parts(number: f64) -> (&'static str, u64, i64) {
+    let sign = if number.is_sign_negative() { "-" } else { "" };
+    let (power, fraction) = (number.to_bits() >> 52 & 0x7ff, number.to_bits() & FRACTION);
+    let mantissa = u64::from(power != 0) << 52 | fraction;
+    (sign, mantissa, power.max(1).cast_signed() - 1075)
+}
+
+const FRACTION: u64 = (1 << 52) - 1;
+
+/// `6755399441055744p-52`: `%b`.
+pub(super) fn binary(number: f64) -> String {
+    let (sign, mantissa, power) = parts(number);
+    format!("{sign}{mantissa}p{power:+}")
+}
+
+/// `0x1.8p+00`, `%x`: with so many digits behind the point, or with as many as it takes.
+pub(super) fn hexadecimal(number: f64, precision: Option<usize>) -> String {
+    let (sign, mut mantissa, mut power) = parts(number);
+    // The first one stands before the point, and 52 bits behind it.
+    let shift = mantissa.leading_zeros().saturating_sub(11) % 53;
+    mantissa <<= shift;
+    power = if mantissa == 0 {
+        0
+    } else {
+        power + 52 - i64::from(shift)
+    };
+    if let Some(digits) = precision.filter(|digits| *digits < 13) {
+        let dropped = 52 - 4 * digits;
+        let (kept, rest) = (mantissa >> dropped, mantissa & ((1 << dropped) - 1));
+        let up = rest | (kept & 1) > 1 << (dropped - 1);
+        mantissa = (kept + u64::from(up)) << dropped;
+        let carry = mantissa >> 53;
+        power += carry.cast_signed();
+        mantissa >>= carry;
+    }
+    let digits = format!("{:013x}", mantissa & FRACTION);
+    let digits = match precision {
+        Some(precision) => format!("{digits:0<precision$}")[..precision].to_owned(),
+        None => digits.trim_end_matches('0').to_owned(),
+    };
+    let point = if digits.is_empty() { "" } else { "." };
+    format!("{sign}0x{}{point}{digits}p{power:+03}", mantissa >> 52)
+}
+
 fn special(number: f64) -> String {
     if number.is_nan() {
         "NaN".to_owned()

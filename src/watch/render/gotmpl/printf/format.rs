@@ -401,9 +401,12 @@ impl Verb {
             'v' | 'g' | 'G' => float::general(number, self.precision),
             'e' | 'E' => float::exponent(number, six),
             'f' | 'F' => float::decimal(number, six),
+            'b' | 'x' | 'X' if !number.is_finite() => float::general(number, None),
+            'b' => float::binary(number),
+            'x' | 'X' => float::hexadecimal(number, self.precision),
             _ => return false,
         };
-        let text = if self.sharp {
+        let text = if self.sharp && !matches!(self.letter, 'b' | 'x' | 'X') {
             self.with_point(&text)
         } else {
             text
