@@ -107,7 +107,8 @@ pub enum Left {
 ///
 /// The command has a process group of its own and nothing to read. At its time-out the group is killed; what a
 /// command leaves running that ends by itself (a daemon it started) is left alone or killed, as `left` has it. Whoever
-/// goes on with the command's output, its pipe is read until it closes: a pipe that nobody reads ends its next writer.
+/// goes on with the command's output, its pipe is read until it closes, also when we have ended: a pipe that nobody reads
+/// ends its next writer.
 pub async fn run(command: &str, limit: Duration, left: Left) -> Result<String, CommandError> {
     let deadline = Instant::now() + limit;
     let failed = |source| CommandError::Start {
@@ -190,16 +191,30 @@ fn text(output: &[u8]) -> String {
     String::from_utf8_lossy(&output[from..]).into_owned()
 }
 
-/// Reads a pipe until nobody writes to it any more, and forgets what comes. It has a thread of its own, so that much
-/// output holds nobody up; there are never more of them than processes that were left behind.
+/// Reads all that comes and forgets it; the loop is for systems that have a shell and no `cat`.
+const READER: &str = "command -v cat >/dev/null && exec cat; while read -r line; do :; done";
+
+/// Has a pipe read until nobody writes to it any more. That is the work of a process of its own: what was left behind may
+/// outlive us, and would end at its next line if the reader of its pipe had gone with us. There are never more of these
+/// than processes that were left behind.
 fn read_to_the_end(pipe: File) {
-    let read = move || -> io::Result<u64> {
+    let start = || -> io::Result<Started> {
         let flags = OFlag::from_bits_truncate(fcntl(&pipe, FcntlArg::F_GETFL)?);
         fcntl(&pipe, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
-        io::copy(&mut { pipe }, &mut io::sink())
+        let mut reader = Command::new("/bin/sh");
+        reader
+            .args(["-c", READER])
+            // No signal of a terminal or for our group is meant for it, and it keeps no directory busy.
+            .process_group(0)
+            .current_dir("/")
+            .env_remove(notify::SOCKET)
+            .stdin(pipe)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        raw::start_as_we_were(&mut reader, false);
+        init::start(&mut reader)
     };
-    let reader = std::thread::Builder::new().name("left-behind".to_owned());
-    if let Err(error) = reader.spawn(read) {
+    if let Err(error) = start() {
         warn!("what a command has left running will end when it prints something: {error}");
     }
 }
@@ -224,7 +239,7 @@ impl Tail {
     }
 
     /// Reads what the command has left in the pipe. If somebody still holds the other end, nobody waits for that: the
-    /// pipe gets a reader of its own.
+    /// pipe gets a reader that outlives us.
     fn finish(&mut self) {
         let Some(pipe) = self.pipe.take() else { return };
         let Ok(fd) = pipe.into_nonblocking_fd() else {

@@ -283,3 +283,38 @@ fn a_reload_that_hangs_is_killed_with_its_group_and_made_again() {
     bench.wait_live(&line("i"));
     wait_for("the reload", || (bench.count("reloads") >= 2).then_some(()));
 }
+
+#[test]
+fn what_a_command_leaves_running_may_print_when_sidekick_has_ended() {
+    let later = |name: &str| {
+        format!("until test -e OUT/go; do sleep 0.01; done; echo one; echo two; echo > OUT/{name}")
+    };
+    // What a check leaves is killed, unless it has left the group before the check ends.
+    let bench = Bench::new(&format!(
+        "reload_cmd = \"({}) &\"\n\
+         check_cmd = \"test -e {{{{src}}}}; rm -f OUT/up; setsid sh -c 'echo > OUT/up; {}' & \
+         until test -e OUT/up; do sleep 0.01; done\"\n{PACE}",
+        later("reload"),
+        later("check")
+    ));
+    bench.put("i");
+    let output = bench.run(&["--once"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let live_on = || {
+        fs::write(bench.out("go"), "").unwrap();
+        for name in ["reload", "check"] {
+            wait_for(&format!("what the {name} has left to end"), || {
+                fs::remove_file(bench.out(name)).ok()
+            });
+        }
+        fs::remove_file(bench.out("go")).unwrap();
+    };
+    live_on();
+    // The same when a watch that runs is stopped.
+    let mut process = bench.start(&[]);
+    bench.put("j");
+    process.wait_said("has been updated");
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    live_on();
+}
