@@ -9,7 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sidekick::proxy::haproxy::diff::{Change, Op, diff};
+use sidekick::proxy::haproxy::change::Op;
+use sidekick::proxy::haproxy::diff::{Change, diff};
 use sidekick::proxy::haproxy::runtime::{REST, Runtime};
 
 #[path = "../tests/it/harness/mod.rs"]

@@ -10,7 +10,7 @@
 //! [`cli`] is what was typed, [`config`] what that and the files mean, [`error`] how a failure is told. [`manage`] is what
 //! people do by hand.
 //!
-//! A functional core decides, an imperative shell acts. The pure files (all of [`model`]; `health`, `lifecycle` and `roster`
+//! A functional core decides, an imperative shell acts. The pure files (all of [`model`]; `health`, `lifecycle` and `instances`
 //! of [`register`]; `announce`, `entrypoint`, `guard`, `proof`, `render`, `schedule` and others of [`watch`]) are machines
 //! `handle(now, input) -> actions` and plain functions; the shells (`register::run`, `watch::run`) perform the actions and
 //! bring every result back as an input. The adapters ([`store`], [`system`], [`proxy`]) know the outside and nothing of each

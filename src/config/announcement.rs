@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::check::checks;
-use super::raw::{Found, Raw, Said};
+use super::input::{Found, Raw, Said};
 use crate::model::address::Spec;
 use crate::model::check::Checks;
 use crate::model::instance::{

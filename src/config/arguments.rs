@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::announcement::specs;
-use super::raw::{Found, Said};
+use super::input::{Found, Said};
 use super::{Problem, parse_duration};
 use crate::cli;
 use crate::model::address::Spec;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use super::input::{Found, RawChecks, Said};
 use super::parse_duration;
-use super::raw::{Found, RawChecks, Said};
 use crate::cli;
 use crate::model::check::{At, Check, Checks, HttpCheck, Thresholds};
 use crate::model::instance::parse_port;

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::document::{Document, Section};
 use super::store::is_endpoint;
-use super::target::{Style, is_tera};
+use super::style::{Style, is_tera};
+use super::toml_file::Document;
+use super::toml_table::Section;
 use super::{Env, Problem};
 use crate::cli::StoreArgs;
 use crate::model::pace::Pace;
@@ -68,7 +69,7 @@ impl Confd {
     fn parse(file: &Path, text: &str) -> Result<Self, Vec<Problem>> {
         let document = Document::new(file, text);
         document.be_lenient();
-        let mut root = document.root();
+        let mut root = Section::root(&document);
         root.ignore_case();
         let mut confd = Self {
             file: Some(file.to_owned()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::document::Section;
+use super::toml_table::Section;
 use super::{Output, Sources, parse_duration};
 use crate::model::address::Network;
 use crate::model::guard::{OnEmpty, Percent, Rules};

@@ -4,17 +4,18 @@ mod announcement;
 mod arguments;
 mod check;
 mod confd;
-mod document;
 mod duration;
 mod guard;
 mod host_file;
-mod raw;
+mod input;
 mod registration;
-mod section;
 mod services;
 mod stop;
 mod store;
+mod style;
 mod target;
+mod toml_file;
+mod toml_table;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -30,9 +31,9 @@ pub use registration::{Registration, registration};
 pub use services::announcements;
 pub use stop::stop_signal;
 pub use store::{Place, Source, location};
+pub use style::{Style, is_tera};
 pub use target::{
-    BadTarget, Haproxy, Output, Owner, Reload, Sources, Style, Target, Targets, is_tera, place,
-    targets,
+    BadTarget, Haproxy, Output, Owner, Reload, Sources, Target, Targets, place, targets,
 };
 
 use crate::cli;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::announcement::{Announcement, announcement};
-use super::raw::{Found, Raw, RawChecks, Said};
+use super::input::{Found, Raw, RawChecks, Said};
 use super::services::announcements;
 use super::{Problem, parse_duration, stop};
 use crate::cli;

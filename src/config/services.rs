@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::Problem;
 use super::announcement::{Announcement, IdSpec, announcement};
-use super::document::{Document, Section};
-use super::raw::{Found, Raw, RawChecks};
+use super::input::{Found, Raw, RawChecks};
 use super::target;
+use super::toml_file::Document;
+use super::toml_table::Section;
 use crate::model::update::Prefix;
 
 const KNOWN: [&str; 19] = [
@@ -88,7 +89,7 @@ struct All {
 impl All {
     fn read(&mut self, file: &Path, text: &str, prefix: &Prefix) {
         let document = Document::new(file, text);
-        let mut root = document.root();
+        let mut root = Section::root(&document);
         for section in root.sections("service") {
             let span = section.span().clone();
             let Some(one) = service(section, &document) else {

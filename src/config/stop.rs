@@ -1,9 +1,9 @@
 //! How a command is stopped.
 
-use super::raw::{Found, Said};
+use super::input::{Found, Said};
 use super::{Problem, parse_duration};
 use crate::cli::StopArgs;
-use crate::model::facts::Signal;
+use crate::model::os::Signal;
 use crate::model::stop::{Stop, parse_stop_signal};
 
 /// What the flags about the stop mean.

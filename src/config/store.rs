@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Env, HostFile, Problem};
 use crate::cli::StoreArgs;
-use crate::model::location::{self, EtcdOptions, Location, Password, TlsFiles};
+use crate::model::store_url;
+use crate::model::store_url::{EtcdOptions, Location, Password, TlsFiles};
 use crate::model::update::Prefix;
 
 const DIRECTORY: &str = "sidekick";
@@ -304,7 +305,7 @@ fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(Str
 /// A file that can be used now; it is read again for each login.
 fn password_file(file: &Path, problems: &mut Vec<Problem>) -> Option<Password> {
     match std::fs::read_to_string(file) {
-        Ok(text) if location::first_line(&text).is_some() => Some(Password::File(file.to_owned())),
+        Ok(text) if store_url::first_line(&text).is_some() => Some(Password::File(file.to_owned())),
         Ok(_) => {
             problems.push(Problem::in_file(file, None, "the password file is empty"));
             None

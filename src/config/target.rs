@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::Problem;
 use super::confd::{self, Confd};
+use super::style::Style;
 use crate::model::check::HttpCheck;
-use crate::model::facts::Signal;
 use crate::model::guard::Rules;
 use crate::model::instance::ServiceName;
+use crate::model::os::Signal;
 use crate::model::pace::Pace;
 use crate::model::update::Prefix;
 
@@ -24,15 +25,6 @@ use file::{File, Read};
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 const RELOAD_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// How a file in conf.d is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// Strictly. A mistake in one file stops all targets at the start.
-    Own,
-    /// As confd reads it. A mistake stops its own target only.
-    Confd,
-}
 
 /// Files that belong together, mostly one: checked together, swapped together, and followed by one reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -306,12 +298,6 @@ fn no_two_for_one_file(all: &mut Targets) {
     for (file, what) in second {
         all.spoil(&file, &what);
     }
-}
-
-/// Whether a template is in Tera's language; any other is in Go's.
-#[must_use]
-pub fn is_tera(src: &Path) -> bool {
-    src.extension().is_some_and(|ending| ending == "tera")
 }
 
 /// Where a file lies, whatever links lead to it.

@@ -1,13 +1,13 @@
 //! What people do by hand: take an instance out of service and put it back, and see who has noticed. Shell.
 
-mod mark;
+mod drain;
 mod status;
 
 use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use self::mark::{Order, mark};
+pub use self::drain::{Order, mark};
 pub use self::status::{Report, status};
 
 use crate::model::catalog::Catalog;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::instance::{Instance, InstanceId, InvalidField, ServiceName, State};
+use super::key_tree::Tree;
 use super::keyspace;
-use super::tree::Tree;
 use super::update::{Entries, Key, Prefix, Revision, Update};
 
 /// The instances of one service, sorted by id.

@@ -24,14 +24,14 @@
 //! back; one that fails or that another owner stands in the way of holds up none of the others.
 
 mod end;
-mod message;
+mod event;
 mod state;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-pub use self::message::{Action, Failure, Input};
+pub use self::event::{Action, Failure, Input};
 use self::state::{Beat, Held, Later, Sent, State};
 use self::wanted::Wanted;
 use super::backoff::{Backoff, Dice};

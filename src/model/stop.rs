@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::facts::Signal;
+use super::os::Signal;
 
 /// How a command is asked to end, and who hears of signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

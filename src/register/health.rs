@@ -14,7 +14,7 @@
 use std::time::{Duration, Instant};
 
 use crate::model::check::Thresholds;
-use crate::model::facts::ProbeResult;
+use crate::model::os::ProbeResult;
 
 /// What happens to the health of an instance.
 #[derive(Debug)]

@@ -1,12 +1,11 @@
 //! The order of things while instances are announced: program, withdrawal, signals, exit. Pure.
 
-mod message;
-
 use std::time::{Duration, Instant};
 
-pub(super) use self::message::{Action, Input, Why};
-use super::roster::{self, Roster};
-use crate::model::facts::{Exit, Signal};
+pub(super) use self::event::{Action, Input, Why};
+use super::instances;
+use super::instances::Roster;
+use crate::model::os::{Exit, Signal};
 use crate::model::report::code;
 use crate::model::stop::Stop;
 use crate::model::update::Prefix;
@@ -138,7 +137,7 @@ impl Lifecycle {
 
     fn up(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.state = State::Up;
-        self.roster(now, roster::Input::Start, out);
+        self.roster(now, instances::Input::Start, out);
     }
 
     fn ended(&mut self, now: Instant, exit: Exit, out: &mut Vec<Action>) {
@@ -235,7 +234,7 @@ impl Lifecycle {
             drained_at: now + self.drain,
             then,
         };
-        self.roster(now, roster::Input::Drain, out);
+        self.roster(now, instances::Input::Drain, out);
     }
 
     /// The instances are marked, as far as they can be.
@@ -265,7 +264,7 @@ impl Lifecycle {
     fn leave(&mut self, now: Instant, then: Then, out: &mut Vec<Action>) {
         let until = now + WITHDRAW_WITHIN;
         self.state = State::Leaving { until, then };
-        self.roster(now, roster::Input::Stop, out);
+        self.roster(now, instances::Input::Stop, out);
     }
 
     /// The instances are withdrawn, or have been waited for long enough.
@@ -298,19 +297,23 @@ impl Lifecycle {
         out.push(Action::Pass(signal));
     }
 
-    fn roster(&mut self, now: Instant, input: roster::Input, out: &mut Vec<Action>) {
+    fn roster(&mut self, now: Instant, input: instances::Input, out: &mut Vec<Action>) {
         for action in self.roster.handle(now, input) {
             match action {
-                roster::Action::Withdrawn => self.left(now, true, out),
-                roster::Action::Drained(marks) => self.marked(now, marks, out),
-                roster::Action::Refused(dir) => self.refused(now, dir, out),
-                roster::Action::Probe(_) | roster::Action::Rise(_) | roster::Action::Fall(..) => {
+                instances::Action::Withdrawn => self.left(now, true, out),
+                instances::Action::Drained(marks) => self.marked(now, marks, out),
+                instances::Action::Refused(dir) => self.refused(now, dir, out),
+                instances::Action::Probe(_)
+                | instances::Action::Rise(_)
+                | instances::Action::Fall(..) => {
                     out.push(Action::Roster(action));
                 }
-                roster::Action::Lease(..) | roster::Action::Gone(_) | roster::Action::Settled => {
+                instances::Action::Lease(..)
+                | instances::Action::Gone(_)
+                | instances::Action::Settled => {
                     out.push(Action::Roster(action));
                 }
-                roster::Action::Mark(_) => out.push(Action::Roster(action)),
+                instances::Action::Mark(_) => out.push(Action::Roster(action)),
             }
         }
     }
@@ -344,7 +347,7 @@ impl Lifecycle {
             State::Stopping { .. } | State::Clearing { .. } => {}
         }
         if !matches!(self.state, State::Done) {
-            self.roster(now, roster::Input::Tick, out);
+            self.roster(now, instances::Input::Tick, out);
         }
     }
 
@@ -354,5 +357,6 @@ impl Lifecycle {
     }
 }
 
+mod event;
 #[cfg(test)]
 mod tests;

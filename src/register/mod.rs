@@ -18,19 +18,19 @@
 //!
 //! While the program is `Up`, the checks of each instance decide whether anything is wanted from the lease: nothing before
 //! they have passed, nothing while they fail. What they say is weighed by a machine of its own too, in `health`; the
-//! program hears nothing of it. `roster` holds the instances, one or several, and the leases they hang on; a configuration
+//! program hears nothing of it. `instances` holds the instances, one or several, and the leases they hang on; a configuration
 //! that is read again, and an address that has changed, give it a new set, from `look`, and it changes what has changed.
 //!
 //! A program that has ended may leave others of its process group behind: `Clearing` asks them to end (TERM, unless they
 //! have just had it), waits for the grace, and kills what is left.
 
 mod health;
+mod instances;
 mod lifecycle;
-mod look;
-mod plan;
-mod report;
-mod roster;
+mod refresh;
+mod resolve;
 mod run;
+mod status;
 
-pub use plan::{Plan, PlanError, address, plan};
+pub use self::resolve::{Plan, PlanError, address, plan};
 pub use run::run;

@@ -10,20 +10,21 @@ use std::time::Instant;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
+use super::instances;
+use super::instances::{Entry, Holder, Roster, Ticket};
 use super::lifecycle::{Action, Input, Lifecycle};
-use super::look::{Found, Looks};
-use super::plan::{Plan, Source};
-use super::report::Report;
-use super::roster::{self, Entry, Holder, Roster, Ticket};
+use super::refresh::{Found, Looks};
+use super::resolve::{Plan, Source};
+use super::status::Report;
 use crate::model::check::Checks;
-use crate::model::facts::{Exit, ProbeResult, Signal};
 use crate::model::lease;
+use crate::model::os::{Exit, ProbeResult, Signal};
 use crate::model::report::chain;
 use crate::model::stop::Stop;
 use crate::model::update::{Prefix, Revision};
-use crate::store::{Store, StoreError, acks, leased};
+use crate::store::{Store, StoreError, drain_wait, lease_requests};
 use crate::system::child::{Child, Group};
-use crate::system::notify::Watchdog;
+use crate::system::sd_notify::Watchdog;
 use crate::system::signals::Signals;
 use crate::system::{probe, process};
 
@@ -82,7 +83,7 @@ enum Done {
     /// The store's answer, what is the matter with it if anything is, and with which instance.
     Answer(Holder, lease::Input, Option<Prefix>, Option<StoreError>),
     Marked(Prefix, Result<Option<Revision>, StoreError>),
-    Waited(acks::Waited),
+    Waited(drain_wait::Waited),
     Looked(Box<(Source, Found)>),
 }
 
@@ -159,11 +160,11 @@ impl Shell {
             }
             Done::Answer(holder, answer, about, trouble) => {
                 self.report.trouble(&answer, about, trouble);
-                Input::Roster(roster::Input::Lease(holder, answer))
+                Input::Roster(instances::Input::Lease(holder, answer))
             }
             Done::Marked(dir, answer) => {
                 let since = Report::marked(&dir, answer);
-                Input::Roster(roster::Input::Marked(dir, since))
+                Input::Roster(instances::Input::Marked(dir, since))
             }
             Done::Waited(waited) => {
                 self.report.waited(&waited);
@@ -202,7 +203,7 @@ impl Shell {
             debug!("a check of {} failed: {why}", ticket.dir);
             self.looks.hurry();
         }
-        Input::Roster(roster::Input::Probed(ticket, result))
+        Input::Roster(instances::Input::Probed(ticket, result))
     }
 
     fn looked(&mut self, found: Found) -> Option<Input> {
@@ -222,7 +223,7 @@ impl Shell {
                 entries
             }
         };
-        Some(Input::Roster(roster::Input::Replace(entries)))
+        Some(Input::Roster(instances::Input::Replace(entries)))
     }
 
     fn perform(&mut self, action: Action) -> Performed {
@@ -234,7 +235,8 @@ impl Shell {
             Action::Roster(action) => self.roster(action),
             Action::AwaitWatchers(marks, limit) => {
                 let store = Arc::clone(&self.store);
-                let wait = async move { Done::Waited(acks::wait(store, &marks, limit).await) };
+                let wait =
+                    async move { Done::Waited(drain_wait::wait(store, &marks, limit).await) };
                 self.jobs.spawn(wait);
             }
             Action::Stopping(why) => self.report.stopping(why),
@@ -306,18 +308,18 @@ impl Shell {
         }
     }
 
-    fn roster(&mut self, action: roster::Action) {
+    fn roster(&mut self, action: instances::Action) {
         match action {
-            roster::Action::Probe(ticket) => self.probe(ticket),
-            roster::Action::Rise(dir) => info!("{dir} is healthy"),
-            roster::Action::Fall(dir, why) => self.report.unhealthy(&dir, &why),
-            roster::Action::Lease(holder, action) => self.lease(holder, action),
-            roster::Action::Gone(dir) => self.report.gone(&dir),
-            roster::Action::Settled => self.report.settled(),
+            instances::Action::Probe(ticket) => self.probe(ticket),
+            instances::Action::Rise(dir) => info!("{dir} is healthy"),
+            instances::Action::Fall(dir, why) => self.report.unhealthy(&dir, &why),
+            instances::Action::Lease(holder, action) => self.lease(holder, action),
+            instances::Action::Gone(dir) => self.report.gone(&dir),
+            instances::Action::Settled => self.report.settled(),
             // The lifecycle has drawn its conclusions.
-            roster::Action::Refused(_) | roster::Action::Withdrawn => {}
-            roster::Action::Drained(_) => {}
-            roster::Action::Mark(mark) => {
+            instances::Action::Refused(_) | instances::Action::Withdrawn => {}
+            instances::Action::Drained(_) => {}
+            instances::Action::Mark(mark) => {
                 let store = Arc::clone(&self.store);
                 let job = async move { Done::Marked(mark.dir.clone(), store.mark(&mark).await) };
                 self.jobs.spawn(job);
@@ -349,7 +351,7 @@ impl Shell {
             lease::Action::Conflict(_) | lease::Action::Removed(_) => return,
             lease::Action::Withdrawn => return,
         };
-        if let Some(request) = leased::request(&self.store, action) {
+        if let Some(request) = lease_requests::request(&self.store, action) {
             self.jobs.spawn(async move {
                 let answer = request.await;
                 Done::Answer(holder, answer.input, about, answer.trouble)

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::model::location::Location;
+use crate::model::store_url::Location;
 use crate::model::update::{
     LeaseId, Mark, Prefix, Publication, Revision, Snapshot, Standing, Update,
 };
 
-pub mod acks;
 pub mod directory;
+pub mod drain_wait;
 pub mod etcd;
 pub mod follow;
-pub mod leased;
+pub mod lease_requests;
 
 pub use follow::{Followed, follow};
 

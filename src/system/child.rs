@@ -11,8 +11,8 @@ use tokio::process::Command;
 
 use super::init::{self, Started};
 use super::terminal::Foreground;
-use super::{group, notify, raw};
-use crate::model::facts::{Exit, Signal};
+use super::{group, raw, sd_notify};
+use crate::model::os::{Exit, Signal};
 use crate::model::stop::Stop;
 
 /// The kernel tells nobody of the end of a group, so it is asked, at first this soon again, and then less often.
@@ -64,7 +64,7 @@ impl Child {
         command
             .args(args)
             .process_group(0)
-            .env_remove(notify::SOCKET);
+            .env_remove(sd_notify::SOCKET);
         let foreground = (!stop.is_a_resize()).then(Foreground::ours).flatten();
         raw::start_as_we_were(&mut command, foreground.is_some());
         let started = init::start(&mut command).map_err(|source| SpawnError {

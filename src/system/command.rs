@@ -16,8 +16,8 @@ use tracing::warn;
 
 use super::child::{Group, exit};
 use super::init::{self, Started};
-use super::{notify, raw};
-use crate::model::facts::{Exit, Signal};
+use super::{raw, sd_notify};
+use crate::model::os::{Exit, Signal};
 
 /// As much of a command's output as is kept: its end, where the reason usually stands.
 const KEEP: usize = 4096;
@@ -177,7 +177,7 @@ fn start(command: &str) -> io::Result<(Started, Receiver)> {
     shell
         .args(["-c", command])
         .process_group(0)
-        .env_remove(notify::SOCKET)
+        .env_remove(sd_notify::SOCKET)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);

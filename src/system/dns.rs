@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::model::facts::Srv;
+use crate::model::os::Srv;
 
 /// How long any question may take, over all servers and names.
 const PATIENCE: Duration = Duration::from_secs(5);

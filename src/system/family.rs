@@ -5,7 +5,7 @@ use std::fs;
 use nix::unistd::getpid;
 
 use super::process::masked;
-use crate::model::facts::{Family, Member, Signal};
+use crate::model::os::{Family, Member, Signal};
 
 /// A daemon that can be looked at again and again: a process id that is used anew is another one.
 #[derive(Debug)]

@@ -6,10 +6,23 @@ use std::path::Path;
 /// What the kernel adds to the path of a mounted file whose name was given to another file.
 const GONE: &str = "//deleted";
 
+/// Why a program may still read the old file at `dest` after it was replaced, as a hint for the operator.
+#[must_use]
+pub fn why_stale(dest: &Path) -> String {
+    match sees_replaced_file(dest) {
+        Some(pid) => format!(
+            "{} is mounted by itself where process {pid} runs, which keeps the file of before: mount its directory there",
+            dest.display()
+        ),
+        None => "if a container has that file mounted by itself, it keeps the file of before: mount its directory there"
+            .to_owned(),
+    }
+}
+
 /// A process into whose file system the file at `dest` was mounted by itself before it was replaced, and which therefore
 /// sees the file of before. `None` if there is none, or none whose mounts we may read.
 #[must_use]
-pub fn sees_replaced_file(dest: &Path) -> Option<i32> {
+fn sees_replaced_file(dest: &Path) -> Option<i32> {
     let dest = fs::canonicalize(dest).ok()?;
     let entries = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());

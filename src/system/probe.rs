@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::command::{self, CommandError, Left};
 use crate::model::check::{At, Check, Checks};
-use crate::model::facts::{Exit, ProbeResult};
+use crate::model::os::{Exit, ProbeResult};
 
 /// As much of what a failed command said as stands in the reason.
 const SAID: usize = 200;

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::child::Group;
 use super::raw;
-use crate::model::facts::Signal;
+use crate::model::os::Signal;
 
 /// Why a process could not be signalled.
 #[derive(Debug, Error)]
@@ -277,8 +277,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_hears_of_a_reload_when_it_is_ready_and_is_not_ended_by_it() {
-        use super::super::child::Child;
-        use crate::model::facts::Exit;
+        use crate::model::os::Exit;
+        use crate::system::child::Child;
         let start = |script: &str| {
             let stop = crate::model::stop::Stop::within(Duration::ZERO);
             Child::start(&"sh".into(), &["-c".into(), script.into()], &stop)

@@ -11,7 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
 
 use super::raw;
-use crate::model::facts::Signal;
+use crate::model::os::Signal;
 use crate::model::stop::Stop;
 
 /// Signals nobody else is to get: they tell of an error in this very process, or concern our own children. KILL and STOP

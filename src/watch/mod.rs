@@ -1,67 +1,47 @@
 //! Keeps rendered files equal to what is announced.
 //!
 //! ```text
-//! store ──▶ catalog ──▶ guard, schedule (one of each per target) ──▶ publish
-//!
-//!            change                 quiet, max_wait, min_interval over
-//!   Idle ─────────────▶ Settling ─────────────────────────────────────▶ Publishing ──▶ Idle
-//!                          ▲  ▲                                          │   │
-//!                          │  └──────── something changed meanwhile ─────┘   │ failed
-//!                          └───────── newer data ── Retrying ◀───────────────┘
-//!                                                      └─ back-off over ─▶ Publishing
+//! store ─▶ source ─▶ catalog ─▶ guard ─▶ target ─▶ publish ─▶ applied
 //!
 //!   publish:  Rendered ─▶ Staged ─▶ Checked ─▶ Swapped ─▶ Live
 //!                 │ same: done        │ bad: the live file stays   │ reload failed: the previous file comes back
 //!                            │ newer data, and HAProxy has been changed already: Settling, and on from what it has
 //! ```
 //!
-//! [`render`] turns a template and a catalog into text; what becomes of the text is the business of `publish`, and when
-//! that happens, of `schedule`. Nothing is published before the store has said everything once, and nothing while it
-//! says nothing; at a start without a store, `memory` has what it said last.
+//! Each room has one job, told at the top of its `mod.rs`, and imports only rooms that stand before it in this list:
 //!
-//! What is lost without a word is believed up to a limit: `guard` decides, `guards` is its shell, and lays over the catalog
-//! what is held.
+//! 1. `source`: what the store says, and the snapshot on disk
+//! 2. `child`: the command that is run
+//! 3. `render`: a template and a catalog become text
+//! 4. `host`: the answers to what templates ask of the host
+//! 5. `conf`: conf.d becomes targets
+//! 6. `reload`: a program is told of its new files, and asked whether it runs them
+//! 7. `publish`: one publish of one target
+//! 8. `target`: one target over time, and when it is published
+//! 9. `guard`: which losses are believed
+//! 10. `applied`: what others may rely on
+//! 11. `offline`: rendering and checking without a store
+//! 12. `run`: the only loop, which hands each event to the rooms and performs what they say
 //!
-//! Equal reloads are gathered by `reload`; `tell` makes one, and `proof` sees whether the program runs the new files;
-//! `confirm` asks it which generation it has read.
-//!
-//! With a command, `sidekick watch` is the entrypoint of the proxy: `entrypoint` decides when it starts and stops, `ward`
-//! is its shell.
+//! Nothing is published before the store has said everything once, and nothing while it says nothing; at a start without
+//! a store, the snapshot has what it said last.
 
-mod announce;
-mod census;
-mod check;
-mod confirm;
-mod entrypoint;
-mod fixture;
-mod following;
+mod applied;
+mod child;
+mod conf;
 mod guard;
-mod guards;
-mod haproxy;
-mod herald;
-mod kept;
-mod ledger;
-mod load;
-mod memory;
+mod host;
 mod offline;
-mod paths;
-mod proof;
 mod publish;
 mod reload;
 pub mod render;
-mod repair;
 mod run;
-mod saved;
-mod schedule;
-mod tell;
-mod trouble;
-mod unchecked;
-mod ward;
-mod world;
+mod source;
+mod target;
 
-pub use check::{Findings, check};
-pub use fixture::Fault;
-pub use guards::{HandError, list as guard_list, release as guard_release};
-pub use load::{Configuration, LoadError, Loaded, load, load_some};
-pub use offline::{FixtureError, Show, fixture, render as render_offline};
-pub use run::{Plan, run};
+pub use self::conf::load::{Configuration, LoadError, Loaded, load, load_some};
+pub use self::guard::{HandError, list as guard_list, release as guard_release};
+pub use self::offline::{
+    Fault, Findings, FixtureError, Show, check, fixture, render as render_offline,
+};
+pub use self::run::{Plan, run};

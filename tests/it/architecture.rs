@@ -1,35 +1,11 @@
-//! Who may import whom: the layers of `src/lib.rs`, read off the `use` lines.
+//! Who may import whom, read off the sources: the layers, the rooms of `watch`, and that no files need each other.
+//!
+//! Nothing here names a file that could be forgotten: a file says in its first lines whether it is pure, and the order of
+//! the rooms stands in the documentation of `src/watch/mod.rs`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// The files that decide and never act.
-const PURE: &[&str] = &[
-    "src/model/",
-    "src/register/health.rs",
-    "src/register/lifecycle",
-    "src/watch/announce.rs",
-    "src/watch/entrypoint.rs",
-    "src/watch/fixture",
-    "src/register/roster",
-    "src/watch/guard.rs",
-    "src/watch/guard/",
-    "src/watch/paths",
-    "src/watch/proof.rs",
-    "src/proxy/haproxy/processes.rs",
-    "src/proxy/haproxy/context.rs",
-    "src/proxy/haproxy/converge.rs",
-    "src/proxy/haproxy/diff.rs",
-    "src/proxy/haproxy/plan.rs",
-    "src/proxy/haproxy/reply.rs",
-    "src/proxy/haproxy/server.rs",
-    "src/proxy/haproxy/state.rs",
-    "src/proxy/haproxy/text.rs",
-    "src/watch/saved.rs",
-    "src/watch/schedule.rs",
-    "src/watch/trouble.rs",
-    "src/watch/render/",
-];
 
 /// What pure files have no use for: clocks, dice, files, sockets, locks, tasks, logs.
 const IMPURE: [&str; 14] = [
@@ -73,49 +49,136 @@ fn allowed(module: &str, is_pure: bool) -> &'static [&'static str] {
 const DOORS: &[(&str, &str)] = &[
     ("etcd_client", "src/store/etcd"),
     ("tera", "src/watch/render/"),
-    ("regex_lite", "src/watch/render/gotmpl/functions/texts.rs"),
-    ("ring", "src/watch/render/gotmpl/functions/texts.rs"),
+    ("regex_lite", "src/watch/render/gotmpl/functions/strings.rs"),
+    ("ring", "src/watch/render/gotmpl/functions/strings.rs"),
     ("clap", "src/cli"),
-    ("saphyr_parser", "src/watch/fixture/yaml.rs"),
+    ("saphyr_parser", "src/watch/offline/yaml.rs"),
     ("hyper", "src/system/probe"),
     ("hyper_util", "src/system/probe"),
-    ("sd_notify", "src/system/notify.rs"),
-    ("zbus", "src/system/unit.rs"),
+    ("sd_notify", "src/system/sd_notify.rs"),
+    ("zbus", "src/system/systemd.rs"),
     ("tokio::process", "src/system/"),
 ];
 
 /// The kernel's events have two: one for keys, one for the configuration.
-const NOTIFY: [&str; 2] = ["src/store/directory", "src/system/watched.rs"];
+const NOTIFY: [&str; 2] = ["src/store/directory", "src/system/file_watch.rs"];
 
 struct Source {
     path: String,
+    /// The documentation at its top.
+    doc: String,
     /// The code without comments and without its tests.
     code: String,
 }
 
 impl Source {
-    fn module(&self) -> &str {
+    /// Its path as a module: `watch::target::state`.
+    fn module(&self) -> Vec<&str> {
+        let path = self.path.trim_start_matches("src/").trim_end_matches(".rs");
+        let mut module: Vec<&str> = path.split('/').collect();
+        if ["mod", "lib", "main"].contains(module.last().unwrap()) && module != ["main"] {
+            module.pop();
+        }
+        module
+    }
+
+    /// The layer it belongs to: the first part of its path.
+    fn layer(&self) -> &str {
         let path = self.path.trim_start_matches("src/");
         path.split(['/', '.']).next().unwrap()
     }
 
     fn is_pure(&self) -> bool {
-        PURE.iter().any(|pure| self.path.starts_with(pure))
+        self.doc.contains("Pure.") || self.doc.contains("Pure:")
     }
 
-    /// The first segments of what it takes from our own crate.
-    fn imports(&self) -> Vec<&str> {
-        ["crate::", "sidekick::"]
+    /// The paths within our crate that it names, from the root: those of its `use` lines and those in its code.
+    fn paths(&self) -> Vec<Vec<String>> {
+        let mut paths = Vec::new();
+        for (at, _) in self.code.match_indices("use ") {
+            let before = self.code[..at].chars().next_back();
+            if before.is_none_or(|c| c == ' ' || c == '\n') {
+                let tree = self.code[at + 4..].split(';').next().unwrap();
+                flatten(tree, &mut Vec::new(), &mut paths);
+            }
+        }
+        for start in ["crate::", "super::", "sidekick::"] {
+            for (at, _) in self.code.match_indices(start) {
+                let rest = &self.code[at..];
+                let is_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+                let end = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
+                paths.push(segments(&rest[..end]));
+            }
+        }
+        paths
             .iter()
-            .flat_map(|root| self.code.split(root).skip(1))
-            .map(|rest| {
-                rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .next()
-                    .unwrap()
-            })
-            .filter(|name| !name.is_empty())
+            .filter_map(|path| self.absolute(path))
             .collect()
     }
+
+    fn absolute(&self, path: &[String]) -> Option<Vec<String>> {
+        let mut here: Vec<String> = self.module().iter().map(|&part| part.to_owned()).collect();
+        let mut rest = path.iter().map(String::as_str).peekable();
+        match *rest.peek()? {
+            "crate" | "sidekick" => here.clear(),
+            "self" => {}
+            "super" => {
+                while rest.next_if_eq(&"super").is_some() {
+                    here.pop()?;
+                }
+                return Some(here.into_iter().chain(rest.map(str::to_owned)).collect());
+            }
+            child => {
+                let declared = format!("mod {child};");
+                return self.code.contains(&declared).then(|| {
+                    here.extend(path.iter().cloned());
+                    here
+                });
+            }
+        }
+        rest.next();
+        here.extend(rest.map(str::to_owned));
+        Some(here)
+    }
+}
+
+fn segments(path: &str) -> Vec<String> {
+    let parts = path.split("::").map(str::trim);
+    parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The paths of a `use` tree: `a::{b, c::{d, e}}` gives `a::b`, `a::c::d` and `a::c::e`.
+fn flatten(tree: &str, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+    let tree = tree.split(" as ").next().unwrap().trim();
+    let Some((path, group)) = tree.split_once('{') else {
+        let mut path = [prefix.clone(), segments(tree)].concat();
+        if path.last().is_some_and(|last| last == "self") {
+            path.pop();
+        }
+        found.push(path);
+        return;
+    };
+    let length = prefix.len();
+    prefix.extend(segments(path));
+    let group = group.trim_end().strip_suffix('}').unwrap_or(group);
+    let (mut depth, mut start) = (0, 0);
+    for (at, c) in group.char_indices().chain([(group.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                if !group[start..at].trim().is_empty() {
+                    flatten(&group[start..at], prefix, found);
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    prefix.truncate(length);
 }
 
 fn sources() -> Vec<Source> {
@@ -129,14 +192,7 @@ fn sources() -> Vec<Source> {
                 dirs.extend((!path.ends_with("tests")).then_some(path));
             } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
                 let text = fs::read_to_string(entry.path()).unwrap();
-                let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap();
-                let lines = code
-                    .lines()
-                    .filter(|line| !line.trim_start().starts_with("//"));
-                found.push(Source {
-                    path: path.to_str().unwrap().to_owned(),
-                    code: lines.collect::<Vec<_>>().join("\n"),
-                });
+                found.push(source(path.to_str().unwrap(), &text));
             }
         }
     }
@@ -144,15 +200,127 @@ fn sources() -> Vec<Source> {
     found
 }
 
+fn source(path: &str, text: &str) -> Source {
+    let doc = text.lines().take_while(|line| line.starts_with("//!"));
+    let code = text.split("\n#[cfg(test)]\n").map(|part| {
+        let is_tests =
+            part.starts_with("mod tests {") || part.starts_with("pub(super) mod tests {");
+        if is_tests { "" } else { part }
+    });
+    let code = code.collect::<Vec<_>>().join("\n");
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    Source {
+        path: path.to_owned(),
+        doc: doc.collect::<Vec<_>>().join("\n"),
+        code: lines.collect::<Vec<_>>().join("\n"),
+    }
+}
+
+/// Which files need which others, as modules. That a file needs the module it lies in, for what that one offers to all
+/// below it, is no dependency of its own.
+fn dependencies(sources: &[Source]) -> BTreeMap<String, BTreeSet<String>> {
+    let modules: BTreeSet<String> = sources.iter().map(|one| one.module().join("::")).collect();
+    let file_of = |path: &[String]| {
+        let mut ends = (1..=path.len()).rev().map(|end| path[..end].join("::"));
+        ends.find(|module| modules.contains(module))
+    };
+    let needs = |one: &Source| {
+        let own = one.module().join("::");
+        let files = one
+            .paths()
+            .iter()
+            .filter_map(|path| file_of(path))
+            .collect::<BTreeSet<_>>();
+        let is_above = |file: &String| own == *file || own.starts_with(&format!("{file}::"));
+        (
+            own.clone(),
+            files.into_iter().filter(|file| !is_above(file)).collect(),
+        )
+    };
+    sources.iter().map(needs).collect()
+}
+
+/// A way from `from` to `to`, if there is one.
+fn way(
+    from: &str,
+    to: &str,
+    needs: &BTreeMap<String, BTreeSet<String>>,
+    seen: &mut BTreeSet<String>,
+) -> Option<String> {
+    for next in needs.get(from)? {
+        if next == to {
+            return Some(format!("{from} → {to}"));
+        }
+        if seen.insert(next.clone())
+            && let Some(way) = way(next, to, needs, seen)
+        {
+            return Some(format!("{from} → {way}"));
+        }
+    }
+    None
+}
+
+#[test]
+fn no_files_need_each_other() {
+    let needs = dependencies(&sources());
+    let circle = |file: &String| way(file, file, &needs, &mut BTreeSet::new());
+    let circles: Vec<String> = needs.keys().filter_map(circle).collect();
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+/// The rooms of `watch` in the order in which its documentation lists them: each imports only those before it.
+#[test]
+fn rooms_import_only_rooms_above_them() {
+    let sources = sources();
+    let map = sources
+        .iter()
+        .find(|one| one.path == "src/watch/mod.rs")
+        .unwrap();
+    let numbered = map.doc.lines().filter(|line| line.contains(". "));
+    let names = numbered.flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned));
+    let order: Vec<String> = names.collect();
+    let place = |room: &str| {
+        let place = order.iter().position(|name| name == room);
+        place.unwrap_or_else(|| panic!("the list in src/watch/mod.rs has not: {room}"))
+    };
+    for (file, needs) in dependencies(&sources) {
+        let room = |module: &str| {
+            let rest = module.strip_prefix("watch::")?;
+            Some(place(rest.split("::").next().unwrap()))
+        };
+        for need in needs {
+            if let (Some(own), Some(other)) = (room(&file), room(&need)) {
+                assert!(other <= own, "{file} needs {need}, which comes later");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_that_do_something_say_whether_they_are_pure() {
+    for source in sources() {
+        let layered = [
+            "model", "register", "watch", "store", "proxy", "system", "manage",
+        ];
+        if layered.contains(&source.layer()) && source.code.contains("fn ") {
+            let kinds = ["Pure.", "Pure:", "Shell.", "Adapter."];
+            let says = kinds.iter().any(|kind| source.doc.contains(kind));
+            assert!(says, "{} does not say what it is", source.path);
+        }
+    }
+}
+
 #[test]
 fn modules_import_what_their_layer_allows() {
     for source in sources() {
-        let module = source.module();
-        let allowed = allowed(module, source.is_pure());
-        for import in source.imports() {
-            // `sidekick::` in main.rs, and macros such as `crate::name!`, are caught by the same list.
-            let fine = import == module || allowed.contains(&import);
-            assert!(fine, "{} imports {import}", source.path);
+        let layer = source.layer();
+        let allowed = allowed(layer, source.is_pure());
+        for path in source.paths() {
+            let Some(import) = path.first() else { continue };
+            let fine = import == layer || allowed.contains(&import.as_str());
+            assert!(fine || layer == "lib", "{} imports {import}", source.path);
         }
     }
 }
@@ -204,7 +372,7 @@ fn the_wall_clock_decides_nothing() {
         let files = [
             "src/store/directory/revision.rs",
             "src/store/directory/cache.rs",
-            "src/watch/world.rs",
+            "src/watch/host.rs",
         ];
         let may = files.contains(&source.path.as_str());
         assert!(!looks || may, "{} looks at the wall clock", source.path);

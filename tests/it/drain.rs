@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use sidekick::model::location::Location;
+use sidekick::model::store_url::Location;
 use sidekick::model::update::Prefix;
 use sidekick::store::Store;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use sidekick::model::location::{EtcdOptions, Password};
+use sidekick::model::store_url::{EtcdOptions, Password};
 use sidekick::model::update::Prefix;
 use sidekick::store::{Store, etcd::EtcdStore};
 

@@ -17,11 +17,12 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use sidekick::proxy::haproxy::cli::{Cli, Command as Ask};
 use sidekick::proxy::haproxy::diff::{Change, diff};
 use sidekick::proxy::haproxy::runtime::Runtime;
 use sidekick::proxy::haproxy::server::Id;
-use sidekick::proxy::haproxy::state::{self, Process as Worker};
+use sidekick::proxy::haproxy::show_servers;
+use sidekick::proxy::haproxy::show_servers::Process as Worker;
+use sidekick::proxy::haproxy::socket::{Cli, Command as Ask};
 
 use crate::harness::etcd::Etcd;
 use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
@@ -233,8 +234,9 @@ impl Bench {
             .map(|worker| worker.pid)
     }
 
-    fn servers(&self, socket: &str) -> Option<state::Servers> {
-        let mut servers = state::servers(&self.ask(socket, Ask::new("show servers state"))?)?;
+    fn servers(&self, socket: &str) -> Option<show_servers::Servers> {
+        let mut servers =
+            show_servers::servers(&self.ask(socket, Ask::new("show servers state"))?)?;
         // Workers of old versions know their master as a backend.
         servers.retain(|id, _| id.backend.as_str() != "MASTER");
         Some(servers)

@@ -5,7 +5,7 @@ use clap::Parser;
 use super::*;
 use crate::cli::{Cli, Command};
 use crate::config::{HostFile, Sources, Target, location, targets};
-use crate::model::location::Location;
+use crate::model::store_url::Location;
 
 /// A directory with these files below it.
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -327,7 +327,7 @@ fn the_store_of_confd_toml_is_used_where_nobody_names_another() {
     else {
         panic!()
     };
-    let password = crate::model::location::Password::Given("p".to_owned());
+    let password = crate::model::store_url::Password::Given("p".to_owned());
     assert_eq!(etcd.auth, Some(("u".to_owned(), password)));
 }
 

@@ -4,10 +4,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::super::Problem;
-use super::super::confd::Confd;
-use super::super::document::Document;
-use super::{BadTarget, Style, Targets, group};
+use super::{BadTarget, Targets, group};
+use crate::config::Problem;
+use crate::config::confd::Confd;
+use crate::config::style::Style;
+use crate::config::toml_file::Document;
+use crate::config::toml_table::Section;
 
 /// A file that may give a target.
 pub(super) struct File<'a> {
@@ -44,7 +46,7 @@ impl File<'_> {
             }
         };
         let document = Document::new(self.path, &text);
-        let mut root = document.root();
+        let mut root = Section::root(&document);
         let style = self.confd.style(&root);
         if style == Some(Style::Confd) {
             document.be_lenient();

@@ -5,14 +5,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::check::page;
-use super::super::confd::Confd;
-use super::super::document::{Document, Section};
-use super::super::guard::{Limits, guard};
-use super::super::parse_duration;
 use super::output::output;
 use super::reload::{pace, reload};
-use super::{CHECK_TIMEOUT, RELOAD_TIMEOUT, Reload, Style, Target};
+use super::{CHECK_TIMEOUT, RELOAD_TIMEOUT, Reload, Target};
+use crate::config::check::page;
+use crate::config::confd::Confd;
+use crate::config::guard::{Limits, guard};
+use crate::config::parse_duration;
+use crate::config::style::Style;
+use crate::config::toml_file::Document;
+use crate::config::toml_table::Section;
 use crate::model::check::HttpCheck;
 use crate::model::pace::Pace;
 use crate::model::update::Prefix;

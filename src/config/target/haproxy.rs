@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::document::{Document, Section};
-use super::super::parse_duration;
+use crate::config::parse_duration;
+use crate::config::toml_file::Document;
+use crate::config::toml_table::Section;
 use crate::model::socket::Address;
 
 /// A socket answers at once, or something is wrong with it.

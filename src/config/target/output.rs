@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::document::{Document, Located, Section};
 use super::haproxy::haproxy;
 use super::{Output, Owner, Sources};
+use crate::config::toml_file::Document;
+use crate::config::toml_table::{Located, Section};
 use crate::model::instance::ServiceName;
 use crate::model::suggestion::did_you_mean;
 use crate::model::update::Prefix;

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::document::{Document, Section};
-use super::super::parse_duration;
 use super::Reload;
-use crate::model::facts::Signal;
+use crate::config::parse_duration;
+use crate::config::toml_file::Document;
+use crate::config::toml_table::Section;
+use crate::model::os::Signal;
 use crate::model::pace::Pace;
 
 pub(super) fn reload(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Reload> {

@@ -74,8 +74,8 @@ impl Chosen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Interface;
     use super::*;
+    use crate::model::address::Interface;
 
     fn host(addrs: &[&str], store: Option<&str>, default: Option<&str>) -> Host {
         let parse = |ip: &&str| ip.parse().unwrap();

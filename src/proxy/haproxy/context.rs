@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::diff::{Act, Op, Why, number};
+use super::change::{Act, Op, Why};
+use super::parse::{Line, Section, Text};
 use super::server::{self, Id, Server};
-use super::text::{Line, Section, Text};
 
 /// How servers are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl<'a> Context<'a> {
         // Defaults may themselves come from others; nobody has to follow that.
         let head = defaults.and_then(|defaults| defaults.head?.words());
         if head.unwrap_or_default().contains(&"from") {
-            return Err(Why::Odd(defaults.map_or(0, number)));
+            return Err(Why::Odd(defaults.map_or(0, Section::number)));
         }
         Ok(Self {
             defaults,

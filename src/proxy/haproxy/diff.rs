@@ -5,14 +5,11 @@
 //! section is a reload, and so is whatever is not understood.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
 
-use thiserror::Error;
-
-use super::cli::Word;
+use super::change::{Op, Why};
 use super::context::{Context, Placed};
-use super::server::{self, Full, Id};
-use super::text::{Line, Section, Text};
+use super::parse::{Line, Section, Text};
+use super::server;
 
 /// What has to happen to HAProxy for a new text.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,86 +20,6 @@ pub enum Change {
     Runtime(Vec<Op>),
     /// A reload.
     Reload(Why),
-}
-
-/// One change of one server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Op {
-    /// Which server.
-    pub id: Id,
-    /// What becomes of it.
-    pub act: Act,
-}
-
-/// What becomes of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// It is new.
-    Add(SocketAddr, Full),
-    /// It takes no new request, and is deleted when nothing uses it any more.
-    Remove {
-        /// What it was, so that one that comes back the same can be used again. None if nobody knows.
-        was: Option<Vec<Word>>,
-    },
-    /// It is somewhere else.
-    Move {
-        /// Where.
-        to: SocketAddr,
-    },
-    /// Its share of the requests.
-    Weigh(u16),
-    /// In service, or out of it (`disabled`).
-    Serve(bool),
-}
-
-/// Why it takes a reload.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Why {
-    /// Something else than a server.
-    #[error("line {0} is no server that could be changed at run time")]
-    Line(usize),
-    /// A section came or went.
-    #[error("the sections are others from line {0} on")]
-    Sections(usize),
-    /// A line may change the meaning of others.
-    #[error("line {0} may change what other lines mean")]
-    Odd(usize),
-    /// A server is written in a way that is not understood.
-    #[error("the server of line {0} is not written with a plain name, address and port")]
-    Server(usize),
-    /// Something else about a server that stays.
-    #[error("{0} differs in more than address, weight and state")]
-    Rest(Id),
-    /// The balance counts servers by their place or makes its map at the start.
-    #[error(
-        "the servers of {0} have fixed places: balance roundrobin, leastconn or random has none"
-    )]
-    Places(String),
-    /// A keyword that cannot be given at run time.
-    #[error("{id} cannot be added at run time with {keyword:?}")]
-    Keyword {
-        /// The server.
-        id: Id,
-        /// The keyword.
-        keyword: String,
-    },
-    /// Something in the section that is not known at run time.
-    #[error("servers of {backend} depend on {what:?} of the section")]
-    Section {
-        /// The section.
-        backend: String,
-        /// What.
-        what: &'static str,
-    },
-    /// Another line names the server.
-    #[error("{0} is named by another line")]
-    Named(Id),
-    /// The rest of the configuration, with its defaults, is elsewhere.
-    #[error(
-        "the file is a part of a configuration, so the defaults of a new server are not in sight: name the rest with \
-         `base`"
-    )]
-    Part,
 }
 
 /// Compares two texts. `base` is what HAProxy reads before them.
@@ -126,10 +43,10 @@ fn changes(base: &Text<'_>, live: &Text<'_>, new: &Text<'_>) -> Result<Vec<Op>, 
     let apart = both.find(|(live, new)| !is_same_head(live, new));
     let missing = new.sections.get(live.sections.len());
     if let Some(section) = apart.map(|(_, new)| new).or(missing) {
-        return Err(Why::Sections(number(section)));
+        return Err(Why::Sections(section.number()));
     }
     if live.sections.len() > new.sections.len() {
-        return Err(Why::Sections(number(&live.sections[new.sections.len()])));
+        return Err(Why::Sections(live.sections[new.sections.len()].number()));
     }
     let named = named([base, live, new]);
     let mut ops = Vec::new();
@@ -149,11 +66,6 @@ fn changes(base: &Text<'_>, live: &Text<'_>, new: &Text<'_>) -> Result<Vec<Op>, 
 /// Whether the servers of a section are ours to change.
 pub(super) fn has_servers(section: &Section<'_>) -> bool {
     matches!(section.kind(), "backend" | "listen")
-}
-
-pub(super) fn number(section: &Section<'_>) -> usize {
-    let first = section.head.as_ref().or(section.lines.first());
-    first.map_or(0, |line| line.number)
 }
 
 fn is_same_head(live: &Section<'_>, new: &Section<'_>) -> bool {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
-use super::cli::{Address, Cli, CliError, Command, Word};
-use super::processes::{Outcome, Processes, outcome};
 use super::runtime::value_of;
+use super::show_proc::{Outcome, Processes, outcome};
+use super::socket::{Address, Cli, CliError, Command, Word};
 
 /// How often the master is asked while it loads.
 const POLL: Duration = Duration::from_millis(20);

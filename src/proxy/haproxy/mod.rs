@@ -1,15 +1,16 @@
 //! HAProxy, changed and asked over its sockets while it runs. Adapter.
 
-pub mod cli;
+pub mod change;
+pub mod commands;
 mod context;
-pub mod converge;
 pub mod diff;
-pub mod doubt;
+pub mod error;
 pub mod master;
-pub mod plan;
-pub mod processes;
+pub mod parse;
+pub mod reconcile;
 pub mod reply;
 pub mod runtime;
 pub mod server;
-pub mod state;
-pub mod text;
+pub mod show_proc;
+pub mod show_servers;
+pub mod socket;

@@ -9,14 +9,16 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::cli::{Address, Cli, Command, Word};
-use super::converge::converge;
-use super::diff::Op;
-use super::doubt::Doubt;
-use super::plan::{self, Ghosts};
+use super::change::Op;
+use super::commands;
+use super::commands::Ghosts;
+use super::error::Doubt;
+use super::reconcile::converge;
 use super::reply::Reply;
 use super::server::Id;
-use super::state::{self, Process};
+use super::show_servers;
+use super::show_servers::Process;
+use super::socket::{Address, Cli, Command, Word};
 
 /// How long a ghost had better be out of service before it is deleted.
 pub const REST: Duration = Duration::from_secs(30);
@@ -180,15 +182,16 @@ impl Member {
     async fn apply(&mut self, ops: &[Op]) -> Result<(), Doubt> {
         let process = match &self.process {
             // A process that was replaced in between has no ghosts.
-            Some(process) if !plan::meets_ghosts(ops, &self.ghosts) => process.clone(),
+            Some(process) if !commands::meets_ghosts(ops, &self.ghosts) => process.clone(),
             Some(_) | None => self.meet().await?,
         };
-        let added = plan::added(ops, &self.ghosts).filter(|_| process.version < DYNAMIC);
+        let added = commands::added(ops, &self.ghosts).filter(|_| process.version < DYNAMIC);
         if let Some(id) = added.cloned() {
             let version = process.version;
             return Err(Doubt::TooOld { version, id });
         }
-        let lines = plan::lines(ops, &self.ghosts).map_err(|haunted| Doubt::Haunted(haunted.0))?;
+        let lines =
+            commands::lines(ops, &self.ghosts).map_err(|haunted| Doubt::Haunted(haunted.0))?;
         // Servers that come and go were an experiment in their first version.
         let experiment = [Command::new("experimental-mode on")];
         let experiment = (process.version == DYNAMIC).then_some(&experiment[..]);
@@ -204,7 +207,7 @@ impl Member {
         // A process that has taken the place of the one before has these ghosts, and no others.
         let last = replies.last().ok_or_else(|| self.unreadable(&who[0]))?;
         self.recognize(self.process_of(last)?);
-        plan::haunt(&mut self.ghosts, ops);
+        commands::haunt(&mut self.ghosts, ops);
         Ok(())
     }
 
@@ -221,18 +224,18 @@ impl Member {
         }
         let replies = self.cli.batch(&commands).await?;
         self.recognize(self.process_of(&replies[0])?);
-        let mut seen = state::Servers::new();
+        let mut seen = show_servers::Servers::new();
         for (command, reply) in commands.iter().zip(&replies).skip(1) {
             seen.extend(self.servers_of(command, reply)?);
         }
         self.compare(ops, &seen)?;
         // The process may have turned out to be a new one: then these are its ghosts, and no others.
-        plan::haunt(&mut self.ghosts, ops);
+        commands::haunt(&mut self.ghosts, ops);
         Ok(())
     }
 
-    fn compare(&self, ops: &[Op], seen: &state::Servers) -> Result<(), Doubt> {
-        plan::compare(ops, seen).map_err(|differs| Doubt::Differs {
+    fn compare(&self, ops: &[Op], seen: &show_servers::Servers) -> Result<(), Doubt> {
+        commands::compare(ops, seen).map_err(|differs| Doubt::Differs {
             address: self.cli.address().clone(),
             id: differs.id,
             what: differs.what,
@@ -260,7 +263,7 @@ impl Member {
     }
 
     /// Deletes ghosts that have rested and have no connection, in use or idle.
-    async fn sweep(&mut self, seen: &state::Servers) -> Result<usize, Doubt> {
+    async fn sweep(&mut self, seen: &show_servers::Servers) -> Result<usize, Doubt> {
         let rest = self.rest.as_secs();
         let rested = |id: &Id| seen.get(id).is_some_and(|s| s.disabled && s.since >= rest);
         let rested: Vec<Id> = self
@@ -274,7 +277,7 @@ impl Member {
         }
         let show = Command::new("show servers conn");
         let reply = self.one(&show).await?;
-        let unused = state::unused(&reply.text).ok_or_else(|| self.unreadable(&show))?;
+        let unused = show_servers::unused(&reply.text).ok_or_else(|| self.unreadable(&show))?;
         let delete: Vec<_> = rested
             .into_iter()
             .filter(|id| unused.contains(&id.to_string()))
@@ -320,9 +323,9 @@ impl Member {
         Ok(process)
     }
 
-    fn servers_of(&self, command: &Command, reply: &Reply) -> Result<state::Servers, Doubt> {
+    fn servers_of(&self, command: &Command, reply: &Reply) -> Result<show_servers::Servers, Doubt> {
         self.require(command, reply)?;
-        state::servers(&reply.text).ok_or_else(|| self.unreadable(command))
+        show_servers::servers(&reply.text).ok_or_else(|| self.unreadable(command))
     }
 
     async fn one(&self, command: &Command) -> Result<Reply, Doubt> {

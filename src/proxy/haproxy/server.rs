@@ -4,8 +4,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::cli::Word;
-use super::text::{Line, is_plain};
+use super::parse::{Line, is_plain};
+use super::socket::Word;
 
 /// A server of a section, by the names that the runtime API knows it by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -280,7 +280,7 @@ pub fn full(defaults: &[Vec<&str>], server: &Server<'_>) -> Result<Full, NotAdda
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::haproxy::text::Text;
+    use crate::proxy::haproxy::parse::Text;
 
     fn with<T>(line: &str, look: impl FnOnce(Option<Server<'_>>) -> T) -> T {
         let text = Text::read(line);

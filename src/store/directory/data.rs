@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::beat::is_absent;
+use super::expiry::is_absent;
 use super::layout::{Layout, is_key_part};
 use crate::model::update::Publication;
 

@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-use super::beat::{Beat, Clock, is_absent};
 use super::data::{self, Kind, Manifest};
+use super::entry::Place;
+use super::expiry::{Beat, Clock, is_absent};
 use super::layout::{Data, Layout, parse_lease};
 use super::lock::Writer;
-use super::place::Place;
 use crate::model::update::LeaseId;
 use crate::store::StoreError;
 

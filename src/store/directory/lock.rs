@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::beat::{Clock, is_absent};
 use super::data::{self, make_dir};
+use super::expiry::{Clock, is_absent};
 use super::layout::Layout;
 use crate::store::StoreError;
 

@@ -8,12 +8,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::beat::is_absent;
 use super::data::{self, Manifest};
+use super::entry::Place;
+use super::expiry::is_absent;
 use super::layout::Data;
 use super::lock::Writer;
-use super::place::Place;
-use super::write::with_state;
+use super::publish::with_state;
 use crate::model::update::{By, Claim, LeaseId, Mark, Prefix, Publication, Revision, STATE};
 use crate::store::StoreError;
 

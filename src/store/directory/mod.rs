@@ -31,30 +31,30 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 
+use self::expiry::Clock;
 use super::{BoxFuture, Store, StoreError, Watch};
 use crate::model::update::{LeaseId, Mark, Prefix, Publication, Revision, Snapshot, Standing};
-use beat::Clock;
 use cache::Recheck;
 use layout::Layout;
 use lock::{PATIENCE, Writer};
 use scan::Scanner;
 use watch::DirectoryWatch;
 
-mod beat;
 mod cache;
 mod data;
-mod eyes;
+mod entry;
+mod expiry;
+mod inotify;
 mod layout;
 mod lease;
 mod lock;
 mod mark;
-mod place;
+mod publish;
 mod revision;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod watch;
-mod write;
 
 /// How long the file system may take for one request. Then it hangs, and so does the thread that asked it.
 const HANGS: Duration = Duration::from_secs(4);

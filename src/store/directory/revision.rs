@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::beat::{is_absent, replace};
+use super::expiry::{is_absent, replace};
 use super::layout::Layout;
 use super::lock::Writer;
 use crate::model::update::Revision;

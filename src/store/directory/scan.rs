@@ -12,9 +12,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::beat::{Beat, Clock, is_absent};
 use super::cache::{Cached, Recheck, Stamp};
 use super::data::{self, Kind, Manifest};
+use super::expiry::{Beat, Clock, is_absent};
 use super::layout::{Data, Layout, is_hidden};
 use super::lock::require_root;
 use super::revision::read_revision;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep_until, timeout};
 
-use super::beat::Clock;
 use super::cache::Recheck;
-use super::eyes::{Eyes, Pending, Signal, lock};
+use super::expiry::Clock;
+use super::inotify::{Eyes, Pending, Signal, lock};
 use super::layout::Layout;
 use super::revision::STEP;
 use super::scan::{Group, Scan, Scanner};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use etcd_client::{Certificate, Identity, TlsOptions};
 
-use super::failure::{Failure, Kind};
-use crate::model::location::{EtcdOptions, Password, TlsFiles, first_line};
+use super::error::{Failure, Kind};
+use crate::model::store_url::{EtcdOptions, Password, TlsFiles, first_line};
 
 /// The contents of the files, as they were for one connection.
 #[derive(Clone, PartialEq, Eq)]

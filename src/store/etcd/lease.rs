@@ -7,7 +7,7 @@ use std::time::Duration;
 use etcd_client::{LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
 use tokio::time::timeout;
 
-use super::failure::{Failure, Kind};
+use super::error::{Failure, Kind};
 use super::session::{ANSWER, At, Connection, Session};
 use crate::model::update::LeaseId;
 use crate::store::StoreError;

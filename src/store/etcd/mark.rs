@@ -4,7 +4,7 @@ use etcd_client::{
     Compare, CompareOp, DeleteOptions, GetOptions, KeyValue, PutOptions, ResponseHeader, Txn, TxnOp,
 };
 
-use super::failure::{Failure, Kind};
+use super::error::{Failure, Kind};
 use super::keys::{self, Range};
 use super::session::{ANSWER, At, Connection, Session};
 use crate::model::update::{By, Mark, Revision, STATE};

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BoxFuture, Store, StoreError, Watch};
-use crate::model::location::EtcdOptions;
+use crate::model::store_url::EtcdOptions;
 use crate::model::update::{LeaseId, Mark, Prefix, Publication, Revision, Snapshot, Standing};
 
 mod credentials;
-mod failure;
+mod error;
+mod history_check;
 mod keys;
-mod landmark;
 mod lease;
 mod mark;
 mod publish;
@@ -22,7 +22,7 @@ mod session;
 mod snapshot;
 mod watch;
 
-use landmark::Landmarks;
+use self::history_check::Landmarks;
 use lease::Keepers;
 use session::Session;
 
@@ -160,7 +160,7 @@ impl Store for EtcdStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::location::Password;
+    use crate::model::store_url::Password;
 
     #[test]
     fn the_password_is_not_shown() {

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::credentials::Credentials;
-use super::failure::{Failure, Kind};
-use crate::model::location::EtcdOptions;
+use super::error::{Failure, Kind};
+use crate::model::store_url::EtcdOptions;
 use crate::store::StoreError;
 
 /// How long a verb may take over all members.

@@ -2,9 +2,9 @@
 
 use etcd_client::{GetOptions, ResponseHeader};
 
-use super::failure::Kind;
+use super::error::Kind;
+use super::history_check::Landmark;
 use super::keys::{self, Range};
-use super::landmark::Landmark;
 use super::session::{ANSWER, At, Session};
 use crate::model::update::{Entries, Prefix, Snapshot};
 

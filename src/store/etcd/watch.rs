@@ -10,9 +10,9 @@ use etcd_client::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::failure::{Failure, Kind};
+use super::error::{Failure, Kind};
+use super::history_check::{Landmark, Landmarks};
 use super::keys::{self, Range};
-use super::landmark::{Landmark, Landmarks};
 use super::session::{self, ANSWER, At, Connection, MESSAGE, OPEN, Session};
 use crate::model::update::{Change, Prefix, Revision, Update};
 use crate::store::{BoxFuture, StoreError, Watch};

@@ -1,6 +1,6 @@
-//! The two messages of a question for SRV records, as RFC 1035 and RFC 2782 write them. No input or output here.
+//! The two messages of a question for SRV records, as RFC 1035 and RFC 2782 write them. Pure.
 
-use crate::model::facts::Srv;
+use crate::model::os::Srv;
 
 const SRV: u16 = 33;
 const INTERNET: u16 = 1;

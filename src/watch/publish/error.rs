@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::super::render::RenderError;
-use super::super::tell::ReloadError;
-use crate::model::facts::Exit;
+use crate::model::os::Exit;
 use crate::model::report::chain;
 use crate::system::command::CommandError;
 use crate::system::sandbox;
+use crate::watch::reload::send::ReloadError;
+use crate::watch::render::RenderError;
 
 /// Why a target was not published.
 #[derive(Debug, Error)]

@@ -7,16 +7,16 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::load::Loaded;
-use super::super::paths::{Paths, asks_for_tree, fill_in, judges_in_place};
-use super::super::render::{Generation, View, stamp};
 use super::{Change, Digest, Foreign, PublishError, blocking};
 use crate::config::{Output, Target};
 use crate::model::fingerprint::fingerprint;
+use crate::system::check_tree::Mirror;
 use crate::system::command::{self, CommandError, Left};
 use crate::system::file::{self, Access, Candidate, How, Look};
-use crate::system::mirror::Mirror;
 use crate::system::process;
+use crate::watch::conf::load::Loaded;
+use crate::watch::conf::placeholders::{Paths, asks_for_tree, fill_in, judges_in_place};
+use crate::watch::render::{Generation, View, stamp};
 
 /// The mode of a file that is not there yet, unless conf.d says otherwise.
 const MODE: u32 = 0o644;

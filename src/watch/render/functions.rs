@@ -38,9 +38,9 @@ use tera::{Kwargs, State as Scope, Tera, TeraResult, Value};
 
 use super::error::with_hint;
 use super::generation;
+use super::host::Family;
 use super::keys::Keys;
 use super::view::View;
-use super::world::Family;
 use crate::model::instance::State;
 
 /// The instances of a service as values, each with its state.

@@ -33,21 +33,21 @@ pub mod functions;
 mod generation;
 pub mod glob;
 mod gotmpl;
+mod host;
 pub mod keys;
 pub mod quote;
 pub mod routes;
 mod slots;
+pub mod strings;
 mod template;
 mod tera;
 #[cfg(test)]
 mod tests;
-pub mod text;
 mod view;
-mod world;
 
 pub use self::error::{Fault, RenderError};
 pub use self::generation::{Generation, stamp};
 pub use self::gotmpl::render_with;
+pub use self::host::World;
 pub use self::template::Template;
 pub use self::view::View;
-pub use self::world::World;

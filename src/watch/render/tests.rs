@@ -260,7 +260,7 @@ fn the_world() {
     view.world = World {
         addresses: |_| ["::1", "10.0.0.1"].map(|ip| ip.parse().unwrap()).into(),
         services: |name| {
-            vec![crate::model::facts::Srv {
+            vec![crate::model::os::Srv {
                 target: format!("{name}."),
                 port: 80,
                 priority: 1,

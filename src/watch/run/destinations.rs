@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use super::super::kept::Kept;
-use super::super::publish::{Digest, is_changed};
-use super::super::schedule::Input;
 use super::Shell;
 use crate::system::file;
-use crate::system::watched::Watched;
+use crate::system::file_watch::Watched;
+use crate::watch::publish::{Digest, is_changed};
+use crate::watch::target::schedule::Input;
+use crate::watch::target::state::Kept;
 
 /// The files of all targets.
 pub(super) struct Destinations {

@@ -1,6 +1,6 @@
 //! Users, passwords, roles, and tokens that run out.
 
-use sidekick::model::location::{EtcdOptions, Password};
+use sidekick::model::store_url::{EtcdOptions, Password};
 use sidekick::model::update::Revision;
 use sidekick::store::StoreError;
 

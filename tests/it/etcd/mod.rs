@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sidekick::model::location::EtcdOptions;
+use sidekick::model::store_url::EtcdOptions;
 use sidekick::store::etcd::EtcdStore;
 use sidekick::store::{Store, StoreError};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidekick::model::location::{EtcdOptions, Password, TlsFiles};
+use sidekick::model::store_url::{EtcdOptions, Password, TlsFiles};
 use sidekick::store::Store;
 
 use super::auth::{allow, start_with};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sidekick::model::location::{EtcdOptions, TlsFiles};
+use sidekick::model::store_url::{EtcdOptions, TlsFiles};
 use sidekick::store::{Store, StoreError};
 
 use super::{assert_says, open};

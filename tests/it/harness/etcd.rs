@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use sidekick::model::location::{EtcdOptions, Password, TlsFiles};
+use sidekick::model::store_url::{EtcdOptions, Password, TlsFiles};
 use tempfile::TempDir;
 
 use super::pki::Pki;

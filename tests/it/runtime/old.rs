@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sidekick::proxy::haproxy::state::Seen;
+use sidekick::proxy::haproxy::show_servers::Seen;
 
 use super::*;
 use crate::harness::unpacked;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use sidekick::model::location::Location;
+use sidekick::model::store_url::Location;
 use sidekick::model::update::{Change, Prefix, Update};
 
 use crate::harness::{Process, sidekick, skipped, temp_dir, tool, wait_for};

@@ -1,10 +1,13 @@
 //! Tables of differences.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::proxy::haproxy::change::Act;
+use crate::proxy::haproxy::socket::Word;
 
 const HEAD: &str = "global\n maxconn 9\ndefaults\n mode http\n default-server inter 1s\n";
 

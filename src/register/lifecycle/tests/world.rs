@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::check::{At, Check, Checks, Thresholds};
-use crate::model::facts::ProbeResult;
+use crate::model::os::ProbeResult;
 
 /// The lease of the shared instance.
 const SHARED: LeaseId = LeaseId(1_000_000);
@@ -180,7 +180,7 @@ impl World {
                 if !self.asked {
                     self.replace(entries.clone());
                 }
-                self.give(Input::Roster(roster::Input::Replace(entries)));
+                self.give(Input::Roster(instances::Input::Replace(entries)));
             }
         }
     }
@@ -215,29 +215,29 @@ impl World {
         }
     }
 
-    fn look(&mut self, action: &roster::Action) {
+    fn look(&mut self, action: &instances::Action) {
         match action {
-            roster::Action::Rise(dir) => drop(self.fit.insert(dir.clone())),
-            roster::Action::Fall(dir, _) => {
+            instances::Action::Rise(dir) => drop(self.fit.insert(dir.clone())),
+            instances::Action::Fall(dir, _) => {
                 self.fit.remove(dir);
                 self.stable.remove(dir);
             }
-            roster::Action::Probe(ticket) => {
+            instances::Action::Probe(ticket) => {
                 assert!(!self.asked, "a check while stopping");
                 assert!(self.set[&ticket.dir].checks.is_some());
             }
-            roster::Action::Lease(holder, action) => self.look_at_lease(holder, action),
-            roster::Action::Gone(dir) => {
+            instances::Action::Lease(holder, action) => self.look_at_lease(holder, action),
+            instances::Action::Gone(dir) => {
                 assert!(!self.stable.contains(dir) || self.asked, "{dir} is to stay");
             }
-            roster::Action::Settled => assert!(!self.asked),
-            roster::Action::Mark(mark) => {
+            instances::Action::Settled => assert!(!self.asked),
+            instances::Action::Mark(mark) => {
                 assert!(self.asked);
                 assert_eq!(self.set[&mark.dir].shared, None, "others go on with it");
                 self.marked.insert(mark.dir.clone());
             }
-            roster::Action::Drained(_) => panic!("{action:?}"),
-            roster::Action::Refused(_) | roster::Action::Withdrawn => panic!("{action:?}"),
+            instances::Action::Drained(_) => panic!("{action:?}"),
+            instances::Action::Refused(_) | instances::Action::Withdrawn => panic!("{action:?}"),
         }
     }
 
@@ -308,16 +308,16 @@ impl World {
                 self.alive = true;
                 Input::Spawned
             }
-            Action::Roster(roster::Action::Probe(ticket)) => {
+            Action::Roster(instances::Action::Probe(ticket)) => {
                 let failed = || ProbeResult::Failed("why".to_owned());
                 let result = if ok { ProbeResult::Passed } else { failed() };
-                Input::Roster(roster::Input::Probed(ticket, result))
+                Input::Roster(instances::Input::Probed(ticket, result))
             }
-            Action::Roster(roster::Action::Lease(holder, action)) => {
+            Action::Roster(instances::Action::Lease(holder, action)) => {
                 let Some(input) = self.reply(action, ok) else {
                     return;
                 };
-                Input::Roster(roster::Input::Lease(holder, input))
+                Input::Roster(instances::Input::Lease(holder, input))
             }
             Action::SignalGroup(Signal::KILL) if self.alive => {
                 self.alive = false;
@@ -327,9 +327,9 @@ impl World {
             Action::AwaitWatchers(..) if ok => Input::Waited,
             // They hang.
             Action::AwaitWatchers(..) => return,
-            Action::Roster(roster::Action::Mark(mark)) => {
+            Action::Roster(instances::Action::Mark(mark)) => {
                 let since = ok.then_some(SINCE);
-                Input::Roster(roster::Input::Marked(mark.dir, since))
+                Input::Roster(instances::Input::Marked(mark.dir, since))
             }
             Action::Roster(_) | Action::Pass(_) | Action::SignalGroup(_) => return,
             Action::Stopping(_) => return,
@@ -402,7 +402,7 @@ impl World {
     fn settle(&mut self) {
         for _ in 0..400 {
             let as_before = match self.open.first() {
-                Some(Action::Roster(roster::Action::Probe(ticket))) => {
+                Some(Action::Roster(instances::Action::Probe(ticket))) => {
                     self.fit.contains(&ticket.dir)
                 }
                 Some(_) => true,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::super::layout::{Data, Layout};
-use super::super::revision::read_revision;
-use super::super::{beat, data};
 use super::{A, Bench, expected, publication};
 use crate::model::update::LeaseId;
+use crate::store::directory::layout::{Data, Layout};
+use crate::store::directory::revision::read_revision;
+use crate::store::directory::{data, expiry};
 use crate::store::{Store, StoreError};
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_revocation_that_died_is_finished_by_the_next_writer() {
             .publish(lease, "/services/web/b", &[("ip", "1")])
             .await;
         bench.set("/services/web/a/state", "maint");
-        let beat = beat::Beat::read(&bench.layout().beat(lease))
+        let beat = expiry::Beat::read(&bench.layout().beat(lease))
             .unwrap()
             .unwrap();
         beat.last().write(&bench.layout().beat(lease)).unwrap();

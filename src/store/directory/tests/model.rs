@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::cache::Recheck;
-use super::super::scan::Scanner;
 use super::{Bench, readable};
 use crate::model::update::{Claim, Entries, Prefix, Publication, Revision, STATE};
 use crate::store::Store;
+use crate::store::directory::cache::Recheck;
+use crate::store::directory::scan::Scanner;
 
 #[derive(Debug, Clone)]
 enum Deed {
@@ -150,7 +150,7 @@ async fn compare_with_model(deeds: Vec<Deed>) {
             "cached, after {deed:?}"
         );
     }
-    let mut tree = crate::model::tree::Tree::default();
+    let mut tree = crate::model::key_tree::Tree::default();
     while tree
         .under(&all)
         .map(|(k, v)| (k.clone(), v.clone()))

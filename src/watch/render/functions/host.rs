@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tera::{Kwargs, TeraResult, Value};
 
 use super::{Inputs, word};
-use crate::model::facts::Srv;
-use crate::watch::render::world::Family;
+use crate::model::os::Srv;
+use crate::watch::render::host::Family;
 
 pub(super) fn getenv(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     let value = inputs.view.env.get(word(args, "name")?);

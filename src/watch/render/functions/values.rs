@@ -3,7 +3,7 @@
 use tera::{Kwargs, TeraResult, Value};
 
 use super::{Inputs, failed, word};
-use crate::watch::render::text;
+use crate::watch::render::strings;
 
 pub(super) fn json(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     parsed(args, "an object", serde_json::Value::is_object)
@@ -23,15 +23,15 @@ fn parsed(args: &Kwargs, what: &str, is_it: fn(&serde_json::Value) -> bool) -> T
 }
 
 pub(super) fn base(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    Ok(text::base(word(args, "path")?).into())
+    Ok(strings::base(word(args, "path")?).into())
 }
 
 pub(super) fn dir(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    Ok(text::dir(word(args, "path")?).into())
+    Ok(strings::dir(word(args, "path")?).into())
 }
 
 pub(super) fn split(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    Ok(text::split(word(args, "value")?, word(args, "sep")?).into())
+    Ok(strings::split(word(args, "value")?, word(args, "sep")?).into())
 }
 
 pub(super) fn join(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
@@ -60,30 +60,30 @@ pub(super) fn trim_suffix(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
 pub(super) fn replace(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     let count = args.get::<i64>("count")?.unwrap_or(-1);
     let (value, old, new) = (word(args, "value")?, word(args, "old")?, word(args, "new")?);
-    Ok(text::replace(value, old, new, count).into())
+    Ok(strings::replace(value, old, new, count).into())
 }
 
 pub(super) fn base64_encode(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    Ok(text::base64_encode(word(args, "value")?).into())
+    Ok(strings::base64_encode(word(args, "value")?).into())
 }
 
 pub(super) fn base64_decode(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    let decoded = text::base64_decode(word(args, "value")?);
+    let decoded = strings::base64_decode(word(args, "value")?);
     decoded.map(Value::from).map_err(failed)
 }
 
 pub(super) fn parse_bool(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    let parsed = text::parse_bool(word(args, "value")?);
+    let parsed = strings::parse_bool(word(args, "value")?);
     parsed.map(Value::from).map_err(failed)
 }
 
 pub(super) fn atoi(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    let parsed = text::atoi(word(args, "value")?);
+    let parsed = strings::atoi(word(args, "value")?);
     parsed.map(Value::from).map_err(failed)
 }
 
 pub(super) fn seq(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    let numbers = text::seq(args.must_get("first")?, args.must_get("last")?);
+    let numbers = strings::seq(args.must_get("first")?, args.must_get("last")?);
     numbers.map(Value::from).map_err(failed)
 }
 
@@ -92,7 +92,7 @@ pub(super) fn calculate(
     operation: fn(i64, i64) -> Option<i64>,
     args: &Kwargs,
 ) -> TeraResult<Value> {
-    let result = text::calculate(name, operation, args.must_get("a")?, args.must_get("b")?);
+    let result = strings::calculate(name, operation, args.must_get("a")?, args.must_get("b")?);
     result.map(Value::from).map_err(failed)
 }
 

@@ -9,19 +9,20 @@
 //! `mistakes` follows the same program with types in place of values, for `sidekick check`.
 
 mod ast;
-mod clock;
+mod datetime;
 mod exec;
 mod expression;
 mod functions;
 mod json;
 mod lexer;
 mod literal;
+mod memkv;
 mod mistakes;
 mod parser;
 mod printf;
-mod store;
 #[cfg(test)]
 mod tests;
+mod time_methods;
 mod value;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ mod float;
 mod format;
 mod print;
 mod text;
+mod verb;
 
 pub(super) use self::float::exponent as float_exponent;
 pub(super) use self::format::printf;

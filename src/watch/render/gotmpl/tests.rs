@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::catalog::Catalog;
-use crate::model::facts::Srv;
+use crate::model::os::Srv;
 use crate::model::update::{Prefix, Revision, Snapshot, Update};
 use crate::watch::render::{RenderError, Template, View, World};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::clock::Date;
+use super::datetime::Date;
 
 /// A value. Cloning it is cheap.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Function, Given, Run, int, list, map, text, texts};
 use crate::watch::render::gotmpl::value::{List, ListType, Value};
-use crate::watch::render::text as confd;
+use crate::watch::render::strings as confd;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function {
@@ -203,7 +203,7 @@ fn sort_pairs_by_length(args: &[Value]) -> Given {
 
 fn repeat(args: &[Value]) -> Given {
     let (count, text) = (int(args, 0), text(args, 1));
-    let count = super::texts::count(count)?;
-    super::texts::bounded(text.len().saturating_mul(count))?;
+    let count = super::strings::count(count)?;
+    super::strings::bounded(text.len().saturating_mul(count))?;
     Ok(text.repeat(count).into())
 }

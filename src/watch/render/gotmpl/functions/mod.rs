@@ -3,6 +3,11 @@
 mod builtins;
 mod compare;
 mod escape;
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a table holds functions of one type"
+)]
+mod host;
 mod json_values;
 #[expect(
     clippy::unnecessary_wraps,
@@ -11,12 +16,7 @@ mod json_values;
 mod lists;
 mod numbers;
 mod store_keys;
-mod texts;
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "a table holds functions of one type"
-)]
-mod world;
+mod strings;
 
 use super::Inputs;
 use super::value::{Map, Value};
@@ -59,11 +59,11 @@ pub(super) enum Library {
 
 const CONFD: [&[Function]; 6] = [
     store_keys::FUNCTIONS,
-    texts::FUNCTIONS,
+    strings::FUNCTIONS,
     numbers::FUNCTIONS,
     lists::FUNCTIONS,
     json_values::FUNCTIONS,
-    world::FUNCTIONS,
+    host::FUNCTIONS,
 ];
 
 impl Library {

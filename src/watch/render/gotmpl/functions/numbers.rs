@@ -2,7 +2,8 @@
 
 use super::{Function, Given, Run, int, text};
 use crate::watch::render::gotmpl::value::{ListType, Value};
-use crate::watch::render::text::{self as confd, MAX_SEQ, TextError};
+use crate::watch::render::strings as confd;
+use crate::watch::render::strings::{MAX_SEQ, TextError};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function {

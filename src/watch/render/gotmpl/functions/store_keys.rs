@@ -2,14 +2,14 @@
 
 use super::{Function, Given, Run, advised, text};
 use crate::watch::render::gotmpl::value::{ListType, Value};
-use crate::watch::render::gotmpl::{Inputs, store};
+use crate::watch::render::gotmpl::{Inputs, memkv};
 use crate::watch::render::keys::{KeyError, Pair};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "exists",
         params: "s",
-        run: Run::Asking(|inputs, args| Ok(store::exists(&inputs.keys, text(args, 0)).into())),
+        run: Run::Asking(|inputs, args| Ok(memkv::exists(&inputs.keys, text(args, 0)).into())),
     },
     Function {
         name: "get",
@@ -35,7 +35,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "ls",
         params: "s",
         run: Run::Asking(|inputs, args| {
-            store::list(&inputs.keys, text(args, 0))
+            memkv::list(&inputs.keys, text(args, 0))
                 .map(Value::texts)
                 .map_err(|error| explain(&error))
         }),
@@ -44,7 +44,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "lsdir",
         params: "s",
         run: Run::Asking(|inputs, args| {
-            store::list_dirs(&inputs.keys, text(args, 0))
+            memkv::list_dirs(&inputs.keys, text(args, 0))
                 .map(Value::texts)
                 .map_err(|error| explain(&error))
         }),
@@ -90,7 +90,7 @@ fn encrypted(_: &[Value]) -> Given {
 }
 
 fn found<'i>(inputs: &'i Inputs, key: &str) -> Result<Option<&'i str>, String> {
-    store::value(&inputs.keys, key).map_err(|error| explain(&error))
+    memkv::value(&inputs.keys, key).map_err(|error| explain(&error))
 }
 
 fn missing(key: &str) -> String {
@@ -113,7 +113,7 @@ fn getv(inputs: &Inputs, args: &[Value]) -> Given {
 }
 
 fn matching(inputs: &Inputs, args: &[Value]) -> Result<Vec<Pair>, String> {
-    store::matching(&inputs.keys, text(args, 0)).map_err(|error| explain(&error))
+    memkv::matching(&inputs.keys, text(args, 0)).map_err(|error| explain(&error))
 }
 
 fn gets(inputs: &Inputs, args: &[Value]) -> Given {

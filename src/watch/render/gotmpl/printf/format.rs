@@ -2,32 +2,12 @@
 
 use std::fmt::Write;
 
+use super::verb::Verb;
 use super::{float, print, text};
 use crate::watch::render::gotmpl::value::{IntType, Value};
 
 /// Wider than that nothing is; Go's limit too.
 const WIDEST: i64 = 1_000_000;
-
-/// A verb with its flags.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "the flags of a format are independent of each other"
-)]
-#[derive(Default)]
-pub(super) struct Verb {
-    pub(super) letter: char,
-    /// `%#v`
-    pub(super) go_syntax: bool,
-    /// `%+v`
-    pub(super) plus_values: bool,
-    width: Option<usize>,
-    precision: Option<usize>,
-    minus: bool,
-    plus: bool,
-    sharp: bool,
-    space: bool,
-    zero: bool,
-}
 
 /// Formats values.
 pub(in crate::watch::render::gotmpl) fn printf(

@@ -3,7 +3,7 @@
 use std::collections::btree_map;
 use std::sync::Arc;
 
-use super::format::Verb;
+use super::verb::Verb;
 use crate::watch::render::gotmpl::LARGEST;
 use crate::watch::render::gotmpl::value::Value;
 

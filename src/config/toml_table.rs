@@ -1,0 +1,488 @@
+//! A table of a TOML file, read field by field, so that every problem in it is found at once.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::input::Said;
+use super::toml_file::Document;
+use crate::model::suggestion::did_you_mean;
+
+/// One table of a document.
+pub(super) struct Section<'d, 't> {
+    document: &'d Document<'t>,
+    /// How a person would call it, `template.reload`.
+    name: String,
+    span: Range<usize>,
+    table: DeTable<'t>,
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Located<T> {
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
+}
+
+impl<'d, 't> Section<'d, 't> {
+    /// The whole file.
+    pub(super) fn root(document: &'d Document<'t>) -> Self {
+        let root = document.parse();
+        Self {
+            document,
+            name: String::new(),
+            span: root.span(),
+            table: root.into_inner(),
+        }
+    }
+
+    /// Where the table stands.
+    pub(super) fn span(&self) -> &Range<usize> {
+        &self.span
+    }
+
+    fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'t>>> {
+        self.table.remove(key)
+    }
+
+    fn wrong(&self, key: &str, found: &Spanned<DeValue<'_>>, wanted: &str) {
+        let what = format!(
+            "{} is {wanted}, not {}",
+            self.path(key),
+            article(found.get_ref())
+        );
+        let quoted = typed(found.get_ref()).filter(|_| found.get_ref().is_integer());
+        let hint = quoted.filter(|_| wanted == "a string");
+        let hint = hint.map(|number| format!("write it in quotes: \"{number}\""));
+        self.document.note(&found.span(), what, hint.as_deref());
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        }
+    }
+
+    /// A time, parsed.
+    pub(super) fn time<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let number = self.table.get(key).and_then(|found| {
+            let number = typed(found.get_ref()).filter(|_| found.get_ref().is_integer());
+            Some((number?, found.span()))
+        });
+        let Some((number, span)) = number else {
+            return self.parsed(key, parse);
+        };
+        self.drop_key(key);
+        let what = format!("{}: {number} has no unit", self.path(key));
+        let hint = format!("write \"{number}s\" for seconds or \"{number}ms\" for milliseconds");
+        self.document.note(&span, what, Some(&hint));
+        None
+    }
+
+    /// A string.
+    pub(super) fn string(&mut self, key: &str) -> Option<Located<String>> {
+        let found = self.take(key)?;
+        let text = found.get_ref().as_str().map(str::to_owned);
+        if text.is_none() {
+            self.wrong(key, &found, "a string");
+        }
+        Some(Located {
+            value: text?,
+            span: found.span(),
+        })
+    }
+
+    /// A string, parsed; a problem names the key.
+    pub(super) fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.string(key)?;
+        self.judge(key, &text, parse)
+    }
+
+    fn judge<T, E: std::fmt::Display>(
+        &self,
+        key: &str,
+        text: &Located<String>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let say = |error| {
+            self.document
+                .say(&text.span, format!("{}: {error}", self.path(key)));
+        };
+        parse(&text.value).map_err(say).ok()
+    }
+
+    /// A whole number that is not negative.
+    pub(super) fn number(&mut self, key: &str) -> Option<u32> {
+        let found = self.take(key)?;
+        let number = found
+            .get_ref()
+            .as_integer()
+            .and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok());
+        if number.is_none() {
+            self.wrong(key, &found, "a number from 0 to 4294967295");
+        }
+        number
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+        let found = self.take(key)?;
+        let flag = found.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong(key, &found, "true or false");
+        }
+        flag
+    }
+
+    /// A list of strings, each parsed.
+    pub(super) fn list<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        mut parse: impl FnMut(&str) -> Result<T, E>,
+    ) -> Option<Located<Vec<T>>> {
+        let found = self.take(key)?;
+        let span = found.span();
+        let Some(items) = found.get_ref().as_array() else {
+            self.wrong(key, &found, "a list of strings");
+            return None;
+        };
+        let mut value = Vec::new();
+        for item in items {
+            match item.get_ref().as_str() {
+                Some(text) => {
+                    let text = Located {
+                        value: text.to_owned(),
+                        span: item.span(),
+                    };
+                    value.extend(self.judge(key, &text, &mut parse));
+                }
+                None => self.wrong(key, item, "a list of strings"),
+            }
+        }
+        Some(Located { value, span })
+    }
+
+    /// A table below this one.
+    pub(super) fn section(&mut self, key: &str) -> Option<Section<'d, 't>> {
+        let found = self.take(key)?;
+        let (span, name) = (found.span(), self.path(key));
+        match found.into_inner() {
+            DeValue::Table(table) => Some(Section {
+                document: self.document,
+                name,
+                span,
+                table,
+            }),
+            other => {
+                self.wrong(key, &Spanned::new(span, other), "a table");
+                None
+            }
+        }
+    }
+
+    /// A table, `[template]`, or the tables of a list, `[[template]]`.
+    pub(super) fn one_or_more(&mut self, key: &str) -> Vec<Section<'d, 't>> {
+        let is_list = |found: &Spanned<DeValue<'_>>| found.get_ref().is_array();
+        if self.table.get(key).is_some_and(is_list) {
+            return self.sections(key);
+        }
+        self.section(key).into_iter().collect()
+    }
+
+    /// The tables of a list, `[[service]]`.
+    pub(super) fn sections(&mut self, key: &str) -> Vec<Section<'d, 't>> {
+        let Some(found) = self.take(key) else {
+            return Vec::new();
+        };
+        let (span, name) = (found.span(), self.path(key));
+        let items = match found.into_inner() {
+            DeValue::Array(items) => items,
+            other => {
+                let what = format!("{name} is written [[{name}]], not as {}", article(&other));
+                self.document.say(&span, what);
+                return Vec::new();
+            }
+        };
+        let mut sections = Vec::new();
+        for item in items {
+            let (document, name, span) = (self.document, name.clone(), item.span());
+            match item.into_inner() {
+                DeValue::Table(table) => sections.push(Section {
+                    document,
+                    name,
+                    span,
+                    table,
+                }),
+                other => self.wrong(key, &Spanned::new(span, other), "a table"),
+            }
+        }
+        sections
+    }
+
+    /// A string, or a whole number as it would be typed.
+    pub(super) fn text(&mut self, key: &str) -> Option<Said> {
+        let found = self.take(key)?;
+        let text = typed(found.get_ref());
+        if text.is_none() {
+            self.wrong(key, &found, "a string or a number");
+        }
+        Some(self.said(key, &found, text?))
+    }
+
+    /// A string, or a list of strings.
+    pub(super) fn texts(&mut self, key: &str) -> Vec<Said> {
+        let Some(found) = self.take(key) else {
+            return Vec::new();
+        };
+        let items = match found.get_ref().as_array() {
+            Some(items) => items.iter().collect(),
+            None => vec![&found],
+        };
+        let mut said = Vec::new();
+        for item in items {
+            match item.get_ref().as_str() {
+                Some(text) => said.push(self.said(key, item, text.to_owned())),
+                None => self.wrong(key, item, "a string or a list of strings"),
+            }
+        }
+        said
+    }
+
+    /// The names and values of a table below this one.
+    pub(super) fn pairs(&mut self, key: &str) -> Vec<(Said, Said)> {
+        let Some(section) = self.section(key) else {
+            return Vec::new();
+        };
+        let mut pairs = Vec::new();
+        for (name, value) in &section.table {
+            let (name, at) = (name.get_ref().as_ref(), name.span());
+            let Some(text) = typed(value.get_ref()) else {
+                let what = match value.get_ref() {
+                    DeValue::Table(_) => "a string or a number; a path stands in quotes, \"a/b\"",
+                    _ => "a string or a number",
+                };
+                section.wrong(name, value, what);
+                continue;
+            };
+            let value = section.said(name, value, text);
+            let name = Said {
+                text: name.to_owned(),
+                span: Some(at),
+                ..value.clone()
+            };
+            pairs.push((name, value));
+        }
+        pairs
+    }
+
+    /// Something that is said with `true`, and not said with `false`.
+    pub(super) fn is_set(&mut self, key: &str) -> Option<Said> {
+        let found = self.take(key)?;
+        let is_set = found.get_ref().as_bool();
+        if is_set.is_none() {
+            self.wrong(key, &found, "true or false");
+        }
+        is_set?.then(|| self.said(key, &found, String::new()))
+    }
+
+    fn said(&self, key: &str, found: &Spanned<DeValue<'_>>, text: String) -> Said {
+        Said {
+            text,
+            label: self.path(key),
+            span: Some(found.span()),
+        }
+    }
+
+    /// Whether there is such a key, whatever it holds.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The string of a key, without taking it.
+    pub(super) fn peek(&self, key: &str) -> Option<&str> {
+        self.table.get(key)?.get_ref().as_str()
+    }
+
+    /// Whether a key holds a number below zero.
+    pub(super) fn is_negative(&self, key: &str) -> bool {
+        let number = self
+            .table
+            .get(key)
+            .and_then(|found| found.get_ref().as_integer());
+        number.is_some_and(|number| number.as_str().starts_with('-'))
+    }
+
+    /// Where the value of a key stands.
+    pub(super) fn place(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get(key).map(Spanned::span)
+    }
+
+    /// Takes a key away unread.
+    pub(super) fn drop_key(&mut self, key: &str) {
+        self.table.remove(key);
+    }
+
+    /// Changes the string of a key, or each string of its list.
+    pub(super) fn map_strings(&mut self, key: &str, change: impl Fn(&str) -> String) {
+        let Some(found) = self.table.get_mut(key) else {
+            return;
+        };
+        let change = |value: &mut DeValue<'t>| {
+            if let DeValue::String(text) = value {
+                *text = Cow::Owned(change(text));
+            }
+        };
+        match found.get_mut() {
+            DeValue::Array(items) => {
+                for item in items.iter_mut() {
+                    change(item.get_mut());
+                }
+            }
+            value => change(value),
+        }
+    }
+
+    /// Puts a value at a path of keys, as if it stood at `span`; one that is there already stays.
+    pub(super) fn put(&mut self, path: &[&str], value: DeValue<'t>, span: Range<usize>) {
+        let mut value = Spanned::new(span.clone(), value);
+        let mut table = &mut self.table;
+        let mut path = path.iter().peekable();
+        while let Some(key) = path.next() {
+            let is_last = path.peek().is_none();
+            let key: Spanned<DeString<'t>> =
+                Spanned::new(span.clone(), Cow::Owned((*key).to_owned()));
+            if is_last {
+                table.entry(key).or_insert_with(|| {
+                    std::mem::replace(
+                        &mut value,
+                        Spanned::new(span.clone(), DeValue::Boolean(false)),
+                    )
+                });
+                return;
+            }
+            let next = table
+                .entry(key)
+                .or_insert_with(|| Spanned::new(span.clone(), DeValue::Table(DeTable::new())));
+            match next.get_mut() {
+                DeValue::Table(below) => table = below,
+                // It is a problem that whoever reads it reports.
+                _ => return,
+            }
+        }
+    }
+
+    /// Names become lower-case, here and below, as Go reads them whatever their case. Of two that become the same, the
+    /// one that was lower-case stays.
+    pub(super) fn ignore_case(&mut self) {
+        ignore_case(&mut self.table);
+    }
+
+    /// The strings that a key has in a table below this one, or in the tables of a list, whatever the case of the names.
+    pub(super) fn strings_below(&self, table: &str, key: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        for value in named(&self.table, table) {
+            let list = value
+                .as_array()
+                .map(|items| items.iter().map(Spanned::get_ref));
+            let tables = list.into_iter().flatten().chain([value]);
+            for table in tables.filter_map(DeValue::as_table) {
+                found.extend(named(table, key).filter_map(DeValue::as_str));
+            }
+        }
+        found
+    }
+
+    /// Ends the reading: a key that nobody asked for is a problem, or a warning where the file is read leniently. `known`
+    /// are the keys that can be there, a table in brackets.
+    pub(super) fn finish(self, known: &[&str]) {
+        for key in self.table.keys() {
+            let name = key.get_ref();
+            let names = known.iter().map(|name| bare(name));
+            let similar = did_you_mean(name, names);
+            if self.document.is_lenient() {
+                let what = format!("{} is not known here and is passed over", self.path(name));
+                self.document.warn(&key.span(), what, similar.as_deref());
+                continue;
+            }
+            let what = format!("{} is not known here", self.path(name));
+            let hint = similar.unwrap_or_else(|| format!("known are {}", enumerated(known)));
+            self.document.note(&key.span(), what, Some(&hint));
+        }
+    }
+}
+
+/// The values under a name, whatever its case.
+fn named<'v, 't>(table: &'v DeTable<'t>, name: &str) -> impl Iterator<Item = &'v DeValue<'t>> {
+    let is_it = move |key: &str| key.eq_ignore_ascii_case(name);
+    let pairs = table.iter().filter(move |(key, _)| is_it(key.get_ref()));
+    pairs.map(|(_, value)| value.get_ref())
+}
+
+fn ignore_case(table: &mut DeTable<'_>) {
+    let (lower, other): (Vec<_>, Vec<_>) = std::mem::take(table)
+        .into_iter()
+        .partition(|(key, _)| !key.get_ref().contains(|c: char| c.is_ascii_uppercase()));
+    for (key, value) in lower.into_iter().chain(other) {
+        let name = key.get_ref().to_ascii_lowercase();
+        let key = Spanned::new(key.span(), Cow::Owned(name));
+        table.entry(key).or_insert(value);
+    }
+    for (_, value) in table.iter_mut() {
+        match value.get_mut() {
+            DeValue::Table(table) => ignore_case(table),
+            DeValue::Array(items) => {
+                for item in items.iter_mut() {
+                    if let DeValue::Table(table) = item.get_mut() {
+                        ignore_case(table);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The key of `[template.pace]` or `[[service]]` in its table.
+fn bare(name: &str) -> &str {
+    let name = name.trim_matches(['[', ']']);
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// Names as part of a sentence.
+fn enumerated(names: &[&str]) -> String {
+    match names {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        other => other.concat(),
+    }
+}
+
+fn typed(value: &DeValue<'_>) -> Option<String> {
+    if let Some(text) = value.as_str() {
+        return Some(text.to_owned());
+    }
+    let number = value.as_integer()?;
+    let number = i64::from_str_radix(number.as_str(), number.radix()).ok()?;
+    Some(number.to_string())
+}
+
+fn article(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::Integer(_) | DeValue::Array(_) => format!("an {}", value.type_str()),
+        DeValue::String(_) | DeValue::Float(_) | DeValue::Boolean(_) => {
+            format!("a {}", value.type_str())
+        }
+        DeValue::Datetime(_) | DeValue::Table(_) => format!("a {}", value.type_str()),
+    }
+}

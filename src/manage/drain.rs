@@ -1,0 +1,91 @@
+//! Changing the state of an instance by hand, and waiting until those who watch have it in use. Shell.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ManageError, instances, similar_service};
+use crate::model::instance::{InstanceId, ServiceName, State};
+use crate::model::keyspace;
+use crate::model::report::code;
+use crate::model::suggestion::did_you_mean;
+use crate::model::update::{By, Mark, Prefix};
+use crate::model::watchers::Marks;
+use crate::store::Store;
+use crate::store::drain_wait;
+use crate::store::drain_wait::Waited;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Where instances live in the store.
+    pub prefix: Prefix,
+    /// The service.
+    pub service: ServiceName,
+    /// Its instance.
+    pub id: InstanceId,
+    /// The state it is to be in.
+    pub state: State,
+    /// How long to wait for those who watch; `None` does not.
+    pub wait: Option<Duration>,
+}
+
+/// Does it. What there is to print, and the exit status.
+pub async fn mark(order: Order, store: Arc<dyn Store>) -> Result<(String, u8), ManageError> {
+    let dir = keyspace::dir(&order.prefix, order.service.as_str(), order.id.as_str());
+    let state = match order.state {
+        State::Up => None,
+        state @ (State::Drain | State::Maint) => Some(state.as_str().into()),
+    };
+    let by = By::Hand;
+    let mark = Mark {
+        dir: dir.clone(),
+        state,
+        by,
+    };
+    let since = store.mark(&mark).await.map_err(ManageError::Store)?;
+    let Some(since) = since else {
+        let catalog = instances(&store, &order.prefix, order.service.as_str()).await?;
+        let known = catalog.instances(order.service.as_str());
+        let known: Vec<String> = known.map(|one| one.id.to_string()).collect();
+        let similar = if known.is_empty() {
+            similar_service(&store, &order.prefix, &order.service).await
+        } else {
+            did_you_mean(order.id.as_str(), known.iter().map(String::as_str))
+        };
+        return Err(ManageError::Unknown {
+            dir,
+            known,
+            similar,
+        });
+    };
+    let is = format!("{dir} is in state {}", order.state.as_str());
+    let Some(limit) = order.wait else {
+        return Ok((format!("{is}; nobody was waited for\n"), 0));
+    };
+    let marks = Marks::from([(dir, since)]);
+    let waited = drain_wait::wait(store, &marks, limit).await;
+    outcome(&is, waited)
+}
+
+fn outcome(is: &str, waited: Waited) -> Result<(String, u8), ManageError> {
+    let names = |ids: &BTreeSet<String>| ids.iter().cloned().collect::<Vec<_>>().join(", ");
+    let took = waited.took.as_millis();
+    if let Some(why) = waited.unknown {
+        return Err(ManageError::Watchers(why));
+    }
+    if waited.missing.is_empty() {
+        let who = match names(&waited.watchers) {
+            who if who.is_empty() => "nobody watches it".to_owned(),
+            who => format!("applied after {took} ms by {who}"),
+        };
+        return Ok((format!("{is}; {who}\n"), 0));
+    }
+    let missing = names(&waited.missing);
+    let _ = writeln!(
+        std::io::stderr(),
+        "error: after {took} ms it is not applied by {missing}"
+    );
+    Ok((format!("{is}\n"), code::FAILED))
+}

@@ -1,0 +1,352 @@
+//! The instances of one process: who is fit to be announced, what is wanted from which lease, who stands. Pure.
+//!
+//! ```text
+//!             no checks, or they pass                 they fail
+//!   Unknown ──────────────────────────▶ Wanted ──────────────────────▶ Unfit
+//!      │                                   ▲          they pass           │ ▲
+//!      │ they fail                         └──────────────────────────────┘ │
+//!      └────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! One lease holds them all, but for shared ids: each of those has a lease of its own, which other processes keep alive
+//! too. The set can be replaced while it runs. What stays the same is not touched, what changes is wanted anew on the
+//! lease it hangs on, so that it is never absent, and keeps its health if its checks are the same. Only one that becomes
+//! shared, or is not shared any more, may be absent for a moment: it moves to another lease.
+
+mod drain;
+mod event;
+mod leases;
+mod member;
+mod replace;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use self::drain::Drain;
+pub(super) use self::event::{Action, Holder, Input, Ticket};
+use self::leases::Leases;
+pub(super) use self::member::Entry;
+use self::member::{Member, Stage};
+use super::health;
+use crate::model::instance::State;
+use crate::model::lease;
+use crate::model::update::Prefix;
+
+/// How long a new set may take to stand before it counts as settled: a store that is down is no fault of the set.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The machine; see the module's diagram.
+#[derive(Debug)]
+pub(super) struct Roster {
+    members: BTreeMap<Prefix, Member>,
+    leases: Leases,
+    /// What stands in the store, and on which lease.
+    standing: BTreeMap<Prefix, Holder>,
+    /// The number of the last ticket.
+    tickets: u64,
+    phase: Phase,
+    drain: Drain,
+    set: Set,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    New,
+    Running,
+    /// Those that stand are about to go.
+    Draining,
+    Stopped,
+    Withdrawn,
+}
+
+/// Whether the set is in force.
+#[derive(Debug)]
+enum Set {
+    /// It will be when somebody stands.
+    First,
+    /// It replaced another one, and will be by then.
+    New(Instant),
+    InForce,
+}
+
+impl Roster {
+    /// These instances; `seed` decides the jitter of the leases.
+    pub(super) fn new(entries: Vec<Entry>, ttl: Duration, seed: u64) -> Self {
+        let member = |entry: Entry| (entry.publication.dir.clone(), Member::new(entry));
+        Self {
+            members: entries.into_iter().map(member).collect(),
+            leases: Leases::new(ttl, seed),
+            standing: BTreeMap::new(),
+            tickets: 0,
+            phase: Phase::New,
+            drain: Drain::default(),
+            set: Set::First,
+        }
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let own = match (self.phase, &self.set) {
+            (Phase::New | Phase::Withdrawn, _) => return None,
+            (Phase::Running, Set::New(until)) => Some(*until),
+            (Phase::Running, Set::First | Set::InForce) => None,
+            (Phase::Draining | Phase::Stopped, _) => None,
+        };
+        let checks = self.members.values().filter_map(Member::deadline);
+        let checks = checks.filter(|_| self.phase == Phase::Running);
+        let leases = self.leases.deadline().into_iter();
+        leases.chain(checks).chain(own).min()
+    }
+
+    /// The transition.
+    pub(super) fn handle(&mut self, now: Instant, input: Input) -> Vec<Action> {
+        let mut out = Vec::new();
+        match (self.phase, input) {
+            (Phase::Withdrawn, _) => {}
+            (_, Input::Lease(holder, input)) => self.lease(now, &holder, input, &mut out),
+            (Phase::New | Phase::Running, Input::Drain) => self.drain(now, &mut out),
+            (Phase::New | Phase::Running | Phase::Draining, Input::Stop) => {
+                self.stop(now, &mut out);
+            }
+            (Phase::Draining, Input::Marked(dir, since)) => {
+                if since.is_some() {
+                    // It stays so on another lease.
+                    let state = State::Drain.as_str();
+                    self.leases.is_in_state(&dir, state.as_bytes());
+                }
+                self.drain.marked(dir, since, &mut out);
+            }
+            (_, Input::Tick) => self.tick(now, &mut out),
+            (Phase::New, Input::Start) => self.start(now, &mut out),
+            (Phase::New | Phase::Running, Input::Replace(entries)) => {
+                self.replace(now, entries, &mut out);
+            }
+            (Phase::Running, Input::Probed(ticket, result)) => {
+                if self.members.get(&ticket.dir).map(|m| m.ticket) == Some(ticket.number) {
+                    let input = health::Input::Probed(result);
+                    self.health(now, &ticket.dir, input, &mut out);
+                }
+            }
+            // What checks say does not count any more, and nobody is announced anew.
+            (Phase::Running, Input::Start) | (Phase::New, Input::Probed(..)) => {}
+            (Phase::Draining | Phase::Stopped, Input::Start | Input::Probed(..)) => {}
+            (Phase::Draining | Phase::Stopped, Input::Replace(_) | Input::Drain) => {}
+            (_, Input::Marked(..)) | (Phase::Stopped, Input::Stop) => {}
+        }
+        self.judge(now, &mut out);
+        out
+    }
+
+    fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.phase = Phase::Running;
+        let dirs: Vec<Prefix> = self.members.keys().cloned().collect();
+        for dir in dirs {
+            self.begin(now, &dir, out);
+        }
+    }
+
+    /// Whoever does not stand yet is not going to.
+    fn drain(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.phase = Phase::Draining;
+        let wanted = self.members.iter().filter(|(_, m)| m.is_wanted());
+        let wanted = wanted.map(|(dir, member)| (dir.clone(), member.holder()));
+        // One that moves to another lease does not stand yet, though it stands where it was; and one whose shared lease was
+        // lost would be announced anew, with no mark that says that we go.
+        let stands = |(dir, holder): &(Prefix, Holder)| {
+            let is_here = self.standing.get(dir) == Some(holder);
+            is_here && (*holder == Holder::Common || self.leases.stands(holder, dir))
+        };
+        let (here, absent): (Vec<_>, Vec<_>) = wanted.partition(stands);
+        for (dir, _) in absent {
+            self.unwant(now, &dir, out);
+        }
+        // One that is shared goes on elsewhere.
+        let ours = here.into_iter().filter(|(_, on)| *on == Holder::Common);
+        let ours = ours.map(|(dir, _)| dir);
+        self.drain = Drain::begin(ours, self.leases.common(), out);
+    }
+
+    fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.phase = Phase::Stopped;
+        for holder in self.leases.holders() {
+            self.lease(now, &holder, lease::Input::Stop, out);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.phase == Phase::Running {
+            let due = |member: &Member| member.deadline().is_some_and(|at| now >= at);
+            let due = self.members.iter().filter(|(_, member)| due(member));
+            let due: Vec<Prefix> = due.map(|(dir, _)| dir.clone()).collect();
+            for dir in due {
+                self.health(now, &dir, health::Input::Tick, out);
+            }
+        }
+        for holder in self.leases.holders() {
+            self.lease(now, &holder, lease::Input::Tick, out);
+        }
+    }
+
+    /// Announces an instance, or checks it first.
+    fn begin(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
+        let Some(member) = self.members.get_mut(dir) else {
+            return;
+        };
+        if member.health.is_some() {
+            self.tickets += 1;
+            member.ticket = self.tickets;
+            self.health(now, dir, health::Input::Start, out);
+        } else {
+            self.want(now, dir, out);
+        }
+    }
+
+    fn health(&mut self, now: Instant, dir: &Prefix, input: health::Input, out: &mut Vec<Action>) {
+        let Some(member) = self.members.get_mut(dir) else {
+            return;
+        };
+        let number = member.ticket;
+        let action = member.health.as_mut().and_then(|h| h.handle(now, input));
+        match action {
+            None => {}
+            Some(health::Action::Probe) => {
+                let dir = dir.clone();
+                out.push(Action::Probe(Ticket { dir, number }));
+            }
+            Some(health::Action::Rise) => {
+                out.push(Action::Rise(dir.clone()));
+                // With new checks it may stand already.
+                if !matches!(member.stage, Stage::Wanted { .. }) {
+                    self.want(now, dir, out);
+                }
+            }
+            Some(health::Action::Fall(why)) => {
+                member.stage = Stage::Unfit;
+                out.push(Action::Fall(dir.clone(), why));
+                self.unwant(now, dir, out);
+            }
+        }
+    }
+
+    fn want(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
+        let Some(member) = self.members.get_mut(dir) else {
+            return;
+        };
+        member.stage = Stage::Wanted {
+            stands: false,
+            conflict: None,
+        };
+        let holder = member.holder();
+        let publication = member.entry.publication.clone();
+        if let Some(id) = member.entry.shared {
+            self.leases.share(dir, id);
+        }
+        self.lease(now, &holder, lease::Input::Want(publication), out);
+    }
+
+    fn unwant(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
+        if let Some(holder) = self.members.get(dir).map(Member::holder) {
+            self.lease(now, &holder, lease::Input::Unwant(dir.clone()), out);
+        }
+    }
+
+    fn lease(&mut self, now: Instant, holder: &Holder, input: lease::Input, out: &mut Vec<Action>) {
+        for action in self.leases.handle(now, holder, input) {
+            out.push(Action::Lease(holder.clone(), action.clone()));
+            self.look(now, holder, action, out);
+        }
+    }
+
+    /// What comes of what a lease says.
+    fn look(
+        &mut self,
+        now: Instant,
+        holder: &Holder,
+        action: lease::Action,
+        out: &mut Vec<Action>,
+    ) {
+        match action {
+            lease::Action::Announced(dir) => self.announced(holder, &dir),
+            lease::Action::Removed(dir) => {
+                self.gone(holder, &dir, out);
+                if *holder == Holder::Common {
+                    self.has_left(now, &dir, out);
+                }
+            }
+            lease::Action::Withdrawn => {
+                let on = self.standing.iter().filter(|(_, on)| *on == holder);
+                for dir in on.map(|(dir, _)| dir.clone()).collect::<Vec<_>>() {
+                    self.gone(holder, &dir, out);
+                }
+                if *holder == Holder::Common {
+                    for dir in self.members.keys().cloned().collect::<Vec<_>>() {
+                        self.has_left(now, &dir, out);
+                    }
+                }
+            }
+            lease::Action::Conflict(dir) => self.conflict(now, &dir, out),
+            lease::Action::Grant(..) | lease::Action::Publish(..) => {}
+            lease::Action::KeepAlive(_) | lease::Action::Verify(..) => {}
+            lease::Action::Revoke(_) | lease::Action::Repaired(_) | lease::Action::Lost(_) => {}
+        }
+    }
+
+    fn announced(&mut self, holder: &Holder, dir: &Prefix) {
+        self.standing.insert(dir.clone(), holder.clone());
+        let Some(member) = self.members.get_mut(dir) else {
+            return;
+        };
+        if let Stage::Wanted { stands, conflict } = &mut member.stage {
+            (*stands, *conflict) = (true, None);
+        }
+    }
+
+    /// Unless it stands elsewhere by now.
+    fn gone(&mut self, holder: &Holder, dir: &Prefix, out: &mut Vec<Action>) {
+        if self.standing.get(dir) == Some(holder) {
+            self.standing.remove(dir);
+            out.push(Action::Gone(dir.clone()));
+        }
+    }
+
+    /// An owner who is dead goes within a TTL. One who lives stays.
+    fn conflict(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
+        let is_only = self.members.len() == 1;
+        let Some(Stage::Wanted { stands, conflict }) =
+            self.members.get_mut(dir).map(|member| &mut member.stage)
+        else {
+            return;
+        };
+        *stands = false;
+        let since = *conflict.get_or_insert(now);
+        if is_only && now.saturating_duration_since(since) >= self.leases.ttl() {
+            out.push(Action::Refused(dir.clone()));
+        }
+    }
+
+    /// Whether the set is in force, or everything is withdrawn.
+    fn judge(&mut self, now: Instant, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Stopped if self.leases.are_ended() => {
+                self.phase = Phase::Withdrawn;
+                out.push(Action::Withdrawn);
+            }
+            Phase::Running => {
+                let is_settled = || self.members.values().all(Member::is_settled);
+                let in_force = match self.set {
+                    Set::First => !self.standing.is_empty() && is_settled(),
+                    Set::New(until) => now >= until || is_settled(),
+                    Set::InForce => false,
+                };
+                if in_force {
+                    self.set = Set::InForce;
+                    out.push(Action::Settled);
+                }
+            }
+            Phase::New | Phase::Draining | Phase::Stopped | Phase::Withdrawn => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+use super::*;
+use crate::model::check::{At, Check, Checks, Thresholds};
+use crate::model::lease::Failure;
+use crate::model::os::ProbeResult;
+use crate::model::update::{Claim, LeaseId, Publication};
+
+const TTL: Duration = Duration::from_secs(15);
+const INTERVAL: Duration = Duration::from_secs(2);
+const A: LeaseId = LeaseId(1);
+const OTHERS: LeaseId = LeaseId(77);
+
+fn dir(name: &str) -> Prefix {
+    Prefix::parse("/services/web").unwrap().join(name)
+}
+
+fn at(name: &str, ip: u8) -> Entry {
+    let ip = [10, 0, 0, ip];
+    Entry {
+        publication: Publication {
+            dir: dir(name),
+            fields: [("ip".to_owned(), ip.to_vec())].into(),
+            state: None,
+            claim: Claim::default(),
+            predecessors: std::collections::BTreeSet::new(),
+        },
+        shared: None,
+        checks: None,
+        announced: (ip, 80).into(),
+    }
+}
+
+fn entry(name: &str) -> Entry {
+    at(name, 1)
+}
+
+fn checked(entry: Entry, fall: u32) -> Entry {
+    let thresholds = Thresholds {
+        interval: INTERVAL,
+        rise: 1,
+        fall,
+    };
+    let checks = Some(Checks {
+        list: vec![Check::Tcp(At::default())],
+        timeout: Duration::from_secs(1),
+        thresholds,
+    });
+    Entry { checks, ..entry }
+}
+
+fn roster(entries: &[Entry]) -> Roster {
+    Roster::new(entries.to_vec(), TTL, 1)
+}
+
+fn on(action: lease::Action) -> Action {
+    Action::Lease(Holder::Common, action)
+}
+
+fn store(input: lease::Input) -> Input {
+    Input::Lease(Holder::Common, input)
+}
+
+fn published() -> Input {
+    store(lease::Input::Published(A, Ok(())))
+}
+
+fn publish(entry: &Entry) -> Action {
+    on(lease::Action::Publish(A, entry.publication.clone()))
+}
+
+fn said(name: &str) -> Action {
+    on(lease::Action::Announced(dir(name)))
+}
+
+/// A machine whose instances, none with checks, are announced.
+fn announced(now: Instant, entries: &[Entry]) -> Roster {
+    let mut machine = roster(entries);
+    machine.handle(now, Input::Start);
+    let mut last = machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
+    for _ in entries {
+        last = machine.handle(now, published());
+    }
+    assert_eq!(last.last(), Some(&Action::Settled));
+    machine
+}
+
+/// The ticket of the only check that is asked for.
+fn ticket(actions: &[Action]) -> Ticket {
+    let tickets = actions.iter().filter_map(|action| match action {
+        Action::Probe(ticket) => Some(ticket.clone()),
+        _ => None,
+    });
+    let tickets: Vec<Ticket> = tickets.collect();
+    let [ticket] = &tickets[..] else {
+        panic!("{actions:?}");
+    };
+    ticket.clone()
+}
+
+fn passed(ticket: &Ticket) -> Input {
+    Input::Probed(ticket.clone(), ProbeResult::Passed)
+}
+
+fn failed(ticket: &Ticket) -> Input {
+    Input::Probed(ticket.clone(), ProbeResult::Failed("why".to_owned()))
+}
+
+fn fallen(name: &str) -> Action {
+    Action::Fall(dir(name), "why".to_owned())
+}
+
+#[test]
+fn with_checks_nothing_is_announced_before_they_pass() {
+    let (now, mut machine) = (Instant::now(), roster(&[checked(entry("a"), 1)]));
+    let first = ticket(&machine.handle(now, Input::Start));
+    assert_eq!(machine.handle(now, failed(&first)), [fallen("a")]);
+    let next = now + INTERVAL;
+    assert_eq!(machine.deadline(), Some(next));
+    let second = ticket(&machine.handle(next, Input::Tick));
+    let grant = on(lease::Action::Grant(TTL, None));
+    let risen = [Action::Rise(dir("a")), grant];
+    assert_eq!(machine.handle(next, passed(&second)), risen);
+}
+
+#[test]
+fn an_unhealthy_instance_is_withdrawn_and_the_others_stay() {
+    let now = Instant::now();
+    let mut machine = roster(&[checked(entry("a"), 1), entry("b")]);
+    let first = ticket(&machine.handle(now, Input::Start));
+    machine.handle(now, passed(&first));
+    machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
+    machine.handle(now, published());
+    assert_eq!(
+        machine.handle(now, published()),
+        [said("b"), Action::Settled]
+    );
+    let next = now + INTERVAL;
+    let second = ticket(&machine.handle(next, Input::Tick));
+    let fall = machine.handle(next, failed(&second));
+    let [fell, Action::Lease(_, lease::Action::Publish(A, nothing))] = &fall[..] else {
+        panic!("{fall:?}");
+    };
+    assert_eq!((fell, nothing.fields.len()), (&fallen("a"), 0));
+    let gone = [on(lease::Action::Removed(dir("a"))), Action::Gone(dir("a"))];
+    assert_eq!(machine.handle(next, published()), gone);
+}
+
+#[test]
+fn the_set_is_settled_when_who_can_stand_does() {
+    let now = Instant::now();
+    let mut machine = roster(&[checked(entry("a"), 1), entry("b")]);
+    let first = ticket(&machine.handle(now, Input::Start));
+    machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
+    assert_eq!(machine.handle(now, published()), [said("b")], "not yet");
+    let fall = machine.handle(now, failed(&first));
+    assert_eq!(fall, [fallen("a"), Action::Settled]);
+}
+
+#[test]
+fn what_stays_is_not_touched_and_what_is_new_comes_before_what_goes() {
+    let now = Instant::now();
+    let mut machine = announced(now, &[entry("a"), entry("b")]);
+    let same = Input::Replace(vec![entry("a"), entry("b")]);
+    assert_eq!(machine.handle(now, same), [Action::Settled]);
+    let next = Input::Replace(vec![entry("b"), entry("c")]);
+    assert_eq!(machine.handle(now, next), [publish(&entry("c"))]);
+    let removal = machine.handle(now, published());
+    assert_eq!(removal[0], said("c"));
+    assert!(removal.contains(&Action::Settled), "{removal:?}");
+    let gone = machine.handle(now, published());
+    assert_eq!(gone[1], Action::Gone(dir("a")));
+}
+
+#[test]
+fn what_changes_is_published_on_the_lease_it_hangs_on() {
+    let now = Instant::now();
+    let mut machine = announced(now, &[entry("a"), entry("b")]);
+    let moved = at("a", 2);
+    let next = Input::Replace(vec![moved.clone(), entry("b")]);
+    assert_eq!(machine.handle(now, next), [publish(&moved)]);
+    assert_eq!(
+        machine.handle(now, published()),
+        [said("a"), Action::Settled]
+    );
+}
+
+#[test]
+fn checks_that_are_the_same_keep_their_verdict_and_forget_the_old_address() {
+    let now = Instant::now();
+    let mut machine = roster(&[checked(entry("a"), 2)]);
+    let first = ticket(&machine.handle(now, Input::Start));
+    machine.handle(now, passed(&first));
+    machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
+    machine.handle(now, published());
+    let next = now + INTERVAL;
+    let second = ticket(&machine.handle(next, Input::Tick));
+    assert_eq!(machine.handle(next, failed(&second)), [], "one of two");
+    let next = next + INTERVAL;
+    let late = ticket(&machine.handle(next, Input::Tick));
+    let moved = checked(at("a", 2), 2);
+    let there = machine.handle(next, Input::Replace(vec![moved.clone()]));
+    assert!(there.contains(&publish(&moved)), "{there:?}");
+    let there = ticket(&there);
+    assert_eq!(
+        machine.handle(next, failed(&late)),
+        [],
+        "of the old address"
+    );
+    assert_eq!(machine.handle(next, failed(&there)), [], "the first");
+}
+
+#[test]
+fn new_checks_do_not_withdraw_before_they_have_failed() {
+    let now = Instant::now();
+    let mut machine = announced(now, &[entry("a")]);
+    let next = machine.handle(now, Input::Replace(vec![checked(entry("a"), 1)]));
+    let first = ticket(&next);
+    let revoke = on(lease::Action::Revoke(A));
+    let fall = machine.handle(now, failed(&first));
+    assert!(fall.contains(&revoke), "{fall:?}");
+    // Without checks again, it is announced again.
+    machine.handle(now, store(lease::Input::Revoked(A, Ok(()))));
+    let back = machine.handle(now, Input::Replace(vec![entry("a")]));
+    assert_eq!(back, [on(lease::Action::Grant(TTL, None))]);
+}
+
+#[test]
+fn a_shared_instance_has_a_lease_of_its_own() {
+    let now = Instant::now();
+    let shared = Entry {
+        shared: Some(OTHERS),
+        ..entry("a")
+    };
+    let holder = || Holder::Shared(dir("a"));
+    let mut machine = announced(now, &[entry("a"), entry("b")]);
+    let grant = Action::Lease(holder(), lease::Action::Grant(TTL, Some(OTHERS)));
+    let next = Input::Replace(vec![shared.clone(), entry("b")]);
+    let next = machine.handle(now, next);
+    assert!(
+        matches!(&next[..], [Action::Lease(Holder::Common, lease::Action::Publish(A, p)), last] if p.fields.is_empty() && *last == grant),
+        "{next:?}"
+    );
+    let granted = lease::Input::Granted(Ok((OTHERS, TTL)));
+    machine.handle(now, Input::Lease(holder(), granted));
+    let there = || Input::Lease(holder(), lease::Input::Published(OTHERS, Ok(())));
+    let announced = Action::Lease(holder(), lease::Action::Announced(dir("a")));
+    let settled = [announced, Action::Settled];
+    assert_eq!(machine.handle(now, there()), settled);
+    let left = machine.handle(now, published());
+    let again = lease::Action::Publish(OTHERS, shared.publication.clone());
+    let removed = on(lease::Action::Removed(dir("a")));
+    assert_eq!(
+        left,
+        [removed, Action::Lease(holder(), again)],
+        "in any case"
+    );
+    let stop = machine.handle(now, Input::Stop);
+    assert!(stop.contains(&on(lease::Action::Revoke(A))), "{stop:?}");
+    assert!(!stop.contains(&Action::Withdrawn));
+    let end = machine.handle(now, store(lease::Input::Revoked(A, Ok(()))));
+    assert_eq!(end.last(), Some(&Action::Withdrawn));
+}
+
+#[test]
+fn a_conflict_of_one_of_several_stops_nobody() {
+    let mut now = Instant::now();
+    let mut machine = roster(&[entry("a"), entry("b")]);
+    machine.handle(now, Input::Start);
+    machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
+    let conflict = || store(lease::Input::Published(A, Err(Failure::Conflict)));
+    let next = machine.handle(now, conflict());
+    assert_eq!(
+        next,
+        [on(lease::Action::Conflict(dir("a"))), publish(&entry("b"))]
+    );
+    assert_eq!(
+        machine.handle(now, published()),
+        [said("b"), Action::Settled]
+    );
+    for _ in 0..20 {
+        now = machine.deadline().unwrap();
+        for action in machine.handle(now, Input::Tick) {
+            let answer = match action {
+                Action::Lease(_, lease::Action::KeepAlive(_)) => {
+                    store(lease::Input::KeptAlive(A, Ok(TTL)))
+                }
+                Action::Lease(_, lease::Action::Publish(..)) => conflict(),
+                other => panic!("{other:?}"),
+            };
+            let then = machine.handle(now, answer);
+            assert!(!then.contains(&Action::Refused(dir("a"))));
+        }
+    }
+}

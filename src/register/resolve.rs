@@ -1,0 +1,354 @@
+//! From what was configured to what is announced: what only the system knows (address, host name) is filled in. Shell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+use tracing::{info, warn};
+
+use super::instances::Entry;
+use crate::config::{self, Announcement, IdSpec, Ownership, Problem, Registration};
+use crate::model::address::{Choice, Chosen, Host, Spec, choose};
+use crate::model::instance::{HostName, Instance, InstanceId, ServiceName, State};
+use crate::model::keyspace;
+use crate::model::report::chain;
+use crate::model::stop::Stop;
+use crate::model::store_url::Location;
+use crate::model::update::{Claim, LeaseId, Prefix};
+use crate::system::address;
+
+/// What is to be announced, and for whom.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The instances.
+    pub(super) entries: Vec<Entry>,
+    /// Where they come from: files and addresses change.
+    pub(super) source: Source,
+    /// How long the keys outlive us if nobody can take them back.
+    pub(super) ttl: Duration,
+    /// The program and its arguments; without one we are a sidecar.
+    pub(super) program: Option<(OsString, Vec<OsString>)>,
+    /// How long a stop waits for those who watch.
+    pub(super) drain: Duration,
+    /// How the program is asked to end.
+    pub(super) stop: Stop,
+}
+
+impl Plan {
+    /// How the program is asked to end.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.stop
+    }
+}
+
+/// Why nothing can be announced.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// No way leads to an address.
+    #[error("there is no address to announce for {0}")]
+    Address(ServiceName, #[source] NoAddress),
+    /// An id that was given is the one that another instance gets from this host's name and its port.
+    #[error("two instances are {0}")]
+    Twice(Prefix),
+}
+
+/// What was looked at in vain.
+#[derive(Debug, Error)]
+#[error("{}", said(.0))]
+pub struct NoAddress(Choice);
+
+fn said(choice: &Choice) -> String {
+    let tried: Vec<String> = choice.tried.iter().map(ToString::to_string).collect();
+    tried.join("; ")
+}
+
+/// Fills in what only the system knows.
+pub fn plan(
+    registration: Registration,
+    location: &Location,
+    prefix: &Prefix,
+) -> Result<Plan, PlanError> {
+    let mut source = Source {
+        endpoints: endpoints(location).to_vec(),
+        prefix: prefix.clone(),
+        hostname: address::hostname(),
+        waits: registration.program.is_some(),
+        announcements: registration.announcements,
+        config: registration.config,
+        ids: Vec::new(),
+        chosen: BTreeMap::new(),
+        gone: BTreeSet::new(),
+        waiting: BTreeSet::new(),
+    };
+    Ok(Plan {
+        entries: source.look()?,
+        source,
+        ttl: registration.ttl,
+        program: registration.program,
+        drain: registration.drain,
+        stop: registration.stop,
+    })
+}
+
+/// What was configured, and what was filled in so far.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    endpoints: Vec<String>,
+    prefix: Prefix,
+    hostname: OsString,
+    /// There is a program that does not depend on the announcement: an instance without an address waits for one.
+    waits: bool,
+    announcements: Vec<Announcement>,
+    config: Option<PathBuf>,
+    /// The random ids that were given out, and to whom.
+    ids: Vec<(Slot, InstanceId)>,
+    chosen: BTreeMap<Prefix, Chosen>,
+    /// The instances whose address is gone: told once.
+    gone: BTreeSet<Prefix>,
+    /// Those that never had one: told once.
+    waiting: BTreeSet<Prefix>,
+}
+
+/// Who keeps a random id when the configuration is read again: the same service on the same port, else the same service.
+type Slot = (Option<Prefix>, ServiceName, u16);
+
+/// Why a configuration that was read again is not taken.
+#[derive(Debug)]
+pub(super) enum Unread {
+    Wrong(Vec<Problem>),
+    Impossible(PlanError),
+}
+
+impl Source {
+    /// Whether there is a configuration to read again.
+    pub(super) fn is_read(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// Whether an address is to be found, and may change.
+    pub(super) fn is_found(&self) -> bool {
+        let given = |spec: &Spec| matches!(spec, Spec::Given(_));
+        let mut all = self.announcements.iter();
+        all.any(|one| !specs(&one.ip).iter().all(given))
+    }
+
+    /// The configuration as it is now; one that cannot be used changes nothing.
+    pub(super) fn read(&mut self) -> Result<Vec<Entry>, Unread> {
+        let mut new = self.clone();
+        if let Some(path) = &self.config {
+            new.announcements = config::announcements(path, &self.prefix).map_err(Unread::Wrong)?;
+        }
+        let entries = new.look().map_err(Unread::Impossible)?;
+        *self = new;
+        Ok(entries)
+    }
+
+    /// The instances with the addresses that they have now; without those that wait for one.
+    pub(super) fn look(&mut self) -> Result<Vec<Entry>, PlanError> {
+        let host = self.host();
+        let (mut entries, mut dirs) = (Vec::new(), BTreeSet::new());
+        let ids = self.ids();
+        for (one, id) in self.announcements.clone().into_iter().zip(ids) {
+            let prefix = one.prefix.as_ref().unwrap_or(&self.prefix);
+            let dir = keyspace::dir(prefix, one.service.as_str(), id.as_str());
+            if !dirs.insert(dir.clone()) {
+                return Err(PlanError::Twice(dir));
+            }
+            match self.address(&dir, &one, &host) {
+                Ok(ip) => {
+                    if self.waiting.remove(&dir) {
+                        info!("{dir}: there is an address now: {ip}");
+                    }
+                    entries.push(self.entry(one, id, ip));
+                }
+                Err(error) if self.waits => self.wait(dir, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        self.waiting.retain(|dir| dirs.contains(dir));
+        self.chosen.retain(|dir, _| dirs.contains(dir));
+        self.gone.retain(|dir| dirs.contains(dir));
+        Ok(entries)
+    }
+
+    /// The program does not depend on it, and neither does its start.
+    fn wait(&mut self, dir: Prefix, error: &PlanError) {
+        if self.waiting.insert(dir) {
+            warn!(
+                "{}; it is announced as soon as there is one. Give it with --ip (`ip` in a file); `sidekick ip` explains \
+                 the choice",
+                chain(error)
+            );
+        }
+    }
+
+    /// What is needed of it: nobody asks a name server for the store's address in vain.
+    fn host(&self) -> Host {
+        let by = |way: &Spec| {
+            let mut all = self.announcements.iter();
+            all.any(|one| specs(&one.ip).contains(way))
+        };
+        match self.is_found() {
+            true if by(&Spec::TowardsStore) => address::host(&self.endpoints),
+            true => address::host(&[]),
+            false => Host::default(),
+        }
+    }
+
+    /// The address of an instance; the one that it had if there is none now.
+    fn address(
+        &mut self,
+        dir: &Prefix,
+        one: &Announcement,
+        host: &Host,
+    ) -> Result<IpAddr, PlanError> {
+        let specs = specs(&one.ip);
+        let before = self.chosen.get(dir).filter(|chosen| chosen.is_by(specs));
+        let Some(before) = before else {
+            let Some(first) = Chosen::first(specs, host) else {
+                let why = NoAddress(choose(specs, host));
+                return Err(PlanError::Address(one.service.clone(), why));
+            };
+            let ip = first.ip;
+            self.chosen.insert(dir.clone(), first);
+            return Ok(ip);
+        };
+        let (old, now) = (before.ip, before.again(host));
+        match now {
+            None => {
+                if self.gone.insert(dir.clone()) {
+                    warn!(
+                        "{dir}: {old} is gone and there is no other address; it stays announced with it"
+                    );
+                }
+                Ok(old)
+            }
+            Some(now) => {
+                let (ip, was_gone) = (now.ip, self.gone.remove(dir));
+                if ip != old {
+                    info!("{dir}: the address is {ip} now, and was {old}");
+                } else if was_gone {
+                    info!("{dir}: {ip} is back");
+                }
+                self.chosen.insert(dir.clone(), now);
+                Ok(ip)
+            }
+        }
+    }
+
+    /// The id of each instance; random ones stay with whom they were given to.
+    fn ids(&mut self) -> Vec<InstanceId> {
+        let mut left = std::mem::take(&mut self.ids);
+        let slots: Vec<Slot> = self.announcements.iter().map(slot).collect();
+        let mut kept = BTreeMap::new();
+        for is_enough in [
+            |a: &Slot, b: &Slot| a == b,
+            |a: &Slot, b: &Slot| (&a.0, &a.1) == (&b.0, &b.1),
+        ] {
+            for (n, one) in self.announcements.iter().enumerate() {
+                if one.id == IdSpec::Random
+                    && !kept.contains_key(&n)
+                    && let Some(at) = left.iter().position(|(slot, _)| is_enough(slot, &slots[n]))
+                {
+                    kept.insert(n, left.remove(at).1);
+                }
+            }
+        }
+        let mut ids = Vec::new();
+        for (n, one) in self.announcements.iter().enumerate() {
+            let port = one.ports.default_port();
+            let id: InstanceId = match (&one.id, kept.remove(&n)) {
+                (IdSpec::Given(id), _) => id.clone(),
+                (IdSpec::HostAndPort, _) => {
+                    InstanceId::of_host(self.hostname.as_encoded_bytes(), port)
+                }
+                (IdSpec::Random, Some(id)) => id,
+                (IdSpec::Random, None) => uuid::Uuid::now_v7().into(),
+            };
+            if one.id == IdSpec::Random {
+                self.ids.push((slots[n].clone(), id.clone()));
+            }
+            ids.push(id);
+        }
+        ids
+    }
+
+    fn entry(&self, one: Announcement, id: InstanceId, ip: IpAddr) -> Entry {
+        let announced = SocketAddr::new(ip, one.ports.default_port());
+        let has_host = one.host.is_some();
+        let instance = Instance {
+            service: one.service,
+            id,
+            ip,
+            ports: one.ports,
+            // A name that is no RFC 1123 name is not announced; the address stands for it.
+            host: one
+                .host
+                .or_else(|| self.hostname.to_str()?.parse::<HostName>().ok()),
+            weight: one.weight,
+            state: State::Up,
+            attrs: one.attrs,
+        };
+        let prefix = one.prefix.as_ref().unwrap_or(&self.prefix);
+        let mut publication = keyspace::encode(prefix, &instance);
+        publication.claim = match (one.ownership, publication.claim) {
+            (Ownership::Shared, _) => Claim::Whole,
+            (Ownership::TakeOver, Claim::Restart(fields)) => Claim::TakeOver(fields),
+            (Ownership::TakeOver | Ownership::Sole, claim) => claim,
+        };
+        let is_shared = one.ownership == Ownership::Shared;
+        if is_shared && !has_host {
+            // Each of those who announce it has a name of its own, and none of them is that of what they share.
+            publication.fields.remove("host");
+        }
+        Entry {
+            shared: is_shared.then(|| lease_of(&publication.dir)),
+            publication,
+            checks: one.checks,
+            announced,
+        }
+    }
+}
+
+fn slot(one: &Announcement) -> Slot {
+    let port = one.ports.default_port();
+    (one.prefix.clone(), one.service.clone(), port)
+}
+
+/// The same lease on every host that announces this instance (FNV-1a; ids of leases are positive).
+fn lease_of(dir: &Prefix) -> LeaseId {
+    let hash = dir
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    LeaseId(i64::try_from(hash >> 1).unwrap_or(i64::MAX).max(1))
+}
+
+/// An etcd on this very host is reached by loopback, which says nothing to others; then the default route does.
+const UNSAID: [Spec; 2] = [Spec::TowardsStore, Spec::DefaultRoute];
+
+fn specs(said: &[Spec]) -> &[Spec] {
+    if said.is_empty() { &UNSAID } else { said }
+}
+
+fn endpoints(location: &Location) -> &[String] {
+    match location {
+        Location::Directory(_) => &[],
+        Location::Etcd(etcd) => &etcd.endpoints,
+    }
+}
+
+/// The address to announce, and how it was found.
+#[must_use]
+pub fn address(said: &[Spec], location: &Location) -> Choice {
+    choose(specs(said), &address::host(endpoints(location)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! What a watcher says of itself: which revisions its proxies have in use, and when that is worth a write. Pure.
+//!
+//! The store counts revisions for each path that is followed (a scope). A target has applied a revision when its last good
+//! publish was made from it, or when nothing that came since concerns the target. What is said of a path is the least that
+//! the targets of this path have applied.
+//!
+//! Thousands of watchers that write at each change would be a load of their own. So a write comes at once only where
+//! somebody may wait for it, when an instance has begun or ceased to drain, and this is in use; all else is gathered, and
+//! written at most every [`GATHER`].
+//!
+//! Old workers are counted some time after a publish, and from time to time while there are any; that is among what can
+//! wait.
+
+use std::time::{Duration, Instant};
+
+use crate::model::backoff::Dice;
+use crate::model::catalog::Changes;
+use crate::model::key_tree::Tree;
+use crate::model::update::{Prefix, Revision, STATE};
+use crate::model::watchers::{Applied, is_of_watcher};
+
+/// What nobody waits for is said this late at the earliest, and half as much again at the latest, so that a fleet that
+/// hears the same does not write at the same time.
+const GATHER: Duration = Duration::from_secs(10);
+
+/// Old workers are counted this long after a publish or the last count: most have gone by then, and how many are left is
+/// known when what was gathered is said.
+const COUNT: Duration = Duration::from_secs(5);
+
+/// How much an update matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Nothing but entries of watchers.
+    Own,
+    /// Nothing has changed but the revision.
+    Nothing,
+    Ordinary,
+    /// An instance has begun or ceased to drain.
+    Drain,
+}
+
+impl Weight {
+    /// That of changes, of which `tree` is the outcome.
+    pub(crate) fn of(changes: &Changes, tree: &Tree) -> Self {
+        let drains = |key: &str| {
+            let dir = key.strip_suffix(STATE)?.strip_suffix('/')?;
+            // One that is gone has nobody to wait for it.
+            tree.get(&format!("{dir}/ip"))
+        };
+        let mut keys = changes.keys.iter();
+        if keys.len() == 0 {
+            Self::Nothing
+        } else if keys.clone().all(|key| is_of_watcher(key)) {
+            Self::Own
+        } else if keys.any(|key| drains(key).is_some()) {
+            Self::Drain
+        } else {
+            Self::Ordinary
+        }
+    }
+}
+
+/// A path that is followed.
+#[derive(Debug, Clone, Default)]
+struct Scope {
+    /// The revision of its last update.
+    heard: Option<Revision>,
+    /// The last change there was of a drain: what comes after it without a change is a part of it.
+    is_urgent: bool,
+}
+
+/// One target.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    /// What it serves, in which scope that lies, and what is in use of it.
+    paths: Vec<(Prefix, usize, Revision)>,
+    /// What has come since the last publish began.
+    news: Option<News>,
+    /// What the publish that is under way is made from.
+    publishing: Option<Publishing>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    Ordinary,
+    Drain,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Publishing {
+    heard: Vec<Revision>,
+    news: Option<News>,
+}
+
+impl Target {
+    fn heard(&self, scopes: &[Scope]) -> Vec<Revision> {
+        let paths = self.paths.iter();
+        let heard = paths.map(|(_, scope, _)| scopes[*scope].heard.unwrap_or_default());
+        heard.collect()
+    }
+
+    fn apply(&mut self, revisions: &[Revision]) {
+        for ((_, _, applied), revision) in self.paths.iter_mut().zip(revisions) {
+            *applied = *revision;
+        }
+    }
+
+    /// Whether a drain has come that is not in use.
+    fn is_waited_for(&self) -> bool {
+        let publishing = self.publishing.as_ref().and_then(|one| one.news);
+        self.news.max(publishing) == Some(News::Drain)
+    }
+
+    /// Whether all that has come is in use.
+    fn is_up_to_date(&self) -> bool {
+        self.news.is_none() && self.publishing.is_none()
+    }
+}
+
+/// What there is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) applied: Applied,
+    pub(crate) old_workers: usize,
+}
+
+/// When old workers are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    /// There are none, and nothing has happened since that was seen.
+    None,
+    At(Instant),
+    /// They are being counted; `again`: something has happened meanwhile.
+    UnderWay {
+        again: bool,
+    },
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Announce {
+    scopes: Vec<Scope>,
+    targets: Vec<Target>,
+    /// As of the last count.
+    old_workers: usize,
+    count: Count,
+    /// What was said last.
+    said: Option<Said>,
+    /// When to say what there is to say.
+    due: Option<Instant>,
+    dice: Dice,
+}
+
+impl Announce {
+    /// Targets and the paths they serve; `seed` decides when what can wait is said.
+    pub(crate) fn new(scopes: &[Prefix], targets: &[&[Prefix]], seed: u64) -> Self {
+        let mut announce = Self {
+            scopes: Vec::new(),
+            targets: Vec::new(),
+            old_workers: 0,
+            count: Count::None,
+            said: None,
+            due: None,
+            dice: Dice::new(seed),
+        };
+        announce.replace(scopes, targets, false);
+        announce
+    }
+
+    /// From now on it is these; `goes_on`: the scopes are the same, and what was heard of them still holds.
+    pub(crate) fn replace(&mut self, scopes: &[Prefix], targets: &[&[Prefix]], goes_on: bool) {
+        if !goes_on {
+            self.scopes = vec![Scope::default(); scopes.len()];
+        }
+        let scope = |path: &Prefix| scopes.iter().position(|scope| scope.covers(path.as_str()));
+        let old = std::mem::take(&mut self.targets);
+        let target = |paths: &&[Prefix]| {
+            // Somebody may wait for what was about to be published.
+            let shares = |one: &&Target| one.paths.iter().any(|(path, ..)| paths.contains(path));
+            let is_urgent = old.iter().filter(shares).any(Target::is_waited_for);
+            // Nothing is in use of it as far as is known, unless it was served by the same before.
+            let paths = paths.iter().filter_map(|path| {
+                let before = old.iter().filter(|_| goes_on);
+                let before = before.flat_map(|one| &one.paths).filter(|p| p.0 == *path);
+                let applied = before.map(|(_, _, applied)| *applied).min();
+                Some((path.clone(), scope(path)?, applied.unwrap_or_default()))
+            });
+            Target {
+                paths: paths.collect(),
+                news: Some(if is_urgent {
+                    News::Drain
+                } else {
+                    News::Ordinary
+                }),
+                publishing: None,
+            }
+        };
+        self.targets = targets.iter().map(target).collect();
+    }
+
+    /// The store has said something about a scope, which concerns these targets.
+    pub(crate) fn updated(
+        &mut self,
+        now: Instant,
+        scope: usize,
+        revision: Revision,
+        weight: Weight,
+        concerned: impl Fn(usize) -> bool,
+    ) {
+        let heard = &mut self.scopes[scope];
+        let news = match weight {
+            Weight::Own => return,
+            Weight::Nothing => None,
+            Weight::Ordinary => Some(News::Ordinary),
+            Weight::Drain => Some(News::Drain),
+        };
+        heard.is_urgent = news.map_or(heard.is_urgent, |news| news == News::Drain);
+        heard.heard = Some(revision);
+        let is_urgent = heard.is_urgent;
+        for (number, target) in self.targets.iter_mut().enumerate() {
+            if news.is_some() && concerned(number) {
+                target.news = target.news.max(news);
+            } else if target.is_up_to_date() {
+                let heard = target.heard(&self.scopes);
+                target.apply(&heard);
+            }
+        }
+        self.wait(now, is_urgent);
+    }
+
+    /// A publish of this target begins.
+    pub(crate) fn started(&mut self, target: usize) {
+        let target = &mut self.targets[target];
+        target.publishing = Some(Publishing {
+            heard: target.heard(&self.scopes),
+            news: target.news.take(),
+        });
+    }
+
+    /// It has ended.
+    pub(crate) fn done(&mut self, now: Instant, target: usize, good: bool) {
+        self.count = match self.count {
+            Count::None => Count::At(now + COUNT),
+            Count::At(at) => Count::At(at),
+            Count::UnderWay { .. } => Count::UnderWay { again: true },
+        };
+        let target = &mut self.targets[target];
+        let Some(publishing) = target.publishing.take() else {
+            return;
+        };
+        if !good {
+            // It is still to come, whatever it was.
+            target.news = target.news.max(publishing.news).or(Some(News::Ordinary));
+            return;
+        }
+        let applied = match target.news {
+            Some(_) => publishing.heard,
+            None => target.heard(&self.scopes),
+        };
+        // Whoever has asked since we came up waits for this.
+        let is_first = target.paths.iter().any(|p| p.2 == Revision::default());
+        target.apply(&applied);
+        self.wait(now, is_first || publishing.news == Some(News::Drain));
+    }
+
+    fn wait(&mut self, now: Instant, is_urgent: bool) {
+        if is_urgent || self.said.is_none() {
+            self.due = Some(now);
+        } else if self.due.is_none() {
+            let spread = 1.0 + self.dice.chance() / 2.0;
+            self.due = Some(now + GATHER.mul_f64(spread));
+        }
+    }
+
+    /// When [`Announce::say`] may have something to say, or old workers are to be counted.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let count = match self.count {
+            Count::At(at) => Some(at),
+            Count::None | Count::UnderWay { .. } => None,
+        };
+        self.say_at().into_iter().chain(count).min()
+    }
+
+    fn say_at(&self) -> Option<Instant> {
+        self.due.filter(|_| self.is_complete())
+    }
+
+    /// Whether old workers are to be counted now.
+    pub(crate) fn counts(&mut self, now: Instant) -> bool {
+        let is_due = matches!(self.count, Count::At(at) if now >= at);
+        if is_due {
+            self.count = Count::UnderWay { again: false };
+        }
+        is_due
+    }
+
+    /// So many old workers there are.
+    pub(crate) fn counted(&mut self, now: Instant, old_workers: usize) {
+        let again = self.count == Count::UnderWay { again: true } || old_workers > 0;
+        self.count = if again {
+            Count::At(now + COUNT)
+        } else {
+            Count::None
+        };
+        if std::mem::replace(&mut self.old_workers, old_workers) != old_workers {
+            self.wait(now, false);
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.scopes.iter().all(|scope| scope.heard.is_some())
+    }
+
+    /// What is in use, if that is to be said now and is news.
+    pub(crate) fn say(&mut self, now: Instant) -> Option<Said> {
+        if self.say_at().is_none_or(|at| now < at) {
+            return None;
+        }
+        self.due = None;
+        let say = Said {
+            applied: self.applied(),
+            old_workers: self.old_workers,
+        };
+        if self.said.as_ref() == Some(&say) {
+            return None;
+        }
+        self.said = Some(say.clone());
+        Some(say)
+    }
+
+    fn applied(&self) -> Applied {
+        let mut all = Applied::new();
+        for (path, _, applied) in self.targets.iter().flat_map(|target| &target.paths) {
+            let least = all.entry(path.clone()).or_insert(*applied);
+            *least = (*least).min(*applied);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests;

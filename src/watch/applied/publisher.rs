@@ -1,0 +1,192 @@
+//! The entry of a watcher in the store: written, kept alive, and taken back at the end. Shell.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use super::machine::{Announce, Weight};
+use super::old_workers::Census;
+use crate::model::catalog::{Catalog, Changes};
+use crate::model::instance::{MAX_SEGMENT, host_segment};
+use crate::model::lease::{Action, Input, Lease};
+use crate::model::update::{Prefix, Revision};
+use crate::model::watchers::Watcher;
+use crate::store::lease_requests;
+use crate::store::lease_requests::Answer;
+use crate::store::{Store, StoreError};
+use crate::watch::child::shell::Running;
+use crate::watch::host::WORLD;
+use crate::watch::target::state::Kept;
+
+/// How long a watcher that died without a word is waited for, at the most.
+const TTL: Duration = Duration::from_secs(15);
+/// How long the end waits for the entry to be taken back; else it expires.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+pub(crate) struct Herald {
+    id: String,
+    host: String,
+    announce: Announce,
+    census: Census,
+    counts: JoinSet<usize>,
+    lease: Lease,
+    store: Arc<dyn Store>,
+    requests: JoinSet<Answer>,
+    /// It has been told that there is no entry, and why.
+    is_told: bool,
+}
+
+impl Herald {
+    pub(crate) fn new(
+        store: &Arc<dyn Store>,
+        scopes: &[Prefix],
+        targets: &[Kept],
+        child: Option<Running>,
+    ) -> Self {
+        let host = (WORLD.hostname)();
+        // Several may run on a host, and each container has a process 1.
+        let (process, random) = (std::process::id(), fastrand::u32(..));
+        Self {
+            id: format!(
+                "{}-{process}-{random:08x}",
+                host_segment(host.as_bytes(), MAX_SEGMENT)
+            ),
+            host,
+            announce: Announce::new(scopes, &paths(targets), fastrand::u64(..)),
+            census: Census::of(targets, child),
+            counts: JoinSet::new(),
+            lease: Lease::new(TTL, fastrand::u64(..)),
+            store: Arc::clone(store),
+            requests: JoinSet::new(),
+            is_told: false,
+        }
+    }
+
+    /// Other targets are kept now.
+    pub(crate) fn replace(&mut self, scopes: &[Prefix], targets: &[Kept], goes_on: bool) {
+        self.announce.replace(scopes, &paths(targets), goes_on);
+        self.census.replace(targets);
+    }
+
+    /// The store has said something.
+    pub(crate) fn updated(
+        &mut self,
+        scope: usize,
+        revision: Revision,
+        changes: &Changes,
+        catalog: &Catalog,
+        targets: &[Kept],
+    ) {
+        let weight = Weight::of(changes, catalog.tree());
+        let concerned = |target: usize| targets[target].concerns(changes);
+        self.announce
+            .updated(Instant::now(), scope, revision, weight, concerned);
+    }
+
+    /// A publish begins.
+    pub(crate) fn started(&mut self, target: usize) {
+        self.announce.started(target);
+    }
+
+    /// A publish has ended.
+    pub(crate) fn done(&mut self, target: usize, good: bool) {
+        self.announce.done(Instant::now(), target, good);
+    }
+
+    /// Keeps the entry. Dropped and called again, it goes on where it was.
+    pub(crate) async fn work(&mut self) -> Infallible {
+        loop {
+            self.say();
+            self.step().await;
+        }
+    }
+
+    fn say(&mut self) {
+        let now = Instant::now();
+        if self.announce.counts(now) {
+            self.counts.spawn(self.census.clone().count());
+        }
+        let said = self.announce.say(now);
+        if let Some(said) = said.filter(|_| !self.lease.is_ended()) {
+            let watcher = Watcher {
+                host: self.host.clone(),
+                applied: said.applied,
+                old_workers: said.old_workers,
+            };
+            self.give(Input::Want(watcher.encode(&self.id)));
+        }
+    }
+
+    /// The next answer, or the next deadline.
+    async fn step(&mut self) {
+        let deadlines = self.announce.deadline().into_iter();
+        let deadline = deadlines.chain(self.lease.deadline()).min();
+        let due = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // One that broke off is found missing by the lease's deadline.
+            Some(Ok(answer)) = self.requests.join_next() => {
+                self.trouble(answer.trouble);
+                self.give(answer.input);
+            }
+            // Where it cannot be counted there is nothing to be shown.
+            Some(count) = self.counts.join_next() => {
+                self.announce.counted(Instant::now(), count.unwrap_or_default());
+            }
+            () = due => self.give(Input::Tick),
+        }
+    }
+
+    fn give(&mut self, input: Input) {
+        for action in self.lease.handle(Instant::now(), input) {
+            if let Action::Announced(_) = &action
+                && std::mem::take(&mut self.is_told)
+            {
+                info!("this watcher is announced as {}", self.id);
+            }
+            let request = lease_requests::request(&self.store, action);
+            request.map(|request| self.requests.spawn(request));
+        }
+    }
+
+    /// An outage is told by those who follow; that we may not write is told once.
+    fn trouble(&mut self, trouble: Option<StoreError>) {
+        match trouble {
+            Some(error @ StoreError::Refused { .. }) if !self.is_told => {
+                self.is_told = true;
+                warn!(
+                    "this watcher cannot be announced, so an instance that stops does not wait for it: {error}"
+                );
+            }
+            Some(error) => debug!("the entry of this watcher: {error}"),
+            None => {}
+        }
+    }
+
+    /// From now on nobody needs to wait for us.
+    pub(crate) fn stop(&mut self) {
+        self.give(Input::Stop);
+    }
+
+    /// Waits until the entry is gone, for a moment.
+    pub(crate) async fn leave(&mut self) {
+        self.stop();
+        let gone = async {
+            while !self.lease.is_ended() {
+                self.step().await;
+            }
+        };
+        let _ = tokio::time::timeout(LEAVE_WITHIN, gone).await;
+    }
+}
+
+fn paths(targets: &[Kept]) -> Vec<&[Prefix]> {
+    targets.iter().map(|kept| kept.paths.as_slice()).collect()
+}

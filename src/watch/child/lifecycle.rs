@@ -1,0 +1,312 @@
+//! When the command of `sidekick watch` starts, what it hears of, and how its end becomes ours. Pure.
+
+use std::time::{Duration, Instant};
+
+use crate::model::os::{Exit, Signal};
+use crate::model::stop::Stop;
+
+/// How long killed processes have to disappear. One that hangs in the kernel, or that is not ours to kill, may stay.
+const DEAD_WITHIN: Duration = Duration::from_secs(1);
+
+/// What happens to the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Every target has been published once.
+    Published,
+    /// The command could not be started; a shell would report this status.
+    NotSpawned(u8),
+    /// The command has ended.
+    Ended(Exit),
+    /// Nobody of the command's group is left; it comes after [`Action::AwaitGroup`].
+    GroupGone,
+    /// Somebody sent us a signal.
+    Signal(Signal),
+    /// The deadline has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Start the command.
+    Spawn,
+    /// Send a signal to the command, or to its whole group if that was asked for.
+    Pass(Signal),
+    /// Send a signal to whoever is left of its process group.
+    SignalGroup(Signal),
+    /// The command has ended: tell when the rest of its group has, which may be at once.
+    AwaitGroup,
+    /// Leave, with this status. It is the last action of all.
+    Exit(u8),
+}
+
+/// The machine: `Waiting ─ published ─▶ Up ─ asked to stop ─▶ Stopping ─ ended ─▶ Clearing ─ group gone ─▶ Done`. An end
+/// leads from `Up` to `Clearing`.
+#[derive(Debug)]
+pub(crate) struct Entrypoint {
+    stop: Stop,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// There is nothing yet that the command could read.
+    Waiting,
+    Up,
+    /// The command has been asked to stop, by `signal`; `kill_at` is over once it has been killed.
+    Stopping {
+        signal: Signal,
+        kill_at: Option<Instant>,
+    },
+    /// The command has ended, and others of its group are asked to; `until` their grace is over.
+    Clearing {
+        status: u8,
+        until: Instant,
+        killed: bool,
+    },
+    Done,
+}
+
+impl Entrypoint {
+    pub(crate) fn new(stop: Stop) -> Self {
+        Self {
+            stop,
+            state: State::Waiting,
+        }
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Stopping { kill_at, .. } => kill_at,
+            State::Clearing { until, .. } => Some(until),
+            State::Waiting | State::Up | State::Done => None,
+        }
+    }
+
+    /// Whether it is about to end, so that nothing needs to be published any more.
+    pub(crate) fn is_stopping(&self) -> bool {
+        match self.state {
+            State::Stopping { .. } | State::Clearing { .. } | State::Done => true,
+            State::Waiting | State::Up => false,
+        }
+    }
+
+    /// The transition.
+    pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Action> {
+        if matches!(self.state, State::Done) {
+            return Vec::new();
+        }
+        match input {
+            Input::Published if matches!(self.state, State::Waiting) => {
+                self.state = State::Up;
+                vec![Action::Spawn]
+            }
+            Input::Published => Vec::new(),
+            Input::NotSpawned(status) => self.exit(status),
+            Input::Ended(exit) => self.ended(now, exit.status()),
+            Input::GroupGone => match self.state {
+                State::Clearing { status, .. } => self.exit(status),
+                State::Waiting | State::Up | State::Stopping { .. } | State::Done => Vec::new(),
+            },
+            Input::Signal(signal) => self.signal(now, signal),
+            Input::Tick => self.tick(now),
+        }
+    }
+
+    /// What is left of the group has the rest of the grace that the command had.
+    fn ended(&mut self, now: Instant, status: u8) -> Vec<Action> {
+        let (until, killed, has_heard) = match self.state {
+            State::Stopping { signal, kill_at } => {
+                let has_heard = self.stop.whole_group && signal == Signal::TERM;
+                // What was killed with the command hears nothing any more.
+                let has_heard = has_heard || kill_at.is_none();
+                let until = kill_at.unwrap_or(now + DEAD_WITHIN);
+                (until, kill_at.is_none(), has_heard)
+            }
+            State::Waiting | State::Up | State::Clearing { .. } | State::Done => {
+                (now + self.stop.grace, false, false)
+            }
+        };
+        self.state = State::Clearing {
+            status,
+            until,
+            killed,
+        };
+        let term = (!has_heard).then_some(Action::SignalGroup(Signal::TERM));
+        term.into_iter().chain([Action::AwaitGroup]).collect()
+    }
+
+    fn signal(&mut self, now: Instant, signal: Signal) -> Vec<Action> {
+        match self.state {
+            // Nothing has been done that could have gone well.
+            State::Waiting if self.stop.begins_with(signal) => {
+                self.exit(Exit::Signal(signal).status())
+            }
+            State::Waiting | State::Done => Vec::new(),
+            State::Up if self.stop.begins_with(signal) => {
+                let signal = self.stop.signal_for(signal);
+                self.state = State::Stopping {
+                    signal,
+                    kill_at: Some(now + self.stop.grace),
+                };
+                vec![Action::Pass(signal)]
+            }
+            State::Up | State::Stopping { .. } => vec![Action::Pass(signal)],
+            State::Clearing { .. } => vec![Action::SignalGroup(signal)],
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> Vec<Action> {
+        match &mut self.state {
+            State::Stopping { kill_at, .. } if kill_at.is_some_and(|at| now >= at) => {
+                *kill_at = None;
+                vec![Action::SignalGroup(Signal::KILL)]
+            }
+            State::Clearing { until, killed, .. } if now >= *until && !*killed => {
+                (*until, *killed) = (now + DEAD_WITHIN, true);
+                vec![Action::SignalGroup(Signal::KILL)]
+            }
+            State::Clearing { until, status, .. } if now >= *until => {
+                let status = *status;
+                self.exit(status)
+            }
+            State::Waiting | State::Up | State::Done => Vec::new(),
+            State::Stopping { .. } | State::Clearing { .. } => Vec::new(),
+        }
+    }
+
+    fn exit(&mut self, status: u8) -> Vec<Action> {
+        self.state = State::Done;
+        vec![Action::Exit(status)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(10);
+    const USR1: Signal = Signal(10);
+
+    /// Feeds inputs a second apart; what each of them leads to.
+    fn run(inputs: &[Input]) -> Vec<Vec<Action>> {
+        let mut machine = Entrypoint::new(Stop::within(GRACE));
+        let mut now = Instant::now();
+        let step = |input: &Input| {
+            now += Duration::from_secs(1);
+            machine.handle(now, *input)
+        };
+        inputs.iter().map(step).collect()
+    }
+
+    #[test]
+    fn it_starts_once_when_everything_is_published() {
+        let got = run(&[Input::Tick, Input::Published, Input::Published]);
+        assert_eq!(got, [vec![], vec![Action::Spawn], vec![]]);
+        let got = run(&[Input::Published, Input::NotSpawned(127)]);
+        assert_eq!(got[1], [Action::Exit(127)]);
+    }
+
+    #[test]
+    fn its_end_is_ours_and_the_last_word() {
+        for (end, status) in [(Exit::Code(3), 3), (Exit::Signal(Signal::KILL), 137)] {
+            let got = run(&[
+                Input::Published,
+                Input::Ended(end),
+                Input::GroupGone,
+                Input::Signal(Signal::TERM),
+            ]);
+            let clear = vec![Action::SignalGroup(Signal::TERM), Action::AwaitGroup];
+            let exit = vec![Action::Exit(status)];
+            assert_eq!(got, [vec![Action::Spawn], clear, exit, vec![]]);
+        }
+    }
+
+    #[test]
+    fn signals_are_passed_on_and_a_stop_is_bounded() {
+        let stop = Input::Signal(Signal::TERM);
+        assert_eq!(
+            run(&[Input::Signal(USR1), stop]),
+            [vec![], vec![Action::Exit(143)]]
+        );
+        let got = run(&[Input::Published, Input::Signal(USR1), stop, Input::Tick]);
+        assert_eq!(got[1], [Action::Pass(USR1)]);
+        assert_eq!(got[2..], [vec![Action::Pass(Signal::TERM)], vec![]]);
+
+        let mut machine = Entrypoint::new(Stop::within(GRACE));
+        let start = Instant::now();
+        machine.handle(start, Input::Published);
+        assert_eq!((machine.deadline(), machine.is_stopping()), (None, false));
+        machine.handle(start, stop);
+        assert_eq!(
+            (machine.deadline(), machine.is_stopping()),
+            (Some(start + GRACE), true)
+        );
+        assert_eq!(
+            machine.handle(start + GRACE, Input::Tick),
+            [Action::SignalGroup(Signal::KILL)],
+            "the grace is over"
+        );
+        assert_eq!(machine.deadline(), None);
+    }
+
+    #[test]
+    fn the_chosen_signal_stops_the_command_whatever_asked_for_it() {
+        let stop = Stop {
+            signal: Some(Signal::QUIT),
+            ..Stop::within(GRACE)
+        };
+        for asked in [Signal::TERM, Signal::INT, Signal::QUIT] {
+            let mut machine = Entrypoint::new(stop);
+            let now = Instant::now();
+            machine.handle(now, Input::Published);
+            let passed = machine.handle(now, Input::Signal(asked));
+            assert_eq!(passed, [Action::Pass(Signal::QUIT)], "{asked}");
+            assert_eq!(machine.deadline(), Some(now + GRACE));
+            // Somebody is in a hurry.
+            let again = machine.handle(now, Input::Signal(Signal::TERM));
+            assert_eq!(again, [Action::Pass(Signal::TERM)]);
+        }
+    }
+
+    #[test]
+    fn what_the_command_leaves_behind_is_asked_to_end_and_killed_after_the_grace() {
+        let mut machine = Entrypoint::new(Stop::within(GRACE));
+        let now = Instant::now();
+        machine.handle(now, Input::Published);
+        let term = Action::SignalGroup(Signal::TERM);
+        let asked = machine.handle(now, Input::Ended(Exit::Code(3)));
+        assert_eq!(asked, [term, Action::AwaitGroup]);
+        assert!(machine.is_stopping());
+        assert_eq!(machine.deadline(), Some(now + GRACE));
+        let over = now + GRACE;
+        let kill = Action::SignalGroup(Signal::KILL);
+        assert_eq!(machine.handle(over, Input::Tick), [kill]);
+        let late = over + DEAD_WITHIN;
+        assert_eq!(machine.handle(late, Input::Tick), [Action::Exit(3)]);
+    }
+
+    #[test]
+    fn command_and_group_share_one_grace_and_a_group_that_heard_a_term_is_not_told_twice() {
+        for (whole_group, want) in [
+            (
+                false,
+                vec![Action::SignalGroup(Signal::TERM), Action::AwaitGroup],
+            ),
+            (true, vec![Action::AwaitGroup]),
+        ] {
+            let stop = Stop {
+                whole_group,
+                ..Stop::within(GRACE)
+            };
+            let mut machine = Entrypoint::new(stop);
+            let now = Instant::now();
+            machine.handle(now, Input::Published);
+            machine.handle(now, Input::Signal(Signal::TERM));
+            let later = now + GRACE / 2;
+            assert_eq!(machine.handle(later, Input::Ended(Exit::Code(0))), want);
+            assert_eq!(machine.deadline(), Some(now + GRACE));
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! From conf.d to targets with compiled templates; every problem of all of them at once. Shell.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::haproxy::Haproxies;
+use super::placeholders;
+use crate::config::{self, BadTarget, Output, Pass, Problem, Reload, Style, Target, is_tera};
+use crate::model::suggestion::did_you_mean;
+use crate::watch::render::{RenderError, Template};
+
+/// A target that is ready to be rendered.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What conf.d says.
+    pub target: Target,
+    /// The templates of its outputs, in their order.
+    pub templates: Vec<Template>,
+    /// The `HAProxies` whose servers are changed while they run, in the order of the outputs.
+    pub(crate) haproxies: Haproxies,
+    /// What the templates may include or extend.
+    others: Arc<Others>,
+}
+
+/// Names and sources of templates.
+type Others = Vec<(String, String)>;
+
+impl Loaded {
+    /// The texts of which an output's template may be made.
+    pub(crate) fn texts<'a>(&'a self, output: &'a Output) -> impl Iterator<Item = &'a str> {
+        let others = self.others.iter().map(|(_, text)| text.as_str());
+        others.chain([output.template.as_str()])
+    }
+
+    /// Whether both were loaded from the same text.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let shares = self.uses_others() || other.uses_others();
+        self.target == other.target && (!shares || self.others == other.others)
+    }
+
+    /// Whether one of its templates may include, extend or import another one.
+    fn uses_others(&self) -> bool {
+        let mut texts = self.target.outputs.iter().map(|output| &output.template);
+        texts.any(|text| {
+            ["include", "extends", "import"]
+                .iter()
+                .any(|word| text.contains(word))
+        })
+    }
+}
+
+/// The directories in which a configuration lies, as far as they are there.
+pub(crate) fn directories(conf_dir: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut next: Vec<PathBuf> = ["conf.d", "templates"]
+        .map(|name| conf_dir.join(name))
+        .into();
+    while let Some(dir) = next.pop() {
+        // A link to a directory is followed; one that leads in a circle is seen once.
+        let Ok(place) = fs::canonicalize(&dir) else {
+            continue;
+        };
+        if place.is_dir() && found.insert(place) {
+            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+            next.extend(
+                entries
+                    .map(|entry| entry.path())
+                    .filter(|path| path.is_dir()),
+            );
+        }
+    }
+    found
+}
+
+/// What may appear or be replaced as a whole: the directory of a configuration, what it is a link to, and what counts in
+/// it. Other files may lie beside that, also those that are kept.
+pub(crate) fn links(conf_dir: &Path) -> BTreeSet<PathBuf> {
+    let own = std::path::absolute(conf_dir).unwrap_or_else(|_| conf_dir.to_owned());
+    let place = fs::canonicalize(conf_dir);
+    let parts = ["conf.d", "templates", "confd.toml"].map(|name| own.join(name));
+    [own].into_iter().chain(place).chain(parts).collect()
+}
+
+/// The targets of a directory that can be kept.
+#[derive(Debug, Default)]
+pub struct Configuration {
+    /// The targets.
+    pub good: Vec<Loaded>,
+    /// Those in confd's style that cannot be used, and do without which the others run.
+    pub bad: Vec<BadTarget>,
+}
+
+/// Reads the targets of a directory. `pass` says whether there is a command that they can signal. A mistake in a target in
+/// confd's style spoils that target, any other mistake spoils all of them.
+pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Configuration, Vec<Problem>> {
+    let everything = Everything::read(conf_dir, pass);
+    everything.tell_warnings();
+    let Everything {
+        good,
+        bad,
+        problems,
+        ..
+    } = everything;
+    let is_own = |bad: &BadTarget| bad.style == Style::Own;
+    if problems.is_empty() && !bad.iter().any(is_own) {
+        return Ok(Configuration { good, bad });
+    }
+    Err(all_problems(problems, &bad))
+}
+
+/// Reads the targets of these names, whatever is wrong with others; all of them if there is no name.
+pub fn load_some(conf_dir: &Path, names: &[String]) -> Result<Configuration, LoadError> {
+    if names.is_empty() {
+        return load(conf_dir, &Pass::offline()).map_err(LoadError::Bad);
+    }
+    let mut everything = Everything::read(conf_dir, &Pass::offline());
+    everything.choose(names)?;
+    everything.tell_warnings();
+    let Everything {
+        good,
+        bad,
+        problems,
+        ..
+    } = everything;
+    let problems = all_problems(problems, &bad);
+    if problems.is_empty() {
+        Ok(Configuration { good, bad })
+    } else {
+        Err(LoadError::Bad(problems))
+    }
+}
+
+/// Why some targets cannot be had.
+#[derive(Debug)]
+pub enum LoadError {
+    /// Somebody asked for targets that are not there.
+    Unknown(Vec<Problem>),
+    /// Something is wrong with them.
+    Bad(Vec<Problem>),
+}
+
+/// All that a directory gives.
+pub(crate) struct Everything {
+    pub(crate) good: Vec<Loaded>,
+    pub(crate) bad: Vec<BadTarget>,
+    /// What is wrong with the directory as a whole.
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+impl Everything {
+    pub(crate) fn read(conf_dir: &Path, pass: &Pass) -> Self {
+        let config::Targets {
+            good,
+            bad,
+            problems,
+            warnings,
+        } = config::targets(conf_dir);
+        let mut everything = Self {
+            good: Vec::new(),
+            bad,
+            problems,
+            warnings,
+        };
+        let others = Arc::new(others(&conf_dir.join("templates")));
+        for target in good {
+            everything.compile(target, conf_dir, &others, pass);
+        }
+        everything
+            .bad
+            .sort_by(|one, other| one.file.cmp(&other.file));
+        everything
+    }
+
+    fn compile(&mut self, target: Target, conf_dir: &Path, others: &Arc<Others>, pass: &Pass) {
+        let mut problems: Vec<Problem> = no_command(&target, pass).into_iter().collect();
+        let mut templates = Vec::new();
+        for output in &target.outputs {
+            match compile(output, conf_dir, others) {
+                Ok(template) => {
+                    self.warnings.extend(warning_of_time(output, &template));
+                    self.warnings.extend(warning_of_check(&target, output));
+                    templates.push(template);
+                }
+                Err(error) => problems.extend(explain(output, conf_dir, &error)),
+            }
+        }
+        if problems.is_empty() {
+            // An edit of a template is none of a target that does not read it.
+            let reads_others = templates.iter().any(Template::reads_others);
+            let others = Arc::clone(others);
+            self.good.push(Loaded {
+                haproxies: Haproxies::of(&target),
+                target,
+                templates,
+                others: if reads_others { others } else { Arc::default() },
+            });
+        } else {
+            self.bad.push(target.into_bad(problems));
+        }
+    }
+
+    /// Leaves the targets of these names.
+    pub(crate) fn choose(&mut self, names: &[String]) -> Result<(), LoadError> {
+        let good = self.good.iter().map(|one| &one.target.name);
+        let there: Vec<&String> = good.chain(self.bad.iter().map(|bad| &bad.name)).collect();
+        let unknown = names.iter().filter(|name| !there.contains(name));
+        let unknown: Vec<Problem> = unknown.map(|name| no_target(name, &there)).collect();
+        if !unknown.is_empty() {
+            return Err(LoadError::Unknown(unknown));
+        }
+        self.good.retain(|one| names.contains(&one.target.name));
+        self.bad.retain(|bad| names.contains(&bad.name));
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.retain(|warning| match &warning.place {
+            Some((place, _)) => self.files().any(|file| file == place),
+            None => true,
+        });
+        self.warnings = warnings;
+        Ok(())
+    }
+
+    /// The files of which the targets are made.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let good = self.good.iter().flat_map(|one| {
+            let templates = one.target.outputs.iter().map(|output| &*output.src);
+            templates.chain([&*one.target.file])
+        });
+        good.chain(self.bad.iter().map(|bad| &*bad.file))
+    }
+
+    fn tell_warnings(&self) {
+        for warning in &self.warnings {
+            warn!("{warning}{}", hinted(warning));
+        }
+    }
+}
+
+/// The hint of a problem as the end of a line of the log.
+pub(crate) fn hinted(problem: &Problem) -> String {
+    let hint = problem.hint.as_ref();
+    hint.map_or_else(String::new, |hint| format!(" ({hint})"))
+}
+
+fn no_target(name: &str, there: &[&String]) -> Problem {
+    let names = there.iter().map(|name| name.as_str());
+    let hint = did_you_mean(name, names.clone()).unwrap_or_else(|| {
+        let names: Vec<&str> = names.collect();
+        format!("there are {}", names.join(", "))
+    });
+    let problem = Problem::with(format!("there is no target {name:?}"));
+    if there.is_empty() {
+        problem
+    } else {
+        problem.hint(hint)
+    }
+}
+
+pub(crate) fn all_problems(of_all: Vec<Problem>, bad: &[BadTarget]) -> Vec<Problem> {
+    let of_targets = bad.iter().flat_map(|bad| bad.problems.iter().cloned());
+    without_doubles(of_all.into_iter().chain(of_targets).collect())
+}
+
+/// Two targets may share a template, and what is wrong with it.
+pub(crate) fn without_doubles(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut seen = Vec::new();
+    for problem in problems {
+        if !seen.contains(&problem) {
+            seen.push(problem);
+        }
+    }
+    seen
+}
+
+fn warning_of_time(output: &Output, template: &Template) -> Option<Problem> {
+    let what = "datetime makes every render another one, so the file is published at every change and every --interval";
+    template
+        .tells_the_time()
+        .then(|| Problem::in_file(&output.src, None, what))
+}
+
+fn warning_of_check(target: &Target, output: &Output) -> Option<Problem> {
+    let check = output.check.as_ref();
+    let check = check.filter(|check| placeholders::judges_in_place(check))?;
+    let what = format!(
+        "template.check_cmd: `{check}` names neither {{{{src}}}} nor {{{{tree}}}}, so it cannot judge a new file before that \
+         has replaced {}",
+        output.dest.display()
+    );
+    let hint = "it runs after that and before the reload, and the file of before comes back if it refuses the new one";
+    Some(Problem::in_file(&target.file, None, what).hint(hint))
+}
+
+/// What a target signals has to be there, unless nothing is to be signalled anyway.
+fn no_command(target: &Target, pass: &Pass) -> Option<Problem> {
+    let missing = pass.program.is_none() && !pass.noop;
+    match target.reload {
+        Some(Reload::Child { .. }) if missing => {
+            let what = "template.reload.child: there is no command that could be signalled";
+            let problem = Problem::in_file(&target.file, None, what);
+            Some(problem.hint("sidekick watch -- COMMAND starts one"))
+        }
+        Some(
+            Reload::Child { .. }
+            | Reload::Command(_)
+            | Reload::Signal { .. }
+            | Reload::Unit { .. }
+            | Reload::HaproxyMaster(_),
+        )
+        | None => None,
+    }
+}
+
+fn compile(
+    output: &Output,
+    conf_dir: &Path,
+    others: &[(String, String)],
+) -> Result<Template, RenderError> {
+    let name = name(&output.src, &conf_dir.join("templates"));
+    // Each language includes its own.
+    let others: Vec<(&str, &str)> = others
+        .iter()
+        .filter(|(name, _)| is_tera(Path::new(name)) == is_tera(&output.src))
+        .map(|(n, s)| (n.as_str(), s.as_str()))
+        .collect();
+    if is_tera(&output.src) {
+        Template::compile_among(&name, &output.template, &others)
+    } else {
+        Template::compile_go(&name, &output.template, &others)
+    }
+}
+
+/// A template's name for `include` and `extends`: its path below the directory of templates.
+fn name(path: &Path, templates: &Path) -> String {
+    path.strip_prefix(templates)
+        .unwrap_or(path)
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The templates that others may include or extend. One that cannot be read is missed by those who need it only.
+fn others(templates: &Path) -> Others {
+    let mut found = Vec::new();
+    let mut dirs = vec![templates.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                dirs.push(path);
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                found.push((name(&path, templates), text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+pub(crate) fn explain(output: &Output, conf_dir: &Path, error: &RenderError) -> Vec<Problem> {
+    let templates = conf_dir.join("templates");
+    let problem = |fault: &crate::watch::render::Fault| {
+        let (file, line) = match &fault.place {
+            Some((name, line)) if output.src.ends_with(name) => (output.src.clone(), Some(*line)),
+            Some((name, line)) => (templates.join(name), Some(*line)),
+            None => (output.src.clone(), None),
+        };
+        let problem = Problem::in_file(&file, line, &fault.what);
+        match &fault.hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
+    };
+    error.faults().iter().map(problem).collect()
+}

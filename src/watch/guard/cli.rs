@@ -1,0 +1,176 @@
+//! What is held, seen and released by hand: the other end of the records of the guards. Shell.
+
+use std::io;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::guards::LOOK;
+use super::log;
+use super::state_file::{Record, Records, Wish};
+use crate::model::instance::ServiceName;
+use crate::system::process;
+use crate::watch::host::WORLD;
+
+/// A process that is busy takes a wish later, but not much.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why nothing could be seen or released.
+#[derive(Debug, Error)]
+pub enum HandError {
+    /// The records cannot be read or written.
+    #[error("the state directory {} cannot be used", dir.display())]
+    State {
+        /// The state directory.
+        dir: std::path::PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nobody keeps a target of this name under guard.
+    #[error("there is no guarded target {name:?}; {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The process that held it is gone.
+    #[error("no `sidekick watch` runs that holds {0}")]
+    NotRunning(String),
+    /// The process that holds it does not answer.
+    #[error("the `sidekick watch` that holds {target} (process {pid}) did not answer")]
+    NoAnswer {
+        /// The target.
+        target: String,
+        /// The process.
+        pid: u32,
+    },
+}
+
+/// Everything that is held, as lines for people.
+pub fn list(state_dir: &Path) -> Result<String, HandError> {
+    let records = all(state_dir)?;
+    let now = (WORLD.now)().as_secs();
+    let mut lines = Vec::new();
+    for record in records.iter().filter(|record| !record.held.is_empty()) {
+        let running = if process::is_there(record.pid) {
+            String::new()
+        } else {
+            format!(" (process {} has ended)", record.pid)
+        };
+        for held in &record.held {
+            let service = held.service.as_deref().unwrap_or("the whole file");
+            let until = match held.until {
+                Some(at) => format!("{} s left", at.saturating_sub(now)),
+                None if held.service.is_none() => "until what is missing returns".to_owned(),
+                None => "until something returns".to_owned(),
+            };
+            let since = now.saturating_sub(held.since);
+            let what = match held.instances.as_slice() {
+                [] => String::new(),
+                ids => format!(": {}", log::names(ids)),
+            };
+            let (target, why) = (&record.target, &held.why);
+            lines.push(format!(
+                "{target}: {service}: {why}; held for {since} s, {until}{running}{what}\n"
+            ));
+        }
+    }
+    Ok(said(&lines))
+}
+
+fn said(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return "nothing is held\n".to_owned();
+    }
+    lines.concat()
+}
+
+/// Asks those who hold these targets, or all of them, to let go: all that is held, or what is held of one service. Lines for
+/// people; whether something was held.
+pub fn release(
+    state_dir: &Path,
+    names: &[String],
+    every: bool,
+    service: Option<&ServiceName>,
+) -> Result<(String, bool), HandError> {
+    let known = all(state_dir)?;
+    let mut chosen = Vec::new();
+    for name in names {
+        let is_it = |record: &&Record| record.target == *name || record.dest == Path::new(name);
+        let before = chosen.len();
+        chosen.extend(known.iter().filter(is_it));
+        if chosen.len() == before {
+            return Err(unknown(name, &known, state_dir));
+        }
+    }
+    if every {
+        chosen.extend(known.iter().filter(|record| !record.held.is_empty()));
+    }
+    let (mut lines, mut any) = (Vec::new(), false);
+    for record in chosen {
+        let (target, name) = (&record.target, service.map(ServiceName::as_str));
+        let of = name.map_or_else(String::new, |name| format!(" of {name}"));
+        let mut held = record.held.iter();
+        if !held.any(|held| name.is_none() || held.service.as_deref() == name) {
+            lines.push(format!("{target}: nothing{of} is held\n"));
+            continue;
+        }
+        let wish = Wish {
+            service: service.cloned(),
+        };
+        ask(state_dir, record, &wish)?;
+        let what = name.map_or_else(String::new, |name| format!("{name}: "));
+        lines.push(format!("{target}: {what}released\n"));
+        any = true;
+    }
+    Ok((said(&lines), any))
+}
+
+fn all(state_dir: &Path) -> Result<Vec<Record>, HandError> {
+    let records = Records::new(state_dir).all();
+    records.map_err(state(state_dir))
+}
+
+fn state(dir: &Path) -> impl FnOnce(io::Error) -> HandError {
+    let dir = dir.to_owned();
+    move |source| HandError::State { dir, source }
+}
+
+fn unknown(name: &str, known: &[Record], state_dir: &Path) -> HandError {
+    let mut names: Vec<&str> = known.iter().map(|record| record.target.as_str()).collect();
+    names.dedup();
+    let known = if names.is_empty() {
+        format!("{} knows none", state_dir.display())
+    } else {
+        format!("{} knows {}", state_dir.display(), names.join(", "))
+    };
+    HandError::Unknown {
+        name: name.to_owned(),
+        known,
+    }
+}
+
+/// Leaves a wish, and waits until it is taken.
+fn ask(state_dir: &Path, record: &Record, wish: &Wish) -> Result<(), HandError> {
+    let (records, target) = (Records::new(state_dir), &record.target);
+    if !process::is_there(record.pid) {
+        return Err(HandError::NotRunning(target.clone()));
+    }
+    records.wish(&record.dest, wish).map_err(state(state_dir))?;
+    let start = Instant::now();
+    while records.wished(&record.dest).is_some() {
+        if start.elapsed() > PATIENCE {
+            // Nobody is to be surprised by it later.
+            records.take_wish(&record.dest);
+            return Err(HandError::NoAnswer {
+                target: target.clone(),
+                pid: record.pid,
+            });
+        }
+        sleep(LOOK / 5);
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! The guards of all targets: what they hear of the catalog, what they lay over it, what they tell. Shell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::machine::{Change, Event, Guard, Input};
+use super::state_file::{Record, Records};
+use crate::model::catalog::{Catalog, Changes};
+use crate::model::instance::{Instance, InstanceId, ServiceName};
+use crate::model::keyspace;
+use crate::model::update::Prefix;
+use crate::system::file;
+use crate::watch::source::snapshot::Memory;
+
+/// How often a guard that holds something looks whether somebody wishes it did not.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+
+/// All guards of a process.
+pub(crate) struct Guards {
+    pub(super) records: Option<Records>,
+    /// Nothing is written.
+    pub(super) noop: bool,
+    /// Where instances live in the store.
+    pub(super) prefix: Prefix,
+    pub(super) by_name: BTreeMap<String, Guarded>,
+    look_at: Option<Instant>,
+}
+
+/// One target under guard.
+pub(super) struct Guarded {
+    pub(super) guard: Guard,
+    pub(super) name: String,
+    /// Its files; there is one at least.
+    pub(super) dests: Vec<PathBuf>,
+    pub(super) paths: Vec<Prefix>,
+    /// The instances with an address outside of its networks.
+    pub(super) outside: BTreeSet<(ServiceName, InstanceId)>,
+    /// The store has said everything once since the guard is there.
+    pub(super) started: bool,
+    /// What the record says.
+    pub(super) recorded: Option<Record>,
+}
+
+impl Guards {
+    /// Without a place, what is held is forgotten when the process ends, and nobody can release it by hand.
+    pub(crate) fn open(state_dir: Option<PathBuf>, noop: bool, prefix: Prefix) -> Self {
+        Self {
+            records: state_dir.map(|dir| Records::new(&dir)),
+            noop,
+            prefix,
+            by_name: BTreeMap::new(),
+            look_at: None,
+        }
+    }
+
+    /// The store has said everything.
+    pub(crate) fn heard_all(&mut self, catalog: &Catalog, memory: &Memory) {
+        for one in self.by_name.values_mut() {
+            let here = one.everything(catalog);
+            let input = if one.started {
+                Input::Reset(here)
+            } else {
+                let before = one.before(self.records.as_ref(), catalog, memory);
+                Input::Started(here, before)
+            };
+            one.started = true;
+            one.handle(input);
+        }
+        self.settle();
+    }
+
+    /// What an update did to the catalog.
+    pub(crate) fn changed(&mut self, catalog: &Catalog, changes: &Changes) {
+        if changes.instances.is_empty() {
+            return;
+        }
+        for one in self.by_name.values_mut() {
+            let changes = one.changes(catalog, changes);
+            if !changes.is_empty() {
+                one.handle(Input::Changed(changes));
+            }
+        }
+        self.settle();
+    }
+
+    /// When to [`Guards::tick`].
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let all = self.by_name.values();
+        let ticks = all.filter_map(|one| one.guard.deadline());
+        ticks.chain(self.look_at).min()
+    }
+
+    /// Time has passed; the names of the targets that are to be published for that.
+    pub(crate) fn tick(&mut self, now: Instant) -> Vec<String> {
+        let looking = self.look_at.is_some_and(|at| now >= at);
+        let (mut changed, mut taken) = (Vec::new(), Vec::new());
+        for (name, one) in &mut self.by_name {
+            let due = one.guard.deadline().is_some_and(|at| now >= at);
+            let mut events = if due {
+                one.handle(Input::Tick)
+            } else {
+                Vec::new()
+            };
+            let dest = &one.dests[0];
+            let records = self.records.as_ref().filter(|_| looking);
+            if let Some(wish) = records.and_then(|records| records.wished(dest)) {
+                taken.push(dest.clone());
+                events.extend(one.handle(Input::Release(wish.service)));
+            }
+            if !events.is_empty() {
+                changed.push(name.clone());
+            }
+        }
+        if looking || !changed.is_empty() {
+            self.look_at = None;
+            self.settle();
+        }
+        // Whoever waits for that finds everything done.
+        for (records, dest) in self.records.iter().cycle().zip(taken) {
+            records.take_wish(&dest);
+        }
+        changed
+    }
+
+    /// Whether the files of a target are to be left as they are.
+    pub(crate) fn freezes(&mut self, name: &str) -> bool {
+        let one = self.by_name.get_mut(name);
+        let Some(one) = one.filter(|one| one.guard.is_frozen()) else {
+            return false;
+        };
+        if one.has_file(true) {
+            return true;
+        }
+        one.handle(Input::NoFile);
+        self.settle();
+        false
+    }
+
+    /// The catalog as a target is to see it.
+    pub(crate) fn seen_by(&self, name: &str, catalog: &Arc<Catalog>) -> Arc<Catalog> {
+        match self.by_name.get(name) {
+            Some(one) if !one.outside.is_empty() || one.guard.held().next().is_some() => {
+                Arc::new(catalog.overlaid(one.outside.iter(), one.guard.held()))
+            }
+            Some(_) | None => Arc::clone(catalog),
+        }
+    }
+
+    /// The files of a target are as they should be.
+    pub(crate) fn published(&mut self, name: &str) {
+        if let Some(one) = self.by_name.get_mut(name).filter(|_| !self.noop) {
+            one.keep(self.records.as_ref(), true);
+        }
+    }
+
+    /// Writes down what is held, and looks for wishes while something is.
+    pub(super) fn settle(&mut self) {
+        if self.noop {
+            return;
+        }
+        for one in self.by_name.values_mut() {
+            one.keep(self.records.as_ref(), false);
+        }
+        let holds = self.by_name.values().any(Guarded::holds) && self.records.is_some();
+        let next = || Instant::now() + LOOK;
+        self.look_at = holds.then(|| self.look_at.unwrap_or_else(next));
+    }
+}
+
+impl Guarded {
+    fn handle(&mut self, input: Input) -> Vec<Event> {
+        let events = self.guard.handle(Instant::now(), input);
+        self.tell(&events);
+        events
+    }
+
+    /// Whether there is a file to keep; `unseen`: what to think of one that cannot be read. An empty one protects nobody: it
+    /// is there so that it could be mounted.
+    pub(super) fn has_file(&self, unseen: bool) -> bool {
+        let is_file = |dest: &PathBuf| match file::look(dest) {
+            Ok(found) => found.is_some_and(|look| !look.content.is_empty()),
+            Err(_) => unseen,
+        };
+        self.dests.iter().any(is_file)
+    }
+
+    fn holds(&self) -> bool {
+        self.guard.is_frozen() || self.guard.held().next().is_some()
+    }
+
+    pub(super) fn concerns(&self, prefix: &Prefix, service: &ServiceName, id: &InstanceId) -> bool {
+        let dir = keyspace::dir(prefix, service.as_str(), id.as_str());
+        self.paths.iter().any(|path| path.covers(dir.as_str()))
+    }
+
+    /// All instances that concern it, without those it passes over.
+    fn everything(&mut self, catalog: &Catalog) -> Vec<Arc<Instance>> {
+        let all = catalog.services().values().flat_map(|all| all.values());
+        let prefix = catalog.prefix();
+        let own = all.filter(|one| self.concerns(prefix, &one.service, &one.id));
+        let own: Vec<_> = own.map(Arc::clone).collect();
+        let mut before = std::mem::take(&mut self.outside);
+        let admitted = own.into_iter().filter(|one| {
+            let known = before.remove(&(one.service.clone(), one.id.clone()));
+            self.admits(one, known)
+        });
+        admitted.collect()
+    }
+
+    fn changes(&mut self, catalog: &Catalog, changes: &Changes) -> Vec<Change> {
+        let mut own = Vec::new();
+        for change in &changes.instances {
+            let (service, id) = (change.service.clone(), change.id.clone());
+            if !self.concerns(catalog.prefix(), &service, &id) {
+                continue;
+            }
+            let known = self.outside.remove(&(service.clone(), id.clone()));
+            let found = catalog
+                .services()
+                .get(&service)
+                .and_then(|all| all.get(&id));
+            let now = found.filter(|one| self.admits(one, known)).cloned();
+            own.push(Change { service, id, now });
+        }
+        own
+    }
+}

@@ -1,0 +1,211 @@
+//! What a guard says in the log and in its record. Shell.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use super::guards::Guarded;
+use super::machine::{End, Event, Status, Why};
+use super::state_file::{Held, Record, Records, fields};
+use crate::model::instance::{Instance, ServiceName};
+use crate::watch::host::WORLD;
+
+/// More names than this say less.
+const NAMES: usize = 5;
+
+impl Guarded {
+    /// One line for each hold that begins or ends.
+    pub(crate) fn tell(&self, events: &[Event]) {
+        let (name, rules, file) = (&self.name, self.guard.rules(), self.dests[0].display());
+        let release = format!("`sidekick guard release {name}`");
+        for event in events {
+            match event {
+                Event::Held {
+                    service,
+                    why,
+                    lost,
+                    left,
+                } => {
+                    let (count, all, names) = (lost.len(), lost.len() + left, names(lost));
+                    let (is, stay) = if count == 1 {
+                        ("is", "stays")
+                    } else {
+                        ("are", "stay")
+                    };
+                    let (why, until) = match why {
+                        Why::Empty => (
+                            if count == 1 {
+                                "the only instance is lost".to_owned()
+                            } else {
+                                format!("all {count} instances are lost")
+                            },
+                            "until one returns".to_owned(),
+                        ),
+                        Why::Few => (
+                            format!(
+                                "{count} of {all} instances {is} lost, and min_instances is {}",
+                                rules.min_instances
+                            ),
+                            format!("for {:?} at most", rules.hold),
+                        ),
+                        Why::Drop => (
+                            format!(
+                                "{count} of {all} instances {is} lost within {:?}, and max_drop is {}%",
+                                rules.window, rules.max_drop.0
+                            ),
+                            format!("for {:?} at most", rules.hold),
+                        ),
+                    };
+                    warn!(
+                        "{name}: {service}: {why}: {names} {stay} in {file} {until}; {release} ends that"
+                    );
+                }
+                Event::Freed { service, end, lost } if lost.is_empty() => {
+                    info!(
+                        "{name}: {service}: nothing is held any more, {}",
+                        said(*end)
+                    );
+                }
+                Event::Freed { service, end, lost } => {
+                    info!("{name}: {service}: {} given up, {}", are(lost), said(*end));
+                }
+                Event::Frozen(services) => {
+                    let (which, until) = (
+                        nothing_of(services),
+                        match services.len() {
+                            0 => "something is",
+                            1 => "that is back",
+                            _ => "each of them is back",
+                        },
+                    );
+                    warn!(
+                        "{name}: {which} is announced after the start, and what there was is not known: {file} stays as \
+                         it is until {until}; {release} renders what there is"
+                    );
+                }
+                Event::Thawed(end) => info!("{name}: {file} follows again, {}", said(*end)),
+            }
+        }
+    }
+
+    /// Whether an instance may be served; one that may not is told, unless it is known.
+    pub(crate) fn admits(&mut self, instance: &Arc<Instance>, known: bool) -> bool {
+        if self.guard.rules().admits(instance.ip) {
+            return true;
+        }
+        let (name, service, id, ip) = (&self.name, &instance.service, &instance.id, instance.ip);
+        if !known {
+            warn!("{name}: {service}/{id} is skipped: its address {ip} is outside of networks");
+        }
+        self.outside.insert((service.clone(), id.clone()));
+        false
+    }
+
+    /// Writes the record if it says something else by now.
+    pub(crate) fn keep(&mut self, records: Option<&Records>, published: bool) {
+        let Some(records) = records else { return };
+        let record = self.record(published);
+        let is_news = self.recorded.as_ref() != Some(&record);
+        let is_empty = record.shown.is_none() && record.held.is_empty();
+        if !is_news || (self.recorded.is_none() && is_empty) {
+            return;
+        }
+        if let Err(error) = records.write(&record) {
+            debug!(
+                "{}: the guard's record cannot be written: {error}",
+                self.name
+            );
+        }
+        self.recorded = Some(record);
+    }
+
+    fn record(&self, published: bool) -> Record {
+        let counters = self.guard.counters();
+        let shown = self.guard.shown().into_iter();
+        let shown = shown.map(|(service, count)| (service.to_string(), count));
+        let before = || self.recorded.as_ref()?.shown.clone();
+        Record {
+            target: self.name.clone(),
+            dest: self.dests[0].clone(),
+            pid: std::process::id(),
+            shown: if published {
+                Some(shown.collect())
+            } else {
+                before()
+            },
+            held: self.guard.status().into_iter().map(held).collect(),
+            lost_total: counters.lost,
+            holds_total: counters.holds,
+            held_total: counters.held,
+            released_total: counters.by_hand,
+            outside: self.outside.len(),
+        }
+    }
+}
+
+fn held(status: Status) -> Held {
+    let why = match status.why {
+        None => format!(
+            "{} is announced after the start",
+            nothing_of(&status.missing)
+        ),
+        Some(Why::Empty) => "none is left".to_owned(),
+        Some(Why::Few) => "fewer than min_instances are left".to_owned(),
+        Some(Why::Drop) => "more than max_drop are lost".to_owned(),
+    };
+    Held {
+        service: status.service.map(|service| service.to_string()),
+        why,
+        since: date(status.since),
+        until: status.until.map(date),
+        instances: status.lost.iter().map(|one| one.id.to_string()).collect(),
+        fields: status.lost.iter().map(|one| fields(one)).collect(),
+    }
+}
+
+fn nothing_of(services: &[ServiceName]) -> String {
+    match services {
+        [] => "nothing it follows".to_owned(),
+        some => format!("nothing of {}", names(some)),
+    }
+}
+
+/// For people only: a clock that is stepped shows something else, and changes nothing.
+fn date(at: Instant) -> u64 {
+    let (now, clock) = (Instant::now(), (WORLD.now)());
+    let past = now.saturating_duration_since(at);
+    let future = at.saturating_duration_since(now);
+    // To the nearest second, so that the same instant is the same date each time.
+    let exact = (clock + future).saturating_sub(past) + Duration::from_millis(500);
+    exact.as_secs()
+}
+
+fn said(end: End) -> &'static str {
+    match end {
+        End::Returned => "what was lost is back",
+        End::Over => "since they were held long enough",
+        End::ByHand => "by hand",
+        End::Rules => "since the limits are others now",
+        End::Unfollowed => "since no target follows it any more",
+        End::NoFile => "since it is not there: there is nothing to keep",
+    }
+}
+
+/// Their names, and that they are something.
+fn are<T: ToString>(all: &[T]) -> String {
+    let is = if all.len() == 1 { "is" } else { "are" };
+    format!("{} {is}", names(all))
+}
+
+/// A few names, and how many more there are.
+pub(crate) fn names<T: ToString>(all: &[T]) -> String {
+    let shown: Vec<String> = all.iter().take(NAMES).map(T::to_string).collect();
+    let more = all.len() - shown.len();
+    let shown = shown.join(", ");
+    if more == 0 {
+        shown
+    } else {
+        format!("{shown} and {more} more")
+    }
+}

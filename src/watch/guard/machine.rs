@@ -1,0 +1,331 @@
+//! Whether a target believes what it loses: a clean stop at once, a loss by expiry up to a limit; what is more is held.
+//! Pure.
+//!
+//! ```text
+//!                  losses within the limit: rendered          the hold is over: rendered as lost
+//!   Trusting ─────────────────────────────────────▶ Trusting ◀──────────────────────────────── Held until a time
+//!      │                                               ▲                                         │  ▲ │
+//!      ├── fewer than min_instances, or over max_drop ─┼─────────────────────────────────────────┘  │ │ none is
+//!      │                                               │ all are back, or released by hand          │ │ left
+//!      └── none is left, on_empty = hold ──────────────┴── Held until one returns ── one is back ───┘ │
+//!                                                                     ▲───────────────────────────────┘
+//! ```
+//!
+//! Each service of the target is judged on its own. An instance that goes while it drains, or in maintenance, has said
+//! so before: a clean stop. One that goes while it is up was lost. What is lost together within the window has one cause
+//! as a rule, and that is seldom the death of all: so all of it is held, also what was within the limit at first.
+//!
+//! If after a start a service is empty that the live file is known to show, what is known of it from before is held. Where
+//! nothing is known, the file as a whole is left as it is: the target is frozen.
+
+mod freeze;
+mod inherit;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::freeze::Frozen;
+use self::service::Service;
+use crate::model::guard::Rules;
+use crate::model::instance::{Instance, InstanceId, ServiceName};
+
+/// How many instances of each service a file shows.
+pub(crate) type Shown = BTreeMap<ServiceName, usize>;
+
+/// What happens to a target.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The store has said everything for the first time: these instances are there.
+    Started(Vec<Arc<Instance>>, Before),
+    /// The store has said everything anew.
+    Reset(Vec<Arc<Instance>>),
+    /// What one update of the store did.
+    Changed(Vec<Change>),
+    /// Somebody knows better, and lets go what is held of this service, or of all.
+    Release(Option<ServiceName>),
+    /// The live file is gone: without one, there is nothing to keep.
+    NoFile,
+    /// The deadline has passed.
+    Tick,
+}
+
+/// What there was before the start.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// No file that could be kept.
+    NoFile,
+    /// A file, what it shows if that is known, and the instances that are known of then.
+    File(Option<Shown>, Vec<Arc<Instance>>),
+}
+
+/// An instance that came, changed or went.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) service: ServiceName,
+    pub(crate) id: InstanceId,
+    /// How it is now, if it is there.
+    pub(crate) now: Option<Arc<Instance>>,
+}
+
+/// What has to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// From now on these are held.
+    Held {
+        service: ServiceName,
+        why: Why,
+        lost: Vec<InstanceId>,
+        /// How many there are besides.
+        left: usize,
+    },
+    /// Nothing of the service is held any more.
+    Freed {
+        service: ServiceName,
+        end: End,
+        /// Those that were held to the end.
+        lost: Vec<InstanceId>,
+    },
+    /// The live file is left as it is, since these are empty; without any, since all are.
+    Frozen(Vec<ServiceName>),
+    /// The file follows again.
+    Thawed(End),
+}
+
+/// Which limit was exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// None is left.
+    Empty,
+    /// Fewer than `min_instances` are left.
+    Few,
+    /// More than `max_drop` was lost within `window`.
+    Drop,
+}
+
+/// Why nothing is held any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// What was lost is back.
+    Returned,
+    /// It was held long enough.
+    Over,
+    /// Somebody said so.
+    ByHand,
+    /// The limits are others now.
+    Rules,
+    /// No target follows it any more.
+    Unfollowed,
+    /// There is no file any more that could be kept.
+    NoFile,
+}
+
+/// What is held of a service, or, without one, the file as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) service: Option<ServiceName>,
+    /// Without a reason the file is frozen.
+    pub(crate) why: Option<Why>,
+    pub(crate) since: Instant,
+    /// Without one it takes a return or a hand.
+    pub(crate) until: Option<Instant>,
+    pub(crate) lost: Vec<Arc<Instance>>,
+    /// The services for which the file is frozen, if they are known.
+    pub(crate) missing: Vec<ServiceName>,
+}
+
+/// What has happened since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Instances that went without a word.
+    pub(crate) lost: u64,
+    /// Holds and freezes that began.
+    pub(crate) holds: u64,
+    /// Instances that were held.
+    pub(crate) held: u64,
+    /// Holds and freezes that ended by hand.
+    pub(crate) by_hand: u64,
+}
+
+/// The guard of one target.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(super) rules: Rules,
+    pub(super) services: BTreeMap<ServiceName, Service>,
+    pub(super) frozen: Option<Frozen>,
+    pub(super) counters: Counters,
+}
+
+impl Guard {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            services: BTreeMap::new(),
+            frozen: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let holds = self.services.values().filter_map(|one| one.hold?.until);
+        let frozen = self.frozen.as_ref().and_then(|frozen| frozen.until);
+        holds.chain(frozen).min()
+    }
+
+    /// The transition.
+    pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Event> {
+        let mut out = Vec::new();
+        let mut losing = BTreeSet::new();
+        match input {
+            Input::Started(here, before) => {
+                self.reset(now, &here);
+                self.freeze(now, before, &mut out);
+            }
+            Input::Reset(here) => losing = self.reset(now, &here),
+            Input::Changed(changes) => {
+                losing = self.take_in(now, changes);
+            }
+            Input::Release(service) => self.release(service.as_ref(), &mut out),
+            Input::NoFile => self.melt(End::NoFile, &mut out),
+            Input::Tick => {}
+        }
+        for (name, service) in &mut self.services {
+            let was_held = service.hold.is_some();
+            let event = service.settle(now, &self.rules, losing.contains(name), name);
+            if let Some(Event::Held { lost, .. }) = event.as_ref().filter(|_| !was_held) {
+                self.counters.holds += 1;
+                self.counters.held += lost.len() as u64;
+            }
+            out.extend(event);
+        }
+        self.thaw(now, &mut out);
+        self.services
+            .retain(|_, one| !one.here.is_empty() || !one.lost.is_empty());
+        out
+    }
+
+    /// What is to be rendered although it is lost.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        let holding = self.services.values().filter(|one| one.hold.is_some());
+        holding.flat_map(|one| one.lost.values().map(|(instance, _)| instance))
+    }
+
+    /// Whether the live file is to be left as it is.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// How many instances of each service are to be rendered.
+    pub(crate) fn shown(&self) -> Shown {
+        let count = |one: &Service| one.here.len() + one.hold.map_or(0, |_| one.lost.len());
+        let services = self.services.iter();
+        services
+            .map(|(name, one)| (name.clone(), count(one)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    /// Everything that is held.
+    pub(crate) fn status(&self) -> Vec<Status> {
+        let frozen = self.frozen.iter().map(|frozen| Status {
+            service: None,
+            why: None,
+            since: frozen.since,
+            until: frozen.until,
+            lost: Vec::new(),
+            missing: frozen.missing.keys().cloned().collect(),
+        });
+        let held = self.services.iter().filter_map(|(name, one)| {
+            let hold = one.hold?;
+            Some(Status {
+                service: Some(name.clone()),
+                why: Some(hold.why),
+                since: hold.since,
+                until: hold.until,
+                lost: one.lost.values().map(|(one, _)| Arc::clone(one)).collect(),
+                missing: Vec::new(),
+            })
+        });
+        frozen.chain(held).collect()
+    }
+
+    /// The services that lost an instance.
+    fn take_in(&mut self, now: Instant, changes: Vec<Change>) -> BTreeSet<ServiceName> {
+        let mut losing = BTreeSet::new();
+        for Change {
+            service,
+            id,
+            now: instance,
+        } in changes
+        {
+            let one = self.services.entry(service.clone()).or_default();
+            let is_held = one.hold.is_some();
+            if let Some(instance) = instance {
+                one.lost.remove(&id);
+                one.here.insert(id, instance);
+            } else if one.lose(now, id) {
+                self.counters.lost += 1;
+                self.counters.held += u64::from(is_held);
+                losing.insert(service);
+            }
+        }
+        losing
+    }
+
+    /// A reset that lacks instances is the same as their removal.
+    fn reset(&mut self, now: Instant, here: &[Arc<Instance>]) -> BTreeSet<ServiceName> {
+        let known: BTreeSet<(&ServiceName, &InstanceId)> =
+            here.iter().map(|one| (&one.service, &one.id)).collect();
+        let all = self.services.iter();
+        let all = all.flat_map(|(name, one)| one.here.keys().map(move |id| (name, id)));
+        let gone = all.filter(|place| !known.contains(place));
+        let change = |service: &ServiceName, id: &InstanceId, now| Change {
+            service: service.clone(),
+            id: id.clone(),
+            now,
+        };
+        let gone = gone.map(|(service, id)| change(service, id, None));
+        let mut changes: Vec<Change> = gone.collect();
+        let here = here.iter();
+        changes.extend(here.map(|one| change(&one.service, &one.id, Some(Arc::clone(one)))));
+        self.take_in(now, changes)
+    }
+
+    fn release(&mut self, service: Option<&ServiceName>, out: &mut Vec<Event>) {
+        let before = out.len();
+        match service {
+            Some(name) => {
+                let one = self.services.get_mut(name);
+                let held = one.filter(|one| one.hold.is_some());
+                out.extend(held.map(|one| one.free(name, End::ByHand)));
+            }
+            None => self.let_go(End::ByHand, out),
+        }
+        self.counters.by_hand += (out.len() - before) as u64;
+    }
+
+    pub(super) fn melt(&mut self, end: End, out: &mut Vec<Event>) {
+        let was_frozen = self.frozen.take().is_some();
+        out.extend(was_frozen.then_some(Event::Thawed(end)));
+    }
+
+    pub(super) fn let_go(&mut self, end: End, out: &mut Vec<Event>) {
+        self.melt(end, out);
+        for (name, service) in &mut self.services {
+            let held = service.hold.is_some();
+            out.extend(held.then(|| service.free(name, end)));
+        }
+    }
+}

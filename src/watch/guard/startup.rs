@@ -1,0 +1,73 @@
+//! What a guard finds of the time before its start: the file, its record, and the snapshot of what the store said. Shell.
+
+use std::sync::Arc;
+
+use super::guards::Guarded;
+use super::machine::{Before, Shown};
+use super::reconfigure::follows;
+use super::state_file::{Held, Records};
+use crate::model::catalog::Catalog;
+use crate::model::instance::{Instance, ServiceName};
+use crate::model::update::{Prefix, Snapshot, Update};
+use crate::watch::source::snapshot::Memory;
+
+impl Guarded {
+    /// What there was before the start, where the store now says `catalog`.
+    pub(crate) fn before(
+        &mut self,
+        records: Option<&Records>,
+        catalog: &Catalog,
+        memory: &Memory,
+    ) -> Before {
+        if !self.has_file(false) {
+            return Before::NoFile;
+        }
+        self.recorded = records.and_then(|records| records.read(&self.dests[0]));
+        let recorded = self.recorded.as_ref();
+        let Some(shown) = recorded.and_then(|record| record.shown.as_ref()) else {
+            return Before::File(None, Vec::new());
+        };
+        let known = |(name, count): (&String, &usize)| Some((name.parse().ok()?, *count));
+        let mut shown: Shown = shown.iter().filter_map(known).collect();
+        // The record may be of another configuration.
+        shown.retain(|service, _| follows(&self.paths, catalog.prefix(), service));
+        let is_missing = |service: &&ServiceName| {
+            let found = catalog.services().get(*service);
+            found.is_none_or(|all| all.is_empty())
+        };
+        let missing: Vec<&ServiceName> = shown.keys().filter(is_missing).collect();
+        let last = self.last(&missing, catalog.prefix(), memory);
+        Before::File(Some(shown), last)
+    }
+
+    /// The last that is known of these services: what was held of them, or what the store said.
+    fn last(
+        &self,
+        missing: &[&ServiceName],
+        prefix: &Prefix,
+        memory: &Memory,
+    ) -> Vec<Arc<Instance>> {
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let of_missing = |path: &&Prefix| {
+            let path = std::slice::from_ref(*path);
+            missing.iter().any(|service| follows(path, prefix, service))
+        };
+        let paths: Vec<Prefix> = self.paths.iter().filter(of_missing).cloned().collect();
+        let mut catalog = Catalog::new(prefix.clone());
+        if let Some((saved, _)) = memory.recall(&paths) {
+            let revision = saved.revision;
+            for (path, entries) in paths.iter().zip(saved.entries) {
+                catalog.apply(path, Update::Reset(Snapshot { revision, entries }));
+            }
+        }
+        let said = catalog.services().values().flat_map(|all| all.values());
+        let held = self.recorded.iter().flat_map(|record| &record.held);
+        let all = held.flat_map(Held::last).chain(said.cloned());
+        let is_own = |one: &Arc<Instance>| {
+            self.guard.rules().admits(one.ip) && self.concerns(prefix, &one.service, &one.id)
+        };
+        all.filter(is_own).collect()
+    }
+}

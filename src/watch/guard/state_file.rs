@@ -1,0 +1,174 @@
+//! What a guard leaves in the state directory: for its next process, and for `sidekick guard`, which leaves its wishes
+//! there. Shell.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::instance::{Instance, ServiceName};
+use crate::model::keyspace;
+use crate::model::update::Prefix;
+use crate::system::file;
+
+const RECORD: &str = "json";
+const WISH: &str = "release";
+
+/// One guarded target, as its file in the state directory tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// The target.
+    pub(crate) target: String,
+    /// Its file; the first one of a group.
+    pub(crate) dest: PathBuf,
+    /// The process that keeps it.
+    pub(crate) pid: u32,
+    /// How many instances of each service the file shows, if that is known.
+    pub(crate) shown: Option<BTreeMap<String, usize>>,
+    /// What is held.
+    pub(crate) held: Vec<Held>,
+    /// Instances that went without a word since that process started.
+    pub(crate) lost_total: u64,
+    /// Holds that began since then.
+    pub(crate) holds_total: u64,
+    /// Instances that were held since then.
+    pub(crate) held_total: u64,
+    /// Holds that were ended by hand since then.
+    pub(crate) released_total: u64,
+    /// Instances that are passed over, since their addresses are outside of the networks.
+    pub(crate) outside: usize,
+}
+
+/// What is held of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    /// The service; the whole file without one.
+    pub(crate) service: Option<String>,
+    /// Why.
+    pub(crate) why: String,
+    /// Since when, in seconds since 1970.
+    pub(crate) since: u64,
+    /// Until when, likewise; until something happens without it.
+    pub(crate) until: Option<u64>,
+    /// The instances that are held.
+    pub(crate) instances: Vec<String>,
+    /// The same with their fields, for the next process.
+    #[serde(default)]
+    pub(crate) fields: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Held {
+    /// The instances as they were. What another version has written may be of no use.
+    pub(crate) fn last(&self) -> Vec<Arc<Instance>> {
+        let service = self.service.as_deref().unwrap_or_default();
+        let decoded = self.fields.iter().filter_map(|(id, fields)| {
+            let fields = fields.iter();
+            let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
+            keyspace::decode(service, id, fields).ok().flatten()
+        });
+        decoded.map(Arc::new).collect()
+    }
+}
+
+/// What `sidekick guard release` asks the process for that keeps a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// The service whose instances are to be let go; all that is held without one.
+    pub(crate) service: Option<ServiceName>,
+}
+
+/// The fields of an instance, to be written down.
+pub(crate) fn fields(instance: &Instance) -> (String, BTreeMap<String, String>) {
+    let fields = keyspace::encode(&Prefix::root(), instance).fields;
+    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+    let fields = fields.into_iter().map(|(name, value)| (name, text(value)));
+    (instance.id.to_string(), fields.collect())
+}
+
+/// Where the records lie.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    dir: PathBuf,
+}
+
+impl Records {
+    pub(crate) fn new(state_dir: &Path) -> Self {
+        Self {
+            dir: state_dir.join("guards"),
+        }
+    }
+
+    pub(crate) fn make_dir(&self) -> io::Result<()> {
+        file::make_private_dir(&self.dir)
+    }
+
+    /// The record of the target with this file.
+    pub(crate) fn read(&self, dest: &Path) -> Option<Record> {
+        read(&self.place(dest, RECORD))
+    }
+
+    /// All of them, sorted by target.
+    pub(crate) fn all(&self) -> io::Result<Vec<Record>> {
+        let mut all = Vec::new();
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|is| is == RECORD) {
+                // One that goes meanwhile is none.
+                all.extend(read(&path));
+            }
+        }
+        all.sort_by(|a, b| (&a.target, &a.dest).cmp(&(&b.target, &b.dest)));
+        Ok(all)
+    }
+
+    pub(crate) fn write(&self, record: &Record) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(record).map_err(io::Error::other)?;
+        file::replace_own(&self.place(&record.dest, RECORD), (text + "\n").as_bytes())
+    }
+
+    /// The target is no longer kept.
+    pub(crate) fn remove(&self, dest: &Path) {
+        // It may never have been written.
+        let _ = fs::remove_file(self.place(dest, RECORD));
+        self.take_wish(dest);
+    }
+
+    /// Asks the process that keeps the target to let go.
+    pub(crate) fn wish(&self, dest: &Path, wish: &Wish) -> io::Result<()> {
+        let service = wish.service.as_ref().map_or("", ServiceName::as_str);
+        file::replace_own(&self.place(dest, WISH), service.as_bytes())
+    }
+
+    /// What somebody has asked for, and nobody has taken yet. What is no name of a service asks for nothing that is held.
+    pub(crate) fn wished(&self, dest: &Path) -> Option<Wish> {
+        let text = fs::read_to_string(self.place(dest, WISH)).ok()?;
+        match text.trim() {
+            "" => Some(Wish { service: None }),
+            name => Some(Wish {
+                service: Some(name.parse().ok()?),
+            }),
+        }
+    }
+
+    /// Takes the wish away; whether there was one.
+    pub(crate) fn take_wish(&self, dest: &Path) -> bool {
+        fs::remove_file(self.place(dest, WISH)).is_ok()
+    }
+
+    fn place(&self, dest: &Path, what: &str) -> PathBuf {
+        let name = file::name_of_path(dest);
+        self.dir.join(format!("{name}.{what}"))
+    }
+}
+
+fn read(path: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}

@@ -1,0 +1,271 @@
+//! `sidekick check`: what can be said of a configuration without a store and without running any of its commands. Shell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Output, Pass, Problem, Reload, Sources, Target, is_tera};
+use crate::model::catalog::Catalog;
+use crate::model::instance::ServiceName;
+use crate::model::keyspace::DEFAULT_PREFIX;
+use crate::model::update::{Entries, Prefix, Snapshot, Update};
+use crate::system::command;
+use crate::watch::conf::load::{
+    Everything, LoadError, Loaded, all_problems, explain, without_doubles,
+};
+use crate::watch::conf::placeholders;
+use crate::watch::render::{Template, View, World};
+
+/// What is found in a directory without running anything.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// How many targets were looked at.
+    pub targets: usize,
+    /// What has to be mended.
+    pub mistakes: Vec<Problem>,
+    /// What may be wrong.
+    pub warnings: Vec<Problem>,
+}
+
+/// Looks for mistakes in the targets of these names without running anything; in all of them if there is no name.
+pub fn check(conf_dir: &Path, names: &[String]) -> Result<Findings, LoadError> {
+    let mut everything = Everything::read(conf_dir, &Pass::offline());
+    if !names.is_empty() {
+        everything.choose(names)?;
+    }
+    let Everything {
+        good,
+        bad,
+        problems,
+        mut warnings,
+    } = everything;
+    let mut mistakes = all_problems(problems, &bad);
+    for loaded in &good {
+        mistakes.extend(commands(&loaded.target).filter_map(|one| mistake(&loaded.target, one)));
+        warnings.extend(commands(&loaded.target).flat_map(|one| unknown(&loaded.target, one)));
+        for (output, template) in loaded.target.outputs.iter().zip(&loaded.templates) {
+            mistakes.extend(expression_in_dest(&loaded.target, output));
+            warnings.extend(missing_directory(&loaded.target, output));
+            let wrong = template.mistakes();
+            mistakes.extend(
+                wrong
+                    .iter()
+                    .flat_map(|error| explain(output, conf_dir, error)),
+            );
+            let undefined = Undefined::find(loaded, output, template, conf_dir);
+            mistakes.extend(undefined.always);
+            warnings.extend(undefined.sometimes);
+        }
+    }
+    Ok(Findings {
+        targets: good.len() + bad.len(),
+        mistakes: without_doubles(mistakes),
+        warnings: without_doubles(warnings),
+    })
+}
+
+/// A command, and the field it stands in.
+type Command<'a> = (&'static str, &'a str);
+
+fn commands(target: &Target) -> impl Iterator<Item = Command<'_>> {
+    let reload = match &target.reload {
+        Some(Reload::Command(command)) => Some(command),
+        Some(
+            Reload::Child { .. }
+            | Reload::Signal { .. }
+            | Reload::Unit { .. }
+            | Reload::HaproxyMaster(_),
+        )
+        | None => None,
+    };
+    let checks = target.outputs.iter().map(|output| output.check.as_ref());
+    let checks = checks.map(|check| ("check_cmd", check));
+    let given = checks.chain([("reload_cmd", reload)]);
+    given.filter_map(|(key, command)| Some((key, command?.as_str())))
+}
+
+/// Its syntax, and whether its program is there.
+fn mistake(target: &Target, (key, command): Command<'_>) -> Option<Problem> {
+    let what = command::mistake(command)?;
+    Some(at(target, command, format!("template.{key}: {what}")))
+}
+
+/// What stands in double braces and is nothing that a command can name.
+fn unknown<'a>(target: &'a Target, (key, command): Command<'a>) -> impl Iterator<Item = Problem> {
+    let is_check = key == "check_cmd";
+    let names = if is_check {
+        "{{src}}, {{dest}} or {{tree}}"
+    } else {
+        "{{src}} or {{dest}}"
+    };
+    placeholders::unknown(command, is_check)
+        .into_iter()
+        .map(move |text| {
+            let what =
+                format!("template.{key}: {text} is not {names}, so the shell gets it as it stands");
+            at(target, text, what)
+        })
+}
+
+/// A dest is taken as it stands, so an expression in it is part of the file's name.
+fn expression_in_dest(target: &Target, output: &Output) -> Option<Problem> {
+    let dest = output.dest.to_str()?;
+    let mark = ["{{", "{%", "${", "$("]
+        .into_iter()
+        .find(|mark| dest.contains(mark))?;
+    let what = format!(
+        "template.dest: {mark:?} begins no expression here, and would be in the name of the file"
+    );
+    Some(at(target, dest, what).hint("dest is taken as it stands; give one target for each file"))
+}
+
+fn missing_directory(target: &Target, output: &Output) -> Option<Problem> {
+    let dir = output.dest.parent()?;
+    if output.make_dirs || dir.is_dir() {
+        return None;
+    }
+    let dest = output.dest.to_string_lossy();
+    let what = format!("template.dest: there is no directory {}", dir.display());
+    Some(at(target, &dest, what).hint("make_dirs = true makes it"))
+}
+
+/// A problem on the line of the target's file that has this text.
+fn at(target: &Target, text: &str, what: String) -> Problem {
+    let file = fs::read_to_string(&target.file).unwrap_or_default();
+    let line = file.lines().position(|line| line.contains(text));
+    Problem::in_file(&target.file, line.map(|line| line + 1), what)
+}
+
+/// What a template reads that is not there.
+#[derive(Debug, Default)]
+struct Undefined {
+    /// Whatever is announced.
+    always: Vec<Problem>,
+    /// For an instance that announces nothing optional.
+    sometimes: Vec<Problem>,
+}
+
+impl Undefined {
+    /// Renders it from made-up instances. Only a name that is undefined counts: what else fails may be right with what is
+    /// really announced.
+    fn find(loaded: &Loaded, output: &Output, template: &Template, conf_dir: &Path) -> Self {
+        let follows_services = match output.sources {
+            Sources::Services(_) | Sources::AllServices => true,
+            Sources::Keys(_) => false,
+        };
+        let mut undefined = Self::default();
+        if !follows_services || !is_tera(&output.src) {
+            return undefined;
+        }
+        let text: String = loaded.texts(output).collect();
+        let problems = |whole: bool| -> Vec<Problem> {
+            let view = made_up(&loaded.target, output, &text, whole);
+            let Err(error) = template.render(&view) else {
+                return Vec::new();
+            };
+            let problems = explain(output, conf_dir, &error).into_iter();
+            problems.filter(is_of_undefined).collect()
+        };
+        undefined.always = problems(true);
+        if undefined.always.is_empty() {
+            let hint = "default(value=...) gives a value to what an instance does not announce";
+            let sometimes = problems(false).into_iter().map(|problem| Problem {
+                what: format!(
+                    "an instance that announces no more than an address and a port stops this target: {}",
+                    problem.what
+                ),
+                ..problem
+            });
+            undefined.sometimes = sometimes.map(|problem| problem.hint(hint)).collect();
+        }
+        undefined
+    }
+}
+
+/// Tera has two ways to say so: for a field, and for what is made of one.
+fn is_of_undefined(problem: &Problem) -> bool {
+    let what = &problem.what;
+    what.contains("undefined") || what.contains("is not defined")
+}
+
+/// What an output sees of made-up instances: `whole` ones have everything that the template can ask for.
+fn made_up(target: &Target, output: &Output, text: &str, whole: bool) -> View {
+    let prefix = Prefix::parse(DEFAULT_PREFIX).unwrap_or_else(|_| Prefix::root());
+    let (services, keys) = match &output.sources {
+        Sources::Services(services) => (services.clone(), Vec::new()),
+        Sources::AllServices | Sources::Keys(_) => (Vec::new(), vec![prefix.clone()]),
+    };
+    let mut names: BTreeSet<&str> = services.iter().map(ServiceName::as_str).collect();
+    if services.is_empty() {
+        names.extend(named(text, "services"));
+        names.insert("made-up");
+    }
+    let mut entries = Entries::new();
+    for name in names {
+        let dir = format!("{prefix}/{name}/made-up");
+        let mut put = |field: &str, value: &str| {
+            entries.insert(format!("{dir}/{field}").into(), value.as_bytes().into());
+        };
+        put("ip", "192.0.2.1");
+        put("port", "80");
+        if !whole {
+            continue;
+        }
+        put("host", "made-up.example.org");
+        put("weight", "100");
+        for port in named(text, "ports") {
+            put(&format!("{port}-port"), "8080");
+        }
+        for attribute in named(text, "attrs") {
+            put(attribute, "made-up");
+        }
+    }
+    let mut catalog = Catalog::new(prefix);
+    let snapshot = Snapshot {
+        entries,
+        ..Snapshot::default()
+    };
+    catalog.apply(&Prefix::root(), Update::Reset(snapshot));
+    View {
+        target: target.name.clone(),
+        catalog: Arc::new(catalog),
+        services,
+        keys,
+        root: output.root.clone(),
+        env: Arc::new(BTreeMap::new()),
+        world: World::empty(),
+    }
+}
+
+/// The names that a text reads of a map: `attrs.vhost`, `attrs["a/b"]`.
+fn named<'a>(text: &'a str, map: &'a str) -> impl Iterator<Item = &'a str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(map).skip(1).filter_map(move |rest| {
+        let name = if let Some(rest) = rest.strip_prefix('.') {
+            &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())]
+        } else {
+            let rest = rest.strip_prefix('[')?;
+            let quote = rest
+                .chars()
+                .next()
+                .filter(|c| ['"', '\'', '`'].contains(c))?;
+            rest[1..].split_once(quote)?.0
+        };
+        (!name.is_empty()).then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_text_reads() {
+        let text = r#"{{ i.attrs.vhost }}{{ i.attrs["a/b"] }}{{ i.attrs['c'] }}{{ i.attrs | length }}{{ attrs[x] }}"#;
+        assert_eq!(
+            named(text, "attrs").collect::<Vec<_>>(),
+            ["vhost", "a/b", "c"]
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! A file that stands for a store: JSON or YAML, an object whose names are paths, nested or not, as keys and values. Pure.
+//!
+//! ```yaml
+//! services:
+//!   web: {a: {ip: 10.0.0.1, port: 80}}
+//!   web/b/ip: 10.0.0.2
+//! ```
+
+use super::node::{Fault, Node, What};
+use serde_json::Value as Json;
+
+use crate::model::update::{Entries, Key};
+
+/// How a fixture is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    Yaml,
+}
+
+/// How a text is written: as the extension of its file says, else as its first character does.
+pub(crate) fn format(extension: Option<&str>, text: &str) -> Format {
+    match extension {
+        Some("json") => Format::Json,
+        Some("yaml" | "yml") => Format::Yaml,
+        Some(_) | None if text.trim_start().starts_with('{') => Format::Json,
+        Some(_) | None => Format::Yaml,
+    }
+}
+
+/// The keys and values of a text.
+pub(crate) fn parse(text: &str, format: Format) -> Result<Entries, Fault> {
+    let node = match format {
+        Format::Json => serde_json::from_str(text)
+            .map(json)
+            .map_err(|error| Fault::Syntax {
+                line: error.line(),
+                what: without_place(&error.to_string()),
+            })?,
+        Format::Yaml => super::yaml::parse(text)?,
+    };
+    let mut entries = Entries::new();
+    match node.what {
+        What::Map(_) => flatten(String::new(), node, &mut entries)?,
+        What::Text(_) => return Err(no_value(&node, "/".to_owned(), "a text without a name")),
+        What::Other(what) => return Err(no_value(&node, "/".to_owned(), what)),
+    }
+    Ok(entries)
+}
+
+/// The line is said elsewhere.
+fn without_place(text: &str) -> String {
+    let what = text.rsplit_once(" at line ").map(|(what, _)| what);
+    what.unwrap_or(text).to_owned()
+}
+
+fn json(value: Json) -> Node {
+    let what = match value {
+        Json::Object(map) => What::Map(
+            map.into_iter()
+                .map(|(name, value)| (name, json(value)))
+                .collect(),
+        ),
+        Json::Array(_) => What::Other("a list"),
+        Json::Null => What::Other("null"),
+        Json::String(text) => What::Text(text),
+        Json::Number(_) | Json::Bool(_) => What::Text(value.to_string()),
+    };
+    Node { line: None, what }
+}
+
+fn flatten(key: String, node: Node, into: &mut Entries) -> Result<(), Fault> {
+    match node.what {
+        What::Map(map) => map.into_iter().try_for_each(|(name, node)| {
+            flatten(format!("{key}/{}", name.trim_matches('/')), node, into)
+        }),
+        What::Other(what) => Err(no_value(&node, key, what)),
+        What::Text(text) => {
+            let line = node.line;
+            match into.insert(Key::from(key.as_str()), text.into_bytes().into()) {
+                Some(_) => Err(Fault::Twice { line, key }),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+fn no_value(node: &Node, key: String, what: &'static str) -> Fault {
+    let line = node.line;
+    Fault::Value { line, key, what }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn read(text: &str, format: Format) -> Result<Vec<String>, String> {
+        let entries = parse(text, format).map_err(|fault| fault.to_string())?;
+        let pairs = entries.iter();
+        Ok(pairs
+            .map(|(key, value)| format!("{key}={}", String::from_utf8_lossy(value)))
+            .collect())
+    }
+
+    #[test]
+    fn flat_and_nested_keys() {
+        let want = ["/services/web/a/ip=10.0.0.1", "/services/web/a/port=80"];
+        for text in [
+            r#"{"/services/web/a/ip": "10.0.0.1", "/services/web/a/port": 80}"#,
+            r#"{"services": {"web": {"a": {"ip": "10.0.0.1", "port": "80"}}}}"#,
+            r#"{"/services/web/": {"a/ip": "10.0.0.1", "a": {"port": 80}}}"#,
+        ] {
+            // What is JSON means the same as YAML.
+            for format in [Format::Json, Format::Yaml] {
+                assert_eq!(read(text, format).unwrap(), want, "{text} {format:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_or_no_value() {
+        for (text, want) in [
+            ("", "line 1: EOF while parsing a value"),
+            ("{\n\"a\": 1,\n}", "line 3: trailing comma"),
+            ("[1]", "/ is a list; a value is"),
+            ("\"a\"", "/ is a text without a name"),
+            (r#"{"a": null}"#, "/a is null"),
+            (r#"{"a": {"b": [1]}}"#, "/a/b is a list"),
+            (r#"{"a/b": 1, "a": {"b": 2}}"#, "/a/b is there twice"),
+        ] {
+            let said = read(text, Format::Json).unwrap_err();
+            assert!(said.starts_with(want), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_extension_says_what_it_is_else_the_content() {
+        for (extension, text, want) in [
+            (Some("json"), "a: 1", Format::Json),
+            (Some("yml"), "{}", Format::Yaml),
+            (None, " \n{\"a\": 1}", Format::Json),
+            (Some("txt"), "a: 1", Format::Yaml),
+        ] {
+            assert_eq!(format(extension, text), want, "{extension:?} {text}");
+        }
+    }
+}

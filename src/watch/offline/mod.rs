@@ -1,0 +1,157 @@
+//! Rendering without a store: the targets of a configuration, from a file that stands for one. Shell.
+
+mod check;
+mod fixture;
+mod node;
+mod yaml;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+pub use self::check::{Findings, check};
+pub use self::node::Fault;
+
+use super::conf::load::{Configuration, Loaded, hinted};
+use super::publish::{Difference, print};
+use super::render::{RenderError, stamp};
+use super::target::state::Kept;
+use crate::model::catalog::Catalog;
+use crate::model::report::{chain, code};
+use crate::model::update::{Entries, Prefix, Snapshot, Update};
+use crate::system::{file, output};
+
+/// Why a fixture cannot stand for a store.
+#[derive(Debug, Error)]
+pub enum FixtureError {
+    /// It cannot be read.
+    #[error("the fixture {} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It is no fixture.
+    #[error("the fixture {} cannot be used", path.display())]
+    Fault {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Fault,
+    },
+}
+
+/// Reads keys and values: an object, in JSON or YAML, whose names are paths, nested or not.
+pub fn fixture(path: &Path) -> Result<Entries, FixtureError> {
+    let text = std::fs::read_to_string(path).map_err(|source| FixtureError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let format = fixture::format(extension, &text);
+    fixture::parse(&text, format).map_err(|source| FixtureError::Fault {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// What to do with what is rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// Print it.
+    Text,
+    /// Print how it differs from the live file.
+    Diff,
+}
+
+/// Renders the targets from a fixture; the exit status is 2 if a diff was asked for and there is one. Fails if what was
+/// rendered cannot be printed.
+pub fn render(
+    targets: Configuration,
+    entries: Entries,
+    prefix: &Prefix,
+    env: BTreeMap<String, String>,
+    show: Show,
+) -> io::Result<u8> {
+    let mut catalog = Catalog::new(prefix.clone());
+    let snapshot = Snapshot {
+        entries,
+        ..Snapshot::default()
+    };
+    let changes = catalog.apply(&Prefix::root(), Update::Reset(snapshot));
+    for (dir, error) in &changes.skipped {
+        tracing::warn!("{dir} is skipped: {error}");
+    }
+    let (catalog, env) = (Arc::new(catalog), Arc::new(env));
+    let Configuration { good: targets, bad } = targets;
+    let mut status = 0;
+    for one in bad {
+        for problem in &one.problems {
+            tracing::error!("{}: {problem}{}", one.name, hinted(problem));
+        }
+        status = code::FAILED;
+    }
+    let many = targets.iter().map(|loaded| loaded.target.outputs.len());
+    let many = many.sum::<usize>() > 1;
+    for loaded in targets {
+        let kept = Kept::new(loaded, prefix);
+        let Loaded {
+            target, templates, ..
+        } = &*kept.loaded;
+        let views = kept.views(&catalog, &env);
+        let pairs = templates.iter().zip(&views);
+        let disputes = pairs
+            .clone()
+            .flat_map(|(template, view)| template.disputes(view));
+        for dispute in disputes.collect::<BTreeSet<String>>() {
+            tracing::warn!("{}: {dispute}", target.name);
+        }
+        let texts = pairs.map(|(template, view)| template.render(view));
+        let mut texts: Vec<Result<String, RenderError>> = texts.collect();
+        stamp(texts.iter_mut().flatten());
+        for (output, text) in target.outputs.iter().zip(texts) {
+            let shown = match text {
+                Ok(text) if show == Show::Diff => match difference(&output.dest, text) {
+                    Ok(Some(difference)) => {
+                        print(&output.dest, &difference)?;
+                        Ok(true)
+                    }
+                    Ok(None) => Ok(false),
+                    Err(error) => Err(error),
+                },
+                Ok(text) => {
+                    print_text(many.then_some(&*output.dest), &text)?;
+                    Ok(false)
+                }
+                Err(error) => Err(chain(&error)),
+            };
+            match shown {
+                Ok(differs) if differs && status == 0 => status = code::PENDING,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!("{}: {error}", target.name);
+                    status = code::FAILED;
+                }
+            }
+        }
+    }
+    Ok(status)
+}
+
+fn print_text(dest: Option<&Path>, text: &str) -> io::Result<()> {
+    let head = dest.map(|dest| format!("==> {} <==\n", dest.display()));
+    output::print(format!("{}{text}", head.unwrap_or_default()).as_bytes())
+}
+
+/// How a text differs from the live file, if it does.
+fn difference(dest: &Path, after: String) -> Result<Option<Difference>, String> {
+    let look =
+        file::look(dest).map_err(|error| format!("cannot read {}: {error}", dest.display()))?;
+    let before = look.map(|look| look.content).unwrap_or_default();
+    let differs = before != after.as_bytes();
+    Ok(differs.then_some(Difference { before, after }))
+}

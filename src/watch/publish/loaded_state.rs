@@ -1,0 +1,255 @@
+//! What each target's program has loaded, so that a reload that is owed is made, also by the next process. Shell.
+//!
+//! A publish can die between the swap and the reload. Before the swap the ledger knows what the program runs on; after
+//! the reload it knows that it runs on the new file. Whoever finds another file than that in place owes a reload. If the
+//! program refuses what is in place, the file of before comes back, which is kept meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tracing::warn;
+
+use super::unchecked::Unchecked;
+use crate::model::fingerprint::fingerprint;
+use crate::system::file;
+
+/// The ledger of a process.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// Where it is kept from one process to the next; without a place it lives as long as this one.
+    dir: Option<PathBuf>,
+    marks: Mutex<BTreeMap<PathBuf, Mark>>,
+    /// What programs have refused last; the next process may try it once more.
+    refused: Mutex<BTreeMap<PathBuf, Mark>>,
+    /// It has been told that the programs of these do not read them yet.
+    warned_unread: Mutex<BTreeSet<PathBuf>>,
+    /// What lies in its place although no check has accepted it.
+    pub(crate) unchecked: Unchecked,
+}
+
+/// What a program has loaded: the length and the hash of the file, or nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mark(String);
+
+impl Mark {
+    fn unknown() -> Self {
+        Self("unknown\n".to_owned())
+    }
+
+    /// There was no file to load before the first one of ours, and no program has loaded that since.
+    fn never() -> Self {
+        Self("never\n".to_owned())
+    }
+
+    fn of(content: &[u8]) -> Self {
+        let hash = fingerprint([content]);
+        Self(format!("{} {hash:016x}\n", content.len()))
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir`, which need not be there yet.
+    pub(crate) fn open(dir: Option<PathBuf>) -> Self {
+        let unchecked = Unchecked::open(dir.as_deref());
+        let dir = dir.map(|dir| dir.join("reloaded"));
+        let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
+        if let (Err(error), Some(dir)) = (&made, &dir) {
+            warn!(
+                "{} cannot be made ({error}): a reload that is owed when sidekick ends is forgotten; give --state-dir",
+                dir.display()
+            );
+        }
+        Self {
+            dir: dir.filter(|_| made.is_ok()),
+            marks: Mutex::default(),
+            refused: Mutex::default(),
+            warned_unread: Mutex::default(),
+            unchecked,
+        }
+    }
+
+    /// A directory for what need not last.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        let state = self.dir.as_deref().and_then(Path::parent);
+        state.map_or_else(std::env::temp_dir, Path::to_owned)
+    }
+
+    /// Whether the program of `dest` has loaded something else than what is live.
+    pub(crate) fn owes(&self, dest: &Path, live: &[u8]) -> bool {
+        self.get(dest).is_some_and(|mark| mark != Mark::of(live))
+    }
+
+    /// A swap is about to be made: what is live now is what the program has, unless the ledger knows better.
+    pub(crate) fn begin(&self, dest: &Path, live: Option<&[u8]>) {
+        let mark = live.map_or_else(Mark::never, Mark::of);
+        if self.get(dest).is_none() {
+            self.set(dest, mark.clone());
+        }
+        if let (Some(live), Some(place)) = (live, self.place_before(dest))
+            && self.get(dest) == Some(mark)
+            && let Err(error) = file::replace_own(&place, live)
+        {
+            warn!("{} cannot be written: {error}", place.display());
+        }
+    }
+
+    /// What the program of `dest` is known to have loaded last, if that is not what is live.
+    pub(crate) fn before(&self, dest: &Path, live: &[u8]) -> Option<Vec<u8>> {
+        let kept = std::fs::read(self.place_before(dest)?).ok()?;
+        let is_it = [Mark::of(&kept), Mark::unknown()].contains(&self.get(dest)?);
+        (kept != live && is_it).then_some(kept)
+    }
+
+    /// The program has loaded this.
+    pub(crate) fn loaded(&self, dest: &Path, content: &[u8]) {
+        self.set(dest, Mark::of(content));
+        let mut warned = self
+            .warned_unread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        warned.remove(dest);
+        if let Some(place) = self.place_before(dest) {
+            // Mostly there is none.
+            let _ = std::fs::remove_file(place);
+        }
+    }
+
+    /// Nobody knows what the program has loaded.
+    pub(crate) fn lost(&self, dest: &Path) {
+        if !self.was_never_loaded(dest) {
+            self.set(dest, Mark::unknown());
+        }
+    }
+
+    /// Whether the program of `dest` has never been seen to load it, and had no such file before it was first published.
+    pub(crate) fn was_never_loaded(&self, dest: &Path) -> bool {
+        self.get(dest) == Some(Mark::never())
+    }
+
+    /// Whether it is to be told that the program of `dest` does not read it yet: once, until it does.
+    pub(crate) fn warns_unread(&self, dest: &Path) -> bool {
+        let mut warned = self
+            .warned_unread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        warned.insert(dest.to_owned())
+    }
+
+    /// The program has been told of this, and will not have it.
+    pub(crate) fn refused(&self, dest: &Path, content: &[u8]) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(dest.to_owned(), Mark::of(content));
+    }
+
+    /// Whether this is what the program has refused last.
+    pub(crate) fn has_refused(&self, dest: &Path, content: &[u8]) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(dest) == Some(&Mark::of(content))
+    }
+
+    fn get(&self, dest: &Path) -> Option<Mark> {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mark) = marks.get(dest) {
+            return Some(mark.clone());
+        }
+        let kept = std::fs::read_to_string(self.place(dest)?).ok()?;
+        marks.insert(dest.to_owned(), Mark(kept.clone()));
+        Some(Mark(kept))
+    }
+
+    fn set(&self, dest: &Path, mark: Mark) {
+        if self.get(dest).as_ref() == Some(&mark) {
+            return;
+        }
+        if let Some(place) = self.place(dest)
+            && let Err(error) = file::replace_own(&place, mark.0.as_bytes())
+        {
+            warn!("{} cannot be written: {error}", place.display());
+        }
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.insert(dest.to_owned(), mark);
+    }
+
+    /// One file per destination, named after it.
+    fn place(&self, dest: &Path) -> Option<PathBuf> {
+        Some(self.dir.as_ref()?.join(file::name_of_path(dest)))
+    }
+
+    /// Where its file of before is kept.
+    fn place_before(&self, dest: &Path) -> Option<PathBuf> {
+        // No name of a path begins so: they begin with a percent sign.
+        let name = format!("before.{}", file::name_of_path(dest));
+        Some(self.dir.as_ref()?.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_owed_outlives_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = Path::new("/etc/haproxy/haproxy.cfg");
+        let open = || Ledger::open(Some(dir.path().join("state")));
+        assert!(!open().owes(dest, b"old"), "nobody has ever said");
+        open().begin(dest, Some(b"old"));
+        assert!(!open().owes(dest, b"old") && open().owes(dest, b"new"));
+        open().loaded(dest, b"new");
+        open().begin(dest, Some(b"newer"));
+        assert!(!open().owes(dest, b"new") && open().owes(dest, b"newer"));
+        open().lost(dest);
+        assert!(open().owes(dest, b"new"));
+    }
+
+    #[test]
+    fn the_file_of_before_is_kept_until_the_new_one_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = Path::new("/etc/haproxy/haproxy.cfg");
+        let open = || Ledger::open(Some(dir.path().join("state")));
+        open().begin(dest, Some(b"old"));
+        assert_eq!(open().before(dest, b"new").as_deref(), Some(&b"old"[..]));
+        assert_eq!(open().before(dest, b"old"), None, "it is live");
+        // Another one is put in place, and was not loaded either.
+        open().begin(dest, Some(b"new"));
+        assert_eq!(open().before(dest, b"newer").as_deref(), Some(&b"old"[..]));
+        open().lost(dest);
+        assert_eq!(open().before(dest, b"new").as_deref(), Some(&b"old"[..]));
+        open().loaded(dest, b"new");
+        open().begin(dest, Some(b"new"));
+        assert_eq!(open().before(dest, b"newer").as_deref(), Some(&b"new"[..]));
+        open().loaded(dest, b"newer");
+        assert_eq!(open().before(dest, b"newest"), None);
+    }
+
+    #[test]
+    fn a_file_that_was_not_there_is_one_that_was_never_loaded_until_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = Path::new("/etc/haproxy/haproxy.cfg");
+        let open = || Ledger::open(Some(dir.path().join("state")));
+        assert!(!open().was_never_loaded(dest), "nobody has ever said");
+        open().begin(dest, None);
+        open().lost(dest);
+        open().begin(dest, Some(b"new"));
+        assert!(open().was_never_loaded(dest) && open().owes(dest, b"new"));
+        let ledger = open();
+        assert!(ledger.warns_unread(dest) && !ledger.warns_unread(dest));
+        ledger.loaded(dest, b"new");
+        ledger.lost(dest);
+        assert!(!ledger.was_never_loaded(dest) && !open().was_never_loaded(dest));
+        assert!(ledger.warns_unread(dest), "it did read it meanwhile");
+
+        let other = Path::new("/etc/haproxy/other.cfg");
+        open().begin(other, Some(b"of somebody else"));
+        assert!(!open().was_never_loaded(other), "it may have been loaded");
+    }
+
+    #[test]
+    fn without_a_place_it_lives_as_long_as_the_process() {
+        let (ledger, dest) = (Ledger::open(None), Path::new("/a"));
+        ledger.begin(dest, None);
+        assert!(ledger.owes(dest, b"new"));
+        assert!(!Ledger::open(None).owes(dest, b"new"));
+    }
+}

@@ -1,0 +1,198 @@
+//! What the loop does when its configuration changes. Shell.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{error, info, warn};
+
+use super::Shell;
+use super::handover::Leaving;
+use super::store_events::files;
+use crate::config::{BadTarget, Pass, Problem};
+use crate::model::catalog::Catalog;
+use crate::system::file_watch::Watched;
+use crate::watch::conf::load::{Configuration, Loaded, directories, hinted, links, load};
+use crate::watch::source::subscriptions::Following;
+use crate::watch::target::state::{Kept, paths};
+
+/// Where the configuration lies, and how it is read.
+pub(super) struct Conf {
+    pub(super) dir: PathBuf,
+    pub(super) pass: Pass,
+    pub(super) watched: Watched,
+    /// It follows other paths than before, and comes into force when the store answers.
+    pub(super) waits: bool,
+    /// What was wrong with it as a whole when it was read last.
+    pub(super) problems: Vec<Problem>,
+    /// The targets that were wrong when it was read last, and without which the others run.
+    pub(super) bad: Vec<BadTarget>,
+}
+
+impl Conf {
+    pub(super) fn new(dir: PathBuf, pass: Pass) -> Self {
+        let mut watched = Watched::new("the files of conf.d and templates");
+        if !pass.once {
+            watched.follow(directories(&dir), links(&dir));
+        }
+        Self {
+            dir,
+            pass,
+            watched,
+            waits: false,
+            problems: Vec::new(),
+            bad: Vec::new(),
+        }
+    }
+
+    /// Reports the bad targets that have changed since they were reported. `kept` are the targets in force.
+    pub(super) fn tell_bad(&mut self, bad: Vec<BadTarget>, kept: &[Kept]) {
+        for one in bad.iter().filter(|one| !self.bad.contains(one)) {
+            for problem in &one.problems {
+                error!("{}: {problem}{}", one.name, hinted(problem));
+            }
+            let then = if self.pass.once {
+                "this target has failed"
+            } else if kept.iter().any(|kept| is_of(kept, one)) {
+                "this target stays as it was until its mistake is mended"
+            } else {
+                "this target is left out until its mistake is mended"
+            };
+            error!("{}: {then}; the others are kept", one.name);
+        }
+        self.bad = bad;
+    }
+
+    /// What is wrong is reported again when it is read again.
+    pub(super) fn forget_problems(&mut self) {
+        self.problems.clear();
+        self.bad.clear();
+    }
+}
+
+/// Whether a target was read from the file that is wrong now.
+pub(super) fn is_of(kept: &Kept, bad: &BadTarget) -> bool {
+    kept.loaded.target.file == bad.file
+}
+
+/// Whether a target stays in force because its file is wrong now. If its file is kept by another target now, it does not.
+fn stays(kept: &Kept, new: &Configuration) -> bool {
+    let dests = |loaded: &Loaded| -> Vec<PathBuf> {
+        let outputs = loaded.target.outputs.iter();
+        outputs.map(|output| output.dest.clone()).collect()
+    };
+    let own = dests(&kept.loaded);
+    let is_taken = |one: &Loaded| dests(one).iter().any(|dest| own.contains(dest));
+    new.bad.iter().any(|bad| is_of(kept, bad)) && !new.good.iter().any(is_taken)
+}
+
+impl Shell {
+    /// Reads the configuration. A good one takes the place of the old one, a bad one is told.
+    pub(super) fn reload(&mut self) {
+        if self.is_stopping() || self.pass.once {
+            return;
+        }
+        let (dirs, links) = (directories(&self.conf.dir), links(&self.conf.dir));
+        self.conf.watched.follow(dirs, links);
+        match load(&self.conf.dir, &self.conf.pass) {
+            Ok(new) => self.take_in_configuration(new),
+            Err(problems) if problems == self.conf.problems => {}
+            Err(problems) => {
+                for problem in &problems {
+                    error!("{problem}");
+                }
+                error!("the configuration is not good, so the one of before stays in force");
+                self.conf.problems = problems;
+            }
+        }
+        // Whoever has changed something wants to see what comes of it.
+        self.targets.iter_mut().for_each(Kept::rest);
+        self.changed(|_| true);
+    }
+
+    fn take_in_configuration(&mut self, new: Configuration) {
+        self.conf.problems.clear();
+        self.conf.tell_bad(new.bad.clone(), &self.targets);
+        let lacks_the_store = self.lacks_the_store(&new);
+        let has_waited = std::mem::replace(&mut self.conf.waits, lacks_the_store);
+        if !lacks_the_store {
+            self.replace(new);
+        } else if !has_waited {
+            warn!(
+                "the new configuration follows what was not followed before, and the store does not answer: the one of \
+                 before stays in force until it does"
+            );
+        }
+    }
+
+    /// Whether these follow something of which nothing can be found out now. What is stale already may be served from the
+    /// snapshot as well.
+    fn lacks_the_store(&self, new: &Configuration) -> bool {
+        let stays = self.targets.iter().filter(|kept| stays(kept, new));
+        let old = stays.flat_map(|kept| kept.paths.clone());
+        let paths = new.good.iter().flat_map(|one| paths(one, &self.prefix));
+        let paths = paths.chain(old);
+        self.stale.is_none() && !self.away.is_empty() && !self.following.is_of(paths)
+    }
+
+    /// Reads the configuration again if it has been waiting for the store.
+    pub(super) fn store_is_back(&mut self) {
+        if self.conf.waits {
+            self.reload();
+        }
+    }
+
+    /// Puts other targets in the place of those there are. One that is the same, or whose file is wrong now, goes on as it
+    /// was, also with the publish that is under way. One that is another begins at once, unless a publish of before has to
+    /// end first.
+    fn replace(&mut self, configuration: Configuration) {
+        let mut old = std::mem::take(&mut self.targets);
+        let count = old.len();
+        let mut new = 0;
+        self.targets = old
+            .extract_if(.., |kept| stays(kept, &configuration))
+            .collect();
+        for one in configuration.good {
+            let same = old.iter().position(|kept| kept.loaded.is_same(&one));
+            let kept = same.map(|at| old.swap_remove(at));
+            new += usize::from(kept.is_none());
+            self.targets
+                .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));
+        }
+        if new == 0 && old.is_empty() {
+            self.reannounce(true);
+            return;
+        }
+        let now = Instant::now();
+        let leaving = old.into_iter().filter_map(|kept| Leaving::new(kept, now));
+        self.leaving.extend(leaving);
+        info!(
+            "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
+            files(&self.targets)
+        );
+        self.guards.watch_over(&self.targets);
+        self.destinations.follow(&self.targets);
+        let haproxies = self.targets.iter().map(|kept| &kept.loaded.haproxies);
+        self.visits.begin(haproxies.enumerate());
+        let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
+        let goes_on = self.following.is_of(paths());
+        if !goes_on {
+            self.following = Following::start(&self.store, paths());
+            self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
+            self.stale = None;
+            self.away.clear();
+            self.memory.listen(Instant::now());
+        } else if self.following.is_complete() {
+            self.guards.heard_all(&self.catalog, &self.memory);
+        }
+        self.compare_with_announced();
+        self.reannounce(goes_on);
+    }
+
+    /// The targets are others; `goes_on`: what is followed is the same.
+    fn reannounce(&mut self, goes_on: bool) {
+        if let Some(herald) = &mut self.herald {
+            herald.replace(&self.following.paths(), &self.targets, goes_on);
+        }
+    }
+}

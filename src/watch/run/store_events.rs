@@ -1,0 +1,132 @@
+//! What the loop does with what the store says, or with its silence. Shell.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use super::Shell;
+use crate::model::update::{Prefix, Revision, Snapshot, Update};
+use crate::store::{Followed, StoreError};
+use crate::system::sd_notify;
+use crate::watch::source::snapshot::{SILENCE, ago};
+use crate::watch::target::state::Kept;
+
+impl Shell {
+    pub(super) fn followed(&mut self, scope: usize, followed: Followed) {
+        match followed {
+            Followed::Outage(error) => {
+                // All that is followed is away together, as a rule.
+                if self.away.is_empty() {
+                    self.is_refused = matches!(error, StoreError::Refused { .. });
+                    warn!("{error}; what is live stays as it is, trying again");
+                }
+                self.away.insert(scope);
+            }
+            Followed::Restored => {
+                if self.away.remove(&scope) && self.away.is_empty() {
+                    if self.is_refused {
+                        info!("the store no longer refuses what we ask");
+                    } else {
+                        info!("the store answers again");
+                    }
+                    self.store_is_back();
+                }
+            }
+            Followed::Update(update) => self.update(scope, update),
+        }
+    }
+
+    fn update(&mut self, scope: usize, update: Update) {
+        let was_complete = self.following.is_complete();
+        let is_reset = matches!(update, Update::Reset(_));
+        if is_reset {
+            self.following.heard(scope);
+        }
+        let has_changed = self.take_in(scope, update, was_complete);
+        if self.following.is_fresh() && (is_reset || has_changed) {
+            self.memory.news(Instant::now());
+            self.refreshed();
+        }
+    }
+
+    /// Brings the catalog up to date and tells the targets concerned; whether anything has changed.
+    fn take_in(&mut self, scope: usize, update: Update, was_complete: bool) -> bool {
+        let revision = update.revision();
+        let prefix = self.following.path(scope);
+        let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
+        for (dir, error) in &changes.skipped {
+            warn!("{dir} is skipped: {error}");
+        }
+        if let Some(herald) = &mut self.herald {
+            herald.updated(scope, revision, &changes, &self.catalog, &self.targets);
+        }
+        if was_complete {
+            self.guards.changed(&self.catalog, &changes);
+            self.changed(|kept| kept.concerns(&changes));
+        } else if self.following.is_complete() {
+            self.guards.heard_all(&self.catalog, &self.memory);
+            self.changed(|_| true);
+        }
+        self.compare_with_announced();
+        !changes.is_empty()
+    }
+
+    /// The store is silent: what it said last stands in for it.
+    pub(super) fn recall(&mut self) {
+        let (scopes, paths): (Vec<usize>, Vec<Prefix>) =
+            self.following.unknown().into_iter().unzip();
+        if scopes.is_empty() {
+            return;
+        }
+        let Some((saved, age)) = self.memory.recall(&paths) else {
+            return;
+        };
+        warn!(
+            "the store has not answered for {} s: until it does, files are rendered from what it said last, and are \
+             stale; the snapshot of revision {} was written {}",
+            SILENCE.as_secs(),
+            saved.revision,
+            ago(age)
+        );
+        self.stale = Some(age);
+        for (scope, entries) in scopes.into_iter().zip(saved.entries) {
+            self.following.stand_in(scope);
+            // The revision of back then means nothing: the store may have been rebuilt.
+            let revision = Revision::default();
+            self.take_in(scope, Update::Reset(Snapshot { revision, entries }), false);
+        }
+        self.tell_status();
+    }
+
+    /// The store has said everything itself.
+    fn refreshed(&mut self) {
+        if self.stale.take().is_some() {
+            info!("the store has said everything: nothing is stale any more");
+            self.tell_status();
+        }
+    }
+
+    /// Tells the service manager what it can show.
+    fn tell_status(&self) {
+        if self.ready {
+            sd_notify::status(&self.state());
+        }
+    }
+
+    pub(super) fn state(&self) -> String {
+        let count = files(&self.targets);
+        match self.stale {
+            Some(age) => format!(
+                "keeping {count} files, stale: the store does not answer, the snapshot was written {}",
+                ago(age)
+            ),
+            None => format!("keeping {count} files"),
+        }
+    }
+}
+
+pub(super) fn files(targets: &[Kept]) -> usize {
+    let counts = targets.iter().map(|kept| kept.loaded.target.outputs.len());
+    counts.sum()
+}

@@ -1,0 +1,159 @@
+//! What the loop does for its targets: publishes them when their schedules say so, and takes in what became of that. Shell.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::Id;
+
+use super::Shell;
+use super::config_reload::is_of;
+use crate::config::BadTarget;
+use crate::system::sd_notify;
+use crate::watch::child::lifecycle;
+use crate::watch::child::shell::Ward;
+use crate::watch::publish::{End, Has, Job, Progress, PublishError};
+use crate::watch::target::schedule::{Action, Input};
+use crate::watch::target::state::{Done, Ended, Kept};
+
+impl Shell {
+    /// Tells the schedules of these targets that something has changed.
+    pub(super) fn changed(&mut self, concerned: impl Fn(&Kept) -> bool) {
+        if !self.following.is_complete() {
+            return;
+        }
+        for target in 0..self.targets.len() {
+            let kept = &mut self.targets[target];
+            if !concerned(kept) {
+                continue;
+            }
+            if self.guards.freezes(&kept.loaded.target.name) {
+                kept.freeze(self.pass.once && !self.pass.noop);
+            } else {
+                self.advance(target, Input::Changed);
+            }
+        }
+        self.tell_ready();
+    }
+
+    pub(super) fn advance(&mut self, target: usize, input: Input) {
+        let has_to_wait = self.has_to_wait(&self.targets[target]);
+        let is_news = matches!(input, Input::Changed | Input::Tick);
+        if self.is_stopping() || (has_to_wait && is_news) {
+            return;
+        }
+        match self.targets[target].schedule.handle(Instant::now(), input) {
+            // It is told of a change when the wait is over.
+            Some(Action::Publish { .. }) if has_to_wait => self.targets[target].rest(),
+            Some(Action::Publish {
+                may_reload,
+                may_repeat,
+            }) => self.publish(target, may_reload, may_repeat),
+            Some(Action::Overtake) => self.targets[target].overtake(),
+            None => {}
+        }
+    }
+
+    fn publish(&mut self, target: usize, may_reload: bool, may_repeat: bool) {
+        let kept = &mut self.targets[target];
+        let child = self.ward.as_ref().map(Ward::running);
+        let progress = Arc::new(Progress::default());
+        let job = Job {
+            loaded: Arc::clone(&kept.loaded),
+            views: kept.views(
+                &self.guards.seen_by(&kept.loaded.target.name, &self.catalog),
+                &self.env,
+            ),
+            noop: self.pass.noop,
+            may_reload,
+            may_repeat,
+            has_failed: kept.last == Some(Ended::Failed),
+            diff: self.pass.diff,
+            ticket: self.reloads.ticket(&kept.loaded.target, child),
+            ledger: Arc::clone(&self.ledger),
+            has: kept.has(),
+            progress: Arc::clone(&progress),
+            generation: None,
+            disputes: None,
+            tried: None,
+            left: kept.left(),
+            wanted: Vec::new(),
+            foreign: Vec::new(),
+        };
+        let publish = self.publishes.spawn(async move {
+            let start = Instant::now();
+            let end = job.publish().await;
+            let took = start.elapsed();
+            Done { end, took }
+        });
+        self.targets[target].started(publish, progress);
+        if let Some(herald) = &mut self.herald {
+            herald.started(target);
+        }
+    }
+
+    pub(super) fn done(&mut self, id: Id, done: &Done) {
+        let Some(target) = self.targets.iter().position(|kept| kept.runs(id)) else {
+            return self.left(id, done);
+        };
+        let kept = &mut self.targets[target];
+        let input = kept.done(done, self.pass.once);
+        // One that was put off has left things as they were, good or not; what it is about is not in use.
+        let good = kept.last == Some(Ended::Good) && matches!(input, Input::Done { .. });
+        let is_touched = kept.is_touched();
+        if good {
+            self.guards.published(&kept.loaded.target.name);
+        }
+        if let Some(herald) = &mut self.herald {
+            herald.done(target, good);
+        }
+        self.advance(target, input);
+        self.tell_ready();
+        if is_touched {
+            self.look_at_files();
+        }
+    }
+
+    /// Its servers are compared with those of the file.
+    pub(super) fn replaced(&mut self, target: usize) {
+        let kept = &self.targets[target];
+        self.visits.visit(target, &kept.loaded.haproxies);
+        // After a failure the live file is what whoever starts reads, and the next try has its time.
+        let is_behind = kept.last == Some(Ended::Failed);
+        let is_frozen = self.guards.freezes(&kept.loaded.target.name);
+        if !is_behind && !is_frozen && self.following.is_complete() {
+            self.advance(target, Input::Changed);
+        }
+    }
+
+    /// A publish that broke off has failed, unless it was told to stop.
+    pub(super) fn broken(&mut self, id: Id) {
+        if !self.is_stopping() {
+            let done = Done {
+                end: End {
+                    result: Err(PublishError::Worker),
+                    has: Has::Live,
+                    disputes: None,
+                    tried: None,
+                    left: None,
+                    foreign: Vec::new(),
+                },
+                took: Duration::ZERO,
+            };
+            self.done(id, &done);
+        }
+    }
+
+    fn tell_ready(&mut self) {
+        let all_good = self
+            .targets
+            .iter()
+            .all(|kept| kept.last == Some(Ended::Good));
+        let is_there = |bad: &BadTarget| self.targets.iter().any(|kept| is_of(kept, bad));
+        let is_whole = self.conf.bad.iter().all(is_there);
+        if all_good && is_whole && !self.ready {
+            self.ready = true;
+            self.ward(lifecycle::Input::Published);
+            sd_notify::ready(&self.state());
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The last good snapshot on disk: written when the store has said something new, read when it says nothing. Shell.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use tracing::{debug, warn};
+
+use super::snapshot_format;
+use super::snapshot_format::Saved;
+use crate::model::catalog::Catalog;
+use crate::model::report::chain;
+use crate::model::update::Prefix;
+use crate::system::file::{self, Access, Candidate};
+use crate::system::process;
+
+/// How long the store may be silent before the snapshot stands in for it: enough for a store that is slow or of which one
+/// endpoint is dead, little for a proxy that waits for its file.
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+/// Publishing goes first.
+const SETTLE: Duration = Duration::from_secs(1);
+/// The shortest time between two writes: what a crash while the store is down may cost.
+const DISTANCE: Duration = Duration::from_secs(5);
+/// How long a stop waits for the last write.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// What outlives the process of what the store has said.
+pub(crate) struct Memory {
+    /// Where it is kept; nowhere for a process that only passes by.
+    place: Option<Arc<Place>>,
+    /// The store, as its configuration names it.
+    store: String,
+    /// The store has been silent until now; when that has been for too long.
+    recall_at: Option<Instant>,
+    /// There is news that is not written yet; when to write it.
+    write_at: Option<Instant>,
+    written: Option<Instant>,
+    writing: Option<JoinHandle<()>>,
+}
+
+struct Place {
+    file: PathBuf,
+    /// It has been told that it cannot be written.
+    told: AtomicBool,
+}
+
+impl Memory {
+    /// The memory of the targets in `conf_dir`.
+    pub(crate) fn new(state_dir: Option<&Path>, conf_dir: &Path, store: String) -> Self {
+        let place = state_dir.map(|dir| {
+            let name = std::path::absolute(conf_dir).unwrap_or_else(|_| conf_dir.to_owned());
+            let name = file::name_of_path(&name) + ".json";
+            Arc::new(Place {
+                file: dir.join("snapshots").join(name),
+                told: AtomicBool::new(false),
+            })
+        });
+        Self {
+            place,
+            store,
+            recall_at: None,
+            write_at: None,
+            written: None,
+            writing: None,
+        }
+    }
+
+    /// From now on the store should speak, of other paths than before: what is known by then is not all of them.
+    pub(crate) fn listen(&mut self, now: Instant) {
+        self.write_at = None;
+        self.recall_at = self.place.is_some().then_some(now + SILENCE);
+    }
+
+    /// The store has said something new, or all of it anew.
+    pub(crate) fn news(&mut self, now: Instant) {
+        if self.place.is_some() {
+            let next = self.written.map_or(now, |at| at + DISTANCE);
+            self.write_at.get_or_insert(next.max(now + SETTLE));
+        }
+    }
+
+    /// When [`Memory::is_time_to_recall`] or [`Memory::write`] have something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.recall_at.into_iter().chain(self.write_at).min()
+    }
+
+    /// Whether the store has been silent for too long; true once.
+    pub(crate) fn is_time_to_recall(&mut self, now: Instant) -> bool {
+        self.recall_at.take_if(|at| now >= *at).is_some()
+    }
+
+    /// What the store said of these paths to an earlier process, and how long ago.
+    pub(crate) fn recall(&self, paths: &[Prefix]) -> Option<(Saved, Duration)> {
+        let file = &self.place.as_ref()?.file;
+        let text = match std::fs::read(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                debug!("there is no snapshot in {}", file.display());
+                return None;
+            }
+            Err(error) => {
+                warn!("the snapshot {} cannot be read: {error}", file.display());
+                return None;
+            }
+        };
+        match snapshot_format::decode(&text, &self.store, paths) {
+            Ok(saved) => Some((saved, file::age(file).unwrap_or_default())),
+            Err(error) => {
+                warn!(
+                    "the snapshot {} is left aside: {}",
+                    file.display(),
+                    chain(&error)
+                );
+                None
+            }
+        }
+    }
+
+    /// Writes what is known of these paths if it is time to.
+    pub(crate) fn write(&mut self, now: Instant, paths: Vec<Prefix>, catalog: &Arc<Catalog>) {
+        if self.write_at.is_none_or(|at| now < at) {
+            return;
+        }
+        if self.writing.as_ref().is_some_and(|one| !one.is_finished()) {
+            // A slow disk.
+            self.write_at = Some(now + SETTLE);
+            return;
+        }
+        self.start(now, paths, catalog);
+    }
+
+    /// Writes what is not written yet, and waits for it.
+    pub(crate) async fn close(mut self, paths: Vec<Prefix>, catalog: &Arc<Catalog>) {
+        let finish = async {
+            if let Some(writing) = self.writing.take() {
+                // A task that panicked has written nothing.
+                let _ = writing.await;
+            }
+            if self.write_at.is_some() {
+                self.start(Instant::now(), paths, catalog);
+            }
+            if let Some(writing) = self.writing.take() {
+                let _ = writing.await;
+            }
+        };
+        // A disk that hangs holds no stop up.
+        let _ = tokio::time::timeout(LAST_WRITE, finish).await;
+    }
+
+    fn start(&mut self, now: Instant, paths: Vec<Prefix>, catalog: &Arc<Catalog>) {
+        (self.write_at, self.written) = (None, Some(now));
+        let Some(place) = self.place.clone() else {
+            return;
+        };
+        let (catalog, store) = (Arc::clone(catalog), self.store.clone());
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            place.write(&store, &paths, &catalog);
+        }));
+    }
+}
+
+impl Place {
+    fn write(&self, store: &str, paths: &[Prefix], catalog: &Catalog) {
+        let start = Instant::now();
+        let written = snapshot_format::encode(store, paths, catalog)
+            .map_err(std::io::Error::from)
+            .and_then(|text| self.replace(&text));
+        match written {
+            Ok(()) => {
+                debug!(
+                    "the snapshot was written in {} us",
+                    start.elapsed().as_micros()
+                );
+                self.told.store(false, Ordering::Relaxed);
+            }
+            Err(error) => {
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    warn!(
+                        "the snapshot {} cannot be written ({error}): without the store, the next start will have to wait; \
+                         give --state-dir",
+                        self.file.display()
+                    );
+                }
+            }
+        }
+    }
+
+    fn replace(&self, text: &[u8]) -> std::io::Result<()> {
+        self.file.parent().map_or(Ok(()), file::make_private_dir)?;
+        let (uid, gid) = process::identity();
+        let access = Access {
+            mode: 0o600,
+            uid,
+            gid,
+        };
+        Candidate::stage(&self.file, text, access)?.swap()?;
+        Ok(())
+    }
+}
+
+/// A time that has passed, for people.
+pub(crate) fn ago(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        7200..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_for_people() {
+        for (seconds, want) in [
+            (0, "0 s ago"),
+            (119, "119 s ago"),
+            (120, "2 min ago"),
+            (7200, "2 h ago"),
+            (172_800, "2 days ago"),
+        ] {
+            assert_eq!(ago(Duration::from_secs(seconds)), want);
+        }
+    }
+
+    #[test]
+    fn a_storm_of_news_is_written_now_and_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        let mut memory = Memory::new(Some(dir.path()), Path::new("/etc/sidekick"), String::new());
+        memory.news(start);
+        memory.news(start + SETTLE / 2);
+        assert_eq!(memory.deadline(), Some(start + SETTLE));
+        (memory.write_at, memory.written) = (None, Some(start + SETTLE));
+        memory.news(start + SETTLE);
+        assert_eq!(memory.deadline(), Some(start + SETTLE + DISTANCE));
+    }
+
+    #[test]
+    fn who_passes_by_has_no_memory() {
+        let now = Instant::now();
+        let mut memory = Memory::new(None, Path::new("/etc/sidekick"), String::new());
+        memory.listen(now);
+        memory.news(now);
+        assert_eq!(memory.deadline(), None);
+        assert!(!memory.is_time_to_recall(now + SILENCE));
+        assert!(memory.recall(&[]).is_none());
+    }
+}

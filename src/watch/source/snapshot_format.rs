@@ -1,0 +1,216 @@
+//! What a store said, as a text that outlives the process: encoded, and decoded by those who ask for the same. Pure.
+//!
+//! ```json
+//! {"format": 1, "store": "etcd://10.0.0.1:2379", "revision": 812, "paths": ["/services/web"],
+//!  "entries": {"/services/web/a/ip": "10.0.3.17"}}
+//! ```
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::model::catalog::Catalog;
+use crate::model::update::{Entries, Prefix, Revision};
+
+/// The format that is written, and the only one that is read.
+const FORMAT: u32 = 1;
+
+/// Why a snapshot is of no use.
+#[derive(Debug, Error)]
+pub(crate) enum SavedError {
+    #[error("it is damaged")]
+    Damaged(#[from] serde_json::Error),
+    #[error("it has format {0}, of another version of sidekick")]
+    Format(u32),
+    #[error("it is of another store, {0}")]
+    Store(String),
+    #[error("it has nothing of {0}")]
+    Lacks(Prefix),
+}
+
+/// What is needed of a snapshot.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Saved {
+    /// The revision of the store back then. Nothing can be followed from there.
+    pub(crate) revision: Revision,
+    /// The keys and values of each path that was asked for.
+    pub(crate) entries: Vec<Entries>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    format: u32,
+    store: Cow<'a, str>,
+    revision: u64,
+    paths: Vec<Cow<'a, str>>,
+    entries: BTreeMap<Cow<'a, str>, Text<'a>>,
+}
+
+/// The first field, whatever the others are.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
+/// A value. Those that are no text are rare.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Text<'a> {
+    Text(Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
+}
+
+/// All that a catalog has of these paths, as said by a store.
+pub(crate) fn encode(
+    store: &str,
+    paths: &[Prefix],
+    catalog: &Catalog,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let entries = paths.iter().flat_map(|path| catalog.tree().under(path));
+    let text = |value| match std::str::from_utf8(value) {
+        Ok(text) => Text::Text(text.into()),
+        Err(_) => Text::Bytes(value.into()),
+    };
+    serde_json::to_vec(&Body {
+        format: FORMAT,
+        store: store.into(),
+        revision: catalog.revision().0,
+        paths: paths.iter().map(|path| path.to_string().into()).collect(),
+        entries: entries
+            .map(|(key, value)| (Cow::from(&**key), text(value)))
+            .collect(),
+    })
+}
+
+/// What a text has of each of these paths, if it is of this store and has all of them.
+pub(crate) fn decode(text: &[u8], store: &str, paths: &[Prefix]) -> Result<Saved, SavedError> {
+    let Head { format } = serde_json::from_slice(text)?;
+    if format != FORMAT {
+        return Err(SavedError::Format(format));
+    }
+    let body: Body<'_> = serde_json::from_slice(text)?;
+    if body.store != store {
+        return Err(SavedError::Store(body.store.into_owned()));
+    }
+    let has: Vec<Prefix> = body
+        .paths
+        .iter()
+        .filter_map(|path| Prefix::parse(path).ok())
+        .collect();
+    let lacks = |path: &&Prefix| !has.iter().any(|one| one.covers(path.as_str()));
+    if let Some(path) = paths.iter().find(lacks) {
+        return Err(SavedError::Lacks(path.clone()));
+    }
+    let mut entries = vec![Entries::new(); paths.len()];
+    for (key, value) in body.entries {
+        let value = match value {
+            Text::Text(text) => text.into_owned().into_bytes(),
+            Text::Bytes(bytes) => bytes.into_owned(),
+        };
+        if let Some(at) = paths.iter().position(|path| path.covers(&key)) {
+            entries[at].insert(key.into(), value.into());
+        }
+    }
+    Ok(Saved {
+        revision: Revision(body.revision),
+        entries,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::update::{Key, Snapshot, Update, Value};
+
+    const STORE: &str = "etcd://a:2379";
+
+    fn paths(texts: &[&str]) -> Vec<Prefix> {
+        texts
+            .iter()
+            .map(|text| Prefix::parse(text).unwrap())
+            .collect()
+    }
+
+    fn catalog(entries: Entries) -> Catalog {
+        let mut catalog = Catalog::new(Prefix::parse("/services").unwrap());
+        let snapshot = Snapshot {
+            revision: Revision(812),
+            entries,
+        };
+        catalog.apply(&Prefix::root(), Update::Reset(snapshot));
+        catalog
+    }
+
+    fn entry(key: &str, value: &[u8]) -> (Key, Value) {
+        (key.into(), value.into())
+    }
+
+    #[test]
+    fn each_path_gets_its_own_and_nothing_else_is_kept() {
+        let all = catalog(
+            [
+                entry("/a/1", b"one"),
+                entry("/a/b/2", b"two\n\"quoted\" \xff"),
+                entry("/a-b", b"no"),
+                entry("/c/3", "drei \u{1f980}".as_bytes()),
+                entry("/d/4", b"not followed"),
+            ]
+            .into(),
+        );
+        let text = encode(STORE, &paths(&["/a", "/c"]), &all).unwrap();
+        assert!(text.starts_with(b"{\"format\":1,"));
+        assert!(!String::from_utf8_lossy(&text).contains("not followed"));
+        let saved = decode(&text, STORE, &paths(&["/a/b", "/c"])).unwrap();
+        assert_eq!(saved.revision, Revision(812));
+        assert_eq!(
+            saved.entries,
+            [
+                Entries::from([entry("/a/b/2", b"two\n\"quoted\" \xff")]),
+                Entries::from([entry("/c/3", "drei \u{1f980}".as_bytes())]),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_of_no_use_is_refused() {
+        let all = catalog([entry("/a/1", b"one")].into());
+        let good = encode(STORE, &paths(&["/a"]), &all).unwrap();
+        let refused = |text: &[u8], store, wanted: &[&str]| {
+            decode(text, store, &paths(wanted)).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(&good, "dir:///x", &["/a"]),
+            "it is of another store, etcd://a:2379"
+        );
+        for wanted in ["/b", "/", "/a-b"] {
+            let want = format!("it has nothing of {wanted}");
+            assert_eq!(refused(&good, STORE, &["/a", wanted]), want);
+        }
+        let newer = br#"{"format": 2, "else": "everything"}"#;
+        assert!(refused(newer, STORE, &["/a"]).contains("format 2"));
+        for cut in 0..good.len() {
+            assert_eq!(refused(&good[..cut], STORE, &["/a"]), "it is damaged");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(
+            entries in proptest::collection::btree_map("/[a-z\"\\\\é]{1,8}/[a-z]{1,3}", any::<Vec<u8>>(), 0..20)
+        ) {
+            let entries: Entries = entries.iter().map(|(key, value)| entry(key, value)).collect();
+            let all = paths(&["/"]);
+            let text = encode(STORE, &all, &catalog(entries.clone())).unwrap();
+            prop_assert_eq!(&decode(&text, STORE, &all).unwrap().entries, &[entries]);
+        }
+
+        #[test]
+        fn no_text_does_harm(text in any::<Vec<u8>>()) {
+            let _ = decode(&text, STORE, &paths(&["/a"]));
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Whether a failure is news, or has been told already. Pure.
+//!
+//! A failure is the same as one before
+//! - if its text is the same apart from what differs each time: dates, times and process ids; or
+//! - if the same contents failed at the same step with the same exit status, and the words without a digit are the same.
+//!   What a daemon counts or measures while it refuses the same contents again is no news.
+
+use crate::model::os::Exit;
+
+/// So many different failures are remembered while a target fails: they may alternate.
+const REMEMBERED: usize = 16;
+
+/// A publish that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The contents that were tried, by their fingerprint, if they could be rendered.
+    pub(crate) tried: Option<u64>,
+    /// The step that failed.
+    pub(crate) step: &'static str,
+    /// How the command of that step ended, if it had one.
+    pub(crate) exit: Option<Exit>,
+    /// What is told of it.
+    pub(crate) text: String,
+}
+
+/// What has failed since the last success.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    told: Vec<Failure>,
+    times: usize,
+}
+
+impl Trouble {
+    /// How often it has failed in a row.
+    pub(crate) fn times(&self) -> usize {
+        self.times
+    }
+
+    /// Takes in a failure; whether it has to be told.
+    pub(crate) fn is_news(&mut self, failure: Failure) -> bool {
+        self.times += 1;
+        if self.told.iter().any(|told| told.is_same(&failure)) {
+            return false;
+        }
+        if self.told.len() == REMEMBERED {
+            self.told.remove(0);
+        }
+        self.told.push(failure);
+        true
+    }
+}
+
+impl Failure {
+    fn is_same(&self, other: &Self) -> bool {
+        if (self.step, self.exit) != (other.step, other.exit) {
+            return false;
+        }
+        let is_same_attempt = self.tried.is_some() && self.tried == other.tried;
+        lasting(&self.text) == lasting(&other.text)
+            || (is_same_attempt && words(&self.text).eq(words(&other.text)))
+    }
+}
+
+/// The words of a text that have no digit in them.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split_whitespace();
+    words.filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit()))
+}
+
+/// A text without what differs each time that it is said. Other numbers stay: they may be what is wrong, as a line or a
+/// port.
+fn lasting(text: &str) -> String {
+    let mut before = "";
+    let mut lasting = Vec::new();
+    for word in text.split_whitespace() {
+        lasting.push(if differs_each_time(word, before) {
+            "#".to_owned()
+        } else {
+            without_pid(word, before)
+        });
+        before = word;
+    }
+    lasting.join(" ")
+}
+
+/// A time, a part of a date, the number of a process in parentheses, or a long hash.
+fn differs_each_time(word: &str, before: &str) -> bool {
+    let is_punctuation = |c: char| "[](),;:".contains(c);
+    let (core, before) = (
+        word.trim_matches(is_punctuation),
+        before.trim_matches(is_punctuation),
+    );
+    let is_day = |word: &str| DAYS.contains(&word);
+    let is_month = |word: &str| MONTHS.contains(&word);
+    let in_parentheses = word.trim_end_matches([':', ',']);
+    let in_parentheses = in_parentheses
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'));
+    let is_hash = |word: &str| {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        word.len() >= 16 && word.bytes().all(is_hex)
+    };
+    is_time(core)
+        || is_day(core)
+        || is_month(core)
+        || (is_number(core) && is_month(before) && core.len() <= 2)
+        || (is_number(core) && is_time(before) && core.len() == 4)
+        || in_parentheses.is_some_and(is_number)
+        || is_hash(core)
+}
+
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A time of day, a date, or both: `13:07:40.25`, `2026/11/26`, `2026-11-26T13:07:40Z`, and the `329/130740` of an old
+/// HAProxy.
+fn is_time(word: &str) -> bool {
+    let mut parts = word.split(|c: char| "/-:.,TZ+".contains(c));
+    let all_numbers = parts.all(|part| part.is_empty() || is_number(part));
+    let lengths: Vec<usize> = word.split(['/', '-', ':', 'T']).map(str::len).collect();
+    let is_one = match lengths.as_slice() {
+        [4, 2, 2, ..] | [1..=3, 6] => true,
+        [2, 2, seconds] => *seconds >= 2,
+        _ => false,
+    };
+    all_numbers && is_one
+}
+
+/// A word with its process id left out: `5075#5075:`, `nginx[5075]:`, `pid=5075`, and what follows the word `pid`.
+fn without_pid(word: &str, before: &str) -> String {
+    let (start, rest) = leading_number(word);
+    if let Some(other) = rest.strip_prefix('#')
+        && !start.is_empty()
+        && is_number(other.trim_end_matches(':'))
+    {
+        return "#".to_owned();
+    }
+    if let Some((name, pid)) = word.split_once('[')
+        && let Some(pid) = pid.strip_suffix("]:")
+        && !name.is_empty()
+        && is_number(pid)
+    {
+        return format!("{name}[#]:");
+    }
+    let names_a_process = |word: &str| {
+        let letters = |c: char| !c.is_ascii_alphabetic();
+        let last = word.rsplit(letters).find(|part| !part.is_empty());
+        last.is_some_and(|last| ["pid", "PID", "tid", "process"].contains(&last))
+    };
+    if let Some((name, pid)) = word.split_once('=')
+        && names_a_process(name)
+    {
+        return format!("{name}=#{}", leading_number(pid).1);
+    }
+    if !start.is_empty() && names_a_process(before) {
+        return format!("#{rest}");
+    }
+    word.to_owned()
+}
+
+fn leading_number(word: &str) -> (&str, &str) {
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    word.split_at(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Failure {
+        Failure {
+            tried: None,
+            step: "check",
+            exit: Some(Exit::Code(1)),
+            text: text.to_owned(),
+        }
+    }
+
+    /// What daemons say of one trouble at two times, and of another trouble of the same kind.
+    const SAID: &[(&str, &str, &str)] = &[
+        // HAProxy 2.2.
+        (
+            "[ALERT] 329/130740 (5066) : parsing [/etc/h.cfg:2] : unknown keyword 'bogus' in 'global' section",
+            "[ALERT] 329/130742 (17) : parsing [/etc/h.cfg:2] : unknown keyword 'bogus' in 'global' section",
+            "[ALERT] 329/130742 (17) : parsing [/etc/h.cfg:3] : unknown keyword 'bogus' in 'global' section",
+        ),
+        // HAProxy 2.6, 3.0 and 3.2.
+        (
+            "[NOTICE]   (5066) : haproxy version is 2.6.12-1+deb12u4 / [ALERT]    (5066) : config : parsing [h.cfg:2] : \
+             unknown keyword 'bogus' in 'global' section",
+            "[NOTICE]   (6001) : haproxy version is 2.6.12-1+deb12u4 / [ALERT]    (6001) : config : parsing [h.cfg:2] : \
+             unknown keyword 'bogus' in 'global' section",
+            "[NOTICE]   (6001) : haproxy version is 2.6.12-1+deb12u4 / [ALERT]    (6001) : config : parsing [h.cfg:2] : \
+             unknown keyword 'bogus2' in 'global' section",
+        ),
+        (
+            "[ALERT]    (5066) : Starting frontend f: cannot bind socket (Address already in use) [127.0.0.1:8080]",
+            "[ALERT]    (99) : Starting frontend f: cannot bind socket (Address already in use) [127.0.0.1:8080]",
+            "[ALERT]    (99) : Starting frontend f: cannot bind socket (Address already in use) [127.0.0.1:8081]",
+        ),
+        // nginx, to its standard error and to its log.
+        (
+            "2026/11/26 13:07:40 [emerg] 5075#5075: unknown directive \"nonsense\" in /etc/n.conf:2 / nginx: configuration \
+             file /etc/n.conf test failed",
+            "2026/11/27 01:07:41 [emerg] 80#80: unknown directive \"nonsense\" in /etc/n.conf:2 / nginx: configuration \
+             file /etc/n.conf test failed",
+            "2026/11/27 01:07:41 [emerg] 80#80: unknown directive \"nonsense\" in /etc/n.conf:12 / nginx: configuration \
+             file /etc/n.conf test failed",
+        ),
+        (
+            "2026/11/26 13:07:40 [emerg] 5077#0: bind() to 127.0.0.1:80 failed (98: Address already in use)",
+            "2026/11/26 13:07:45 [emerg] 5078#0: bind() to 127.0.0.1:80 failed (98: Address already in use)",
+            "2026/11/26 13:07:45 [emerg] 5078#0: bind() to 127.0.0.1:81 failed (98: Address already in use)",
+        ),
+        // Apache.
+        (
+            "[Thu Nov 26 13:07:40.123456 2026] [core:emerg] [pid 5079:tid 140141] (98)Address already in use: AH00072: \
+             make_sock: could not bind to address 127.0.0.1:80",
+            "[Fri Dec 04 03:07:40.5 2026] [core:emerg] [pid 80:tid 7] (98)Address already in use: AH00072: \
+             make_sock: could not bind to address 127.0.0.1:80",
+            "[Fri Dec 04 03:07:40.5 2026] [core:emerg] [pid 80:tid 7] (98)Address already in use: AH00072: \
+             make_sock: could not bind to address 127.0.0.1:443",
+        ),
+        (
+            "AH00526: Syntax error on line 5 of /etc/a.conf: / Invalid command 'Nonsense'",
+            "AH00526: Syntax error on line 5 of /etc/a.conf: / Invalid command 'Nonsense'",
+            "AH00526: Syntax error on line 6 of /etc/a.conf: / Invalid command 'Nonsense'",
+        ),
+        // syslog, ISO, a key with a value; and our own words.
+        (
+            "Nov 26 13:07:40 web1 nginx[5075]: pid=5075 time 2026-11-26T13:07:40.123Z no port 80",
+            "Nov  3 03:07:40 web1 nginx[80]: pid=80 time 2026-12-26T03:07:40Z no port 80",
+            "Nov  3 03:07:40 web1 nginx[80]: pid=80 time 2026-12-26T03:07:40Z no port 81",
+        ),
+        (
+            "nginx (process 5075) HAS ENDED; process 12 of the pidfile /run/1.pid cannot be sent SIGHUP; generation \
+             d3a4f7000000abcd",
+            "nginx (process 80) HAS ENDED; process 13 of the pidfile /run/1.pid cannot be sent SIGHUP; generation \
+             0000f700000012cd",
+            "nginx (process 80) HAS ENDED; process 13 of the pidfile /run/2.pid cannot be sent SIGHUP; generation \
+             0000f700000012cd",
+        ),
+        ("line 5 (a) (7)", "line 5 (a) (8)", "line 5 (b) (8)"),
+        ("line 5 (a) (7)", "line 5 (a) (8)", "line 5 (a)"),
+        ("no host 10.0.0.1", "no host 10.0.0.1", "no host 10.0.0.2"),
+    ];
+
+    #[test]
+    fn a_failure_is_told_once_whenever_and_by_whichever_process_it_is_said() {
+        for (first, again, other) in SAID {
+            let mut trouble = Trouble::default();
+            assert!(trouble.is_news(check(first)), "{first}");
+            assert!(!trouble.is_news(check(again)), "{again}");
+            assert!(trouble.is_news(check(other)), "{other}");
+            assert!(!trouble.is_news(check(first)), "it alternates: {first}");
+            assert_eq!(trouble.times(), 4);
+        }
+    }
+
+    #[test]
+    fn the_same_contents_that_fail_alike_are_no_news_whatever_is_counted() {
+        let of = |tried, step, exit, text: &str| Failure {
+            tried,
+            step,
+            exit: Some(Exit::Code(exit)),
+            text: text.to_owned(),
+        };
+        let mut trouble = Trouble::default();
+        assert!(trouble.is_news(of(Some(1), "check", 1, "refused after 0.12s, 7 workers")));
+        for (failure, is_news) in [
+            (
+                of(Some(1), "check", 1, "refused after 3.4s, 9 workers"),
+                false,
+            ),
+            (
+                of(Some(2), "check", 1, "refused after 3.4s, 9 workers"),
+                true,
+            ),
+            (
+                of(Some(1), "check", 2, "refused after 0.12s, 7 workers"),
+                true,
+            ),
+            (
+                of(Some(1), "reload", 1, "refused after 0.12s, 7 workers"),
+                true,
+            ),
+            (of(Some(1), "check", 1, "no such host"), true),
+            (of(None, "check", 1, "refused after 8s, 1 workers"), true),
+        ] {
+            assert_eq!(trouble.is_news(failure.clone()), is_news, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn so_many_different_failures_are_remembered_and_no_more() {
+        let mut trouble = Trouble::default();
+        for line in 0..=REMEMBERED {
+            assert!(trouble.is_news(check(&format!("line {line}"))));
+        }
+        assert!(trouble.is_news(check("line 0")), "the oldest is forgotten");
+    }
+}

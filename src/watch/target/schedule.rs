@@ -1,0 +1,287 @@
+//! When one target is published: at once, after a gathering of changes, after the pause between reloads, or again
+//! after a failure; and when a publish makes way for newer data. Pure.
+//!
+//! A configuration that the program has refused is tried again much later than what failed otherwise. Its data have not
+//! changed, so it will most likely be refused again, and each try may hurt: HAProxy refuses connections for two seconds
+//! while it tries to get a port. Newer data are tried as soon as reloads may follow each other; but where one refusal
+//! follows another, these two grow apart as well.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::model::backoff::{Backoff, Dice};
+use crate::model::pace::Pace;
+
+/// The delays between tries of a publish that fails.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// Those between tries of what the program has refused.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(20), Duration::from_mins(5));
+/// The pause between reloads doubles so often at most while they are refused.
+const DOUBLINGS: u32 = 4;
+/// What takes no longer than this is waited for by newer data.
+const SHORT: Duration = Duration::from_millis(100);
+/// Newer data overtake a publish only so long after the first one that was overtaken has begun: then a check has its
+/// time, and the file follows.
+const UNCHECKED: Duration = Duration::from_secs(3);
+
+/// What happens to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Something it follows has changed, or its file is to be compared anew.
+    Changed,
+    /// The publish is done.
+    Done {
+        /// What came of it.
+        outcome: Outcome,
+        /// The program was told to reload, whatever came of it.
+        reloaded: bool,
+    },
+    /// The publish has found that it takes a reload, for which it is too early.
+    Held,
+    /// The publish has come to what the program has refused, for which it is too early.
+    Repeated,
+    /// The publish has changed what runs, and has made way for newer data before its file was checked.
+    Overtaken,
+    /// The deadline has passed.
+    Tick,
+}
+
+/// What came of a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// File and program are as they should be.
+    Good,
+    Failed,
+    /// The program was told of the new file, and does not run it.
+    Refused,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Publish the target. There is never more than one at a time.
+    Publish {
+        /// Enough time has passed since the last reload. If not, only what takes none may be published.
+        may_reload: bool,
+        /// What the program has refused may be tried again. If not, only something else may be published.
+        may_repeat: bool,
+    },
+    /// Ask the publish to make way for newer data, if what it waits for is the check of a change that is made already.
+    /// Whatever comes of it, the publish ends as others do.
+    Overtake,
+}
+
+/// The machine; see the diagram of [`crate::watch`].
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    pace: Pace,
+    /// Some changes take no reload, so a publish may be tried at any time.
+    is_live: bool,
+    state: State,
+    /// The last change, to tell a quiet spell from the middle of a burst.
+    changed: Option<Instant>,
+    /// When the last reload ended.
+    reloaded: Option<Instant>,
+    /// What the program has refused is not to be tried again before this.
+    refused_until: Option<Instant>,
+    /// Since when the file is behind, if the last publish was overtaken.
+    behind_since: Option<Instant>,
+    retry: Backoff,
+    refused: Backoff,
+    dice: Dice,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Settling(Gathering),
+    Publishing {
+        dirty: Option<Gathering>,
+        /// From when and until when it may be asked to make way; none if it never may, or has been.
+        overtake: Option<Range<Instant>>,
+        /// When this publish began, or the first of those that were overtaken before it.
+        since: Instant,
+    },
+    Retrying {
+        at: Instant,
+    },
+    /// A reload is owed, and waits for its time.
+    Owing,
+}
+
+/// Changes that wait for their publish.
+#[derive(Debug, Clone, Copy)]
+struct Gathering {
+    since: Instant,
+    due: Instant,
+}
+
+impl Schedule {
+    pub(crate) fn new(pace: Pace, is_live: bool, seed: u64) -> Self {
+        Self {
+            pace,
+            is_live,
+            state: State::Idle,
+            changed: None,
+            reloaded: None,
+            refused_until: None,
+            behind_since: None,
+            retry: Backoff::new(RETRY.0, RETRY.1),
+            refused: Backoff::new(REFUSED.0, REFUSED.1),
+            dice: Dice::new(seed),
+        }
+    }
+
+    /// The same at rest, with the same pause to keep: nothing is under way any more, and everything may be tried.
+    pub(crate) fn renewed(&self) -> Self {
+        let mut dice = self.dice.clone();
+        // Any number will do that is another one each time.
+        let seed = dice.chance().to_bits();
+        Self {
+            reloaded: self.reloaded,
+            ..Self::new(self.pace, self.is_live, seed)
+        }
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let due = match &self.state {
+            State::Idle => return None,
+            State::Publishing {
+                dirty, overtake, ..
+            } => {
+                let (dirty, overtake) = dirty.as_ref().zip(overtake.as_ref())?;
+                let at = dirty.due.max(overtake.start);
+                return overtake.contains(&at).then_some(at);
+            }
+            State::Settling(gathering) => gathering.due,
+            State::Retrying { at } => *at,
+            State::Owing => return self.held_until(),
+        };
+        let held = self.held_until().filter(|_| !self.is_live);
+        Some(held.map_or(due, |held| due.max(held)))
+    }
+
+    /// The transition.
+    pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Option<Action> {
+        match input {
+            Input::Changed => self.change(now),
+            Input::Done { outcome, reloaded } => self.done(now, outcome, reloaded),
+            Input::Held => self.rest(State::Owing),
+            Input::Repeated => {
+                let at = self.refused_until.unwrap_or(now);
+                self.rest(State::Retrying { at });
+            }
+            Input::Overtaken => self.overtaken(now),
+            Input::Tick => {}
+        }
+        let due = self.deadline().is_some_and(|at| now >= at);
+        due.then(|| self.act(now))
+    }
+
+    fn act(&mut self, now: Instant) -> Action {
+        if let State::Publishing { overtake, .. } = &mut self.state {
+            *overtake = None;
+            return Action::Overtake;
+        }
+        let since = self.behind_since.take().unwrap_or(now);
+        self.state = State::Publishing {
+            dirty: None,
+            overtake: self.is_live.then(|| now + SHORT..since + UNCHECKED),
+            since,
+        };
+        let is_over = |until: Option<Instant>| until.is_none_or(|at| now >= at);
+        Action::Publish {
+            may_reload: is_over(self.held_until()),
+            may_repeat: is_over(self.refused_until),
+        }
+    }
+
+    fn change(&mut self, now: Instant) {
+        let quiet = |last: Instant| now.saturating_duration_since(last) >= self.pace.settle;
+        let first_in_a_while = self.changed.is_none_or(quiet);
+        self.changed = Some(now);
+        match &mut self.state {
+            State::Idle | State::Owing if first_in_a_while => {
+                self.state = State::Settling(Gathering::at_once(now));
+            }
+            State::Idle | State::Retrying { .. } | State::Owing => {
+                self.state = State::Settling(gather(self.pace, None, now));
+            }
+            State::Settling(gathering) => *gathering = gather(self.pace, Some(*gathering), now),
+            State::Publishing { dirty, .. } if dirty.is_none() && first_in_a_while => {
+                *dirty = Some(Gathering::at_once(now));
+            }
+            State::Publishing { dirty, .. } => *dirty = Some(gather(self.pace, *dirty, now)),
+        }
+    }
+
+    /// The publish has ended; `then` is what follows, unless there is newer data, which takes the place of that.
+    fn rest(&mut self, then: State) {
+        if let State::Publishing { dirty, .. } = self.state {
+            self.state = dirty.map_or(then, State::Settling);
+        }
+    }
+
+    fn overtaken(&mut self, now: Instant) {
+        if let State::Publishing { dirty, since, .. } = self.state {
+            self.behind_since = Some(since);
+            self.state = State::Settling(dirty.unwrap_or(Gathering::at_once(now)));
+        }
+    }
+
+    fn done(&mut self, now: Instant, outcome: Outcome, reloaded: bool) {
+        // At least half of the delay: a try that fails costs something.
+        let chance = 0.5 + self.dice.chance() / 2.0;
+        let then = match outcome {
+            Outcome::Good => {
+                self.retry.succeeded();
+                // Only a reload shows that the program takes one.
+                if reloaded {
+                    self.refused.succeeded();
+                    self.refused_until = None;
+                }
+                State::Idle
+            }
+            Outcome::Failed => State::Retrying {
+                at: now + self.retry.failed(chance),
+            },
+            Outcome::Refused => {
+                let at = now + self.refused.failed(chance);
+                self.refused_until = Some(at);
+                State::Retrying { at }
+            }
+        };
+        if reloaded {
+            self.reloaded = Some(now);
+        }
+        self.rest(then);
+    }
+
+    /// No reload before this, since the last one was just now.
+    fn held_until(&self) -> Option<Instant> {
+        let doublings = self.refused.failures().saturating_sub(1).min(DOUBLINGS);
+        let pause = self.pace.min_interval.saturating_mul(1 << doublings);
+        Some(self.reloaded? + pause)
+    }
+}
+
+impl Gathering {
+    fn at_once(now: Instant) -> Self {
+        Self {
+            since: now,
+            due: now,
+        }
+    }
+}
+
+fn gather(pace: Pace, before: Option<Gathering>, now: Instant) -> Gathering {
+    let since = before.map_or(now, |gathering| gathering.since);
+    Gathering {
+        since,
+        due: (now + pace.settle).min(since + pace.max_wait),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,425 @@
+//! One target and where it stands: what it follows, when it is published, and what became of that. Shell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{AbortHandle, Id};
+use tracing::{debug, error, info, warn};
+
+use super::log_once::{Failure, Trouble};
+use super::repair::Repairs;
+use super::schedule::{Input, Outcome, Schedule};
+use crate::config::{Output, Sources, place};
+use crate::model::catalog::{Catalog, Changes};
+use crate::model::report::chain;
+use crate::model::update::Prefix;
+use crate::model::watchers::is_of_watcher;
+use crate::system::file::How;
+use crate::watch::conf::load::Loaded;
+use crate::watch::host::WORLD;
+use crate::watch::publish::{Digest, End, Foreign, Has, Progress, PublishError, Published};
+use crate::watch::render::View;
+
+/// A publish that has ended.
+pub(crate) struct Done {
+    pub(crate) end: End,
+    pub(crate) took: Duration,
+}
+
+/// How the last publish ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Good,
+    Pending,
+    Failed,
+}
+
+pub(crate) struct Kept {
+    pub(crate) loaded: Arc<Loaded>,
+    /// What it follows, as paths.
+    pub(crate) paths: Vec<Prefix>,
+    /// What no two publishes may be about at once: its name and its files.
+    claims: BTreeSet<String>,
+    pub(crate) schedule: Schedule,
+    pub(crate) last: Option<Ended>,
+    /// The publish that is under way, and how far it has come.
+    running: Option<(AbortHandle, Arc<Progress>)>,
+    /// What the last publish has left in the places of the outputs, if that is known.
+    left: Option<Vec<Digest>>,
+    repairs: Repairs,
+    /// When a file that somebody else has changed is set right.
+    repair_at: Option<Instant>,
+    /// Something has happened to a file while it was being published.
+    is_touched: bool,
+    /// What the running `HAProxies` have, by the last publish.
+    has: Has,
+    /// It has been told that the file cannot be replaced.
+    in_place: bool,
+    /// What has failed since the last success.
+    trouble: Trouble,
+    /// Contradictions between announcements that the log has named.
+    disputes: BTreeSet<String>,
+}
+
+impl Kept {
+    pub(crate) fn new(loaded: Loaded, prefix: &Prefix) -> Self {
+        let paths = paths(&loaded, prefix);
+        let claims = claims(&loaded);
+        Self {
+            schedule: Schedule::new(
+                loaded.target.pace,
+                loaded.haproxies.are_there(),
+                fastrand::u64(..),
+            ),
+            loaded: Arc::new(loaded),
+            paths,
+            claims,
+            last: None,
+            running: None,
+            left: None,
+            repairs: Repairs::default(),
+            repair_at: None,
+            is_touched: false,
+            has: Has::Live,
+            in_place: false,
+            trouble: Trouble::default(),
+            disputes: BTreeSet::new(),
+        }
+    }
+
+    /// Whatever was put off may be done at once; a publish that is under way goes on.
+    pub(crate) fn rest(&mut self) {
+        if !self.is_publishing() {
+            self.schedule = self.schedule.renewed();
+        }
+    }
+
+    pub(crate) fn is_publishing(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// What its files are to be compared with to find what somebody else has done to them.
+    pub(crate) fn files_left(&mut self) -> Option<Vec<(PathBuf, Digest)>> {
+        self.is_touched = self.is_publishing();
+        let left = self.left.as_ref().filter(|_| !self.is_touched)?;
+        let outputs = self.loaded.target.outputs.iter();
+        let dests = outputs.map(|output| output.dest.clone());
+        Some(dests.zip(left.iter().copied()).collect())
+    }
+
+    /// Whether a look at its files was put off until a publish has ended.
+    pub(crate) fn is_touched(&self) -> bool {
+        self.is_touched
+    }
+
+    /// Whether a file that was found changed is set right now; if not, it has its time.
+    pub(crate) fn may_repair(&mut self, now: Instant) -> bool {
+        let due = self.repairs.due(now);
+        self.repair_at = (due > now).then_some(due);
+        due <= now
+    }
+
+    /// When a file is set right that had to wait.
+    pub(crate) fn repair_at(&self) -> Option<Instant> {
+        self.repair_at
+    }
+
+    pub(crate) fn is_repair_due(&mut self, now: Instant) -> bool {
+        self.repair_at.take_if(|at| now >= *at).is_some()
+    }
+
+    pub(crate) fn left(&self) -> Option<Vec<Digest>> {
+        self.left.clone()
+    }
+
+    /// Whether a publish of this target must not run beside one of the other.
+    pub(crate) fn excludes(&self, other: &Self) -> bool {
+        !self.claims.is_disjoint(&other.claims)
+    }
+
+    pub(crate) fn concerns(&self, changes: &Changes) -> bool {
+        let followed = |key: &str| self.paths.iter().any(|path| path.covers(key));
+        let is_news = |key: &str| !is_of_watcher(key);
+        changes.keys.iter().any(|key| followed(key) && is_news(key))
+    }
+
+    /// What each of its templates sees.
+    pub(crate) fn views(
+        &self,
+        catalog: &Arc<Catalog>,
+        env: &Arc<BTreeMap<String, String>>,
+    ) -> Vec<View> {
+        let view = |output: &Output| {
+            let (services, keys) = match &output.sources {
+                Sources::AllServices => (Vec::new(), vec![catalog.prefix().clone()]),
+                Sources::Services(services) => (services.clone(), Vec::new()),
+                Sources::Keys(keys) => (Vec::new(), keys.clone()),
+            };
+            View {
+                target: self.loaded.target.name.clone(),
+                catalog: Arc::clone(catalog),
+                services,
+                keys,
+                root: output.root.clone(),
+                env: Arc::clone(env),
+                world: WORLD,
+            }
+        };
+        self.loaded.target.outputs.iter().map(view).collect()
+    }
+
+    /// Its guard leaves the files as they are: the last good state, which is what a command can start with, but not what
+    /// a single pass was asked for.
+    pub(crate) fn freeze(&mut self, has_failed: bool) {
+        self.last = Some(if has_failed {
+            Ended::Failed
+        } else {
+            Ended::Good
+        });
+    }
+
+    /// What the running `HAProxies` have, for a publish to begin with. If it does not come to its end, the ledger knows.
+    pub(crate) fn has(&mut self) -> Has {
+        std::mem::take(&mut self.has)
+    }
+
+    pub(crate) fn started(&mut self, publish: AbortHandle, progress: Arc<Progress>) {
+        self.running = Some((publish, progress));
+    }
+
+    /// Whether this is its publish.
+    pub(crate) fn runs(&self, id: Id) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|(publish, _)| publish.id() == id)
+    }
+
+    /// Whether the publish that is under way has begun to change something.
+    pub(crate) fn has_begun(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|(_, progress)| progress.has_begun())
+    }
+
+    /// Asks the publish that is under way not to wait for its command any more.
+    pub(crate) fn kill_command(&self) {
+        if let Some((_, progress)) = &self.running {
+            progress.give_up();
+        }
+    }
+
+    /// Ends a publish that has changed nothing yet, or whose file is still being checked. One that has come further goes on
+    /// to its reload.
+    pub(crate) fn give_up(&self) {
+        match &self.running {
+            Some((_, progress)) if progress.has_begun() => progress.give_up_check(),
+            Some((publish, _)) => publish.abort(),
+            None => {}
+        }
+    }
+
+    /// Asks the publish that is under way to make way for newer data.
+    pub(crate) fn overtake(&self) {
+        if let Some((_, progress)) = &self.running {
+            progress.overtake();
+        }
+    }
+
+    /// Takes in what became of a publish; what the schedule has to know of it.
+    pub(crate) fn done(&mut self, done: &Done, once: bool) -> Input {
+        self.running = None;
+        self.left.clone_from(&done.end.left);
+        self.has = done.end.has.clone();
+        let (ended, reloaded) = match &done.end.result {
+            Ok(Published::Pending) => (Ended::Pending, false),
+            Ok(Published::Swapped(_)) => (Ended::Good, self.loaded.target.reload.is_some()),
+            Ok(Published::Live(_) | Published::Converged(_)) => (Ended::Good, false),
+            // The files are as good as before, or right already; what they miss is told when it comes.
+            Ok(Published::Held | Published::Repeated | Published::Overtaken) => {
+                (self.last.unwrap_or(Ended::Pending), false)
+            }
+            Ok(Published::Reloaded | Published::Unread) => (Ended::Good, true),
+            Ok(Published::Same) => (Ended::Good, false),
+            Err(PublishError::Reload { .. }) => (Ended::Failed, true),
+            Err(_) => (Ended::Failed, false),
+        };
+        if let Some(disputes) = &done.end.disputes {
+            self.warn_of_disputes(disputes);
+        }
+        self.tell(done, once);
+        match &done.end.result {
+            Ok(Published::Held) => return Input::Held,
+            Ok(Published::Repeated) => return Input::Repeated,
+            Ok(Published::Overtaken) => return Input::Overtaken,
+            // It has neither succeeded nor failed.
+            Err(PublishError::GivenUp) => {}
+            Ok(_) | Err(_) => self.last = Some(ended),
+        }
+        let outcome = match &done.end.result {
+            Ok(_) => Outcome::Good,
+            Err(error) if error.is_refusal() => Outcome::Refused,
+            Err(_) => Outcome::Failed,
+        };
+        Input::Done { outcome, reloaded }
+    }
+
+    /// Names each contradiction once, and once more when it is settled.
+    fn warn_of_disputes(&mut self, disputes: &BTreeSet<String>) {
+        let name = &self.loaded.target.name;
+        for new in disputes.difference(&self.disputes) {
+            warn!("{name}: {new}");
+        }
+        for settled in self.disputes.difference(disputes) {
+            info!("{name}: this is settled: {settled}");
+        }
+        self.disputes.clone_from(disputes);
+    }
+
+    fn tell(&mut self, done: &Done, once: bool) {
+        let target = &self.loaded.target;
+        let (name, ms) = (&target.name, done.took.as_millis());
+        let dest = listed(target.outputs.iter().map(|output| output.dest.as_path()));
+        let (is, has) = match target.outputs.len() {
+            1 => ("is", "has"),
+            _ => ("are", "have"),
+        };
+        let after = match self.trouble.times() {
+            0 => String::new(),
+            1 => ", after a failure".to_owned(),
+            times => format!(", after {times} failures"),
+        };
+        match &done.end.result {
+            Ok(Published::Same) if after.is_empty() => debug!("{name}: {dest} {is} right"),
+            Ok(Published::Same) => info!("{name}: {dest} {is} right{after}"),
+            Ok(Published::Pending) => info!("{name}: {dest} would change"),
+            Ok(Published::Held) => {
+                debug!("{name}: {dest} takes a reload, which waits for min_interval");
+                return;
+            }
+            Ok(Published::Repeated) => {
+                debug!("{name}: {dest} would be what was refused, which waits for its next try");
+                return;
+            }
+            Ok(Published::Overtaken) => {
+                debug!("{name}: HAProxy has been changed; the check made way for newer data");
+                return;
+            }
+            Ok(Published::Converged(changes)) => {
+                let servers = if *changes == 1 { "change" } else { "changes" };
+                info!(
+                    "{name}: HAProxy did not have the servers of {dest}: {changes} {servers} in {ms} ms{after}"
+                );
+            }
+            Ok(Published::Swapped(changes) | Published::Live(changes)) => {
+                let without = match &done.end.result {
+                    Ok(Published::Live(_)) => ", without a reload",
+                    Ok(_) | Err(_) => "",
+                };
+                let dest = listed(changes.iter().map(|change| change.dest.as_path()));
+                let has = if changes.len() == 1 { "has" } else { has };
+                info!("{name}: {dest} {has} been updated in {ms} ms{without}{after}");
+                warn_of_foreign(name, &done.end.foreign);
+                let written = changes.iter().find(|change| change.how == How::InPlace);
+                if let Some(written) = written.filter(|_| !self.in_place) {
+                    self.in_place = true;
+                    let dest = written.dest.display();
+                    info!(
+                        "{name}: {dest} is a mount point, so it is written over instead of replaced; mount its directory to have it replaced at once"
+                    );
+                }
+            }
+            Ok(Published::Unread) => debug!("{name}: {dest} {is} still not read"),
+            Ok(Published::Reloaded) => {
+                info!("{name}: the reload that was owed has been made in {ms} ms{after}");
+            }
+            Err(PublishError::GivenUp) => {
+                info!("{name}: the publish under way was given up");
+                return;
+            }
+            Err(error) => {
+                let failure = Failure {
+                    tried: done.end.tried,
+                    step: error.step(),
+                    exit: error.exit(),
+                    text: chain(error),
+                };
+                return self.failed(failure, once);
+            }
+        }
+        self.trouble = Trouble::default();
+        self.count_repair(&done.end.foreign);
+    }
+
+    /// Slows repairs down, and warns once, if something else changes the files again and again.
+    fn count_repair(&mut self, foreign: &[Foreign]) {
+        let name = &self.loaded.target.name;
+        if foreign.is_empty() {
+            return;
+        }
+        self.repair_at = None;
+        if let Some(pause) = self.repairs.repaired(Instant::now()) {
+            let dest = listed(foreign.iter().map(|one| one.dest.as_path()));
+            warn!(
+                "{name}: something else keeps changing {dest}; from now on it is set right {} s later, and later each \
+                 time: look for another program or a cron job that writes it",
+                pause.as_secs()
+            );
+        }
+    }
+
+    fn failed(&mut self, failure: Failure, once: bool) {
+        let (name, text) = (&self.loaded.target.name, failure.text.clone());
+        if self.trouble.is_news(failure) {
+            let then = if once { "" } else { "; trying again" };
+            error!("{name}: {text}{then}");
+        } else {
+            debug!("{name}: {text}; {} times now", self.trouble.times());
+        }
+    }
+}
+
+fn warn_of_foreign(name: &str, foreign: &[Foreign]) {
+    for Foreign { dest, what } in foreign {
+        let dest = dest.display();
+        warn!("{name}: somebody else had changed {dest}, which is set right: {what}");
+    }
+}
+
+/// What a publish of a target has for itself.
+fn claims(loaded: &Loaded) -> BTreeSet<String> {
+    let target = &loaded.target;
+    let files = target.outputs.iter();
+    let files = files.map(|output| format!("file {}", place(&output.dest).display()));
+    let name = format!("target {}", target.name);
+    files.chain([name]).collect()
+}
+
+/// What a target follows, as paths.
+pub(crate) fn paths(loaded: &Loaded, prefix: &Prefix) -> Vec<Prefix> {
+    let outputs = loaded.target.outputs.iter();
+    outputs
+        .flat_map(|output| followed(output, prefix))
+        .collect()
+}
+
+/// What an output follows, as paths.
+fn followed(output: &Output, prefix: &Prefix) -> Vec<Prefix> {
+    match &output.sources {
+        Sources::AllServices => vec![prefix.clone()],
+        Sources::Services(services) => {
+            let names = services.iter().map(|name| prefix.join(name.as_str()));
+            names.collect()
+        }
+        Sources::Keys(keys) => keys.clone(),
+    }
+}
+
+/// Paths as part of a sentence.
+fn listed<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
+    let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+    match paths.as_slice() {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        other => other.concat(),
+    }
+}
