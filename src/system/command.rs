@@ -177,7 +177,7 @@ fn start(command: &str) -> io::Result<(Started, Receiver)> {
     shell
         .args(["-c", command])
         .process_group(0)
-        .env_remove(sd_notify::SOCKET)
+        .env_remove(sd_sd_notify::SOCKET)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);
@@ -207,7 +207,7 @@ fn read_to_the_end(pipe: File) {
             // No signal of a terminal or for our group is meant for it, and it keeps no directory busy.
             .process_group(0)
             .current_dir("/")
-            .env_remove(notify::SOCKET)
+            .env_remove(sd_notify::SOCKET)
             .stdin(pipe)
             .stdout(Stdio::null())
             .stderr(Stdio::null());

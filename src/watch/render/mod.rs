@@ -11,7 +11,7 @@
 //! - [`routes`]: which host names and paths lead to which service.
 //! - `disputes`: where announcements contradict each other, for the operator to know.
 //! - [`quote`]: free text made safe for one place in one configuration language, or refused.
-//! - [`text`], [`glob`]: confd's string functions.
+//! - [`strings`], [`glob`]: confd's string functions.
 //! - [`Generation`]: a mark in the files by which a program says which of them it has read.
 //! - [`World`]: the few questions that neither the store nor the environment can answer.
 //! - [`Template`]: one type, two languages. `*.tera`: [`functions`] and [`filters`] have all of the above under its name;
