@@ -177,7 +177,7 @@ fn start(command: &str) -> io::Result<(Started, Receiver)> {
     shell
         .args(["-c", command])
         .process_group(0)
-        .env_remove(sd_sd_notify::SOCKET)
+        .env_remove(sd_notify::SOCKET)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);
