@@ -93,43 +93,57 @@ pub struct Configuration {
     pub good: Vec<Loaded>,
     /// Those in confd's style that cannot be used, and do without which the others run.
     pub bad: Vec<BadTarget>,
+    /// What somebody should know of them.
+    pub warnings: Vec<Problem>,
 }
 
 /// Reads the targets of a directory. `pass` says whether there is a command that they can signal. A mistake in a target in
 /// confd's style spoils that target, any other mistake spoils all of them.
 pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Configuration, Vec<Problem>> {
-    let everything = Everything::read(conf_dir, pass);
-    everything.tell_warnings();
     let Everything {
         good,
         bad,
         problems,
-        ..
-    } = everything;
+        warnings,
+    } = Everything::read(conf_dir, pass);
     let is_own = |bad: &BadTarget| bad.style == Style::Own;
     if problems.is_empty() && !bad.iter().any(is_own) {
-        return Ok(Configuration { good, bad });
+        return Ok(Configuration {
+            good,
+            bad,
+            warnings,
+        });
     }
     Err(all_problems(problems, &bad))
 }
 
-/// Reads the targets of these names, whatever is wrong with others; all of them if there is no name.
+/// Reads the targets of these names, whatever is wrong with others, and says the warnings; all of them if there is no
+/// name.
 pub fn load_some(conf_dir: &Path, names: &[String]) -> Result<Configuration, LoadError> {
+    let configuration = read_some(conf_dir, names)?;
+    tell_warnings(&configuration.warnings, &[]);
+    Ok(configuration)
+}
+
+fn read_some(conf_dir: &Path, names: &[String]) -> Result<Configuration, LoadError> {
     if names.is_empty() {
         return load(conf_dir, &Pass::offline()).map_err(LoadError::Bad);
     }
     let mut everything = Everything::read(conf_dir, &Pass::offline());
     everything.choose(names)?;
-    everything.tell_warnings();
     let Everything {
         good,
         bad,
         problems,
-        ..
+        warnings,
     } = everything;
     let problems = all_problems(problems, &bad);
     if problems.is_empty() {
-        Ok(Configuration { good, bad })
+        Ok(Configuration {
+            good,
+            bad,
+            warnings,
+        })
     } else {
         Err(LoadError::Bad(problems))
     }
@@ -233,11 +247,12 @@ impl Everything {
         });
         good.chain(self.bad.iter().map(|bad| &*bad.file))
     }
+}
 
-    fn tell_warnings(&self) {
-        for warning in &self.warnings {
-            warn!("{warning}{}", hinted(warning));
-        }
+/// Says what somebody should know of a configuration, but for what has been said before.
+pub(crate) fn tell_warnings(warnings: &[Problem], told: &[Problem]) {
+    for warning in warnings.iter().filter(|one| !told.contains(one)) {
+        warn!("{warning}{}", hinted(warning));
     }
 }
 

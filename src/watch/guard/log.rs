@@ -33,6 +33,11 @@ impl Guarded {
                     } else {
                         ("are", "stay")
                     };
+                    let where_held = if self.dests[0].exists() {
+                        format!("{stay} in {file}")
+                    } else {
+                        format!("{is} kept for {file}, which is not there yet,")
+                    };
                     let (why, until) = match why {
                         Why::Empty => (
                             if count == 1 {
@@ -58,7 +63,7 @@ impl Guarded {
                         ),
                     };
                     warn!(
-                        "{name}: {service}: {why}: {names} {stay} in {file} {until}; {release} ends that"
+                        "{name}: {service}: {why}: {names} {where_held} {until}; {release} ends that"
                     );
                 }
                 Event::Freed { service, end, lost } if lost.is_empty() => {

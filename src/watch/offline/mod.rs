@@ -87,7 +87,9 @@ pub fn render(
         tracing::warn!("{dir} is skipped: {error}");
     }
     let (catalog, env) = (Arc::new(catalog), Arc::new(env));
-    let Configuration { good: targets, bad } = targets;
+    let Configuration {
+        good: targets, bad, ..
+    } = targets;
     let mut status = 0;
     for one in bad {
         for problem in &one.problems {

@@ -24,8 +24,12 @@ pub(in crate::watch) enum PublishError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("the check refused the new file, so the live one stays")]
-    Check(#[source] Box<CommandError>),
+    #[error("the check refused the new file, {}", left_live(*has_live))]
+    Check {
+        /// There is a file of the target that stays.
+        has_live: bool,
+        source: Box<CommandError>,
+    },
     #[error("the check, which can judge the new file only in its place, refused it, {taken_out}")]
     CheckInPlace {
         taken_out: TakenOut,
@@ -64,7 +68,7 @@ impl PublishError {
         match self {
             Self::Render(_) | Self::NoGeneration => "render",
             Self::File { step, .. } => step,
-            Self::Check(_) | Self::CheckInPlace { .. } => "check",
+            Self::Check { .. } | Self::CheckInPlace { .. } => "check",
             Self::Reload { .. } => "reload",
             Self::Print(_) => "print",
             Self::Worker => "worker",
@@ -75,7 +79,7 @@ impl PublishError {
     /// How the command of that step ended.
     pub(in crate::watch) fn exit(&self) -> Option<Exit> {
         let command = match self {
-            Self::Check(source) | Self::CheckInPlace { source, .. } => Some(source.as_ref()),
+            Self::Check { source, .. } | Self::CheckInPlace { source, .. } => Some(source.as_ref()),
             Self::Reload { source, .. } => source.command(),
             Self::Render(_) | Self::NoGeneration | Self::File { .. } => None,
             Self::Print(_) | Self::Worker | Self::GivenUp => None,
@@ -88,10 +92,18 @@ impl PublishError {
         match self {
             Self::Reload { source, .. } => source.is_refusal(),
             Self::Render(_) | Self::NoGeneration | Self::Worker | Self::GivenUp => false,
-            Self::File { .. } | Self::Check(_) | Self::Print(_) => false,
+            Self::File { .. } | Self::Check { .. } | Self::Print(_) => false,
             // Each further try puts it in its place again.
             Self::CheckInPlace { .. } => true,
         }
+    }
+}
+
+fn left_live(has_live: bool) -> &'static str {
+    if has_live {
+        "so the live one stays"
+    } else {
+        "and there is no live one yet"
     }
 }
 

@@ -127,9 +127,8 @@ impl Job {
             Ok(Published::Swapped(_) | Published::Live(_)) => Some(self.wanted),
             // Nothing has been put in place.
             Ok(Published::Pending | Published::Repeated | Published::Overtaken) => self.left,
-            Err(PublishError::Render(_) | PublishError::NoGeneration | PublishError::Check(_)) => {
-                self.left
-            }
+            Err(PublishError::Render(_) | PublishError::NoGeneration) => self.left,
+            Err(PublishError::Check { .. }) => self.left,
             Ok(Published::Held) => None,
             // It comes before anything is put in place.
             Err(PublishError::Print(_)) => self.left,

@@ -280,7 +280,10 @@ impl Staged {
                 continue;
             }
             let printed = command::run(&command, target.check_timeout, Left::Killed).await;
-            let printed = printed.map_err(|error| PublishError::Check(Box::new(error)))?;
+            let printed = printed.map_err(|error| PublishError::Check {
+                has_live: self.has_live(),
+                source: Box::new(error),
+            })?;
             tracing::debug!(
                 target_name = target.name,
                 printed,
@@ -289,6 +292,11 @@ impl Staged {
             passed.push(command);
         }
         Ok(Checked(self))
+    }
+
+    fn has_live(&self) -> bool {
+        let mut news = self.0.iter().map(Part::differing);
+        news.any(|new| new.is_none_or(|(_, new)| new.previous.is_some()))
     }
 
     /// The tree that an output belongs to, with all candidates in the places of their files.

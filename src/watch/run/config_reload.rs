@@ -12,7 +12,9 @@ use super::store_events::files;
 use crate::config::{BadTarget, Pass, Problem};
 use crate::model::catalog::Catalog;
 use crate::system::file_watch::Watched;
-use crate::watch::conf::load::{Configuration, Loaded, directories, hinted, links, load};
+use crate::watch::conf::load::{
+    Configuration, Loaded, directories, hinted, links, load, tell_warnings,
+};
 use crate::watch::source::subscriptions::Following;
 use crate::watch::target::state::{Kept, paths};
 
@@ -27,6 +29,8 @@ pub(super) struct Conf {
     pub(super) problems: Vec<Problem>,
     /// The targets that were wrong when it was read last, and without which the others run.
     pub(super) bad: Vec<BadTarget>,
+    /// What the log has warned of, as long as it is so.
+    warned: Vec<Problem>,
 }
 
 impl Conf {
@@ -42,7 +46,15 @@ impl Conf {
             waits: false,
             problems: Vec::new(),
             bad: Vec::new(),
+            warned: Vec::new(),
         }
+    }
+
+    /// Warns of what was not so when the configuration was read last: each edit, of whatever file, and each SIGHUP reads
+    /// all of it again.
+    pub(super) fn tell_warnings(&mut self, warnings: Vec<Problem>) {
+        tell_warnings(&warnings, &self.warned);
+        self.warned = warnings;
     }
 
     /// Reports the bad targets that have changed since they were reported. `kept` are the targets in force.
@@ -110,7 +122,8 @@ impl Shell {
         self.changed(|_| true);
     }
 
-    fn take_in_configuration(&mut self, new: Configuration) {
+    fn take_in_configuration(&mut self, mut new: Configuration) {
+        self.conf.tell_warnings(std::mem::take(&mut new.warnings));
         self.conf.problems.clear();
         self.conf.tell_bad(new.bad.clone(), &self.targets);
         let lacks_the_store = self.lacks_the_store(&new);

@@ -158,6 +158,7 @@ impl Shell {
         let state_dir = plan.pass.state_dir.take();
         let now = Instant::now();
         let mut conf = Conf::new(plan.conf_dir.clone(), reading);
+        conf.tell_warnings(plan.targets.warnings);
         conf.tell_bad(plan.targets.bad, &[]);
         let targets: Vec<Kept> = plan
             .targets

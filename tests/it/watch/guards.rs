@@ -534,3 +534,23 @@ fn leases_that_expire_together_are_held_and_a_stop_is_not() {
     assert_eq!(bench.guard(&["release", "--all"]).status.code(), Some(0));
     bench.wait_live(&["i"]);
 }
+
+#[test]
+fn of_a_file_that_was_never_published_nobody_says_that_it_or_anything_in_it_stays() {
+    let bench = Bench::new("");
+    let conf = bench.file("conf.d/a.toml");
+    let text = fs::read_to_string(&conf).unwrap();
+    let check = "[template]\ncheck_cmd = 'test {{src}} = no'\n";
+    fs::write(conf, text.replace("[template]\n", check)).unwrap();
+    bench.put("web", "i");
+    let process = bench.start(&[]);
+    process.wait_said("the check refused the new file, and there is no live one yet");
+    bench.lose("web", "i");
+    process.wait_said("the only instance is lost: i is kept for");
+    let said = process.output();
+    assert!(
+        said.contains("a.cfg, which is not there yet, until"),
+        "{said}"
+    );
+    assert!(!said.contains("stays"), "{said}");
+}

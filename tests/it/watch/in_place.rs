@@ -192,3 +192,30 @@ fn such_a_check_is_warned_of_where_mistakes_are_looked_for() {
     );
     assert_eq!(output.status.code(), Some(0), "it is no mistake: {said}");
 }
+
+#[test]
+fn that_a_check_judges_in_place_is_told_once_as_long_as_it_is_so() {
+    const TOLD: &str = "names neither {{src}} nor {{tree}}";
+    let bench = Bench::new(&format!("check_cmd = 'true'\n{PACE}"));
+    bench.put("i");
+    let process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    let told = || process.output().matches(TOLD).count();
+    assert_eq!(told(), 1, "{}", process.output());
+    // Each of these reads all of the configuration again.
+    let reads = |text: &str| {
+        bench.template("a.tera", text);
+        bench.wait_live(text);
+    };
+    reads("one\n");
+    process.signal(Signal::SIGHUP);
+    reads("two\n");
+    // One that differs is another one, and so is one that is back.
+    bench.target("a", &format!("check_cmd = 'true # again'\n{PACE}"));
+    wait_for("word of the other check", || (told() == 2).then_some(()));
+    bench.target("a", &format!("check_cmd = 'test -e {{{{src}}}}'\n{PACE}"));
+    reads("three\n");
+    assert_eq!(told(), 2, "{}", process.output());
+    bench.target("a", &format!("check_cmd = 'true # again'\n{PACE}"));
+    wait_for("word of what is back", || (told() == 3).then_some(()));
+}
