@@ -5,13 +5,14 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use tempfile::NamedTempFile;
 
-use super::{process, xattr};
+use super::process;
+use super::xattr::{self, Attributes};
 use crate::model::fingerprint::fingerprint;
 
 const PERMISSIONS: u32 = 0o7777;
@@ -42,6 +43,26 @@ pub struct Access {
     pub gid: u32,
 }
 
+/// All that a file has besides its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its permission bits and owners.
+    pub access: Access,
+    /// Which file it is.
+    pub inode: Inode,
+    /// Its access control list, labels and attributes.
+    pub attributes: Attributes,
+}
+
+/// What tells a file from another one that has taken its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inode {
+    /// The number of a file that is gone may be given to the next one.
+    pub number: u64,
+    /// When it was made, in nanoseconds; not every file system knows.
+    pub born: Option<u64>,
+}
+
 /// Whether there is something at `path`. As confd has it, what cannot be looked at is there: only "no such file" is no.
 #[must_use]
 pub fn exists(path: &str) -> bool {
@@ -50,6 +71,29 @@ pub fn exists(path: &str) -> bool {
 
 /// Looks at a file; `None` if there is none.
 pub fn look(path: &Path) -> io::Result<Option<Look>> {
+    Ok(open(path)?.map(|(_, look)| look))
+}
+
+/// Looks at a file and all that it has besides its content.
+pub fn look_closely(path: &Path) -> io::Result<Option<(Look, Standing)>> {
+    let Some((file, look)) = open(path)? else {
+        return Ok(None);
+    };
+    let meta = file.metadata()?;
+    let born = meta.created().ok();
+    let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    let standing = Standing {
+        access: look.access,
+        inode: Inode {
+            number: meta.ino(),
+            born: born.and_then(|born| u64::try_from(born.as_nanos()).ok()),
+        },
+        attributes: Attributes::of(&file).unwrap_or_default(),
+    };
+    Ok(Some((look, standing)))
+}
+
+fn open(path: &Path) -> io::Result<Option<(File, Look)>> {
     // Opening a pipe would wait for somebody to write into it.
     let flags = nix::libc::O_NONBLOCK;
     let found = match File::options().read(true).custom_flags(flags).open(path) {
@@ -68,7 +112,7 @@ pub fn look(path: &Path) -> io::Result<Option<Look>> {
         uid: meta.uid(),
         gid: meta.gid(),
     };
-    Ok(Some(Look { content, access }))
+    Ok(Some((found, Look { content, access })))
 }
 
 /// How long ago a file was changed, by the clock of the system.
@@ -119,6 +163,26 @@ pub struct Candidate {
 impl Candidate {
     /// Writes a candidate for `dest`.
     pub fn stage(dest: &Path, content: &[u8], access: Access) -> io::Result<Self> {
+        Self::stage_with(dest, content, access, None)
+    }
+
+    /// The same for a file that is gone or not the one that was known, with the attributes that it is remembered to have
+    /// had. Where its owners cannot be had again, it is ours, and open to no more people for that.
+    pub fn stage_again(
+        dest: &Path,
+        content: &[u8],
+        access: Access,
+        attributes: &Attributes,
+    ) -> io::Result<Self> {
+        Self::stage_with(dest, content, access, Some(attributes))
+    }
+
+    fn stage_with(
+        dest: &Path,
+        content: &[u8],
+        mut access: Access,
+        remembered: Option<&Attributes>,
+    ) -> io::Result<Self> {
         let mut prefix = OsString::from(".");
         prefix.push(dest.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         prefix.push(".");
@@ -140,10 +204,20 @@ impl Candidate {
         let meta = file.as_file().metadata()?;
         // Before the mode: a change of owner clears set-id bits.
         if (meta.uid(), meta.gid()) != (access.uid, access.gid) {
-            fchown(file.as_file(), Some(access.uid), Some(access.gid))?;
+            match fchown(file.as_file(), Some(access.uid), Some(access.gid)) {
+                Err(error)
+                    if remembered.is_some() && error.kind() == io::ErrorKind::PermissionDenied =>
+                {
+                    access.mode = mode_of_another_owner(file.as_file(), access);
+                }
+                other => other?,
+            }
         }
         // Between the two: a change of owner clears some attributes, and the mode is part of an access control list.
-        xattr::keep(dest, file.as_file());
+        match remembered {
+            Some(attributes) => xattr::give(dest, attributes, file.as_file()),
+            None => xattr::keep(dest, file.as_file()),
+        }
         file.as_file()
             .set_permissions(Permissions::from_mode(access.mode))?;
         Ok(Self {
@@ -174,6 +248,18 @@ impl Candidate {
             File::open(dir)?.sync_all()?;
         }
         Ok(how)
+    }
+}
+
+/// The mode of a file that could not be given its owner, and perhaps not its group: ours may do no more than that could.
+fn mode_of_another_owner(file: &File, access: Access) -> u32 {
+    const SET_ID: u32 = 0o6000;
+    const GROUP: u32 = 0o070;
+    let mode = access.mode & !SET_ID;
+    match fchown(file, None, Some(access.gid)) {
+        Ok(()) => mode,
+        // What everybody may do, our group may.
+        Err(_) => mode & (!GROUP | ((mode & 0o007) << 3)),
     }
 }
 

@@ -20,4 +20,4 @@ pub mod sd_notify;
 pub mod signals;
 pub mod systemd;
 mod terminal;
-mod xattr;
+pub mod xattr;

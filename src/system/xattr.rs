@@ -1,7 +1,7 @@
 //! What a file has besides its content, mode and owners: access control lists, security labels and the attributes that
 //! people give it. A file that takes the place of another one gets them too. Adapter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -28,35 +28,43 @@ pub(super) fn keep(dest: &Path, new: &File) {
     let Ok(old) = options.read(true).open(dest) else {
         return;
     };
-    let Ok(names) = names(&old) else {
-        return;
-    };
-    for name in names.iter().filter(|name| !is_derived(name)) {
-        if let Err(error) = copy(name, &old, new) {
-            tell(dest, name, &error);
+    if let Some(attributes) = Attributes::of(&old) {
+        give(dest, &attributes, new);
+    }
+}
+
+/// The attributes of a file that people or programs have given it, by their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attributes(pub BTreeMap<CString, Vec<u8>>);
+
+impl Attributes {
+    /// `None` if the file system does not know of such.
+    pub(super) fn of(file: &File) -> Option<Self> {
+        let names = names(file).ok()?.into_iter();
+        let own = names.filter(|name| !is_derived(name));
+        // What cannot be read may not be ours to know, or has been taken away meanwhile.
+        let all = own.filter_map(|name| Some((value(file, &name).ok()?, name)));
+        Some(Self(all.map(|(value, name)| (name, value)).collect()))
+    }
+}
+
+/// Gives `new`, which is about to be the file at `dest`, these attributes. What cannot be given is told once.
+pub(super) fn give(dest: &Path, attributes: &Attributes, new: &File) {
+    for (name, wanted) in &attributes.0 {
+        // A label that the new file has by itself need not be set, which may be forbidden.
+        if value(new, name).as_ref() != Ok(wanted)
+            && let Err(error) = fsetxattr(new, name, wanted, XattrFlags::empty())
+        {
+            tell(dest, name, &error.into());
         }
     }
     // The directory may give a new file a list that the old one does not have.
-    if !names.iter().any(|name| name.as_c_str() == ACL)
+    if !attributes.0.contains_key(ACL)
         && value(new, ACL).is_ok()
         && let Err(error) = fremovexattr(new, ACL)
     {
         tell(dest, ACL, &error.into());
     }
-}
-
-fn copy(name: &CStr, old: &File, new: &File) -> io::Result<()> {
-    let wanted = match value(old, name) {
-        Ok(wanted) => wanted,
-        // Somebody has taken it away meanwhile.
-        Err(Errno::NODATA) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    // A label that the new file has by itself need not be set, which may be forbidden.
-    if value(new, name).as_ref() == Ok(&wanted) {
-        return Ok(());
-    }
-    Ok(fsetxattr(new, name, &wanted, XattrFlags::empty())?)
 }
 
 fn is_derived(name: &CStr) -> bool {
@@ -161,6 +169,13 @@ mod tests {
         let new = swap(&dest);
         assert_eq!(value(&new, ACL), Ok(acl(4)));
         assert_eq!(value(&new, c"user.origin"), Ok(b"by hand".to_vec()));
+        assert_eq!(mode(), before);
+        // It is gone, and made again.
+        let known = Attributes::of(&new).unwrap();
+        fs::remove_file(&dest).unwrap();
+        let again = super::super::file::Candidate::stage_again(&dest, b"x", look.access, &known);
+        again.unwrap().swap().unwrap();
+        assert_eq!(Attributes::of(&File::open(&dest).unwrap()), Some(known));
         assert_eq!(mode(), before);
         // The directory has a list for new files, which the old one does not have.
         let here = File::open(dir.path()).unwrap();

@@ -129,7 +129,7 @@ impl Job {
         if before.iter().all(Option::is_none) {
             return Restored::Unchanged;
         }
-        match Swapped::for_these(self.target(), live, before) {
+        match Swapped::for_these(self.target(), &self.ledger.access, live, before) {
             Ok(swapped) => self.restore(swapped, still_in_force).await,
             Err(error) => Restored::Failed(error),
         }

@@ -48,7 +48,7 @@ impl Job {
             let unchecked = &self.ledger.unchecked;
             unchecked.before(self.dest(n), content.as_bytes())
         };
-        let swapped = swapped.over(self.target(), before);
+        let swapped = swapped.over(self.target(), &self.ledger.access, before);
         swapped.map_err(|source| PublishError::File {
             step: "read",
             path: self.dest(0).to_owned(),

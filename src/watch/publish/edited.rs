@@ -100,7 +100,10 @@ fn difference(had: &str, new: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::watch::publish::access_state::AccessState;
 
     fn foreign(previous: Option<(&str, u32)>, text: &str, mode: u32) -> String {
         let access = |mode| Access {
@@ -112,6 +115,8 @@ mod tests {
             dest: PathBuf::from("/a"),
             text: text.to_owned(),
             access: access(mode),
+            state: Arc::new(AccessState::open(None)),
+            remembered: None,
             previous: previous.map(|(content, mode)| Look {
                 content: content.as_bytes().to_vec(),
                 access: access(mode),

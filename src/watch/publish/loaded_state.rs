@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::warn;
 
+use super::access_state::AccessState;
 use super::unchecked::Unchecked;
 use crate::model::fingerprint::fingerprint;
 use crate::system::file;
@@ -26,6 +27,8 @@ pub(crate) struct Ledger {
     warned_unread: Mutex<BTreeSet<PathBuf>>,
     /// What lies in its place although no check has accepted it.
     pub(crate) unchecked: Unchecked,
+    /// To whom the files are open.
+    pub(super) access: Arc<AccessState>,
 }
 
 /// What a program has loaded: the length and the hash of the file, or nobody knows.
@@ -52,6 +55,7 @@ impl Ledger {
     /// Opens the ledger in `dir`, which need not be there yet.
     pub(crate) fn open(dir: Option<PathBuf>) -> Self {
         let unchecked = Unchecked::open(dir.as_deref());
+        let access = Arc::new(AccessState::open(dir.as_deref()));
         let dir = dir.map(|dir| dir.join("reloaded"));
         let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
         if let (Err(error), Some(dir)) = (&made, &dir) {
@@ -66,6 +70,7 @@ impl Ledger {
             refused: Mutex::default(),
             warned_unread: Mutex::default(),
             unchecked,
+            access,
         }
     }
 

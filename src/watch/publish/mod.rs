@@ -13,6 +13,7 @@ use super::render::{Generation, View};
 use crate::config::Target;
 use crate::system::file::How;
 
+mod access_state;
 mod activate;
 mod cancel;
 mod check_in_place;
@@ -155,13 +156,14 @@ impl Job {
             self.views.clone(),
             self.has.clone(),
         );
-        let is_retry = self.has_failed;
+        let (is_retry, noop) = (self.has_failed, self.noop);
+        let access = Arc::clone(&self.ledger.access);
         let left = self.left.clone().unwrap_or_default();
         let compare = move || {
             let rendered = Rendered::new(&loaded, &views)?;
             let (generation, tried) = (rendered.generation.clone(), rendered.fingerprint());
             let disputes = rendered.disputes.clone();
-            let (compared, wanted) = rendered.compare(&loaded.target)?;
+            let (compared, wanted) = rendered.compare(&loaded.target, &access, noop)?;
             let foreign = compared.foreign(&loaded.target, &left, &wanted);
             let way = match &compared {
                 Compared::Differs(differs) => Way::of(&loaded, differs, &has, is_retry),

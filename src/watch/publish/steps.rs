@@ -6,14 +6,17 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::access_state::AccessState;
 use super::{Change, Digest, Foreign, PublishError, blocking};
 use crate::config::{Output, Target};
 use crate::model::fingerprint::fingerprint;
 use crate::system::check_tree::Mirror;
 use crate::system::command::{self, CommandError, Left};
-use crate::system::file::{self, Access, Candidate, How, Look};
+use crate::system::file::{self, Access, Candidate, How, Look, Standing};
 use crate::system::process;
+use crate::system::xattr::Attributes;
 use crate::watch::conf::load::Loaded;
 use crate::watch::conf::placeholders::{Paths, asks_for_tree, fill_in, judges_in_place};
 use crate::watch::render::{Generation, View, stamp};
@@ -70,6 +73,10 @@ pub(super) struct New {
     pub(super) dest: PathBuf,
     pub(super) text: String,
     pub(super) access: Access,
+    /// What is remembered to whom files are open.
+    pub(super) state: Arc<AccessState>,
+    /// The attributes that it is remembered to have had, if there is no file, or one of somebody else's.
+    pub(super) remembered: Option<Attributes>,
     pub(super) previous: Option<Look>,
 }
 
@@ -110,9 +117,15 @@ impl Rendered {
     }
 
     /// What is live, compared with these; and what the files should be.
-    pub(super) fn compare(self, target: &Target) -> Result<(Compared, Vec<Digest>), PublishError> {
+    pub(super) fn compare(
+        self,
+        target: &Target,
+        state: &Arc<AccessState>,
+        noop: bool,
+    ) -> Result<(Compared, Vec<Digest>), PublishError> {
         let pairs = target.outputs.iter().zip(self.texts);
-        let parts: Result<Vec<_>, _> = pairs.map(|(output, text)| compare(output, text)).collect();
+        let parts = pairs.map(|(output, text)| compare(output, text, state, noop));
+        let parts: Result<Vec<_>, _> = parts.collect();
         let (parts, wanted): (Vec<_>, Vec<_>) = parts?.into_iter().unzip();
         if parts.iter().any(|part| part.differing().is_some()) {
             return Ok((Compared::Differs(Differs(parts)), wanted));
@@ -148,27 +161,48 @@ impl Compared {
     }
 }
 
-fn compare(output: &Output, text: String) -> Result<(Part<New>, Digest), PublishError> {
+fn compare(
+    output: &Output,
+    text: String,
+    state: &Arc<AccessState>,
+    noop: bool,
+) -> Result<(Part<New>, Digest), PublishError> {
     let dest = file::resolve(&output.dest).map_err(PublishError::at("find", &output.dest))?;
-    let previous = file::look(&dest).map_err(PublishError::at("read", &dest))?;
-    let access = access(output, previous.as_ref());
+    let found = file::look_closely(&dest).map_err(PublishError::at("read", &dest))?;
+    let remembered = state.remembered(&dest, found.as_ref());
+    let has = remembered.as_ref().map(|standing| standing.access);
+    let has = has.or(found.as_ref().map(|(look, _)| look.access));
+    let access = access(output, has);
     let wanted = Digest::of(text.as_bytes(), access);
-    let is_same = |look: &Look| look.access == access && look.content == text.as_bytes();
-    if previous.as_ref().is_some_and(is_same) {
+    let is_same = found.as_ref().is_some_and(|(look, standing)| {
+        let has_attributes = |one: &Standing| one.attributes == standing.attributes;
+        look.access == access
+            && look.content == text.as_bytes()
+            && remembered.as_ref().is_none_or(has_attributes)
+    });
+    // What somebody has given to the file that was left is meant, and what is right is right.
+    if let Some((look, standing)) = &found
+        && (is_same || remembered.is_none())
+        && !noop
+    {
+        state.note(&dest, look, standing.clone());
+    }
+    if is_same {
         return Ok((Part::Same(text), wanted));
     }
     let new = New {
         dest,
         text,
         access,
-        previous,
+        state: Arc::clone(state),
+        remembered: remembered.map(|standing| standing.attributes),
+        previous: found.map(|(look, _)| look),
     };
     Ok((Part::New(new), wanted))
 }
 
-/// What conf.d says, else what the file has, else what we would make.
-fn access(output: &Output, previous: Option<&Look>) -> Access {
-    let has = previous.map(|look| look.access);
+/// What conf.d says, else what the file has or had, else what we would make.
+fn access(output: &Output, has: Option<Access>) -> Access {
     let own = process::identity();
     Access {
         mode: output.mode.or(has.map(|has| has.mode)).unwrap_or(MODE),
@@ -230,7 +264,11 @@ impl New {
         } else {
             Ok(())
         };
-        let stage = |()| Candidate::stage(&self.dest, self.text.as_bytes(), self.access);
+        let (dest, text) = (&self.dest, self.text.as_bytes());
+        let stage = |()| match &self.remembered {
+            Some(attributes) => Candidate::stage_again(dest, text, self.access, attributes),
+            None => Candidate::stage(dest, text, self.access),
+        };
         made.and_then(stage)
             .map_err(PublishError::at("stage a file beside", &self.dest))
     }
@@ -240,6 +278,10 @@ impl New {
         match &self.previous {
             Some(previous) => {
                 Candidate::stage(&self.dest, &previous.content, previous.access)?.swap()?;
+                // To whom the file of somebody else was open is nothing to go by.
+                if self.remembered.is_none() {
+                    self.state.note_ours(&self.dest, &previous.content);
+                }
                 Ok(())
             }
             None => std::fs::remove_file(&self.dest),
@@ -374,7 +416,10 @@ impl Checked {
                 Part::New(staged) => staged,
             };
             match candidate.swap() {
-                Ok(how) => swapped.push(Part::New((new, how))),
+                Ok(how) => {
+                    new.state.note_ours(&new.dest, new.text.as_bytes());
+                    swapped.push(Part::New((new, how)));
+                }
                 Err(source) => {
                     for (new, _) in swapped.iter().rev().filter_map(Part::differing) {
                         // The next try sets right what cannot be put back now.
@@ -392,6 +437,7 @@ impl Swapped {
     /// The live files of a target, as if they had just been swapped in for these, where there are such.
     pub(super) fn for_these(
         target: &Target,
+        state: &Arc<AccessState>,
         live: &[String],
         before: Vec<Option<Vec<u8>>>,
     ) -> io::Result<Self> {
@@ -403,11 +449,13 @@ impl Swapped {
                 continue;
             };
             let dest = file::resolve(&output.dest)?;
-            let access = access(output, file::look(&dest)?.as_ref());
+            let access = access(output, file::look(&dest)?.map(|look| look.access));
             let new = New {
                 dest,
                 text,
                 access,
+                state: Arc::clone(state),
+                remembered: None,
                 previous: Some(Look { content, access }),
             };
             parts.push(Part::New((new, How::Renamed)));
@@ -424,6 +472,7 @@ impl Swapped {
     pub(super) fn over(
         self,
         target: &Target,
+        state: &Arc<AccessState>,
         before: impl Fn(usize, &str) -> Option<Option<Vec<u8>>>,
     ) -> io::Result<Self> {
         let mut parts = Vec::new();
@@ -436,11 +485,13 @@ impl Swapped {
                 Part::New(new) => new,
                 Part::Same(text) => {
                     let dest = file::resolve(&output.dest)?;
-                    let access = access(output, file::look(&dest)?.as_ref());
+                    let access = access(output, file::look(&dest)?.map(|look| look.access));
                     let new = New {
                         dest,
                         text,
                         access,
+                        state: Arc::clone(state),
+                        remembered: None,
                         previous: None,
                     };
                     (new, How::Renamed)

@@ -1,9 +1,11 @@
 //! Files that somebody else changes while they are kept.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 use super::{Bench, PACE, line};
 use crate::harness::{Process, temp_dir, tool, wait_for};
@@ -180,4 +182,112 @@ fn without_watches_of_the_kernel_all_is_looked_at_and_that_is_told_once() {
             );
         }
     }
+}
+
+/// Mode and owner of the file; those of root stand for whoever runs the test.
+fn standing(bench: &Bench) -> Option<(u32, u32)> {
+    let meta = fs::metadata(bench.out("a.cfg")).ok()?;
+    Some((meta.mode() & 0o7777, meta.uid()))
+}
+
+/// A private file of somebody else's, as far as this process may make one.
+fn make_private(bench: &Bench) -> (u32, u32) {
+    let dest = bench.out("a.cfg");
+    fs::write(&dest, "password\n").unwrap();
+    fs::set_permissions(&dest, fs::Permissions::from_mode(0o600)).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        chown(&dest, Some(65534), Some(65534)).unwrap();
+    }
+    standing(bench).unwrap()
+}
+
+/// Puts a file in the place of the published one, as an editor does that writes another and renames it.
+fn rename_over(bench: &Bench, text: &str) {
+    let aside = bench.file("aside");
+    fs::write(&aside, text).unwrap();
+    fs::set_permissions(&aside, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::rename(aside, bench.out("a.cfg")).unwrap();
+}
+
+#[test]
+fn a_file_that_is_deleted_or_replaced_comes_back_open_to_whom_it_was_open_to() {
+    let bench = Bench::new(PACE);
+    let private = make_private(&bench);
+    let state = bench.file("state");
+    let args = ["--state-dir", state.to_str().unwrap()];
+    bench.put("i");
+    let mut process = bench.start(&args);
+    bench.wait_live(&line("i"));
+    process.wait_said("has been updated");
+    fs::remove_file(bench.out("a.cfg")).unwrap();
+    wait_repaired(&bench, &line("i"), &process);
+    process.wait_said("it was gone");
+    assert_eq!(standing(&bench), Some(private));
+    for text in ["by hand\n".to_owned(), line("i")] {
+        let before = repairs(&process);
+        rename_over(&bench, &text);
+        wait_for("a repair", || (repairs(&process) > before).then_some(()));
+        bench.wait_live(&line("i"));
+        assert_eq!(standing(&bench), Some(private), "{text}");
+    }
+    // The next process knows it too.
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    for is_gone in [true, false] {
+        if is_gone {
+            fs::remove_file(bench.out("a.cfg")).unwrap();
+        } else {
+            rename_over(&bench, "by hand\n");
+        }
+        let mut args = args.to_vec();
+        args.push("--once");
+        assert_eq!(bench.run(&args).status.code(), Some(0));
+        assert_eq!(bench.live(), Some(line("i")));
+        assert_eq!(standing(&bench), Some(private), "{is_gone}");
+    }
+    // One that has never been there is open to all.
+    let fresh = Bench::new(PACE);
+    fresh.put("i");
+    assert_eq!(fresh.run(&["--once"]).status.code(), Some(0));
+    assert_eq!(standing(&fresh).map(|(mode, _)| mode), Some(0o644));
+}
+
+#[test]
+fn a_mode_given_to_the_published_file_stays_and_is_what_comes_back() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let state = bench.file("state");
+    let args = [
+        "--log-level",
+        "debug",
+        "--state-dir",
+        state.to_str().unwrap(),
+    ];
+    let mut process = bench.start(&args);
+    bench.wait_live(&line("i"));
+    process.wait_said("has been updated");
+    let mode = || standing(&bench).map_or(0, |(mode, _)| mode);
+    let set = |mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(bench.out("a.cfg"), mode).unwrap();
+    };
+    set(0o600);
+    process.wait_said("a.cfg is right");
+    assert_eq!((mode(), repairs(&process)), (0o600, 0));
+    fs::remove_file(bench.out("a.cfg")).unwrap();
+    wait_repaired(&bench, &line("i"), &process);
+    process.wait_said("it was gone");
+    assert_eq!(mode(), 0o600);
+    // While nobody looks, too, and with news to publish.
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    set(0o640);
+    bench.put("j");
+    let process = bench.start(&args);
+    bench.wait_live(&(line("i") + &line("j")));
+    assert_eq!(mode(), 0o640);
+    process.wait_said("has been updated");
+    fs::remove_file(bench.out("a.cfg")).unwrap();
+    wait_repaired(&bench, &(line("i") + &line("j")), &process);
+    assert_eq!(mode(), 0o640);
 }
