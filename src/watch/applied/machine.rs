@@ -10,6 +10,9 @@
 //!
 //! Old workers are counted some time after a publish, and from time to time while there are any; that is among what can
 //! wait.
+//!
+//! What it orders has a deadline: a count here; a write in [`crate::model::lease`], which makes it again until it is
+//! answered. Publishes are not ordered here, only heard of: each ends, since the schedule of its target has a deadline for it.
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +29,10 @@ const GATHER: Duration = Duration::from_secs(10);
 /// Old workers are counted this long after a publish or the last count: most have gone by then, and how many are left is
 /// known when what was gathered is said.
 const COUNT: Duration = Duration::from_secs(5);
+
+/// A count that has not come by then is not waited for any more, and made again: longer than some dozens of proxies take
+/// that do not answer.
+const COUNT_WITHIN: Duration = Duration::from_mins(5);
 
 /// How much an update matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +140,7 @@ enum Count {
     /// They are being counted; `again`: something has happened meanwhile.
     UnderWay {
         again: bool,
+        until: Instant,
     },
 }
 
@@ -144,6 +152,8 @@ pub(crate) struct Announce {
     /// As of the last count.
     old_workers: usize,
     count: Count,
+    /// How often they have been counted, or should have been.
+    counts: u64,
     /// What was said last.
     said: Option<Said>,
     /// When to say what there is to say.
@@ -159,6 +169,7 @@ impl Announce {
             targets: Vec::new(),
             old_workers: 0,
             count: Count::None,
+            counts: 0,
             said: None,
             due: None,
             dice: Dice::new(seed),
@@ -242,7 +253,7 @@ impl Announce {
         self.count = match self.count {
             Count::None => Count::At(now + COUNT),
             Count::At(at) => Count::At(at),
-            Count::UnderWay { .. } => Count::UnderWay { again: true },
+            Count::UnderWay { until, .. } => Count::UnderWay { again: true, until },
         };
         let target = &mut self.targets[target];
         let Some(publishing) = target.publishing.take() else {
@@ -275,8 +286,8 @@ impl Announce {
     /// When [`Announce::say`] may have something to say, or old workers are to be counted.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let count = match self.count {
-            Count::At(at) => Some(at),
-            Count::None | Count::UnderWay { .. } => None,
+            Count::At(at) | Count::UnderWay { until: at, .. } => Some(at),
+            Count::None => None,
         };
         self.say_at().into_iter().chain(count).min()
     }
@@ -285,19 +296,32 @@ impl Announce {
         self.due.filter(|_| self.is_complete())
     }
 
-    /// Whether old workers are to be counted now.
-    pub(crate) fn counts(&mut self, now: Instant) -> bool {
-        let is_due = matches!(self.count, Count::At(at) if now >= at);
-        if is_due {
-            self.count = Count::UnderWay { again: false };
-        }
-        is_due
+    /// If old workers are to be counted now: the number of this count. A count of before has not come, and never does.
+    pub(crate) fn counts(&mut self, now: Instant) -> Option<u64> {
+        let is_due = match self.count {
+            Count::At(at) | Count::UnderWay { until: at, .. } => now >= at,
+            Count::None => false,
+        };
+        is_due.then(|| {
+            let until = now + COUNT_WITHIN;
+            self.count = Count::UnderWay {
+                again: false,
+                until,
+            };
+            self.counts += 1;
+            self.counts
+        })
     }
 
-    /// So many old workers there are.
-    pub(crate) fn counted(&mut self, now: Instant, old_workers: usize) {
-        let again = self.count == Count::UnderWay { again: true } || old_workers > 0;
-        self.count = if again {
+    /// The count of this number has found so many old workers. It counts only if no other one has begun since.
+    pub(crate) fn counted(&mut self, now: Instant, number: u64, old_workers: usize) {
+        let Count::UnderWay { again, .. } = self.count else {
+            return;
+        };
+        if number != self.counts {
+            return;
+        }
+        self.count = if again || old_workers > 0 {
             Count::At(now + COUNT)
         } else {
             Count::None

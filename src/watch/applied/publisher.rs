@@ -31,7 +31,8 @@ pub(crate) struct Herald {
     host: String,
     announce: Announce,
     census: Census,
-    counts: JoinSet<usize>,
+    /// The count under way, by its number.
+    counts: JoinSet<(u64, usize)>,
     lease: Lease,
     store: Arc<dyn Store>,
     requests: JoinSet<Answer>,
@@ -106,8 +107,12 @@ impl Herald {
 
     fn say(&mut self) {
         let now = Instant::now();
-        if self.announce.counts(now) {
-            self.counts.spawn(self.census.clone().count());
+        if let Some(number) = self.announce.counts(now) {
+            // One that has not come by now is ended.
+            self.counts = JoinSet::new();
+            let census = self.census.clone();
+            self.counts
+                .spawn(async move { (number, census.count().await) });
         }
         let said = self.announce.say(now);
         if let Some(said) = said.filter(|_| !self.lease.is_ended()) {
@@ -136,9 +141,9 @@ impl Herald {
                 self.trouble(answer.trouble);
                 self.give(answer.input);
             }
-            // Where it cannot be counted there is nothing to be shown.
-            Some(count) = self.counts.join_next() => {
-                self.announce.counted(Instant::now(), count.unwrap_or_default());
+            // One that broke off is found missing by its deadline.
+            Some(Ok((number, old_workers))) = self.counts.join_next() => {
+                self.announce.counted(Instant::now(), number, old_workers);
             }
             () = due => self.give(Input::Tick),
         }

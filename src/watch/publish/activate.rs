@@ -161,7 +161,7 @@ impl Job {
         if !still_in_force {
             self.lost();
         }
-        let live = match swapped.put_back().await {
+        let live = match swapped.put_back(&self.progress).await {
             Ok(Some(_)) if still_in_force => return Restored::NeverLeft,
             Ok(Some(live)) => live,
             Ok(None) => return Restored::NoPrevious,

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(in crate::watch) struct Progress {
     has_begun: AtomicBool,
+    is_abandoned: AtomicBool,
     overtake: Notify,
     check: GiveUp,
     command: GiveUp,
@@ -55,6 +56,17 @@ impl Progress {
     pub(in crate::watch) fn give_up(&self) {
         self.check.ask();
         self.command.ask();
+    }
+
+    /// It has not answered in time: nothing of it is to begin any more.
+    pub(in crate::watch) fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::Release);
+        self.give_up();
+    }
+
+    /// Whether it was given up since it did not answer.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::Acquire)
     }
 
     /// Asks it to end if a check is still to be waited for.

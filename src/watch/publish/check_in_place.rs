@@ -71,7 +71,7 @@ impl Job {
                 self.ledger.refused(self.dest(n), content.as_bytes());
             }
         }
-        let taken_out = match swapped.take_out().await {
+        let taken_out = match swapped.take_out(&self.progress).await {
             Ok(true) => TakenOut::Back,
             Ok(false) => TakenOut::Removed,
             Err(error) => TakenOut::Failed(error),

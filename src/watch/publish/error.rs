@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -50,6 +51,16 @@ pub(in crate::watch) enum PublishError {
     Worker,
     #[error("it was given up")]
     GivenUp,
+    #[error(
+        "it has not ended within {} s, longer than all it may wait for, and is given up; a disk or a network file system \
+         may hang",
+        .0.as_secs()
+    )]
+    Unanswered(Duration),
+    #[error(
+        "a publish that was given up still waits for a disk; nothing else is published until that answers"
+    )]
+    Hangs,
 }
 
 impl PublishError {
@@ -73,6 +84,8 @@ impl PublishError {
             Self::Print(_) => "print",
             Self::Worker => "worker",
             Self::GivenUp => "give up",
+            Self::Unanswered(_) => "answer",
+            Self::Hangs => "wait",
         }
     }
 
@@ -83,6 +96,7 @@ impl PublishError {
             Self::Reload { source, .. } => source.command(),
             Self::Render(_) | Self::NoGeneration | Self::File { .. } => None,
             Self::Print(_) | Self::Worker | Self::GivenUp => None,
+            Self::Unanswered(_) | Self::Hangs => None,
         };
         command.and_then(CommandError::exit)
     }
@@ -93,6 +107,7 @@ impl PublishError {
             Self::Reload { source, .. } => source.is_refusal(),
             Self::Render(_) | Self::NoGeneration | Self::Worker | Self::GivenUp => false,
             Self::File { .. } | Self::Check { .. } | Self::Print(_) => false,
+            Self::Unanswered(_) | Self::Hangs => false,
             // Each further try puts it in its place again.
             Self::CheckInPlace { .. } => true,
         }

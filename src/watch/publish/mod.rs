@@ -135,6 +135,7 @@ impl Job {
             Err(PublishError::Print(_)) => self.left,
             Err(PublishError::File { .. } | PublishError::CheckInPlace { .. }) => None,
             Err(PublishError::Reload { .. } | PublishError::Worker | PublishError::GivenUp) => None,
+            Err(PublishError::Unanswered(_) | PublishError::Hangs) => None,
         };
         End {
             left,
@@ -178,7 +179,8 @@ impl Job {
                 (wanted, foreign),
             ))
         };
-        let (compared, way, generation, disputes, tried, known) = blocking(compare).await??;
+        let (compared, way, generation, disputes, tried, known) =
+            blocking(&self.progress, compare).await??;
         (self.wanted, self.foreign) = known;
         (self.generation, self.tried) = (generation, Some(tried));
         self.disputes = Some(disputes);
@@ -288,7 +290,7 @@ impl Job {
         may_make_way: bool,
     ) -> Result<Option<Checked>, PublishError> {
         let loaded = Arc::clone(&self.loaded);
-        let staged = blocking(move || differs.stage(&loaded.target)).await??;
+        let staged = blocking(&self.progress, move || differs.stage(&loaded.target)).await??;
         let scratch = self.ledger.scratch();
         tokio::select! {
             biased;
@@ -301,7 +303,7 @@ impl Job {
     async fn swap(&self, checked: Checked) -> Result<Swapped, PublishError> {
         self.begin(&checked);
         self.begin_unchecked(&checked);
-        blocking(move || checked.swap()).await?
+        blocking(&self.progress, move || checked.swap()).await?
     }
 
     /// The new files will not do: the running `HAProxies` become again what the live ones say.
@@ -397,11 +399,52 @@ fn contents(texts: &[String]) -> impl Iterator<Item = (usize, &str)> {
     texts.iter().map(String::as_str).enumerate()
 }
 
-/// Runs what may wait for a disk or a processor where it holds nobody up.
+/// Runs what may wait for a disk or a processor where it holds nobody up. As long as it runs, the publish is known to be at
+/// work, and what has not begun when the publish is abandoned never does: its files may be another publish's by then.
 async fn blocking<T: Send + 'static>(
+    progress: &Arc<Progress>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PublishError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| PublishError::Worker)
+    let progress = Arc::clone(progress);
+    let work = move || (!progress.is_abandoned()).then(work);
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| PublishError::Worker)?
+        .ok_or(PublishError::GivenUp)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_of_an_abandoned_publish_begins_and_what_is_at_work_is_known() {
+        let progress = Arc::new(Progress::default());
+        let watched = Arc::downgrade(&progress);
+        let (let_go, hangs) = mpsc::channel::<()>();
+        let (begins, has_begun) = tokio::sync::oneshot::channel();
+        let job = tokio::spawn({
+            let progress = Arc::clone(&progress);
+            async move {
+                let work = move || {
+                    let _ = begins.send(());
+                    hangs.recv()
+                };
+                blocking(&progress, work).await
+            }
+        });
+        has_begun.await.unwrap();
+        progress.abandon();
+        job.abort();
+        assert!(job.await.unwrap_err().is_cancelled());
+        let late = blocking(&progress, || panic!("it begins")).await;
+        assert!(matches!(late, Err(PublishError::GivenUp)), "{late:?}");
+        drop(progress);
+        assert_eq!(watched.strong_count(), 1, "its thread is at work");
+        let_go.send(()).unwrap();
+        while watched.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -174,7 +174,7 @@ impl Job {
             });
             backs.collect::<Option<Vec<_>>>()
         };
-        let Ok(Some(backs)) = blocking(compare).await else {
+        let Ok(Some(backs)) = blocking(&self.progress, compare).await else {
             return false;
         };
         for (output, back) in backs {

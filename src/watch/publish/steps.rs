@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::access_state::AccessState;
-use super::{Change, Digest, Foreign, PublishError, blocking};
+use super::{Change, Digest, Foreign, Progress, PublishError, blocking};
 use crate::config::{Output, Target};
 use crate::model::fingerprint::fingerprint;
 use crate::system::check_tree::Mirror;
@@ -506,8 +506,8 @@ impl Swapped {
 
     /// Takes the new files out of their places: the previous ones come back, and where there was none the new one is
     /// removed. Whether any had a previous one.
-    pub(super) async fn take_out(self) -> io::Result<bool> {
-        let taken = blocking(move || {
+    pub(super) async fn take_out(self, progress: &Arc<Progress>) -> io::Result<bool> {
+        let taken = blocking(progress, move || {
             let news = self.0.iter().filter_map(Part::differing);
             let tried: Vec<io::Result<()>> = news.clone().map(|(new, _)| new.put_back()).collect();
             // All are tried, whatever becomes of the others.
@@ -533,12 +533,15 @@ impl Swapped {
 
     /// Puts the previous files back; what is live then, by its place among the outputs. `None` if there was none: then
     /// the new ones stay.
-    pub(super) async fn put_back(self) -> io::Result<Option<Vec<(usize, Vec<u8>)>>> {
+    pub(super) async fn put_back(
+        self,
+        progress: &Arc<Progress>,
+    ) -> io::Result<Option<Vec<(usize, Vec<u8>)>>> {
         let had = |(new, _): &(New, How)| new.previous.is_some();
         if !self.0.iter().filter_map(Part::differing).any(had) {
             return Ok(None);
         }
-        let restored = blocking(move || {
+        let restored = blocking(progress, move || {
             let mut live = Vec::new();
             for (n, part) in self.0.into_iter().enumerate() {
                 match part {

@@ -172,6 +172,7 @@ impl Shell {
             self.targets
                 .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));
         }
+        set_limits(&mut self.targets);
         if new == 0 && old.is_empty() {
             self.reannounce(true);
             return;
@@ -207,5 +208,15 @@ impl Shell {
         if let Some(herald) = &mut self.herald {
             herald.replace(&self.following.paths(), &self.targets, goes_on);
         }
+    }
+}
+
+/// A publish may wait for an equal reload of any other target.
+pub(super) fn set_limits(targets: &mut [Kept]) {
+    let reloads = targets.iter();
+    let reloads = reloads.map(|kept| kept.loaded.target.reload_timeout);
+    let slowest = reloads.max().unwrap_or_default();
+    for kept in targets {
+        kept.set_limit(slowest);
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Such a publish goes on to its end where that is near, so that no reload is cut off in the middle of its work. It is
 //! given up when it takes long: what hangs can be cured by another configuration. Until then whoever takes over one of its
-//! files or its name waits; all other targets go on.
+//! files or its name waits; all other targets go on. One that does not end then either is ended as far as that is possible, and
+//! nobody waits for it any more.
 
 use std::time::{Duration, Instant};
 
 use tokio::task::Id;
+use tracing::warn;
 
 use super::Shell;
 use crate::watch::target::state::{Done, Kept};
@@ -14,11 +16,23 @@ use crate::watch::target::state::{Done, Kept};
 /// How long a publish that has begun to change something may go on after its configuration is not in force any more.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long one that has been given up may take to put back what it has begun.
+const END_WITHIN: Duration = Duration::from_secs(30);
+
 /// A target of before whose publish is under way.
 pub(super) struct Leaving {
     pub(super) kept: Kept,
-    /// When it is given up; `None` once it has been.
-    give_up_at: Option<Instant>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// It is given up then.
+    GoesOn(Instant),
+    /// It has been, and is ended then.
+    GivenUp(Instant),
+    /// It has been ended, which the loop will hear of.
+    Ended,
 }
 
 impl Leaving {
@@ -31,17 +45,32 @@ impl Leaving {
         };
         kept.is_publishing().then_some(Self {
             kept,
-            give_up_at: Some(now + grace),
+            stage: Stage::GoesOn(now + grace),
         })
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.give_up_at
+        match self.stage {
+            Stage::GoesOn(until) | Stage::GivenUp(until) => Some(until),
+            Stage::Ended => None,
+        }
     }
 
     pub(super) fn tick(&mut self, now: Instant) {
-        if self.give_up_at.take_if(|at| now >= *at).is_some() {
-            self.kept.kill_command();
+        match self.stage {
+            Stage::GoesOn(until) if now >= until => {
+                self.kept.kill_command();
+                self.stage = Stage::GivenUp(now + END_WITHIN);
+            }
+            Stage::GivenUp(until) if now >= until => {
+                warn!(
+                    "{}: the publish of the configuration of before does not end, and is not waited for any more",
+                    self.kept.loaded.target.name
+                );
+                self.kept.end();
+                self.stage = Stage::Ended;
+            }
+            Stage::GoesOn(_) | Stage::GivenUp(_) | Stage::Ended => {}
         }
     }
 }
@@ -57,8 +86,15 @@ impl Shell {
         let Some(at) = self.leaving.iter().position(|one| one.kept.runs(id)) else {
             return;
         };
-        let mut gone = self.leaving.swap_remove(at).kept;
-        gone.done(done, self.pass.once);
+        let Leaving { kept, stage } = self.leaving.swap_remove(at);
+        let mut gone = kept;
+        if matches!(stage, Stage::Ended) {
+            gone.abandon();
+            let heirs = self.targets.iter_mut().filter(|kept| kept.excludes(&gone));
+            heirs.for_each(|heir| heir.inherit(&gone));
+        } else {
+            gone.done(done, self.pass.once);
+        }
         if !self.following.is_complete() {
             return;
         }

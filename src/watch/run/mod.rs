@@ -160,12 +160,13 @@ impl Shell {
         let mut conf = Conf::new(plan.conf_dir.clone(), reading);
         conf.tell_warnings(plan.targets.warnings);
         conf.tell_bad(plan.targets.bad, &[]);
-        let targets: Vec<Kept> = plan
+        let mut targets: Vec<Kept> = plan
             .targets
             .good
             .into_iter()
             .map(|loaded| Kept::new(loaded, &plan.prefix))
             .collect();
+        config_reload::set_limits(&mut targets);
         let paths = targets.iter().flat_map(|kept| kept.paths.clone());
         let following = Following::start(store, paths);
         let stays = !plan.pass.once && !plan.pass.noop;

@@ -12,7 +12,7 @@ use crate::system::sd_notify;
 use crate::watch::child::lifecycle;
 use crate::watch::child::shell::Ward;
 use crate::watch::publish::{End, Has, Job, Progress, PublishError};
-use crate::watch::target::schedule::{Action, Input};
+use crate::watch::target::schedule::{Action, Answer, Input};
 use crate::watch::target::state::{Done, Ended, Kept};
 
 impl Shell {
@@ -49,11 +49,28 @@ impl Shell {
                 may_repeat,
             }) => self.publish(target, may_reload, may_repeat),
             Some(Action::Overtake) => self.targets[target].overtake(),
+            Some(Action::Abandon) => self.abandon(target),
             None => {}
         }
     }
 
+    /// A publish does not answer: it is ended as far as that is possible, and has failed.
+    fn abandon(&mut self, target: usize) {
+        let kept = &mut self.targets[target];
+        let limit = kept.schedule.limit();
+        kept.abandon();
+        self.failed(target, PublishError::Unanswered(limit), limit);
+    }
+
+    /// A publish has failed that has not answered itself.
+    fn failed(&mut self, target: usize, error: PublishError, took: Duration) {
+        self.took_in(target, &failed(error, took));
+    }
+
     fn publish(&mut self, target: usize, may_reload: bool, may_repeat: bool) {
+        if self.targets[target].hangs() {
+            return self.failed(target, PublishError::Hangs, Duration::ZERO);
+        }
         let kept = &mut self.targets[target];
         let child = self.ward.as_ref().map(Ward::running);
         let progress = Arc::new(Progress::default());
@@ -95,10 +112,15 @@ impl Shell {
         let Some(target) = self.targets.iter().position(|kept| kept.runs(id)) else {
             return self.left(id, done);
         };
+        self.took_in(target, done);
+    }
+
+    fn took_in(&mut self, target: usize, done: &Done) {
         let kept = &mut self.targets[target];
         let input = kept.done(done, self.pass.once);
         // One that was put off has left things as they were, good or not; what it is about is not in use.
-        let good = kept.last == Some(Ended::Good) && matches!(input, Input::Done { .. });
+        let good =
+            kept.last == Some(Ended::Good) && matches!(input, Input::Ended(_, Answer::Done { .. }));
         let is_touched = kept.is_touched();
         if good {
             self.guards.published(&kept.loaded.target.name);
@@ -128,18 +150,7 @@ impl Shell {
     /// A publish that broke off has failed, unless it was told to stop.
     pub(super) fn broken(&mut self, id: Id) {
         if !self.is_stopping() {
-            let done = Done {
-                end: End {
-                    result: Err(PublishError::Worker),
-                    has: Has::Live,
-                    disputes: None,
-                    tried: None,
-                    left: None,
-                    foreign: Vec::new(),
-                },
-                took: Duration::ZERO,
-            };
-            self.done(id, &done);
+            self.done(id, &failed(PublishError::Worker, Duration::ZERO));
         }
     }
 
@@ -155,5 +166,20 @@ impl Shell {
             self.ward(lifecycle::Input::Published);
             sd_notify::ready(&self.state());
         }
+    }
+}
+
+/// The end of a publish that cannot tell itself.
+fn failed(error: PublishError, took: Duration) -> Done {
+    Done {
+        end: End {
+            result: Err(error),
+            has: Has::Live,
+            disputes: None,
+            tried: None,
+            left: None,
+            foreign: Vec::new(),
+        },
+        took,
     }
 }

@@ -5,6 +5,10 @@
 //! changed, so it will most likely be refused again, and each try may hurt: HAProxy refuses connections for two seconds
 //! while it tries to get a port. Newer data are tried as soon as reloads may follow each other; but where one refusal
 //! follows another, these two grow apart as well.
+//!
+//! A publish that has not answered within its limit counts as failed: its job hangs, or is gone. The limit is longer than
+//! all that a publish waits for, so it does not cut one off that is slow. The shell is told to end it before the next one
+//! is ordered, and each publish has a number, so that an answer that comes late is not taken for that of the next one.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -29,21 +33,28 @@ const UNCHECKED: Duration = Duration::from_secs(3);
 pub(crate) enum Input {
     /// Something it follows has changed, or its file is to be compared anew.
     Changed,
-    /// The publish is done.
+    /// The publish of this number has ended. It counts only if that is the one under way.
+    Ended(u64, Answer),
+    /// The deadline has passed.
+    Tick,
+}
+
+/// How a publish has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is done.
     Done {
         /// What came of it.
         outcome: Outcome,
         /// The program was told to reload, whatever came of it.
         reloaded: bool,
     },
-    /// The publish has found that it takes a reload, for which it is too early.
+    /// It has found that it takes a reload, for which it is too early.
     Held,
-    /// The publish has come to what the program has refused, for which it is too early.
+    /// It has come to what the program has refused, for which it is too early.
     Repeated,
-    /// The publish has changed what runs, and has made way for newer data before its file was checked.
+    /// It has changed what runs, and has made way for newer data before its file was checked.
     Overtaken,
-    /// The deadline has passed.
-    Tick,
 }
 
 /// What came of a publish.
@@ -59,7 +70,7 @@ pub(crate) enum Outcome {
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Publish the target. There is never more than one at a time.
+    /// Publish the target, under [`Schedule::number`]. There is never more than one at a time.
     Publish {
         /// Enough time has passed since the last reload. If not, only what takes none may be published.
         may_reload: bool,
@@ -69,6 +80,8 @@ pub(crate) enum Action {
     /// Ask the publish to make way for newer data, if what it waits for is the check of a change that is made already.
     /// Whatever comes of it, the publish ends as others do.
     Overtake,
+    /// End the publish that has not answered within its limit: it counts as failed, and what it says yet does not count.
+    Abandon,
 }
 
 /// The machine; see the diagram of [`crate::watch`].
@@ -77,6 +90,10 @@ pub(crate) struct Schedule {
     pace: Pace,
     /// Some changes take no reload, so a publish may be tried at any time.
     is_live: bool,
+    /// A publish that has not ended within this time does not answer any more.
+    limit: Duration,
+    /// How many publishes have been ordered.
+    number: u64,
     state: State,
     /// The last change, to tell a quiet spell from the middle of a burst.
     changed: Option<Instant>,
@@ -101,6 +118,8 @@ enum State {
         overtake: Option<Range<Instant>>,
         /// When this publish began, or the first of those that were overtaken before it.
         since: Instant,
+        /// It has answered by then, or counts as failed.
+        until: Instant,
     },
     Retrying {
         at: Instant,
@@ -117,10 +136,12 @@ struct Gathering {
 }
 
 impl Schedule {
-    pub(crate) fn new(pace: Pace, is_live: bool, seed: u64) -> Self {
+    pub(crate) fn new(pace: Pace, is_live: bool, limit: Duration, seed: u64) -> Self {
         Self {
             pace,
             is_live,
+            limit,
+            number: 0,
             state: State::Idle,
             changed: None,
             reloaded: None,
@@ -139,8 +160,23 @@ impl Schedule {
         let seed = dice.chance().to_bits();
         Self {
             reloaded: self.reloaded,
-            ..Self::new(self.pace, self.is_live, seed)
+            number: self.number,
+            ..Self::new(self.pace, self.is_live, self.limit, seed)
         }
+    }
+
+    /// The number of the publish that was ordered last.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// From the next publish on this is the limit.
+    pub(crate) fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
     }
 
     /// When [`Input::Tick`] is due.
@@ -148,11 +184,17 @@ impl Schedule {
         let due = match &self.state {
             State::Idle => return None,
             State::Publishing {
-                dirty, overtake, ..
+                dirty,
+                overtake,
+                until,
+                ..
             } => {
-                let (dirty, overtake) = dirty.as_ref().zip(overtake.as_ref())?;
-                let at = dirty.due.max(overtake.start);
-                return overtake.contains(&at).then_some(at);
+                let both = dirty.as_ref().zip(overtake.as_ref());
+                let at = both.and_then(|(dirty, overtake)| {
+                    let at = dirty.due.max(overtake.start);
+                    overtake.contains(&at).then_some(at)
+                });
+                return Some(at.map_or(*until, |at| at.min(*until)));
             }
             State::Settling(gathering) => gathering.due,
             State::Retrying { at } => *at,
@@ -166,13 +208,9 @@ impl Schedule {
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Option<Action> {
         match input {
             Input::Changed => self.change(now),
-            Input::Done { outcome, reloaded } => self.done(now, outcome, reloaded),
-            Input::Held => self.rest(State::Owing),
-            Input::Repeated => {
-                let at = self.refused_until.unwrap_or(now);
-                self.rest(State::Retrying { at });
-            }
-            Input::Overtaken => self.overtaken(now),
+            Input::Ended(number, answer) if number == self.number => self.ended(now, answer),
+            // One that has been given up.
+            Input::Ended(..) => {}
             Input::Tick => {}
         }
         let due = self.deadline().is_some_and(|at| now >= at);
@@ -180,20 +218,56 @@ impl Schedule {
     }
 
     fn act(&mut self, now: Instant) -> Action {
-        if let State::Publishing { overtake, .. } = &mut self.state {
+        if let State::Publishing {
+            overtake, until, ..
+        } = &mut self.state
+        {
+            if now >= *until {
+                return self.abandon(now);
+            }
             *overtake = None;
             return Action::Overtake;
         }
+        self.number += 1;
         let since = self.behind_since.take().unwrap_or(now);
         self.state = State::Publishing {
             dirty: None,
             overtake: self.is_live.then(|| now + SHORT..since + UNCHECKED),
             since,
+            until: now + self.limit,
         };
         let is_over = |until: Option<Instant>| until.is_none_or(|at| now >= at);
         Action::Publish {
             may_reload: is_over(self.held_until()),
             may_repeat: is_over(self.refused_until),
+        }
+    }
+
+    /// Newer data wait, too: the next publish may hang as this one does.
+    fn abandon(&mut self, now: Instant) -> Action {
+        let chance = self.chance();
+        let at = now + self.retry.failed(chance);
+        self.state = State::Retrying { at };
+        Action::Abandon
+    }
+
+    /// At least half of the delay: a try that fails costs something.
+    fn chance(&mut self) -> f64 {
+        0.5 + self.dice.chance() / 2.0
+    }
+
+    fn ended(&mut self, now: Instant, answer: Answer) {
+        if !matches!(self.state, State::Publishing { .. }) {
+            return;
+        }
+        match answer {
+            Answer::Done { outcome, reloaded } => self.done(now, outcome, reloaded),
+            Answer::Held => self.rest(State::Owing),
+            Answer::Repeated => {
+                let at = self.refused_until.unwrap_or(now);
+                self.rest(State::Retrying { at });
+            }
+            Answer::Overtaken => self.overtaken(now),
         }
     }
 
@@ -231,8 +305,7 @@ impl Schedule {
     }
 
     fn done(&mut self, now: Instant, outcome: Outcome, reloaded: bool) {
-        // At least half of the delay: a try that fails costs something.
-        let chance = 0.5 + self.dice.chance() / 2.0;
+        let chance = self.chance();
         let then = match outcome {
             Outcome::Good => {
                 self.retry.succeeded();

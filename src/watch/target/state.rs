@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::task::{AbortHandle, Id};
@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use super::log_once::{Failure, Trouble};
 use super::repair::Repairs;
-use super::schedule::{Input, Outcome, Schedule};
+use super::schedule::{Answer, Input, Outcome, Schedule};
 use crate::config::{Output, Sources, place};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::report::chain;
@@ -21,6 +21,11 @@ use crate::watch::conf::load::Loaded;
 use crate::watch::host::WORLD;
 use crate::watch::publish::{Digest, End, Foreign, Has, Progress, PublishError, Published};
 use crate::watch::render::View;
+
+/// What the rest of a publish may take that has no time-out of its own: rendering, disks, many changes of HAProxies.
+const REST: Duration = Duration::from_mins(5);
+/// The clock cannot count to any time-out that somebody may give.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// A publish that has ended.
 pub(crate) struct Done {
@@ -36,6 +41,15 @@ pub(crate) enum Ended {
     Failed,
 }
 
+/// A publish under way.
+struct Running {
+    publish: AbortHandle,
+    /// How far it has come.
+    progress: Arc<Progress>,
+    /// Its number in the schedule.
+    number: u64,
+}
+
 pub(crate) struct Kept {
     pub(crate) loaded: Arc<Loaded>,
     /// What it follows, as paths.
@@ -44,8 +58,10 @@ pub(crate) struct Kept {
     claims: BTreeSet<String>,
     pub(crate) schedule: Schedule,
     pub(crate) last: Option<Ended>,
-    /// The publish that is under way, and how far it has come.
-    running: Option<(AbortHandle, Arc<Progress>)>,
+    /// The publish that is under way.
+    running: Option<Running>,
+    /// A publish that was given up because it did not answer, as long as something of it may still be at work.
+    given_up: Weak<Progress>,
     /// What the last publish has left in the places of the outputs, if that is known.
     left: Option<Vec<Digest>>,
     repairs: Repairs,
@@ -71,6 +87,7 @@ impl Kept {
             schedule: Schedule::new(
                 loaded.target.pace,
                 loaded.haproxies.are_there(),
+                limit(&loaded, Duration::ZERO),
                 fastrand::u64(..),
             ),
             loaded: Arc::new(loaded),
@@ -78,6 +95,7 @@ impl Kept {
             claims,
             last: None,
             running: None,
+            given_up: Weak::new(),
             left: None,
             repairs: Repairs::default(),
             repair_at: None,
@@ -186,25 +204,67 @@ impl Kept {
     }
 
     pub(crate) fn started(&mut self, publish: AbortHandle, progress: Arc<Progress>) {
-        self.running = Some((publish, progress));
+        self.running = Some(Running {
+            publish,
+            progress,
+            number: self.schedule.number(),
+        });
+    }
+
+    /// How long a publish may take, where the slowest reload of all targets may take this long.
+    pub(crate) fn set_limit(&mut self, slowest_reload: Duration) {
+        self.schedule.set_limit(limit(&self.loaded, slowest_reload));
+    }
+
+    /// Ends a publish that does not answer, wherever it is. What it says yet is not for this target any more, and what it
+    /// has begun is in the ledger.
+    pub(crate) fn abandon(&mut self) {
+        self.end();
+        if let Some(running) = self.running.take() {
+            self.given_up = Arc::downgrade(&running.progress);
+        }
+    }
+
+    /// Ends a publish, wherever it is; the loop hears of its end.
+    pub(crate) fn end(&self) {
+        if let Some(Running {
+            publish, progress, ..
+        }) = &self.running
+        {
+            progress.abandon();
+            publish.abort();
+        }
+    }
+
+    /// What hangs of that target is in the way of this one.
+    pub(crate) fn inherit(&mut self, gone: &Self) {
+        if gone.hangs() {
+            self.given_up = Weak::clone(&gone.given_up);
+        }
+    }
+
+    /// Whether something of a publish that was given up is still at work: a thread that waits for a disk cannot be ended,
+    /// and what it does then must not meet what another publish does.
+    pub(crate) fn hangs(&self) -> bool {
+        self.given_up.strong_count() > 0
     }
 
     /// Whether this is its publish.
     pub(crate) fn runs(&self, id: Id) -> bool {
         self.running
             .as_ref()
-            .is_some_and(|(publish, _)| publish.id() == id)
+            .is_some_and(|running| running.publish.id() == id)
     }
 
     /// Whether the publish that is under way has begun to change something.
     pub(crate) fn has_begun(&self) -> bool {
         let running = self.running.as_ref();
-        running.is_some_and(|(_, progress)| progress.has_begun())
+        running.is_some_and(|running| running.progress.has_begun())
     }
 
     /// Asks the publish that is under way not to wait for its command any more.
     pub(crate) fn kill_command(&self) {
-        if let Some((_, progress)) = &self.running {
+        if let Some(Running { progress, .. }) = &self.running {
             progress.give_up();
         }
     }
@@ -213,22 +273,27 @@ impl Kept {
     /// to its reload.
     pub(crate) fn give_up(&self) {
         match &self.running {
-            Some((_, progress)) if progress.has_begun() => progress.give_up_check(),
-            Some((publish, _)) => publish.abort(),
+            Some(running) if running.progress.has_begun() => running.progress.give_up_check(),
+            Some(running) => running.publish.abort(),
             None => {}
         }
     }
 
     /// Asks the publish that is under way to make way for newer data.
     pub(crate) fn overtake(&self) {
-        if let Some((_, progress)) = &self.running {
+        if let Some(Running { progress, .. }) = &self.running {
             progress.overtake();
         }
     }
 
     /// Takes in what became of a publish; what the schedule has to know of it.
     pub(crate) fn done(&mut self, done: &Done, once: bool) -> Input {
-        self.running = None;
+        let running = self.running.take();
+        let number = running.map_or(self.schedule.number(), |running| running.number);
+        Input::Ended(number, self.take_in(done, once))
+    }
+
+    fn take_in(&mut self, done: &Done, once: bool) -> Answer {
         self.left.clone_from(&done.end.left);
         self.has = done.end.has.clone();
         let (ended, reloaded) = match &done.end.result {
@@ -249,9 +314,9 @@ impl Kept {
         }
         self.tell(done, once);
         match &done.end.result {
-            Ok(Published::Held) => return Input::Held,
-            Ok(Published::Repeated) => return Input::Repeated,
-            Ok(Published::Overtaken) => return Input::Overtaken,
+            Ok(Published::Held) => return Answer::Held,
+            Ok(Published::Repeated) => return Answer::Repeated,
+            Ok(Published::Overtaken) => return Answer::Overtaken,
             // It has neither succeeded nor failed.
             Err(PublishError::GivenUp) => {}
             Ok(_) | Err(_) => self.last = Some(ended),
@@ -261,7 +326,7 @@ impl Kept {
             Err(error) if error.is_refusal() => Outcome::Refused,
             Err(_) => Outcome::Failed,
         };
-        Input::Done { outcome, reloaded }
+        Answer::Done { outcome, reloaded }
     }
 
     /// Names each contradiction once, and once more when it is settled.
@@ -384,6 +449,29 @@ fn warn_of_foreign(name: &str, foreign: &[Foreign]) {
         let dest = dest.display();
         warn!("{name}: somebody else had changed {dest}, which is set right: {what}");
     }
+}
+
+/// How long a publish of this target may take before it counts as one that does not answer: longer than all it waits for,
+/// each taken at its worst.
+fn limit(loaded: &Loaded, slowest_reload: Duration) -> Duration {
+    let target = &loaded.target;
+    // A file is judged before the swap, or in its place.
+    let judged = target
+        .outputs
+        .iter()
+        .filter_map(|output| output.check.as_ref());
+    let checks = judged.map(|_| target.check_timeout.saturating_mul(2));
+    // HAProxies are changed, looked at and changed back.
+    let asked = target
+        .outputs
+        .iter()
+        .filter_map(|output| output.haproxy.as_ref());
+    let asked = asked.map(|haproxy| haproxy.timeout.saturating_mul(8));
+    // The new files are put in force, then those of before, then HAProxies that have changed. Each time an equal reload of
+    // another target may be under way, the program is told, and has to say what it runs.
+    let reload = target.reload_timeout.max(slowest_reload);
+    let all = checks.chain(asked).chain([reload.saturating_mul(12)]);
+    all.fold(REST, Duration::saturating_add).min(LONGEST)
 }
 
 /// What a publish of a target has for itself.

@@ -156,8 +156,9 @@ fn count(announce: &mut Announce, old_workers: usize) -> Instant {
     let Count::At(at) = announce.count else {
         panic!("nothing is to be counted");
     };
-    assert!(announce.deadline().is_some_and(|due| due <= at) && announce.counts(at));
-    announce.counted(at, old_workers);
+    assert!(announce.deadline().is_some_and(|due| due <= at));
+    let number = announce.counts(at).unwrap();
+    announce.counted(at, number, old_workers);
     at
 }
 
@@ -165,7 +166,7 @@ fn count(announce: &mut Announce, old_workers: usize) -> Instant {
 fn old_workers_are_counted_after_a_publish_and_until_there_are_none() {
     let now = Instant::now();
     let mut announce = served(now);
-    assert!(!announce.counts(now));
+    assert_eq!(announce.counts(now), None);
     // None: nothing to say, and nothing to look at until the next publish.
     assert_eq!(count(&mut announce, 0), now + COUNT);
     assert_eq!(announce.deadline(), None);
@@ -196,12 +197,39 @@ fn old_workers_are_counted_after_a_publish_and_until_there_are_none() {
 fn one_count_at_a_time_and_another_one_after_what_has_come_meanwhile() {
     let now = Instant::now();
     let mut announce = served(now);
-    assert!(announce.counts(now + COUNT));
+    let number = announce.counts(now + COUNT).unwrap();
     announce.started(0);
     announce.done(now + COUNT, 0, true);
-    assert!(!announce.counts(now + COUNT * 2));
-    announce.counted(now + COUNT * 2, 0);
+    assert_eq!(announce.counts(now + COUNT * 2), None);
+    announce.counted(now + COUNT * 2, number, 0);
     assert_eq!(announce.deadline(), Some(now + COUNT * 3));
+}
+
+#[test]
+fn a_count_that_never_comes_is_made_again_and_a_late_one_is_none() {
+    let start = Instant::now();
+    let mut announce = served(start);
+    let lost = announce.counts(start + COUNT).unwrap();
+    let due = announce.deadline().expect("it is not waited for for ever");
+    assert_eq!(due, start + COUNT + COUNT_WITHIN);
+    assert_eq!(
+        announce.counts(start + COUNT_WITHIN),
+        None,
+        "it has its time"
+    );
+    let again = announce.counts(due).unwrap();
+    announce.counted(due, lost, 7);
+    assert_eq!(announce.old_workers, 0);
+    assert_eq!(
+        announce.deadline(),
+        Some(due + COUNT_WITHIN),
+        "one is under way"
+    );
+    announce.counted(due, again, 2);
+    assert_eq!((announce.old_workers, announce.counts(due)), (2, None));
+    // Also between two counts.
+    announce.counted(due, lost, 7);
+    assert_eq!(announce.old_workers, 2);
 }
 
 /// A proxy under load has a few old workers after each reload, and they go. That is no write of its own.
@@ -217,8 +245,8 @@ fn workers_that_go_soon_are_no_reason_to_write() {
             announce.started(0);
             announce.done(now, 0, true);
         }
-        if announce.counts(now) {
-            announce.counted(now, usize::from(second % 2 == 0));
+        if let Some(number) = announce.counts(now) {
+            announce.counted(now, number, usize::from(second % 2 == 0));
         }
         writes += usize::from(announce.say(now).is_some());
     }
@@ -273,6 +301,53 @@ fn a_state_that_comes_or_goes_weighs_more_than_one_that_goes_with_its_instance()
 }
 
 proptest! {
+    /// Whatever counts come, never come, or come late: what is known is what the last one found that came in its time; one
+    /// at a time is waited for; and when they come again, the number that is there is said.
+    #[test]
+    fn counts_that_never_come_stop_nothing(
+        script in proptest::collection::vec((0u8..6, 0usize..3, 0u64..400_000), 1..80),
+    ) {
+        let mut now = Instant::now();
+        let mut announce = served(now);
+        let (mut under_way, mut lost, mut known) = (None, Vec::new(), 0);
+        for (step, found, pause) in script {
+            now += Duration::from_millis(pause);
+            match step {
+                0 => { announce.started(0); announce.done(now, 0, true); }
+                1 | 2 => if let Some((number, _)) = under_way.take() {
+                    announce.counted(now, number, found);
+                    known = found;
+                },
+                3 => if let Some(number) = lost.pop() {
+                    announce.counted(now, number, found + 10);
+                },
+                _ => {}
+            }
+            if let Some(number) = announce.counts(now)
+                && let Some((old, since)) = under_way.replace((number, now))
+            {
+                prop_assert!(now >= since + COUNT_WITHIN, "two at a time");
+                lost.push(old);
+            }
+            prop_assert_eq!(announce.old_workers, known);
+            prop_assert!(under_way.is_none() || announce.deadline().is_some(), "waited for for ever");
+            announce.say(now);
+        }
+        announce.started(0);
+        announce.done(now, 0, true);
+        for _ in 0..5 {
+            let Some(at) = announce.deadline() else { break };
+            now = now.max(at);
+            if let Some(number) = announce.counts(now) {
+                announce.counted(now, number, 5);
+            }
+            announce.say(now);
+        }
+        now += GATHER * 2;
+        announce.say(now);
+        prop_assert_eq!(announce.said.map(|said| said.old_workers), Some(5));
+    }
+
     /// What is said to be in use of a path was heard, and nothing that concerns the path is missing from it: no change
     /// after the last good publish, or during it, is covered. When everything has been published, all is said.
     #[test]

@@ -19,12 +19,22 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-fn done(good: bool, reloaded: bool) -> Input {
+/// How long a publish may take.
+const LIMIT: Duration = Duration::from_mins(5);
+
+fn done(good: bool, reloaded: bool) -> Answer {
     let outcome = if good { Outcome::Good } else { Outcome::Failed };
-    Input::Done { outcome, reloaded }
+    Answer::Done { outcome, reloaded }
 }
 
-const REFUSAL: Input = Input::Done {
+impl Schedule {
+    /// The publish that was ordered last ends.
+    fn end(&mut self, now: Instant, answer: Answer) -> Option<Action> {
+        self.handle(now, Input::Ended(self.number(), answer))
+    }
+}
+
+const REFUSAL: Answer = Answer::Done {
     outcome: Outcome::Refused,
     reloaded: true,
 };
@@ -37,10 +47,10 @@ const OTHER: Action = Action::Publish {
 
 #[test]
 fn the_first_change_goes_out_at_once_and_what_follows_is_gathered() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
     assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
     assert_eq!(target.handle(start + ms(5), Input::Changed), None);
-    assert_eq!(target.handle(start + ms(6), done(true, false)), None);
+    assert_eq!(target.end(start + ms(6), done(true, false)), None);
     assert_eq!(target.deadline(), Some(start + ms(25)));
     assert_eq!(target.handle(start + ms(15), Input::Changed), None);
     assert_eq!(target.deadline(), Some(start + ms(35)));
@@ -49,9 +59,9 @@ fn the_first_change_goes_out_at_once_and_what_follows_is_gathered() {
 
 #[test]
 fn gathering_ends_even_if_it_never_gets_quiet() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
     target.handle(start, Input::Changed);
-    target.handle(start, done(true, false));
+    target.end(start, done(true, false));
     for n in 1..50 {
         let published = target.handle(start + ms(10 * n), Input::Changed);
         assert_eq!(published, None, "{n}");
@@ -64,9 +74,9 @@ fn gathering_ends_even_if_it_never_gets_quiet() {
 
 #[test]
 fn a_reload_holds_the_next_publish_back_and_loses_nothing() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
     target.handle(start, Input::Changed);
-    target.handle(start, done(true, true));
+    target.end(start, done(true, true));
     assert_eq!(target.handle(start + ms(1000), Input::Changed), None);
     assert_eq!(target.deadline(), Some(start + ms(2000)));
     assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
@@ -74,56 +84,56 @@ fn a_reload_holds_the_next_publish_back_and_loses_nothing() {
 
 #[test]
 fn a_failure_is_tried_again_later_and_later_until_newer_data_comes() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
     target.handle(start, Input::Changed);
     let mut now = start;
     let mut delays = Vec::new();
     for _ in 0..5 {
-        target.handle(now, done(false, false));
+        target.end(now, done(false, false));
         let at = target.deadline().unwrap();
         delays.push(at - now);
         now = at;
         assert_eq!(target.handle(now, Input::Tick), Some(PUBLISH));
     }
     assert!(delays[0] >= ms(500) && delays[4] >= ms(8000), "{delays:?}");
-    target.handle(now, done(false, false));
+    target.end(now, done(false, false));
     assert_eq!(target.handle(now + ms(100), Input::Changed), None);
     assert_eq!(target.deadline(), Some(now + ms(120)));
 }
 
 #[test]
 fn what_takes_no_reload_is_not_held_back() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, true, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, true, LIMIT, 1));
     assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
-    target.handle(start, done(true, true));
+    target.end(start, done(true, true));
     let early = Action::Publish {
         may_reload: false,
         may_repeat: true,
     };
     assert_eq!(target.handle(start + ms(900), Input::Changed), Some(early));
     // It takes a reload after all.
-    assert_eq!(target.handle(start + ms(901), Input::Held), None);
+    assert_eq!(target.end(start + ms(901), Answer::Held), None);
     assert_eq!(target.deadline(), Some(start + ms(2000)));
     // Newer data is tried at once again, and may take none.
     assert_eq!(target.handle(start + ms(950), Input::Changed), Some(early));
     assert_eq!(target.handle(start + ms(951), Input::Changed), None);
-    target.handle(start + ms(952), Input::Held);
+    target.end(start + ms(952), Answer::Held);
     assert_eq!(target.deadline(), Some(start + ms(971)));
     assert_eq!(target.handle(start + ms(971), Input::Tick), Some(early));
-    target.handle(start + ms(972), Input::Held);
+    target.end(start + ms(972), Answer::Held);
     assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
-    target.handle(start + ms(2001), done(true, false));
+    target.end(start + ms(2001), done(true, false));
     assert_eq!(target.deadline(), None);
 }
 
 #[test]
 fn what_was_refused_is_tried_again_after_ten_seconds_and_more() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
     target.handle(start, Input::Changed);
     let mut now = start;
     let mut delays = Vec::new();
     for _ in 0..7 {
-        target.handle(now, REFUSAL);
+        target.end(now, REFUSAL);
         let at = target.deadline().unwrap();
         delays.push((at - now).as_secs());
         now = at;
@@ -133,20 +143,20 @@ fn what_was_refused_is_tried_again_after_ten_seconds_and_more() {
     let within = |(delay, bounds): (&u64, &std::ops::RangeInclusive<u64>)| bounds.contains(delay);
     assert!(delays.iter().zip(&bounds).all(within), "{delays:?}");
     // What follows a good reload starts anew.
-    target.handle(now, done(true, true));
+    target.end(now, done(true, true));
     now += ms(5000);
     assert_eq!(target.handle(now, Input::Changed), Some(PUBLISH));
-    target.handle(now, REFUSAL);
+    target.end(now, REFUSAL);
     assert!(target.deadline().unwrap() <= now + ms(20_000));
 }
 
 #[test]
 fn newer_data_follow_a_refusal_after_the_pause_that_grows_with_each() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
     target.handle(start, Input::Changed);
     let mut now = start;
     for seconds in [2, 4, 8, 16, 32, 32] {
-        target.handle(now, REFUSAL);
+        target.end(now, REFUSAL);
         let again = target.deadline().unwrap();
         assert_eq!(target.handle(now + ms(100), Input::Changed), None);
         let at = target.deadline().unwrap();
@@ -165,38 +175,38 @@ fn newer_data_follow_a_refusal_after_the_pause_that_grows_with_each() {
 
 #[test]
 fn the_same_again_does_not_bring_a_retry_forward() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
     target.handle(start, Input::Changed);
-    target.handle(start, REFUSAL);
+    target.end(start, REFUSAL);
     let again = target.deadline().unwrap();
     for seconds in [3, 6, 9] {
         let now = start + ms(1000 * seconds);
         assert_eq!(target.handle(now, Input::Changed), None);
         assert_eq!(target.handle(now + ms(20), Input::Tick), Some(OTHER));
-        assert_eq!(target.handle(now + ms(20), Input::Repeated), None);
+        assert_eq!(target.end(now + ms(20), Answer::Repeated), None);
         assert_eq!(target.deadline(), Some(again));
     }
     // Back to what is in force, and to what was refused: that shows nothing new of the program.
     let now = start + ms(9500);
     target.handle(now, Input::Changed);
     assert_eq!(target.handle(now + ms(20), Input::Tick), Some(OTHER));
-    target.handle(now + ms(20), done(true, false));
+    target.end(now + ms(20), done(true, false));
     assert_eq!(target.deadline(), None);
     assert_eq!(target.handle(now + ms(100), Input::Changed), Some(OTHER));
-    target.handle(now + ms(100), Input::Repeated);
+    target.end(now + ms(100), Answer::Repeated);
     assert_eq!(target.handle(again, Input::Tick), Some(PUBLISH));
 }
 
 #[test]
 fn somebody_who_asks_for_it_is_not_put_off() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
     target.handle(start, Input::Changed);
     for _ in 0..3 {
-        target.handle(start, REFUSAL);
+        target.end(start, REFUSAL);
         let at = target.deadline().unwrap();
         assert_eq!(target.handle(at, Input::Tick), Some(PUBLISH));
     }
-    target.handle(start, REFUSAL);
+    target.end(start, REFUSAL);
     let mut target = target.renewed();
     target.handle(start + ms(100), Input::Changed);
     assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
@@ -204,7 +214,7 @@ fn somebody_who_asks_for_it_is_not_put_off() {
 
 /// A target whose first publish has changed what runs and waits for its check.
 fn live(start: Instant) -> Schedule {
-    let mut target = Schedule::new(PACE, true, 1);
+    let mut target = Schedule::new(PACE, true, LIMIT, 1);
     assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
     target
 }
@@ -222,8 +232,8 @@ fn newer_data_overtake_a_long_check() {
         None,
         "it has been asked"
     );
-    assert_eq!(target.deadline(), None);
-    assert_eq!(target.handle(start + ms(402), Input::Overtaken), None);
+    assert_eq!(target.deadline(), Some(start + LIMIT));
+    assert_eq!(target.end(start + ms(402), Answer::Overtaken), None);
     assert_eq!(target.handle(start + ms(421), Input::Tick), Some(PUBLISH));
 }
 
@@ -235,19 +245,70 @@ fn newer_data_wait_for_a_short_check_and_for_each_other() {
     assert_eq!(target.deadline(), Some(start + SHORT));
     assert_eq!(target.handle(start + ms(95), Input::Changed), None);
     assert_eq!(target.deadline(), Some(start + ms(115)));
-    target.handle(start + ms(99), done(true, false));
+    target.end(start + ms(99), done(true, false));
     assert_eq!(target.handle(start + ms(115), Input::Tick), Some(PUBLISH));
-    assert_eq!(target.handle(start + ms(116), done(true, false)), None);
+    assert_eq!(target.end(start + ms(116), done(true, false)), None);
     assert_eq!(target.deadline(), None);
 }
 
 #[test]
 fn what_takes_a_reload_is_not_overtaken() {
     let start = Instant::now();
-    let mut target = Schedule::new(PACE, false, 1);
+    let mut target = Schedule::new(PACE, false, LIMIT, 1);
     target.handle(start, Input::Changed);
     assert_eq!(target.handle(start + ms(400), Input::Changed), None);
+    assert_eq!(target.deadline(), Some(start + LIMIT));
+}
+
+#[test]
+fn a_publish_that_never_answers_has_failed_and_another_one_follows() {
+    let start = Instant::now();
+    let mut target = Schedule::new(PACE, false, LIMIT, 1);
+    assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
+    let hangs = target.number();
+    let mut now = start;
+    let mut delays = Vec::new();
+    for _ in 0..4 {
+        // Newer data do not bring the next one forward.
+        assert_eq!(target.handle(now + ms(1000), Input::Changed), None);
+        assert_eq!(target.deadline(), Some(now + LIMIT));
+        now += LIMIT;
+        assert_eq!(target.handle(now, Input::Tick), Some(Action::Abandon));
+        let next = target.deadline().unwrap();
+        delays.push(next - now);
+        now = next;
+        assert_eq!(target.handle(now, Input::Tick), Some(PUBLISH));
+        // Whatever the first one says now, the one under way is another.
+        for late in [done(true, true), REFUSAL, Answer::Held, Answer::Overtaken] {
+            assert_eq!(target.handle(now, Input::Ended(hangs, late)), None);
+            assert_eq!(target.deadline(), Some(now + LIMIT), "{late:?}");
+        }
+    }
+    assert!(delays[0] >= ms(500) && delays[3] >= ms(4000), "{delays:?}");
+    target.end(now, done(true, false));
     assert_eq!(target.deadline(), None);
+}
+
+#[test]
+fn an_answer_that_comes_between_two_publishes_does_not_count() {
+    let start = Instant::now();
+    let mut target = Schedule::new(PACE, false, LIMIT, 1);
+    target.handle(start, Input::Changed);
+    let late = start + LIMIT;
+    assert_eq!(target.handle(late, Input::Tick), Some(Action::Abandon));
+    let again = target.deadline();
+    for answer in [done(true, true), REFUSAL, Answer::Held, Answer::Overtaken] {
+        assert_eq!(target.end(late, answer), None);
+        assert_eq!(target.deadline(), again, "{answer:?}");
+    }
+    // Nor does it when everything may be tried anew.
+    let mut target = target.renewed();
+    assert_eq!(target.handle(late, Input::Changed), Some(PUBLISH));
+    assert_eq!(
+        target.handle(late, Input::Ended(1, done(true, false))),
+        None
+    );
+    assert_eq!(target.deadline(), Some(late + LIMIT));
 }
 
 /// A target whose checks take so long, and how it stands with its file.
@@ -269,10 +330,15 @@ impl Slow {
             }
             Some(Action::Overtake) => {
                 self.ends = None;
-                self.give(now, Input::Overtaken);
+                self.end(now, Answer::Overtaken);
             }
+            Some(Action::Abandon) => panic!("it is not that slow"),
             None => {}
         }
+    }
+
+    fn end(&mut self, now: Instant, answer: Answer) {
+        self.give(now, Input::Ended(self.target.number(), answer));
     }
 
     fn next(&self) -> Option<Instant> {
@@ -282,7 +348,7 @@ impl Slow {
     fn go_on(&mut self, now: Instant) {
         if self.ends == Some(now) {
             (self.ends, self.behind_since) = (None, None);
-            self.give(now, done(true, false));
+            self.end(now, done(true, false));
         } else {
             self.give(now, Input::Tick);
         }
@@ -294,7 +360,7 @@ proptest! {
     #[test]
     fn a_check_has_its_time(check in 1u64..5000, pauses in proptest::collection::vec(1u64..400, 400)) {
         let start = Instant::now();
-        let target = Schedule::new(PACE, true, 1);
+        let target = Schedule::new(PACE, true, LIMIT, 1);
         let mut slow = Slow { target, check: ms(check), ends: None, behind_since: None };
         let mut now = start;
         for pause in pauses {
@@ -315,47 +381,145 @@ proptest! {
 
     /// One publish at a time; every change is followed by a publish that began after it; reloads keep their
     /// distance; what was refused is not tried again within ten seconds; and nothing waits longer than `max_wait` and
-    /// `min_interval` allow.
+    /// `min_interval` allow. All that also where publishes never answer, or too late: one is given up at its limit and not
+    /// before, its late answer changes nothing, and when publishes answer again, all is published.
     #[test]
-    fn invariants(script in proptest::collection::vec((0u8..4, 0u64..300, any::<bool>(), any::<bool>()), 1..100)) {
-        let mut now = Instant::now();
-        let mut target = Schedule::new(PACE, false, 7);
-        let (mut publishing, mut stale_since, mut reloaded_at) = (false, None::<Instant>, None::<Instant>);
-        let mut refused_at = None::<Instant>;
+    fn invariants(script in proptest::collection::vec((0u8..7, 0u64..300, any::<bool>(), any::<bool>()), 1..100)) {
+        let mut bench = Bench::new();
         for (step, pause, good, reloaded) in script {
-            let input = match step {
-                0 | 1 => { now += ms(pause); stale_since = stale_since.or(Some(now)); Input::Changed }
-                2 if publishing => {
-                    now += ms(pause);
-                    publishing = false;
-                    if reloaded { reloaded_at = Some(now); }
-                    if !good { stale_since = stale_since.or(Some(now)); }
-                    match (good, reloaded) {
-                        (false, true) => {
-                            refused_at = Some(now);
-                            REFUSAL
-                        }
-                        (true, true) => {
-                            refused_at = None;
-                            done(good, reloaded)
-                        }
-                        (_, false) => done(good, reloaded),
-                    }
+            match step {
+                0 | 1 => {
+                    bench.now += ms(pause);
+                    bench.stale_since = bench.stale_since.or(Some(bench.now));
+                    bench.give(Input::Changed);
                 }
-                _ => match target.deadline() {
-                    Some(at) => { now = now.max(at); Input::Tick }
-                    None => continue,
-                },
-            };
-            if let Some(Action::Publish { may_repeat, .. }) = target.handle(now, input) {
-                prop_assert!(!publishing);
-                prop_assert!(!may_repeat || refused_at.is_none_or(|at| now >= at + ms(10_000)));
-                prop_assert!(reloaded_at.is_none_or(|at| now >= at + PACE.min_interval));
-                (publishing, stale_since) = (true, None);
+                2 | 3 => {
+                    bench.now += ms(pause);
+                    bench.answer(good, reloaded);
+                }
+                4 => bench.hangs |= bench.publishing.is_some(),
+                5 => bench.answer_late(good, reloaded),
+                _ => bench.tick(),
             }
-            if stale_since.is_some() && !publishing {
-                let at = target.deadline();
-                prop_assert!(at.is_some(), "a change is forgotten");
+            if bench.stale_since.is_some() && bench.publishing.is_none() {
+                prop_assert!(bench.target.deadline().is_some(), "a change is forgotten");
+            }
+        }
+        for _ in 0..10 {
+            if bench.hangs || bench.publishing.is_none() {
+                bench.tick();
+            } else {
+                bench.answer(true, false);
+            }
+        }
+        prop_assert_eq!((bench.publishing, bench.stale_since), (None, None));
+        prop_assert_eq!(bench.target.deadline(), None);
+    }
+}
+
+/// A target, and what its publishes do, or do not.
+struct Bench {
+    now: Instant,
+    target: Schedule,
+    /// The number of the publish under way, and when it began.
+    publishing: Option<(u64, Instant)>,
+    /// It will never answer in time.
+    hangs: bool,
+    /// Those that were given up.
+    given_up: Vec<u64>,
+    stale_since: Option<Instant>,
+    reloaded_at: Option<Instant>,
+    refused_at: Option<Instant>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            now: Instant::now(),
+            target: Schedule::new(PACE, false, LIMIT, 7),
+            publishing: None,
+            hangs: false,
+            given_up: Vec::new(),
+            stale_since: None,
+            reloaded_at: None,
+            refused_at: None,
+        }
+    }
+
+    /// Hands an input over and looks at what comes of it.
+    fn give(&mut self, input: Input) {
+        let now = self.now;
+        match self.target.handle(now, input) {
+            Some(Action::Publish { may_repeat, .. }) => {
+                assert_eq!(self.publishing, None, "two at a time");
+                let is_over = |at: Option<Instant>, pause| at.is_none_or(|at| now >= at + pause);
+                assert!(!may_repeat || is_over(self.refused_at, ms(10_000)));
+                assert!(is_over(self.reloaded_at, PACE.min_interval));
+                assert!(!self.given_up.contains(&self.target.number()));
+                self.publishing = Some((self.target.number(), now));
+                (self.hangs, self.stale_since) = (false, None);
+            }
+            Some(Action::Abandon) => {
+                let (number, since) = self.publishing.take().expect("there is one");
+                assert!(now >= since + LIMIT, "it has its time");
+                self.given_up.push(number);
+                self.stale_since = self.stale_since.or(Some(now));
+            }
+            Some(Action::Overtake) => panic!("it takes a reload"),
+            None => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        if let Some(at) = self.target.deadline() {
+            self.now = self.now.max(at);
+            self.give(Input::Tick);
+        }
+    }
+
+    fn answer(&mut self, good: bool, reloaded: bool) {
+        if self.hangs {
+            return;
+        }
+        let Some((number, _)) = self.publishing.take() else {
+            return;
+        };
+        let answer = if !good && reloaded {
+            REFUSAL
+        } else {
+            done(good, reloaded)
+        };
+        if reloaded {
+            self.reloaded_at = Some(self.now);
+            self.refused_at = (!good).then_some(self.now);
+        }
+        if !good {
+            self.stale_since = self.stale_since.or(Some(self.now));
+        }
+        self.give(Input::Ended(number, answer));
+    }
+
+    /// A publish that was given up answers after all.
+    fn answer_late(&mut self, good: bool, reloaded: bool) {
+        let Some(number) = self.given_up.pop() else {
+            return;
+        };
+        let answers = [
+            done(good, reloaded),
+            REFUSAL,
+            Answer::Held,
+            Answer::Repeated,
+        ];
+        let before = (self.publishing, self.target.deadline());
+        for answer in answers.into_iter().chain([Answer::Overtaken]) {
+            self.give(Input::Ended(number, answer));
+            // Only what was due anyway has happened.
+            if before.1.is_none_or(|at| self.now < at) {
+                assert_eq!(
+                    (self.publishing, self.target.deadline()),
+                    before,
+                    "{answer:?}"
+                );
             }
         }
     }
