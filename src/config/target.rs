@@ -14,6 +14,7 @@ use crate::model::instance::ServiceName;
 use crate::model::os::Signal;
 use crate::model::pace::Pace;
 use crate::model::update::Prefix;
+use crate::system::bounded;
 
 mod file;
 mod group;
@@ -300,17 +301,18 @@ fn no_two_for_one_file(all: &mut Targets) {
     }
 }
 
-/// Where a file lies, whatever links lead to it.
+/// Where a file lies, whatever links lead to it. Where the file system does not answer, that is `dest` itself.
 #[must_use]
 pub fn place(dest: &Path) -> PathBuf {
-    let in_its_dir = || {
-        let dir = fs::canonicalize(dest.parent()?).ok()?;
-        Some(dir.join(dest.file_name()?))
+    let real = |dest: &Path| {
+        let in_its_dir = || {
+            let dir = fs::canonicalize(dest.parent()?).ok()?;
+            Some(dir.join(dest.file_name()?))
+        };
+        fs::canonicalize(dest).ok().or_else(in_its_dir)
     };
-    fs::canonicalize(dest)
-        .ok()
-        .or_else(in_its_dir)
-        .unwrap_or_else(|| dest.to_owned())
+    let real = bounded::within(dest, real);
+    real.ok().flatten().unwrap_or_else(|| dest.to_owned())
 }
 
 #[cfg(test)]

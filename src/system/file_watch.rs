@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
+use std::ffi::OsString;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
@@ -15,6 +16,8 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::warn;
+
+use super::bounded;
 
 /// An edit is over when nothing has happened for this long: editors write, rename and touch in several steps.
 const QUIET: Duration = Duration::from_millis(200);
@@ -133,6 +136,11 @@ impl Watched {
         let mut sees_all = true;
         // Also those that are watched already: under the same name there may be another directory by now.
         for dir in dirs {
+            // The kernel asks the file system too, and what is watched by one thread waits for the answer.
+            if bounded::within(dir, answers).is_err() {
+                sees_all = false;
+                continue;
+            }
             let Err(error) = watcher.watch(dir, RecursiveMode::NonRecursive) else {
                 continue;
             };
@@ -202,19 +210,35 @@ fn state(dirs: &BTreeSet<PathBuf>, links: &Mutex<BTreeSet<PathBuf>>) -> u64 {
     let links = links.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut hasher = DefaultHasher::new();
     for dir in dirs {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        let mut entries: Vec<_> = entries
-            .filter_map(|entry| {
-                let counts = !is_beside(&entry.path(), &links);
-                let meta = counts.then(|| entry.metadata().ok()).flatten()?;
-                let changed = (meta.ctime(), meta.ctime_nsec());
-                Some((entry.file_name(), meta.ino(), meta.len(), changed))
-            })
-            .collect();
-        entries.sort();
-        (dir, entries).hash(&mut hasher);
+        let links = links.clone();
+        // One that does not answer holds up none of the others.
+        let entries = bounded::within(dir, move |dir| entries(dir, &links));
+        (dir, entries.unwrap_or_default()).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// What tells one state of a file from another: its name, inode, length and time of change.
+type Entry = (OsString, u64, u64, (i64, i64));
+
+/// The files of a directory that count.
+fn entries(dir: &Path, links: &BTreeSet<PathBuf>) -> Vec<Entry> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut entries: Vec<Entry> = entries
+        .filter_map(|entry| {
+            let counts = !is_beside(&entry.path(), links);
+            let meta = counts.then(|| entry.metadata().ok()).flatten()?;
+            let changed = (meta.ctime(), meta.ctime_nsec());
+            Some((entry.file_name(), meta.ino(), meta.len(), changed))
+        })
+        .collect();
+    entries.sort();
+    entries
+}
+
+/// Asks the file system of a directory something, whatever the answer.
+fn answers(dir: &Path) {
+    let _ = fs::metadata(dir);
 }
 
 /// Whether a path is a mere neighbour of one of these.

@@ -1,6 +1,7 @@
 //! The operating system: processes, signals, files, addresses, names. Adapter.
 
 pub mod address;
+pub mod bounded;
 pub mod check_tree;
 pub mod child;
 pub mod command;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use super::bounded;
+
 /// What the kernel adds to the path of a mounted file whose name was given to another file.
 const GONE: &str = "//deleted";
 
@@ -23,7 +25,9 @@ pub fn why_stale(dest: &Path) -> String {
 /// sees the file of before. `None` if there is none, or none whose mounts we may read.
 #[must_use]
 fn sees_replaced_file(dest: &Path) -> Option<i32> {
-    let dest = fs::canonicalize(dest).ok()?;
+    let dest = bounded::within(dest, |dest| fs::canonicalize(dest))
+        .ok()?
+        .ok()?;
     let entries = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.find(|pid| {

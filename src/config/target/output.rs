@@ -10,6 +10,7 @@ use crate::config::toml_table::{Located, Section};
 use crate::model::instance::ServiceName;
 use crate::model::suggestion::did_you_mean;
 use crate::model::update::Prefix;
+use crate::system::bounded;
 
 /// Reads what a table says of its own file.
 pub(super) fn output(
@@ -54,7 +55,7 @@ fn source(
         return None;
     };
     let path = conf_dir.join("templates").join(&src.value);
-    match fs::read_to_string(&path) {
+    match bounded::within(&path, |path| fs::read_to_string(path)).flatten() {
         Ok(text) => Some((path, text)),
         Err(error) => {
             let what = format!("template.src: {} cannot be read: {error}", path.display());

@@ -11,6 +11,7 @@ use super::haproxy::Haproxies;
 use super::placeholders;
 use crate::config::{self, BadTarget, Output, Pass, Problem, Reload, Style, Target, is_tera};
 use crate::model::suggestion::did_you_mean;
+use crate::system::bounded;
 use crate::watch::render::{RenderError, Template};
 
 /// A target that is ready to be rendered.
@@ -62,19 +63,22 @@ pub(crate) fn directories(conf_dir: &Path) -> BTreeSet<PathBuf> {
         .into();
     while let Some(dir) = next.pop() {
         // A link to a directory is followed; one that leads in a circle is seen once.
-        let Ok(place) = fs::canonicalize(&dir) else {
+        let Ok(Some((place, below))) = bounded::within(&dir, directory) else {
             continue;
         };
-        if place.is_dir() && found.insert(place) {
-            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-            next.extend(
-                entries
-                    .map(|entry| entry.path())
-                    .filter(|path| path.is_dir()),
-            );
+        if found.insert(place) {
+            next.extend(below);
         }
     }
     found
+}
+
+/// Where a directory lies, and what lies in it: directories, and links, which may lead to some.
+fn directory(dir: &Path) -> Option<(PathBuf, Vec<PathBuf>)> {
+    let place = fs::canonicalize(dir).ok()?;
+    let entries = fs::read_dir(dir).ok()?.flatten();
+    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_file()));
+    Some((place, below.map(|entry| entry.path()).collect()))
 }
 
 /// What may appear or be replaced as a whole: the directory of a configuration, what it is a link to, and what counts in
@@ -367,7 +371,7 @@ fn others(templates: &Path) -> Others {
             let path = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 dirs.push(path);
-            } else if let Ok(text) = fs::read_to_string(&path) {
+            } else if let Ok(Ok(text)) = bounded::within(&path, |path| fs::read_to_string(path)) {
                 found.push((name(&path, templates), text));
             }
         }

@@ -11,7 +11,7 @@ use crate::model::catalog::{Catalog, Changes};
 use crate::model::instance::{Instance, InstanceId, ServiceName};
 use crate::model::keyspace;
 use crate::model::update::Prefix;
-use crate::system::file;
+use crate::system::{bounded, file};
 use crate::watch::source::snapshot::Memory;
 
 /// How often a guard that holds something looks whether somebody wishes it did not.
@@ -179,7 +179,7 @@ impl Guarded {
     /// Whether there is a file to keep; `unseen`: what to think of one that cannot be read. An empty one protects nobody: it
     /// is there so that it could be mounted.
     pub(super) fn has_file(&self, unseen: bool) -> bool {
-        let is_file = |dest: &PathBuf| match file::look(dest) {
+        let is_file = |dest: &PathBuf| match bounded::within(dest, file::look).flatten() {
             Ok(found) => found.is_some_and(|look| !look.content.is_empty()),
             Err(_) => unseen,
         };

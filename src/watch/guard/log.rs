@@ -9,6 +9,7 @@ use super::guards::Guarded;
 use super::machine::{End, Event, Status, Why};
 use super::state_file::{Held, Record, Records, fields};
 use crate::model::instance::{Instance, ServiceName};
+use crate::system::bounded;
 use crate::watch::host::WORLD;
 
 /// More names than this say less.
@@ -33,7 +34,9 @@ impl Guarded {
                     } else {
                         ("are", "stay")
                     };
-                    let where_held = if self.dests[0].exists() {
+                    // What does not answer is there.
+                    let is_there = bounded::within(&self.dests[0], |dest| dest.exists());
+                    let where_held = if is_there.unwrap_or(true) {
                         format!("{stay} in {file}")
                     } else {
                         format!("{is} kept for {file}, which is not there yet,")

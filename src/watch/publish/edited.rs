@@ -6,6 +6,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::steps::New;
 use crate::model::fingerprint::fingerprint;
+use crate::system::bounded;
 use crate::system::file::{self, Access, Look};
 
 /// So many lines of a difference are told, and so much of each.
@@ -30,9 +31,9 @@ impl Digest {
     }
 }
 
-/// Whether the file at `dest` is not this one any more. What cannot be looked at is left alone.
+/// Whether the file at `dest` is not this one any more. What cannot be looked at, or does not answer, is left alone.
 pub(in crate::watch) fn is_changed(dest: &Path, left: Digest) -> bool {
-    let look = file::resolve(dest).and_then(|dest| file::look(&dest));
+    let look = bounded::within(dest, |dest| file::look(&file::resolve(dest)?)).flatten();
     look.is_ok_and(|look| look.as_ref().map(Digest::of_look) != Some(left))
 }
 

@@ -7,8 +7,8 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 use super::Shell;
-use crate::system::file;
 use crate::system::file_watch::Watched;
+use crate::system::{bounded, file};
 use crate::watch::publish::{Digest, is_changed};
 use crate::watch::target::schedule::Input;
 use crate::watch::target::state::Kept;
@@ -43,7 +43,9 @@ impl Destinations {
     pub(super) fn follow(&mut self, targets: &[Kept]) {
         if let Some(watched) = &mut self.watched {
             let outputs = targets.iter().flat_map(|kept| &kept.loaded.target.outputs);
-            let places = outputs.flat_map(|output| places(&output.dest));
+            // Nobody can be told of what happens where nothing answers; it is asked again at the next change.
+            let places = outputs
+                .flat_map(|output| bounded::within(&output.dest, places).unwrap_or_default());
             watched.follow(BTreeSet::new(), places.collect());
         }
     }

@@ -262,7 +262,8 @@ impl Shell {
         let ward = self.ward.as_ref().and_then(Ward::deadline);
         let all = schedules.chain(wait).chain(ward);
         let all = all.chain(self.memory.deadline());
-        let all = all.chain(self.guards.deadline());
+        let guards = self.guards.deadline().filter(|_| !self.is_stopping());
+        let all = all.chain(guards);
         all.chain([self.compare_at]).min()
     }
 
@@ -378,7 +379,11 @@ impl Shell {
         }
         self.leaving.iter_mut().for_each(|one| one.tick(now));
         self.repair_due(now);
-        let freed = self.guards.tick(now);
+        let freed = if self.is_stopping() {
+            Vec::new()
+        } else {
+            self.guards.tick(now)
+        };
         if !freed.is_empty() {
             self.changed(|kept| freed.contains(&kept.loaded.target.name));
         }

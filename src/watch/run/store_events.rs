@@ -61,7 +61,9 @@ impl Shell {
         if let Some(herald) = &mut self.herald {
             herald.updated(scope, revision, &changes, &self.catalog, &self.targets);
         }
-        if was_complete {
+        if self.is_stopping() {
+            // Nothing is published any more, so nothing is held back from it: servers that stop together with us are no loss.
+        } else if was_complete {
             self.guards.changed(&self.catalog, &changes);
             self.changed(|kept| kept.concerns(&changes));
         } else if self.following.is_complete() {

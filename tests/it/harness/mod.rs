@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 pub(crate) mod docker;
 pub(crate) mod etcd;
+pub(crate) mod hung;
 pub(crate) mod notify;
 pub(crate) mod pki;
 mod signals;

@@ -554,3 +554,28 @@ fn of_a_file_that_was_never_published_nobody_says_that_it_or_anything_in_it_stay
     );
     assert!(!said.contains("stays"), "{said}");
 }
+
+/// Servers that stop together with a watcher are no loss: it publishes nothing any more.
+#[test]
+fn what_is_lost_during_a_stop_is_not_told() {
+    let bench = Bench::new("on_empty = 'hold'");
+    bench.put("web", "a");
+    let gate = bench.file("gate");
+    let script = format!(
+        "trap 'echo stopping >&2; while ! test -e {}; do sleep 0.02; done; exit 0' TERM; while :; do sleep 0.02; done",
+        gate.display()
+    );
+    let mut stopped = bench.start(&["--", "sh", "-c", &script]);
+    stopped.wait_said("has been updated");
+    let mut beside = Bench::new("on_empty = 'hold'");
+    beside.store.clone_from(&bench.store);
+    let other = beside.start(&[]);
+    other.wait_said("has been updated");
+    stopped.signal(Signal::SIGTERM);
+    stopped.wait_said("stopping");
+    bench.lose("web", "a");
+    other.wait_said("the only instance is lost");
+    fs::write(gate, "").unwrap();
+    assert!(stopped.wait().success(), "{}", stopped.output());
+    assert!(!stopped.output().contains("lost"), "{}", stopped.output());
+}

@@ -8,6 +8,7 @@ mod files;
 mod groups;
 mod guards;
 mod handover;
+mod hanging;
 mod in_place;
 mod killed;
 mod memory;
