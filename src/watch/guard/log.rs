@@ -1,5 +1,6 @@
 //! What a guard says in the log and in its record. Shell.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ impl Guarded {
                         ("are", "stay")
                     };
                     // What does not answer is there.
-                    let is_there = bounded::within(&self.dests[0], |dest| dest.exists());
+                    let is_there = bounded::within(&self.dests[0], Path::exists);
                     let where_held = if is_there.unwrap_or(true) {
                         format!("{stay} in {file}")
                     } else {
