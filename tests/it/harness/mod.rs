@@ -12,7 +12,6 @@ use nix::unistd::Pid;
 
 pub(crate) mod docker;
 pub(crate) mod etcd;
-pub(crate) mod hung;
 pub(crate) mod notify;
 pub(crate) mod pki;
 mod signals;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
+use super::hung::Hung;
 use super::{Bench, PACE, UNGUARDED, line};
-use crate::harness::hung::Hung;
 use crate::harness::{sidekick, wait_for};
 
 /// Targets `a`, which lies where nothing hangs, and `b`, whose file lies on the mount.

@@ -7,16 +7,16 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{skipped, wait_for};
+use crate::harness::{skipped, wait_for};
 
-pub(crate) struct Hung {
+pub(super) struct Hung {
     server: Child,
     mount: PathBuf,
 }
 
 impl Hung {
     /// Mounts `dir/hung`; what is written there lies in `dir/below`. `None`, and a word why, where that is not possible.
-    pub(crate) fn mount(dir: &Path) -> Option<Self> {
+    pub(super) fn mount(dir: &Path) -> Option<Self> {
         let (below, mount) = (dir.join("below"), dir.join("hung"));
         fs::create_dir_all(&below).unwrap();
         fs::create_dir_all(&mount).unwrap();
@@ -50,7 +50,7 @@ impl Hung {
     }
 
     /// From now on nothing answers there.
-    pub(crate) fn hang(&self) {
+    pub(super) fn hang(&self) {
         self.signal(Signal::SIGSTOP);
         let status = format!("/proc/{}/stat", self.server.id());
         wait_for("the server to stand still", || {
@@ -62,7 +62,7 @@ impl Hung {
     }
 
     /// From now on it answers, also what it was asked before.
-    pub(crate) fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.signal(Signal::SIGCONT);
     }
 
