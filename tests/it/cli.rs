@@ -303,6 +303,45 @@ fn check_finds_what_would_go_wrong_in_use() {
         (
             "a.tera",
             OF_SERVICES.to_owned(),
+            "\n{% for i in instances(service=\"wbe\") %}{{ i.ip }}{% endfor %}".to_owned(),
+            "error: templates/a.tera:2: service \"wbe\" is not among those of this target\nhint: did you mean web?",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.to_owned(),
+            "{% for s in ['web', 'wbe'] %}\n{{ instances(service=s) | length }}{% endfor %}"
+                .to_owned(),
+            "error: templates/a.tera:2: service \"wbe\" is not among those of this target\nhint: name it in ",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.to_owned(),
+            each("i.id }}{% if i.state == 'drain' %}{{ i.adr }}{% endif %}{{ i.id"),
+            "error: templates/a.tera:2: field `adr` is not defined\nhint: did you mean addr?",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.to_owned(),
+            each(
+                "i.id }}{% if i.attrs.q is defined and i.attrs.q == '1' %}{{ i.adr }}{% endif %}{{ i.id",
+            ),
+            "error: templates/a.tera:2: field `adr` is not defined",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.to_owned(),
+            "{% if services.web | length > 1 %}{{ services.wbe }}{% endif %}".to_owned(),
+            "error: templates/a.tera:1: field `wbe` is not defined\nhint: did you mean web?",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.to_owned(),
+            each("i.id }}{% if i.stat == 'drain' %}drain{% endif %}{{ i.id"),
+            "warning: templates/a.tera:2: field `stat` is not defined\nhint: did you mean state?",
+        ),
+        (
+            "a.tera",
+            OF_SERVICES.to_owned(),
             each("i.ports.metrics"),
             "warning: templates/a.tera:2: an instance that announces no more than an address and a port",
         ),
@@ -415,6 +454,11 @@ fn check_does_not_tell_what_may_be_right_with_what_is_announced() {
             "a.tera",
             OF_SERVICES,
             "{% for i in services.web %}{% if i.attrs.a is defined %}{{ i.attrs.a }}{% endif %}{% endfor %}".to_owned(),
+        ),
+        (
+            "a.tera",
+            OF_SERVICES,
+            each("i.attrs.a | default(value='') }}{% if i.attrs.a is defined %}{{ instances(service=i.attrs.a) | length }}{% endif %}{{ i.id"),
         ),
         ("a.tera", OF_KEYS, "{{ getv(key='/services/x') }}".to_owned()),
         ("a.tera", OF_KEYS, "{% set x = json(value=getv(key='/services/x', default='{}')) %}{{ x.y }}".to_owned()),

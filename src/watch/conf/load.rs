@@ -37,6 +37,12 @@ impl Loaded {
         others.chain([output.template.as_str()])
     }
 
+    /// The other templates of the directory, by their names.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (&str, &str)> {
+        let others = self.others.iter();
+        others.map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
     /// Whether both were loaded from the same text.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

@@ -15,7 +15,7 @@ use crate::watch::conf::load::{
     Everything, LoadError, Loaded, all_problems, explain, without_doubles,
 };
 use crate::watch::conf::placeholders;
-use crate::watch::render::{Template, View, World};
+use crate::watch::render::{Cause, Fault, Mistakes, RenderError, Template, View, World};
 
 /// What is found in a directory without running anything.
 #[derive(Debug, Default)]
@@ -47,15 +47,9 @@ pub fn check(conf_dir: &Path, names: &[String]) -> Result<Findings, LoadError> {
         for (output, template) in loaded.target.outputs.iter().zip(&loaded.templates) {
             mistakes.extend(expression_in_dest(&loaded.target, output));
             warnings.extend(missing_directory(&loaded.target, output));
-            let wrong = template.mistakes();
-            mistakes.extend(
-                wrong
-                    .iter()
-                    .flat_map(|error| explain(output, conf_dir, error)),
-            );
-            let undefined = Undefined::find(loaded, output, template, conf_dir);
-            mistakes.extend(undefined.always);
-            warnings.extend(undefined.sometimes);
+            let names = Names::find(loaded, output, template, conf_dir);
+            mistakes.extend(names.wrong);
+            warnings.extend(names.doubtful);
         }
     }
     Ok(Findings {
@@ -139,36 +133,53 @@ fn at(target: &Target, text: &str, what: String) -> Problem {
 
 /// What a template reads that is not there.
 #[derive(Debug, Default)]
-struct Undefined {
-    /// Whatever is announced.
-    always: Vec<Problem>,
-    /// For an instance that announces nothing optional.
-    sometimes: Vec<Problem>,
+struct Names {
+    /// A render stops there.
+    wrong: Vec<Problem>,
+    /// It stops there for an instance that announces nothing optional, or goes on with nothing.
+    doubtful: Vec<Problem>,
 }
 
-impl Undefined {
-    /// Renders it from made-up instances. Only a name that is undefined counts: what else fails may be right with what is
-    /// really announced.
+impl Names {
+    /// Follows the template through every branch, and then renders it from made-up instances, which finds what depends on
+    /// what functions give.
     fn find(loaded: &Loaded, output: &Output, template: &Template, conf_dir: &Path) -> Self {
+        let services = match &output.sources {
+            Sources::Services(services) => Some(services.as_slice()),
+            Sources::AllServices | Sources::Keys(_) => None,
+        };
+        let others: Vec<(&str, &str)> = loaded.others().collect();
+        let Mistakes { certain, doubtful } = template.mistakes(&output.template, &others, services);
+        let told = |error: &RenderError| explain(output, conf_dir, error);
+        let mut names = Self {
+            wrong: certain.iter().flat_map(told).collect(),
+            doubtful: doubtful.iter().flat_map(told).collect(),
+        };
         let follows_services = match output.sources {
             Sources::Services(_) | Sources::AllServices => true,
             Sources::Keys(_) => false,
         };
-        let mut undefined = Self::default();
-        if !follows_services || !is_tera(&output.src) {
-            return undefined;
+        if follows_services && is_tera(&output.src) && names.wrong.is_empty() {
+            names.render(loaded, output, template, conf_dir);
         }
+        names
+    }
+
+    /// Only a name that is undefined counts, and a service that is not followed: what else fails may be right with what is
+    /// really announced.
+    fn render(&mut self, loaded: &Loaded, output: &Output, template: &Template, conf_dir: &Path) {
         let text: String = loaded.texts(output).collect();
         let problems = |whole: bool| -> Vec<Problem> {
             let view = made_up(&loaded.target, output, &text, whole);
-            let Err(error) = template.render(&view) else {
-                return Vec::new();
-            };
-            let problems = explain(output, conf_dir, &error).into_iter();
-            problems.filter(is_of_undefined).collect()
+            match template.render(&view) {
+                Err(error) if error.faults().iter().any(|fault| is_certain(fault, &text)) => {
+                    explain(output, conf_dir, &error)
+                }
+                Err(_) | Ok(_) => Vec::new(),
+            }
         };
-        undefined.always = problems(true);
-        if undefined.always.is_empty() {
+        self.wrong = problems(true);
+        if self.wrong.is_empty() {
             let hint = "default(value=...) gives a value to what an instance does not announce";
             let sometimes = problems(false).into_iter().map(|problem| Problem {
                 what: format!(
@@ -177,16 +188,22 @@ impl Undefined {
                 ),
                 ..problem
             });
-            undefined.sometimes = sometimes.map(|problem| problem.hint(hint)).collect();
+            self.doubtful
+                .extend(sometimes.map(|problem| problem.hint(hint)));
         }
-        undefined
     }
 }
 
-/// Tera has two ways to say so: for a field, and for what is made of one.
-fn is_of_undefined(problem: &Problem) -> bool {
-    let what = &problem.what;
-    what.contains("undefined") || what.contains("is not defined")
+/// Whether what stopped a render of made-up instances would stop one of real ones as well. The name of a service counts if
+/// it stands in a template; one that is made of something announced was made of something made up here.
+fn is_certain(fault: &Fault, text: &str) -> bool {
+    match &fault.cause {
+        Cause::Undefined => true,
+        Cause::NotFollowed(service) => ['"', '\'', '`']
+            .iter()
+            .any(|quote| text.contains(&format!("{quote}{service}{quote}"))),
+        Cause::Other => false,
+    }
 }
 
 /// What an output sees of made-up instances: `whole` ones have everything that the template can ask for.

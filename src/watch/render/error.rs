@@ -65,19 +65,44 @@ pub struct Fault {
     pub place: Option<(String, usize)>,
     /// What.
     pub what: String,
+    /// What kind of thing that is.
+    pub cause: Cause,
     /// What to do about it, if that is known.
     pub hint: Option<String>,
     /// The line of the template with a mark under the place, over several lines.
     pub excerpt: Option<String>,
 }
 
+/// What kind of thing is wrong, as far as somebody asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// A name has no value.
+    Undefined,
+    /// A service is asked for that the target does not follow.
+    NotFollowed(String),
+    /// Anything else.
+    Other,
+}
+
 impl Fault {
+    /// With what to do about it.
+    pub(super) fn advised(place: Option<(String, usize)>, what: String, hint: String) -> Self {
+        Self {
+            place,
+            what,
+            cause: Cause::Other,
+            hint: Some(hint),
+            excerpt: None,
+        }
+    }
+
     /// From a message that may hold a hint.
     pub(super) fn told(place: Option<(String, usize)>, message: &str) -> Self {
         let (what, hint) = hinted(message);
         Self {
             place,
             what: what.to_owned(),
+            cause: Cause::Other,
             hint,
             excerpt: None,
         }
@@ -103,6 +128,25 @@ pub(super) fn with_hint(what: impl fmt::Display, hint: impl fmt::Display) -> ter
     tera::Error::message(format!("{what}{HINT}{hint}"))
 }
 
+/// What separates the service from the rest where a function says that the target does not follow it.
+const NOT_FOLLOWED: &str = "\nnot followed: ";
+
+/// What to say of a service that is asked for and that the target does not follow, and what to do about it.
+pub(super) fn not_followed(service: &str) -> (String, String) {
+    let service = service.escape_debug();
+    (
+        format!("service \"{service}\" is not among those of this target"),
+        "name it in the target's `services`, or a key above it in its `keys`".to_owned(),
+    )
+}
+
+/// The same as an error for a function to return. Of an error that a function returns, Tera keeps nothing but the text, so
+/// that has to say what kind of error it is.
+pub(super) fn not_followed_error(service: &str) -> tera::Error {
+    let (what, hint) = not_followed(service);
+    with_hint(what, format_args!("{hint}{NOT_FOLLOWED}{service}"))
+}
+
 /// Tera reports what it finds as text only, one block each: `error: what`, ` --> template:line:column`, the excerpt.
 fn faults(error: &tera::Error) -> Vec<Fault> {
     let report = error.to_string();
@@ -114,6 +158,17 @@ fn fault(block: &str) -> Fault {
     let arrow = block.find("--> ");
     let head = arrow.map_or(block, |at| block[..at].trim_end());
     let (what, hint) = hinted(head);
+    let (hint, cause) = match hint
+        .as_deref()
+        .and_then(|hint| hint.split_once(NOT_FOLLOWED))
+    {
+        Some((hint, service)) => (
+            Some(hint.to_owned()),
+            Cause::NotFollowed(service.to_owned()),
+        ),
+        None if is_undefined(what) => (hint, Cause::Undefined),
+        None => (hint, Cause::Other),
+    };
     let excerpt = arrow.map(|at| block[at..].to_owned());
     let mut what = uncapitalized(what);
     // Of a part that is missing, a field or an index, Tera says only that something is undefined, and where it points
@@ -126,9 +181,27 @@ fn fault(block: &str) -> Fault {
     Fault {
         place: arrow.and_then(|at| place(&block[at + 4..])),
         what,
+        cause,
         hint,
         excerpt,
     }
+}
+
+/// Whether Tera says that a name has no value. It has no kind of error for this, so its sentences are told apart here, and
+/// a test makes it say each.
+fn is_undefined(what: &str) -> bool {
+    let starts = |start| what.starts_with(start);
+    let ends = |end| what.ends_with(end);
+    let is_name = starts("Field `") || starts("Variable `");
+    is_name && (what.contains("` is not defined") || ends("its value is undefined"))
+        || starts("Cannot index into an undefined value")
+        || starts("Cannot slice an undefined value")
+        || starts("Tried to render a variable that is undefined")
+        || ["Index expression", "Slice start", "Slice end", "Slice step"]
+            .into_iter()
+            .any(|part| starts(part) && ends(" is undefined"))
+        || ends("but got `undefined`")
+        || ends("on type `undefined`")
 }
 
 /// The template's line that the excerpt shows.

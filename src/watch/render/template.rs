@@ -6,10 +6,20 @@ use std::path::Path;
 use super::gotmpl::GoTemplate;
 use super::tera::TeraTemplate;
 use super::{RenderError, View};
+use crate::model::instance::ServiceName;
 
 /// A compiled template, with those it includes or extends.
 #[derive(Clone)]
 pub struct Template(Engine);
+
+/// What is wrong with a template, in whatever branch it stands.
+#[derive(Debug, Default)]
+pub struct Mistakes {
+    /// A render stops there once it comes there.
+    pub certain: Option<RenderError>,
+    /// A render goes on there, with something that never has a value.
+    pub doubtful: Option<RenderError>,
+}
 
 #[derive(Clone)]
 enum Engine {
@@ -81,13 +91,21 @@ impl Template {
         }
     }
 
-    /// What is wrong with it whatever is rendered, as far as its language allows to say so.
+    /// What is wrong with it whatever is rendered, as far as its language allows to say so. `source` and `others` are what
+    /// it was compiled from, and `services` those that its target lists, if it lists any.
     #[must_use]
-    pub fn mistakes(&self) -> Option<RenderError> {
+    pub fn mistakes(
+        &self,
+        source: &str,
+        others: &[(&str, &str)],
+        services: Option<&[ServiceName]>,
+    ) -> Mistakes {
         match &self.0 {
-            // Tera finds names that do not exist when it compiles or renders.
-            Engine::Tera(_) => None,
-            Engine::Go(template) => template.mistakes(),
+            Engine::Tera(template) => template.mistakes(source, others, services),
+            Engine::Go(template) => Mistakes {
+                certain: template.mistakes(),
+                doubtful: None,
+            },
         }
     }
 

@@ -1,16 +1,21 @@
 //! The engine for `*.tera`: sources in, text out. Pure.
 
+mod mistakes;
+mod tokens;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 use tera::{Context, Tera, Value};
 
+use self::mistakes::{Found, Source};
 use super::disputes::disputes;
 use super::functions::{self, Inputs, Rows};
+use super::template::Mistakes;
 use super::view::Seen;
-use super::{RenderError, View, filters};
-use crate::model::instance::{HostName, Instance};
+use super::{Fault, RenderError, View, filters};
+use crate::model::instance::{HostName, Instance, ServiceName};
 
 /// A compiled template, with those it includes or extends.
 #[derive(Clone)]
@@ -56,6 +61,32 @@ impl TeraTemplate {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What is wrong with it, or may be, whatever is announced. `services` are those of the target, if it lists any.
+    pub(super) fn mistakes(
+        &self,
+        source: &str,
+        others: &[(&str, &str)],
+        services: Option<&[ServiceName]>,
+    ) -> Mistakes {
+        let variables = self.engine.get_template_variables(&self.name);
+        let variables = variables.unwrap_or_default();
+        let others = others.iter().map(|(name, text)| Source { name, text });
+        let others: Vec<Source<'_>> = others.collect();
+        let template = Source {
+            name: &self.name,
+            text: source,
+        };
+        let Found { certain, doubtful } = mistakes::find(template, &others, services, &variables);
+        let error = |faults: Vec<Fault>| {
+            let template = self.name.clone();
+            (!faults.is_empty()).then_some(RenderError::Render { template, faults })
+        };
+        Mistakes {
+            certain: error(certain),
+            doubtful: error(doubtful),
+        }
     }
 
     pub(super) fn disputes(&self, view: &View) -> Vec<String> {

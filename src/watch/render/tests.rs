@@ -5,7 +5,7 @@ mod properties;
 
 use std::sync::Arc;
 
-use super::{RenderError, Template, View, World};
+use super::{Cause, RenderError, Template, View, World};
 use crate::model::catalog::Catalog;
 use crate::model::update::{Prefix, Revision, Snapshot, Update};
 
@@ -85,6 +85,46 @@ fn fails(view: &View, table: &[(&str, &str)]) {
         let error = render(source, view).expect_err(source);
         let said = format!("{error} ({})", error.hint().unwrap_or_default());
         assert!(said.contains(want), "{source}: {said}");
+    }
+}
+
+/// Tera has no kinds of errors; these are the sentences by which they are told apart.
+#[test]
+fn the_cause_of_an_error_is_known() {
+    let cause = |source: &str| {
+        let error = render(source, &view(&["web"], &[])).expect_err(source);
+        error.faults()[0].cause.clone()
+    };
+    for source in [
+        "{{ x }}",
+        "{{ x.y }}",
+        "{{ services.wbe }}",
+        "{{ services.web[0].adr }}",
+        "{{ services.wbe.x }}",
+        "{{ services.web[9] }}",
+        "{{ services.wbe[0] }}",
+        "{{ services.wbe[0:1] }}",
+        "{{ services[x] }}",
+        "{{ services.web[x:1] }}",
+        "{{ services.web[0:x] }}",
+        "{% for i in services.wbe %}{% endfor %}",
+        "{% set x = services.wbe %}{{ x.y }}",
+        "{{ services.web[0].adr | upper }}",
+        "{{ services.wbe | length }}",
+        "{{ services.wbe | first }}",
+    ] {
+        assert_eq!(cause(source), Cause::Undefined, "{source}");
+    }
+    for service in ["wbe", "a b"] {
+        let source = format!("{{{{ instances(service='{service}') }}}}");
+        assert_eq!(cause(&source), Cause::NotFollowed(service.to_owned()));
+    }
+    for source in [
+        "{{ getv(key='/undefined') }}",
+        "{{ throw(message='x is not defined') }}",
+        "{{ atoi(value='undefined') }}",
+    ] {
+        assert_eq!(cause(source), Cause::Other, "{source}");
     }
 }
 

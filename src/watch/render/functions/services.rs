@@ -6,7 +6,7 @@ use tera::{Kwargs, TeraResult, Value};
 
 use super::{Inputs, failed};
 use crate::model::instance::State;
-use crate::watch::render::error::with_hint;
+use crate::watch::render::error::{not_followed_error, with_hint};
 use crate::watch::render::{routes as routing, slots as places};
 
 pub(super) fn instances(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
@@ -16,13 +16,7 @@ pub(super) fn instances(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
         if inputs.view.follows(service) {
             return Ok(Vec::<Value>::new().into());
         }
-        return Err(with_hint(
-            format_args!(
-                "service \"{}\" is not among those of this target",
-                service.escape_debug()
-            ),
-            "name it in the target's `services`, or a key above it in its `keys`",
-        ));
+        return Err(not_followed_error(service));
     };
     let wanted = |state: State| match state {
         State::Up => true,

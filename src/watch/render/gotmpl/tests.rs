@@ -489,7 +489,7 @@ fn what_go_itself_gives() {
 /// What is wrong with a template, and with those it includes.
 fn mistakes(source: &str, others: &[(&str, &str)]) -> Vec<String> {
     let template = Template::compile_among("t.tmpl", source, others).unwrap();
-    let error = template.mistakes();
+    let error = template.mistakes(source, others, None).certain;
     let faults = error.iter().flat_map(RenderError::faults);
     faults.map(ToString::to_string).collect()
 }
