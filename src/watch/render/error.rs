@@ -231,3 +231,12 @@ fn uncapitalized(text: &str) -> String {
     let first = chars.next().map(|c| c.to_ascii_lowercase());
     first.into_iter().chain(chars).collect()
 }
+
+/// What is wrong with a template, in whatever branch it stands.
+#[derive(Debug, Default)]
+pub struct Mistakes {
+    /// A render stops there once it comes there.
+    pub certain: Option<RenderError>,
+    /// A render goes on there, with something that never has a value.
+    pub doubtful: Option<RenderError>,
+}

@@ -45,9 +45,9 @@ mod tera;
 mod tests;
 mod view;
 
-pub use self::error::{Cause, Fault, RenderError};
+pub use self::error::{Cause, Fault, Mistakes, RenderError};
 pub use self::generation::{Generation, stamp};
 pub use self::gotmpl::render_with;
 pub use self::host::World;
-pub use self::template::{Mistakes, Template};
+pub use self::template::Template;
 pub use self::view::View;

@@ -5,21 +5,12 @@ use std::path::Path;
 
 use super::gotmpl::GoTemplate;
 use super::tera::TeraTemplate;
-use super::{RenderError, View};
+use super::{Mistakes, RenderError, View};
 use crate::model::instance::ServiceName;
 
 /// A compiled template, with those it includes or extends.
 #[derive(Clone)]
 pub struct Template(Engine);
-
-/// What is wrong with a template, in whatever branch it stands.
-#[derive(Debug, Default)]
-pub struct Mistakes {
-    /// A render stops there once it comes there.
-    pub certain: Option<RenderError>,
-    /// A render goes on there, with something that never has a value.
-    pub doubtful: Option<RenderError>,
-}
 
 #[derive(Clone)]
 enum Engine {

@@ -12,9 +12,8 @@ use tera::{Context, Tera, Value};
 use self::mistakes::{Found, Source};
 use super::disputes::disputes;
 use super::functions::{self, Inputs, Rows};
-use super::template::Mistakes;
 use super::view::Seen;
-use super::{Fault, RenderError, View, filters};
+use super::{Fault, Mistakes, RenderError, View, filters};
 use crate::model::instance::{HostName, Instance, ServiceName};
 
 /// A compiled template, with those it includes or extends.

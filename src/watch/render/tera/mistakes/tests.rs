@@ -84,8 +84,8 @@ fn what_is_read_and_never_there_is_doubtful() {
     for source in [
         each(r#"{% if i.stat == "drain" %}{% endif %}"#),
         each(r#"{% if "drain" != i.stat %}{% endif %}"#),
-        each(r#"{% set s = i.stat %}"#),
-        each(r#"{{ i.ip ~ i.stat }}"#),
+        each(r"{% set s = i.stat %}"),
+        each(r"{{ i.ip ~ i.stat }}"),
     ] {
         let want = "t.tera line 2: field `stat` is not defined".to_owned();
         assert_eq!(look(&source, &[]), (Vec::new(), vec![want]), "{source}");
