@@ -79,7 +79,7 @@ pub enum Cause {
     /// A name has no value.
     Undefined,
     /// A service is asked for that the target does not follow.
-    NotFollowed(String),
+    NotFollowed(Box<str>),
     /// Anything else.
     Other,
 }
@@ -162,10 +162,7 @@ fn fault(block: &str) -> Fault {
         .as_deref()
         .and_then(|hint| hint.split_once(NOT_FOLLOWED))
     {
-        Some((hint, service)) => (
-            Some(hint.to_owned()),
-            Cause::NotFollowed(service.to_owned()),
-        ),
+        Some((hint, service)) => (Some(hint.to_owned()), Cause::NotFollowed(service.into())),
         None if is_undefined(what) => (hint, Cause::Undefined),
         None => (hint, Cause::Other),
     };

@@ -117,7 +117,7 @@ fn the_cause_of_an_error_is_known() {
     }
     for service in ["wbe", "a b"] {
         let source = format!("{{{{ instances(service='{service}') }}}}");
-        assert_eq!(cause(&source), Cause::NotFollowed(service.to_owned()));
+        assert_eq!(cause(&source), Cause::NotFollowed(service.into()));
     }
     for source in [
         "{{ getv(key='/undefined') }}",

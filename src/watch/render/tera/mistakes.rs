@@ -494,7 +494,7 @@ fn use_of(tag: &Tag<'_>, from: usize, to: usize) -> Use {
 /// The names of a loop that begin at a place, and where its `in` stands.
 fn loop_names<'t>(tag: &Tag<'t>, from: usize) -> (Vec<&'t str>, usize) {
     let is_end = |at: &usize| *at >= tag.tokens.len() || tag.word(*at) == Some("in");
-    let end = (from..).find(is_end).unwrap_or(from);
+    let end = (from..=tag.tokens.len()).find(is_end).unwrap_or(from);
     ((from..end).filter_map(|at| tag.word(at)).collect(), end)
 }
 
