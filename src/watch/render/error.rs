@@ -70,7 +70,7 @@ pub struct Fault {
     /// What to do about it, if that is known.
     pub hint: Option<String>,
     /// The line of the template with a mark under the place, over several lines.
-    pub excerpt: Option<String>,
+    pub excerpt: Option<Box<str>>,
 }
 
 /// What kind of thing is wrong, as far as somebody asks.
@@ -166,7 +166,7 @@ fn fault(block: &str) -> Fault {
         None if is_undefined(what) => (hint, Cause::Undefined),
         None => (hint, Cause::Other),
     };
-    let excerpt = arrow.map(|at| block[at..].to_owned());
+    let excerpt = arrow.map(|at| block[at..].into());
     let mut what = uncapitalized(what);
     // Of a part that is missing, a field or an index, Tera says only that something is undefined, and where it points
     // is often next to it.
