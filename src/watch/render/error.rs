@@ -197,7 +197,7 @@ fn is_undefined(what: &str) -> bool {
         || ["Index expression", "Slice start", "Slice end", "Slice step"]
             .into_iter()
             .any(|part| starts(part) && ends(" is undefined"))
-        || starts("value of type undefined")
+        || starts("Value of type undefined")
         || ends("but got `undefined`")
         || ends("on type `undefined`")
 }
