@@ -26,7 +26,7 @@ pub(super) fn guard(section: &mut Section<'_, '_>) -> Option<Limits> {
         min_instances: table
             .number("min_instances")
             .and_then(|count| count.try_into().ok()),
-        max_drop: table.parsed("max_drop", percent),
+        max_drop: table.share("max_drop", percent),
         window: table.time("window", positive),
         hold: table.time("hold", positive),
         networks: table

@@ -73,18 +73,40 @@ impl<'d, 't> Section<'d, 't> {
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
+        let hint = |number: &str| {
+            format!("write \"{number}s\" for seconds or \"{number}ms\" for milliseconds")
+        };
+        if self.lacks_a_unit(key, hint) {
+            return None;
+        }
+        self.parsed(key, parse)
+    }
+
+    /// A share, parsed; a bare number gets a hint with the sign that it lacks.
+    pub(super) fn share<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if self.lacks_a_unit(key, |number| format!("write \"{number}%\"")) {
+            return None;
+        }
+        self.parsed(key, parse)
+    }
+
+    /// Whether a number stands where a text with a unit should; that is a problem, with this hint.
+    fn lacks_a_unit(&mut self, key: &str, hint: impl FnOnce(&str) -> String) -> bool {
         let number = self.table.get(key).and_then(|found| {
             let number = typed(found.get_ref()).filter(|_| found.get_ref().is_integer());
             Some((number?, found.span()))
         });
         let Some((number, span)) = number else {
-            return self.parsed(key, parse);
+            return false;
         };
         self.drop_key(key);
         let what = format!("{}: {number} has no unit", self.path(key));
-        let hint = format!("write \"{number}s\" for seconds or \"{number}ms\" for milliseconds");
-        self.document.note(&span, what, Some(&hint));
-        None
+        self.document.note(&span, what, Some(&hint(&number)));
+        true
     }
 
     /// A string.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
 use super::instances::Entry;
 use super::resolve::{Source, Unread};
 
@@ -9,6 +11,11 @@ use super::resolve::{Source, Unread};
 const EVERY: Duration = Duration::from_secs(5);
 /// How soon after the last look a failed check may cause another one.
 const SOONEST: Duration = Duration::from_secs(1);
+
+/// How long a look may take. One that hangs, on a file system or in the system's resolver, is given up then, and each
+/// further one gets twice as long: what hangs keeps a thread.
+const LIMIT: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_mins(30);
 
 /// What a job found.
 pub(super) enum Found {
@@ -22,19 +29,31 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Looks {
     source: Source,
-    /// Whether a job is under way.
-    is_out: bool,
+    /// The job that is under way.
+    out: Option<Out>,
+    /// How long the next one may take.
+    limit: Duration,
     /// Whether the configuration is to be read again.
     is_asked: bool,
     last: Instant,
     due: Option<Instant>,
 }
 
+/// A job that is under way.
+#[derive(Debug)]
+struct Out {
+    /// It reads the configuration again.
+    is_read: bool,
+    /// When it is given up.
+    until: Instant,
+}
+
 impl Looks {
     pub(super) fn new(source: Source) -> Self {
         let mut looks = Self {
             source,
-            is_out: false,
+            out: None,
+            limit: LIMIT,
             is_asked: false,
             last: Instant::now(),
             due: None,
@@ -67,19 +86,39 @@ impl Looks {
 
     /// When there is something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match (self.is_out, self.is_asked) {
-            (true, _) => None,
-            (false, true) => Some(self.last),
-            (false, false) => self.due,
+        match (&self.out, self.is_asked) {
+            (Some(out), _) => Some(out.until),
+            (None, true) => Some(self.last),
+            (None, false) => self.due,
         }
     }
 
-    /// The job that is due, to be done where it may take long.
-    pub(super) fn job(&mut self) -> Option<impl FnOnce() -> (Source, Found) + Send + 'static> {
-        if self.deadline().is_none_or(|at| Instant::now() < at) {
+    /// The job that is due, to be done where it may take long. It takes the place of one that was due and never answered;
+    /// what that one finds later counts no more.
+    pub(super) fn job(
+        &mut self,
+        now: Instant,
+    ) -> Option<impl FnOnce() -> (Source, Found) + Send + 'static> {
+        if self.deadline().is_none_or(|at| now < at) {
             return None;
         }
-        self.is_out = true;
+        if let Some(out) = self.out.take() {
+            let what = if out.is_read {
+                "the configuration"
+            } else {
+                "the addresses of this host"
+            };
+            let limit = self.limit.as_secs();
+            warn!(
+                "{what} could not be looked at within {limit} s (does a file system or the DNS hang?); trying again"
+            );
+            self.limit = (self.limit * 2).min(LONGEST);
+            self.is_asked |= out.is_read;
+        }
+        self.out = Some(Out {
+            is_read: self.is_asked,
+            until: now + self.limit,
+        });
         let is_asked = std::mem::take(&mut self.is_asked);
         let mut source = self.source.clone();
         Some(move || {
@@ -93,15 +132,43 @@ impl Looks {
         })
     }
 
-    /// The job is done.
+    /// The job that is under way is done.
     pub(super) fn done(&mut self, source: Source) {
         self.source = source;
+        self.limit = LIMIT;
         self.broken_off();
     }
 
     /// The job ended without an answer.
     pub(super) fn broken_off(&mut self) {
-        self.is_out = false;
+        self.out = None;
         self.rest();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What hangs is given up, and the next look is made; each has longer than the one before, up to a limit.
+    #[test]
+    fn a_look_that_never_answers_is_followed_by_another_one() {
+        let mut looks = Looks::new(Source::of_file());
+        assert!(looks.ask());
+        let mut now = Instant::now() + EVERY;
+        let mut limit = LIMIT;
+        for _ in 0..9 {
+            assert!(looks.job(now).is_some());
+            assert_eq!(looks.deadline(), Some(now + limit));
+            assert!(looks.job(now + limit - SOONEST).is_none());
+            now += limit;
+            limit = (limit * 2).min(LONGEST);
+        }
+        assert_eq!(limit, LONGEST);
+        // It was asked to read, and still is.
+        assert!(looks.out.as_ref().is_some_and(|out| out.is_read));
+        looks.done(Source::of_file());
+        assert_eq!(looks.limit, LIMIT);
+        assert!(looks.job(now).is_none());
     }
 }

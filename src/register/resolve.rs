@@ -129,6 +129,23 @@ impl Source {
         self.config.is_some()
     }
 
+    /// One with a file and nothing in it.
+    #[cfg(test)]
+    pub(super) fn of_file() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            prefix: Prefix::root(),
+            hostname: OsString::new(),
+            waits: true,
+            announcements: Vec::new(),
+            config: Some(PathBuf::from("/nowhere")),
+            ids: Vec::new(),
+            chosen: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+        }
+    }
+
     /// Whether an address is to be found, and may change.
     pub(super) fn is_found(&self) -> bool {
         let given = |spec: &Spec| matches!(spec, Spec::Given(_));

@@ -122,7 +122,7 @@ impl Shell {
 
     async fn next(&mut self, signals: &mut Signals, deadline: Option<Instant>) -> Input {
         loop {
-            if let Some(job) = self.looks.job() {
+            if let Some(job) = self.looks.job(Instant::now()) {
                 let job = move || Done::Looked(Box::new(job()));
                 self.look = Some(self.jobs.spawn_blocking(job).id());
             }
@@ -174,6 +174,8 @@ impl Shell {
                 self.rounds.remove(&id);
                 self.probed(ticket, result)
             }
+            // One that was given up has been followed by another one.
+            Done::Looked(_) if self.look != Some(id) => return None,
             Done::Looked(looked) => {
                 let (source, found) = *looked;
                 self.looks.done(source);

@@ -397,6 +397,11 @@ fn a_number_without_a_unit_is_told_how_a_time_is_written() {
             "write \"1s\" for seconds or \"1ms\" for milliseconds",
         ),
         (
+            "[template.guard]\nmax_drop = 50\n",
+            "a.toml:6: template.guard.max_drop: 50 has no unit",
+            "write \"50%\"",
+        ),
+        (
             "mode = 640\n",
             "a.toml:5: template.mode is a string, not an integer",
             "write it in quotes: \"640\"",
