@@ -104,9 +104,10 @@ fn an_haproxy_that_does_not_read_the_first_file_yet_is_no_failure() {
         assert_ne!(bench.live(), "");
 
         // A further change is no failure either. Once HAProxy does read the file all goes its usual way.
-        let mut watch = bench.watch(&[]);
         bench.put("web", "b", 80);
-        Bench::wait_said("has been updated", &watch);
+        let first = bench.live();
+        let mut watch = bench.watch(&[]);
+        wait_for("the change", || (bench.live() != first).then_some(()));
         assert!(!watch.output().contains("ERROR"), "{}", watch.output());
         watch.signal(nix::sys::signal::Signal::SIGTERM);
         watch.wait();
