@@ -224,12 +224,12 @@ fn tls(secure: bool, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -
     let file =
         |flag: &Option<PathBuf>, name| flag.clone().or_else(|| var(env, name).map(PathBuf::from));
     let cacert = file(&args.cacert, "ETCDCTL_CACERT");
-    for path in [
-        &cacert,
-        &file(&args.cert, "ETCDCTL_CERT"),
-        &file(&args.key, "ETCDCTL_KEY"),
+    for (path, kind) in [
+        (&cacert, "CERTIFICATE"),
+        (&file(&args.cert, "ETCDCTL_CERT"), "CERTIFICATE"),
+        (&file(&args.key, "ETCDCTL_KEY"), "PRIVATE KEY"),
     ] {
-        problems.extend(path.as_deref().and_then(unusable_pem));
+        problems.extend(path.as_deref().and_then(|path| unusable_pem(path, kind)));
     }
     let identity = match (
         file(&args.cert, "ETCDCTL_CERT"),
@@ -248,20 +248,30 @@ fn tls(secure: bool, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -
 }
 
 /// What is wrong with a certificate or a key, as far as a look can tell. They are read again for each connection.
-fn unusable_pem(file: &Path) -> Option<Problem> {
+/// `kind` is that of its PEM block: `CERTIFICATE`, or `PRIVATE KEY`, before which the kind of key may stand.
+fn unusable_pem(file: &Path, kind: &str) -> Option<Problem> {
     match std::fs::read(file) {
-        Ok(bytes) if bytes.windows(10).any(|part| part == b"-----BEGIN") => None,
-        Ok(_) => Some(Problem::in_file(
-            file,
-            None,
-            "there is no PEM block (-----BEGIN ...) in it",
-        )),
+        Ok(bytes) if has_block(&String::from_utf8_lossy(&bytes), kind) => None,
+        Ok(_) => {
+            let what = format!(
+                "there is no PEM block of a {} (-----BEGIN {kind}-----) in it",
+                kind.to_lowercase()
+            );
+            Some(Problem::in_file(file, None, what))
+        }
         Err(error) => Some(Problem::in_file(
             file,
             None,
             format!("cannot be read: {error}"),
         )),
     }
+}
+
+fn has_block(text: &str, kind: &str) -> bool {
+    let mut starts = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("-----BEGIN "));
+    starts.any(|name| name.trim_end_matches('-').ends_with(kind))
 }
 
 fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(String, Password)> {
@@ -519,5 +529,20 @@ mod tests {
             "x",
         ];
         assert_eq!(resolve(&flags, &[]).unwrap_err().len(), 5);
+    }
+
+    #[test]
+    fn a_file_has_the_block_that_is_asked_for() {
+        for (start, kind, has) in [
+            ("CERTIFICATE", "CERTIFICATE", true),
+            ("TRUSTED CERTIFICATE", "CERTIFICATE", true),
+            ("PRIVATE KEY", "CERTIFICATE", false),
+            ("EC PRIVATE KEY", "PRIVATE KEY", true),
+            ("PUBLIC KEY", "PRIVATE KEY", false),
+        ] {
+            let text = format!("text\n-----BEGIN {start}-----\nAA==\n-----END {start}-----\n");
+            assert_eq!(has_block(&text, kind), has, "{start} as {kind}");
+        }
+        assert!(!has_block("nothing", "CERTIFICATE"));
     }
 }

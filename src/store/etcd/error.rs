@@ -260,7 +260,32 @@ fn hint(kind: Kind, text: &str, options: &EtcdOptions) -> Option<String> {
             ));
         }
     }
-    hint_of_text(text, options).map(str::to_owned)
+    hint_of_certificate(text, options).or_else(|| hint_of_text(text, options).map(str::to_owned))
+}
+
+/// What the operator gave for TLS and does not do.
+fn hint_of_certificate(text: &str, options: &EtcdOptions) -> Option<String> {
+    let tls = options.tls.as_ref()?;
+    if text.contains("UnsupportedCertVersion") {
+        let file = tls
+            .identity
+            .as_ref()
+            .map(|(cert, _)| cert)
+            .or(tls.cacert.as_ref());
+        let own = file.map_or_else(String::new, |file| {
+            format!("; look at {} first", file.display())
+        });
+        return Some(format!(
+            "a certificate is of X.509 version 1, which TLS does not take any more: issue it with extensions \
+             (openssl x509 -req -extfile){own}"
+        ));
+    }
+    let is_unknown = text.contains("UnknownIssuer") || text.contains("BadSignature");
+    let cacert = tls.cacert.as_ref().filter(|_| is_unknown)?;
+    Some(format!(
+        "no certificate in {} has signed the server's certificate: give that of its authority with --cacert",
+        cacert.display()
+    ))
 }
 
 /// The cluster knows who asks, or that nobody says who it is, and does not let it.

@@ -98,10 +98,9 @@ impl Job {
         match self.reload_to(contents(live)).await {
             Ok(Told::Unread) => Ok(Published::Unread),
             Ok(told) => {
-                if self.look_behind(told, contents(live)).await {
-                    return Ok(Published::Unread);
-                }
+                let is_first = self.is_first();
                 self.loaded(contents(live));
+                self.look_behind(told, is_first, contents(live)).await;
                 Ok(Published::Reloaded)
             }
             // The reload stays owed. Whoever publishes this file next makes it, or brings back the file of before.
@@ -141,9 +140,9 @@ impl Job {
         match self.reload_to(swapped.contents()).await {
             Ok(Told::Unread) => Ok(()),
             Ok(told) => {
-                if !self.look_behind(told, swapped.contents()).await {
-                    self.loaded(swapped.contents());
-                }
+                let is_first = self.is_first();
+                self.loaded(swapped.contents());
+                self.look_behind(told, is_first, swapped.contents()).await;
                 Ok(())
             }
             Err(error) if matches!(*error, ReloadError::GivenUp) => Err(PublishError::GivenUp),

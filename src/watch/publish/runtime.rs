@@ -219,17 +219,16 @@ impl Job {
         Some(changed)
     }
 
-    /// The same right behind a reload that was seen: whoever reads these files has what they say. Whether they are not read
-    /// yet, and never were: they stay files that the program has still to load, also for the next process.
+    /// The same right behind a reload that was seen: whoever reads these files has what they say.
     pub(super) async fn look_behind<'a>(
         &self,
         told: Told,
+        is_first: bool,
         live: impl Iterator<Item = (usize, &'a str)>,
-    ) -> bool {
+    ) {
         if told != Told::Seen {
-            return false;
+            return;
         }
-        let (is_first, mut is_unread) = (self.is_first(), false);
         for (output, haproxy, text) in self.haproxies(live) {
             match haproxy.look(text).await {
                 Ok(found) => {
@@ -242,7 +241,6 @@ impl Job {
                     haproxy.may_settle(text);
                     haproxy.needs_no_word();
                     self.warn_unread(&whys.join("; "));
-                    is_unread = true;
                 }
                 Err(doubts) if doubts.iter().all(Doubt::is_of_servers) => {
                     // Another one would not settle it either.
@@ -253,7 +251,6 @@ impl Job {
                 Err(_) => {}
             }
         }
-        is_unread
     }
 
     fn haproxies<'a>(

@@ -124,6 +124,8 @@ fn certificates() {
     )
     .expect("write a certificate");
     let broken = arg(&broken);
+    etcd.pki().issue_version_1("old");
+    let old = file(etcd.pki(), "old.pem");
     let url = etcd.url();
     let flags = |ca: &str, pair: Option<(&str, &str)>| {
         let mut flags = vec!["--cacert".to_owned(), ca.to_owned()];
@@ -141,10 +143,12 @@ fn certificates() {
         (
             "another authority",
             flags(&wrong_ca, Some((&cert, &key))),
-            vec![
-                "hint: the authority that signed the server's certificate is not",
-                "--cacert",
-            ],
+            vec!["hint: no certificate in", &wrong_ca, "--cacert"],
+        ),
+        (
+            "a client certificate of version 1",
+            flags(&ca, Some((&old, &key))),
+            vec!["hint: a certificate is of X.509 version 1", &old],
         ),
         ("no certificate", flags(&ca, None), vec!["--cert and --key"]),
         (

@@ -40,6 +40,13 @@ impl Pki {
         ));
     }
 
+    /// Makes a certificate of X.509 version 1 for the key of the client, as `openssl` does when it is given no extensions.
+    pub(crate) fn issue_version_1(&self, name: &str) {
+        self.openssl(&format!(
+            "x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -out {name}.pem"
+        ));
+    }
+
     fn openssl(&self, args: &str) {
         let mut command = Command::new(tool("openssl"));
         command
