@@ -71,42 +71,61 @@ impl<'d, 't> Section<'d, 't> {
     pub(super) fn time<T>(
         &mut self,
         key: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let hint = |number: &str| {
-            format!("write \"{number}s\" for seconds or \"{number}ms\" for milliseconds")
-        };
-        if self.lacks_a_unit(key, hint) {
-            return None;
-        }
-        self.parsed(key, parse)
+        self.with_unit(
+            key,
+            &[("s", " for seconds"), ("ms", " for milliseconds")],
+            parse,
+        )
     }
 
-    /// A share, parsed; a bare number gets a hint with the sign that it lacks.
+    /// A share, parsed.
     pub(super) fn share<T, E: std::fmt::Display>(
         &mut self,
         key: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
-        if self.lacks_a_unit(key, |number| format!("write \"{number}%\"")) {
-            return None;
-        }
-        self.parsed(key, parse)
+        self.with_unit(key, &[("%", "")], parse)
     }
 
-    /// Whether a number stands where a text with a unit should; that is a problem, with this hint.
-    fn lacks_a_unit(&mut self, key: &str, hint: impl FnOnce(&str) -> String) -> bool {
-        let number = self.table.get(key).and_then(|found| {
-            let number = typed(found.get_ref()).filter(|_| found.get_ref().is_integer());
-            Some((number?, found.span()))
-        });
-        let Some((number, span)) = number else {
-            return false;
+    /// A string, parsed; a bare number gets a hint with the units that it may have, each with what it is for.
+    fn with_unit<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        units: &[(&str, &str)],
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let Some((number, span)) = self.take_integer(key) else {
+            return self.parsed(key, parse);
         };
+        let fits = |unit: &str| parse(&format!("{number}{unit}"));
+        let fitting = units.iter().filter(|(unit, _)| fits(unit).is_ok());
+        let written = fitting.map(|(unit, what_for)| format!("\"{number}{unit}\"{what_for}"));
+        let written: Vec<String> = written.collect();
+        let refused = units.first().and_then(|(unit, _)| fits(unit).err());
+        match refused {
+            // No unit helps.
+            Some(error) if written.is_empty() => {
+                let what = format!("{}: {error}", self.path(key));
+                self.document.say(&span, what);
+            }
+            Some(_) | None => {
+                let what = format!("{}: {number} has no unit", self.path(key));
+                let hint = format!("write {}", written.join(" or "));
+                self.document.note(&span, what, Some(&hint));
+            }
+        }
+        None
+    }
+
+    /// Takes a whole number, as it would be typed, from a key that holds one.
+    fn take_integer(&mut self, key: &str) -> Option<(String, Range<usize>)> {
+        let found = self.table.get(key)?;
+        found.get_ref().as_integer()?;
+        let number = (typed(found.get_ref())?, found.span());
         self.drop_key(key);
-        let what = format!("{}: {number} has no unit", self.path(key));
-        self.document.note(&span, what, Some(&hint(&number)));
-        true
+        Some(number)
     }
 
     /// A string.
@@ -126,10 +145,26 @@ impl<'d, 't> Section<'d, 't> {
     pub(super) fn parsed<T, E: std::fmt::Display>(
         &mut self,
         key: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
+        if let Some((number, span)) = self.take_integer(key) {
+            // Quotes are no help for what is wrong in quotes, too.
+            match parse(&number) {
+                Ok(_) => self.without_quotes(key, &number, &span),
+                Err(error) => self
+                    .document
+                    .say(&span, format!("{}: {error}", self.path(key))),
+            }
+            return None;
+        }
         let text = self.string(key)?;
         self.judge(key, &text, parse)
+    }
+
+    fn without_quotes(&self, key: &str, number: &str, span: &Range<usize>) {
+        let what = format!("{} is a string, not an integer", self.path(key));
+        let hint = format!("write it in quotes: \"{number}\"");
+        self.document.note(span, what, Some(&hint));
     }
 
     fn judge<T, E: std::fmt::Display>(

@@ -46,7 +46,7 @@ pub(super) fn haproxy(section: &mut Section<'_, '_>, document: &Document<'_>) ->
 fn one_or_more<T, E: std::fmt::Display>(
     table: &mut Section<'_, '_>,
     key: &str,
-    parse: impl FnMut(&str) -> Result<T, E>,
+    parse: impl Fn(&str) -> Result<T, E>,
 ) -> Vec<T> {
     if table.peek(key).is_some() {
         return table.parsed(key, parse).into_iter().collect();

@@ -47,13 +47,14 @@ fn source(
     document: &Document<'_>,
     conf_dir: &Path,
 ) -> Option<(PathBuf, String)> {
-    let Some(src) = section.string("src") else {
+    if !section.has("src") {
         document.say(
             section.span(),
             "template.src is missing: the template's file in the directory templates",
         );
         return None;
-    };
+    }
+    let src = section.string("src")?;
     let path = conf_dir.join("templates").join(&src.value);
     match bounded::within(&path, |path| fs::read_to_string(path)).flatten() {
         Ok(text) => Some((path, text)),
@@ -76,25 +77,21 @@ fn similar(missing: &Path) -> Option<String> {
 }
 
 fn dest(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<PathBuf> {
-    let Some(dest) = section.string("dest") else {
+    if !section.has("dest") {
         document.say(
             section.span(),
             "template.dest is missing: the file to be kept",
         );
         return None;
-    };
-    let path = PathBuf::from(&dest.value);
-    if !path.is_absolute() || path.file_name().is_none() || dest.value.ends_with('/') {
-        document.say(
-            &dest.span,
-            format!(
-                "template.dest: {:?} is not the absolute path of a file",
-                dest.value
-            ),
-        );
-        return None;
     }
-    Some(path)
+    section.parsed("dest", |text| {
+        let path = Path::new(text);
+        if path.is_absolute() && path.file_name().is_some() && !text.ends_with('/') {
+            Ok(path.to_owned())
+        } else {
+            Err(format!("{text:?} is not the absolute path of a file"))
+        }
+    })
 }
 
 fn sources(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Sources> {

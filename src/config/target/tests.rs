@@ -401,6 +401,37 @@ fn a_number_without_a_unit_is_told_how_a_time_is_written() {
             "a.toml:6: template.guard.max_drop: 50 has no unit",
             "write \"50%\"",
         ),
+        // A hint that leads to the next problem is none.
+        (
+            "[template.guard]\nmax_drop = 500\n",
+            "a.toml:6: template.guard.max_drop: \"500%\" is not a share from \"0%\" to \"100%\"",
+            "",
+        ),
+        (
+            "[template.guard]\nwindow = -5\n",
+            "a.toml:6: template.guard.window: \"-5s\" is not a time such as 500ms, 15s, 5m or 1h",
+            "",
+        ),
+        (
+            "[template.guard]\nwindow = 0\n",
+            "a.toml:6: template.guard.window: it must be longer than nothing",
+            "",
+        ),
+        (
+            "[template.guard]\non_empty = 1\n",
+            "a.toml:6: template.guard.on_empty: \"1\" is neither \"hold\" nor \"render\"",
+            "",
+        ),
+        (
+            "tree = 5\n",
+            "a.toml:5: template.tree: \"5\" is not an absolute path",
+            "",
+        ),
+        (
+            "check_cmd = 1\n",
+            "a.toml:5: template.check_cmd is a string, not an integer",
+            "write it in quotes: \"1\"",
+        ),
         (
             "mode = 640\n",
             "a.toml:5: template.mode is a string, not an integer",
@@ -427,6 +458,28 @@ fn a_number_without_a_unit_is_told_how_a_time_is_written() {
         };
         assert!(problem.to_string().ends_with(what), "{problem}");
         assert_eq!(problem.hint.as_deref().unwrap_or_default(), hint);
+    }
+}
+
+#[test]
+fn what_is_no_string_is_not_missing() {
+    for (line, wrong, what) in [
+        (
+            "src = 'a.tera'",
+            "src = 5",
+            "template.src is a string, not an integer",
+        ),
+        (
+            "dest = '/d'",
+            "dest = 5",
+            "template.dest: \"5\" is not the absolute path of a file",
+        ),
+    ] {
+        let (_, problems) = load(&LEAST.replace(line, wrong));
+        let [problem] = problems.as_slice() else {
+            panic!("{problems:?}")
+        };
+        assert!(problem.ends_with(what), "{problem}");
     }
 }
 
