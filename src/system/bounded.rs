@@ -1,9 +1,11 @@
 //! Calls of the file system that end: one that hangs holds its caller up for so long, and nobody else. Adapter.
 //!
 //! A call runs on a thread that is kept for the next one. When it does not answer in time, that thread is left to it,
-//! further calls about the same path fail at once until it answers, and the next call gets a thread of its own.
+//! further calls about the same path fail at once until it answers, and the next call gets a thread of its own. The mount
+//! is asked as well then: one that hangs costs its callers the limit twice, however many files they have there.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel, sync_channel};
@@ -17,12 +19,33 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The thread that is free, by the way to it.
 static FREE: Mutex<Option<Sender<Job>>> = Mutex::new(None);
-/// The paths about which a call has not answered.
+/// The paths and mounts about which a call has not answered.
 static HUNG: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Makes a call about a path. Fails with [`io::ErrorKind::TimedOut`] when it does not answer within a second, or while an
-/// earlier call about this path has not answered.
+/// earlier call about this path, or the mount on which it lies, has not answered.
 pub fn within<T: Send + 'static>(
+    path: &Path,
+    call: impl FnOnce(&Path) -> T + Send + 'static,
+) -> io::Result<T> {
+    if hung(|paths| paths.contains(path) || !paths.is_empty() && paths.contains(&mount_of(path))) {
+        return Err(hangs());
+    }
+    let result = ask(path, call);
+    if is_hung(&result) {
+        // Is it all of the mount? The path may be a link that leads away from a mount that answers.
+        let mount = mount_of(path);
+        let _ = ask(&mount, |mount| drop(fs::metadata(mount)));
+    }
+    result
+}
+
+fn is_hung<T>(result: &io::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// Makes a call, and remembers the path as long as it has not answered in time.
+fn ask<T: Send + 'static>(
     path: &Path,
     call: impl FnOnce(&Path) -> T + Send + 'static,
 ) -> io::Result<T> {
@@ -37,13 +60,12 @@ pub fn within<T: Send + 'static>(
         hung(|paths| paths.remove(&about));
     });
     let worker = worker(job)?;
-    // The answer of a call that ended just now is there, whatever is said of its path.
-    let result = answered.recv_timeout(LIMIT);
-    if let Ok(value) = result {
+    if let Ok(value) = answered.recv_timeout(LIMIT) {
         *FREE.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
         return Ok(value);
     }
     hung(|paths| paths.insert(path.to_owned()));
+    // It may have answered just now, and taken its path back before that was remembered.
     match answered.try_recv() {
         Ok(value) => {
             hung(|paths| paths.remove(path));
@@ -69,6 +91,21 @@ fn worker(job: Job) -> io::Result<Sender<Job>> {
     let sent = worker.send(job);
     sent.map_err(|_| io::Error::other("a thread has ended"))?;
     Ok(worker)
+}
+
+/// The mount on which a path lies by its name; the kernel's list is asked, not the file system. What lies on none but the
+/// root stands for itself: it may be a link to somewhere else, and the root has everything.
+fn mount_of(path: &Path) -> PathBuf {
+    let list = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mount_among(&list, path)
+}
+
+fn mount_among(list: &str, path: &Path) -> PathBuf {
+    let points = list.lines().filter_map(|line| line.split(' ').nth(4));
+    let points = points.map(|point| PathBuf::from(point.replace("\\040", " ")));
+    let own = points.filter(|point| point.parent().is_some() && path.starts_with(point));
+    own.max_by_key(|point| point.components().count())
+        .unwrap_or_else(|| path.to_owned())
 }
 
 fn hung<T>(work: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
@@ -100,6 +137,19 @@ mod tests {
         end.recv().unwrap();
         while within(Path::new("/stuck"), |_| 3).is_err() {
             std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_path_lies_on_the_nearest_mount() {
+        let list = "1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /data rw - fuse b rw\n3 2 0:3 / /data/a\\040b rw - nfs c rw\n";
+        for (path, mount) in [
+            ("/data/x/y", "/data"),
+            ("/data", "/data"),
+            ("/data/a b/y", "/data/a b"),
+            ("/database/y", "/database/y"),
+        ] {
+            assert_eq!(mount_among(list, Path::new(path)), Path::new(mount));
         }
     }
 

@@ -1,6 +1,7 @@
 //! A file system that hangs under one target: the others go on, a stop ends, and the target catches up.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -85,6 +86,43 @@ fn under_one_target_it_holds_up_no_other_one() {
     wait_below(&bench, &lines(&["i", "j", "k", "l"]));
     process.signal(Signal::SIGTERM);
     assert!(process.wait().success(), "{}", process.output());
+}
+
+/// The mount is found out once, not once for each file: twenty of them, each in a directory of its own, cost no more than
+/// one. Twenty limits are 20 s or more.
+#[test]
+fn many_targets_there_hold_the_others_up_no_longer_than_one() {
+    let Some((bench, hung)) = bench(UNGUARDED) else {
+        return;
+    };
+    for n in 0..20 {
+        fs::create_dir(bench.file(&format!("below/{n}"))).unwrap();
+        let dest = bench.file(&format!("hung/{n}/c.cfg"));
+        let target = format!(
+            "[template]\nsrc = 'a.tera'\ndest = '{}'\nservices = ['web']\n{UNGUARDED}",
+            dest.display()
+        );
+        fs::write(bench.file(&format!("conf.d/c{n}.toml")), target).unwrap();
+    }
+    let _process = bench.start(&[]);
+    bench.wait_live(&line("i"));
+    wait_for("the last file", || {
+        fs::read_to_string(bench.file("below/19/c.cfg")).ok()
+    });
+    hung.hang();
+    let start = Instant::now();
+    for id in ["j", "k", "l"] {
+        bench.put(id);
+        wait_for(id, || bench.live()?.contains(&line(id)).then_some(()));
+    }
+    fs::write(bench.out("a.cfg"), "edited").unwrap();
+    bench.wait_live(&lines(&["i", "j", "k", "l"]));
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
+    hung.heal();
 }
 
 #[test]
