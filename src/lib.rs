@@ -7,8 +7,8 @@
 //! watch:     store ──▶ catalog ──▶ guard ──▶ schedule ──▶ render ──▶ check ──▶ swap ──▶ reload
 //! ```
 //!
-//! [`cli`] is what was typed, [`config`] what that and the files mean, [`error`] how a failure is told. [`manage`] is what
-//! people do by hand.
+//! [`cli`] is what was typed, [`config`] what that and the files mean, [`command`] makes a job of it, which `main.rs` runs,
+//! [`error`] how a failure is told. [`manage`] is what people do by hand.
 //!
 //! A functional core decides, an imperative shell acts. The pure files (all of [`model`]; `health`, `lifecycle` and `instances`
 //! of [`register`]; `announce`, `entrypoint`, `guard`, `proof`, `render`, `schedule` and others of [`watch`]) are machines
@@ -18,6 +18,7 @@
 //! (`tests/it/architecture.rs`) lists the pure files, reads the `use` lines, and keeps it so.
 
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod error;
 pub mod manage;

@@ -37,8 +37,10 @@ fn allowed(module: &str, is_pure: bool) -> &'static [&'static str] {
         "register" | "watch" => &["model", "config", "store", "system", "proxy"],
         "manage" => &["model", "store"],
         "error" => &["model", "config", "manage", "register", "watch"],
-        // Both see everything: the map, and the phases of the program.
-        "lib" | "main" => &[
+        // The phases that all commands share.
+        "main" => &["cli", "command", "error", "model", "system"],
+        // Both see everything: the map, and the commands.
+        "lib" | "command" => &[
             "cli", "config", "error", "manage", "model", "proxy", "register", "store", "system",
             "watch",
         ],

@@ -1,0 +1,31 @@
+//! `sidekick drain` and `sidekick undrain`. Shell.
+
+use super::{Job, Surroundings, both, open, print};
+use crate::cli::Mark;
+use crate::config;
+use crate::error::Failure;
+use crate::manage;
+use crate::model::instance::State;
+
+pub(super) fn resolve(args: &Mark, state: State, here: &Surroundings) -> Result<Job, Failure> {
+    let ((service, id, wait), place) = both(config::mark(args), here.place(&args.store))?;
+    let name = place.to_string();
+    let verb = match state {
+        State::Up => "undrain",
+        State::Drain | State::Maint => "drain",
+    };
+    let work = async move {
+        let store = open(&place)?;
+        let order = manage::Order {
+            prefix: place.prefix,
+            service,
+            id,
+            state,
+            wait,
+        };
+        let (text, status) = manage::mark(order, store).await?;
+        print(text)?;
+        Ok(status)
+    };
+    Ok(Job::new(work).on_store(verb, &name))
+}

@@ -1,0 +1,35 @@
+//! `sidekick guard`. Shell.
+
+use super::{Job, Surroundings, print};
+use crate::cli::{Guard, GuardAction, GuardRelease};
+use crate::config;
+use crate::error::Failure;
+use crate::model::report::code;
+use crate::watch;
+
+pub(super) fn resolve(args: Guard, here: &Surroundings) -> Result<Job, Failure> {
+    let state = match &args.action {
+        GuardAction::List(state) => state,
+        GuardAction::Release(release) => &release.state,
+    };
+    let dir = config::state_of_watch(state, (&here.env, &here.host), here.is_root);
+    let dir = dir.map_err(|problem| Failure::usage(&[problem]))?;
+    let work = async move {
+        match args.action {
+            GuardAction::List(_) => {
+                print(watch::guard_list(&dir)?)?;
+                Ok(0)
+            }
+            GuardAction::Release(release) => self::release(&dir, &release),
+        }
+    };
+    Ok(Job::new(work))
+}
+
+fn release(dir: &std::path::Path, args: &GuardRelease) -> Result<u8, Failure> {
+    let service = args.service.as_deref().map(config::service).transpose();
+    let service = service.map_err(|problems| Failure::usage(&problems))?;
+    let (text, any) = watch::guard_release(dir, &args.targets, args.all, service.as_ref())?;
+    print(text)?;
+    Ok(if any { 0 } else { code::FAILED })
+}

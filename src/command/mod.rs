@@ -1,0 +1,165 @@
+//! The commands: each turns what was typed into a [`Job`], with every problem of the command line, the environment and the
+//! files that it names at once. Nothing is done before the job is performed. Shell.
+//!
+//! One file for each command. `main.rs` has the phases that all of them share: parse, hold signals, resolve, log, run.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::cli::{Command, LogArgs, StoreArgs};
+use crate::config::{self, Env, HostFile, Place, Problem};
+use crate::error::Failure;
+use crate::model::instance::State;
+use crate::store::{self, Store};
+use crate::system::output;
+use crate::system::signals::Held;
+
+mod check;
+mod drain;
+mod guard;
+mod ip;
+mod pages;
+mod register;
+mod render;
+mod status;
+mod watch;
+
+/// What a command does, as the exit status of the process. It begins when it is first polled, in the runtime.
+pub type Work = Pin<Box<dyn Future<Output = Result<u8, Failure>>>>;
+
+/// A command that is ready to run.
+pub struct Job {
+    /// How it logs.
+    pub log: LogArgs,
+    /// The first line of its log: whoever asks the wrong store can see it.
+    pub first_line: Option<String>,
+    /// What is wrong with the file of this host, where the command can go on without it.
+    pub warning: Option<String>,
+    /// What it does.
+    pub work: Work,
+}
+
+impl Job {
+    fn new(work: impl Future<Output = Result<u8, Failure>> + 'static) -> Self {
+        Self {
+            log: LogArgs::default(),
+            first_line: None,
+            warning: None,
+            work: Box::pin(work),
+        }
+    }
+
+    fn on_store(self, verb: &str, place: &str) -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        Self {
+            first_line: Some(format!("sidekick {version} {verb}: {place}")),
+            ..self
+        }
+    }
+
+    fn logging(self, log: LogArgs) -> Self {
+        Self { log, ..self }
+    }
+
+    /// Without the file of this host, prefix, directories and templates are not known.
+    fn warning_of(self, host: &HostFile) -> Self {
+        let warning = host.problem().map(|problem| {
+            format!(
+                "{problem}; what it says about prefix, directories and templates is not known, and defaults are used"
+            )
+        });
+        Self { warning, ..self }
+    }
+}
+
+/// What a command finds where it is started.
+pub struct Surroundings {
+    env: Env,
+    host: HostFile,
+    is_root: bool,
+}
+
+impl Surroundings {
+    /// The environment of this process, the file of this host, and whether we are root.
+    #[must_use]
+    pub fn read() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let env: Env = std::env::vars_os().filter_map(text).collect();
+        Self {
+            host: HostFile::read(&env),
+            env,
+            is_root: nix::unistd::geteuid().is_root(),
+        }
+    }
+
+    fn place(&self, args: &StoreArgs) -> Result<Place, Vec<Problem>> {
+        config::location(args, &self.env, &self.host, self.is_root)
+    }
+}
+
+/// Holds the signals for the commands that run until they are stopped: what is sent while they start waits for them, where
+/// process 1 would never hear of it.
+pub fn hold_signals(command: &Command) -> Result<Option<Held>, Failure> {
+    let held = match command {
+        Command::Register(args) if args.command.is_empty() => Held::sidecar(),
+        Command::Watch(args) if args.command.is_empty() => {
+            Held::daemon(config::stop_signal(&args.stop))
+        }
+        Command::Register(_) | Command::Watch(_) => Held::forwardable(),
+        _ => return Ok(None),
+    };
+    held.map(Some).map_err(|error| no_system(&error))
+}
+
+/// What a command means. `held` are the signals of [`hold_signals`].
+pub fn resolve(command: Command, held: Option<Held>, here: &Surroundings) -> Result<Job, Failure> {
+    match (command, held) {
+        (Command::Register(args), Some(held)) => register::resolve(*args, held, here),
+        (Command::Watch(args), Some(held)) => watch::resolve(*args, held, here),
+        (Command::Register(_) | Command::Watch(_), None) => {
+            unreachable!("hold_signals holds them for both")
+        }
+        (Command::Ip(args), _) => ip::resolve(&args, here),
+        (Command::Render(args), _) => render::resolve(args, here),
+        (Command::Check(args), _) => Ok(check::resolve(args, &here.host)),
+        (Command::Drain(args), _) => drain::resolve(&args, State::Drain, here),
+        (Command::Undrain(args), _) => drain::resolve(&args, State::Up, here),
+        (Command::Status(args), _) => status::resolve(&args, here),
+        (Command::Guard(args), _) => guard::resolve(args, here),
+        (Command::Completions { shell }, _) => Ok(pages::completions(shell)),
+        (Command::Man { dir }, _) => Ok(pages::man(dir)),
+    }
+}
+
+/// Both results, or the problems of both.
+fn both<A, B>(a: Result<A, Vec<Problem>>, b: Result<B, Vec<Problem>>) -> Result<(A, B), Failure> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => {
+            let problems = [a.err(), b.err()].into_iter().flatten().flatten();
+            Err(Failure::usage(&problems.collect::<Vec<_>>()))
+        }
+    }
+}
+
+fn open(place: &Place) -> Result<Arc<dyn Store>, Failure> {
+    store::open(&place.location).map_err(|mut error| {
+        let advice = error.take_advice();
+        Failure::unavailable(&error, &advice)
+    })
+}
+
+fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    output::print(text.to_string().as_bytes()).map_err(|error| Failure::output(&error))
+}
+
+/// The system refuses what every process needs.
+#[must_use]
+pub fn no_system(error: &std::io::Error) -> Failure {
+    let hint = "the system refuses what every process needs; see ulimit -n";
+    Failure::unavailable(error, hint)
+}

@@ -1,0 +1,30 @@
+//! `sidekick register`. Shell.
+
+use super::{Job, Surroundings, both, no_system, open};
+use crate::cli::Register;
+use crate::config;
+use crate::error::Failure;
+use crate::register;
+use crate::system::init;
+use crate::system::signals::Held;
+
+pub(super) fn resolve(args: Register, held: Held, here: &Surroundings) -> Result<Job, Failure> {
+    let place = here.place(&args.store);
+    let prefix = place.as_ref().ok().map(|place| &place.prefix);
+    let registration = config::registration(&args, prefix);
+    let (registration, place) = both(registration, place)?;
+    let name = place.to_string();
+    let has_program = !args.command.is_empty();
+    let work = async move {
+        if has_program {
+            init::adopt_orphans();
+        }
+        let plan = register::plan(registration, &place.location, &place.prefix)?;
+        let store = open(&place)?;
+        let signals = held
+            .listen(plan.stop())
+            .map_err(|error| no_system(&error))?;
+        Ok(init::reaping(register::run(plan, store, signals)).await)
+    };
+    Ok(Job::new(work).logging(args.log).on_store("register", &name))
+}

@@ -1,0 +1,51 @@
+//! `sidekick watch`. Shell.
+
+use super::{Job, Surroundings, both, no_system, open};
+use crate::cli::Watch;
+use crate::config::{self, Confd, Place, Problem, Source};
+use crate::error::Failure;
+use crate::system::init;
+use crate::system::signals::Held;
+use crate::watch;
+
+pub(super) fn resolve(args: Watch, held: Held, here: &Surroundings) -> Result<Job, Failure> {
+    let conf_dir = config::conf_dir(args.conf_dir.as_deref(), &here.host);
+    let confd = Confd::read(&conf_dir).map_err(|problems| Failure::config(&problems))?;
+    let pass = config::pass(&args, &confd, (&here.env, &here.host), here.is_root);
+    let (pass, place) = both(pass, place(&args, &confd, here))?;
+    let name = place.to_string();
+    let env = here.host.complete_for_templates(&here.env);
+    let has_program = !args.command.is_empty();
+    let work = async move {
+        let targets =
+            watch::load(&conf_dir, &pass).map_err(|problems| Failure::config(&problems))?;
+        if has_program {
+            init::adopt_orphans();
+        }
+        let store = open(&place)?;
+        let signals = held.listen(pass.stop).map_err(|error| no_system(&error))?;
+        let plan = watch::Plan {
+            targets,
+            prefix: place.prefix,
+            pass,
+            env,
+            store: place.location.identity(),
+            conf_dir,
+        };
+        Ok(init::reaping(watch::run(plan, store, signals)).await)
+    };
+    Ok(Job::new(work)
+        .logging(args.log)
+        .on_store("watch", &name)
+        .warning_of(&here.host))
+}
+
+/// The store that flags and environment name, else `confd.toml`, else the file of this host.
+fn place(args: &Watch, confd: &Confd, here: &Surroundings) -> Result<Place, Vec<Problem>> {
+    let (env, file) = confd.environment(&args.store, here.env.clone())?;
+    let mut place = config::location(&args.store, &env, &here.host, here.is_root)?;
+    if let Some(file) = file {
+        place.source = Source::Confd(file.to_owned());
+    }
+    Ok(place)
+}
