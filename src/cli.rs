@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 
 pub use self::log::{LogArgs, LogFormat, LogLevel};
 pub use self::look::{Check, Ip, Render};
-pub use self::manage::{Format, Guard, GuardAction, GuardRelease, Mark, StateArgs, Status};
+pub use self::manage::{DrainArgs, Format, Guard, GuardAction, GuardRelease, StateArgs, Status};
 pub use self::pages::{completions, manuals};
 pub use self::register::{
     CHECK_INTERVAL, CHECK_STATUS, CHECK_TIMEOUT, CheckArgs, FALL, RISE, Register,
@@ -58,9 +58,9 @@ pub enum Command {
     /// Look for mistakes in conf.d, templates and commands, all at once.
     Check(Check),
     /// Take an instance out of service: what it has it finishes, new requests go to others.
-    Drain(Mark),
+    Drain(DrainArgs),
     /// Put an instance back into service.
-    Undrain(Mark),
+    Undrain(DrainArgs),
     /// Show the instances of a service, and which watchers have applied what.
     Status(Status),
     /// See and release what the guards of `sidekick watch` hold.

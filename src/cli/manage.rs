@@ -16,7 +16,7 @@ use super::StoreArgs;
 Exit status:
   0 all who watch have applied it; 1 some have not within --wait, and are named; 64 the command
   line is wrong; 69 there is no such instance, or the store cannot be used.")]
-pub struct Mark {
+pub struct DrainArgs {
     /// The service.
     #[arg(value_name = "SERVICE")]
     pub service: String,

@@ -1,13 +1,13 @@
 //! `sidekick drain` and `sidekick undrain`. Shell.
 
 use super::{Job, Surroundings, both, open, print};
-use crate::cli::Mark;
+use crate::cli::DrainArgs;
 use crate::config;
 use crate::error::Failure;
 use crate::manage;
 use crate::model::instance::State;
 
-pub(super) fn resolve(args: &Mark, state: State, here: &Surroundings) -> Result<Job, Failure> {
+pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Result<Job, Failure> {
     let ((service, id, wait), place) = both(config::mark(args), here.place(&args.store))?;
     let name = place.to_string();
     let verb = match state {

@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::model::instance::State;
 use crate::store::{self, Store};
 use crate::system::output;
-use crate::system::signals::Held;
+use crate::system::signals::BlockedSignals;
 
 mod check;
 mod drain;
@@ -103,20 +103,24 @@ impl Surroundings {
 
 /// Holds the signals for the commands that run until they are stopped: what is sent while they start waits for them, where
 /// process 1 would never hear of it.
-pub fn hold_signals(command: &Command) -> Result<Option<Held>, Failure> {
+pub fn hold_signals(command: &Command) -> Result<Option<BlockedSignals>, Failure> {
     let held = match command {
-        Command::Register(args) if args.command.is_empty() => Held::sidecar(),
+        Command::Register(args) if args.command.is_empty() => BlockedSignals::sidecar(),
         Command::Watch(args) if args.command.is_empty() => {
-            Held::daemon(config::stop_signal(&args.stop))
+            BlockedSignals::daemon(config::stop_signal(&args.stop))
         }
-        Command::Register(_) | Command::Watch(_) => Held::forwardable(),
+        Command::Register(_) | Command::Watch(_) => BlockedSignals::forwardable(),
         _ => return Ok(None),
     };
     held.map(Some).map_err(|error| no_system(&error))
 }
 
 /// What a command means. `held` are the signals of [`hold_signals`].
-pub fn resolve(command: Command, held: Option<Held>, here: &Surroundings) -> Result<Job, Failure> {
+pub fn resolve(
+    command: Command,
+    held: Option<BlockedSignals>,
+    here: &Surroundings,
+) -> Result<Job, Failure> {
     match (command, held) {
         (Command::Register(args), Some(held)) => register::resolve(*args, held, here),
         (Command::Watch(args), Some(held)) => watch::resolve(*args, held, here),

@@ -6,9 +6,13 @@ use crate::config;
 use crate::error::Failure;
 use crate::register;
 use crate::system::init;
-use crate::system::signals::Held;
+use crate::system::signals::BlockedSignals;
 
-pub(super) fn resolve(args: Register, held: Held, here: &Surroundings) -> Result<Job, Failure> {
+pub(super) fn resolve(
+    args: Register,
+    held: BlockedSignals,
+    here: &Surroundings,
+) -> Result<Job, Failure> {
     let place = here.place(&args.store);
     let prefix = place.as_ref().ok().map(|place| &place.prefix);
     let registration = config::registration(&args, prefix);

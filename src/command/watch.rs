@@ -5,10 +5,14 @@ use crate::cli::Watch;
 use crate::config::{self, Confd, Place, Problem, Source};
 use crate::error::Failure;
 use crate::system::init;
-use crate::system::signals::Held;
+use crate::system::signals::BlockedSignals;
 use crate::watch;
 
-pub(super) fn resolve(args: Watch, held: Held, here: &Surroundings) -> Result<Job, Failure> {
+pub(super) fn resolve(
+    args: Watch,
+    held: BlockedSignals,
+    here: &Surroundings,
+) -> Result<Job, Failure> {
     let conf_dir = config::conf_dir(args.conf_dir.as_deref(), &here.host);
     let confd = Confd::read(&conf_dir).map_err(|problems| Failure::config(&problems))?;
     let pass = config::pass(&args, &confd, (&here.env, &here.host), here.is_root);

@@ -10,7 +10,9 @@ use crate::model::address::Spec;
 use crate::model::instance::{InstanceId, ServiceName};
 
 /// What the arguments of `sidekick drain` and `undrain` mean: the instance, and how long to wait.
-pub fn mark(args: &cli::Mark) -> Result<(ServiceName, InstanceId, Option<Duration>), Vec<Problem>> {
+pub fn mark(
+    args: &cli::DrainArgs,
+) -> Result<(ServiceName, InstanceId, Option<Duration>), Vec<Problem>> {
     let mut found = Found::default();
     let service = Said::flag("SERVICE", &args.service).parse(&mut found, str::parse);
     let id = Said::flag("ID", &args.id).parse(&mut found, str::parse);

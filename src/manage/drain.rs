@@ -10,7 +10,7 @@ use crate::model::instance::{InstanceId, ServiceName, State};
 use crate::model::keyspace;
 use crate::model::report::code;
 use crate::model::suggestion::did_you_mean;
-use crate::model::update::{By, Mark, Prefix};
+use crate::model::update::{By, Prefix, StateChange};
 use crate::model::watchers::Marks;
 use crate::store::Store;
 use crate::store::drain_wait;
@@ -39,7 +39,7 @@ pub async fn mark(order: Order, store: Arc<dyn Store>) -> Result<(String, u8), M
         state @ (State::Drain | State::Maint) => Some(state.as_str().into()),
     };
     let by = By::Hand;
-    let mark = Mark {
+    let mark = StateChange {
         dir: dir.clone(),
         state,
         by,

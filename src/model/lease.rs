@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 pub use self::event::{Action, Failure, Input};
-use self::state::{Beat, Held, Later, Sent, State};
+use self::state::{Beat, HeldLease, Later, Sent, State};
 use self::wanted::Wanted;
 use super::backoff::{Backoff, Dice};
 use super::update::{LeaseId, Prefix, Publication, Standing};
@@ -222,7 +222,7 @@ impl Lease {
             (Ok((lease, ttl)), false) => {
                 self.retry.succeeded();
                 self.ttl = ttl;
-                self.state = State::Held(Held {
+                self.state = State::Held(HeldLease {
                     lease,
                     beat: Beat::Due(now + self.interval()),
                     // The store began to count at some time after the request went out.

@@ -173,7 +173,7 @@ pub const STATE: &str = "state";
 
 /// A change of the state of something that is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
+pub struct StateChange {
     /// The directory of the instance.
     pub dir: Prefix,
     /// The state; `None` takes it away.

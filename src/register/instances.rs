@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use self::drain::Drain;
-pub(super) use self::event::{Action, Holder, Input, Ticket};
+pub(super) use self::event::{Action, Holder, Input, ProbeRound};
 use self::leases::Leases;
 pub(super) use self::member::Entry;
 use self::member::{Member, Stage};
@@ -42,8 +42,8 @@ pub(super) struct Roster {
     leases: Leases,
     /// What stands in the store, and on which lease.
     standing: BTreeMap<Prefix, Holder>,
-    /// The number of the last ticket.
-    tickets: u64,
+    /// The number of the last round of checks.
+    rounds: u64,
     phase: Phase,
     drain: Drain,
     set: Set,
@@ -77,7 +77,7 @@ impl Roster {
             members: entries.into_iter().map(member).collect(),
             leases: Leases::new(ttl, seed),
             standing: BTreeMap::new(),
-            tickets: 0,
+            rounds: 0,
             phase: Phase::New,
             drain: Drain::default(),
             set: Set::First,
@@ -121,10 +121,10 @@ impl Roster {
             (Phase::New | Phase::Running, Input::Replace(entries)) => {
                 self.replace(now, entries, &mut out);
             }
-            (Phase::Running, Input::Probed(ticket, result)) => {
-                if self.members.get(&ticket.dir).map(|m| m.ticket) == Some(ticket.number) {
+            (Phase::Running, Input::Probed(round, result)) => {
+                if self.members.get(&round.dir).map(|m| m.round) == Some(round.number) {
                     let input = health::Input::Probed(result);
-                    self.health(now, &ticket.dir, input, &mut out);
+                    self.health(now, &round.dir, input, &mut out);
                 }
             }
             // What checks say does not count any more, and nobody is announced anew.
@@ -193,8 +193,8 @@ impl Roster {
             return;
         };
         if member.health.is_some() {
-            self.tickets += 1;
-            member.ticket = self.tickets;
+            self.rounds += 1;
+            member.round = self.rounds;
             self.health(now, dir, health::Input::Start, out);
         } else {
             self.want(now, dir, out);
@@ -205,13 +205,13 @@ impl Roster {
         let Some(member) = self.members.get_mut(dir) else {
             return;
         };
-        let number = member.ticket;
+        let number = member.round;
         let action = member.health.as_mut().and_then(|h| h.handle(now, input));
         match action {
             None => {}
             Some(health::Action::Probe) => {
                 let dir = dir.clone();
-                out.push(Action::Probe(Ticket { dir, number }));
+                out.push(Action::Probe(ProbeRound { dir, number }));
             }
             Some(health::Action::Rise) => {
                 out.push(Action::Rise(dir.clone()));

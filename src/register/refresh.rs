@@ -27,7 +27,7 @@ pub(super) enum Found {
 
 /// The source, and what is due.
 #[derive(Debug)]
-pub(super) struct Looks {
+pub(super) struct RefreshSchedule {
     source: Source,
     /// The job that is under way.
     out: Option<Out>,
@@ -48,9 +48,9 @@ struct Out {
     until: Instant,
 }
 
-impl Looks {
+impl RefreshSchedule {
     pub(super) fn new(source: Source) -> Self {
-        let mut looks = Self {
+        let mut refresh = Self {
             source,
             out: None,
             limit: LIMIT,
@@ -58,8 +58,8 @@ impl Looks {
             last: Instant::now(),
             due: None,
         };
-        looks.rest();
-        looks
+        refresh.rest();
+        refresh
     }
 
     fn rest(&mut self) {
@@ -153,22 +153,22 @@ mod tests {
     /// What hangs is given up, and the next look is made; each has longer than the one before, up to a limit.
     #[test]
     fn a_look_that_never_answers_is_followed_by_another_one() {
-        let mut looks = Looks::new(Source::of_file());
-        assert!(looks.ask());
+        let mut refresh = RefreshSchedule::new(Source::of_file());
+        assert!(refresh.ask());
         let mut now = Instant::now() + EVERY;
         let mut limit = LIMIT;
         for _ in 0..9 {
-            assert!(looks.job(now).is_some());
-            assert_eq!(looks.deadline(), Some(now + limit));
-            assert!(looks.job(now + limit / 2).is_none());
+            assert!(refresh.job(now).is_some());
+            assert_eq!(refresh.deadline(), Some(now + limit));
+            assert!(refresh.job(now + limit / 2).is_none());
             now += limit;
             limit = (limit * 2).min(LONGEST);
         }
         assert_eq!(limit, LONGEST);
         // It was asked to read, and still is.
-        assert!(looks.out.as_ref().is_some_and(|out| out.is_read));
-        looks.done(Source::of_file());
-        assert_eq!(looks.limit, LIMIT);
-        assert!(looks.job(now).is_none());
+        assert!(refresh.out.as_ref().is_some_and(|out| out.is_read));
+        refresh.done(Source::of_file());
+        assert_eq!(refresh.limit, LIMIT);
+        assert!(refresh.job(now).is_none());
     }
 }

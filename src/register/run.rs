@@ -11,9 +11,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use super::instances;
-use super::instances::{Entry, Holder, Roster, Ticket};
+use super::instances::{Entry, Holder, ProbeRound, Roster};
 use super::lifecycle::{Action, Input, Lifecycle};
-use super::refresh::{Found, Looks};
+use super::refresh::{Found, RefreshSchedule};
 use super::resolve::{Plan, Source};
 use super::status::Report;
 use crate::model::check::Checks;
@@ -40,7 +40,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         entries: Vec::new(),
         targets: BTreeMap::new(),
         rounds: HashMap::new(),
-        looks: Looks::new(plan.source),
+        refresh: RefreshSchedule::new(plan.source),
         look: None,
         report: Report::default(),
     };
@@ -78,7 +78,7 @@ enum Performed {
 /// A job that is done.
 enum Done {
     Ended(Exit),
-    Probed(Ticket, ProbeResult),
+    Probed(ProbeRound, ProbeResult),
     GroupGone,
     /// The store's answer, what is the matter with it if anything is, and with which instance.
     Answer(Holder, lease::Input, Option<Prefix>, Option<StoreError>),
@@ -101,8 +101,8 @@ struct Shell {
     entries: Vec<Entry>,
     targets: BTreeMap<Prefix, Target>,
     /// The rounds of checks that are under way.
-    rounds: HashMap<Id, Ticket>,
-    looks: Looks,
+    rounds: HashMap<Id, ProbeRound>,
+    refresh: RefreshSchedule,
     /// The look that is under way.
     look: Option<Id>,
     report: Report,
@@ -122,11 +122,11 @@ impl Shell {
 
     async fn next(&mut self, signals: &mut Signals, deadline: Option<Instant>) -> Input {
         loop {
-            if let Some(job) = self.looks.job(Instant::now()) {
+            if let Some(job) = self.refresh.job(Instant::now()) {
                 let job = move || Done::Looked(Box::new(job()));
                 self.look = Some(self.jobs.spawn_blocking(job).id());
             }
-            let look = self.looks.deadline();
+            let look = self.refresh.deadline();
             let input = tokio::select! {
                 Some(done) = self.jobs.join_next_with_id() => match done {
                     Ok((id, done)) => self.done(id, done),
@@ -144,7 +144,7 @@ impl Shell {
     }
 
     fn signal(&mut self, signal: Signal) -> Input {
-        if signal == Signal::HUP && self.looks.ask() {
+        if signal == Signal::HUP && self.refresh.ask() {
             self.report.reloading();
         }
         Input::Signal(signal)
@@ -170,15 +170,15 @@ impl Shell {
                 self.report.waited(&waited);
                 Input::Waited
             }
-            Done::Probed(ticket, result) => {
+            Done::Probed(round, result) => {
                 self.rounds.remove(&id);
-                self.probed(ticket, result)
+                self.probed(round, result)
             }
             // One that was given up has been followed by another one.
             Done::Looked(_) if self.look != Some(id) => return None,
             Done::Looked(looked) => {
                 let (source, found) = *looked;
-                self.looks.done(source);
+                self.refresh.done(source);
                 return self.looked(found);
             }
         })
@@ -187,25 +187,25 @@ impl Shell {
     /// A job that panics has said so on stderr; the lease's deadline finds out what is missing of its.
     fn broken_off(&mut self, error: &JoinError) -> Input {
         if self.look == Some(error.id()) {
-            self.looks.broken_off();
+            self.refresh.broken_off();
         }
         match self.rounds.remove(&error.id()) {
             // No round, no more rounds: one that broke off has to count.
-            Some(ticket) => {
+            Some(round) => {
                 let failed = ProbeResult::Failed("the checks broke off".to_owned());
-                self.probed(ticket, failed)
+                self.probed(round, failed)
             }
             None => Input::Tick,
         }
     }
 
     /// Only the failure that tips the scales is worth a line in the log; the others are there for who looks.
-    fn probed(&mut self, ticket: Ticket, result: ProbeResult) -> Input {
+    fn probed(&mut self, round: ProbeRound, result: ProbeResult) -> Input {
         if let ProbeResult::Failed(why) = &result {
-            debug!("a check of {} failed: {why}", ticket.dir);
-            self.looks.hurry();
+            debug!("a check of {} failed: {why}", round.dir);
+            self.refresh.hurry();
         }
-        Input::Roster(instances::Input::Probed(ticket, result))
+        Input::Roster(instances::Input::Probed(round, result))
     }
 
     fn looked(&mut self, found: Found) -> Option<Input> {
@@ -284,7 +284,8 @@ impl Shell {
     fn pass(&mut self, signal: Signal) {
         let Some(group) = self.group else { return };
         // With files to be read again, SIGHUP is for us first, and a program that knows nothing of it would die of it.
-        if signal == Signal::HUP && self.looks.are_of_files() && !process::handles(group, signal) {
+        if signal == Signal::HUP && self.refresh.are_of_files() && !process::handles(group, signal)
+        {
             debug!("the program does not handle {signal}, so it is not passed on");
             return;
         }
@@ -312,7 +313,7 @@ impl Shell {
 
     fn roster(&mut self, action: instances::Action) {
         match action {
-            instances::Action::Probe(ticket) => self.probe(ticket),
+            instances::Action::Probe(round) => self.probe(round),
             instances::Action::Rise(dir) => info!("{dir} is healthy"),
             instances::Action::Fall(dir, why) => self.report.unhealthy(&dir, &why),
             instances::Action::Lease(holder, action) => self.lease(holder, action),
@@ -329,13 +330,13 @@ impl Shell {
         }
     }
 
-    fn probe(&mut self, ticket: Ticket) {
-        let Some((checks, announced)) = self.targets.get(&ticket.dir).cloned() else {
+    fn probe(&mut self, round: ProbeRound) {
+        let Some((checks, announced)) = self.targets.get(&round.dir).cloned() else {
             return;
         };
-        let asked = ticket.clone();
+        let asked = round.clone();
         let job = async move { Done::Probed(asked, probe::round(&checks, announced).await) };
-        self.rounds.insert(self.jobs.spawn(job).id(), ticket);
+        self.rounds.insert(self.jobs.spawn(job).id(), round);
     }
 
     /// Does what the lease says; what it asks of the store is about one instance if others may claim it.

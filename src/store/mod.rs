@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::model::store_url::Location;
 use crate::model::update::{
-    LeaseId, Mark, Prefix, Publication, Revision, Snapshot, Standing, Update,
+    LeaseId, Prefix, Publication, Revision, Snapshot, Standing, StateChange, Update,
 };
 
 pub mod directory;
@@ -141,7 +141,10 @@ pub trait Store: Send + Sync {
 
     /// Changes the [`crate::model::update::STATE`] of what is published, on the lease it hangs on; the answer is the revision since which it is
     /// so, or nothing where nothing stands.
-    fn mark<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Option<Revision>, StoreError>>;
+    fn mark<'a>(
+        &'a self,
+        mark: &'a StateChange,
+    ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>>;
 
     /// Renews a lease; the answer is the TTL it has again.
     fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>>;

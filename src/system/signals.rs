@@ -2,7 +2,7 @@
 //!
 //! They are blocked and read from a file descriptor: no handler is installed, so that what was ignored when we were
 //! started is ignored in our children too, and a signal that comes while we start is not lost. A thread that does not
-//! block them would take them away from the stream, hence [`Held`]: it blocks them while there is only one thread.
+//! block them would take them away from the stream, hence [`BlockedSignals`]: it blocks them while there is only one thread.
 
 use std::io;
 
@@ -33,9 +33,9 @@ const SENT_BY_THE_KERNEL: i32 = 0x80;
 
 /// Signals that are held back until somebody listens.
 #[derive(Debug)]
-pub struct Held(SignalFd);
+pub struct BlockedSignals(SignalFd);
 
-impl Held {
+impl BlockedSignals {
     /// Holds every signal that can be passed on to a child, the real-time signals with them.
     pub fn forwardable() -> io::Result<Self> {
         Self::hold(forwardable())

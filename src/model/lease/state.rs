@@ -16,7 +16,7 @@ pub(super) enum State {
     Waiting {
         until: Instant,
     },
-    Held(Held),
+    Held(HeldLease),
     Revoking {
         lease: LeaseId,
         /// When to try again: after a failure, or when the request that is out counts as broken off.
@@ -28,7 +28,7 @@ pub(super) enum State {
 
 impl State {
     /// The held lease, if it is this one: a late answer about an earlier lease means nothing any more.
-    pub(super) fn held(&mut self, lease: LeaseId) -> Option<&mut Held> {
+    pub(super) fn held(&mut self, lease: LeaseId) -> Option<&mut HeldLease> {
         match self {
             Self::Held(held) if held.lease == lease => Some(held),
             Self::Held(_) | Self::Idle | Self::Granting { .. } => None,
@@ -38,7 +38,7 @@ impl State {
 }
 
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldLease {
     pub(super) lease: LeaseId,
     pub(super) beat: Beat,
     /// The TTL is over then, counted from the last heartbeat that was answered.
@@ -58,7 +58,7 @@ pub(super) struct Sent {
     pub(super) until: Instant,
 }
 
-impl Held {
+impl HeldLease {
     pub(super) fn deadline(&self) -> Instant {
         let beat = match self.beat {
             Beat::Due(at) | Beat::Sent { again_at: at, .. } => at,

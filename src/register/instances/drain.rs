@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Action;
 use crate::model::instance::State;
-use crate::model::update::{By, LeaseId, Mark, Prefix, Revision};
+use crate::model::update::{By, LeaseId, Prefix, Revision, StateChange};
 use crate::model::watchers::Marks;
 
 /// Who is being marked, and who is.
@@ -25,7 +25,7 @@ impl Drain {
         let mut drain = Self::default();
         for (dir, lease) in ours.filter_map(|dir| Some((dir, lease?))) {
             drain.asked.insert(dir.clone());
-            out.push(Action::Mark(Mark {
+            out.push(Action::Mark(StateChange {
                 dir,
                 state: Some(State::Drain.as_str().into()),
                 by: By::Owner(lease),

@@ -3,7 +3,7 @@
 use super::Entry;
 use crate::model::lease;
 use crate::model::os::ProbeResult;
-use crate::model::update::{Mark, Prefix, Revision};
+use crate::model::update::{Prefix, Revision, StateChange};
 use crate::model::watchers::Marks;
 
 /// Which lease is meant.
@@ -15,9 +15,9 @@ pub(in crate::register) enum Holder {
     Shared(Prefix),
 }
 
-/// A question to an instance: the answer counts only if it has not been asked anew since.
+/// One round of checks of an instance: its result counts only if no later round has begun since.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::register) struct Ticket {
+pub(in crate::register) struct ProbeRound {
     /// The instance.
     pub(in crate::register) dir: Prefix,
     pub(super) number: u64,
@@ -29,7 +29,7 @@ pub(in crate::register) enum Input {
     /// Begin.
     Start,
     /// A round of checks is over.
-    Probed(Ticket, ProbeResult),
+    Probed(ProbeRound, ProbeResult),
     /// The store answered.
     Lease(Holder, lease::Input),
     /// From now on it is these.
@@ -48,7 +48,7 @@ pub(in crate::register) enum Input {
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::register) enum Action {
     /// Run all checks of an instance once.
-    Probe(Ticket),
+    Probe(ProbeRound),
     /// Say that an instance is healthy.
     Rise(Prefix),
     /// Say that it is not, and why.
@@ -62,7 +62,7 @@ pub(in crate::register) enum Action {
     /// Say that the only instance has another owner, who does not go.
     Refused(Prefix),
     /// Mark this instance as one that is about to go.
-    Mark(Mark),
+    Mark(StateChange),
     /// After [`Input::Drain`]: these are marked.
     Drained(Marks),
     /// After [`Input::Stop`]: nothing stands in the store any more.

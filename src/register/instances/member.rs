@@ -26,8 +26,8 @@ pub(super) struct Member {
     pub(super) entry: Entry,
     /// Without checks it is healthy.
     pub(super) health: Option<Health>,
-    /// The number of its ticket: an answer to an earlier one does not count.
-    pub(super) ticket: u64,
+    /// The number of its last round of checks: an answer to an earlier one does not count.
+    pub(super) round: u64,
     pub(super) stage: Stage,
     /// It is shared, has not been, and is being taken off the common lease.
     pub(super) leaves_common: bool,
@@ -61,7 +61,7 @@ impl Member {
         Self {
             health: health(&entry),
             entry,
-            ticket: 0,
+            round: 0,
             stage: Stage::Unknown,
             leaves_common: false,
         }

@@ -83,25 +83,25 @@ fn announced(now: Instant, entries: &[Entry]) -> Roster {
     machine
 }
 
-/// The ticket of the only check that is asked for.
-fn ticket(actions: &[Action]) -> Ticket {
-    let tickets = actions.iter().filter_map(|action| match action {
-        Action::Probe(ticket) => Some(ticket.clone()),
+/// The round of the only check that is asked for.
+fn round(actions: &[Action]) -> ProbeRound {
+    let rounds = actions.iter().filter_map(|action| match action {
+        Action::Probe(round) => Some(round.clone()),
         _ => None,
     });
-    let tickets: Vec<Ticket> = tickets.collect();
-    let [ticket] = &tickets[..] else {
+    let rounds: Vec<ProbeRound> = rounds.collect();
+    let [round] = &rounds[..] else {
         panic!("{actions:?}");
     };
-    ticket.clone()
+    round.clone()
 }
 
-fn passed(ticket: &Ticket) -> Input {
-    Input::Probed(ticket.clone(), ProbeResult::Passed)
+fn passed(round: &ProbeRound) -> Input {
+    Input::Probed(round.clone(), ProbeResult::Passed)
 }
 
-fn failed(ticket: &Ticket) -> Input {
-    Input::Probed(ticket.clone(), ProbeResult::Failed("why".to_owned()))
+fn failed(round: &ProbeRound) -> Input {
+    Input::Probed(round.clone(), ProbeResult::Failed("why".to_owned()))
 }
 
 fn fallen(name: &str) -> Action {
@@ -111,11 +111,11 @@ fn fallen(name: &str) -> Action {
 #[test]
 fn with_checks_nothing_is_announced_before_they_pass() {
     let (now, mut machine) = (Instant::now(), roster(&[checked(entry("a"), 1)]));
-    let first = ticket(&machine.handle(now, Input::Start));
+    let first = round(&machine.handle(now, Input::Start));
     assert_eq!(machine.handle(now, failed(&first)), [fallen("a")]);
     let next = now + INTERVAL;
     assert_eq!(machine.deadline(), Some(next));
-    let second = ticket(&machine.handle(next, Input::Tick));
+    let second = round(&machine.handle(next, Input::Tick));
     let grant = on(lease::Action::Grant(TTL, None));
     let risen = [Action::Rise(dir("a")), grant];
     assert_eq!(machine.handle(next, passed(&second)), risen);
@@ -125,7 +125,7 @@ fn with_checks_nothing_is_announced_before_they_pass() {
 fn an_unhealthy_instance_is_withdrawn_and_the_others_stay() {
     let now = Instant::now();
     let mut machine = roster(&[checked(entry("a"), 1), entry("b")]);
-    let first = ticket(&machine.handle(now, Input::Start));
+    let first = round(&machine.handle(now, Input::Start));
     machine.handle(now, passed(&first));
     machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
     machine.handle(now, published());
@@ -134,7 +134,7 @@ fn an_unhealthy_instance_is_withdrawn_and_the_others_stay() {
         [said("b"), Action::Settled]
     );
     let next = now + INTERVAL;
-    let second = ticket(&machine.handle(next, Input::Tick));
+    let second = round(&machine.handle(next, Input::Tick));
     let fall = machine.handle(next, failed(&second));
     let [fell, Action::Lease(_, lease::Action::Publish(A, nothing))] = &fall[..] else {
         panic!("{fall:?}");
@@ -148,7 +148,7 @@ fn an_unhealthy_instance_is_withdrawn_and_the_others_stay() {
 fn the_set_is_settled_when_who_can_stand_does() {
     let now = Instant::now();
     let mut machine = roster(&[checked(entry("a"), 1), entry("b")]);
-    let first = ticket(&machine.handle(now, Input::Start));
+    let first = round(&machine.handle(now, Input::Start));
     machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
     assert_eq!(machine.handle(now, published()), [said("b")], "not yet");
     let fall = machine.handle(now, failed(&first));
@@ -187,19 +187,19 @@ fn what_changes_is_published_on_the_lease_it_hangs_on() {
 fn checks_that_are_the_same_keep_their_verdict_and_forget_the_old_address() {
     let now = Instant::now();
     let mut machine = roster(&[checked(entry("a"), 2)]);
-    let first = ticket(&machine.handle(now, Input::Start));
+    let first = round(&machine.handle(now, Input::Start));
     machine.handle(now, passed(&first));
     machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
     machine.handle(now, published());
     let next = now + INTERVAL;
-    let second = ticket(&machine.handle(next, Input::Tick));
+    let second = round(&machine.handle(next, Input::Tick));
     assert_eq!(machine.handle(next, failed(&second)), [], "one of two");
     let next = next + INTERVAL;
-    let late = ticket(&machine.handle(next, Input::Tick));
+    let late = round(&machine.handle(next, Input::Tick));
     let moved = checked(at("a", 2), 2);
     let there = machine.handle(next, Input::Replace(vec![moved.clone()]));
     assert!(there.contains(&publish(&moved)), "{there:?}");
-    let there = ticket(&there);
+    let there = round(&there);
     assert_eq!(
         machine.handle(next, failed(&late)),
         [],
@@ -213,7 +213,7 @@ fn new_checks_do_not_withdraw_before_they_have_failed() {
     let now = Instant::now();
     let mut machine = announced(now, &[entry("a")]);
     let next = machine.handle(now, Input::Replace(vec![checked(entry("a"), 1)]));
-    let first = ticket(&next);
+    let first = round(&next);
     let revoke = on(lease::Action::Revoke(A));
     let fall = machine.handle(now, failed(&first));
     assert!(fall.contains(&revoke), "{fall:?}");

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::lease;
-use crate::model::update::{By, Claim, LeaseId, Mark, Publication, Revision, Standing};
+use crate::model::update::{By, Claim, LeaseId, Publication, Revision, Standing, StateChange};
 use crate::register::instances::{Entry, Holder};
 
 mod world;
@@ -76,7 +76,7 @@ fn announce(now: Instant, has_program: bool, mut machine: Lifecycle) -> Lifecycl
 }
 
 fn mark() -> Action {
-    Action::Roster(instances::Action::Mark(Mark {
+    Action::Roster(instances::Action::Mark(StateChange {
         dir: dir(),
         state: Some(b"drain".to_vec()),
         by: By::Owner(A),

@@ -14,7 +14,7 @@ use super::expiry::is_absent;
 use super::layout::Data;
 use super::lock::Writer;
 use super::publish::with_state;
-use crate::model::update::{By, Claim, LeaseId, Mark, Prefix, Publication, Revision, STATE};
+use crate::model::update::{By, Claim, LeaseId, Prefix, Publication, Revision, STATE, StateChange};
 use crate::store::StoreError;
 
 /// Where a state of an instance that hands have made is prepared, in the store's own directory.
@@ -22,7 +22,7 @@ const STATE_CANDIDATE: &str = "state.new";
 
 impl Writer<'_> {
     /// Marks; the answer is the revision since which it is so, or nothing where nothing stands.
-    pub(super) fn mark(&self, mark: &Mark) -> Result<Option<Revision>, StoreError> {
+    pub(super) fn mark(&self, mark: &StateChange) -> Result<Option<Revision>, StoreError> {
         let key = mark.dir.as_str();
         let data = match self.place(key)? {
             Place::Publication(data) => data,
@@ -95,7 +95,11 @@ impl Writer<'_> {
     }
 
     /// What was published, without its state.
-    fn published(&self, mark: &Mark, data: &Data) -> Result<Option<Publication>, StoreError> {
+    fn published(
+        &self,
+        mark: &StateChange,
+        data: &Data,
+    ) -> Result<Option<Publication>, StoreError> {
         let dir = self.layout.data(data);
         let read = || {
             let manifest = Manifest::read(&dir)?.unwrap_or_default();
@@ -119,7 +123,7 @@ impl Writer<'_> {
     }
 
     /// Marks an instance that hands have made.
-    fn mark_by_hand(&self, mark: &Mark) -> Result<Option<Revision>, StoreError> {
+    fn mark_by_hand(&self, mark: &StateChange) -> Result<Option<Revision>, StoreError> {
         match (&mark.by, &mark.state) {
             (By::Owner(_), _) => return Ok(None),
             (By::Hand, None) if !self.state_by_hand(&mark.dir)? => {
@@ -153,7 +157,7 @@ impl Writer<'_> {
         Ok(!published && kind == Some(data::Kind::File))
     }
 
-    fn remove_state(&self, mark: &Mark) -> Result<(), StoreError> {
+    fn remove_state(&self, mark: &StateChange) -> Result<(), StoreError> {
         let file = self.state_file(&mark.dir);
         match fs::remove_file(&file) {
             Err(error) if !is_absent(&error) => Err(self.layout.failed("remove", &file, &error)),

@@ -33,7 +33,9 @@ use tokio::time::timeout;
 
 use self::expiry::Clock;
 use super::{BoxFuture, Store, StoreError, Watch};
-use crate::model::update::{LeaseId, Mark, Prefix, Publication, Revision, Snapshot, Standing};
+use crate::model::update::{
+    LeaseId, Prefix, Publication, Revision, Snapshot, Standing, StateChange,
+};
 use cache::Recheck;
 use layout::Layout;
 use lock::{PATIENCE, Writer};
@@ -226,7 +228,10 @@ impl Store for DirectoryStore {
         })
     }
 
-    fn mark<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
+    fn mark<'a>(
+        &'a self,
+        mark: &'a StateChange,
+    ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
         Box::pin(async move {
             let mark = mark.clone();
             self.change(move |layout, clock, _| {

@@ -7,7 +7,7 @@ use etcd_client::{
 use super::error::{Failure, Kind};
 use super::keys::{self, Range};
 use super::session::{ANSWER, At, Connection, Session};
-use crate::model::update::{By, Mark, Revision, STATE};
+use crate::model::update::{By, Revision, STATE, StateChange};
 
 /// How often somebody else may change the instance between our look and our transaction.
 const ATTEMPTS: usize = 8;
@@ -21,7 +21,7 @@ enum Step {
 }
 
 /// Marks; the answer is the revision since which it is so.
-pub(super) async fn mark(session: &Session, mark: &Mark) -> Result<Option<Revision>, At> {
+pub(super) async fn mark(session: &Session, mark: &StateChange) -> Result<Option<Revision>, At> {
     session
         .call(ANSWER, |connection| attempts(session, connection, mark))
         .await
@@ -30,7 +30,7 @@ pub(super) async fn mark(session: &Session, mark: &Mark) -> Result<Option<Revisi
 async fn attempts(
     session: &Session,
     connection: Connection,
-    mark: &Mark,
+    mark: &StateChange,
 ) -> Result<Option<Revision>, Failure> {
     for _ in 0..ATTEMPTS {
         let range = Range::below(&mark.dir);
@@ -55,7 +55,7 @@ async fn attempts(
     Err(Failure::new(Kind::Refused, reason))
 }
 
-fn step(mark: &Mark, found: &[KeyValue], revision: i64) -> Step {
+fn step(mark: &StateChange, found: &[KeyValue], revision: i64) -> Step {
     let key = format!("{}/{STATE}", mark.dir.as_str());
     let is_state = |kv: &&KeyValue| kv.key() == key.as_bytes();
     let state = found.iter().find(is_state);

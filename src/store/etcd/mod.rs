@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use super::{BoxFuture, Store, StoreError, Watch};
 use crate::model::store_url::EtcdOptions;
-use crate::model::update::{LeaseId, Mark, Prefix, Publication, Revision, Snapshot, Standing};
+use crate::model::update::{
+    LeaseId, Prefix, Publication, Revision, Snapshot, Standing, StateChange,
+};
 
 mod credentials;
 mod error;
@@ -128,7 +130,10 @@ impl Store for EtcdStore {
         })
     }
 
-    fn mark<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
+    fn mark<'a>(
+        &'a self,
+        mark: &'a StateChange,
+    ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
         Box::pin(async move {
             let marked = mark::mark(&self.session, mark).await;
             marked.map_err(|at| at.about(parent(&mark.dir)).into_error())

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use super::*;
-use crate::model::update::{Change, Entries, LeaseId, Mark, Publication, Snapshot, Standing};
+use crate::model::update::{
+    Change, Entries, LeaseId, Publication, Snapshot, Standing, StateChange,
+};
 use crate::store::BoxFuture;
 
 /// What the store does next; when the script is over it says nothing more.
@@ -80,7 +82,10 @@ impl Store for Script {
         unreachable!("a follower announces nothing")
     }
 
-    fn mark<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
+    fn mark<'a>(
+        &'a self,
+        _: &'a StateChange,
+    ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
         unreachable!("a follower announces nothing")
     }
 

@@ -146,7 +146,7 @@ enum Count {
 
 /// The machine.
 #[derive(Debug)]
-pub(crate) struct Announce {
+pub(crate) struct AppliedRevisions {
     scopes: Vec<Scope>,
     targets: Vec<Target>,
     /// As of the last count.
@@ -161,10 +161,10 @@ pub(crate) struct Announce {
     dice: Dice,
 }
 
-impl Announce {
+impl AppliedRevisions {
     /// Targets and the paths they serve; `seed` decides when what can wait is said.
     pub(crate) fn new(scopes: &[Prefix], targets: &[&[Prefix]], seed: u64) -> Self {
-        let mut announce = Self {
+        let mut machine = Self {
             scopes: Vec::new(),
             targets: Vec::new(),
             old_workers: 0,
@@ -174,8 +174,8 @@ impl Announce {
             due: None,
             dice: Dice::new(seed),
         };
-        announce.replace(scopes, targets, false);
-        announce
+        machine.replace(scopes, targets, false);
+        machine
     }
 
     /// From now on it is these; `goes_on`: the scopes are the same, and what was heard of them still holds.
@@ -283,7 +283,7 @@ impl Announce {
         }
     }
 
-    /// When [`Announce::say`] may have something to say, or old workers are to be counted.
+    /// When [`AppliedRevisions::say`] may have something to say, or old workers are to be counted.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let count = match self.count {
             Count::At(at) | Count::UnderWay { until: at, .. } => Some(at),

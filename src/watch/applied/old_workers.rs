@@ -12,24 +12,24 @@ use crate::system::process::Named;
 use crate::system::systemd;
 use crate::watch::child::shell::Running;
 use crate::watch::reload::workers::Daemon;
-use crate::watch::target::state::Kept;
+use crate::watch::target::state::TargetState;
 
 /// How long a proxy may take to be found.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Proxies whose old workers can be counted.
 #[derive(Clone)]
-pub(crate) struct Census {
+pub(crate) struct OldWorkers {
     /// How each of them is told.
     proxies: HashSet<Reload>,
     /// The command of ours.
     child: Option<Running>,
 }
 
-impl Census {
-    pub(crate) fn of(targets: &[Kept], child: Option<Running>) -> Self {
+impl OldWorkers {
+    pub(crate) fn of(targets: &[TargetState], child: Option<Running>) -> Self {
         let proxies = targets.iter();
-        let proxies = proxies.filter_map(|kept| kept.loaded.target.reload.clone());
+        let proxies = proxies.filter_map(|state| state.loaded.target.reload.clone());
         Self {
             proxies: proxies.collect(),
             child,
@@ -37,7 +37,7 @@ impl Census {
     }
 
     /// The same command, and other targets.
-    pub(crate) fn replace(&mut self, targets: &[Kept]) {
+    pub(crate) fn replace(&mut self, targets: &[TargetState]) {
         *self = Self::of(targets, self.child.take());
     }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use super::machine::{Announce, Weight};
-use super::old_workers::Census;
+use super::machine::{AppliedRevisions, Weight};
+use super::old_workers::OldWorkers;
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::instance::{MAX_SEGMENT, host_segment};
 use crate::model::lease::{Action, Input, Lease};
@@ -19,18 +19,18 @@ use crate::store::lease_requests::Answer;
 use crate::store::{Store, StoreError};
 use crate::watch::child::shell::Running;
 use crate::watch::host::WORLD;
-use crate::watch::target::state::Kept;
+use crate::watch::target::state::TargetState;
 
 /// How long a watcher that died without a word is waited for, at the most.
 const TTL: Duration = Duration::from_secs(15);
 /// How long the end waits for the entry to be taken back; else it expires.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
-pub(crate) struct Herald {
+pub(crate) struct AppliedPublisher {
     id: String,
     host: String,
-    announce: Announce,
-    census: Census,
+    machine: AppliedRevisions,
+    old_workers: OldWorkers,
     /// The count under way, by its number.
     counts: JoinSet<(u64, usize)>,
     lease: Lease,
@@ -40,11 +40,11 @@ pub(crate) struct Herald {
     is_told: bool,
 }
 
-impl Herald {
+impl AppliedPublisher {
     pub(crate) fn new(
         store: &Arc<dyn Store>,
         scopes: &[Prefix],
-        targets: &[Kept],
+        targets: &[TargetState],
         child: Option<Running>,
     ) -> Self {
         let host = (WORLD.hostname)();
@@ -56,8 +56,8 @@ impl Herald {
                 host_segment(host.as_bytes(), MAX_SEGMENT)
             ),
             host,
-            announce: Announce::new(scopes, &paths(targets), fastrand::u64(..)),
-            census: Census::of(targets, child),
+            machine: AppliedRevisions::new(scopes, &paths(targets), fastrand::u64(..)),
+            old_workers: OldWorkers::of(targets, child),
             counts: JoinSet::new(),
             lease: Lease::new(TTL, fastrand::u64(..)),
             store: Arc::clone(store),
@@ -67,9 +67,9 @@ impl Herald {
     }
 
     /// Other targets are kept now.
-    pub(crate) fn replace(&mut self, scopes: &[Prefix], targets: &[Kept], goes_on: bool) {
-        self.announce.replace(scopes, &paths(targets), goes_on);
-        self.census.replace(targets);
+    pub(crate) fn replace(&mut self, scopes: &[Prefix], targets: &[TargetState], goes_on: bool) {
+        self.machine.replace(scopes, &paths(targets), goes_on);
+        self.old_workers.replace(targets);
     }
 
     /// The store has said something.
@@ -79,22 +79,22 @@ impl Herald {
         revision: Revision,
         changes: &Changes,
         catalog: &Catalog,
-        targets: &[Kept],
+        targets: &[TargetState],
     ) {
         let weight = Weight::of(changes, catalog.tree());
         let concerned = |target: usize| targets[target].concerns(changes);
-        self.announce
+        self.machine
             .updated(Instant::now(), scope, revision, weight, concerned);
     }
 
     /// A publish begins.
     pub(crate) fn started(&mut self, target: usize) {
-        self.announce.started(target);
+        self.machine.started(target);
     }
 
     /// A publish has ended.
     pub(crate) fn done(&mut self, target: usize, good: bool) {
-        self.announce.done(Instant::now(), target, good);
+        self.machine.done(Instant::now(), target, good);
     }
 
     /// Keeps the entry. Dropped and called again, it goes on where it was.
@@ -107,14 +107,14 @@ impl Herald {
 
     fn say(&mut self) {
         let now = Instant::now();
-        if let Some(number) = self.announce.counts(now) {
+        if let Some(number) = self.machine.counts(now) {
             // One that has not come by now is ended.
             self.counts = JoinSet::new();
-            let census = self.census.clone();
+            let old_workers = self.old_workers.clone();
             self.counts
-                .spawn(async move { (number, census.count().await) });
+                .spawn(async move { (number, old_workers.count().await) });
         }
-        let said = self.announce.say(now);
+        let said = self.machine.say(now);
         if let Some(said) = said.filter(|_| !self.lease.is_ended()) {
             let watcher = Watcher {
                 host: self.host.clone(),
@@ -127,7 +127,7 @@ impl Herald {
 
     /// The next answer, or the next deadline.
     async fn step(&mut self) {
-        let deadlines = self.announce.deadline().into_iter();
+        let deadlines = self.machine.deadline().into_iter();
         let deadline = deadlines.chain(self.lease.deadline()).min();
         let due = async {
             match deadline {
@@ -143,7 +143,7 @@ impl Herald {
             }
             // One that broke off is found missing by its deadline.
             Some(Ok((number, old_workers))) = self.counts.join_next() => {
-                self.announce.counted(Instant::now(), number, old_workers);
+                self.machine.counted(Instant::now(), number, old_workers);
             }
             () = due => self.give(Input::Tick),
         }
@@ -192,6 +192,6 @@ impl Herald {
     }
 }
 
-fn paths(targets: &[Kept]) -> Vec<&[Prefix]> {
-    targets.iter().map(|kept| kept.paths.as_slice()).collect()
+fn paths(targets: &[TargetState]) -> Vec<&[Prefix]> {
+    targets.iter().map(|state| state.paths.as_slice()).collect()
 }

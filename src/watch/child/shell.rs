@@ -16,7 +16,7 @@ use crate::system::child::{Child, Group};
 /// The running command's process group, for those who reload it; empty until it is started.
 pub(crate) type Running = Arc<OnceLock<Group>>;
 
-pub(crate) struct Ward {
+pub(crate) struct ChildShell {
     program: (OsString, Vec<OsString>),
     machine: Entrypoint,
     running: Running,
@@ -27,7 +27,7 @@ pub(crate) struct Ward {
     status: Option<u8>,
 }
 
-impl Ward {
+impl ChildShell {
     pub(crate) fn new(program: (OsString, Vec<OsString>), stop: Stop) -> Self {
         Self {
             program,
@@ -135,9 +135,9 @@ impl Ward {
 }
 
 /// Waits for the end of the command; for ever where there is none.
-pub(crate) async fn ended(ward: &mut Option<Ward>) -> Input {
-    match ward {
-        Some(ward) => ward.ended().await,
+pub(crate) async fn ended(child: &mut Option<ChildShell>) -> Input {
+    match child {
+        Some(child) => child.ended().await,
         None => std::future::pending().await,
     }
 }

@@ -16,8 +16,8 @@ use crate::proxy::haproxy::error::Doubt;
 use crate::proxy::haproxy::runtime::{Found, REST, Runtime};
 use crate::system::mount;
 
-/// How often it is looked whether an HAProxy is still the same process.
-const VISIT: Duration = Duration::from_secs(2);
+/// How often each HAProxy is asked whether it is still the same process.
+const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// Those of a target, in the order of its outputs.
 #[derive(Debug)]
@@ -176,29 +176,29 @@ impl Haproxy {
     }
 }
 
-/// Visits to all `HAProxies`: somebody else may restart or reload one.
+/// Asks every HAProxy from time to time whether it is still the same process: somebody else may restart or reload one.
 #[derive(Default)]
-pub(crate) struct Visits(JoinSet<usize>);
+pub(crate) struct RestartWatch(JoinSet<usize>);
 
-impl Visits {
-    /// To those of these targets, each given with its place.
-    pub(crate) fn begin<'a>(&mut self, targets: impl Iterator<Item = (usize, &'a Haproxies)>) {
+impl RestartWatch {
+    /// Watches the `HAProxies` of these targets from now on, and no others. Each target is given with its place.
+    pub(crate) fn watch_all<'a>(&mut self, targets: impl Iterator<Item = (usize, &'a Haproxies)>) {
         self.0.abort_all();
         self.0 = JoinSet::new();
         for (target, haproxies) in targets {
-            self.visit(target, haproxies);
+            self.watch(target, haproxies);
         }
     }
 
-    /// To those of one target, until one is another process.
-    pub(crate) fn visit(&mut self, target: usize, haproxies: &Haproxies) {
+    /// Watches those of one target until one of them is another process.
+    pub(crate) fn watch(&mut self, target: usize, haproxies: &Haproxies) {
         let runtimes: Vec<Runtime> = haproxies.iter().map(|(_, h)| h.runtime.clone()).collect();
         if runtimes.is_empty() {
             return;
         }
         self.0.spawn(async move {
             loop {
-                tokio::time::sleep(VISIT).await;
+                tokio::time::sleep(ASK_EVERY).await;
                 for runtime in &runtimes {
                     if runtime.is_replaced().await {
                         return target;
@@ -209,7 +209,7 @@ impl Visits {
     }
 
     /// The target of an HAProxy that is another process than before.
-    pub(crate) async fn news(&mut self) -> usize {
+    pub(crate) async fn next_restarted(&mut self) -> usize {
         loop {
             match self.0.join_next().await {
                 Some(Ok(target)) => return target,

@@ -12,7 +12,7 @@ use crate::model::instance::{Instance, InstanceId, ServiceName};
 use crate::model::keyspace;
 use crate::model::update::Prefix;
 use crate::system::{bounded, file};
-use crate::watch::source::snapshot::Memory;
+use crate::watch::source::snapshot::SnapshotFile;
 
 /// How often a guard that holds something looks whether somebody wishes it did not.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
@@ -56,13 +56,13 @@ impl Guards {
     }
 
     /// The store has said everything.
-    pub(crate) fn heard_all(&mut self, catalog: &Catalog, memory: &Memory) {
+    pub(crate) fn heard_all(&mut self, catalog: &Catalog, snapshot: &SnapshotFile) {
         for one in self.by_name.values_mut() {
             let here = one.everything(catalog);
             let input = if one.started {
                 Input::Reset(here)
             } else {
-                let before = one.before(self.records.as_ref(), catalog, memory);
+                let before = one.before(self.records.as_ref(), catalog, snapshot);
                 Input::Started(here, before)
             };
             one.started = true;

@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::guards::Guarded;
 use super::machine::{End, Event, Status, Why};
-use super::state_file::{Held, Record, Records, fields};
+use super::state_file::{HoldRecord, Record, Records, fields};
 use crate::model::instance::{Instance, ServiceName};
 use crate::system::bounded;
 use crate::watch::host::WORLD;
@@ -153,7 +153,7 @@ impl Guarded {
     }
 }
 
-fn held(status: Status) -> Held {
+fn held(status: Status) -> HoldRecord {
     let why = match status.why {
         None => format!(
             "{} is announced after the start",
@@ -163,7 +163,7 @@ fn held(status: Status) -> Held {
         Some(Why::Few) => "fewer than min_instances are left".to_owned(),
         Some(Why::Drop) => "more than max_drop are lost".to_owned(),
     };
-    Held {
+    HoldRecord {
         service: status.service.map(|service| service.to_string()),
         why,
         since: date(status.since),

@@ -15,16 +15,16 @@ use crate::model::guard::Rules;
 use crate::model::instance::ServiceName;
 use crate::model::keyspace;
 use crate::model::update::Prefix;
-use crate::watch::target::state::Kept;
+use crate::watch::target::state::TargetState;
 
 impl Guards {
     /// These are the targets from now on. What is held of what they follow goes on being held.
-    pub(in crate::watch) fn watch_over(&mut self, targets: &[Kept]) {
+    pub(in crate::watch) fn watch_over(&mut self, targets: &[TargetState]) {
         let now = Instant::now();
         let mut old: Vec<Guarded> = std::mem::take(&mut self.by_name).into_values().collect();
         let mut new = Vec::new();
-        for kept in targets {
-            let mut heir = Guarded::new(kept);
+        for state in targets {
+            let mut heir = Guarded::new(state);
             let mut parents: Vec<&Guarded> =
                 old.iter().filter(|one| one.is_parent_of(&heir)).collect();
             if heir.guard.rules().is_none() && parents.is_empty() {
@@ -80,15 +80,15 @@ impl Guards {
 }
 
 impl Guarded {
-    fn new(kept: &Kept) -> Self {
-        let target = &kept.loaded.target;
+    fn new(state: &TargetState) -> Self {
+        let target = &state.loaded.target;
         let rules: Rules = target.guard.clone();
         let dests = target.outputs.iter().map(|one| one.dest.clone());
         Self {
             guard: Guard::new(rules),
             name: target.name.clone(),
             dests: dests.collect(),
-            paths: kept.paths.clone(),
+            paths: state.paths.clone(),
             outside: BTreeSet::new(),
             started: false,
             recorded: None,

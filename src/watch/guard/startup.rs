@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::guards::Guarded;
 use super::machine::{Before, Shown};
 use super::reconfigure::follows;
-use super::state_file::{Held, Records};
+use super::state_file::{HoldRecord, Records};
 use crate::model::catalog::Catalog;
 use crate::model::instance::{Instance, ServiceName};
 use crate::model::update::{Prefix, Snapshot, Update};
-use crate::watch::source::snapshot::Memory;
+use crate::watch::source::snapshot::SnapshotFile;
 
 impl Guarded {
     /// What there was before the start, where the store now says `catalog`.
@@ -17,7 +17,7 @@ impl Guarded {
         &mut self,
         records: Option<&Records>,
         catalog: &Catalog,
-        memory: &Memory,
+        snapshot: &SnapshotFile,
     ) -> Before {
         if !self.has_file(false) {
             return Before::NoFile;
@@ -36,7 +36,7 @@ impl Guarded {
             found.is_none_or(|all| all.is_empty())
         };
         let missing: Vec<&ServiceName> = shown.keys().filter(is_missing).collect();
-        let last = self.last(&missing, catalog.prefix(), memory);
+        let last = self.last(&missing, catalog.prefix(), snapshot);
         Before::File(Some(shown), last)
     }
 
@@ -45,7 +45,7 @@ impl Guarded {
         &self,
         missing: &[&ServiceName],
         prefix: &Prefix,
-        memory: &Memory,
+        snapshot: &SnapshotFile,
     ) -> Vec<Arc<Instance>> {
         if missing.is_empty() {
             return Vec::new();
@@ -56,7 +56,7 @@ impl Guarded {
         };
         let paths: Vec<Prefix> = self.paths.iter().filter(of_missing).cloned().collect();
         let mut catalog = Catalog::new(prefix.clone());
-        if let Some((saved, _)) = memory.recall(&paths) {
+        if let Some((saved, _)) = snapshot.recall(&paths) {
             let revision = saved.revision;
             for (path, entries) in paths.iter().zip(saved.entries) {
                 catalog.apply(path, Update::Reset(Snapshot { revision, entries }));
@@ -64,7 +64,7 @@ impl Guarded {
         }
         let said = catalog.services().values().flat_map(|all| all.values());
         let held = self.recorded.iter().flat_map(|record| &record.held);
-        let all = held.flat_map(Held::last).chain(said.cloned());
+        let all = held.flat_map(HoldRecord::last).chain(said.cloned());
         let is_own = |one: &Arc<Instance>| {
             self.guard.rules().admits(one.ip) && self.concerns(prefix, &one.service, &one.id)
         };

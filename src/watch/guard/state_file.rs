@@ -29,7 +29,7 @@ pub(crate) struct Record {
     /// How many instances of each service the file shows, if that is known.
     pub(crate) shown: Option<BTreeMap<String, usize>>,
     /// What is held.
-    pub(crate) held: Vec<Held>,
+    pub(crate) held: Vec<HoldRecord>,
     /// Instances that went without a word since that process started.
     pub(crate) lost_total: u64,
     /// Holds that began since then.
@@ -44,7 +44,7 @@ pub(crate) struct Record {
 
 /// What is held of one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Held {
+pub(crate) struct HoldRecord {
     /// The service; the whole file without one.
     pub(crate) service: Option<String>,
     /// Why.
@@ -60,7 +60,7 @@ pub(crate) struct Held {
     pub(crate) fields: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-impl Held {
+impl HoldRecord {
     /// The instances as they were. What another version has written may be of no use.
     pub(crate) fn last(&self) -> Vec<Arc<Instance>> {
         let service = self.service.as_deref().unwrap_or_default();

@@ -18,7 +18,7 @@ pub use self::node::Fault;
 use super::conf::load::{Configuration, Loaded, hinted};
 use super::publish::{Difference, print};
 use super::render::{RenderError, stamp};
-use super::target::state::Kept;
+use super::target::state::TargetState;
 use crate::model::catalog::Catalog;
 use crate::model::report::{chain, code};
 use crate::model::update::{Entries, Prefix, Snapshot, Update};
@@ -100,11 +100,11 @@ pub fn render(
     let many = targets.iter().map(|loaded| loaded.target.outputs.len());
     let many = many.sum::<usize>() > 1;
     for loaded in targets {
-        let kept = Kept::new(loaded, prefix);
+        let state = TargetState::new(loaded, prefix);
         let Loaded {
             target, templates, ..
-        } = &*kept.loaded;
-        let views = kept.views(&catalog, &env);
+        } = &*state.loaded;
+        let views = state.views(&catalog, &env);
         let pairs = templates.iter().zip(&views);
         let disputes = pairs
             .clone()

@@ -36,7 +36,7 @@ impl AccessState {
     pub(super) fn open(state_dir: Option<&Path>) -> Self {
         let dir = state_dir.map(|dir| dir.join("access"));
         let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
-        // That the state directory cannot be used is told by the ledger.
+        // That the state directory cannot be used is told by the loaded state.
         Self {
             dir: dir.filter(|_| made.is_ok()),
             notes: Mutex::default(),

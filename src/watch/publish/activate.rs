@@ -54,13 +54,13 @@ impl Job {
     /// has no trace of it may have to be told first that there is such a file.
     pub(super) fn is_first(&self) -> bool {
         let mut outputs = self.target().outputs.iter();
-        outputs.any(|output| self.ledger.was_never_loaded(&output.dest))
+        outputs.any(|output| self.loaded_state.was_never_loaded(&output.dest))
     }
 
     /// Tells, once, that the files are in place and the program does not read them.
     pub(super) fn warn_unread(&self, why: &str) {
         let outputs = self.target().outputs.iter();
-        let unread = outputs.filter(|output| self.ledger.warns_unread(&output.dest));
+        let unread = outputs.filter(|output| self.loaded_state.warns_unread(&output.dest));
         let dests: Vec<String> = unread
             .map(|output| output.dest.display().to_string())
             .collect();
@@ -79,7 +79,7 @@ impl Job {
     pub(super) fn loaded<T: AsRef<[u8]>>(&self, live: impl Iterator<Item = (usize, T)>) {
         if self.ticket.is_some() {
             for (n, content) in live {
-                self.ledger.loaded(self.dest(n), content.as_ref());
+                self.loaded_state.loaded(self.dest(n), content.as_ref());
             }
         }
     }
@@ -88,7 +88,7 @@ impl Job {
     fn refused<'a>(&self, source: &ReloadError, files: impl Iterator<Item = (usize, &'a str)>) {
         if source.is_refusal() {
             for (n, content) in files {
-                self.ledger.refused(self.dest(n), content.as_bytes());
+                self.loaded_state.refused(self.dest(n), content.as_bytes());
             }
         }
     }
@@ -120,8 +120,8 @@ impl Job {
         let mut before = Vec::new();
         for (n, text) in contents(live) {
             let (dest, text) = (self.dest(n), text.as_bytes());
-            let kept = self.ledger.before(dest, text);
-            if kept.is_none() && self.ledger.owes(dest, text) {
+            let kept = self.loaded_state.before(dest, text);
+            if kept.is_none() && self.loaded_state.owes(dest, text) {
                 return Restored::Unchanged;
             }
             before.push(kept);
@@ -129,7 +129,7 @@ impl Job {
         if before.iter().all(Option::is_none) {
             return Restored::Unchanged;
         }
-        match Swapped::for_these(self.target(), &self.ledger.access, live, before) {
+        match Swapped::for_these(self.target(), &self.loaded_state.access, live, before) {
             Ok(swapped) => self.restore(swapped, still_in_force).await,
             Err(error) => Restored::Failed(error),
         }

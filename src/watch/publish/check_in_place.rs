@@ -12,7 +12,7 @@ impl Job {
     pub(super) fn begin_unchecked(&self, checked: &Checked) {
         if self.has_check_in_place() {
             for (n, live, new) in checked.news() {
-                self.ledger
+                self.loaded_state
                     .unchecked
                     .begin(self.dest(n), live, new.as_bytes());
             }
@@ -31,7 +31,10 @@ impl Job {
     /// Judges live files that a process has swapped in which did not live to do so.
     pub(super) async fn check_left(&self, live: &[String]) -> Result<(), PublishError> {
         let is_left = |(n, text): (usize, &str)| {
-            let before = self.ledger.unchecked.before(self.dest(n), text.as_bytes());
+            let before = self
+                .loaded_state
+                .unchecked
+                .before(self.dest(n), text.as_bytes());
             before.is_some()
         };
         if !contents(live).any(is_left) {
@@ -45,10 +48,10 @@ impl Job {
 
     fn with_last_accepted(&self, swapped: Swapped) -> Result<Swapped, PublishError> {
         let before = |n: usize, content: &str| {
-            let unchecked = &self.ledger.unchecked;
+            let unchecked = &self.loaded_state.unchecked;
             unchecked.before(self.dest(n), content.as_bytes())
         };
-        let swapped = swapped.over(self.target(), &self.ledger.access, before);
+        let swapped = swapped.over(self.target(), &self.loaded_state.access, before);
         swapped.map_err(|source| PublishError::File {
             step: "read",
             path: self.dest(0).to_owned(),
@@ -68,7 +71,7 @@ impl Job {
         };
         if refusal.is_some() {
             for (n, content) in swapped.contents() {
-                self.ledger.refused(self.dest(n), content.as_bytes());
+                self.loaded_state.refused(self.dest(n), content.as_bytes());
             }
         }
         let taken_out = match swapped.take_out(&self.progress).await {
@@ -90,7 +93,7 @@ impl Job {
 
     fn end_unchecked(&self) {
         for output in &self.target().outputs {
-            self.ledger.unchecked.end(&output.dest);
+            self.loaded_state.unchecked.end(&output.dest);
         }
     }
 

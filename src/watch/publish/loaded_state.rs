@@ -1,6 +1,6 @@
 //! What each target's program has loaded, so that a reload that is owed is made, also by the next process. Shell.
 //!
-//! A publish can die between the swap and the reload. Before the swap the ledger knows what the program runs on; after
+//! A publish can die between the swap and the reload. Before the swap the loaded state knows what the program runs on; after
 //! the reload it knows that it runs on the new file. Whoever finds another file than that in place owes a reload. If the
 //! program refuses what is in place, the file of before comes back, which is kept meanwhile.
 
@@ -15,14 +15,14 @@ use super::unchecked::Unchecked;
 use crate::model::fingerprint::fingerprint;
 use crate::system::file;
 
-/// The ledger of a process.
+/// The loaded state of a process.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct LoadedState {
     /// Where it is kept from one process to the next; without a place it lives as long as this one.
     dir: Option<PathBuf>,
-    marks: Mutex<BTreeMap<PathBuf, Mark>>,
+    versions: Mutex<BTreeMap<PathBuf, LoadedVersion>>,
     /// What programs have refused last; the next process may try it once more.
-    refused: Mutex<BTreeMap<PathBuf, Mark>>,
+    refused: Mutex<BTreeMap<PathBuf, LoadedVersion>>,
     /// It has been told that the programs of these do not read them yet.
     warned_unread: Mutex<BTreeSet<PathBuf>>,
     /// What lies in its place although no check has accepted it.
@@ -33,9 +33,9 @@ pub(crate) struct Ledger {
 
 /// What a program has loaded: the length and the hash of the file, or nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Mark(String);
+struct LoadedVersion(String);
 
-impl Mark {
+impl LoadedVersion {
     fn unknown() -> Self {
         Self("unknown\n".to_owned())
     }
@@ -51,8 +51,8 @@ impl Mark {
     }
 }
 
-impl Ledger {
-    /// Opens the ledger in `dir`, which need not be there yet.
+impl LoadedState {
+    /// Opens the loaded state in `dir`, which need not be there yet.
     pub(crate) fn open(dir: Option<PathBuf>) -> Self {
         let unchecked = Unchecked::open(dir.as_deref());
         let access = Arc::new(AccessState::open(dir.as_deref()));
@@ -66,7 +66,7 @@ impl Ledger {
         }
         Self {
             dir: dir.filter(|_| made.is_ok()),
-            marks: Mutex::default(),
+            versions: Mutex::default(),
             refused: Mutex::default(),
             warned_unread: Mutex::default(),
             unchecked,
@@ -82,17 +82,18 @@ impl Ledger {
 
     /// Whether the program of `dest` has loaded something else than what is live.
     pub(crate) fn owes(&self, dest: &Path, live: &[u8]) -> bool {
-        self.get(dest).is_some_and(|mark| mark != Mark::of(live))
+        self.get(dest)
+            .is_some_and(|version| version != LoadedVersion::of(live))
     }
 
-    /// A swap is about to be made: what is live now is what the program has, unless the ledger knows better.
+    /// A swap is about to be made: what is live now is what the program has, unless the loaded state knows better.
     pub(crate) fn begin(&self, dest: &Path, live: Option<&[u8]>) {
-        let mark = live.map_or_else(Mark::never, Mark::of);
+        let version = live.map_or_else(LoadedVersion::never, LoadedVersion::of);
         if self.get(dest).is_none() {
-            self.set(dest, mark.clone());
+            self.set(dest, version.clone());
         }
         if let (Some(live), Some(place)) = (live, self.place_before(dest))
-            && self.get(dest) == Some(mark)
+            && self.get(dest) == Some(version)
             && let Err(error) = file::replace_own(&place, live)
         {
             warn!("{} cannot be written: {error}", place.display());
@@ -102,13 +103,13 @@ impl Ledger {
     /// What the program of `dest` is known to have loaded last, if that is not what is live.
     pub(crate) fn before(&self, dest: &Path, live: &[u8]) -> Option<Vec<u8>> {
         let kept = std::fs::read(self.place_before(dest)?).ok()?;
-        let is_it = [Mark::of(&kept), Mark::unknown()].contains(&self.get(dest)?);
+        let is_it = [LoadedVersion::of(&kept), LoadedVersion::unknown()].contains(&self.get(dest)?);
         (kept != live && is_it).then_some(kept)
     }
 
     /// The program has loaded this.
     pub(crate) fn loaded(&self, dest: &Path, content: &[u8]) {
-        self.set(dest, Mark::of(content));
+        self.set(dest, LoadedVersion::of(content));
         let mut warned = self
             .warned_unread
             .lock()
@@ -123,13 +124,13 @@ impl Ledger {
     /// Nobody knows what the program has loaded.
     pub(crate) fn lost(&self, dest: &Path) {
         if !self.was_never_loaded(dest) {
-            self.set(dest, Mark::unknown());
+            self.set(dest, LoadedVersion::unknown());
         }
     }
 
     /// Whether the program of `dest` has never been seen to load it, and had no such file before it was first published.
     pub(crate) fn was_never_loaded(&self, dest: &Path) -> bool {
-        self.get(dest) == Some(Mark::never())
+        self.get(dest) == Some(LoadedVersion::never())
     }
 
     /// Whether it is to be told that the program of `dest` does not read it yet: once, until it does.
@@ -144,36 +145,36 @@ impl Ledger {
     /// The program has been told of this, and will not have it.
     pub(crate) fn refused(&self, dest: &Path, content: &[u8]) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.insert(dest.to_owned(), Mark::of(content));
+        refused.insert(dest.to_owned(), LoadedVersion::of(content));
     }
 
     /// Whether this is what the program has refused last.
     pub(crate) fn has_refused(&self, dest: &Path, content: &[u8]) -> bool {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.get(dest) == Some(&Mark::of(content))
+        refused.get(dest) == Some(&LoadedVersion::of(content))
     }
 
-    fn get(&self, dest: &Path) -> Option<Mark> {
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mark) = marks.get(dest) {
-            return Some(mark.clone());
+    fn get(&self, dest: &Path) -> Option<LoadedVersion> {
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(version) = versions.get(dest) {
+            return Some(version.clone());
         }
         let kept = std::fs::read_to_string(self.place(dest)?).ok()?;
-        marks.insert(dest.to_owned(), Mark(kept.clone()));
-        Some(Mark(kept))
+        versions.insert(dest.to_owned(), LoadedVersion(kept.clone()));
+        Some(LoadedVersion(kept))
     }
 
-    fn set(&self, dest: &Path, mark: Mark) {
-        if self.get(dest).as_ref() == Some(&mark) {
+    fn set(&self, dest: &Path, version: LoadedVersion) {
+        if self.get(dest).as_ref() == Some(&version) {
             return;
         }
         if let Some(place) = self.place(dest)
-            && let Err(error) = file::replace_own(&place, mark.0.as_bytes())
+            && let Err(error) = file::replace_own(&place, version.0.as_bytes())
         {
             warn!("{} cannot be written: {error}", place.display());
         }
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.insert(dest.to_owned(), mark);
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.insert(dest.to_owned(), version);
     }
 
     /// One file per destination, named after it.
@@ -197,7 +198,7 @@ mod tests {
     fn what_is_owed_outlives_the_process() {
         let dir = tempfile::tempdir().unwrap();
         let dest = Path::new("/etc/haproxy/haproxy.cfg");
-        let open = || Ledger::open(Some(dir.path().join("state")));
+        let open = || LoadedState::open(Some(dir.path().join("state")));
         assert!(!open().owes(dest, b"old"), "nobody has ever said");
         open().begin(dest, Some(b"old"));
         assert!(!open().owes(dest, b"old") && open().owes(dest, b"new"));
@@ -212,7 +213,7 @@ mod tests {
     fn the_file_of_before_is_kept_until_the_new_one_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let dest = Path::new("/etc/haproxy/haproxy.cfg");
-        let open = || Ledger::open(Some(dir.path().join("state")));
+        let open = || LoadedState::open(Some(dir.path().join("state")));
         open().begin(dest, Some(b"old"));
         assert_eq!(open().before(dest, b"new").as_deref(), Some(&b"old"[..]));
         assert_eq!(open().before(dest, b"old"), None, "it is live");
@@ -232,18 +233,18 @@ mod tests {
     fn a_file_that_was_not_there_is_one_that_was_never_loaded_until_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let dest = Path::new("/etc/haproxy/haproxy.cfg");
-        let open = || Ledger::open(Some(dir.path().join("state")));
+        let open = || LoadedState::open(Some(dir.path().join("state")));
         assert!(!open().was_never_loaded(dest), "nobody has ever said");
         open().begin(dest, None);
         open().lost(dest);
         open().begin(dest, Some(b"new"));
         assert!(open().was_never_loaded(dest) && open().owes(dest, b"new"));
-        let ledger = open();
-        assert!(ledger.warns_unread(dest) && !ledger.warns_unread(dest));
-        ledger.loaded(dest, b"new");
-        ledger.lost(dest);
-        assert!(!ledger.was_never_loaded(dest) && !open().was_never_loaded(dest));
-        assert!(ledger.warns_unread(dest), "it did read it meanwhile");
+        let loaded_state = open();
+        assert!(loaded_state.warns_unread(dest) && !loaded_state.warns_unread(dest));
+        loaded_state.loaded(dest, b"new");
+        loaded_state.lost(dest);
+        assert!(!loaded_state.was_never_loaded(dest) && !open().was_never_loaded(dest));
+        assert!(loaded_state.warns_unread(dest), "it did read it meanwhile");
 
         let other = Path::new("/etc/haproxy/other.cfg");
         open().begin(other, Some(b"of somebody else"));
@@ -252,9 +253,9 @@ mod tests {
 
     #[test]
     fn without_a_place_it_lives_as_long_as_the_process() {
-        let (ledger, dest) = (Ledger::open(None), Path::new("/a"));
-        ledger.begin(dest, None);
-        assert!(ledger.owes(dest, b"new"));
-        assert!(!Ledger::open(None).owes(dest, b"new"));
+        let (loaded_state, dest) = (LoadedState::open(None), Path::new("/a"));
+        loaded_state.begin(dest, None);
+        assert!(loaded_state.owes(dest, b"new"));
+        assert!(!LoadedState::open(None).owes(dest, b"new"));
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use self::loaded_state::Ledger;
+use self::loaded_state::LoadedState;
 use super::conf::load::Loaded;
-use super::reload::coalesce::Ticket;
+use super::reload::coalesce::ReloadTicket;
 use super::render::{Generation, View};
 use crate::config::Target;
 use crate::system::file::How;
@@ -85,8 +85,8 @@ pub(super) struct Job {
     /// Print what changes.
     pub(super) diff: bool,
     /// How the program is told, if it has to be.
-    pub(super) ticket: Option<Ticket>,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) ticket: Option<ReloadTicket>,
+    pub(super) loaded_state: Arc<LoadedState>,
     /// What the running `HAProxies` have.
     pub(super) has: Has,
     pub(super) progress: Arc<Progress>,
@@ -158,7 +158,7 @@ impl Job {
             self.has.clone(),
         );
         let (is_retry, noop) = (self.has_failed, self.noop);
-        let access = Arc::clone(&self.ledger.access);
+        let access = Arc::clone(&self.loaded_state.access);
         let left = self.left.clone().unwrap_or_default();
         let compare = move || {
             let rendered = Rendered::new(&loaded, &views)?;
@@ -269,7 +269,7 @@ impl Job {
         if at_once {
             way = self.change(way).await;
         }
-        // Without a ledger nobody would know of the change if the next publish fails.
+        // Without a loaded state nobody would know of the change if the next publish fails.
         let may_make_way = self.has.is_ahead() && !way.takes_reload() && self.ticket.is_some();
         let Some(checked) = self.check(differs, may_make_way).await? else {
             return Ok(None);
@@ -291,7 +291,7 @@ impl Job {
     ) -> Result<Option<Checked>, PublishError> {
         let loaded = Arc::clone(&self.loaded);
         let staged = blocking(&self.progress, move || differs.stage(&loaded.target)).await??;
-        let scratch = self.ledger.scratch();
+        let scratch = self.loaded_state.scratch();
         tokio::select! {
             biased;
             () = self.progress.check_given_up() => Err(PublishError::GivenUp),
@@ -326,15 +326,17 @@ impl Job {
 
     /// It is too early for these contents: the program has refused them.
     fn is_repeated<'a>(&self, mut contents: impl Iterator<Item = (usize, &'a str)>) -> bool {
-        let is_refused =
-            |(n, content): (usize, &str)| self.ledger.has_refused(self.dest(n), content.as_bytes());
+        let is_refused = |(n, content): (usize, &str)| {
+            self.loaded_state
+                .has_refused(self.dest(n), content.as_bytes())
+        };
         !self.may_repeat && contents.all(is_refused)
     }
 
     /// Whether nobody knows what the program has, or it does not run yet: then there is nothing to start from.
     fn is_behind(&self, lives: &Lives) -> bool {
         let owes = |(n, live): (usize, &Option<Vec<u8>>)| match live {
-            Some(live) => self.ledger.owes(self.dest(n), live),
+            Some(live) => self.loaded_state.owes(self.dest(n), live),
             None => true,
         };
         let has_debt = || !self.has.is_ahead() && lives.iter().enumerate().any(owes);
@@ -347,7 +349,7 @@ impl Job {
         self.progress.begin();
         if self.ticket.is_some() {
             for output in &self.target().outputs {
-                self.ledger.lost(&output.dest);
+                self.loaded_state.lost(&output.dest);
             }
         }
     }
@@ -379,7 +381,8 @@ impl Job {
 
     /// Whether the program has to be told of one of the live files.
     fn owes(&self, lives: &[String]) -> bool {
-        let owes = |(n, live): (usize, &String)| self.ledger.owes(self.dest(n), live.as_bytes());
+        let owes =
+            |(n, live): (usize, &String)| self.loaded_state.owes(self.dest(n), live.as_bytes());
         self.ticket.is_some() && lives.iter().enumerate().any(owes)
     }
 
@@ -388,7 +391,7 @@ impl Job {
         self.progress.begin();
         if self.ticket.is_some() {
             for (n, live) in checked.lives() {
-                self.ledger.begin(self.dest(n), live);
+                self.loaded_state.begin(self.dest(n), live);
             }
         }
     }

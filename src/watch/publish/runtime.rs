@@ -23,7 +23,7 @@ use crate::watch::reload::send::Told;
 /// What the running `HAProxies` have.
 #[derive(Debug, Clone, Default)]
 pub(in crate::watch) enum Has {
-    /// What the live files say, as far as the ledger does not know better.
+    /// What the live files say, as far as the loaded state does not know better.
     #[default]
     Live,
     /// What these texts say, in the order of the outputs: the files follow when they have been checked.

@@ -33,7 +33,7 @@ impl Unchecked {
     pub(crate) fn open(state_dir: Option<&Path>) -> Self {
         let dir = state_dir.map(|dir| dir.join("unchecked"));
         let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
-        // That the state directory cannot be used is told by the ledger.
+        // That the state directory cannot be used is told by the loaded state.
         Self {
             dir: dir.filter(|_| made.is_ok()),
             notes: Mutex::default(),

@@ -59,7 +59,7 @@ impl Default for Made {
 }
 
 /// What one publish may ask for. As long as it is held, equal reloads wait for it a little.
-pub(crate) struct Ticket {
+pub(crate) struct ReloadTicket {
     reload: Reload,
     limit: Duration,
     /// The command of ours, if there is one.
@@ -71,7 +71,7 @@ pub(crate) struct Ticket {
 
 impl Reloads {
     /// A ticket for a target that is about to be published; `None` if nobody has to be told of its files.
-    pub(crate) fn ticket(&self, target: &Target, child: Option<Running>) -> Option<Ticket> {
+    pub(crate) fn ticket(&self, target: &Target, child: Option<Running>) -> Option<ReloadTicket> {
         let reload = match target.reload.clone()? {
             Reload::Command(text) => {
                 let dest = &target.outputs.first()?.dest;
@@ -90,7 +90,7 @@ impl Reloads {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = Arc::clone(lines.entry(reload.clone()).or_default());
         line.asked().coming += 1;
-        Some(Ticket {
+        Some(ReloadTicket {
             reload,
             limit: target.reload_timeout,
             child,
@@ -117,7 +117,7 @@ impl Line {
     }
 }
 
-impl Ticket {
+impl ReloadTicket {
     /// Sees to it that the program is told after this moment.
     pub(crate) async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
         self.arrive();
@@ -164,7 +164,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ReloadTicket {
     fn drop(&mut self) {
         self.arrive();
     }
@@ -215,7 +215,7 @@ mod tests {
             }
         }
 
-        fn ticket(&self) -> Ticket {
+        fn ticket(&self) -> ReloadTicket {
             self.reloads.ticket(&self.target, None).unwrap()
         }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Shell;
-use super::handover::Leaving;
+use super::handover::OutgoingTarget;
 use super::store_events::files;
 use crate::config::{BadTarget, Pass, Problem};
 use crate::model::catalog::Catalog;
@@ -15,8 +15,8 @@ use crate::system::file_watch::Watched;
 use crate::watch::conf::load::{
     Configuration, Loaded, directories, hinted, links, load, tell_warnings,
 };
-use crate::watch::source::subscriptions::Following;
-use crate::watch::target::state::{Kept, paths};
+use crate::watch::source::subscriptions::Subscriptions;
+use crate::watch::target::state::{TargetState, paths};
 
 /// Where the configuration lies, and how it is read.
 pub(super) struct Conf {
@@ -58,14 +58,14 @@ impl Conf {
     }
 
     /// Reports the bad targets that have changed since they were reported. `kept` are the targets in force.
-    pub(super) fn tell_bad(&mut self, bad: Vec<BadTarget>, kept: &[Kept]) {
+    pub(super) fn tell_bad(&mut self, bad: Vec<BadTarget>, state: &[TargetState]) {
         for one in bad.iter().filter(|one| !self.bad.contains(one)) {
             for problem in &one.problems {
                 error!("{}: {problem}{}", one.name, hinted(problem));
             }
             let then = if self.pass.once {
                 "this target has failed"
-            } else if kept.iter().any(|kept| is_of(kept, one)) {
+            } else if state.iter().any(|state| is_of(state, one)) {
                 "this target stays as it was until its mistake is mended"
             } else {
                 "this target is left out until its mistake is mended"
@@ -83,19 +83,19 @@ impl Conf {
 }
 
 /// Whether a target was read from the file that is wrong now.
-pub(super) fn is_of(kept: &Kept, bad: &BadTarget) -> bool {
-    kept.loaded.target.file == bad.file
+pub(super) fn is_of(state: &TargetState, bad: &BadTarget) -> bool {
+    state.loaded.target.file == bad.file
 }
 
 /// Whether a target stays in force because its file is wrong now. If its file is kept by another target now, it does not.
-fn stays(kept: &Kept, new: &Configuration) -> bool {
+fn stays(state: &TargetState, new: &Configuration) -> bool {
     let dests = |loaded: &Loaded| -> Vec<PathBuf> {
         let outputs = loaded.target.outputs.iter();
         outputs.map(|output| output.dest.clone()).collect()
     };
-    let own = dests(&kept.loaded);
+    let own = dests(&state.loaded);
     let is_taken = |one: &Loaded| dests(one).iter().any(|dest| own.contains(dest));
-    new.bad.iter().any(|bad| is_of(kept, bad)) && !new.good.iter().any(is_taken)
+    new.bad.iter().any(|bad| is_of(state, bad)) && !new.good.iter().any(is_taken)
 }
 
 impl Shell {
@@ -118,7 +118,7 @@ impl Shell {
             }
         }
         // Whoever has changed something wants to see what comes of it.
-        self.targets.iter_mut().for_each(Kept::rest);
+        self.targets.iter_mut().for_each(TargetState::rest);
         self.changed(|_| true);
     }
 
@@ -141,11 +141,11 @@ impl Shell {
     /// Whether these follow something of which nothing can be found out now. What is stale already may be served from the
     /// snapshot as well.
     fn lacks_the_store(&self, new: &Configuration) -> bool {
-        let stays = self.targets.iter().filter(|kept| stays(kept, new));
-        let old = stays.flat_map(|kept| kept.paths.clone());
+        let stays = self.targets.iter().filter(|state| stays(state, new));
+        let old = stays.flat_map(|state| state.paths.clone());
         let paths = new.good.iter().flat_map(|one| paths(one, &self.prefix));
         let paths = paths.chain(old);
-        self.stale.is_none() && !self.away.is_empty() && !self.following.is_of(paths)
+        self.stale.is_none() && !self.away.is_empty() && !self.subscriptions.is_of(paths)
     }
 
     /// Reads the configuration again if it has been waiting for the store.
@@ -163,14 +163,14 @@ impl Shell {
         let count = old.len();
         let mut new = 0;
         self.targets = old
-            .extract_if(.., |kept| stays(kept, &configuration))
+            .extract_if(.., |state| stays(state, &configuration))
             .collect();
         for one in configuration.good {
-            let same = old.iter().position(|kept| kept.loaded.is_same(&one));
-            let kept = same.map(|at| old.swap_remove(at));
-            new += usize::from(kept.is_none());
+            let same = old.iter().position(|state| state.loaded.is_same(&one));
+            let state = same.map(|at| old.swap_remove(at));
+            new += usize::from(state.is_none());
             self.targets
-                .push(kept.unwrap_or_else(|| Kept::new(one, &self.prefix)));
+                .push(state.unwrap_or_else(|| TargetState::new(one, &self.prefix)));
         }
         set_limits(&mut self.targets);
         if new == 0 && old.is_empty() {
@@ -178,26 +178,28 @@ impl Shell {
             return;
         }
         let now = Instant::now();
-        let leaving = old.into_iter().filter_map(|kept| Leaving::new(kept, now));
-        self.leaving.extend(leaving);
+        let outgoing = old
+            .into_iter()
+            .filter_map(|state| OutgoingTarget::new(state, now));
+        self.outgoing.extend(outgoing);
         info!(
             "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
             files(&self.targets)
         );
         self.guards.watch_over(&self.targets);
         self.destinations.follow(&self.targets);
-        let haproxies = self.targets.iter().map(|kept| &kept.loaded.haproxies);
-        self.visits.begin(haproxies.enumerate());
-        let paths = || self.targets.iter().flat_map(|kept| kept.paths.clone());
-        let goes_on = self.following.is_of(paths());
+        let haproxies = self.targets.iter().map(|state| &state.loaded.haproxies);
+        self.haproxy_restarts.watch_all(haproxies.enumerate());
+        let paths = || self.targets.iter().flat_map(|state| state.paths.clone());
+        let goes_on = self.subscriptions.is_of(paths());
         if !goes_on {
-            self.following = Following::start(&self.store, paths());
+            self.subscriptions = Subscriptions::start(&self.store, paths());
             self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
             self.stale = None;
             self.away.clear();
-            self.memory.listen(Instant::now());
-        } else if self.following.is_complete() {
-            self.guards.heard_all(&self.catalog, &self.memory);
+            self.snapshot.listen(Instant::now());
+        } else if self.subscriptions.is_complete() {
+            self.guards.heard_all(&self.catalog, &self.snapshot);
         }
         self.compare_with_announced();
         self.reannounce(goes_on);
@@ -205,18 +207,18 @@ impl Shell {
 
     /// The targets are others; `goes_on`: what is followed is the same.
     fn reannounce(&mut self, goes_on: bool) {
-        if let Some(herald) = &mut self.herald {
-            herald.replace(&self.following.paths(), &self.targets, goes_on);
+        if let Some(applied) = &mut self.applied {
+            applied.replace(&self.subscriptions.paths(), &self.targets, goes_on);
         }
     }
 }
 
 /// A publish may wait for an equal reload of any other target.
-pub(super) fn set_limits(targets: &mut [Kept]) {
+pub(super) fn set_limits(targets: &mut [TargetState]) {
     let reloads = targets.iter();
-    let reloads = reloads.map(|kept| kept.loaded.target.reload_timeout);
+    let reloads = reloads.map(|state| state.loaded.target.reload_timeout);
     let slowest = reloads.max().unwrap_or_default();
-    for kept in targets {
-        kept.set_limit(slowest);
+    for state in targets {
+        state.set_limit(slowest);
     }
 }

@@ -11,7 +11,7 @@ use crate::system::file_watch::Watched;
 use crate::system::{bounded, file};
 use crate::watch::publish::{Digest, is_changed};
 use crate::watch::target::schedule::Input;
-use crate::watch::target::state::Kept;
+use crate::watch::target::state::TargetState;
 
 /// The files of all targets.
 pub(super) struct Destinations {
@@ -30,7 +30,7 @@ pub(super) enum Touched {
 }
 
 impl Destinations {
-    pub(super) fn watch(targets: &[Kept], stays: bool) -> Self {
+    pub(super) fn watch(targets: &[TargetState], stays: bool) -> Self {
         let mut own = Self {
             watched: stays.then(|| Watched::new("the files that are kept")),
             looks: JoinSet::new(),
@@ -40,9 +40,11 @@ impl Destinations {
     }
 
     /// The files may lie elsewhere by now.
-    pub(super) fn follow(&mut self, targets: &[Kept]) {
+    pub(super) fn follow(&mut self, targets: &[TargetState]) {
         if let Some(watched) = &mut self.watched {
-            let outputs = targets.iter().flat_map(|kept| &kept.loaded.target.outputs);
+            let outputs = targets
+                .iter()
+                .flat_map(|state| &state.loaded.target.outputs);
             // Nobody can be told of what happens where nothing answers; it is asked again at the next change.
             let places = outputs
                 .flat_map(|output| bounded::within(&output.dest, places).unwrap_or_default());
@@ -103,8 +105,8 @@ impl Shell {
             Touched::Changed(names) => {
                 let now = Instant::now();
                 for target in 0..self.targets.len() {
-                    let kept = &mut self.targets[target];
-                    if names.contains(&kept.loaded.target.name) && kept.may_repair(now) {
+                    let state = &mut self.targets[target];
+                    if names.contains(&state.loaded.target.name) && state.may_repair(now) {
                         self.repair(target);
                     }
                 }
@@ -114,9 +116,9 @@ impl Shell {
 
     /// Those that are being published are looked at behind that.
     pub(super) fn look_at_files(&mut self) {
-        let left = self.targets.iter_mut().filter_map(|kept| {
-            let files = kept.files_left()?;
-            Some((kept.loaded.target.name.clone(), files))
+        let left = self.targets.iter_mut().filter_map(|state| {
+            let files = state.files_left()?;
+            Some((state.loaded.target.name.clone(), files))
         });
         self.destinations.look(left.collect());
     }
@@ -135,7 +137,7 @@ impl Shell {
         let is_frozen = self
             .guards
             .freezes(&self.targets[target].loaded.target.name);
-        if !is_frozen && self.following.is_complete() {
+        if !is_frozen && self.subscriptions.is_complete() {
             self.advance(target, Input::Changed);
         }
     }

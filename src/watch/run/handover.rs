@@ -11,7 +11,7 @@ use tokio::task::Id;
 use tracing::warn;
 
 use super::Shell;
-use crate::watch::target::state::{Done, Kept};
+use crate::watch::target::state::{Done, TargetState};
 
 /// How long a publish that has begun to change something may go on after its configuration is not in force any more.
 const GRACE: Duration = Duration::from_secs(5);
@@ -20,8 +20,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const END_WITHIN: Duration = Duration::from_secs(30);
 
 /// A target of before whose publish is under way.
-pub(super) struct Leaving {
-    pub(super) kept: Kept,
+pub(super) struct OutgoingTarget {
+    pub(super) state: TargetState,
     stage: Stage,
 }
 
@@ -35,16 +35,16 @@ enum Stage {
     Ended,
 }
 
-impl Leaving {
+impl OutgoingTarget {
     /// A target that is not in force any more; `None` if nothing of it is under way.
-    pub(super) fn new(kept: Kept, now: Instant) -> Option<Self> {
-        let grace = if kept.has_begun() {
+    pub(super) fn new(state: TargetState, now: Instant) -> Option<Self> {
+        let grace = if state.has_begun() {
             GRACE
         } else {
             Duration::ZERO
         };
-        kept.is_publishing().then_some(Self {
-            kept,
+        state.is_publishing().then_some(Self {
+            state,
             stage: Stage::GoesOn(now + grace),
         })
     }
@@ -59,15 +59,15 @@ impl Leaving {
     pub(super) fn tick(&mut self, now: Instant) {
         match self.stage {
             Stage::GoesOn(until) if now >= until => {
-                self.kept.kill_command();
+                self.state.kill_command();
                 self.stage = Stage::GivenUp(now + END_WITHIN);
             }
             Stage::GivenUp(until) if now >= until => {
                 warn!(
                     "{}: the publish of the configuration of before does not end, and is not waited for any more",
-                    self.kept.loaded.target.name
+                    self.state.loaded.target.name
                 );
-                self.kept.end();
+                self.state.end();
                 self.stage = Stage::Ended;
             }
             Stage::GoesOn(_) | Stage::GivenUp(_) | Stage::Ended => {}
@@ -77,27 +77,30 @@ impl Leaving {
 
 impl Shell {
     /// Whether a publish of before has not ended yet that excludes one of this target.
-    pub(super) fn has_to_wait(&self, kept: &Kept) -> bool {
-        self.leaving.iter().any(|one| one.kept.excludes(kept))
+    pub(super) fn has_to_wait(&self, state: &TargetState) -> bool {
+        self.outgoing.iter().any(|one| one.state.excludes(state))
     }
 
     /// A publish of a configuration of before has ended: whoever waits for it goes on.
     pub(super) fn left(&mut self, id: Id, done: &Done) {
-        let Some(at) = self.leaving.iter().position(|one| one.kept.runs(id)) else {
+        let Some(at) = self.outgoing.iter().position(|one| one.state.runs(id)) else {
             return;
         };
-        let Leaving { kept, stage } = self.leaving.swap_remove(at);
-        let mut gone = kept;
+        let OutgoingTarget { state, stage } = self.outgoing.swap_remove(at);
+        let mut gone = state;
         if matches!(stage, Stage::Ended) {
             gone.abandon();
-            let heirs = self.targets.iter_mut().filter(|kept| kept.excludes(&gone));
+            let heirs = self
+                .targets
+                .iter_mut()
+                .filter(|state| state.excludes(&gone));
             heirs.for_each(|heir| heir.inherit(&gone));
         } else {
             gone.done(done, self.pass.once);
         }
-        if !self.following.is_complete() {
+        if !self.subscriptions.is_complete() {
             return;
         }
-        self.changed(|kept| kept.excludes(&gone));
+        self.changed(|state| state.excludes(&gone));
     }
 }

@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use tokio::task::{Id, JoinSet};
 use tracing::{error, info};
 
-use super::applied::publisher::Herald;
+use super::applied::publisher::AppliedPublisher;
 use super::child::lifecycle;
-use super::child::shell::{Ward, ended};
-use super::conf::haproxy::Visits;
+use super::child::shell::{ChildShell, ended};
+use super::conf::haproxy::RestartWatch;
 use super::conf::load::Configuration;
 use super::guard::guards::Guards;
-use super::publish::loaded_state::Ledger;
+use super::publish::loaded_state::LoadedState;
 use super::reload::coalesce::Reloads;
-use super::source::snapshot::Memory;
-use super::source::subscriptions::Following;
+use super::source::snapshot::SnapshotFile;
+use super::source::subscriptions::Subscriptions;
 use super::target::schedule::Input;
-use super::target::state::{Done, Ended, Kept};
+use super::target::state::{Done, Ended, TargetState};
 use crate::config::Pass;
 use crate::model::catalog::Catalog;
 use crate::model::os::{Exit, Signal};
@@ -44,7 +44,7 @@ mod targets;
 mod unannounced;
 
 use self::config_reload::Conf;
-use self::handover::Leaving;
+use self::handover::OutgoingTarget;
 use self::unannounced::Announced;
 use destinations::{Destinations, Touched};
 
@@ -70,14 +70,14 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
     let mut shell = Shell::new(plan, &store);
     loop {
         if let Some(status) = shell.status() {
-            let paths = shell.following.paths();
+            let paths = shell.subscriptions.paths();
             let leave = async {
-                if let Some(herald) = &mut shell.herald {
-                    herald.leave().await;
+                if let Some(applied) = &mut shell.applied {
+                    applied.leave().await;
                 }
             };
             let warnings = shell.announced.finish();
-            tokio::join!(leave, warnings, shell.memory.close(paths, &shell.catalog));
+            tokio::join!(leave, warnings, shell.snapshot.close(paths, &shell.catalog));
             return status;
         }
         match shell.next(&mut signals).await {
@@ -88,7 +88,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
             Event::Touched(touched) => shell.touched(touched),
             Event::Signal(signal) => shell.signal(signal),
             Event::Deadline => shell.deadline_passed(),
-            Event::Ward(input) => shell.ward(input),
+            Event::Child(input) => shell.handle_child(input),
             Event::Replaced(target) => shell.replaced(target),
         }
     }
@@ -105,26 +105,26 @@ enum Event {
     Touched(Touched),
     Signal(Signal),
     Deadline,
-    Ward(lifecycle::Input),
+    Child(lifecycle::Input),
     /// The HAProxy of this target is another process than before.
     Replaced(usize),
 }
 
 struct Shell {
-    targets: Vec<Kept>,
+    targets: Vec<TargetState>,
     /// Targets of before whose publishes are still under way.
-    leaving: Vec<Leaving>,
+    outgoing: Vec<OutgoingTarget>,
     catalog: Arc<Catalog>,
     pass: Pass,
     env: Arc<BTreeMap<String, String>>,
     store: Arc<dyn Store>,
     prefix: Prefix,
-    following: Following,
+    subscriptions: Subscriptions,
     /// Our entry in the store, for those who wait until we have applied something; none if we do not stay.
-    herald: Option<Herald>,
+    applied: Option<AppliedPublisher>,
     publishes: JoinSet<Done>,
-    ledger: Arc<Ledger>,
-    memory: Memory,
+    loaded_state: Arc<LoadedState>,
+    snapshot: SnapshotFile,
     /// What is followed and cannot be at present.
     away: BTreeSet<usize>,
     /// Whether the store answers, and refuses what it is asked.
@@ -134,7 +134,7 @@ struct Shell {
     guards: Guards,
     announced: Announced,
     reloads: Reloads,
-    visits: Visits,
+    haproxy_restarts: RestartWatch,
     conf: Conf,
     destinations: Destinations,
     started: Instant,
@@ -146,7 +146,7 @@ struct Shell {
     stopped_by: Option<Signal>,
     ready: bool,
     /// The command, if there is one.
-    ward: Option<Ward>,
+    child: Option<ChildShell>,
     watchdog: Watchdog,
 }
 
@@ -160,56 +160,57 @@ impl Shell {
         let mut conf = Conf::new(plan.conf_dir.clone(), reading);
         conf.tell_warnings(plan.targets.warnings);
         conf.tell_bad(plan.targets.bad, &[]);
-        let mut targets: Vec<Kept> = plan
+        let mut targets: Vec<TargetState> = plan
             .targets
             .good
             .into_iter()
-            .map(|loaded| Kept::new(loaded, &plan.prefix))
+            .map(|loaded| TargetState::new(loaded, &plan.prefix))
             .collect();
         config_reload::set_limits(&mut targets);
-        let paths = targets.iter().flat_map(|kept| kept.paths.clone());
-        let following = Following::start(store, paths);
+        let paths = targets.iter().flat_map(|state| state.paths.clone());
+        let subscriptions = Subscriptions::start(store, paths);
         let stays = !plan.pass.once && !plan.pass.noop;
-        let ward = program.map(|program| Ward::new(program, plan.pass.stop));
-        let child = ward.as_ref().map(Ward::running);
-        let herald = stays.then(|| Herald::new(store, &following.paths(), &targets, child));
+        let child = program.map(|program| ChildShell::new(program, plan.pass.stop));
+        let running = child.as_ref().map(ChildShell::running);
+        let applied =
+            stays.then(|| AppliedPublisher::new(store, &subscriptions.paths(), &targets, running));
         let place = state_dir.as_deref().filter(|_| !plan.pass.once);
-        let mut memory = Memory::new(place, &plan.conf_dir, plan.store);
-        memory.listen(now);
+        let mut snapshot = SnapshotFile::new(place, &plan.conf_dir, plan.store);
+        snapshot.listen(now);
         let mut guards = Guards::open(state_dir.clone(), plan.pass.noop, plan.prefix.clone());
         guards.watch_over(&targets);
-        let mut visits = Visits::default();
+        let mut haproxy_restarts = RestartWatch::default();
         if !plan.pass.once {
-            visits.begin(
+            haproxy_restarts.watch_all(
                 targets
                     .iter()
-                    .map(|kept| &kept.loaded.haproxies)
+                    .map(|state| &state.loaded.haproxies)
                     .enumerate(),
             );
         }
         Self {
-            herald,
+            applied,
             destinations: Destinations::watch(&targets, stays),
             targets,
-            leaving: Vec::new(),
+            outgoing: Vec::new(),
             catalog: Arc::new(Catalog::new(plan.prefix.clone())),
             store: Arc::clone(store),
             prefix: plan.prefix,
-            following,
+            subscriptions,
             compare_at: now + plan.pass.interval,
-            ward,
+            child,
             pass: plan.pass,
             env: Arc::new(plan.env),
             publishes: JoinSet::new(),
-            ledger: Arc::new(Ledger::open(state_dir)),
-            memory,
+            loaded_state: Arc::new(LoadedState::open(state_dir)),
+            snapshot,
             stale: None,
             away: BTreeSet::new(),
             is_refused: false,
             guards,
             announced: Announced::default(),
             reloads: Reloads::default(),
-            visits,
+            haproxy_restarts,
             conf,
             started: now,
             stop_at: None,
@@ -228,7 +229,7 @@ impl Shell {
             }
         };
         tokio::select! {
-            (scope, followed) = self.following.next() => Event::Followed(scope, followed),
+            (scope, followed) = self.subscriptions.next() => Event::Followed(scope, followed),
             () = self.conf.watched.changed(), if !self.pass.once => Event::Edited,
             Some(done) = self.publishes.join_next_with_id() => match done {
                 Ok((id, done)) => Event::Done(id, done),
@@ -238,9 +239,9 @@ impl Shell {
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
-            input = ended(&mut self.ward) => Event::Ward(input),
-            target = self.visits.news() => Event::Replaced(target),
-            never = work(&mut self.herald) => match never {},
+            input = ended(&mut self.child) => Event::Child(input),
+            target = self.haproxy_restarts.next_restarted() => Event::Replaced(target),
+            never = work(&mut self.applied) => match never {},
         }
     }
 
@@ -248,20 +249,20 @@ impl Shell {
         if self.stop_at.is_some() {
             return self.stop_at;
         }
-        let schedules = self.targets.iter().filter(|kept| !self.has_to_wait(kept));
-        let schedules = schedules.filter_map(|kept| kept.schedule.deadline());
-        let leaving = self.leaving.iter().filter_map(Leaving::deadline);
-        let repairs = self.targets.iter().filter_map(Kept::repair_at);
-        let leaving = leaving.chain(repairs);
-        let schedules = schedules.chain(leaving);
+        let schedules = self.targets.iter().filter(|state| !self.has_to_wait(state));
+        let schedules = schedules.filter_map(|state| state.schedule.deadline());
+        let outgoing = self.outgoing.iter().filter_map(OutgoingTarget::deadline);
+        let repairs = self.targets.iter().filter_map(TargetState::repair_at);
+        let outgoing = outgoing.chain(repairs);
+        let schedules = schedules.chain(outgoing);
         let wait = self
             .pass
             .timeout
-            .filter(|_| !self.following.is_complete())
+            .filter(|_| !self.subscriptions.is_complete())
             .map(|limit| self.started + limit);
-        let ward = self.ward.as_ref().and_then(Ward::deadline);
-        let all = schedules.chain(wait).chain(ward);
-        let all = all.chain(self.memory.deadline());
+        let child = self.child.as_ref().and_then(ChildShell::deadline);
+        let all = schedules.chain(wait).chain(child);
+        let all = all.chain(self.snapshot.deadline());
         let guards = self.guards.deadline().filter(|_| !self.is_stopping());
         let all = all.chain(guards);
         all.chain([self.compare_at]).min()
@@ -269,8 +270,8 @@ impl Shell {
 
     /// The exit status, once there is nothing left to do.
     fn status(&self) -> Option<u8> {
-        if let Some(ward) = &self.ward {
-            return ward.status();
+        if let Some(child) = &self.child {
+            return child.status();
         }
         if let Some(at) = self.stop_at {
             let over = self.publishes.is_empty() || Instant::now() >= at;
@@ -279,7 +280,7 @@ impl Shell {
         if !self.pass.once {
             return None;
         }
-        if !self.following.is_complete() {
+        if !self.subscriptions.is_complete() {
             let waited = self
                 .pass
                 .timeout
@@ -294,7 +295,7 @@ impl Shell {
 
     /// The exit status of a pass, once every target has been looked after.
     fn status_of_targets(&self) -> Option<u8> {
-        let ended: Option<Vec<Ended>> = self.targets.iter().map(|kept| kept.last).collect();
+        let ended: Option<Vec<Ended>> = self.targets.iter().map(|state| state.last).collect();
         let ended = ended?;
         Some(
             if ended.contains(&Ended::Failed) || !self.conf.bad.is_empty() {
@@ -313,7 +314,7 @@ impl Shell {
         if !self.pass.once {
             return 0;
         }
-        let is_done = self.following.is_complete();
+        let is_done = self.subscriptions.is_complete();
         let done = self.status_of_targets().filter(|_| is_done);
         let by = self.stopped_by.unwrap_or(Signal::TERM);
         done.unwrap_or(Exit::Signal(by).status())
@@ -330,8 +331,8 @@ impl Shell {
             return;
         }
         let was_stopping = self.is_stopping();
-        self.ward(lifecycle::Input::Signal(signal));
-        if self.ward.is_none() {
+        self.handle_child(lifecycle::Input::Signal(signal));
+        if self.child.is_none() {
             let now = Instant::now();
             // Asked twice: somebody is in a hurry.
             self.stop_at = Some(self.stop_at.map_or(now + FINISH_WITHIN, |_| now));
@@ -339,45 +340,45 @@ impl Shell {
         }
         if self.is_stopping() && !was_stopping {
             info!("{signal}: stopping");
-            self.targets.iter().for_each(Kept::give_up);
-            self.leaving.iter().for_each(|one| one.kept.give_up());
-            self.herald.iter_mut().for_each(Herald::stop);
+            self.targets.iter().for_each(TargetState::give_up);
+            self.outgoing.iter().for_each(|one| one.state.give_up());
+            self.applied.iter_mut().for_each(AppliedPublisher::stop);
             sd_notify::stopping("stopping");
         }
     }
 
     /// Tells the command's machine, if there is a command.
-    fn ward(&mut self, input: lifecycle::Input) {
-        if let Some(ward) = &mut self.ward {
-            ward.handle(input);
+    fn handle_child(&mut self, input: lifecycle::Input) {
+        if let Some(child) = &mut self.child {
+            child.handle(input);
         }
     }
 
     fn is_stopping(&self) -> bool {
-        self.stop_at.is_some() || self.ward.as_ref().is_some_and(Ward::is_stopping)
+        self.stop_at.is_some() || self.child.as_ref().is_some_and(ChildShell::is_stopping)
     }
 
     fn compare(&mut self) {
         self.compare_at = Instant::now() + self.pass.interval;
-        if self.following.is_complete() {
+        if self.subscriptions.is_complete() {
             self.changed(|_| true);
         }
     }
 
     fn deadline_passed(&mut self) {
-        self.ward(lifecycle::Input::Tick);
+        self.handle_child(lifecycle::Input::Tick);
         let now = Instant::now();
         if now >= self.compare_at {
             self.compare();
         }
-        if self.memory.is_time_to_recall(now) {
+        if self.snapshot.is_time_to_recall(now) {
             self.recall();
         }
-        if self.following.is_fresh() {
-            self.memory
-                .write(now, self.following.paths(), &self.catalog);
+        if self.subscriptions.is_fresh() {
+            self.snapshot
+                .write(now, self.subscriptions.paths(), &self.catalog);
         }
-        self.leaving.iter_mut().for_each(|one| one.tick(now));
+        self.outgoing.iter_mut().for_each(|one| one.tick(now));
         self.repair_due(now);
         let freed = if self.is_stopping() {
             Vec::new()
@@ -385,7 +386,7 @@ impl Shell {
             self.guards.tick(now)
         };
         if !freed.is_empty() {
-            self.changed(|kept| freed.contains(&kept.loaded.target.name));
+            self.changed(|state| freed.contains(&state.loaded.target.name));
         }
         for target in 0..self.targets.len() {
             self.advance(target, Input::Tick);
@@ -393,9 +394,9 @@ impl Shell {
     }
 }
 
-async fn work(herald: &mut Option<Herald>) -> Infallible {
-    match herald {
-        Some(herald) => herald.work().await,
+async fn work(applied: &mut Option<AppliedPublisher>) -> Infallible {
+    match applied {
+        Some(applied) => applied.work().await,
         None => std::future::pending().await,
     }
 }

@@ -10,7 +10,7 @@ use crate::model::update::{Prefix, Revision, Snapshot, Update};
 use crate::store::{Followed, StoreError};
 use crate::system::sd_notify;
 use crate::watch::source::snapshot::{SILENCE, ago};
-use crate::watch::target::state::Kept;
+use crate::watch::target::state::TargetState;
 
 impl Shell {
     pub(super) fn followed(&mut self, scope: usize, followed: Followed) {
@@ -38,14 +38,14 @@ impl Shell {
     }
 
     fn update(&mut self, scope: usize, update: Update) {
-        let was_complete = self.following.is_complete();
+        let was_complete = self.subscriptions.is_complete();
         let is_reset = matches!(update, Update::Reset(_));
         if is_reset {
-            self.following.heard(scope);
+            self.subscriptions.heard(scope);
         }
         let has_changed = self.take_in(scope, update, was_complete);
-        if self.following.is_fresh() && (is_reset || has_changed) {
-            self.memory.news(Instant::now());
+        if self.subscriptions.is_fresh() && (is_reset || has_changed) {
+            self.snapshot.news(Instant::now());
             self.refreshed();
         }
     }
@@ -53,21 +53,21 @@ impl Shell {
     /// Brings the catalog up to date and tells the targets concerned; whether anything has changed.
     fn take_in(&mut self, scope: usize, update: Update, was_complete: bool) -> bool {
         let revision = update.revision();
-        let prefix = self.following.path(scope);
+        let prefix = self.subscriptions.path(scope);
         let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
         for (dir, error) in &changes.skipped {
             warn!("{dir} is skipped: {error}");
         }
-        if let Some(herald) = &mut self.herald {
-            herald.updated(scope, revision, &changes, &self.catalog, &self.targets);
+        if let Some(applied) = &mut self.applied {
+            applied.updated(scope, revision, &changes, &self.catalog, &self.targets);
         }
         if self.is_stopping() {
             // Nothing is published any more, so nothing is held back from it: servers that stop together with us are no loss.
         } else if was_complete {
             self.guards.changed(&self.catalog, &changes);
-            self.changed(|kept| kept.concerns(&changes));
-        } else if self.following.is_complete() {
-            self.guards.heard_all(&self.catalog, &self.memory);
+            self.changed(|state| state.concerns(&changes));
+        } else if self.subscriptions.is_complete() {
+            self.guards.heard_all(&self.catalog, &self.snapshot);
             self.changed(|_| true);
         }
         self.compare_with_announced();
@@ -77,11 +77,11 @@ impl Shell {
     /// The store is silent: what it said last stands in for it.
     pub(super) fn recall(&mut self) {
         let (scopes, paths): (Vec<usize>, Vec<Prefix>) =
-            self.following.unknown().into_iter().unzip();
+            self.subscriptions.unknown().into_iter().unzip();
         if scopes.is_empty() {
             return;
         }
-        let Some((saved, age)) = self.memory.recall(&paths) else {
+        let Some((saved, age)) = self.snapshot.recall(&paths) else {
             return;
         };
         warn!(
@@ -93,7 +93,7 @@ impl Shell {
         );
         self.stale = Some(age);
         for (scope, entries) in scopes.into_iter().zip(saved.entries) {
-            self.following.stand_in(scope);
+            self.subscriptions.stand_in(scope);
             // The revision of back then means nothing: the store may have been rebuilt.
             let revision = Revision::default();
             self.take_in(scope, Update::Reset(Snapshot { revision, entries }), false);
@@ -128,7 +128,9 @@ impl Shell {
     }
 }
 
-pub(super) fn files(targets: &[Kept]) -> usize {
-    let counts = targets.iter().map(|kept| kept.loaded.target.outputs.len());
+pub(super) fn files(targets: &[TargetState]) -> usize {
+    let counts = targets
+        .iter()
+        .map(|state| state.loaded.target.outputs.len());
     counts.sum()
 }

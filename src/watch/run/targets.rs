@@ -10,24 +10,24 @@ use super::config_reload::is_of;
 use crate::config::BadTarget;
 use crate::system::sd_notify;
 use crate::watch::child::lifecycle;
-use crate::watch::child::shell::Ward;
+use crate::watch::child::shell::ChildShell;
 use crate::watch::publish::{End, Has, Job, Progress, PublishError};
 use crate::watch::target::schedule::{Action, Answer, Input};
-use crate::watch::target::state::{Done, Ended, Kept};
+use crate::watch::target::state::{Done, Ended, TargetState};
 
 impl Shell {
     /// Tells the schedules of these targets that something has changed.
-    pub(super) fn changed(&mut self, concerned: impl Fn(&Kept) -> bool) {
-        if !self.following.is_complete() {
+    pub(super) fn changed(&mut self, concerned: impl Fn(&TargetState) -> bool) {
+        if !self.subscriptions.is_complete() {
             return;
         }
         for target in 0..self.targets.len() {
-            let kept = &mut self.targets[target];
-            if !concerned(kept) {
+            let state = &mut self.targets[target];
+            if !concerned(state) {
                 continue;
             }
-            if self.guards.freezes(&kept.loaded.target.name) {
-                kept.freeze(self.pass.once && !self.pass.noop);
+            if self.guards.freezes(&state.loaded.target.name) {
+                state.freeze(self.pass.once && !self.pass.noop);
             } else {
                 self.advance(target, Input::Changed);
             }
@@ -56,9 +56,9 @@ impl Shell {
 
     /// A publish does not answer: it is ended as far as that is possible, and has failed.
     fn abandon(&mut self, target: usize) {
-        let kept = &mut self.targets[target];
-        let limit = kept.schedule.limit();
-        kept.abandon();
+        let state = &mut self.targets[target];
+        let limit = state.schedule.limit();
+        state.abandon();
         self.failed(target, PublishError::Unanswered(limit), limit);
     }
 
@@ -71,28 +71,30 @@ impl Shell {
         if self.targets[target].hangs() {
             return self.failed(target, PublishError::Hangs, Duration::ZERO);
         }
-        let kept = &mut self.targets[target];
-        let child = self.ward.as_ref().map(Ward::running);
+        let state = &mut self.targets[target];
+        let running = self.child.as_ref().map(ChildShell::running);
         let progress = Arc::new(Progress::default());
         let job = Job {
-            loaded: Arc::clone(&kept.loaded),
-            views: kept.views(
-                &self.guards.seen_by(&kept.loaded.target.name, &self.catalog),
+            loaded: Arc::clone(&state.loaded),
+            views: state.views(
+                &self
+                    .guards
+                    .seen_by(&state.loaded.target.name, &self.catalog),
                 &self.env,
             ),
             noop: self.pass.noop,
             may_reload,
             may_repeat,
-            has_failed: kept.last == Some(Ended::Failed),
+            has_failed: state.last == Some(Ended::Failed),
             diff: self.pass.diff,
-            ticket: self.reloads.ticket(&kept.loaded.target, child),
-            ledger: Arc::clone(&self.ledger),
-            has: kept.has(),
+            ticket: self.reloads.ticket(&state.loaded.target, running),
+            loaded_state: Arc::clone(&self.loaded_state),
+            has: state.has(),
             progress: Arc::clone(&progress),
             generation: None,
             disputes: None,
             tried: None,
-            left: kept.left(),
+            left: state.left(),
             wanted: Vec::new(),
             foreign: Vec::new(),
         };
@@ -103,30 +105,30 @@ impl Shell {
             Done { end, took }
         });
         self.targets[target].started(publish, progress);
-        if let Some(herald) = &mut self.herald {
-            herald.started(target);
+        if let Some(applied) = &mut self.applied {
+            applied.started(target);
         }
     }
 
     pub(super) fn done(&mut self, id: Id, done: &Done) {
-        let Some(target) = self.targets.iter().position(|kept| kept.runs(id)) else {
+        let Some(target) = self.targets.iter().position(|state| state.runs(id)) else {
             return self.left(id, done);
         };
         self.took_in(target, done);
     }
 
     fn took_in(&mut self, target: usize, done: &Done) {
-        let kept = &mut self.targets[target];
-        let input = kept.done(done, self.pass.once);
+        let state = &mut self.targets[target];
+        let input = state.done(done, self.pass.once);
         // One that was put off has left things as they were, good or not; what it is about is not in use.
-        let good =
-            kept.last == Some(Ended::Good) && matches!(input, Input::Ended(_, Answer::Done { .. }));
-        let is_touched = kept.is_touched();
+        let good = state.last == Some(Ended::Good)
+            && matches!(input, Input::Ended(_, Answer::Done { .. }));
+        let is_touched = state.is_touched();
         if good {
-            self.guards.published(&kept.loaded.target.name);
+            self.guards.published(&state.loaded.target.name);
         }
-        if let Some(herald) = &mut self.herald {
-            herald.done(target, good);
+        if let Some(applied) = &mut self.applied {
+            applied.done(target, good);
         }
         self.advance(target, input);
         self.tell_ready();
@@ -137,12 +139,12 @@ impl Shell {
 
     /// Its servers are compared with those of the file.
     pub(super) fn replaced(&mut self, target: usize) {
-        let kept = &self.targets[target];
-        self.visits.visit(target, &kept.loaded.haproxies);
+        let state = &self.targets[target];
+        self.haproxy_restarts.watch(target, &state.loaded.haproxies);
         // After a failure the live file is what whoever starts reads, and the next try has its time.
-        let is_behind = kept.last == Some(Ended::Failed);
-        let is_frozen = self.guards.freezes(&kept.loaded.target.name);
-        if !is_behind && !is_frozen && self.following.is_complete() {
+        let is_behind = state.last == Some(Ended::Failed);
+        let is_frozen = self.guards.freezes(&state.loaded.target.name);
+        if !is_behind && !is_frozen && self.subscriptions.is_complete() {
             self.advance(target, Input::Changed);
         }
     }
@@ -158,12 +160,12 @@ impl Shell {
         let all_good = self
             .targets
             .iter()
-            .all(|kept| kept.last == Some(Ended::Good));
-        let is_there = |bad: &BadTarget| self.targets.iter().any(|kept| is_of(kept, bad));
+            .all(|state| state.last == Some(Ended::Good));
+        let is_there = |bad: &BadTarget| self.targets.iter().any(|state| is_of(state, bad));
         let is_whole = self.conf.bad.iter().all(is_there);
         if all_good && is_whole && !self.ready {
             self.ready = true;
-            self.ward(lifecycle::Input::Published);
+            self.handle_child(lifecycle::Input::Published);
             sd_notify::ready(&self.state());
         }
     }

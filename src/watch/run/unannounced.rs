@@ -38,7 +38,7 @@ impl Announced {
 impl Shell {
     /// Warns of services that are named and that nobody announces, once, and says when they are announced.
     pub(super) fn compare_with_announced(&mut self) {
-        if !self.following.is_fresh() {
+        if !self.subscriptions.is_fresh() {
             return;
         }
         let named = self.named_services();
@@ -65,8 +65,8 @@ impl Shell {
     /// The services that targets name, each with these targets.
     fn named_services(&self) -> BTreeMap<ServiceName, BTreeSet<String>> {
         let mut named: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
-        for kept in &self.targets {
-            let target = &kept.loaded.target;
+        for state in &self.targets {
+            let target = &state.loaded.target;
             for output in &target.outputs {
                 let services = match &output.sources {
                     Sources::Services(services) => services.as_slice(),

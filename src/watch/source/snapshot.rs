@@ -27,7 +27,7 @@ const DISTANCE: Duration = Duration::from_secs(5);
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// What outlives the process of what the store has said.
-pub(crate) struct Memory {
+pub(crate) struct SnapshotFile {
     /// Where it is kept; nowhere for a process that only passes by.
     place: Option<Arc<Place>>,
     /// The store, as its configuration names it.
@@ -46,8 +46,8 @@ struct Place {
     told: AtomicBool,
 }
 
-impl Memory {
-    /// The memory of the targets in `conf_dir`.
+impl SnapshotFile {
+    /// The snapshot file of the targets in `conf_dir`.
     pub(crate) fn new(state_dir: Option<&Path>, conf_dir: &Path, store: String) -> Self {
         let place = state_dir.map(|dir| {
             let name = std::path::absolute(conf_dir).unwrap_or_else(|_| conf_dir.to_owned());
@@ -81,7 +81,7 @@ impl Memory {
         }
     }
 
-    /// When [`Memory::is_time_to_recall`] or [`Memory::write`] have something to do.
+    /// When [`SnapshotFile::is_time_to_recall`] or [`SnapshotFile::write`] have something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.recall_at.into_iter().chain(self.write_at).min()
     }
@@ -232,23 +232,24 @@ mod tests {
     fn a_storm_of_news_is_written_now_and_then() {
         let dir = tempfile::tempdir().unwrap();
         let start = Instant::now();
-        let mut memory = Memory::new(Some(dir.path()), Path::new("/etc/sidekick"), String::new());
-        memory.news(start);
-        memory.news(start + SETTLE / 2);
-        assert_eq!(memory.deadline(), Some(start + SETTLE));
-        (memory.write_at, memory.written) = (None, Some(start + SETTLE));
-        memory.news(start + SETTLE);
-        assert_eq!(memory.deadline(), Some(start + SETTLE + DISTANCE));
+        let mut snapshot =
+            SnapshotFile::new(Some(dir.path()), Path::new("/etc/sidekick"), String::new());
+        snapshot.news(start);
+        snapshot.news(start + SETTLE / 2);
+        assert_eq!(snapshot.deadline(), Some(start + SETTLE));
+        (snapshot.write_at, snapshot.written) = (None, Some(start + SETTLE));
+        snapshot.news(start + SETTLE);
+        assert_eq!(snapshot.deadline(), Some(start + SETTLE + DISTANCE));
     }
 
     #[test]
     fn who_passes_by_has_no_memory() {
         let now = Instant::now();
-        let mut memory = Memory::new(None, Path::new("/etc/sidekick"), String::new());
-        memory.listen(now);
-        memory.news(now);
-        assert_eq!(memory.deadline(), None);
-        assert!(!memory.is_time_to_recall(now + SILENCE));
-        assert!(memory.recall(&[]).is_none());
+        let mut snapshot = SnapshotFile::new(None, Path::new("/etc/sidekick"), String::new());
+        snapshot.listen(now);
+        snapshot.news(now);
+        assert_eq!(snapshot.deadline(), None);
+        assert!(!snapshot.is_time_to_recall(now + SILENCE));
+        assert!(snapshot.recall(&[]).is_none());
     }
 }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::model::update::Prefix;
 use crate::store::{Followed, Store, follow};
 
-pub(crate) struct Following {
+pub(crate) struct Subscriptions {
     /// The paths, and what is known of them.
     scopes: Vec<(Prefix, Known)>,
     updates: mpsc::Receiver<(usize, Followed)>,
@@ -25,7 +25,7 @@ enum Known {
     Heard,
 }
 
-impl Following {
+impl Subscriptions {
     /// Follows the fewest paths that cover these.
     pub(crate) fn start(store: &Arc<dyn Store>, paths: impl Iterator<Item = Prefix>) -> Self {
         let scopes = Prefix::widest(paths.collect());

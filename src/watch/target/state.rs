@@ -50,7 +50,7 @@ struct Running {
     number: u64,
 }
 
-pub(crate) struct Kept {
+pub(crate) struct TargetState {
     pub(crate) loaded: Arc<Loaded>,
     /// What it follows, as paths.
     pub(crate) paths: Vec<Prefix>,
@@ -79,7 +79,7 @@ pub(crate) struct Kept {
     disputes: BTreeSet<String>,
 }
 
-impl Kept {
+impl TargetState {
     pub(crate) fn new(loaded: Loaded, prefix: &Prefix) -> Self {
         let paths = paths(&loaded, prefix);
         let claims = claims(&loaded);
@@ -198,7 +198,7 @@ impl Kept {
         });
     }
 
-    /// What the running `HAProxies` have, for a publish to begin with. If it does not come to its end, the ledger knows.
+    /// What the running `HAProxies` have, for a publish to begin with. If it does not come to its end, the loaded state knows.
     pub(crate) fn has(&mut self) -> Has {
         std::mem::take(&mut self.has)
     }
@@ -217,7 +217,7 @@ impl Kept {
     }
 
     /// Ends a publish that does not answer, wherever it is. What it says yet is not for this target any more, and what it
-    /// has begun is in the ledger.
+    /// has begun is in the loaded state.
     pub(crate) fn abandon(&mut self) {
         self.end();
         if let Some(running) = self.running.take() {

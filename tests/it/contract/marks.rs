@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sidekick::model::update::{By, LeaseId, Mark, Revision};
+use sidekick::model::update::{By, LeaseId, Revision, StateChange};
 use sidekick::store::Store;
 
 use super::{Bench, LONG, expected, grant, keys, prefix, publication};
@@ -11,7 +11,7 @@ const A: &str = "/services/web/a";
 const IP: (&str, &str) = ("/services/web/a/ip", "1");
 
 async fn mark(store: &Arc<dyn Store>, state: Option<&str>, by: By) -> Option<Revision> {
-    let mark = Mark {
+    let mark = StateChange {
         dir: prefix(A),
         state: state.map(std::convert::Into::into),
         by,

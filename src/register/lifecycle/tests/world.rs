@@ -222,9 +222,9 @@ impl World {
                 self.fit.remove(dir);
                 self.stable.remove(dir);
             }
-            instances::Action::Probe(ticket) => {
+            instances::Action::Probe(round) => {
                 assert!(!self.asked, "a check while stopping");
-                assert!(self.set[&ticket.dir].checks.is_some());
+                assert!(self.set[&round.dir].checks.is_some());
             }
             instances::Action::Lease(holder, action) => self.look_at_lease(holder, action),
             instances::Action::Gone(dir) => {
@@ -308,10 +308,10 @@ impl World {
                 self.alive = true;
                 Input::Spawned
             }
-            Action::Roster(instances::Action::Probe(ticket)) => {
+            Action::Roster(instances::Action::Probe(round)) => {
                 let failed = || ProbeResult::Failed("why".to_owned());
                 let result = if ok { ProbeResult::Passed } else { failed() };
-                Input::Roster(instances::Input::Probed(ticket, result))
+                Input::Roster(instances::Input::Probed(round, result))
             }
             Action::Roster(instances::Action::Lease(holder, action)) => {
                 let Some(input) = self.reply(action, ok) else {
@@ -402,8 +402,8 @@ impl World {
     fn settle(&mut self) {
         for _ in 0..400 {
             let as_before = match self.open.first() {
-                Some(Action::Roster(instances::Action::Probe(ticket))) => {
-                    self.fit.contains(&ticket.dir)
+                Some(Action::Roster(instances::Action::Probe(round))) => {
+                    self.fit.contains(&round.dir)
                 }
                 Some(_) => true,
                 None => {

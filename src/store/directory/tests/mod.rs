@@ -396,7 +396,7 @@ async fn a_state_that_a_hand_sets_is_replaced_in_one_step() {
     let bench = Bench::new();
     bench.grant().await;
     bench.set("/services/web/a/ip", "10.0.0.1");
-    let mark = |state: &str| Mark {
+    let mark = |state: &str| StateChange {
         dir: Prefix::parse(A).unwrap(),
         state: Some(state.into()),
         by: By::Hand,
@@ -417,7 +417,7 @@ async fn a_state_goes_with_its_instance_to_the_next_lease_of_the_same_owner() {
     let bench = Bench::new();
     let (first, second) = (bench.grant().await, bench.grant().await);
     bench.publish(first, A, &[("ip", "1")]).await;
-    let mark = Mark {
+    let mark = StateChange {
         dir: Prefix::parse(A).unwrap(),
         state: Some("drain".into()),
         by: By::Hand,

@@ -9,43 +9,43 @@ fn path(text: &str) -> Prefix {
 }
 
 /// Two targets in one scope, `web` and `db`, whose first publishes went well at revision 1.
-fn served(now: Instant) -> Announce {
+fn served(now: Instant) -> AppliedRevisions {
     let (web, db) = ([path("/services/web")], [path("/services/db")]);
-    let mut announce = Announce::new(&[path("/services")], &[&web, &db], 1);
-    announce.updated(now, 0, Revision(1), Weight::Ordinary, |_| true);
+    let mut machine = AppliedRevisions::new(&[path("/services")], &[&web, &db], 1);
+    machine.updated(now, 0, Revision(1), Weight::Ordinary, |_| true);
     for target in [0, 1] {
-        announce.started(target);
-        announce.done(now, target, true);
+        machine.started(target);
+        machine.done(now, target, true);
     }
-    assert_eq!(said(&mut announce, now), Some([1, 1]));
-    announce
+    assert_eq!(said(&mut machine, now), Some([1, 1]));
+    machine
 }
 
 /// What is said at this time, of `web` and of `db`.
-fn said(announce: &mut Announce, now: Instant) -> Option<[u64; 2]> {
-    let applied = announce.say(now)?.applied;
+fn said(machine: &mut AppliedRevisions, now: Instant) -> Option<[u64; 2]> {
+    let applied = machine.say(now)?.applied;
     let of = |name: &str| applied[&path("/services").join(name)].0;
     Some(["web", "db"].map(of))
 }
 
-fn drain(announce: &mut Announce, now: Instant, revision: u64) {
-    announce.updated(now, 0, Revision(revision), Weight::Drain, |t| t == 0);
+fn drain(machine: &mut AppliedRevisions, now: Instant, revision: u64) {
+    machine.updated(now, 0, Revision(revision), Weight::Drain, |t| t == 0);
 }
 
 #[test]
 fn nothing_is_said_before_the_store_has_said_everything_once() {
     let now = Instant::now();
     let targets = [path("/a"), path("/b")];
-    let mut announce = Announce::new(&targets, &[&targets], 1);
-    announce.updated(now, 0, Revision(3), Weight::Ordinary, |_| true);
-    assert_eq!((announce.say_at(), announce.say(now)), (None, None));
-    announce.updated(now, 1, Revision(4), Weight::Ordinary, |_| true);
-    let applied = announce.say(now).unwrap().applied;
+    let mut machine = AppliedRevisions::new(&targets, &[&targets], 1);
+    machine.updated(now, 0, Revision(3), Weight::Ordinary, |_| true);
+    assert_eq!((machine.say_at(), machine.say(now)), (None, None));
+    machine.updated(now, 1, Revision(4), Weight::Ordinary, |_| true);
+    let applied = machine.say(now).unwrap().applied;
     assert!(applied.values().all(|revision| *revision == Revision(0)));
-    announce.started(0);
-    announce.done(now, 0, true);
+    machine.started(0);
+    machine.done(now, 0, true);
     // Each path has the revision of its own scope: the other one may have more to tell.
-    let applied: Vec<u64> = announce
+    let applied: Vec<u64> = machine
         .say(now)
         .unwrap()
         .applied
@@ -58,17 +58,17 @@ fn nothing_is_said_before_the_store_has_said_everything_once() {
 #[test]
 fn a_drain_is_said_as_soon_as_it_is_in_use() {
     let now = Instant::now();
-    let mut announce = served(now);
-    drain(&mut announce, now, 2);
-    announce.started(0);
+    let mut machine = served(now);
+    drain(&mut machine, now, 2);
+    machine.started(0);
     assert_eq!(
-        said(&mut announce, now),
+        said(&mut machine, now),
         Some([1, 2]),
         "whom it does not concern"
     );
-    announce.done(now, 0, true);
-    assert_eq!(said(&mut announce, now), Some([2, 2]));
-    assert_eq!(announce.say_at(), None);
+    machine.done(now, 0, true);
+    assert_eq!(said(&mut machine, now), Some([2, 2]));
+    assert_eq!(machine.say_at(), None);
 }
 
 #[test]
@@ -81,174 +81,174 @@ fn a_drain_is_said_at_once_also_when_the_configuration_was_read_meanwhile() {
     );
     // Before its publish has begun, and while it is under way.
     for has_begun in [false, true] {
-        let mut announce = served(now);
-        drain(&mut announce, now, 2);
+        let mut machine = served(now);
+        drain(&mut machine, now, 2);
         if has_begun {
-            announce.started(0);
+            machine.started(0);
         }
-        announce.replace(&scopes, &[&web, &db], true);
-        announce.started(0);
-        announce.started(1);
-        announce.done(now, 1, true);
-        announce.done(now, 0, true);
-        assert_eq!(said(&mut announce, now), Some([2, 2]), "{has_begun}");
+        machine.replace(&scopes, &[&web, &db], true);
+        machine.started(0);
+        machine.started(1);
+        machine.done(now, 1, true);
+        machine.done(now, 0, true);
+        assert_eq!(said(&mut machine, now), Some([2, 2]), "{has_begun}");
     }
 }
 
 #[test]
 fn a_drain_that_fails_is_not_said_until_it_works() {
     let now = Instant::now();
-    let mut announce = served(now);
-    drain(&mut announce, now, 2);
-    announce.started(0);
-    announce.done(now, 0, false);
-    announce.updated(now, 0, Revision(3), Weight::Ordinary, |t| t == 1);
-    assert_eq!(said(&mut announce, now), Some([1, 2]));
-    announce.started(0);
-    announce.done(now, 0, true);
-    assert_eq!(said(&mut announce, now), Some([3, 2]));
+    let mut machine = served(now);
+    drain(&mut machine, now, 2);
+    machine.started(0);
+    machine.done(now, 0, false);
+    machine.updated(now, 0, Revision(3), Weight::Ordinary, |t| t == 1);
+    assert_eq!(said(&mut machine, now), Some([1, 2]));
+    machine.started(0);
+    machine.done(now, 0, true);
+    assert_eq!(said(&mut machine, now), Some([3, 2]));
 }
 
 #[test]
 fn a_drain_that_comes_during_a_publish_is_not_in_it() {
     let now = Instant::now();
-    let mut announce = served(now);
-    announce.updated(now, 0, Revision(2), Weight::Ordinary, |t| t == 0);
-    announce.started(0);
-    drain(&mut announce, now, 3);
-    announce.done(now, 0, true);
-    assert_eq!(said(&mut announce, now), Some([2, 3]));
-    announce.started(0);
-    announce.done(now, 0, true);
-    assert_eq!(said(&mut announce, now), Some([3, 3]));
+    let mut machine = served(now);
+    machine.updated(now, 0, Revision(2), Weight::Ordinary, |t| t == 0);
+    machine.started(0);
+    drain(&mut machine, now, 3);
+    machine.done(now, 0, true);
+    assert_eq!(said(&mut machine, now), Some([2, 3]));
+    machine.started(0);
+    machine.done(now, 0, true);
+    assert_eq!(said(&mut machine, now), Some([3, 3]));
 }
 
 #[test]
 fn a_revision_that_is_counted_after_its_drain_is_a_part_of_it() {
     let now = Instant::now();
-    let mut announce = served(now);
-    drain(&mut announce, now, 2);
-    announce.started(0);
-    announce.done(now, 0, true);
-    assert_eq!(said(&mut announce, now), Some([2, 2]));
-    announce.updated(now, 0, Revision(1000), Weight::Nothing, |_| false);
-    assert_eq!(said(&mut announce, now), Some([1000, 1000]));
+    let mut machine = served(now);
+    drain(&mut machine, now, 2);
+    machine.started(0);
+    machine.done(now, 0, true);
+    assert_eq!(said(&mut machine, now), Some([2, 2]));
+    machine.updated(now, 0, Revision(1000), Weight::Nothing, |_| false);
+    assert_eq!(said(&mut machine, now), Some([1000, 1000]));
 }
 
 #[test]
 fn what_nobody_waits_for_is_gathered() {
     let now = Instant::now();
-    let mut announce = served(now);
+    let mut machine = served(now);
     for revision in 2..50 {
-        announce.updated(now, 0, Revision(revision), Weight::Ordinary, |t| t == 0);
-        announce.started(0);
-        announce.done(now, 0, true);
+        machine.updated(now, 0, Revision(revision), Weight::Ordinary, |t| t == 0);
+        machine.started(0);
+        machine.done(now, 0, true);
     }
-    let at = announce.say_at().unwrap();
+    let at = machine.say_at().unwrap();
     assert!(at >= now + GATHER && at <= now + GATHER * 2);
-    assert_eq!(said(&mut announce, now), None);
-    assert_eq!(said(&mut announce, at), Some([49, 49]));
-    assert_eq!(announce.say_at(), None);
+    assert_eq!(said(&mut machine, now), None);
+    assert_eq!(said(&mut machine, at), Some([49, 49]));
+    assert_eq!(machine.say_at(), None);
 }
 
 /// A count, when it is due.
-fn count(announce: &mut Announce, old_workers: usize) -> Instant {
-    let Count::At(at) = announce.count else {
+fn count(machine: &mut AppliedRevisions, old_workers: usize) -> Instant {
+    let Count::At(at) = machine.count else {
         panic!("nothing is to be counted");
     };
-    assert!(announce.deadline().is_some_and(|due| due <= at));
-    let number = announce.counts(at).unwrap();
-    announce.counted(at, number, old_workers);
+    assert!(machine.deadline().is_some_and(|due| due <= at));
+    let number = machine.counts(at).unwrap();
+    machine.counted(at, number, old_workers);
     at
 }
 
 #[test]
 fn old_workers_are_counted_after_a_publish_and_until_there_are_none() {
     let now = Instant::now();
-    let mut announce = served(now);
-    assert_eq!(announce.counts(now), None);
+    let mut machine = served(now);
+    assert_eq!(machine.counts(now), None);
     // None: nothing to say, and nothing to look at until the next publish.
-    assert_eq!(count(&mut announce, 0), now + COUNT);
-    assert_eq!(announce.deadline(), None);
-    announce.started(0);
-    announce.done(now, 0, true);
-    count(&mut announce, 3);
-    let said = announce.say_at().unwrap();
+    assert_eq!(count(&mut machine, 0), now + COUNT);
+    assert_eq!(machine.deadline(), None);
+    machine.started(0);
+    machine.done(now, 0, true);
+    count(&mut machine, 3);
+    let said = machine.say_at().unwrap();
     assert!(said >= now + GATHER, "with what else there is to say");
     // As many as before, and others for a moment: that is no news.
     for old_workers in [3, 4, 3] {
-        count(&mut announce, old_workers);
+        count(&mut machine, old_workers);
     }
-    let one = announce.say(said).unwrap();
+    let one = machine.say(said).unwrap();
     assert_eq!(one.old_workers, 3);
-    count(&mut announce, 2);
-    count(&mut announce, 3);
-    let again = announce.say_at().unwrap();
-    assert_eq!(announce.say(again), None);
-    let gone = count(&mut announce, 0);
-    assert_eq!(announce.deadline(), announce.say_at());
-    let last = announce.say_at().unwrap();
+    count(&mut machine, 2);
+    count(&mut machine, 3);
+    let again = machine.say_at().unwrap();
+    assert_eq!(machine.say(again), None);
+    let gone = count(&mut machine, 0);
+    assert_eq!(machine.deadline(), machine.say_at());
+    let last = machine.say_at().unwrap();
     assert!(last >= gone + GATHER);
-    assert_eq!(announce.say(last).unwrap().old_workers, 0);
-    assert_eq!(announce.deadline(), None);
+    assert_eq!(machine.say(last).unwrap().old_workers, 0);
+    assert_eq!(machine.deadline(), None);
 }
 
 #[test]
 fn one_count_at_a_time_and_another_one_after_what_has_come_meanwhile() {
     let now = Instant::now();
-    let mut announce = served(now);
-    let number = announce.counts(now + COUNT).unwrap();
-    announce.started(0);
-    announce.done(now + COUNT, 0, true);
-    assert_eq!(announce.counts(now + COUNT * 2), None);
-    announce.counted(now + COUNT * 2, number, 0);
-    assert_eq!(announce.deadline(), Some(now + COUNT * 3));
+    let mut machine = served(now);
+    let number = machine.counts(now + COUNT).unwrap();
+    machine.started(0);
+    machine.done(now + COUNT, 0, true);
+    assert_eq!(machine.counts(now + COUNT * 2), None);
+    machine.counted(now + COUNT * 2, number, 0);
+    assert_eq!(machine.deadline(), Some(now + COUNT * 3));
 }
 
 #[test]
 fn a_count_that_never_comes_is_made_again_and_a_late_one_is_none() {
     let start = Instant::now();
-    let mut announce = served(start);
-    let lost = announce.counts(start + COUNT).unwrap();
-    let due = announce.deadline().expect("it is not waited for for ever");
+    let mut machine = served(start);
+    let lost = machine.counts(start + COUNT).unwrap();
+    let due = machine.deadline().expect("it is not waited for for ever");
     assert_eq!(due, start + COUNT + COUNT_WITHIN);
     assert_eq!(
-        announce.counts(start + COUNT_WITHIN),
+        machine.counts(start + COUNT_WITHIN),
         None,
         "it has its time"
     );
-    let again = announce.counts(due).unwrap();
-    announce.counted(due, lost, 7);
-    assert_eq!(announce.old_workers, 0);
+    let again = machine.counts(due).unwrap();
+    machine.counted(due, lost, 7);
+    assert_eq!(machine.old_workers, 0);
     assert_eq!(
-        announce.deadline(),
+        machine.deadline(),
         Some(due + COUNT_WITHIN),
         "one is under way"
     );
-    announce.counted(due, again, 2);
-    assert_eq!((announce.old_workers, announce.counts(due)), (2, None));
+    machine.counted(due, again, 2);
+    assert_eq!((machine.old_workers, machine.counts(due)), (2, None));
     // Also between two counts.
-    announce.counted(due, lost, 7);
-    assert_eq!(announce.old_workers, 2);
+    machine.counted(due, lost, 7);
+    assert_eq!(machine.old_workers, 2);
 }
 
 /// A proxy under load has a few old workers after each reload, and they go. That is no write of its own.
 #[test]
 fn workers_that_go_soon_are_no_reason_to_write() {
     let start = Instant::now();
-    let mut announce = served(start);
+    let mut machine = served(start);
     let mut writes = 0;
     for second in 0..100 {
         let now = start + Duration::from_secs(second);
         if second % 3 == 0 {
-            announce.updated(now, 0, Revision(second + 2), Weight::Ordinary, |_| true);
-            announce.started(0);
-            announce.done(now, 0, true);
+            machine.updated(now, 0, Revision(second + 2), Weight::Ordinary, |_| true);
+            machine.started(0);
+            machine.done(now, 0, true);
         }
-        if let Some(number) = announce.counts(now) {
-            announce.counted(now, number, usize::from(second % 2 == 0));
+        if let Some(number) = machine.counts(now) {
+            machine.counted(now, number, usize::from(second % 2 == 0));
         }
-        writes += usize::from(announce.say(now).is_some());
+        writes += usize::from(machine.say(now).is_some());
     }
     assert!(writes <= 10, "{writes}");
 }
@@ -256,23 +256,23 @@ fn workers_that_go_soon_are_no_reason_to_write() {
 #[test]
 fn entries_of_watchers_are_no_news() {
     let now = Instant::now();
-    let mut announce = served(now);
-    announce.updated(now, 0, Revision(2), Weight::Own, |_| true);
-    assert_eq!(announce.say_at(), None);
+    let mut machine = served(now);
+    machine.updated(now, 0, Revision(2), Weight::Own, |_| true);
+    assert_eq!(machine.say_at(), None);
 }
 
 #[test]
 fn other_targets_begin_anew_and_the_same_go_on() {
     let now = Instant::now();
-    let mut announce = served(now);
+    let mut machine = served(now);
     let (web, api) = ([path("/services/web")], [path("/services/api")]);
-    announce.replace(&[path("/services")], &[&api, &web], true);
-    let applied = announce.applied();
+    machine.replace(&[path("/services")], &[&api, &web], true);
+    let applied = machine.applied();
     assert_eq!(applied[&web[0]], Revision(1));
     assert_eq!(applied[&api[0]], Revision(0));
-    announce.replace(&[path("/services")], &[&web], false);
-    assert_eq!(announce.applied()[&web[0]], Revision(0));
-    assert_eq!(announce.say_at(), None);
+    machine.replace(&[path("/services")], &[&web], false);
+    assert_eq!(machine.applied()[&web[0]], Revision(0));
+    assert_eq!(machine.say_at(), None);
 }
 
 #[test]
@@ -308,44 +308,44 @@ proptest! {
         script in proptest::collection::vec((0u8..6, 0usize..3, 0u64..400_000), 1..80),
     ) {
         let mut now = Instant::now();
-        let mut announce = served(now);
+        let mut machine = served(now);
         let (mut under_way, mut lost, mut known) = (None, Vec::new(), 0);
         for (step, found, pause) in script {
             now += Duration::from_millis(pause);
             match step {
-                0 => { announce.started(0); announce.done(now, 0, true); }
+                0 => { machine.started(0); machine.done(now, 0, true); }
                 1 | 2 => if let Some((number, _)) = under_way.take() {
-                    announce.counted(now, number, found);
+                    machine.counted(now, number, found);
                     known = found;
                 },
                 3 => if let Some(number) = lost.pop() {
-                    announce.counted(now, number, found + 10);
+                    machine.counted(now, number, found + 10);
                 },
                 _ => {}
             }
-            if let Some(number) = announce.counts(now)
+            if let Some(number) = machine.counts(now)
                 && let Some((old, since)) = under_way.replace((number, now))
             {
                 prop_assert!(now >= since + COUNT_WITHIN, "two at a time");
                 lost.push(old);
             }
-            prop_assert_eq!(announce.old_workers, known);
-            prop_assert!(under_way.is_none() || announce.deadline().is_some(), "waited for for ever");
-            announce.say(now);
+            prop_assert_eq!(machine.old_workers, known);
+            prop_assert!(under_way.is_none() || machine.deadline().is_some(), "waited for for ever");
+            machine.say(now);
         }
-        announce.started(0);
-        announce.done(now, 0, true);
+        machine.started(0);
+        machine.done(now, 0, true);
         for _ in 0..5 {
-            let Some(at) = announce.deadline() else { break };
+            let Some(at) = machine.deadline() else { break };
             now = now.max(at);
-            if let Some(number) = announce.counts(now) {
-                announce.counted(now, number, 5);
+            if let Some(number) = machine.counts(now) {
+                machine.counted(now, number, 5);
             }
-            announce.say(now);
+            machine.say(now);
         }
         now += GATHER * 2;
-        announce.say(now);
-        prop_assert_eq!(announce.said.map(|said| said.old_workers), Some(5));
+        machine.say(now);
+        prop_assert_eq!(machine.said.map(|said| said.old_workers), Some(5));
     }
 
     /// What is said to be in use of a path was heard, and nothing that concerns the path is missing from it: no change
@@ -355,7 +355,7 @@ proptest! {
         script in proptest::collection::vec((0u8..5, 0usize..2, any::<bool>(), 0u64..5000), 1..80),
     ) {
         let mut now = Instant::now();
-        let mut announce = served(now);
+        let mut machine = served(now);
         let mut revision = 1;
         // The last change of each target, the one its publish was made from, and the one that is in use.
         let (mut last, mut under_way, mut live) = ([1; 2], [None::<u64>; 2], [1; 2]);
@@ -366,22 +366,22 @@ proptest! {
                     revision += 1;
                     last[target] = revision;
                     let weight = if flag { Weight::Drain } else { Weight::Ordinary };
-                    announce.updated(now, 0, Revision(revision), weight, |t| t == target);
+                    machine.updated(now, 0, Revision(revision), weight, |t| t == target);
                 }
                 2 => {
                     revision += 1;
-                    announce.updated(now, 0, Revision(revision), Weight::Nothing, |_| false);
+                    machine.updated(now, 0, Revision(revision), Weight::Nothing, |_| false);
                 }
                 3 if under_way[target].is_none() => {
                     under_way[target] = Some(last[target]);
-                    announce.started(target);
+                    machine.started(target);
                 }
                 _ => if let Some(from) = under_way[target].take() {
                     if flag { live[target] = from; }
-                    announce.done(now, target, flag);
+                    machine.done(now, target, flag);
                 },
             }
-            if let Some(said) = said(&mut announce, now) {
+            if let Some(said) = said(&mut machine, now) {
                 for target in [0, 1] {
                     prop_assert!(said[target] <= revision);
                     let missing = last[target] > live[target];
@@ -390,10 +390,10 @@ proptest! {
             }
         }
         for target in [0, 1] {
-            announce.started(target);
-            announce.done(now, target, true);
+            machine.started(target);
+            machine.done(now, target, true);
         }
-        let all = announce.applied().into_values().all(|applied| applied == Revision(revision));
+        let all = machine.applied().into_values().all(|applied| applied == Revision(revision));
         prop_assert!(all);
     }
 }
