@@ -7,7 +7,7 @@ use crate::config::Problem;
 use crate::manage::ManageError;
 use crate::model::report::{causes, code, counted};
 use crate::register::PlanError;
-use crate::watch::{Findings, HandError, LoadError};
+use crate::watch::{Findings, GuardCommandError, LoadError};
 
 /// Why `sidekick` gives up.
 #[derive(Debug)]
@@ -120,26 +120,26 @@ impl From<PlanError> for Failure {
     }
 }
 
-impl From<HandError> for Failure {
-    fn from(error: HandError) -> Self {
+impl From<GuardCommandError> for Failure {
+    fn from(error: GuardCommandError) -> Self {
         let hint = match &error {
-            HandError::State { .. } => {
+            GuardCommandError::State { .. } => {
                 "give the state directory of `sidekick watch` with --state-dir"
             }
-            HandError::Unknown { .. } => {
+            GuardCommandError::Unknown { .. } => {
                 "a target is named as its file in conf.d is, without .toml; --state-dir names the state directory of \
                  `sidekick watch`"
             }
-            HandError::NotRunning(_) => {
+            GuardCommandError::NotRunning(_) => {
                 "a restart renders what is announced, except for a file that would become empty"
             }
-            HandError::NoAnswer { .. } => "its log may tell why",
+            GuardCommandError::NoAnswer { .. } => "its log may tell why",
         };
         let code = match &error {
-            HandError::Unknown { .. } => code::USAGE,
-            HandError::State { .. } | HandError::NotRunning(_) | HandError::NoAnswer { .. } => {
-                code::UNAVAILABLE
-            }
+            GuardCommandError::Unknown { .. } => code::USAGE,
+            GuardCommandError::State { .. }
+            | GuardCommandError::NotRunning(_)
+            | GuardCommandError::NoAnswer { .. } => code::UNAVAILABLE,
         };
         Self {
             code,

@@ -40,7 +40,7 @@ mod source;
 mod target;
 
 pub use self::conf::load::{Configuration, LoadError, Loaded, load, load_some};
-pub use self::guard::{HandError, list as guard_list, release as guard_release};
+pub use self::guard::{GuardCommandError, list as guard_list, release as guard_release};
 pub use self::offline::{
     Fault, Findings, FixtureError, Show, check, fixture, render as render_offline,
 };

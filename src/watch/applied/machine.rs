@@ -36,7 +36,7 @@ const COUNT_WITHIN: Duration = Duration::from_mins(5);
 
 /// How much an update matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Weight {
+pub(crate) enum UpdateKind {
     /// Nothing but entries of watchers.
     Own,
     /// Nothing has changed but the revision.
@@ -46,9 +46,9 @@ pub(crate) enum Weight {
     Drain,
 }
 
-impl Weight {
+impl UpdateKind {
     /// That of changes, of which `tree` is the outcome.
-    pub(crate) fn of(changes: &Changes, tree: &Tree) -> Self {
+    pub(crate) fn from_changes(changes: &Changes, tree: &Tree) -> Self {
         let drains = |key: &str| {
             let dir = key.strip_suffix(STATE)?.strip_suffix('/')?;
             // One that is gone has nobody to wait for it.
@@ -82,13 +82,13 @@ struct Target {
     /// What it serves, in which scope that lies, and what is in use of it.
     paths: Vec<(Prefix, usize, Revision)>,
     /// What has come since the last publish began.
-    news: Option<News>,
+    pending: Option<Pending>,
     /// What the publish that is under way is made from.
     publishing: Option<Publishing>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum News {
+enum Pending {
     Ordinary,
     Drain,
 }
@@ -96,17 +96,17 @@ enum News {
 #[derive(Debug, PartialEq, Eq)]
 struct Publishing {
     heard: Vec<Revision>,
-    news: Option<News>,
+    pending: Option<Pending>,
 }
 
 impl Target {
-    fn heard(&self, scopes: &[Scope]) -> Vec<Revision> {
+    fn heard_revisions(&self, scopes: &[Scope]) -> Vec<Revision> {
         let paths = self.paths.iter();
         let heard = paths.map(|(_, scope, _)| scopes[*scope].heard.unwrap_or_default());
         heard.collect()
     }
 
-    fn apply(&mut self, revisions: &[Revision]) {
+    fn set_applied(&mut self, revisions: &[Revision]) {
         for ((_, _, applied), revision) in self.paths.iter_mut().zip(revisions) {
             *applied = *revision;
         }
@@ -114,19 +114,19 @@ impl Target {
 
     /// Whether a drain has come that is not in use.
     fn is_waited_for(&self) -> bool {
-        let publishing = self.publishing.as_ref().and_then(|one| one.news);
-        self.news.max(publishing) == Some(News::Drain)
+        let publishing = self.publishing.as_ref().and_then(|one| one.pending);
+        self.pending.max(publishing) == Some(Pending::Drain)
     }
 
     /// Whether all that has come is in use.
     fn is_up_to_date(&self) -> bool {
-        self.news.is_none() && self.publishing.is_none()
+        self.pending.is_none() && self.publishing.is_none()
     }
 }
 
 /// What there is to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct EntryContent {
     pub(crate) applied: Applied,
     pub(crate) old_workers: usize,
 }
@@ -155,7 +155,7 @@ pub(crate) struct AppliedRevisions {
     /// How often they have been counted, or should have been.
     counts: u64,
     /// What was said last.
-    said: Option<Said>,
+    said: Option<EntryContent>,
     /// When to say what there is to say.
     due: Option<Instant>,
     dice: Dice,
@@ -198,10 +198,10 @@ impl AppliedRevisions {
             });
             Target {
                 paths: paths.collect(),
-                news: Some(if is_urgent {
-                    News::Drain
+                pending: Some(if is_urgent {
+                    Pending::Drain
                 } else {
-                    News::Ordinary
+                    Pending::Ordinary
                 }),
                 publishing: None,
             }
@@ -210,46 +210,46 @@ impl AppliedRevisions {
     }
 
     /// The store has said something about a scope, which concerns these targets.
-    pub(crate) fn updated(
+    pub(crate) fn store_updated(
         &mut self,
         now: Instant,
         scope: usize,
         revision: Revision,
-        weight: Weight,
+        kind: UpdateKind,
         concerned: impl Fn(usize) -> bool,
     ) {
         let heard = &mut self.scopes[scope];
-        let news = match weight {
-            Weight::Own => return,
-            Weight::Nothing => None,
-            Weight::Ordinary => Some(News::Ordinary),
-            Weight::Drain => Some(News::Drain),
+        let pending = match kind {
+            UpdateKind::Own => return,
+            UpdateKind::Nothing => None,
+            UpdateKind::Ordinary => Some(Pending::Ordinary),
+            UpdateKind::Drain => Some(Pending::Drain),
         };
-        heard.is_urgent = news.map_or(heard.is_urgent, |news| news == News::Drain);
+        heard.is_urgent = pending.map_or(heard.is_urgent, |pending| pending == Pending::Drain);
         heard.heard = Some(revision);
         let is_urgent = heard.is_urgent;
         for (number, target) in self.targets.iter_mut().enumerate() {
-            if news.is_some() && concerned(number) {
-                target.news = target.news.max(news);
+            if pending.is_some() && concerned(number) {
+                target.pending = target.pending.max(pending);
             } else if target.is_up_to_date() {
-                let heard = target.heard(&self.scopes);
-                target.apply(&heard);
+                let heard = target.heard_revisions(&self.scopes);
+                target.set_applied(&heard);
             }
         }
-        self.wait(now, is_urgent);
+        self.schedule_write(now, is_urgent);
     }
 
     /// A publish of this target begins.
-    pub(crate) fn started(&mut self, target: usize) {
+    pub(crate) fn publish_started(&mut self, target: usize) {
         let target = &mut self.targets[target];
         target.publishing = Some(Publishing {
-            heard: target.heard(&self.scopes),
-            news: target.news.take(),
+            heard: target.heard_revisions(&self.scopes),
+            pending: target.pending.take(),
         });
     }
 
     /// It has ended.
-    pub(crate) fn done(&mut self, now: Instant, target: usize, good: bool) {
+    pub(crate) fn publish_ended(&mut self, now: Instant, target: usize, good: bool) {
         self.count = match self.count {
             Count::None => Count::At(now + COUNT),
             Count::At(at) => Count::At(at),
@@ -261,20 +261,23 @@ impl AppliedRevisions {
         };
         if !good {
             // It is still to come, whatever it was.
-            target.news = target.news.max(publishing.news).or(Some(News::Ordinary));
+            target.pending = target
+                .pending
+                .max(publishing.pending)
+                .or(Some(Pending::Ordinary));
             return;
         }
-        let applied = match target.news {
+        let applied = match target.pending {
             Some(_) => publishing.heard,
-            None => target.heard(&self.scopes),
+            None => target.heard_revisions(&self.scopes),
         };
         // Whoever has asked since we came up waits for this.
         let is_first = target.paths.iter().any(|p| p.2 == Revision::default());
-        target.apply(&applied);
-        self.wait(now, is_first || publishing.news == Some(News::Drain));
+        target.set_applied(&applied);
+        self.schedule_write(now, is_first || publishing.pending == Some(Pending::Drain));
     }
 
-    fn wait(&mut self, now: Instant, is_urgent: bool) {
+    fn schedule_write(&mut self, now: Instant, is_urgent: bool) {
         if is_urgent || self.said.is_none() {
             self.due = Some(now);
         } else if self.due.is_none() {
@@ -283,21 +286,21 @@ impl AppliedRevisions {
         }
     }
 
-    /// When [`AppliedRevisions::say`] may have something to say, or old workers are to be counted.
+    /// When [`AppliedRevisions::take_due_entry`] may have something to say, or old workers are to be counted.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let count = match self.count {
             Count::At(at) | Count::UnderWay { until: at, .. } => Some(at),
             Count::None => None,
         };
-        self.say_at().into_iter().chain(count).min()
+        self.write_at().into_iter().chain(count).min()
     }
 
-    fn say_at(&self) -> Option<Instant> {
+    fn write_at(&self) -> Option<Instant> {
         self.due.filter(|_| self.is_complete())
     }
 
     /// If old workers are to be counted now: the number of this count. A count of before has not come, and never does.
-    pub(crate) fn counts(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn begin_due_count(&mut self, now: Instant) -> Option<u64> {
         let is_due = match self.count {
             Count::At(at) | Count::UnderWay { until: at, .. } => now >= at,
             Count::None => false,
@@ -314,7 +317,7 @@ impl AppliedRevisions {
     }
 
     /// The count of this number has found so many old workers. It counts only if no other one has begun since.
-    pub(crate) fn counted(&mut self, now: Instant, number: u64, old_workers: usize) {
+    pub(crate) fn count_ended(&mut self, now: Instant, number: u64, old_workers: usize) {
         let Count::UnderWay { again, .. } = self.count else {
             return;
         };
@@ -327,7 +330,7 @@ impl AppliedRevisions {
             Count::None
         };
         if std::mem::replace(&mut self.old_workers, old_workers) != old_workers {
-            self.wait(now, false);
+            self.schedule_write(now, false);
         }
     }
 
@@ -336,12 +339,12 @@ impl AppliedRevisions {
     }
 
     /// What is in use, if that is to be said now and is news.
-    pub(crate) fn say(&mut self, now: Instant) -> Option<Said> {
-        if self.say_at().is_none_or(|at| now < at) {
+    pub(crate) fn take_due_entry(&mut self, now: Instant) -> Option<EntryContent> {
+        if self.write_at().is_none_or(|at| now < at) {
             return None;
         }
         self.due = None;
-        let say = Said {
+        let say = EntryContent {
             applied: self.applied(),
             old_workers: self.old_workers,
         };

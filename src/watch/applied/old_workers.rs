@@ -10,7 +10,7 @@ use crate::proxy::haproxy::master;
 use crate::system::family::{self, Parent};
 use crate::system::process::Named;
 use crate::system::systemd;
-use crate::watch::child::shell::Running;
+use crate::watch::child::shell::ChildGroup;
 use crate::watch::reload::workers::Daemon;
 use crate::watch::target::state::TargetState;
 
@@ -23,11 +23,11 @@ pub(crate) struct OldWorkers {
     /// How each of them is told.
     proxies: HashSet<Reload>,
     /// The command of ours.
-    child: Option<Running>,
+    child: Option<ChildGroup>,
 }
 
 impl OldWorkers {
-    pub(crate) fn of(targets: &[TargetState], child: Option<Running>) -> Self {
+    pub(crate) fn new(targets: &[TargetState], child: Option<ChildGroup>) -> Self {
         let proxies = targets.iter();
         let proxies = proxies.filter_map(|state| state.loaded.target.reload.clone());
         Self {
@@ -38,7 +38,7 @@ impl OldWorkers {
 
     /// The same command, and other targets.
     pub(crate) fn replace(&mut self, targets: &[TargetState]) {
-        *self = Self::of(targets, self.child.take());
+        *self = Self::new(targets, self.child.take());
     }
 
     /// All of them, as they are now. A proxy that does not run has none.
@@ -53,14 +53,14 @@ impl OldWorkers {
                     pidfile,
                     verify: true,
                     ..
-                } => old_workers(Named::read(pidfile).ok().map(|named| named.pid())),
+                } => old_workers_of(Named::read(pidfile).ok().map(|named| named.pid())),
                 Reload::Child { verify: true, .. } => {
                     let group = self.child.as_ref().and_then(|child| child.get());
-                    old_workers(group.map(|group| group.pid()))
+                    old_workers_of(group.map(|group| group.pid()))
                 }
                 Reload::Unit {
                     unit, verify: true, ..
-                } => old_workers(systemd::main_pid(unit, LIMIT).await),
+                } => old_workers_of(systemd::main_pid(unit, LIMIT).await),
                 // These are not to be looked at.
                 Reload::Signal { verify: false, .. }
                 | Reload::Child { verify: false, .. }
@@ -74,7 +74,7 @@ impl OldWorkers {
 }
 
 /// Those of the daemon with this process id, if it is one.
-fn old_workers(pid: Option<i32>) -> usize {
+fn old_workers_of(pid: Option<i32>) -> usize {
     let look = |pid| {
         let daemon = Daemon::of(&family::program(pid)?)?;
         let family = Parent::find(pid)?.look(daemon.signal())?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use super::machine::{AppliedRevisions, Weight};
+use super::machine::{AppliedRevisions, UpdateKind};
 use super::old_workers::OldWorkers;
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::instance::{MAX_SEGMENT, host_segment};
@@ -17,14 +17,14 @@ use crate::model::watchers::Watcher;
 use crate::store::lease_requests;
 use crate::store::lease_requests::Answer;
 use crate::store::{Store, StoreError};
-use crate::watch::child::shell::Running;
+use crate::watch::child::shell::ChildGroup;
 use crate::watch::host::WORLD;
 use crate::watch::target::state::TargetState;
 
 /// How long a watcher that died without a word is waited for, at the most.
 const TTL: Duration = Duration::from_secs(15);
 /// How long the end waits for the entry to be taken back; else it expires.
-const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+const WITHDRAW_WITHIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct AppliedPublisher {
     id: String,
@@ -37,7 +37,7 @@ pub(crate) struct AppliedPublisher {
     store: Arc<dyn Store>,
     requests: JoinSet<Answer>,
     /// It has been told that there is no entry, and why.
-    is_told: bool,
+    has_warned: bool,
 }
 
 impl AppliedPublisher {
@@ -45,7 +45,7 @@ impl AppliedPublisher {
         store: &Arc<dyn Store>,
         scopes: &[Prefix],
         targets: &[TargetState],
-        child: Option<Running>,
+        child: Option<ChildGroup>,
     ) -> Self {
         let host = (WORLD.hostname)();
         // Several may run on a host, and each container has a process 1.
@@ -56,24 +56,25 @@ impl AppliedPublisher {
                 host_segment(host.as_bytes(), MAX_SEGMENT)
             ),
             host,
-            machine: AppliedRevisions::new(scopes, &paths(targets), fastrand::u64(..)),
-            old_workers: OldWorkers::of(targets, child),
+            machine: AppliedRevisions::new(scopes, &followed_paths(targets), fastrand::u64(..)),
+            old_workers: OldWorkers::new(targets, child),
             counts: JoinSet::new(),
             lease: Lease::new(TTL, fastrand::u64(..)),
             store: Arc::clone(store),
             requests: JoinSet::new(),
-            is_told: false,
+            has_warned: false,
         }
     }
 
     /// Other targets are kept now.
     pub(crate) fn replace(&mut self, scopes: &[Prefix], targets: &[TargetState], goes_on: bool) {
-        self.machine.replace(scopes, &paths(targets), goes_on);
+        self.machine
+            .replace(scopes, &followed_paths(targets), goes_on);
         self.old_workers.replace(targets);
     }
 
     /// The store has said something.
-    pub(crate) fn updated(
+    pub(crate) fn store_updated(
         &mut self,
         scope: usize,
         revision: Revision,
@@ -81,47 +82,47 @@ impl AppliedPublisher {
         catalog: &Catalog,
         targets: &[TargetState],
     ) {
-        let weight = Weight::of(changes, catalog.tree());
+        let kind = UpdateKind::from_changes(changes, catalog.tree());
         let concerned = |target: usize| targets[target].concerns(changes);
         self.machine
-            .updated(Instant::now(), scope, revision, weight, concerned);
+            .store_updated(Instant::now(), scope, revision, kind, concerned);
     }
 
     /// A publish begins.
-    pub(crate) fn started(&mut self, target: usize) {
-        self.machine.started(target);
+    pub(crate) fn publish_started(&mut self, target: usize) {
+        self.machine.publish_started(target);
     }
 
     /// A publish has ended.
-    pub(crate) fn done(&mut self, target: usize, good: bool) {
-        self.machine.done(Instant::now(), target, good);
+    pub(crate) fn publish_ended(&mut self, target: usize, good: bool) {
+        self.machine.publish_ended(Instant::now(), target, good);
     }
 
     /// Keeps the entry. Dropped and called again, it goes on where it was.
-    pub(crate) async fn work(&mut self) -> Infallible {
+    pub(crate) async fn run(&mut self) -> Infallible {
         loop {
-            self.say();
+            self.act_on_deadlines();
             self.step().await;
         }
     }
 
-    fn say(&mut self) {
+    fn act_on_deadlines(&mut self) {
         let now = Instant::now();
-        if let Some(number) = self.machine.counts(now) {
+        if let Some(number) = self.machine.begin_due_count(now) {
             // One that has not come by now is ended.
             self.counts = JoinSet::new();
             let old_workers = self.old_workers.clone();
             self.counts
                 .spawn(async move { (number, old_workers.count().await) });
         }
-        let said = self.machine.say(now);
+        let said = self.machine.take_due_entry(now);
         if let Some(said) = said.filter(|_| !self.lease.is_ended()) {
             let watcher = Watcher {
                 host: self.host.clone(),
                 applied: said.applied,
                 old_workers: said.old_workers,
             };
-            self.give(Input::Want(watcher.encode(&self.id)));
+            self.handle_lease_input(Input::Want(watcher.encode(&self.id)));
         }
     }
 
@@ -138,21 +139,21 @@ impl AppliedPublisher {
         tokio::select! {
             // One that broke off is found missing by the lease's deadline.
             Some(Ok(answer)) = self.requests.join_next() => {
-                self.trouble(answer.trouble);
-                self.give(answer.input);
+                self.log_trouble(answer.trouble);
+                self.handle_lease_input(answer.input);
             }
             // One that broke off is found missing by its deadline.
             Some(Ok((number, old_workers))) = self.counts.join_next() => {
-                self.machine.counted(Instant::now(), number, old_workers);
+                self.machine.count_ended(Instant::now(), number, old_workers);
             }
-            () = due => self.give(Input::Tick),
+            () = due => self.handle_lease_input(Input::Tick),
         }
     }
 
-    fn give(&mut self, input: Input) {
+    fn handle_lease_input(&mut self, input: Input) {
         for action in self.lease.handle(Instant::now(), input) {
             if let Action::Announced(_) = &action
-                && std::mem::take(&mut self.is_told)
+                && std::mem::take(&mut self.has_warned)
             {
                 info!("this watcher is announced as {}", self.id);
             }
@@ -162,10 +163,10 @@ impl AppliedPublisher {
     }
 
     /// An outage is told by those who follow; that we may not write is told once.
-    fn trouble(&mut self, trouble: Option<StoreError>) {
+    fn log_trouble(&mut self, trouble: Option<StoreError>) {
         match trouble {
-            Some(error @ StoreError::Refused { .. }) if !self.is_told => {
-                self.is_told = true;
+            Some(error @ StoreError::Refused { .. }) if !self.has_warned => {
+                self.has_warned = true;
                 warn!(
                     "this watcher cannot be announced, so an instance that stops does not wait for it: {error}"
                 );
@@ -176,22 +177,22 @@ impl AppliedPublisher {
     }
 
     /// From now on nobody needs to wait for us.
-    pub(crate) fn stop(&mut self) {
-        self.give(Input::Stop);
+    pub(crate) fn withdraw(&mut self) {
+        self.handle_lease_input(Input::Stop);
     }
 
     /// Waits until the entry is gone, for a moment.
-    pub(crate) async fn leave(&mut self) {
-        self.stop();
+    pub(crate) async fn finish(&mut self) {
+        self.withdraw();
         let gone = async {
             while !self.lease.is_ended() {
                 self.step().await;
             }
         };
-        let _ = tokio::time::timeout(LEAVE_WITHIN, gone).await;
+        let _ = tokio::time::timeout(WITHDRAW_WITHIN, gone).await;
     }
 }
 
-fn paths(targets: &[TargetState]) -> Vec<&[Prefix]> {
+fn followed_paths(targets: &[TargetState]) -> Vec<&[Prefix]> {
     targets.iter().map(|state| state.paths.as_slice()).collect()
 }

@@ -31,7 +31,7 @@ pub(crate) enum Action {
     /// Start the command.
     Spawn,
     /// Send a signal to the command, or to its whole group if that was asked for.
-    Pass(Signal),
+    PassSignal(Signal),
     /// Send a signal to whoever is left of its process group.
     SignalGroup(Signal),
     /// The command has ended: tell when the rest of its group has, which may be at once.
@@ -43,7 +43,7 @@ pub(crate) enum Action {
 /// The machine: `Waiting ─ published ─▶ Up ─ asked to stop ─▶ Stopping ─ ended ─▶ Clearing ─ group gone ─▶ Done`. An end
 /// leads from `Up` to `Clearing`.
 #[derive(Debug)]
-pub(crate) struct Entrypoint {
+pub(crate) struct ChildLifecycle {
     stop: Stop,
     state: State,
 }
@@ -67,7 +67,7 @@ enum State {
     Done,
 }
 
-impl Entrypoint {
+impl ChildLifecycle {
     pub(crate) fn new(stop: Stop) -> Self {
         Self {
             stop,
@@ -103,19 +103,19 @@ impl Entrypoint {
                 vec![Action::Spawn]
             }
             Input::Published => Vec::new(),
-            Input::NotSpawned(status) => self.exit(status),
-            Input::Ended(exit) => self.ended(now, exit.status()),
+            Input::NotSpawned(status) => self.exit_with(status),
+            Input::Ended(exit) => self.child_ended(now, exit.status()),
             Input::GroupGone => match self.state {
-                State::Clearing { status, .. } => self.exit(status),
+                State::Clearing { status, .. } => self.exit_with(status),
                 State::Waiting | State::Up | State::Stopping { .. } | State::Done => Vec::new(),
             },
-            Input::Signal(signal) => self.signal(now, signal),
+            Input::Signal(signal) => self.handle_signal(now, signal),
             Input::Tick => self.tick(now),
         }
     }
 
     /// What is left of the group has the rest of the grace that the command had.
-    fn ended(&mut self, now: Instant, status: u8) -> Vec<Action> {
+    fn child_ended(&mut self, now: Instant, status: u8) -> Vec<Action> {
         let (until, killed, has_heard) = match self.state {
             State::Stopping { signal, kill_at } => {
                 let has_heard = self.stop.whole_group && signal == Signal::TERM;
@@ -137,11 +137,11 @@ impl Entrypoint {
         term.into_iter().chain([Action::AwaitGroup]).collect()
     }
 
-    fn signal(&mut self, now: Instant, signal: Signal) -> Vec<Action> {
+    fn handle_signal(&mut self, now: Instant, signal: Signal) -> Vec<Action> {
         match self.state {
             // Nothing has been done that could have gone well.
             State::Waiting if self.stop.begins_with(signal) => {
-                self.exit(Exit::Signal(signal).status())
+                self.exit_with(Exit::Signal(signal).status())
             }
             State::Waiting | State::Done => Vec::new(),
             State::Up if self.stop.begins_with(signal) => {
@@ -150,9 +150,9 @@ impl Entrypoint {
                     signal,
                     kill_at: Some(now + self.stop.grace),
                 };
-                vec![Action::Pass(signal)]
+                vec![Action::PassSignal(signal)]
             }
-            State::Up | State::Stopping { .. } => vec![Action::Pass(signal)],
+            State::Up | State::Stopping { .. } => vec![Action::PassSignal(signal)],
             State::Clearing { .. } => vec![Action::SignalGroup(signal)],
         }
     }
@@ -169,14 +169,14 @@ impl Entrypoint {
             }
             State::Clearing { until, status, .. } if now >= *until => {
                 let status = *status;
-                self.exit(status)
+                self.exit_with(status)
             }
             State::Waiting | State::Up | State::Done => Vec::new(),
             State::Stopping { .. } | State::Clearing { .. } => Vec::new(),
         }
     }
 
-    fn exit(&mut self, status: u8) -> Vec<Action> {
+    fn exit_with(&mut self, status: u8) -> Vec<Action> {
         self.state = State::Done;
         vec![Action::Exit(status)]
     }
@@ -191,7 +191,7 @@ mod tests {
 
     /// Feeds inputs a second apart; what each of them leads to.
     fn run(inputs: &[Input]) -> Vec<Vec<Action>> {
-        let mut machine = Entrypoint::new(Stop::within(GRACE));
+        let mut machine = ChildLifecycle::new(Stop::within(GRACE));
         let mut now = Instant::now();
         let step = |input: &Input| {
             now += Duration::from_secs(1);
@@ -231,10 +231,10 @@ mod tests {
             [vec![], vec![Action::Exit(143)]]
         );
         let got = run(&[Input::Published, Input::Signal(USR1), stop, Input::Tick]);
-        assert_eq!(got[1], [Action::Pass(USR1)]);
-        assert_eq!(got[2..], [vec![Action::Pass(Signal::TERM)], vec![]]);
+        assert_eq!(got[1], [Action::PassSignal(USR1)]);
+        assert_eq!(got[2..], [vec![Action::PassSignal(Signal::TERM)], vec![]]);
 
-        let mut machine = Entrypoint::new(Stop::within(GRACE));
+        let mut machine = ChildLifecycle::new(Stop::within(GRACE));
         let start = Instant::now();
         machine.handle(start, Input::Published);
         assert_eq!((machine.deadline(), machine.is_stopping()), (None, false));
@@ -258,21 +258,21 @@ mod tests {
             ..Stop::within(GRACE)
         };
         for asked in [Signal::TERM, Signal::INT, Signal::QUIT] {
-            let mut machine = Entrypoint::new(stop);
+            let mut machine = ChildLifecycle::new(stop);
             let now = Instant::now();
             machine.handle(now, Input::Published);
             let passed = machine.handle(now, Input::Signal(asked));
-            assert_eq!(passed, [Action::Pass(Signal::QUIT)], "{asked}");
+            assert_eq!(passed, [Action::PassSignal(Signal::QUIT)], "{asked}");
             assert_eq!(machine.deadline(), Some(now + GRACE));
             // Somebody is in a hurry.
             let again = machine.handle(now, Input::Signal(Signal::TERM));
-            assert_eq!(again, [Action::Pass(Signal::TERM)]);
+            assert_eq!(again, [Action::PassSignal(Signal::TERM)]);
         }
     }
 
     #[test]
     fn what_the_command_leaves_behind_is_asked_to_end_and_killed_after_the_grace() {
-        let mut machine = Entrypoint::new(Stop::within(GRACE));
+        let mut machine = ChildLifecycle::new(Stop::within(GRACE));
         let now = Instant::now();
         machine.handle(now, Input::Published);
         let term = Action::SignalGroup(Signal::TERM);
@@ -300,7 +300,7 @@ mod tests {
                 whole_group,
                 ..Stop::within(GRACE)
             };
-            let mut machine = Entrypoint::new(stop);
+            let mut machine = ChildLifecycle::new(stop);
             let now = Instant::now();
             machine.handle(now, Input::Published);
             machine.handle(now, Input::Signal(Signal::TERM));

@@ -7,19 +7,19 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::lifecycle::{Action, Entrypoint, Input};
+use super::lifecycle::{Action, ChildLifecycle, Input};
 use crate::model::os::{Exit, Signal};
 use crate::model::report::chain;
 use crate::model::stop::Stop;
 use crate::system::child::{Child, Group};
 
 /// The running command's process group, for those who reload it; empty until it is started.
-pub(crate) type Running = Arc<OnceLock<Group>>;
+pub(crate) type ChildGroup = Arc<OnceLock<Group>>;
 
 pub(crate) struct ChildShell {
     program: (OsString, Vec<OsString>),
-    machine: Entrypoint,
-    running: Running,
+    machine: ChildLifecycle,
+    running: ChildGroup,
     stop: Stop,
     /// What is waited for: the end of the command, and then that of its group.
     ends: JoinSet<Input>,
@@ -31,20 +31,20 @@ impl ChildShell {
     pub(crate) fn new(program: (OsString, Vec<OsString>), stop: Stop) -> Self {
         Self {
             program,
-            machine: Entrypoint::new(stop),
-            running: Running::default(),
+            machine: ChildLifecycle::new(stop),
+            running: ChildGroup::default(),
             stop,
             ends: JoinSet::new(),
             status: None,
         }
     }
 
-    pub(crate) fn running(&self) -> Running {
+    pub(crate) fn running(&self) -> ChildGroup {
         Arc::clone(&self.running)
     }
 
     /// Our exit status, once there is one.
-    pub(crate) fn status(&self) -> Option<u8> {
+    pub(crate) fn exit_status(&self) -> Option<u8> {
         self.status
     }
 
@@ -57,7 +57,7 @@ impl ChildShell {
     }
 
     /// Waits for the end of the command, and then for that of its group; for ever before its start.
-    pub(crate) async fn ended(&mut self) -> Input {
+    pub(crate) async fn next_input(&mut self) -> Input {
         match self.ends.join_next().await {
             Some(Ok(input)) => input,
             // Nobody knows how it ended.
@@ -76,7 +76,7 @@ impl ChildShell {
         for action in self.machine.handle(Instant::now(), input) {
             match action {
                 Action::Spawn => self.spawn(),
-                Action::Pass(signal) => self.pass(signal),
+                Action::PassSignal(signal) => self.pass_signal(signal),
                 Action::SignalGroup(signal) => self.signal_group(signal),
                 Action::AwaitGroup => self.await_group(),
                 Action::Exit(status) => self.status = Some(status),
@@ -98,7 +98,7 @@ impl ChildShell {
         }
     }
 
-    fn pass(&self, signal: Signal) {
+    fn pass_signal(&self, signal: Signal) {
         if let Some(group) = self.running.get()
             && let Err(error) = group.pass(signal, &self.stop)
         {
@@ -135,9 +135,9 @@ impl ChildShell {
 }
 
 /// Waits for the end of the command; for ever where there is none.
-pub(crate) async fn ended(child: &mut Option<ChildShell>) -> Input {
+pub(crate) async fn next_input(child: &mut Option<ChildShell>) -> Input {
     match child {
-        Some(child) => child.ended().await,
+        Some(child) => child.next_input().await,
         None => std::future::pending().await,
     }
 }

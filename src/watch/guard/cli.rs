@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::guards::LOOK;
+use super::guards::RELEASE_POLL;
 use super::log;
-use super::state_file::{Record, Records, Wish};
+use super::state_file::{Record, Records, ReleaseRequest};
 use crate::model::instance::ServiceName;
 use crate::system::process;
 use crate::watch::host::WORLD;
 
 /// A process that is busy takes a wish later, but not much.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why nothing could be seen or released.
 #[derive(Debug, Error)]
-pub enum HandError {
+pub enum GuardCommandError {
     /// The records cannot be read or written.
     #[error("the state directory {} cannot be used", dir.display())]
     State {
@@ -50,8 +50,8 @@ pub enum HandError {
 }
 
 /// Everything that is held, as lines for people.
-pub fn list(state_dir: &Path) -> Result<String, HandError> {
-    let records = all(state_dir)?;
+pub fn list(state_dir: &Path) -> Result<String, GuardCommandError> {
+    let records = read_all(state_dir)?;
     let now = (WORLD.now)().as_secs();
     let mut lines = Vec::new();
     for record in records.iter().filter(|record| !record.held.is_empty()) {
@@ -78,10 +78,10 @@ pub fn list(state_dir: &Path) -> Result<String, HandError> {
             ));
         }
     }
-    Ok(said(&lines))
+    Ok(lines_or_nothing(&lines))
 }
 
-fn said(lines: &[String]) -> String {
+fn lines_or_nothing(lines: &[String]) -> String {
     if lines.is_empty() {
         return "nothing is held\n".to_owned();
     }
@@ -95,8 +95,8 @@ pub fn release(
     names: &[String],
     every: bool,
     service: Option<&ServiceName>,
-) -> Result<(String, bool), HandError> {
-    let known = all(state_dir)?;
+) -> Result<(String, bool), GuardCommandError> {
+    let known = read_all(state_dir)?;
     let mut chosen = Vec::new();
     for name in names {
         let is_it = |record: &&Record| record.target == *name || record.dest == Path::new(name);
@@ -118,28 +118,28 @@ pub fn release(
             lines.push(format!("{target}: nothing{of} is held\n"));
             continue;
         }
-        let wish = Wish {
+        let request = ReleaseRequest {
             service: service.cloned(),
         };
-        ask(state_dir, record, &wish)?;
+        request_and_wait(state_dir, record, &request)?;
         let what = name.map_or_else(String::new, |name| format!("{name}: "));
         lines.push(format!("{target}: {what}released\n"));
         any = true;
     }
-    Ok((said(&lines), any))
+    Ok((lines_or_nothing(&lines), any))
 }
 
-fn all(state_dir: &Path) -> Result<Vec<Record>, HandError> {
-    let records = Records::new(state_dir).all();
-    records.map_err(state(state_dir))
+fn read_all(state_dir: &Path) -> Result<Vec<Record>, GuardCommandError> {
+    let records = Records::new(state_dir).read_all();
+    records.map_err(state_error(state_dir))
 }
 
-fn state(dir: &Path) -> impl FnOnce(io::Error) -> HandError {
+fn state_error(dir: &Path) -> impl FnOnce(io::Error) -> GuardCommandError {
     let dir = dir.to_owned();
-    move |source| HandError::State { dir, source }
+    move |source| GuardCommandError::State { dir, source }
 }
 
-fn unknown(name: &str, known: &[Record], state_dir: &Path) -> HandError {
+fn unknown(name: &str, known: &[Record], state_dir: &Path) -> GuardCommandError {
     let mut names: Vec<&str> = known.iter().map(|record| record.target.as_str()).collect();
     names.dedup();
     let known = if names.is_empty() {
@@ -147,30 +147,36 @@ fn unknown(name: &str, known: &[Record], state_dir: &Path) -> HandError {
     } else {
         format!("{} knows {}", state_dir.display(), names.join(", "))
     };
-    HandError::Unknown {
+    GuardCommandError::Unknown {
         name: name.to_owned(),
         known,
     }
 }
 
 /// Leaves a wish, and waits until it is taken.
-fn ask(state_dir: &Path, record: &Record, wish: &Wish) -> Result<(), HandError> {
+fn request_and_wait(
+    state_dir: &Path,
+    record: &Record,
+    request: &ReleaseRequest,
+) -> Result<(), GuardCommandError> {
     let (records, target) = (Records::new(state_dir), &record.target);
     if !process::is_there(record.pid) {
-        return Err(HandError::NotRunning(target.clone()));
+        return Err(GuardCommandError::NotRunning(target.clone()));
     }
-    records.wish(&record.dest, wish).map_err(state(state_dir))?;
+    records
+        .request_release(&record.dest, request)
+        .map_err(state_error(state_dir))?;
     let start = Instant::now();
-    while records.wished(&record.dest).is_some() {
-        if start.elapsed() > PATIENCE {
+    while records.requested_release(&record.dest).is_some() {
+        if start.elapsed() > ANSWER_WITHIN {
             // Nobody is to be surprised by it later.
-            records.take_wish(&record.dest);
-            return Err(HandError::NoAnswer {
+            records.remove_request(&record.dest);
+            return Err(GuardCommandError::NoAnswer {
                 target: target.clone(),
                 pid: record.pid,
             });
         }
-        sleep(LOOK / 5);
+        sleep(RELEASE_POLL / 5);
     }
     Ok(())
 }

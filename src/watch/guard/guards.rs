@@ -15,7 +15,7 @@ use crate::system::{bounded, file};
 use crate::watch::source::snapshot::SnapshotFile;
 
 /// How often a guard that holds something looks whether somebody wishes it did not.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
+pub(super) const RELEASE_POLL: Duration = Duration::from_millis(250);
 
 /// All guards of a process.
 pub(crate) struct Guards {
@@ -25,7 +25,7 @@ pub(crate) struct Guards {
     /// Where instances live in the store.
     pub(super) prefix: Prefix,
     pub(super) by_name: BTreeMap<String, Guarded>,
-    look_at: Option<Instant>,
+    poll_at: Option<Instant>,
 }
 
 /// One target under guard.
@@ -51,50 +51,50 @@ impl Guards {
             noop,
             prefix,
             by_name: BTreeMap::new(),
-            look_at: None,
+            poll_at: None,
         }
     }
 
     /// The store has said everything.
-    pub(crate) fn heard_all(&mut self, catalog: &Catalog, snapshot: &SnapshotFile) {
+    pub(crate) fn take_in_all(&mut self, catalog: &Catalog, snapshot: &SnapshotFile) {
         for one in self.by_name.values_mut() {
-            let here = one.everything(catalog);
+            let here = one.admitted_instances(catalog);
             let input = if one.started {
                 Input::Reset(here)
             } else {
-                let before = one.before(self.records.as_ref(), catalog, snapshot);
+                let before = one.find_state_before_start(self.records.as_ref(), catalog, snapshot);
                 Input::Started(here, before)
             };
             one.started = true;
             one.handle(input);
         }
-        self.settle();
+        self.write_records();
     }
 
     /// What an update did to the catalog.
-    pub(crate) fn changed(&mut self, catalog: &Catalog, changes: &Changes) {
+    pub(crate) fn take_in_changes(&mut self, catalog: &Catalog, changes: &Changes) {
         if changes.instances.is_empty() {
             return;
         }
         for one in self.by_name.values_mut() {
-            let changes = one.changes(catalog, changes);
+            let changes = one.admitted_changes(catalog, changes);
             if !changes.is_empty() {
                 one.handle(Input::Changed(changes));
             }
         }
-        self.settle();
+        self.write_records();
     }
 
     /// When to [`Guards::tick`].
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let all = self.by_name.values();
         let ticks = all.filter_map(|one| one.guard.deadline());
-        ticks.chain(self.look_at).min()
+        ticks.chain(self.poll_at).min()
     }
 
     /// Time has passed; the names of the targets that are to be published for that.
     pub(crate) fn tick(&mut self, now: Instant) -> Vec<String> {
-        let looking = self.look_at.is_some_and(|at| now >= at);
+        let looking = self.poll_at.is_some_and(|at| now >= at);
         let (mut changed, mut taken) = (Vec::new(), Vec::new());
         for (name, one) in &mut self.by_name {
             let due = one.guard.deadline().is_some_and(|at| now >= at);
@@ -105,27 +105,27 @@ impl Guards {
             };
             let dest = &one.dests[0];
             let records = self.records.as_ref().filter(|_| looking);
-            if let Some(wish) = records.and_then(|records| records.wished(dest)) {
+            if let Some(request) = records.and_then(|records| records.requested_release(dest)) {
                 taken.push(dest.clone());
-                events.extend(one.handle(Input::Release(wish.service)));
+                events.extend(one.handle(Input::Release(request.service)));
             }
             if !events.is_empty() {
                 changed.push(name.clone());
             }
         }
         if looking || !changed.is_empty() {
-            self.look_at = None;
-            self.settle();
+            self.poll_at = None;
+            self.write_records();
         }
         // Whoever waits for that finds everything done.
         for (records, dest) in self.records.iter().cycle().zip(taken) {
-            records.take_wish(&dest);
+            records.remove_request(&dest);
         }
         changed
     }
 
     /// Whether the files of a target are to be left as they are.
-    pub(crate) fn freezes(&mut self, name: &str) -> bool {
+    pub(crate) fn is_frozen(&mut self, name: &str) -> bool {
         let one = self.by_name.get_mut(name);
         let Some(one) = one.filter(|one| one.guard.is_frozen()) else {
             return false;
@@ -134,12 +134,12 @@ impl Guards {
             return true;
         }
         one.handle(Input::NoFile);
-        self.settle();
+        self.write_records();
         false
     }
 
     /// The catalog as a target is to see it.
-    pub(crate) fn seen_by(&self, name: &str, catalog: &Arc<Catalog>) -> Arc<Catalog> {
+    pub(crate) fn catalog_for(&self, name: &str, catalog: &Arc<Catalog>) -> Arc<Catalog> {
         match self.by_name.get(name) {
             Some(one) if !one.outside.is_empty() || one.guard.held().next().is_some() => {
                 Arc::new(catalog.overlaid(one.outside.iter(), one.guard.held()))
@@ -149,30 +149,30 @@ impl Guards {
     }
 
     /// The files of a target are as they should be.
-    pub(crate) fn published(&mut self, name: &str) {
+    pub(crate) fn record_published(&mut self, name: &str) {
         if let Some(one) = self.by_name.get_mut(name).filter(|_| !self.noop) {
-            one.keep(self.records.as_ref(), true);
+            one.write_record_if_changed(self.records.as_ref(), true);
         }
     }
 
     /// Writes down what is held, and looks for wishes while something is.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn write_records(&mut self) {
         if self.noop {
             return;
         }
         for one in self.by_name.values_mut() {
-            one.keep(self.records.as_ref(), false);
+            one.write_record_if_changed(self.records.as_ref(), false);
         }
         let holds = self.by_name.values().any(Guarded::holds) && self.records.is_some();
-        let next = || Instant::now() + LOOK;
-        self.look_at = holds.then(|| self.look_at.unwrap_or_else(next));
+        let next = || Instant::now() + RELEASE_POLL;
+        self.poll_at = holds.then(|| self.poll_at.unwrap_or_else(next));
     }
 }
 
 impl Guarded {
     fn handle(&mut self, input: Input) -> Vec<Event> {
         let events = self.guard.handle(Instant::now(), input);
-        self.tell(&events);
+        self.log_events(&events);
         events
     }
 
@@ -196,7 +196,7 @@ impl Guarded {
     }
 
     /// All instances that concern it, without those it passes over.
-    fn everything(&mut self, catalog: &Catalog) -> Vec<Arc<Instance>> {
+    fn admitted_instances(&mut self, catalog: &Catalog) -> Vec<Arc<Instance>> {
         let all = catalog.services().values().flat_map(|all| all.values());
         let prefix = catalog.prefix();
         let own = all.filter(|one| self.concerns(prefix, &one.service, &one.id));
@@ -209,7 +209,7 @@ impl Guarded {
         admitted.collect()
     }
 
-    fn changes(&mut self, catalog: &Catalog, changes: &Changes) -> Vec<Change> {
+    fn admitted_changes(&mut self, catalog: &Catalog, changes: &Changes) -> Vec<Change> {
         let mut own = Vec::new();
         for change in &changes.instances {
             let (service, id) = (change.service.clone(), change.id.clone());

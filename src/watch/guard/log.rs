@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::guards::Guarded;
-use super::machine::{End, Event, Status, Why};
+use super::machine::{EndReason, Event, HoldReason, Status};
 use super::state_file::{HoldRecord, Record, Records, fields};
 use crate::model::instance::{Instance, ServiceName};
 use crate::system::bounded;
@@ -18,7 +18,7 @@ const NAMES: usize = 5;
 
 impl Guarded {
     /// One line for each hold that begins or ends.
-    pub(crate) fn tell(&self, events: &[Event]) {
+    pub(crate) fn log_events(&self, events: &[Event]) {
         let (name, rules, file) = (&self.name, self.guard.rules(), self.dests[0].display());
         let release = format!("`sidekick guard release {name}`");
         for event in events {
@@ -43,7 +43,7 @@ impl Guarded {
                         format!("{is} kept for {file}, which is not there yet,")
                     };
                     let (why, until) = match why {
-                        Why::Empty => (
+                        HoldReason::Empty => (
                             if count == 1 {
                                 "the only instance is lost".to_owned()
                             } else {
@@ -51,14 +51,14 @@ impl Guarded {
                             },
                             "until one returns".to_owned(),
                         ),
-                        Why::Few => (
+                        HoldReason::Few => (
                             format!(
                                 "{count} of {all} instances {is} lost, and min_instances is {}",
                                 rules.min_instances
                             ),
                             format!("for {:?} at most", rules.hold),
                         ),
-                        Why::Drop => (
+                        HoldReason::Drop => (
                             format!(
                                 "{count} of {all} instances {is} lost within {:?}, and max_drop is {}%",
                                 rules.window, rules.max_drop.0
@@ -73,11 +73,15 @@ impl Guarded {
                 Event::Freed { service, end, lost } if lost.is_empty() => {
                     info!(
                         "{name}: {service}: nothing is held any more, {}",
-                        said(*end)
+                        end_reason(*end)
                     );
                 }
                 Event::Freed { service, end, lost } => {
-                    info!("{name}: {service}: {} given up, {}", are(lost), said(*end));
+                    info!(
+                        "{name}: {service}: {} given up, {}",
+                        names_and_verb(lost),
+                        end_reason(*end)
+                    );
                 }
                 Event::Frozen(services) => {
                     let (which, until) = (
@@ -93,7 +97,7 @@ impl Guarded {
                          it is until {until}; {release} renders what there is"
                     );
                 }
-                Event::Thawed(end) => info!("{name}: {file} follows again, {}", said(*end)),
+                Event::Thawed(end) => info!("{name}: {file} follows again, {}", end_reason(*end)),
             }
         }
     }
@@ -112,9 +116,9 @@ impl Guarded {
     }
 
     /// Writes the record if it says something else by now.
-    pub(crate) fn keep(&mut self, records: Option<&Records>, published: bool) {
+    pub(crate) fn write_record_if_changed(&mut self, records: Option<&Records>, published: bool) {
         let Some(records) = records else { return };
-        let record = self.record(published);
+        let record = self.build_record(published);
         let is_news = self.recorded.as_ref() != Some(&record);
         let is_empty = record.shown.is_none() && record.held.is_empty();
         if !is_news || (self.recorded.is_none() && is_empty) {
@@ -129,7 +133,7 @@ impl Guarded {
         self.recorded = Some(record);
     }
 
-    fn record(&self, published: bool) -> Record {
+    fn build_record(&self, published: bool) -> Record {
         let counters = self.guard.counters();
         let shown = self.guard.shown().into_iter();
         let shown = shown.map(|(service, count)| (service.to_string(), count));
@@ -143,7 +147,7 @@ impl Guarded {
             } else {
                 before()
             },
-            held: self.guard.status().into_iter().map(held).collect(),
+            held: self.guard.status().into_iter().map(hold_record).collect(),
             lost_total: counters.lost,
             holds_total: counters.holds,
             held_total: counters.held,
@@ -153,21 +157,21 @@ impl Guarded {
     }
 }
 
-fn held(status: Status) -> HoldRecord {
+fn hold_record(status: Status) -> HoldRecord {
     let why = match status.why {
         None => format!(
             "{} is announced after the start",
             nothing_of(&status.missing)
         ),
-        Some(Why::Empty) => "none is left".to_owned(),
-        Some(Why::Few) => "fewer than min_instances are left".to_owned(),
-        Some(Why::Drop) => "more than max_drop are lost".to_owned(),
+        Some(HoldReason::Empty) => "none is left".to_owned(),
+        Some(HoldReason::Few) => "fewer than min_instances are left".to_owned(),
+        Some(HoldReason::Drop) => "more than max_drop are lost".to_owned(),
     };
     HoldRecord {
         service: status.service.map(|service| service.to_string()),
         why,
-        since: date(status.since),
-        until: status.until.map(date),
+        since: unix_seconds(status.since),
+        until: status.until.map(unix_seconds),
         instances: status.lost.iter().map(|one| one.id.to_string()).collect(),
         fields: status.lost.iter().map(|one| fields(one)).collect(),
     }
@@ -181,7 +185,7 @@ fn nothing_of(services: &[ServiceName]) -> String {
 }
 
 /// For people only: a clock that is stepped shows something else, and changes nothing.
-fn date(at: Instant) -> u64 {
+fn unix_seconds(at: Instant) -> u64 {
     let (now, clock) = (Instant::now(), (WORLD.now)());
     let past = now.saturating_duration_since(at);
     let future = at.saturating_duration_since(now);
@@ -190,19 +194,19 @@ fn date(at: Instant) -> u64 {
     exact.as_secs()
 }
 
-fn said(end: End) -> &'static str {
+fn end_reason(end: EndReason) -> &'static str {
     match end {
-        End::Returned => "what was lost is back",
-        End::Over => "since they were held long enough",
-        End::ByHand => "by hand",
-        End::Rules => "since the limits are others now",
-        End::Unfollowed => "since no target follows it any more",
-        End::NoFile => "since it is not there: there is nothing to keep",
+        EndReason::Returned => "what was lost is back",
+        EndReason::Over => "since they were held long enough",
+        EndReason::ByHand => "by hand",
+        EndReason::Rules => "since the limits are others now",
+        EndReason::Unfollowed => "since no target follows it any more",
+        EndReason::NoFile => "since it is not there: there is nothing to keep",
     }
 }
 
 /// Their names, and that they are something.
-fn are<T: ToString>(all: &[T]) -> String {
+fn names_and_verb<T: ToString>(all: &[T]) -> String {
     let is = if all.len() == 1 { "is" } else { "are" };
     format!("{} {is}", names(all))
 }

@@ -34,13 +34,13 @@ use crate::model::guard::Rules;
 use crate::model::instance::{Instance, InstanceId, ServiceName};
 
 /// How many instances of each service a file shows.
-pub(crate) type Shown = BTreeMap<ServiceName, usize>;
+pub(crate) type ShownCounts = BTreeMap<ServiceName, usize>;
 
 /// What happens to a target.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// The store has said everything for the first time: these instances are there.
-    Started(Vec<Arc<Instance>>, Before),
+    Started(Vec<Arc<Instance>>, BeforeStart),
     /// The store has said everything anew.
     Reset(Vec<Arc<Instance>>),
     /// What one update of the store did.
@@ -55,11 +55,11 @@ pub(crate) enum Input {
 
 /// What there was before the start.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Before {
+pub(crate) enum BeforeStart {
     /// No file that could be kept.
     NoFile,
     /// A file, what it shows if that is known, and the instances that are known of then.
-    File(Option<Shown>, Vec<Arc<Instance>>),
+    File(Option<ShownCounts>, Vec<Arc<Instance>>),
 }
 
 /// An instance that came, changed or went.
@@ -77,7 +77,7 @@ pub(crate) enum Event {
     /// From now on these are held.
     Held {
         service: ServiceName,
-        why: Why,
+        why: HoldReason,
         lost: Vec<InstanceId>,
         /// How many there are besides.
         left: usize,
@@ -85,19 +85,19 @@ pub(crate) enum Event {
     /// Nothing of the service is held any more.
     Freed {
         service: ServiceName,
-        end: End,
+        end: EndReason,
         /// Those that were held to the end.
         lost: Vec<InstanceId>,
     },
     /// The live file is left as it is, since these are empty; without any, since all are.
     Frozen(Vec<ServiceName>),
     /// The file follows again.
-    Thawed(End),
+    Thawed(EndReason),
 }
 
 /// Which limit was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum HoldReason {
     /// None is left.
     Empty,
     /// Fewer than `min_instances` are left.
@@ -108,7 +108,7 @@ pub(crate) enum Why {
 
 /// Why nothing is held any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum EndReason {
     /// What was lost is back.
     Returned,
     /// It was held long enough.
@@ -128,7 +128,7 @@ pub(crate) enum End {
 pub(crate) struct Status {
     pub(crate) service: Option<ServiceName>,
     /// Without a reason the file is frozen.
-    pub(crate) why: Option<Why>,
+    pub(crate) why: Option<HoldReason>,
     pub(crate) since: Instant,
     /// Without one it takes a return or a hand.
     pub(crate) until: Option<Instant>,
@@ -182,27 +182,27 @@ impl Guard {
         let mut losing = BTreeSet::new();
         match input {
             Input::Started(here, before) => {
-                self.reset(now, &here);
-                self.freeze(now, before, &mut out);
+                self.apply_reset(now, &here);
+                self.hold_or_freeze(now, before, &mut out);
             }
-            Input::Reset(here) => losing = self.reset(now, &here),
+            Input::Reset(here) => losing = self.apply_reset(now, &here),
             Input::Changed(changes) => {
-                losing = self.take_in(now, changes);
+                losing = self.apply_changes(now, changes);
             }
             Input::Release(service) => self.release(service.as_ref(), &mut out),
-            Input::NoFile => self.melt(End::NoFile, &mut out),
+            Input::NoFile => self.thaw_now(EndReason::NoFile, &mut out),
             Input::Tick => {}
         }
         for (name, service) in &mut self.services {
             let was_held = service.hold.is_some();
-            let event = service.settle(now, &self.rules, losing.contains(name), name);
+            let event = service.update_hold(now, &self.rules, losing.contains(name), name);
             if let Some(Event::Held { lost, .. }) = event.as_ref().filter(|_| !was_held) {
                 self.counters.holds += 1;
                 self.counters.held += lost.len() as u64;
             }
             out.extend(event);
         }
-        self.thaw(now, &mut out);
+        self.thaw_if_due(now, &mut out);
         self.services
             .retain(|_, one| !one.here.is_empty() || !one.lost.is_empty());
         out
@@ -228,7 +228,7 @@ impl Guard {
     }
 
     /// How many instances of each service are to be rendered.
-    pub(crate) fn shown(&self) -> Shown {
+    pub(crate) fn shown(&self) -> ShownCounts {
         let count = |one: &Service| one.here.len() + one.hold.map_or(0, |_| one.lost.len());
         let services = self.services.iter();
         services
@@ -262,7 +262,7 @@ impl Guard {
     }
 
     /// The services that lost an instance.
-    fn take_in(&mut self, now: Instant, changes: Vec<Change>) -> BTreeSet<ServiceName> {
+    fn apply_changes(&mut self, now: Instant, changes: Vec<Change>) -> BTreeSet<ServiceName> {
         let mut losing = BTreeSet::new();
         for Change {
             service,
@@ -275,7 +275,7 @@ impl Guard {
             if let Some(instance) = instance {
                 one.lost.remove(&id);
                 one.here.insert(id, instance);
-            } else if one.lose(now, id) {
+            } else if one.remove(now, id) {
                 self.counters.lost += 1;
                 self.counters.held += u64::from(is_held);
                 losing.insert(service);
@@ -285,7 +285,7 @@ impl Guard {
     }
 
     /// A reset that lacks instances is the same as their removal.
-    fn reset(&mut self, now: Instant, here: &[Arc<Instance>]) -> BTreeSet<ServiceName> {
+    fn apply_reset(&mut self, now: Instant, here: &[Arc<Instance>]) -> BTreeSet<ServiceName> {
         let known: BTreeSet<(&ServiceName, &InstanceId)> =
             here.iter().map(|one| (&one.service, &one.id)).collect();
         let all = self.services.iter();
@@ -300,7 +300,7 @@ impl Guard {
         let mut changes: Vec<Change> = gone.collect();
         let here = here.iter();
         changes.extend(here.map(|one| change(&one.service, &one.id, Some(Arc::clone(one)))));
-        self.take_in(now, changes)
+        self.apply_changes(now, changes)
     }
 
     fn release(&mut self, service: Option<&ServiceName>, out: &mut Vec<Event>) {
@@ -309,23 +309,23 @@ impl Guard {
             Some(name) => {
                 let one = self.services.get_mut(name);
                 let held = one.filter(|one| one.hold.is_some());
-                out.extend(held.map(|one| one.free(name, End::ByHand)));
+                out.extend(held.map(|one| one.end_hold(name, EndReason::ByHand)));
             }
-            None => self.let_go(End::ByHand, out),
+            None => self.end_all(EndReason::ByHand, out),
         }
         self.counters.by_hand += (out.len() - before) as u64;
     }
 
-    pub(super) fn melt(&mut self, end: End, out: &mut Vec<Event>) {
+    pub(super) fn thaw_now(&mut self, end: EndReason, out: &mut Vec<Event>) {
         let was_frozen = self.frozen.take().is_some();
         out.extend(was_frozen.then_some(Event::Thawed(end)));
     }
 
-    pub(super) fn let_go(&mut self, end: End, out: &mut Vec<Event>) {
-        self.melt(end, out);
+    pub(super) fn end_all(&mut self, end: EndReason, out: &mut Vec<Event>) {
+        self.thaw_now(end, out);
         for (name, service) in &mut self.services {
             let held = service.hold.is_some();
-            out.extend(held.then(|| service.free(name, end)));
+            out.extend(held.then(|| service.end_hold(name, end)));
         }
     }
 }

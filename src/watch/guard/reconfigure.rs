@@ -19,14 +19,14 @@ use crate::watch::target::state::TargetState;
 
 impl Guards {
     /// These are the targets from now on. What is held of what they follow goes on being held.
-    pub(in crate::watch) fn watch_over(&mut self, targets: &[TargetState]) {
+    pub(in crate::watch) fn replace_targets(&mut self, targets: &[TargetState]) {
         let now = Instant::now();
         let mut old: Vec<Guarded> = std::mem::take(&mut self.by_name).into_values().collect();
         let mut new = Vec::new();
         for state in targets {
             let mut heir = Guarded::new(state);
             let mut parents: Vec<&Guarded> =
-                old.iter().filter(|one| one.is_parent_of(&heir)).collect();
+                old.iter().filter(|one| one.passes_on_to(&heir)).collect();
             if heir.guard.rules().is_none() && parents.is_empty() {
                 continue;
             }
@@ -35,28 +35,28 @@ impl Guards {
             new.push(heir);
         }
         for one in &mut old {
-            let heirs: Vec<&Guarded> = new.iter().filter(|heir| one.is_parent_of(heir)).collect();
+            let heirs: Vec<&Guarded> = new.iter().filter(|heir| one.passes_on_to(heir)).collect();
             let goes_on =
                 |service: &ServiceName| heirs.iter().any(|heir| heir.guard.holds(service));
-            let events = one.guard.abandon(goes_on);
-            one.tell(&events);
+            let events = one.guard.end_unfollowed(goes_on);
+            one.log_events(&events);
         }
         for heir in &mut new {
             if heir.started {
                 let (paths, prefix) = (&heir.paths, &self.prefix);
                 let follows = |service: &ServiceName| follows(paths, prefix, service);
-                let events = heir.guard.succeed(now, follows);
-                heir.tell(&events);
+                let events = heir.guard.start_with_inherited(now, follows);
+                heir.log_events(&events);
             }
         }
-        self.clear(&old, &new);
+        self.remove_stale_records(&old, &new);
         let named = new.into_iter().map(|one| (one.name.clone(), one));
         self.by_name = named.collect();
-        self.settle();
+        self.write_records();
     }
 
     /// Takes away the records of files that are nobody's any more, and wishes of which nobody here knows.
-    fn clear(&self, old: &[Guarded], new: &[Guarded]) {
+    fn remove_stale_records(&self, old: &[Guarded], new: &[Guarded]) {
         let Some(records) = self.records.as_ref().filter(|_| !self.noop) else {
             return;
         };
@@ -74,7 +74,7 @@ impl Guards {
             }
         }
         for one in new.iter().filter(|one| !one.started) {
-            records.take_wish(&one.dests[0]);
+            records.remove_request(&one.dests[0]);
         }
     }
 }
@@ -95,7 +95,7 @@ impl Guarded {
         }
     }
 
-    fn is_parent_of(&self, heir: &Self) -> bool {
+    fn passes_on_to(&self, heir: &Self) -> bool {
         let shares = |dest| heir.dests.contains(dest);
         self.name == heir.name || self.dests.iter().any(shares)
     }
@@ -105,7 +105,7 @@ impl Guarded {
         let started = parents.iter().filter(|one| one.started);
         for (at, parent) in started.enumerate() {
             if at == 0 {
-                self.guard.count_from(&parent.guard);
+                self.guard.continue_counters(&parent.guard);
                 self.outside.clone_from(&parent.outside);
             }
             let paths = &self.paths;

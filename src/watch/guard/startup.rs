@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::guards::Guarded;
-use super::machine::{Before, Shown};
+use super::machine::{BeforeStart, ShownCounts};
 use super::reconfigure::follows;
 use super::state_file::{HoldRecord, Records};
 use crate::model::catalog::Catalog;
@@ -13,22 +13,22 @@ use crate::watch::source::snapshot::SnapshotFile;
 
 impl Guarded {
     /// What there was before the start, where the store now says `catalog`.
-    pub(crate) fn before(
+    pub(crate) fn find_state_before_start(
         &mut self,
         records: Option<&Records>,
         catalog: &Catalog,
         snapshot: &SnapshotFile,
-    ) -> Before {
+    ) -> BeforeStart {
         if !self.has_file(false) {
-            return Before::NoFile;
+            return BeforeStart::NoFile;
         }
         self.recorded = records.and_then(|records| records.read(&self.dests[0]));
         let recorded = self.recorded.as_ref();
         let Some(shown) = recorded.and_then(|record| record.shown.as_ref()) else {
-            return Before::File(None, Vec::new());
+            return BeforeStart::File(None, Vec::new());
         };
         let known = |(name, count): (&String, &usize)| Some((name.parse().ok()?, *count));
-        let mut shown: Shown = shown.iter().filter_map(known).collect();
+        let mut shown: ShownCounts = shown.iter().filter_map(known).collect();
         // The record may be of another configuration.
         shown.retain(|service, _| follows(&self.paths, catalog.prefix(), service));
         let is_missing = |service: &&ServiceName| {
@@ -36,12 +36,12 @@ impl Guarded {
             found.is_none_or(|all| all.is_empty())
         };
         let missing: Vec<&ServiceName> = shown.keys().filter(is_missing).collect();
-        let last = self.last(&missing, catalog.prefix(), snapshot);
-        Before::File(Some(shown), last)
+        let last = self.last_known(&missing, catalog.prefix(), snapshot);
+        BeforeStart::File(Some(shown), last)
     }
 
     /// The last that is known of these services: what was held of them, or what the store said.
-    fn last(
+    fn last_known(
         &self,
         missing: &[&ServiceName],
         prefix: &Prefix,
@@ -56,7 +56,7 @@ impl Guarded {
         };
         let paths: Vec<Prefix> = self.paths.iter().filter(of_missing).cloned().collect();
         let mut catalog = Catalog::new(prefix.clone());
-        if let Some((saved, _)) = snapshot.recall(&paths) {
+        if let Some((saved, _)) = snapshot.read(&paths) {
             let revision = saved.revision;
             for (path, entries) in paths.iter().zip(saved.entries) {
                 catalog.apply(path, Update::Reset(Snapshot { revision, entries }));
@@ -64,7 +64,9 @@ impl Guarded {
         }
         let said = catalog.services().values().flat_map(|all| all.values());
         let held = self.recorded.iter().flat_map(|record| &record.held);
-        let all = held.flat_map(HoldRecord::last).chain(said.cloned());
+        let all = held
+            .flat_map(HoldRecord::decode_instances)
+            .chain(said.cloned());
         let is_own = |one: &Arc<Instance>| {
             self.guard.rules().admits(one.ip) && self.concerns(prefix, &one.service, &one.id)
         };

@@ -15,7 +15,7 @@ use crate::model::update::Prefix;
 use crate::system::file;
 
 const RECORD: &str = "json";
-const WISH: &str = "release";
+const REQUEST: &str = "release";
 
 /// One guarded target, as its file in the state directory tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub(crate) struct HoldRecord {
 
 impl HoldRecord {
     /// The instances as they were. What another version has written may be of no use.
-    pub(crate) fn last(&self) -> Vec<Arc<Instance>> {
+    pub(crate) fn decode_instances(&self) -> Vec<Arc<Instance>> {
         let service = self.service.as_deref().unwrap_or_default();
         let decoded = self.fields.iter().filter_map(|(id, fields)| {
             let fields = fields.iter();
@@ -75,7 +75,7 @@ impl HoldRecord {
 
 /// What `sidekick guard release` asks the process for that keeps a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct ReleaseRequest {
     /// The service whose instances are to be let go; all that is held without one.
     pub(crate) service: Option<ServiceName>,
 }
@@ -111,7 +111,7 @@ impl Records {
     }
 
     /// All of them, sorted by target.
-    pub(crate) fn all(&self) -> io::Result<Vec<Record>> {
+    pub(crate) fn read_all(&self) -> io::Result<Vec<Record>> {
         let mut all = Vec::new();
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -138,29 +138,29 @@ impl Records {
     pub(crate) fn remove(&self, dest: &Path) {
         // It may never have been written.
         let _ = fs::remove_file(self.place(dest, RECORD));
-        self.take_wish(dest);
+        self.remove_request(dest);
     }
 
     /// Asks the process that keeps the target to let go.
-    pub(crate) fn wish(&self, dest: &Path, wish: &Wish) -> io::Result<()> {
-        let service = wish.service.as_ref().map_or("", ServiceName::as_str);
-        file::replace_own(&self.place(dest, WISH), service.as_bytes())
+    pub(crate) fn request_release(&self, dest: &Path, request: &ReleaseRequest) -> io::Result<()> {
+        let service = request.service.as_ref().map_or("", ServiceName::as_str);
+        file::replace_own(&self.place(dest, REQUEST), service.as_bytes())
     }
 
     /// What somebody has asked for, and nobody has taken yet. What is no name of a service asks for nothing that is held.
-    pub(crate) fn wished(&self, dest: &Path) -> Option<Wish> {
-        let text = fs::read_to_string(self.place(dest, WISH)).ok()?;
+    pub(crate) fn requested_release(&self, dest: &Path) -> Option<ReleaseRequest> {
+        let text = fs::read_to_string(self.place(dest, REQUEST)).ok()?;
         match text.trim() {
-            "" => Some(Wish { service: None }),
-            name => Some(Wish {
+            "" => Some(ReleaseRequest { service: None }),
+            name => Some(ReleaseRequest {
                 service: Some(name.parse().ok()?),
             }),
         }
     }
 
     /// Takes the wish away; whether there was one.
-    pub(crate) fn take_wish(&self, dest: &Path) -> bool {
-        fs::remove_file(self.place(dest, WISH)).is_ok()
+    pub(crate) fn remove_request(&self, dest: &Path) -> bool {
+        fs::remove_file(self.place(dest, REQUEST)).is_ok()
     }
 
     fn place(&self, dest: &Path, what: &str) -> PathBuf {

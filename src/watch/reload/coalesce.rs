@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::send::{Past, ReloadError, Telling, Told};
 use crate::config::{Reload, Target};
-use crate::watch::child::shell::Running;
+use crate::watch::child::shell::ChildGroup;
 use crate::watch::conf::placeholders::{Paths, fill_in};
 
 /// How long a reload waits for the other targets of its pass that ask for the same. One whose check takes longer than
@@ -63,7 +63,7 @@ pub(crate) struct ReloadTicket {
     reload: Reload,
     limit: Duration,
     /// The command of ours, if there is one.
-    child: Option<Running>,
+    child: Option<ChildGroup>,
     is_checked: bool,
     line: Arc<Line>,
     is_coming: bool,
@@ -71,7 +71,11 @@ pub(crate) struct ReloadTicket {
 
 impl Reloads {
     /// A ticket for a target that is about to be published; `None` if nobody has to be told of its files.
-    pub(crate) fn ticket(&self, target: &Target, child: Option<Running>) -> Option<ReloadTicket> {
+    pub(crate) fn ticket(
+        &self,
+        target: &Target,
+        child: Option<ChildGroup>,
+    ) -> Option<ReloadTicket> {
         let reload = match target.reload.clone()? {
             Reload::Command(text) => {
                 let dest = &target.outputs.first()?.dest;
@@ -148,7 +152,7 @@ impl ReloadTicket {
     /// Whether the program is a command of ours that has not been started yet. Nobody knows whom a `reload_cmd` tells, so
     /// it is taken to be the command.
     pub(crate) fn waits_for_its_child(&self) -> bool {
-        let runs = |child: &Running| child.get().is_some();
+        let runs = |child: &ChildGroup| child.get().is_some();
         match self.reload {
             Reload::Child { .. } => !self.child.as_ref().is_some_and(runs),
             Reload::Command(_) => self.child.as_ref().is_some_and(|child| !runs(child)),

@@ -19,7 +19,7 @@ use crate::system::mount;
 use crate::system::process::{self, LeaderError, Named, SignalError};
 use crate::system::systemd;
 use crate::system::systemd::UnitError;
-use crate::watch::child::shell::Running;
+use crate::watch::child::shell::ChildGroup;
 
 /// How often a daemon that reloads is looked at.
 const POLL: Duration = Duration::from_millis(10);
@@ -179,7 +179,7 @@ pub(crate) struct Telling<'a> {
     /// How long it may take, everything included.
     pub(crate) limit: Duration,
     /// The command of ours.
-    pub(crate) child: Option<&'a Running>,
+    pub(crate) child: Option<&'a ChildGroup>,
     /// The new files were checked before.
     pub(crate) is_checked: bool,
     pub(crate) past: &'a mut Past,

@@ -145,7 +145,7 @@ impl Shell {
         let old = stays.flat_map(|state| state.paths.clone());
         let paths = new.good.iter().flat_map(|one| paths(one, &self.prefix));
         let paths = paths.chain(old);
-        self.stale.is_none() && !self.away.is_empty() && !self.subscriptions.is_of(paths)
+        self.stale.is_none() && !self.away.is_empty() && !self.subscriptions.follows_exactly(paths)
     }
 
     /// Reads the configuration again if it has been waiting for the store.
@@ -186,20 +186,20 @@ impl Shell {
             "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
             files(&self.targets)
         );
-        self.guards.watch_over(&self.targets);
+        self.guards.replace_targets(&self.targets);
         self.destinations.follow(&self.targets);
         let haproxies = self.targets.iter().map(|state| &state.loaded.haproxies);
         self.haproxy_restarts.watch_all(haproxies.enumerate());
         let paths = || self.targets.iter().flat_map(|state| state.paths.clone());
-        let goes_on = self.subscriptions.is_of(paths());
+        let goes_on = self.subscriptions.follows_exactly(paths());
         if !goes_on {
             self.subscriptions = Subscriptions::start(&self.store, paths());
             self.catalog = Arc::new(Catalog::new(self.prefix.clone()));
             self.stale = None;
             self.away.clear();
-            self.snapshot.listen(Instant::now());
+            self.snapshot.start_silence_timer(Instant::now());
         } else if self.subscriptions.is_complete() {
-            self.guards.heard_all(&self.catalog, &self.snapshot);
+            self.guards.take_in_all(&self.catalog, &self.snapshot);
         }
         self.compare_with_announced();
         self.reannounce(goes_on);

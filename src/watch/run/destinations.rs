@@ -136,7 +136,7 @@ impl Shell {
         // What a guard holds as it is cannot be made anew.
         let is_frozen = self
             .guards
-            .freezes(&self.targets[target].loaded.target.name);
+            .is_frozen(&self.targets[target].loaded.target.name);
         if !is_frozen && self.subscriptions.is_complete() {
             self.advance(target, Input::Changed);
         }

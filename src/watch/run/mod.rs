@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::applied::publisher::AppliedPublisher;
 use super::child::lifecycle;
-use super::child::shell::{ChildShell, ended};
+use super::child::shell::{ChildShell, next_input};
 use super::conf::haproxy::RestartWatch;
 use super::conf::load::Configuration;
 use super::guard::guards::Guards;
@@ -73,11 +73,15 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
             let paths = shell.subscriptions.paths();
             let leave = async {
                 if let Some(applied) = &mut shell.applied {
-                    applied.leave().await;
+                    applied.finish().await;
                 }
             };
             let warnings = shell.announced.finish();
-            tokio::join!(leave, warnings, shell.snapshot.close(paths, &shell.catalog));
+            tokio::join!(
+                leave,
+                warnings,
+                shell.snapshot.finish(paths, &shell.catalog)
+            );
             return status;
         }
         match shell.next(&mut signals).await {
@@ -176,9 +180,9 @@ impl Shell {
             stays.then(|| AppliedPublisher::new(store, &subscriptions.paths(), &targets, running));
         let place = state_dir.as_deref().filter(|_| !plan.pass.once);
         let mut snapshot = SnapshotFile::new(place, &plan.conf_dir, plan.store);
-        snapshot.listen(now);
+        snapshot.start_silence_timer(now);
         let mut guards = Guards::open(state_dir.clone(), plan.pass.noop, plan.prefix.clone());
-        guards.watch_over(&targets);
+        guards.replace_targets(&targets);
         let mut haproxy_restarts = RestartWatch::default();
         if !plan.pass.once {
             haproxy_restarts.watch_all(
@@ -229,7 +233,7 @@ impl Shell {
             }
         };
         tokio::select! {
-            (scope, followed) = self.subscriptions.next() => Event::Followed(scope, followed),
+            (scope, followed) = self.subscriptions.next_update() => Event::Followed(scope, followed),
             () = self.conf.watched.changed(), if !self.pass.once => Event::Edited,
             Some(done) = self.publishes.join_next_with_id() => match done {
                 Ok((id, done)) => Event::Done(id, done),
@@ -239,9 +243,9 @@ impl Shell {
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
-            input = ended(&mut self.child) => Event::Child(input),
+            input = next_input(&mut self.child) => Event::Child(input),
             target = self.haproxy_restarts.next_restarted() => Event::Replaced(target),
-            never = work(&mut self.applied) => match never {},
+            never = run_publisher(&mut self.applied) => match never {},
         }
     }
 
@@ -271,7 +275,7 @@ impl Shell {
     /// The exit status, once there is nothing left to do.
     fn status(&self) -> Option<u8> {
         if let Some(child) = &self.child {
-            return child.status();
+            return child.exit_status();
         }
         if let Some(at) = self.stop_at {
             let over = self.publishes.is_empty() || Instant::now() >= at;
@@ -342,7 +346,7 @@ impl Shell {
             info!("{signal}: stopping");
             self.targets.iter().for_each(TargetState::give_up);
             self.outgoing.iter().for_each(|one| one.state.give_up());
-            self.applied.iter_mut().for_each(AppliedPublisher::stop);
+            self.applied.iter_mut().for_each(AppliedPublisher::withdraw);
             sd_notify::stopping("stopping");
         }
     }
@@ -371,12 +375,12 @@ impl Shell {
         if now >= self.compare_at {
             self.compare();
         }
-        if self.snapshot.is_time_to_recall(now) {
+        if self.snapshot.is_recall_due(now) {
             self.recall();
         }
         if self.subscriptions.is_fresh() {
             self.snapshot
-                .write(now, self.subscriptions.paths(), &self.catalog);
+                .write_if_due(now, self.subscriptions.paths(), &self.catalog);
         }
         self.outgoing.iter_mut().for_each(|one| one.tick(now));
         self.repair_due(now);
@@ -394,9 +398,9 @@ impl Shell {
     }
 }
 
-async fn work(applied: &mut Option<AppliedPublisher>) -> Infallible {
+async fn run_publisher(applied: &mut Option<AppliedPublisher>) -> Infallible {
     match applied {
-        Some(applied) => applied.work().await,
+        Some(applied) => applied.run().await,
         None => std::future::pending().await,
     }
 }

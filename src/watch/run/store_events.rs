@@ -9,7 +9,7 @@ use super::Shell;
 use crate::model::update::{Prefix, Revision, Snapshot, Update};
 use crate::store::{Followed, StoreError};
 use crate::system::sd_notify;
-use crate::watch::source::snapshot::{SILENCE, ago};
+use crate::watch::source::snapshot::{SILENCE_LIMIT, format_age};
 use crate::watch::target::state::TargetState;
 
 impl Shell {
@@ -41,11 +41,11 @@ impl Shell {
         let was_complete = self.subscriptions.is_complete();
         let is_reset = matches!(update, Update::Reset(_));
         if is_reset {
-            self.subscriptions.heard(scope);
+            self.subscriptions.mark_heard(scope);
         }
         let has_changed = self.take_in(scope, update, was_complete);
         if self.subscriptions.is_fresh() && (is_reset || has_changed) {
-            self.snapshot.news(Instant::now());
+            self.snapshot.schedule_write(Instant::now());
             self.refreshed();
         }
     }
@@ -59,15 +59,15 @@ impl Shell {
             warn!("{dir} is skipped: {error}");
         }
         if let Some(applied) = &mut self.applied {
-            applied.updated(scope, revision, &changes, &self.catalog, &self.targets);
+            applied.store_updated(scope, revision, &changes, &self.catalog, &self.targets);
         }
         if self.is_stopping() {
             // Nothing is published any more, so nothing is held back from it: servers that stop together with us are no loss.
         } else if was_complete {
-            self.guards.changed(&self.catalog, &changes);
+            self.guards.take_in_changes(&self.catalog, &changes);
             self.changed(|state| state.concerns(&changes));
         } else if self.subscriptions.is_complete() {
-            self.guards.heard_all(&self.catalog, &self.snapshot);
+            self.guards.take_in_all(&self.catalog, &self.snapshot);
             self.changed(|_| true);
         }
         self.compare_with_announced();
@@ -77,23 +77,23 @@ impl Shell {
     /// The store is silent: what it said last stands in for it.
     pub(super) fn recall(&mut self) {
         let (scopes, paths): (Vec<usize>, Vec<Prefix>) =
-            self.subscriptions.unknown().into_iter().unzip();
+            self.subscriptions.unknown_paths().into_iter().unzip();
         if scopes.is_empty() {
             return;
         }
-        let Some((saved, age)) = self.snapshot.recall(&paths) else {
+        let Some((saved, age)) = self.snapshot.read(&paths) else {
             return;
         };
         warn!(
             "the store has not answered for {} s: until it does, files are rendered from what it said last, and are \
              stale; the snapshot of revision {} was written {}",
-            SILENCE.as_secs(),
+            SILENCE_LIMIT.as_secs(),
             saved.revision,
-            ago(age)
+            format_age(age)
         );
         self.stale = Some(age);
         for (scope, entries) in scopes.into_iter().zip(saved.entries) {
-            self.subscriptions.stand_in(scope);
+            self.subscriptions.mark_stale(scope);
             // The revision of back then means nothing: the store may have been rebuilt.
             let revision = Revision::default();
             self.take_in(scope, Update::Reset(Snapshot { revision, entries }), false);
@@ -121,7 +121,7 @@ impl Shell {
         match self.stale {
             Some(age) => format!(
                 "keeping {count} files, stale: the store does not answer, the snapshot was written {}",
-                ago(age)
+                format_age(age)
             ),
             None => format!("keeping {count} files"),
         }

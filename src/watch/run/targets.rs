@@ -26,7 +26,7 @@ impl Shell {
             if !concerned(state) {
                 continue;
             }
-            if self.guards.freezes(&state.loaded.target.name) {
+            if self.guards.is_frozen(&state.loaded.target.name) {
                 state.freeze(self.pass.once && !self.pass.noop);
             } else {
                 self.advance(target, Input::Changed);
@@ -79,7 +79,7 @@ impl Shell {
             views: state.views(
                 &self
                     .guards
-                    .seen_by(&state.loaded.target.name, &self.catalog),
+                    .catalog_for(&state.loaded.target.name, &self.catalog),
                 &self.env,
             ),
             noop: self.pass.noop,
@@ -106,7 +106,7 @@ impl Shell {
         });
         self.targets[target].started(publish, progress);
         if let Some(applied) = &mut self.applied {
-            applied.started(target);
+            applied.publish_started(target);
         }
     }
 
@@ -125,10 +125,10 @@ impl Shell {
             && matches!(input, Input::Ended(_, Answer::Done { .. }));
         let is_touched = state.is_touched();
         if good {
-            self.guards.published(&state.loaded.target.name);
+            self.guards.record_published(&state.loaded.target.name);
         }
         if let Some(applied) = &mut self.applied {
-            applied.done(target, good);
+            applied.publish_ended(target, good);
         }
         self.advance(target, input);
         self.tell_ready();
@@ -143,7 +143,7 @@ impl Shell {
         self.haproxy_restarts.watch(target, &state.loaded.haproxies);
         // After a failure the live file is what whoever starts reads, and the next try has its time.
         let is_behind = state.last == Some(Ended::Failed);
-        let is_frozen = self.guards.freezes(&state.loaded.target.name);
+        let is_frozen = self.guards.is_frozen(&state.loaded.target.name);
         if !is_behind && !is_frozen && self.subscriptions.is_complete() {
             self.advance(target, Input::Changed);
         }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::snapshot_format;
-use super::snapshot_format::Saved;
+use super::snapshot_format::SavedSnapshot;
 use crate::model::catalog::Catalog;
 use crate::model::report::chain;
 use crate::model::update::Prefix;
@@ -18,7 +18,7 @@ use crate::system::process;
 
 /// How long the store may be silent before the snapshot stands in for it: enough for a store that is slow or of which one
 /// endpoint is dead, little for a proxy that waits for its file.
-pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 /// Publishing goes first.
 const SETTLE: Duration = Duration::from_secs(1);
 /// The shortest time between two writes: what a crash while the store is down may cost.
@@ -43,7 +43,7 @@ pub(crate) struct SnapshotFile {
 struct Place {
     file: PathBuf,
     /// It has been told that it cannot be written.
-    told: AtomicBool,
+    has_warned: AtomicBool,
 }
 
 impl SnapshotFile {
@@ -54,7 +54,7 @@ impl SnapshotFile {
             let name = file::name_of_path(&name) + ".json";
             Arc::new(Place {
                 file: dir.join("snapshots").join(name),
-                told: AtomicBool::new(false),
+                has_warned: AtomicBool::new(false),
             })
         });
         Self {
@@ -68,31 +68,31 @@ impl SnapshotFile {
     }
 
     /// From now on the store should speak, of other paths than before: what is known by then is not all of them.
-    pub(crate) fn listen(&mut self, now: Instant) {
+    pub(crate) fn start_silence_timer(&mut self, now: Instant) {
         self.write_at = None;
-        self.recall_at = self.place.is_some().then_some(now + SILENCE);
+        self.recall_at = self.place.is_some().then_some(now + SILENCE_LIMIT);
     }
 
     /// The store has said something new, or all of it anew.
-    pub(crate) fn news(&mut self, now: Instant) {
+    pub(crate) fn schedule_write(&mut self, now: Instant) {
         if self.place.is_some() {
             let next = self.written.map_or(now, |at| at + DISTANCE);
             self.write_at.get_or_insert(next.max(now + SETTLE));
         }
     }
 
-    /// When [`SnapshotFile::is_time_to_recall`] or [`SnapshotFile::write`] have something to do.
+    /// When [`SnapshotFile::is_recall_due`] or [`SnapshotFile::write_if_due`] have something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.recall_at.into_iter().chain(self.write_at).min()
     }
 
     /// Whether the store has been silent for too long; true once.
-    pub(crate) fn is_time_to_recall(&mut self, now: Instant) -> bool {
+    pub(crate) fn is_recall_due(&mut self, now: Instant) -> bool {
         self.recall_at.take_if(|at| now >= *at).is_some()
     }
 
     /// What the store said of these paths to an earlier process, and how long ago.
-    pub(crate) fn recall(&self, paths: &[Prefix]) -> Option<(Saved, Duration)> {
+    pub(crate) fn read(&self, paths: &[Prefix]) -> Option<(SavedSnapshot, Duration)> {
         let file = &self.place.as_ref()?.file;
         let text = match std::fs::read(file) {
             Ok(text) => text,
@@ -119,7 +119,12 @@ impl SnapshotFile {
     }
 
     /// Writes what is known of these paths if it is time to.
-    pub(crate) fn write(&mut self, now: Instant, paths: Vec<Prefix>, catalog: &Arc<Catalog>) {
+    pub(crate) fn write_if_due(
+        &mut self,
+        now: Instant,
+        paths: Vec<Prefix>,
+        catalog: &Arc<Catalog>,
+    ) {
         if self.write_at.is_none_or(|at| now < at) {
             return;
         }
@@ -128,18 +133,18 @@ impl SnapshotFile {
             self.write_at = Some(now + SETTLE);
             return;
         }
-        self.start(now, paths, catalog);
+        self.start_write(now, paths, catalog);
     }
 
     /// Writes what is not written yet, and waits for it.
-    pub(crate) async fn close(mut self, paths: Vec<Prefix>, catalog: &Arc<Catalog>) {
+    pub(crate) async fn finish(mut self, paths: Vec<Prefix>, catalog: &Arc<Catalog>) {
         let finish = async {
             if let Some(writing) = self.writing.take() {
                 // A task that panicked has written nothing.
                 let _ = writing.await;
             }
             if self.write_at.is_some() {
-                self.start(Instant::now(), paths, catalog);
+                self.start_write(Instant::now(), paths, catalog);
             }
             if let Some(writing) = self.writing.take() {
                 let _ = writing.await;
@@ -149,7 +154,7 @@ impl SnapshotFile {
         let _ = tokio::time::timeout(LAST_WRITE, finish).await;
     }
 
-    fn start(&mut self, now: Instant, paths: Vec<Prefix>, catalog: &Arc<Catalog>) {
+    fn start_write(&mut self, now: Instant, paths: Vec<Prefix>, catalog: &Arc<Catalog>) {
         (self.write_at, self.written) = (None, Some(now));
         let Some(place) = self.place.clone() else {
             return;
@@ -173,10 +178,10 @@ impl Place {
                     "the snapshot was written in {} us",
                     start.elapsed().as_micros()
                 );
-                self.told.store(false, Ordering::Relaxed);
+                self.has_warned.store(false, Ordering::Relaxed);
             }
             Err(error) => {
-                if !self.told.swap(true, Ordering::Relaxed) {
+                if !self.has_warned.swap(true, Ordering::Relaxed) {
                     warn!(
                         "the snapshot {} cannot be written ({error}): without the store, the next start will have to wait; \
                          give --state-dir",
@@ -201,7 +206,7 @@ impl Place {
 }
 
 /// A time that has passed, for people.
-pub(crate) fn ago(time: Duration) -> String {
+pub(crate) fn format_age(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..120 => format!("{seconds} s ago"),
@@ -224,7 +229,7 @@ mod tests {
             (7200, "2 h ago"),
             (172_800, "2 days ago"),
         ] {
-            assert_eq!(ago(Duration::from_secs(seconds)), want);
+            assert_eq!(format_age(Duration::from_secs(seconds)), want);
         }
     }
 
@@ -234,11 +239,11 @@ mod tests {
         let start = Instant::now();
         let mut snapshot =
             SnapshotFile::new(Some(dir.path()), Path::new("/etc/sidekick"), String::new());
-        snapshot.news(start);
-        snapshot.news(start + SETTLE / 2);
+        snapshot.schedule_write(start);
+        snapshot.schedule_write(start + SETTLE / 2);
         assert_eq!(snapshot.deadline(), Some(start + SETTLE));
         (snapshot.write_at, snapshot.written) = (None, Some(start + SETTLE));
-        snapshot.news(start + SETTLE);
+        snapshot.schedule_write(start + SETTLE);
         assert_eq!(snapshot.deadline(), Some(start + SETTLE + DISTANCE));
     }
 
@@ -246,10 +251,10 @@ mod tests {
     fn who_passes_by_has_no_memory() {
         let now = Instant::now();
         let mut snapshot = SnapshotFile::new(None, Path::new("/etc/sidekick"), String::new());
-        snapshot.listen(now);
-        snapshot.news(now);
+        snapshot.start_silence_timer(now);
+        snapshot.schedule_write(now);
         assert_eq!(snapshot.deadline(), None);
-        assert!(!snapshot.is_time_to_recall(now + SILENCE));
-        assert!(snapshot.recall(&[]).is_none());
+        assert!(!snapshot.is_recall_due(now + SILENCE_LIMIT));
+        assert!(snapshot.read(&[]).is_none());
     }
 }

@@ -19,7 +19,7 @@ const FORMAT: u32 = 1;
 
 /// Why a snapshot is of no use.
 #[derive(Debug, Error)]
-pub(crate) enum SavedError {
+pub(crate) enum SnapshotError {
     #[error("it is damaged")]
     Damaged(#[from] serde_json::Error),
     #[error("it has format {0}, of another version of sidekick")]
@@ -32,7 +32,7 @@ pub(crate) enum SavedError {
 
 /// What is needed of a snapshot.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Saved {
+pub(crate) struct SavedSnapshot {
     /// The revision of the store back then. Nothing can be followed from there.
     pub(crate) revision: Revision,
     /// The keys and values of each path that was asked for.
@@ -45,7 +45,7 @@ struct Body<'a> {
     store: Cow<'a, str>,
     revision: u64,
     paths: Vec<Cow<'a, str>>,
-    entries: BTreeMap<Cow<'a, str>, Text<'a>>,
+    entries: BTreeMap<Cow<'a, str>, StoredValue<'a>>,
 }
 
 /// The first field, whatever the others are.
@@ -57,7 +57,7 @@ struct Head {
 /// A value. Those that are no text are rare.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Text<'a> {
+enum StoredValue<'a> {
     Text(Cow<'a, str>),
     Bytes(Cow<'a, [u8]>),
 }
@@ -70,8 +70,8 @@ pub(crate) fn encode(
 ) -> Result<Vec<u8>, serde_json::Error> {
     let entries = paths.iter().flat_map(|path| catalog.tree().under(path));
     let text = |value| match std::str::from_utf8(value) {
-        Ok(text) => Text::Text(text.into()),
-        Err(_) => Text::Bytes(value.into()),
+        Ok(text) => StoredValue::Text(text.into()),
+        Err(_) => StoredValue::Bytes(value.into()),
     };
     serde_json::to_vec(&Body {
         format: FORMAT,
@@ -85,14 +85,18 @@ pub(crate) fn encode(
 }
 
 /// What a text has of each of these paths, if it is of this store and has all of them.
-pub(crate) fn decode(text: &[u8], store: &str, paths: &[Prefix]) -> Result<Saved, SavedError> {
+pub(crate) fn decode(
+    text: &[u8],
+    store: &str,
+    paths: &[Prefix],
+) -> Result<SavedSnapshot, SnapshotError> {
     let Head { format } = serde_json::from_slice(text)?;
     if format != FORMAT {
-        return Err(SavedError::Format(format));
+        return Err(SnapshotError::Format(format));
     }
     let body: Body<'_> = serde_json::from_slice(text)?;
     if body.store != store {
-        return Err(SavedError::Store(body.store.into_owned()));
+        return Err(SnapshotError::Store(body.store.into_owned()));
     }
     let has: Vec<Prefix> = body
         .paths
@@ -101,19 +105,19 @@ pub(crate) fn decode(text: &[u8], store: &str, paths: &[Prefix]) -> Result<Saved
         .collect();
     let lacks = |path: &&Prefix| !has.iter().any(|one| one.covers(path.as_str()));
     if let Some(path) = paths.iter().find(lacks) {
-        return Err(SavedError::Lacks(path.clone()));
+        return Err(SnapshotError::Lacks(path.clone()));
     }
     let mut entries = vec![Entries::new(); paths.len()];
     for (key, value) in body.entries {
         let value = match value {
-            Text::Text(text) => text.into_owned().into_bytes(),
-            Text::Bytes(bytes) => bytes.into_owned(),
+            StoredValue::Text(text) => text.into_owned().into_bytes(),
+            StoredValue::Bytes(bytes) => bytes.into_owned(),
         };
         if let Some(at) = paths.iter().position(|path| path.covers(&key)) {
             entries[at].insert(key.into(), value.into());
         }
     }
-    Ok(Saved {
+    Ok(SavedSnapshot {
         revision: Revision(body.revision),
         entries,
     })

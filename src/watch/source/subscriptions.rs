@@ -45,7 +45,7 @@ impl Subscriptions {
     }
 
     /// Whether these are the paths that are followed.
-    pub(crate) fn is_of(&self, paths: impl Iterator<Item = Prefix>) -> bool {
+    pub(crate) fn follows_exactly(&self, paths: impl Iterator<Item = Prefix>) -> bool {
         let wanted = Prefix::widest(paths.collect());
         self.scopes
             .iter()
@@ -66,12 +66,12 @@ impl Subscriptions {
     }
 
     /// The store has said all of this path.
-    pub(crate) fn heard(&mut self, scope: usize) {
+    pub(crate) fn mark_heard(&mut self, scope: usize) {
         self.scopes[scope].1 = Known::Heard;
     }
 
     /// The paths of which nothing is known.
-    pub(crate) fn unknown(&self) -> Vec<(usize, Prefix)> {
+    pub(crate) fn unknown_paths(&self) -> Vec<(usize, Prefix)> {
         let scopes = self.scopes.iter().enumerate();
         let unknown = scopes.filter(|(_, (_, known))| *known == Known::Nothing);
         unknown
@@ -80,7 +80,7 @@ impl Subscriptions {
     }
 
     /// What the store said to an earlier process stands in for this path.
-    pub(crate) fn stand_in(&mut self, scope: usize) {
+    pub(crate) fn mark_stale(&mut self, scope: usize) {
         self.scopes[scope].1 = Known::Stale;
     }
 
@@ -97,7 +97,7 @@ impl Subscriptions {
     }
 
     /// What the store says next, and of which path.
-    pub(crate) async fn next(&mut self) -> (usize, Followed) {
+    pub(crate) async fn next_update(&mut self) -> (usize, Followed) {
         match self.updates.recv().await {
             Some(said) => said,
             // Nothing is followed.

@@ -12,10 +12,10 @@ fn path(text: &str) -> Prefix {
 fn served(now: Instant) -> AppliedRevisions {
     let (web, db) = ([path("/services/web")], [path("/services/db")]);
     let mut machine = AppliedRevisions::new(&[path("/services")], &[&web, &db], 1);
-    machine.updated(now, 0, Revision(1), Weight::Ordinary, |_| true);
+    machine.store_updated(now, 0, Revision(1), UpdateKind::Ordinary, |_| true);
     for target in [0, 1] {
-        machine.started(target);
-        machine.done(now, target, true);
+        machine.publish_started(target);
+        machine.publish_ended(now, target, true);
     }
     assert_eq!(said(&mut machine, now), Some([1, 1]));
     machine
@@ -23,13 +23,13 @@ fn served(now: Instant) -> AppliedRevisions {
 
 /// What is said at this time, of `web` and of `db`.
 fn said(machine: &mut AppliedRevisions, now: Instant) -> Option<[u64; 2]> {
-    let applied = machine.say(now)?.applied;
+    let applied = machine.take_due_entry(now)?.applied;
     let of = |name: &str| applied[&path("/services").join(name)].0;
     Some(["web", "db"].map(of))
 }
 
 fn drain(machine: &mut AppliedRevisions, now: Instant, revision: u64) {
-    machine.updated(now, 0, Revision(revision), Weight::Drain, |t| t == 0);
+    machine.store_updated(now, 0, Revision(revision), UpdateKind::Drain, |t| t == 0);
 }
 
 #[test]
@@ -37,16 +37,19 @@ fn nothing_is_said_before_the_store_has_said_everything_once() {
     let now = Instant::now();
     let targets = [path("/a"), path("/b")];
     let mut machine = AppliedRevisions::new(&targets, &[&targets], 1);
-    machine.updated(now, 0, Revision(3), Weight::Ordinary, |_| true);
-    assert_eq!((machine.say_at(), machine.say(now)), (None, None));
-    machine.updated(now, 1, Revision(4), Weight::Ordinary, |_| true);
-    let applied = machine.say(now).unwrap().applied;
+    machine.store_updated(now, 0, Revision(3), UpdateKind::Ordinary, |_| true);
+    assert_eq!(
+        (machine.write_at(), machine.take_due_entry(now)),
+        (None, None)
+    );
+    machine.store_updated(now, 1, Revision(4), UpdateKind::Ordinary, |_| true);
+    let applied = machine.take_due_entry(now).unwrap().applied;
     assert!(applied.values().all(|revision| *revision == Revision(0)));
-    machine.started(0);
-    machine.done(now, 0, true);
+    machine.publish_started(0);
+    machine.publish_ended(now, 0, true);
     // Each path has the revision of its own scope: the other one may have more to tell.
     let applied: Vec<u64> = machine
-        .say(now)
+        .take_due_entry(now)
         .unwrap()
         .applied
         .into_values()
@@ -60,15 +63,15 @@ fn a_drain_is_said_as_soon_as_it_is_in_use() {
     let now = Instant::now();
     let mut machine = served(now);
     drain(&mut machine, now, 2);
-    machine.started(0);
+    machine.publish_started(0);
     assert_eq!(
         said(&mut machine, now),
         Some([1, 2]),
         "whom it does not concern"
     );
-    machine.done(now, 0, true);
+    machine.publish_ended(now, 0, true);
     assert_eq!(said(&mut machine, now), Some([2, 2]));
-    assert_eq!(machine.say_at(), None);
+    assert_eq!(machine.write_at(), None);
 }
 
 #[test]
@@ -84,13 +87,13 @@ fn a_drain_is_said_at_once_also_when_the_configuration_was_read_meanwhile() {
         let mut machine = served(now);
         drain(&mut machine, now, 2);
         if has_begun {
-            machine.started(0);
+            machine.publish_started(0);
         }
         machine.replace(&scopes, &[&web, &db], true);
-        machine.started(0);
-        machine.started(1);
-        machine.done(now, 1, true);
-        machine.done(now, 0, true);
+        machine.publish_started(0);
+        machine.publish_started(1);
+        machine.publish_ended(now, 1, true);
+        machine.publish_ended(now, 0, true);
         assert_eq!(said(&mut machine, now), Some([2, 2]), "{has_begun}");
     }
 }
@@ -100,12 +103,12 @@ fn a_drain_that_fails_is_not_said_until_it_works() {
     let now = Instant::now();
     let mut machine = served(now);
     drain(&mut machine, now, 2);
-    machine.started(0);
-    machine.done(now, 0, false);
-    machine.updated(now, 0, Revision(3), Weight::Ordinary, |t| t == 1);
+    machine.publish_started(0);
+    machine.publish_ended(now, 0, false);
+    machine.store_updated(now, 0, Revision(3), UpdateKind::Ordinary, |t| t == 1);
     assert_eq!(said(&mut machine, now), Some([1, 2]));
-    machine.started(0);
-    machine.done(now, 0, true);
+    machine.publish_started(0);
+    machine.publish_ended(now, 0, true);
     assert_eq!(said(&mut machine, now), Some([3, 2]));
 }
 
@@ -113,13 +116,13 @@ fn a_drain_that_fails_is_not_said_until_it_works() {
 fn a_drain_that_comes_during_a_publish_is_not_in_it() {
     let now = Instant::now();
     let mut machine = served(now);
-    machine.updated(now, 0, Revision(2), Weight::Ordinary, |t| t == 0);
-    machine.started(0);
+    machine.store_updated(now, 0, Revision(2), UpdateKind::Ordinary, |t| t == 0);
+    machine.publish_started(0);
     drain(&mut machine, now, 3);
-    machine.done(now, 0, true);
+    machine.publish_ended(now, 0, true);
     assert_eq!(said(&mut machine, now), Some([2, 3]));
-    machine.started(0);
-    machine.done(now, 0, true);
+    machine.publish_started(0);
+    machine.publish_ended(now, 0, true);
     assert_eq!(said(&mut machine, now), Some([3, 3]));
 }
 
@@ -128,10 +131,10 @@ fn a_revision_that_is_counted_after_its_drain_is_a_part_of_it() {
     let now = Instant::now();
     let mut machine = served(now);
     drain(&mut machine, now, 2);
-    machine.started(0);
-    machine.done(now, 0, true);
+    machine.publish_started(0);
+    machine.publish_ended(now, 0, true);
     assert_eq!(said(&mut machine, now), Some([2, 2]));
-    machine.updated(now, 0, Revision(1000), Weight::Nothing, |_| false);
+    machine.store_updated(now, 0, Revision(1000), UpdateKind::Nothing, |_| false);
     assert_eq!(said(&mut machine, now), Some([1000, 1000]));
 }
 
@@ -140,15 +143,15 @@ fn what_nobody_waits_for_is_gathered() {
     let now = Instant::now();
     let mut machine = served(now);
     for revision in 2..50 {
-        machine.updated(now, 0, Revision(revision), Weight::Ordinary, |t| t == 0);
-        machine.started(0);
-        machine.done(now, 0, true);
+        machine.store_updated(now, 0, Revision(revision), UpdateKind::Ordinary, |t| t == 0);
+        machine.publish_started(0);
+        machine.publish_ended(now, 0, true);
     }
-    let at = machine.say_at().unwrap();
+    let at = machine.write_at().unwrap();
     assert!(at >= now + GATHER && at <= now + GATHER * 2);
     assert_eq!(said(&mut machine, now), None);
     assert_eq!(said(&mut machine, at), Some([49, 49]));
-    assert_eq!(machine.say_at(), None);
+    assert_eq!(machine.write_at(), None);
 }
 
 /// A count, when it is due.
@@ -157,8 +160,8 @@ fn count(machine: &mut AppliedRevisions, old_workers: usize) -> Instant {
         panic!("nothing is to be counted");
     };
     assert!(machine.deadline().is_some_and(|due| due <= at));
-    let number = machine.counts(at).unwrap();
-    machine.counted(at, number, old_workers);
+    let number = machine.begin_due_count(at).unwrap();
+    machine.count_ended(at, number, old_workers);
     at
 }
 
@@ -166,30 +169,30 @@ fn count(machine: &mut AppliedRevisions, old_workers: usize) -> Instant {
 fn old_workers_are_counted_after_a_publish_and_until_there_are_none() {
     let now = Instant::now();
     let mut machine = served(now);
-    assert_eq!(machine.counts(now), None);
+    assert_eq!(machine.begin_due_count(now), None);
     // None: nothing to say, and nothing to look at until the next publish.
     assert_eq!(count(&mut machine, 0), now + COUNT);
     assert_eq!(machine.deadline(), None);
-    machine.started(0);
-    machine.done(now, 0, true);
+    machine.publish_started(0);
+    machine.publish_ended(now, 0, true);
     count(&mut machine, 3);
-    let said = machine.say_at().unwrap();
+    let said = machine.write_at().unwrap();
     assert!(said >= now + GATHER, "with what else there is to say");
     // As many as before, and others for a moment: that is no news.
     for old_workers in [3, 4, 3] {
         count(&mut machine, old_workers);
     }
-    let one = machine.say(said).unwrap();
+    let one = machine.take_due_entry(said).unwrap();
     assert_eq!(one.old_workers, 3);
     count(&mut machine, 2);
     count(&mut machine, 3);
-    let again = machine.say_at().unwrap();
-    assert_eq!(machine.say(again), None);
+    let again = machine.write_at().unwrap();
+    assert_eq!(machine.take_due_entry(again), None);
     let gone = count(&mut machine, 0);
-    assert_eq!(machine.deadline(), machine.say_at());
-    let last = machine.say_at().unwrap();
+    assert_eq!(machine.deadline(), machine.write_at());
+    let last = machine.write_at().unwrap();
     assert!(last >= gone + GATHER);
-    assert_eq!(machine.say(last).unwrap().old_workers, 0);
+    assert_eq!(machine.take_due_entry(last).unwrap().old_workers, 0);
     assert_eq!(machine.deadline(), None);
 }
 
@@ -197,11 +200,11 @@ fn old_workers_are_counted_after_a_publish_and_until_there_are_none() {
 fn one_count_at_a_time_and_another_one_after_what_has_come_meanwhile() {
     let now = Instant::now();
     let mut machine = served(now);
-    let number = machine.counts(now + COUNT).unwrap();
-    machine.started(0);
-    machine.done(now + COUNT, 0, true);
-    assert_eq!(machine.counts(now + COUNT * 2), None);
-    machine.counted(now + COUNT * 2, number, 0);
+    let number = machine.begin_due_count(now + COUNT).unwrap();
+    machine.publish_started(0);
+    machine.publish_ended(now + COUNT, 0, true);
+    assert_eq!(machine.begin_due_count(now + COUNT * 2), None);
+    machine.count_ended(now + COUNT * 2, number, 0);
     assert_eq!(machine.deadline(), Some(now + COUNT * 3));
 }
 
@@ -209,26 +212,29 @@ fn one_count_at_a_time_and_another_one_after_what_has_come_meanwhile() {
 fn a_count_that_never_comes_is_made_again_and_a_late_one_is_none() {
     let start = Instant::now();
     let mut machine = served(start);
-    let lost = machine.counts(start + COUNT).unwrap();
+    let lost = machine.begin_due_count(start + COUNT).unwrap();
     let due = machine.deadline().expect("it is not waited for for ever");
     assert_eq!(due, start + COUNT + COUNT_WITHIN);
     assert_eq!(
-        machine.counts(start + COUNT_WITHIN),
+        machine.begin_due_count(start + COUNT_WITHIN),
         None,
         "it has its time"
     );
-    let again = machine.counts(due).unwrap();
-    machine.counted(due, lost, 7);
+    let again = machine.begin_due_count(due).unwrap();
+    machine.count_ended(due, lost, 7);
     assert_eq!(machine.old_workers, 0);
     assert_eq!(
         machine.deadline(),
         Some(due + COUNT_WITHIN),
         "one is under way"
     );
-    machine.counted(due, again, 2);
-    assert_eq!((machine.old_workers, machine.counts(due)), (2, None));
+    machine.count_ended(due, again, 2);
+    assert_eq!(
+        (machine.old_workers, machine.begin_due_count(due)),
+        (2, None)
+    );
     // Also between two counts.
-    machine.counted(due, lost, 7);
+    machine.count_ended(due, lost, 7);
     assert_eq!(machine.old_workers, 2);
 }
 
@@ -241,14 +247,14 @@ fn workers_that_go_soon_are_no_reason_to_write() {
     for second in 0..100 {
         let now = start + Duration::from_secs(second);
         if second % 3 == 0 {
-            machine.updated(now, 0, Revision(second + 2), Weight::Ordinary, |_| true);
-            machine.started(0);
-            machine.done(now, 0, true);
+            machine.store_updated(now, 0, Revision(second + 2), UpdateKind::Ordinary, |_| true);
+            machine.publish_started(0);
+            machine.publish_ended(now, 0, true);
         }
-        if let Some(number) = machine.counts(now) {
-            machine.counted(now, number, usize::from(second % 2 == 0));
+        if let Some(number) = machine.begin_due_count(now) {
+            machine.count_ended(now, number, usize::from(second % 2 == 0));
         }
-        writes += usize::from(machine.say(now).is_some());
+        writes += usize::from(machine.take_due_entry(now).is_some());
     }
     assert!(writes <= 10, "{writes}");
 }
@@ -257,8 +263,8 @@ fn workers_that_go_soon_are_no_reason_to_write() {
 fn entries_of_watchers_are_no_news() {
     let now = Instant::now();
     let mut machine = served(now);
-    machine.updated(now, 0, Revision(2), Weight::Own, |_| true);
-    assert_eq!(machine.say_at(), None);
+    machine.store_updated(now, 0, Revision(2), UpdateKind::Own, |_| true);
+    assert_eq!(machine.write_at(), None);
 }
 
 #[test]
@@ -272,7 +278,7 @@ fn other_targets_begin_anew_and_the_same_go_on() {
     assert_eq!(applied[&api[0]], Revision(0));
     machine.replace(&[path("/services")], &[&web], false);
     assert_eq!(machine.applied()[&web[0]], Revision(0));
-    assert_eq!(machine.say_at(), None);
+    assert_eq!(machine.write_at(), None);
 }
 
 #[test]
@@ -287,17 +293,17 @@ fn a_state_that_comes_or_goes_weighs_more_than_one_that_goes_with_its_instance()
         let changes = changes.into_iter().map(change).collect();
         let revision = Revision(1);
         let changes = catalog.apply(&all, Update::Changed { revision, changes });
-        Weight::of(&changes, catalog.tree())
+        UpdateKind::from_changes(&changes, catalog.tree())
     };
     let (ip, state) = ("/services/web/a/ip", "/services/web/a/state");
-    assert_eq!(weigh(vec![(ip, Some("10.0.0.1"))]), Weight::Ordinary);
-    assert_eq!(weigh(vec![(ip, Some("10.0.0.1"))]), Weight::Nothing);
-    assert_eq!(weigh(vec![(state, Some("drain"))]), Weight::Drain);
-    assert_eq!(weigh(vec![(state, None)]), Weight::Drain);
+    assert_eq!(weigh(vec![(ip, Some("10.0.0.1"))]), UpdateKind::Ordinary);
+    assert_eq!(weigh(vec![(ip, Some("10.0.0.1"))]), UpdateKind::Nothing);
+    assert_eq!(weigh(vec![(state, Some("drain"))]), UpdateKind::Drain);
+    assert_eq!(weigh(vec![(state, None)]), UpdateKind::Drain);
     weigh(vec![(state, Some("drain"))]);
-    assert_eq!(weigh(vec![(ip, None), (state, None)]), Weight::Ordinary);
+    assert_eq!(weigh(vec![(ip, None), (state, None)]), UpdateKind::Ordinary);
     let own = "/sidekick/watchers/a/applied";
-    assert_eq!(weigh(vec![(own, Some("1 /"))]), Weight::Own);
+    assert_eq!(weigh(vec![(own, Some("1 /"))]), UpdateKind::Own);
 }
 
 proptest! {
@@ -313,17 +319,17 @@ proptest! {
         for (step, found, pause) in script {
             now += Duration::from_millis(pause);
             match step {
-                0 => { machine.started(0); machine.done(now, 0, true); }
+                0 => { machine.publish_started(0); machine.publish_ended(now, 0, true); }
                 1 | 2 => if let Some((number, _)) = under_way.take() {
-                    machine.counted(now, number, found);
+                    machine.count_ended(now, number, found);
                     known = found;
                 },
                 3 => if let Some(number) = lost.pop() {
-                    machine.counted(now, number, found + 10);
+                    machine.count_ended(now, number, found + 10);
                 },
                 _ => {}
             }
-            if let Some(number) = machine.counts(now)
+            if let Some(number) = machine.begin_due_count(now)
                 && let Some((old, since)) = under_way.replace((number, now))
             {
                 prop_assert!(now >= since + COUNT_WITHIN, "two at a time");
@@ -331,20 +337,20 @@ proptest! {
             }
             prop_assert_eq!(machine.old_workers, known);
             prop_assert!(under_way.is_none() || machine.deadline().is_some(), "waited for for ever");
-            machine.say(now);
+            machine.take_due_entry(now);
         }
-        machine.started(0);
-        machine.done(now, 0, true);
+        machine.publish_started(0);
+        machine.publish_ended(now, 0, true);
         for _ in 0..5 {
             let Some(at) = machine.deadline() else { break };
             now = now.max(at);
-            if let Some(number) = machine.counts(now) {
-                machine.counted(now, number, 5);
+            if let Some(number) = machine.begin_due_count(now) {
+                machine.count_ended(now, number, 5);
             }
-            machine.say(now);
+            machine.take_due_entry(now);
         }
         now += GATHER * 2;
-        machine.say(now);
+        machine.take_due_entry(now);
         prop_assert_eq!(machine.said.map(|said| said.old_workers), Some(5));
     }
 
@@ -365,20 +371,20 @@ proptest! {
                 0 | 1 => {
                     revision += 1;
                     last[target] = revision;
-                    let weight = if flag { Weight::Drain } else { Weight::Ordinary };
-                    machine.updated(now, 0, Revision(revision), weight, |t| t == target);
+                    let weight = if flag { UpdateKind::Drain } else { UpdateKind::Ordinary };
+                    machine.store_updated(now, 0, Revision(revision), weight, |t| t == target);
                 }
                 2 => {
                     revision += 1;
-                    machine.updated(now, 0, Revision(revision), Weight::Nothing, |_| false);
+                    machine.store_updated(now, 0, Revision(revision), UpdateKind::Nothing, |_| false);
                 }
                 3 if under_way[target].is_none() => {
                     under_way[target] = Some(last[target]);
-                    machine.started(target);
+                    machine.publish_started(target);
                 }
                 _ => if let Some(from) = under_way[target].take() {
                     if flag { live[target] = from; }
-                    machine.done(now, target, flag);
+                    machine.publish_ended(now, target, flag);
                 },
             }
             if let Some(said) = said(&mut machine, now) {
@@ -390,8 +396,8 @@ proptest! {
             }
         }
         for target in [0, 1] {
-            machine.started(target);
-            machine.done(now, target, true);
+            machine.publish_started(target);
+            machine.publish_ended(now, target, true);
         }
         let all = machine.applied().into_values().all(|applied| applied == Revision(revision));
         prop_assert!(all);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Before, End, Event, Guard, Shown, Why};
+use super::{BeforeStart, EndReason, Event, Guard, HoldReason, ShownCounts};
 use crate::model::guard::OnEmpty;
 use crate::model::instance::{Instance, ServiceName, State};
 
@@ -12,17 +12,22 @@ use crate::model::instance::{Instance, ServiceName, State};
 pub(crate) struct Frozen {
     pub(crate) since: Instant,
     /// The services that were empty, and what the file shows of them; without any, one that returns is enough.
-    pub(crate) missing: Shown,
+    pub(crate) missing: ShownCounts,
     pub(crate) until: Option<Instant>,
 }
 
 impl Guard {
-    fn count(&self, service: &ServiceName) -> usize {
+    fn count_here(&self, service: &ServiceName) -> usize {
         self.services.get(service).map_or(0, |one| one.here.len())
     }
 
-    pub(crate) fn freeze(&mut self, now: Instant, before: Before, out: &mut Vec<Event>) {
-        let Before::File(shown, last) = before else {
+    pub(crate) fn hold_or_freeze(
+        &mut self,
+        now: Instant,
+        before: BeforeStart,
+        out: &mut Vec<Event>,
+    ) {
+        let BeforeStart::File(shown, last) = before else {
             return;
         };
         if self.rules.on_empty == OnEmpty::Render {
@@ -30,12 +35,12 @@ impl Guard {
         }
         let is_known = shown.is_some();
         let mut missing = shown.unwrap_or_default();
-        missing.retain(|service, count| *count > 0 && self.count(service) == 0);
+        missing.retain(|service, count| *count > 0 && self.count_here(service) == 0);
         let all_empty = self.services.values().all(|one| one.here.is_empty());
         if missing.is_empty() && (is_known || !all_empty) {
             return;
         }
-        missing.retain(|service, _| !self.hold_last(now, service, &last, out));
+        missing.retain(|service, _| !self.hold_last_known(now, service, &last, out));
         if missing.is_empty() && is_known {
             return;
         }
@@ -50,7 +55,7 @@ impl Guard {
 
     /// Holds what was there of a service as if it had been lost just now; whether something was known of it. If all of
     /// that was drained, it has stopped since.
-    fn hold_last(
+    fn hold_last_known(
         &mut self,
         now: Instant,
         name: &ServiceName,
@@ -68,29 +73,29 @@ impl Guard {
             self.counters.lost += service.lost.len() as u64;
             self.counters.holds += 1;
             self.counters.held += service.lost.len() as u64;
-            out.push(service.begin(now, Why::Empty, &self.rules, name));
+            out.push(service.begin_hold(now, HoldReason::Empty, &self.rules, name));
         }
         is_known
     }
 
-    pub(crate) fn thaw(&mut self, now: Instant, out: &mut Vec<Event>) {
+    pub(crate) fn thaw_if_due(&mut self, now: Instant, out: &mut Vec<Event>) {
         let Some(frozen) = &self.frozen else { return };
         let (rules, missing) = (&self.rules, &frozen.missing);
         let any = self.services.values().any(|one| !one.here.is_empty());
-        let returned = any && missing.keys().all(|service| self.count(service) > 0);
+        let returned = any && missing.keys().all(|service| self.count_here(service) > 0);
         let enough = missing.iter().all(|(service, shown)| {
-            let here = self.count(service);
+            let here = self.count_here(service);
             let gone = shown.saturating_sub(here);
             here >= rules.min_instances && !rules.max_drop.is_exceeded_by(gone, *shown)
         });
         // Once none of them is empty, the others can return, too; they get the time of a hold to follow.
         let until = returned.then(|| frozen.until.unwrap_or(now + rules.hold));
         let end = if rules.on_empty == OnEmpty::Render {
-            Some(End::Rules)
+            Some(EndReason::Rules)
         } else if returned && enough {
-            Some(End::Returned)
+            Some(EndReason::Returned)
         } else {
-            until.filter(|at| now >= *at).map(|_| End::Over)
+            until.filter(|at| now >= *at).map(|_| EndReason::Over)
         };
         match (end, &mut self.frozen) {
             (Some(end), _) => {

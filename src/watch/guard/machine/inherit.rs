@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::service::Service;
-use super::{End, Event, Guard};
+use super::{EndReason, Event, Guard};
 use crate::model::instance::{Instance, ServiceName};
 
 impl Guard {
@@ -16,7 +16,7 @@ impl Guard {
             theirs.lost.retain(|_, (one, _)| takes(one));
             if !theirs.here.is_empty() || !theirs.lost.is_empty() {
                 let own = self.services.entry(name.clone()).or_default();
-                own.join(theirs);
+                own.merge(theirs);
             }
         }
         if self.frozen.is_none() {
@@ -25,13 +25,13 @@ impl Guard {
     }
 
     /// The counters go on where others stopped.
-    pub(in crate::watch) fn count_from(&mut self, other: &Self) {
+    pub(in crate::watch) fn continue_counters(&mut self, other: &Self) {
         self.counters = other.counters;
     }
 
     /// Begins to work by its limits: what they would not hold is let go by its time, or at once if nothing is guarded.
     /// `follows`: whether anything of a service is followed still.
-    pub(in crate::watch) fn succeed(
+    pub(in crate::watch) fn start_with_inherited(
         &mut self,
         now: Instant,
         follows: impl Fn(&ServiceName) -> bool,
@@ -43,10 +43,10 @@ impl Guard {
             !was_known || !frozen.missing.is_empty()
         });
         if !waits {
-            self.melt(End::Rules, &mut out);
+            self.thaw_now(EndReason::Rules, &mut out);
         }
         if self.rules.is_none() {
-            self.let_go(End::Rules, &mut out);
+            self.end_all(EndReason::Rules, &mut out);
         } else {
             out.extend(self.handle(now, crate::watch::guard::machine::Input::Tick));
         }
@@ -54,14 +54,14 @@ impl Guard {
     }
 
     /// What is held of services that `goes_on` does not know is given up: nobody follows them any more.
-    pub(in crate::watch) fn abandon(
+    pub(in crate::watch) fn end_unfollowed(
         &mut self,
         goes_on: impl Fn(&ServiceName) -> bool,
     ) -> Vec<Event> {
         let mut out = Vec::new();
         for (name, service) in &mut self.services {
             if service.hold.is_some() && !goes_on(name) {
-                out.push(service.free(name, End::Unfollowed));
+                out.push(service.end_hold(name, EndReason::Unfollowed));
             }
         }
         out
@@ -76,7 +76,7 @@ impl Guard {
 
 impl Service {
     /// Two guards of before have known it; the longer hold counts.
-    fn join(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         self.here.extend(other.here);
         self.lost.extend(other.lost);
         self.lost.retain(|id, _| !self.here.contains_key(id));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{End, Event, Why};
+use super::{EndReason, Event, HoldReason};
 use crate::model::catalog::Instances;
 use crate::model::guard::{OnEmpty, Rules};
 use crate::model::instance::{Instance, InstanceId, ServiceName, State};
@@ -21,14 +21,14 @@ pub(crate) struct Service {
 /// Why and until when the losses are held.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hold {
-    pub(crate) why: Why,
+    pub(crate) why: HoldReason,
     pub(crate) since: Instant,
     pub(crate) until: Option<Instant>,
 }
 
 impl Service {
     /// Takes an instance away; whether it was lost.
-    pub(crate) fn lose(&mut self, now: Instant, id: InstanceId) -> bool {
+    pub(crate) fn remove(&mut self, now: Instant, id: InstanceId) -> bool {
         match self.here.remove(&id) {
             Some(instance) if instance.state == State::Up => {
                 self.lost.insert(id, (instance, now));
@@ -39,7 +39,7 @@ impl Service {
     }
 
     /// Begins, changes or ends a hold, after everything has been taken in.
-    pub(crate) fn settle(
+    pub(crate) fn update_hold(
         &mut self,
         now: Instant,
         rules: &Rules,
@@ -50,18 +50,18 @@ impl Service {
         let Some(hold) = &mut self.hold else {
             let recent = |at: Instant| now.saturating_duration_since(at) < rules.window;
             self.lost.retain(|_, (_, at)| recent(*at));
-            let why = is_losing.then(|| self.excess(rules)).flatten()?;
-            return Some(self.begin(now, why, rules, name));
+            let why = is_losing.then(|| self.exceeded_limit(rules)).flatten()?;
+            return Some(self.begin_hold(now, why, rules, name));
         };
         if self.lost.is_empty() {
-            return Some(self.free(name, End::Returned));
+            return Some(self.end_hold(name, EndReason::Returned));
         }
         match hold.until {
             Some(_) if is_empty => {
                 let since = hold.since;
-                Some(self.begin(since, Why::Empty, rules, name))
+                Some(self.begin_hold(since, HoldReason::Empty, rules, name))
             }
-            Some(at) if now >= at => Some(self.free(name, End::Over)),
+            Some(at) if now >= at => Some(self.end_hold(name, EndReason::Over)),
             // The first one is back: the others get the time of a hold to follow.
             None if !is_empty => {
                 hold.until = Some(now + rules.hold);
@@ -72,27 +72,27 @@ impl Service {
     }
 
     /// Which limit the losses exceed.
-    fn excess(&self, rules: &Rules) -> Option<Why> {
+    fn exceeded_limit(&self, rules: &Rules) -> Option<HoldReason> {
         let (here, lost) = (self.here.len(), self.lost.len());
         if here == 0 && rules.on_empty == OnEmpty::Hold {
-            Some(Why::Empty)
+            Some(HoldReason::Empty)
         } else if here < rules.min_instances {
-            Some(Why::Few)
+            Some(HoldReason::Few)
         } else if rules.max_drop.is_exceeded_by(lost, here + lost) {
-            Some(Why::Drop)
+            Some(HoldReason::Drop)
         } else {
             None
         }
     }
 
-    pub(crate) fn begin(
+    pub(crate) fn begin_hold(
         &mut self,
         since: Instant,
-        why: Why,
+        why: HoldReason,
         rules: &Rules,
         name: &ServiceName,
     ) -> Event {
-        let until = (why != Why::Empty).then(|| since + rules.hold);
+        let until = (why != HoldReason::Empty).then(|| since + rules.hold);
         self.hold = Some(Hold { why, since, until });
         Event::Held {
             service: name.clone(),
@@ -102,7 +102,7 @@ impl Service {
         }
     }
 
-    pub(crate) fn free(&mut self, name: &ServiceName, end: End) -> Event {
+    pub(crate) fn end_hold(&mut self, name: &ServiceName, end: EndReason) -> Event {
         self.hold = None;
         let lost = std::mem::take(&mut self.lost);
         Event::Freed {

@@ -54,7 +54,7 @@ fn held(guard: &Guard) -> String {
 /// A guard that has seen these instances of `web`.
 fn guard(rules: Rules, ids: &str) -> (Guard, Instant) {
     let (mut guard, now) = (Guard::new(rules), Instant::now());
-    guard.handle(now, Input::Started(here("web", ids), Before::NoFile));
+    guard.handle(now, Input::Started(here("web", ids), BeforeStart::NoFile));
     (guard, now)
 }
 
@@ -113,7 +113,7 @@ fn each_service_is_judged_on_its_own() {
     assert!(matches!(
         &events[..],
         [Event::Held {
-            why: Why::Empty,
+            why: HoldReason::Empty,
             left: 0,
             ..
         }]
@@ -133,7 +133,9 @@ fn a_hold_ends_with_its_time_with_a_return_or_by_hand() {
     let (mut guard, now) = lose();
     assert_eq!(guard.handle(now + s(59), Input::Tick), []);
     let over = guard.handle(now + s(60), Input::Tick);
-    assert!(matches!(&over[..], [Event::Freed { end: End::Over, lost, .. }] if lost.len() == 2));
+    assert!(
+        matches!(&over[..], [Event::Freed { end: EndReason::Over, lost, .. }] if lost.len() == 2)
+    );
     assert_eq!((held(&guard).as_str(), guard.deadline()), ("", None));
 
     let (mut guard, now) = lose();
@@ -141,7 +143,7 @@ fn a_hold_ends_with_its_time_with_a_return_or_by_hand() {
     assert_eq!(held(&guard), "b");
     let back = guard.handle(now, Input::Changed(puts("web", "b")));
     assert!(
-        matches!(&back[..], [Event::Freed { end: End::Returned, lost, .. }] if lost.is_empty())
+        matches!(&back[..], [Event::Freed { end: EndReason::Returned, lost, .. }] if lost.is_empty())
     );
 
     let (mut guard, now) = lose();
@@ -149,7 +151,7 @@ fn a_hold_ends_with_its_time_with_a_return_or_by_hand() {
     assert!(matches!(
         &hand[..],
         [Event::Freed {
-            end: End::ByHand,
+            end: EndReason::ByHand,
             ..
         }]
     ));
@@ -178,7 +180,7 @@ fn the_last_one_that_is_lost_is_held_until_one_returns_and_then_for_a_hold() {
     assert!(matches!(
         &all[..],
         [Event::Held {
-            why: Why::Empty,
+            why: HoldReason::Empty,
             ..
         }]
     ));
@@ -211,12 +213,12 @@ fn what_the_file_shows_and_the_store_lacks_after_a_start_freezes_it() {
         let pairs = pairs
             .iter()
             .map(|(name, count)| (name.parse().unwrap(), *count));
-        Before::File(Some(pairs.collect()), Vec::new())
+        BeforeStart::File(Some(pairs.collect()), Vec::new())
     };
     for (before, here_now, want) in [
-        (Before::NoFile, "", false),
-        (Before::File(None, Vec::new()), "", true),
-        (Before::File(None, Vec::new()), "a", false),
+        (BeforeStart::NoFile, "", false),
+        (BeforeStart::File(None, Vec::new()), "", true),
+        (BeforeStart::File(None, Vec::new()), "a", false),
         (shown(&[]), "", false),
         (shown(&[("web", 3)]), "", true),
         (shown(&[("web", 3)]), "a", false),
@@ -246,7 +248,7 @@ fn what_the_file_shows_and_the_store_lacks_after_a_start_freezes_it() {
 fn a_frozen_file_follows_again_when_enough_returned_or_after_a_hold() {
     let mut guard = Guard::new(Rules::of_services());
     let now = Instant::now();
-    let before = Before::File(Some([("web".parse().unwrap(), 4)].into()), Vec::new());
+    let before = BeforeStart::File(Some([("web".parse().unwrap(), 4)].into()), Vec::new());
     guard.handle(now, Input::Started(Vec::new(), before));
     guard.handle(now + s(9), Input::Changed(puts("web", "a")));
     assert_eq!(
@@ -257,7 +259,7 @@ fn a_frozen_file_follows_again_when_enough_returned_or_after_a_hold() {
     assert_eq!((guard.is_frozen(), guard.deadline()), (true, None));
     guard.handle(now + s(11), Input::Changed(puts("web", "a")));
     let back = guard.handle(now + s(12), Input::Changed(puts("web", "b")));
-    assert!(back.contains(&Event::Thawed(End::Returned)));
+    assert!(back.contains(&Event::Thawed(EndReason::Returned)));
 }
 
 #[test]
@@ -272,7 +274,7 @@ fn what_was_there_before_the_start_is_held_for_a_service_that_is_empty() {
     ] {
         let (mut guard, now) = (Guard::new(Rules::of_services()), Instant::now());
         let shown = [("web".parse().unwrap(), 2), ("db".parse().unwrap(), 3)];
-        let before = Before::File(Some(shown.into()), last);
+        let before = BeforeStart::File(Some(shown.into()), last);
         let said = format!("{before:?}");
         guard.handle(now, Input::Started(here("web", "b"), before));
         assert_eq!(
@@ -300,7 +302,7 @@ fn what_was_there_before_the_start_is_held_for_a_service_that_is_empty() {
 fn an_heir_goes_on_with_what_it_follows() {
     let (mut old, now) = (Guard::new(Rules::of_services()), Instant::now());
     let both = [here("web", "a b c d"), here("db", "x")].concat();
-    old.handle(now, Input::Started(both, Before::NoFile));
+    old.handle(now, Input::Started(both, BeforeStart::NoFile));
     let lost = [gone("web", "a b c"), gone("db", "x")].concat();
     old.handle(now, Input::Changed(lost));
     assert_eq!(held(&old), "x a b c");
@@ -310,8 +312,8 @@ fn an_heir_goes_on_with_what_it_follows() {
     // What is followed is held on to, for no longer than before.
     let mut heir = Guard::new(Rules::of_services());
     heir.inherit(&old, web);
-    heir.count_from(&old);
-    assert_eq!(heir.succeed(now + s(1), is_web), []);
+    heir.continue_counters(&old);
+    assert_eq!(heir.start_with_inherited(now + s(1), is_web), []);
     assert_eq!(
         (held(&heir).as_str(), heir.deadline()),
         ("a b c", Some(now + s(60)))
@@ -326,19 +328,19 @@ fn an_heir_goes_on_with_what_it_follows() {
     two.inherit(&guard(Rules::of_services(), "b e").0, web);
     assert_eq!((held(&two).as_str(), two.shown()["web"]), ("a c", 5));
     // What nobody follows is given up; other limits hold nothing.
-    let given_up = old.abandon(|service| heir.holds(service));
+    let given_up = old.end_unfollowed(|service| heir.holds(service));
     assert!(
-        matches!(&given_up[..], [Event::Freed { service, end: End::Unfollowed, .. }] if service.as_str() == "db"),
+        matches!(&given_up[..], [Event::Freed { service, end: EndReason::Unfollowed, .. }] if service.as_str() == "db"),
         "{given_up:?}"
     );
     let mut none = Guard::new(Rules::none());
     none.inherit(&old, web);
-    let ended = none.succeed(now, is_web);
+    let ended = none.start_with_inherited(now, is_web);
     assert!(
         matches!(
             &ended[..],
             [Event::Freed {
-                end: End::Rules,
+                end: EndReason::Rules,
                 ..
             }]
         ),
@@ -350,19 +352,22 @@ fn an_heir_goes_on_with_what_it_follows() {
 #[test]
 fn an_heir_goes_on_to_be_frozen_for_what_it_follows() {
     let (mut old, now) = (Guard::new(Rules::of_services()), Instant::now());
-    let before = Before::File(Some([("web".parse().unwrap(), 4)].into()), Vec::new());
+    let before = BeforeStart::File(Some([("web".parse().unwrap(), 4)].into()), Vec::new());
     old.handle(now, Input::Started(Vec::new(), before));
-    for (follows, want) in [(true, vec![]), (false, vec![Event::Thawed(End::Rules)])] {
+    for (follows, want) in [
+        (true, vec![]),
+        (false, vec![Event::Thawed(EndReason::Rules)]),
+    ] {
         let mut heir = Guard::new(Rules::of_services());
         heir.inherit(&old, |_| follows);
-        assert_eq!(heir.succeed(now, |_| follows), want);
+        assert_eq!(heir.start_with_inherited(now, |_| follows), want);
         assert_eq!(heir.is_frozen(), follows);
     }
     // Without a file there is nothing to keep.
     let gone = old.handle(now, Input::NoFile);
     assert_eq!(
         (gone, old.is_frozen()),
-        (vec![Event::Thawed(End::NoFile)], false)
+        (vec![Event::Thawed(EndReason::NoFile)], false)
     );
 }
 
@@ -433,7 +438,7 @@ proptest! {
     #[test]
     fn properties(rules in rules(), script in steps()) {
         let (mut guard, mut now) = (Guard::new(rules.clone()), Instant::now());
-        guard.handle(now, Input::Started(Vec::new(), Before::NoFile));
+        guard.handle(now, Input::Started(Vec::new(), BeforeStart::NoFile));
         let (mut model, mut held_since) = (Model::default(), BTreeMap::new());
         for step in script {
             // Time passes as a loop sees it: it wakes at every deadline.
