@@ -10,12 +10,12 @@
 //! [`cli`] is what was typed, [`config`] what that and the files mean, [`command`] makes a job of it, which `main.rs` runs,
 //! [`error`] how a failure is told. [`manage`] is what people do by hand.
 //!
-//! A functional core decides, an imperative shell acts. The pure files (all of [`model`]; `health`, `lifecycle` and `instances`
-//! of [`register`]; `announce`, `entrypoint`, `guard`, `proof`, `render`, `schedule` and others of [`watch`]) are machines
-//! `handle(now, input) -> actions` and plain functions; the shells (`register::run`, `watch::run`) perform the actions and
-//! bring every result back as an input. The adapters ([`store`], [`system`], [`proxy`]) know the outside and nothing of each
-//! other; they have pure files, too, such as the plan of what changes in a running HAProxy. A test
-//! (`tests/it/architecture.rs`) lists the pure files, reads the `use` lines, and keeps it so.
+//! A functional core decides, an imperative shell acts. The first lines of each file say which it is: a pure file is a
+//! machine `handle(now, input) -> actions` or plain functions; a shell performs the actions and brings every result back
+//! as an input; an adapter ([`store`], [`system`], [`proxy`]) knows the outside and nothing of the other adapters.
+//!
+//! `docs/architecture.md` has the layers, the rooms of [`watch`] and the way of one event through the files. A test
+//! (`tests/it/architecture.rs`) reads the tables of that page and the `use` lines, and compares them.
 
 pub mod cli;
 pub mod command;

@@ -1,7 +1,8 @@
 //! Who may import whom, read off the sources: the layers, the rooms of `watch`, and that no files need each other.
 //!
-//! Nothing here names a file that could be forgotten: a file says in its first lines whether it is pure, and the order of
-//! the rooms stands in the documentation of `src/watch/mod.rs`.
+//! Nothing here names a file that could be forgotten: a file says in its first lines whether it is pure, the order of the
+//! rooms stands in the documentation of `src/watch/mod.rs`, and the layers and the crates with one door stand in the tables
+//! of `docs/architecture.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,46 +26,58 @@ const IMPURE: [&str; 14] = [
     "Mutex",
 ];
 
-/// Which of our modules a module may import, besides itself.
-fn allowed(module: &str, is_pure: bool) -> &'static [&'static str] {
-    match module {
-        "model" => &["model"],
-        "cli" => &["cli"],
-        "store" | "system" | "proxy" => &["model"],
-        // It reads files, which may lie where nothing answers.
-        "config" => &["model", "config", "cli", "system"],
-        "register" | "watch" if is_pure => &["model"],
-        "register" | "watch" => &["model", "config", "store", "system", "proxy"],
-        "manage" => &["model", "store"],
-        "error" => &["model", "config", "manage", "register", "watch"],
-        // The phases that all commands share.
-        "main" => &["cli", "command", "error", "model", "system"],
-        // Both see everything: the map, and the commands.
-        "lib" | "command" => &[
-            "cli", "config", "error", "manage", "model", "proxy", "register", "store", "system",
-            "watch",
-        ],
-        other => panic!("{other}: a new module has to find its place in the layers"),
-    }
+/// The table of `docs/architecture.md` that stands below this marker, row by row and cell by cell.
+fn table(of: &str) -> Vec<Vec<String>> {
+    let page =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architecture.md")).unwrap();
+    let marker = format!("<!-- table of {of}: ");
+    let lines = page.lines().skip_while(|line| !line.starts_with(&marker));
+    // Behind the marker are the names of the columns and a line of dashes.
+    let rows = lines.skip(3).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| {
+        row.trim_matches('|')
+            .split('|')
+            .map(str::to_owned)
+            .collect()
+    };
+    let table: Vec<Vec<String>> = rows.map(cells).collect();
+    assert!(
+        !table.is_empty(),
+        "docs/architecture.md has no table of {of}"
+    );
+    table
 }
 
-/// Crates with one door.
-const DOORS: &[(&str, &str)] = &[
-    ("etcd_client", "src/store/etcd"),
-    ("tera", "src/watch/render/"),
-    ("regex_lite", "src/watch/render/gotmpl/functions/strings.rs"),
-    ("ring", "src/watch/render/gotmpl/functions/strings.rs"),
-    ("clap", "src/cli"),
-    ("saphyr_parser", "src/watch/offline/yaml.rs"),
-    ("hyper", "src/system/probe"),
-    ("hyper_util", "src/system/probe"),
-    ("sd_notify", "src/system/sd_notify.rs"),
-    ("zbus", "src/system/systemd.rs"),
-    ("tokio::process", "src/system/"),
-];
+/// What stands in backticks in a cell.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
 
-/// The kernel's events have two: one for keys, one for the configuration.
-const NOTIFY: [&str; 2] = ["src/store/directory", "src/system/file_watch.rs"];
+/// Which of our modules each layer may import, by the table in `docs/architecture.md`.
+struct Layers(Vec<Vec<String>>);
+
+impl Layers {
+    fn read() -> Self {
+        Self(table("layers"))
+    }
+
+    fn row(&self, module: &str, is_pure: bool) -> Option<&Vec<String>> {
+        let names = |row: &&Vec<String>| quoted(&row[0]) == [module];
+        let mut rows = self.0.iter().filter(names);
+        let row = rows.find(|row| row[0].contains("(pure files)") == is_pure);
+        // Most layers have one row for both kinds of files.
+        row.or_else(|| self.0.iter().find(names))
+    }
+
+    fn allowed(&self, module: &str, is_pure: bool) -> Vec<&str> {
+        let Some(row) = self.row(module, is_pure) else {
+            panic!(
+                "{module}: a new module needs a row in the table of layers in docs/architecture.md"
+            );
+        };
+        quoted(&row[2])
+    }
+}
 
 struct Source {
     path: String,
@@ -284,6 +297,11 @@ fn rooms_import_only_rooms_above_them() {
     let numbered = map.doc.lines().filter(|line| line.contains(". "));
     let names = numbered.flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned));
     let order: Vec<String> = names.collect();
+    let told: Vec<String> = table("rooms")
+        .iter()
+        .map(|row| quoted(&row[0])[0].to_owned())
+        .collect();
+    assert_eq!(told, order, "docs/architecture.md, and src/watch/mod.rs");
     let place = |room: &str| {
         let place = order.iter().position(|name| name == room);
         place.unwrap_or_else(|| panic!("the list in src/watch/mod.rs has not: {room}"))
@@ -317,13 +335,18 @@ fn files_that_do_something_say_whether_they_are_pure() {
 
 #[test]
 fn modules_import_what_their_layer_allows() {
+    let layers = Layers::read();
     for source in sources() {
         let layer = source.layer();
-        let allowed = allowed(layer, source.is_pure());
+        // It is the list of all modules.
+        if layer == "lib" {
+            continue;
+        }
+        let allowed = layers.allowed(layer, source.is_pure());
         for path in source.paths() {
             let Some(import) = path.first() else { continue };
             let fine = import == layer || allowed.contains(&import.as_str());
-            assert!(fine || layer == "lib", "{} imports {import}", source.path);
+            assert!(fine, "{} imports {import}", source.path);
         }
     }
 }
@@ -343,6 +366,7 @@ fn pure_files_are_pure() {
 
 #[test]
 fn crates_with_one_door_are_imported_there_only() {
+    let doors = table("doors");
     for source in sources() {
         let uses = |name: &str| {
             source.code.lines().any(|line| {
@@ -351,16 +375,10 @@ fn crates_with_one_door_are_imported_there_only() {
                     || line.starts_with(&format!("use {name};"))
             })
         };
-        let may = NOTIFY.iter().any(|door| source.path.starts_with(door));
-        assert!(may || !uses("notify"), "{} uses notify", source.path);
-        for (name, door) in DOORS {
-            let used = uses(name);
-            let is_main = source.path == "src/main.rs" && *name == "clap";
-            assert!(
-                !used || source.path.starts_with(door) || is_main,
-                "{} uses {name}",
-                source.path
-            );
+        for row in &doors {
+            let (name, paths) = (quoted(&row[0])[0], quoted(&row[1]));
+            let may = paths.iter().any(|path| source.path.starts_with(path));
+            assert!(may || !uses(name), "{} uses {name}", source.path);
         }
     }
 }

@@ -9,6 +9,7 @@ mod confd;
 mod consumers;
 mod contract;
 mod docker;
+mod documents;
 mod drain;
 mod entrypoint;
 mod etcd;
