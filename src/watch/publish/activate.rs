@@ -101,7 +101,7 @@ impl Job {
                 let is_first = self.is_first();
                 self.loaded(contents(live));
                 self.look_behind(told, is_first, contents(live)).await;
-                Ok(Published::Reloaded)
+                Ok(Published::OwedReload)
             }
             // The reload stays owed. Whoever publishes this file next makes it, or brings back the file of before.
             Err(error) if matches!(*error, ReloadError::GivenUp) => Err(PublishError::GivenUp),

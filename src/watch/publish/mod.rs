@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use self::loaded_state::LoadedState;
+use self::outcome::Outcome;
 use super::conf::load::Loaded;
 use super::reload::coalesce::ReloadTicket;
 use super::render::{Generation, View};
@@ -21,6 +22,7 @@ mod diff;
 mod edited;
 mod error;
 pub(super) mod loaded_state;
+pub(super) mod outcome;
 mod runtime;
 mod steps;
 mod unchecked;
@@ -37,23 +39,23 @@ use steps::{Checked, Compared, Differs, Rendered, Swapped};
 #[derive(Debug)]
 pub(super) enum Published {
     /// The live files are right already.
-    Same,
+    Unchanged,
     /// They would have changed.
-    Pending,
+    WouldChange,
     /// These were changed, and the program has been told.
     Swapped(Vec<Change>),
     /// These were changed, and are in force without a reload.
-    Live(Vec<Change>),
+    AtRuntime(Vec<Change>),
     /// The files were right, the running `HAProxies` were not: so many changes.
-    Converged(usize),
-    /// It takes a reload, for which it is too early; these were changed already.
-    Held,
+    Reconciled(usize),
+    /// It takes a reload, for which it is too early.
+    ReloadOwed,
     /// It is what the program has refused, and too early to try that again; nothing was changed.
-    Repeated,
+    RefusedBefore,
     /// The running `HAProxies` have been changed; the check of the files has made way for newer data.
     Overtaken,
     /// Only the reload was owed, and has been made.
-    Reloaded,
+    OwedReload,
     /// The files are right and the program was reloaded once more; it does not read them yet.
     Unread,
 }
@@ -119,18 +121,48 @@ pub(super) struct End {
     pub(super) foreign: Vec<Foreign>,
 }
 
+impl End {
+    /// In one word; `has_reload`: the target has a program that is told of new files.
+    pub(super) fn outcome(&self, has_reload: bool) -> Outcome {
+        match &self.result {
+            Ok(Published::Swapped(_)) => Outcome::Good {
+                reloaded: has_reload,
+            },
+            Ok(Published::OwedReload | Published::Unread) => Outcome::Good { reloaded: true },
+            Ok(Published::AtRuntime(_) | Published::Reconciled(_) | Published::Unchanged) => {
+                Outcome::Good { reloaded: false }
+            }
+            Ok(Published::WouldChange) => Outcome::WouldChange,
+            Ok(Published::ReloadOwed) => Outcome::ReloadOwed,
+            Ok(Published::RefusedBefore) => Outcome::RefusedBefore,
+            Ok(Published::Overtaken) => Outcome::Overtaken,
+            Err(PublishError::GivenUp) => Outcome::GivenUp,
+            Err(error) => {
+                let reloaded = matches!(error, PublishError::Reload { .. });
+                if error.is_refusal() {
+                    Outcome::Refused { reloaded }
+                } else {
+                    Outcome::Failed { reloaded }
+                }
+            }
+        }
+    }
+}
+
 impl Job {
     pub(super) async fn publish(mut self) -> End {
         let result = self.bring_up_to_date().await;
         let left = match &result {
-            Ok(Published::Same | Published::Converged(_)) => Some(self.wanted),
-            Ok(Published::Reloaded | Published::Unread) => Some(self.wanted),
-            Ok(Published::Swapped(_) | Published::Live(_)) => Some(self.wanted),
+            Ok(Published::Unchanged | Published::Reconciled(_)) => Some(self.wanted),
+            Ok(Published::OwedReload | Published::Unread) => Some(self.wanted),
+            Ok(Published::Swapped(_) | Published::AtRuntime(_)) => Some(self.wanted),
             // Nothing has been put in place.
-            Ok(Published::Pending | Published::Repeated | Published::Overtaken) => self.left,
+            Ok(Published::WouldChange | Published::RefusedBefore | Published::Overtaken) => {
+                self.left
+            }
             Err(PublishError::Render(_) | PublishError::NoGeneration) => self.left,
             Err(PublishError::Check { .. }) => self.left,
-            Ok(Published::Held) => None,
+            Ok(Published::ReloadOwed) => None,
             // It comes before anything is put in place.
             Err(PublishError::Print(_)) => self.left,
             Err(PublishError::File { .. } | PublishError::CheckInPlace { .. }) => None,
@@ -192,7 +224,7 @@ impl Job {
             self.print(&differs)?;
         }
         if self.noop {
-            return Ok(Published::Pending);
+            return Ok(Published::WouldChange);
         }
         let before = differs.lives();
         let way = if self.is_behind(&before) {
@@ -203,10 +235,10 @@ impl Job {
         if way.takes_reload() && self.is_repeated(differs.contents()) {
             // Files and HAProxies are not to differ for as long as that waits.
             self.undo(&before).await;
-            return Ok(Published::Repeated);
+            return Ok(Published::RefusedBefore);
         }
         if way.takes_reload() && self.must_wait() {
-            return Ok(Published::Held);
+            return Ok(Published::ReloadOwed);
         }
         let (swapped, way) = match self.replace(differs, way).await {
             Ok(Some(replaced)) => replaced,
@@ -219,10 +251,10 @@ impl Job {
         let changes = swapped.changes();
         if !self.read_back(way).await.takes_reload() {
             self.loaded(swapped.contents());
-            return Ok(Published::Live(changes));
+            return Ok(Published::AtRuntime(changes));
         }
         if self.must_wait() {
-            return Ok(Published::Held);
+            return Ok(Published::ReloadOwed);
         }
         self.put_in_force(swapped).await?;
         Ok(Published::Swapped(changes))
@@ -231,29 +263,29 @@ impl Job {
     /// The files are right; the program may not be.
     async fn same(&mut self, live: &[String]) -> Result<Published, PublishError> {
         if self.noop {
-            return Ok(Published::Same);
+            return Ok(Published::Unchanged);
         }
         self.check_left(live).await?;
         if self.has.is_ahead() {
             let lives = live.iter().map(|live| Some(live.clone().into_bytes()));
             if self.take_back(lives.collect()).await {
                 self.loaded(contents(live));
-                return Ok(Published::Same);
+                return Ok(Published::Unchanged);
             }
         }
         if !self.owes(live) {
             match self.look(contents(live)).await {
-                Some(0) => return Ok(Published::Same),
-                Some(changes) => return Ok(Published::Converged(changes)),
-                None if self.ticket.is_none() => return Ok(Published::Same),
+                Some(0) => return Ok(Published::Unchanged),
+                Some(changes) => return Ok(Published::Reconciled(changes)),
+                None if self.ticket.is_none() => return Ok(Published::Unchanged),
                 None => self.lost(),
             }
         }
         if self.is_repeated(contents(live)) {
-            return Ok(Published::Repeated);
+            return Ok(Published::RefusedBefore);
         }
         if self.must_wait() {
-            return Ok(Published::Held);
+            return Ok(Published::ReloadOwed);
         }
         self.reload_owed(live).await
     }

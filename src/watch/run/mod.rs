@@ -17,11 +17,12 @@ use super::conf::haproxy::RestartWatch;
 use super::conf::load::Configuration;
 use super::guard::guards::Guards;
 use super::publish::loaded_state::LoadedState;
+use super::publish::outcome::Outcome;
 use super::reload::coalesce::Reloads;
 use super::source::snapshot::SnapshotFile;
 use super::source::subscriptions::Subscriptions;
 use super::target::schedule::Input;
-use super::target::state::{Done, Ended, TargetState};
+use super::target::state::{Done, TargetState};
 use crate::config::Pass;
 use crate::model::catalog::Catalog;
 use crate::model::os::{Exit, Signal};
@@ -299,12 +300,12 @@ impl Shell {
 
     /// The exit status of a pass, once every target has been looked after.
     fn status_of_targets(&self) -> Option<u8> {
-        let ended: Option<Vec<Ended>> = self.targets.iter().map(|state| state.last).collect();
-        let ended = ended?;
+        let last: Option<Vec<Outcome>> = self.targets.iter().map(|state| state.last).collect();
+        let last = last?;
         Some(
-            if ended.contains(&Ended::Failed) || !self.conf.bad.is_empty() {
+            if last.iter().any(|one| one.is_failure()) || !self.conf.bad.is_empty() {
                 code::FAILED
-            } else if ended.contains(&Ended::Pending) {
+            } else if last.contains(&Outcome::WouldChange) {
                 code::PENDING
             } else {
                 0

@@ -11,9 +11,10 @@ use crate::config::BadTarget;
 use crate::system::sd_notify;
 use crate::watch::child::lifecycle;
 use crate::watch::child::shell::ChildShell;
+use crate::watch::publish::outcome::Outcome;
 use crate::watch::publish::{End, Has, Job, Progress, PublishError};
-use crate::watch::target::schedule::{Action, Answer, Input};
-use crate::watch::target::state::{Done, Ended, TargetState};
+use crate::watch::target::schedule::{Action, Input};
+use crate::watch::target::state::{Done, TargetState};
 
 impl Shell {
     /// Tells the schedules of these targets that something has changed.
@@ -85,7 +86,7 @@ impl Shell {
             noop: self.pass.noop,
             may_reload,
             may_repeat,
-            has_failed: state.last == Some(Ended::Failed),
+            has_failed: state.last.is_some_and(Outcome::is_failure),
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&state.loaded.target, running),
             loaded_state: Arc::clone(&self.loaded_state),
@@ -119,10 +120,8 @@ impl Shell {
 
     fn took_in(&mut self, target: usize, done: &Done) {
         let state = &mut self.targets[target];
-        let input = state.done(done, self.pass.once);
-        // One that was put off has left things as they were, good or not; what it is about is not in use.
-        let good = state.last == Some(Ended::Good)
-            && matches!(input, Input::Ended(_, Answer::Done { .. }));
+        let (number, outcome) = state.done(done, self.pass.once);
+        let good = outcome.is_good();
         let is_touched = state.is_touched();
         if good {
             self.guards.record_published(&state.loaded.target.name);
@@ -130,7 +129,7 @@ impl Shell {
         if let Some(applied) = &mut self.applied {
             applied.publish_ended(target, good);
         }
-        self.advance(target, input);
+        self.advance(target, Input::Ended(number, outcome));
         self.tell_ready();
         if is_touched {
             self.look_at_files();
@@ -142,7 +141,7 @@ impl Shell {
         let state = &self.targets[target];
         self.haproxy_restarts.watch(target, &state.loaded.haproxies);
         // After a failure the live file is what whoever starts reads, and the next try has its time.
-        let is_behind = state.last == Some(Ended::Failed);
+        let is_behind = state.last.is_some_and(Outcome::is_failure);
         let is_frozen = self.guards.is_frozen(&state.loaded.target.name);
         if !is_behind && !is_frozen && self.subscriptions.is_complete() {
             self.advance(target, Input::Changed);
@@ -160,7 +159,7 @@ impl Shell {
         let all_good = self
             .targets
             .iter()
-            .all(|state| state.last == Some(Ended::Good));
+            .all(|state| state.last.is_some_and(Outcome::is_good));
         let is_there = |bad: &BadTarget| self.targets.iter().any(|state| is_of(state, bad));
         let is_whole = self.conf.bad.iter().all(is_there);
         if all_good && is_whole && !self.ready {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::backoff::{Backoff, Dice};
 use crate::model::pace::Pace;
+use crate::watch::publish::outcome::Outcome;
 
 /// The delays between tries of a publish that fails.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
@@ -34,37 +35,9 @@ pub(crate) enum Input {
     /// Something it follows has changed, or its file is to be compared anew.
     Changed,
     /// The publish of this number has ended. It counts only if that is the one under way.
-    Ended(u64, Answer),
+    Ended(u64, Outcome),
     /// The deadline has passed.
     Tick,
-}
-
-/// How a publish has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// It is done.
-    Done {
-        /// What came of it.
-        outcome: Outcome,
-        /// The program was told to reload, whatever came of it.
-        reloaded: bool,
-    },
-    /// It has found that it takes a reload, for which it is too early.
-    Held,
-    /// It has come to what the program has refused, for which it is too early.
-    Repeated,
-    /// It has changed what runs, and has made way for newer data before its file was checked.
-    Overtaken,
-}
-
-/// What came of a publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// File and program are as they should be.
-    Good,
-    Failed,
-    /// The program was told of the new file, and does not run it.
-    Refused,
 }
 
 /// What is to be done.
@@ -208,7 +181,7 @@ impl Schedule {
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Option<Action> {
         match input {
             Input::Changed => self.change(now),
-            Input::Ended(number, answer) if number == self.number => self.ended(now, answer),
+            Input::Ended(number, outcome) if number == self.number => self.ended(now, outcome),
             // One that has been given up.
             Input::Ended(..) => {}
             Input::Tick => {}
@@ -256,19 +229,40 @@ impl Schedule {
         0.5 + self.dice.chance() / 2.0
     }
 
-    fn ended(&mut self, now: Instant, answer: Answer) {
+    fn ended(&mut self, now: Instant, outcome: Outcome) {
         if !matches!(self.state, State::Publishing { .. }) {
             return;
         }
-        match answer {
-            Answer::Done { outcome, reloaded } => self.done(now, outcome, reloaded),
-            Answer::Held => self.rest(State::Owing),
-            Answer::Repeated => {
-                let at = self.refused_until.unwrap_or(now);
-                self.rest(State::Retrying { at });
-            }
-            Answer::Overtaken => self.overtaken(now),
+        if outcome.has_reloaded() {
+            self.reloaded = Some(now);
         }
+        let chance = self.chance();
+        let then = match outcome {
+            Outcome::Good { reloaded } => {
+                self.retry.succeeded();
+                // Only a reload shows that the program takes one.
+                if reloaded {
+                    self.refused.succeeded();
+                    self.refused_until = None;
+                }
+                State::Idle
+            }
+            Outcome::WouldChange => State::Idle,
+            Outcome::ReloadOwed => State::Owing,
+            Outcome::RefusedBefore => State::Retrying {
+                at: self.refused_until.unwrap_or(now),
+            },
+            Outcome::Overtaken => return self.overtaken(now),
+            Outcome::Failed { .. } | Outcome::GivenUp => State::Retrying {
+                at: now + self.retry.failed(chance),
+            },
+            Outcome::Refused { .. } => {
+                let at = now + self.refused.failed(chance);
+                self.refused_until = Some(at);
+                State::Retrying { at }
+            }
+        };
+        self.rest(then);
     }
 
     fn change(&mut self, now: Instant) {
@@ -302,33 +296,6 @@ impl Schedule {
             self.behind_since = Some(since);
             self.state = State::Settling(dirty.unwrap_or(Gathering::at_once(now)));
         }
-    }
-
-    fn done(&mut self, now: Instant, outcome: Outcome, reloaded: bool) {
-        let chance = self.chance();
-        let then = match outcome {
-            Outcome::Good => {
-                self.retry.succeeded();
-                // Only a reload shows that the program takes one.
-                if reloaded {
-                    self.refused.succeeded();
-                    self.refused_until = None;
-                }
-                State::Idle
-            }
-            Outcome::Failed => State::Retrying {
-                at: now + self.retry.failed(chance),
-            },
-            Outcome::Refused => {
-                let at = now + self.refused.failed(chance);
-                self.refused_until = Some(at);
-                State::Retrying { at }
-            }
-        };
-        if reloaded {
-            self.reloaded = Some(now);
-        }
-        self.rest(then);
     }
 
     /// No reload before this, since the last one was just now.

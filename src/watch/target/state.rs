@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use super::log_once::{Failure, Trouble};
 use super::repair::Repairs;
-use super::schedule::{Answer, Input, Outcome, Schedule};
+use super::schedule::Schedule;
 use crate::config::{Output, Sources, place};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::report::chain;
@@ -19,6 +19,7 @@ use crate::model::watchers::is_of_watcher;
 use crate::system::file::How;
 use crate::watch::conf::load::Loaded;
 use crate::watch::host::WORLD;
+use crate::watch::publish::outcome::Outcome;
 use crate::watch::publish::{Digest, End, Foreign, Has, Progress, PublishError, Published};
 use crate::watch::render::View;
 
@@ -31,14 +32,6 @@ const LONGEST: Duration = Duration::from_hours(24 * 365);
 pub(crate) struct Done {
     pub(crate) end: End,
     pub(crate) took: Duration,
-}
-
-/// How the last publish ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Good,
-    Pending,
-    Failed,
 }
 
 /// A publish under way.
@@ -57,7 +50,8 @@ pub(crate) struct TargetState {
     /// What no two publishes may be about at once: its name and its files.
     claims: BTreeSet<String>,
     pub(crate) schedule: Schedule,
-    pub(crate) last: Option<Ended>,
+    /// The last outcome that says how files and programs are now.
+    pub(crate) last: Option<Outcome>,
     /// The publish that is under way.
     running: Option<Running>,
     /// A publish that was given up because it did not answer, as long as something of it may still be at work.
@@ -191,10 +185,11 @@ impl TargetState {
     /// Its guard leaves the files as they are: the last good state, which is what a command can start with, but not what
     /// a single pass was asked for.
     pub(crate) fn freeze(&mut self, has_failed: bool) {
+        let reloaded = false;
         self.last = Some(if has_failed {
-            Ended::Failed
+            Outcome::Failed { reloaded }
         } else {
-            Ended::Good
+            Outcome::Good { reloaded }
         });
     }
 
@@ -286,47 +281,21 @@ impl TargetState {
         }
     }
 
-    /// Takes in what became of a publish; what the schedule has to know of it.
-    pub(crate) fn done(&mut self, done: &Done, once: bool) -> Input {
+    /// Takes in how its publish ended; its number in the schedule, and its outcome.
+    pub(crate) fn done(&mut self, done: &Done, once: bool) -> (u64, Outcome) {
         let running = self.running.take();
         let number = running.map_or(self.schedule.number(), |running| running.number);
-        Input::Ended(number, self.take_in(done, once))
-    }
-
-    fn take_in(&mut self, done: &Done, once: bool) -> Answer {
         self.left.clone_from(&done.end.left);
         self.has = done.end.has.clone();
-        let (ended, reloaded) = match &done.end.result {
-            Ok(Published::Pending) => (Ended::Pending, false),
-            Ok(Published::Swapped(_)) => (Ended::Good, self.loaded.target.reload.is_some()),
-            Ok(Published::Live(_) | Published::Converged(_)) => (Ended::Good, false),
-            // The files are as good as before, or right already; what they miss is told when it comes.
-            Ok(Published::Held | Published::Repeated | Published::Overtaken) => {
-                (self.last.unwrap_or(Ended::Pending), false)
-            }
-            Ok(Published::Reloaded | Published::Unread) => (Ended::Good, true),
-            Ok(Published::Same) => (Ended::Good, false),
-            Err(PublishError::Reload { .. }) => (Ended::Failed, true),
-            Err(_) => (Ended::Failed, false),
-        };
         if let Some(disputes) = &done.end.disputes {
             self.warn_of_disputes(disputes);
         }
         self.tell(done, once);
-        match &done.end.result {
-            Ok(Published::Held) => return Answer::Held,
-            Ok(Published::Repeated) => return Answer::Repeated,
-            Ok(Published::Overtaken) => return Answer::Overtaken,
-            // It has neither succeeded nor failed.
-            Err(PublishError::GivenUp) => {}
-            Ok(_) | Err(_) => self.last = Some(ended),
+        let outcome = done.end.outcome(self.loaded.target.reload.is_some());
+        if outcome.is_final() {
+            self.last = Some(outcome);
         }
-        let outcome = match &done.end.result {
-            Ok(_) => Outcome::Good,
-            Err(error) if error.is_refusal() => Outcome::Refused,
-            Err(_) => Outcome::Failed,
-        };
-        Answer::Done { outcome, reloaded }
+        (number, outcome)
     }
 
     /// Names each contradiction once, and once more when it is settled.
@@ -355,14 +324,14 @@ impl TargetState {
             times => format!(", after {times} failures"),
         };
         match &done.end.result {
-            Ok(Published::Same) if after.is_empty() => debug!("{name}: {dest} {is} right"),
-            Ok(Published::Same) => info!("{name}: {dest} {is} right{after}"),
-            Ok(Published::Pending) => info!("{name}: {dest} would change"),
-            Ok(Published::Held) => {
+            Ok(Published::Unchanged) if after.is_empty() => debug!("{name}: {dest} {is} right"),
+            Ok(Published::Unchanged) => info!("{name}: {dest} {is} right{after}"),
+            Ok(Published::WouldChange) => info!("{name}: {dest} would change"),
+            Ok(Published::ReloadOwed) => {
                 debug!("{name}: {dest} takes a reload, which waits for min_interval");
                 return;
             }
-            Ok(Published::Repeated) => {
+            Ok(Published::RefusedBefore) => {
                 debug!("{name}: {dest} would be what was refused, which waits for its next try");
                 return;
             }
@@ -370,15 +339,15 @@ impl TargetState {
                 debug!("{name}: HAProxy has been changed; the check made way for newer data");
                 return;
             }
-            Ok(Published::Converged(changes)) => {
+            Ok(Published::Reconciled(changes)) => {
                 let servers = if *changes == 1 { "change" } else { "changes" };
                 info!(
                     "{name}: HAProxy did not have the servers of {dest}: {changes} {servers} in {ms} ms{after}"
                 );
             }
-            Ok(Published::Swapped(changes) | Published::Live(changes)) => {
+            Ok(Published::Swapped(changes) | Published::AtRuntime(changes)) => {
                 let without = match &done.end.result {
-                    Ok(Published::Live(_)) => ", without a reload",
+                    Ok(Published::AtRuntime(_)) => ", without a reload",
                     Ok(_) | Err(_) => "",
                 };
                 let dest = listed(changes.iter().map(|change| change.dest.as_path()));
@@ -395,7 +364,7 @@ impl TargetState {
                 }
             }
             Ok(Published::Unread) => debug!("{name}: {dest} {is} still not read"),
-            Ok(Published::Reloaded) => {
+            Ok(Published::OwedReload) => {
                 info!("{name}: the reload that was owed has been made in {ms} ms{after}");
             }
             Err(PublishError::GivenUp) => {

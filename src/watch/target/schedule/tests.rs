@@ -22,22 +22,22 @@ fn ms(n: u64) -> Duration {
 /// How long a publish may take.
 const LIMIT: Duration = Duration::from_mins(5);
 
-fn done(good: bool, reloaded: bool) -> Answer {
-    let outcome = if good { Outcome::Good } else { Outcome::Failed };
-    Answer::Done { outcome, reloaded }
+fn done(good: bool, reloaded: bool) -> Outcome {
+    if good {
+        Outcome::Good { reloaded }
+    } else {
+        Outcome::Failed { reloaded }
+    }
 }
 
 impl Schedule {
     /// The publish that was ordered last ends.
-    fn end(&mut self, now: Instant, answer: Answer) -> Option<Action> {
-        self.handle(now, Input::Ended(self.number(), answer))
+    fn end(&mut self, now: Instant, outcome: Outcome) -> Option<Action> {
+        self.handle(now, Input::Ended(self.number(), outcome))
     }
 }
 
-const REFUSAL: Answer = Answer::Done {
-    outcome: Outcome::Refused,
-    reloaded: true,
-};
+const REFUSAL: Outcome = Outcome::Refused { reloaded: true };
 
 /// Not what was refused.
 const OTHER: Action = Action::Publish {
@@ -112,15 +112,15 @@ fn what_takes_no_reload_is_not_held_back() {
     };
     assert_eq!(target.handle(start + ms(900), Input::Changed), Some(early));
     // It takes a reload after all.
-    assert_eq!(target.end(start + ms(901), Answer::Held), None);
+    assert_eq!(target.end(start + ms(901), Outcome::ReloadOwed), None);
     assert_eq!(target.deadline(), Some(start + ms(2000)));
     // Newer data is tried at once again, and may take none.
     assert_eq!(target.handle(start + ms(950), Input::Changed), Some(early));
     assert_eq!(target.handle(start + ms(951), Input::Changed), None);
-    target.end(start + ms(952), Answer::Held);
+    target.end(start + ms(952), Outcome::ReloadOwed);
     assert_eq!(target.deadline(), Some(start + ms(971)));
     assert_eq!(target.handle(start + ms(971), Input::Tick), Some(early));
-    target.end(start + ms(972), Answer::Held);
+    target.end(start + ms(972), Outcome::ReloadOwed);
     assert_eq!(target.handle(start + ms(2000), Input::Tick), Some(PUBLISH));
     target.end(start + ms(2001), done(true, false));
     assert_eq!(target.deadline(), None);
@@ -183,7 +183,7 @@ fn the_same_again_does_not_bring_a_retry_forward() {
         let now = start + ms(1000 * seconds);
         assert_eq!(target.handle(now, Input::Changed), None);
         assert_eq!(target.handle(now + ms(20), Input::Tick), Some(OTHER));
-        assert_eq!(target.end(now + ms(20), Answer::Repeated), None);
+        assert_eq!(target.end(now + ms(20), Outcome::RefusedBefore), None);
         assert_eq!(target.deadline(), Some(again));
     }
     // Back to what is in force, and to what was refused: that shows nothing new of the program.
@@ -193,7 +193,7 @@ fn the_same_again_does_not_bring_a_retry_forward() {
     target.end(now + ms(20), done(true, false));
     assert_eq!(target.deadline(), None);
     assert_eq!(target.handle(now + ms(100), Input::Changed), Some(OTHER));
-    target.end(now + ms(100), Answer::Repeated);
+    target.end(now + ms(100), Outcome::RefusedBefore);
     assert_eq!(target.handle(again, Input::Tick), Some(PUBLISH));
 }
 
@@ -233,7 +233,7 @@ fn newer_data_overtake_a_long_check() {
         "it has been asked"
     );
     assert_eq!(target.deadline(), Some(start + LIMIT));
-    assert_eq!(target.end(start + ms(402), Answer::Overtaken), None);
+    assert_eq!(target.end(start + ms(402), Outcome::Overtaken), None);
     assert_eq!(target.handle(start + ms(421), Input::Tick), Some(PUBLISH));
 }
 
@@ -279,7 +279,12 @@ fn a_publish_that_never_answers_has_failed_and_another_one_follows() {
         now = next;
         assert_eq!(target.handle(now, Input::Tick), Some(PUBLISH));
         // Whatever the first one says now, the one under way is another.
-        for late in [done(true, true), REFUSAL, Answer::Held, Answer::Overtaken] {
+        for late in [
+            done(true, true),
+            REFUSAL,
+            Outcome::ReloadOwed,
+            Outcome::Overtaken,
+        ] {
             assert_eq!(target.handle(now, Input::Ended(hangs, late)), None);
             assert_eq!(target.deadline(), Some(now + LIMIT), "{late:?}");
         }
@@ -297,7 +302,12 @@ fn an_answer_that_comes_between_two_publishes_does_not_count() {
     let late = start + LIMIT;
     assert_eq!(target.handle(late, Input::Tick), Some(Action::Abandon));
     let again = target.deadline();
-    for answer in [done(true, true), REFUSAL, Answer::Held, Answer::Overtaken] {
+    for answer in [
+        done(true, true),
+        REFUSAL,
+        Outcome::ReloadOwed,
+        Outcome::Overtaken,
+    ] {
         assert_eq!(target.end(late, answer), None);
         assert_eq!(target.deadline(), again, "{answer:?}");
     }
@@ -330,15 +340,15 @@ impl Slow {
             }
             Some(Action::Overtake) => {
                 self.ends = None;
-                self.end(now, Answer::Overtaken);
+                self.end(now, Outcome::Overtaken);
             }
             Some(Action::Abandon) => panic!("it is not that slow"),
             None => {}
         }
     }
 
-    fn end(&mut self, now: Instant, answer: Answer) {
-        self.give(now, Input::Ended(self.target.number(), answer));
+    fn end(&mut self, now: Instant, outcome: Outcome) {
+        self.give(now, Input::Ended(self.target.number(), outcome));
     }
 
     fn next(&self) -> Option<Instant> {
@@ -507,11 +517,11 @@ impl Bench {
         let answers = [
             done(good, reloaded),
             REFUSAL,
-            Answer::Held,
-            Answer::Repeated,
+            Outcome::ReloadOwed,
+            Outcome::RefusedBefore,
         ];
         let before = (self.publishing, self.target.deadline());
-        for answer in answers.into_iter().chain([Answer::Overtaken]) {
+        for answer in answers.into_iter().chain([Outcome::Overtaken]) {
             self.give(Input::Ended(number, answer));
             // Only what was due anyway has happened.
             if before.1.is_none_or(|at| self.now < at) {

@@ -1,0 +1,59 @@
+//! How a publish ended, in one word for all who act on it: the schedule, the guard, the applied revision, readiness and the
+//! exit status. Pure.
+
+/// How a publish ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::watch) enum Outcome {
+    /// Files and programs are as they should be; `reloaded`: the program was told to reload for that.
+    Good { reloaded: bool },
+    /// The files would change. Nothing was changed, as `--noop` asks.
+    WouldChange,
+    /// It takes a reload, for which it is too early.
+    ReloadOwed,
+    /// The contents are those that the program has refused, and it is too early to try them again.
+    RefusedBefore,
+    /// The running HAProxy has been changed, and the publish made way for newer data before its file was checked.
+    Overtaken,
+    /// It was ended from outside before it had changed anything; it has neither succeeded nor failed.
+    GivenUp,
+    /// A step failed; `reloaded`: the program was told to reload before that.
+    Failed { reloaded: bool },
+    /// The new files were in their places, and the program refused them there.
+    Refused { reloaded: bool },
+}
+
+impl Outcome {
+    /// Whether the files and the programs are as they should be.
+    pub(in crate::watch) fn is_good(self) -> bool {
+        matches!(self, Self::Good { .. })
+    }
+
+    /// Whether a step failed, or the program refused the files.
+    pub(in crate::watch) fn is_failure(self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Refused { .. })
+    }
+
+    /// Whether it says how target and files are now. The others left things as they were, good or not.
+    pub(in crate::watch) fn is_final(self) -> bool {
+        match self {
+            Self::Good { .. } | Self::WouldChange | Self::Failed { .. } | Self::Refused { .. } => {
+                true
+            }
+            Self::ReloadOwed | Self::RefusedBefore | Self::Overtaken | Self::GivenUp => false,
+        }
+    }
+
+    /// Whether the program was told to reload, whatever came of it.
+    pub(in crate::watch) fn has_reloaded(self) -> bool {
+        match self {
+            Self::Good { reloaded } | Self::Failed { reloaded } | Self::Refused { reloaded } => {
+                reloaded
+            }
+            Self::WouldChange
+            | Self::ReloadOwed
+            | Self::RefusedBefore
+            | Self::Overtaken
+            | Self::GivenUp => false,
+        }
+    }
+}
