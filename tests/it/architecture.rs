@@ -409,7 +409,9 @@ fn the_loop_asks_no_file_of_a_target_without_a_bound() {
         }
         // The bound stands in the same line, or in the one call that is made of the function.
         let lines = source.code.lines().filter(|line| !line.contains("within("));
-        let is_bounded = source.code.contains("within(&output.dest, places)");
+        let is_bounded = source
+            .code
+            .contains("within(&output.dest, places_to_watch)");
         for line in lines.filter(|_| !is_bounded) {
             let ask = asks.iter().find(|ask| line.contains(**ask));
             assert!(ask.is_none(), "{}: {line}", source.path);

@@ -178,9 +178,9 @@ impl Haproxy {
 
 /// Asks every HAProxy from time to time whether it is still the same process: somebody else may restart or reload one.
 #[derive(Default)]
-pub(crate) struct RestartWatch(JoinSet<usize>);
+pub(crate) struct ProcessWatch(JoinSet<usize>);
 
-impl RestartWatch {
+impl ProcessWatch {
     /// Watches the `HAProxies` of these targets from now on, and no others. Each target is given with its place.
     pub(crate) fn watch_all<'a>(&mut self, targets: impl Iterator<Item = (usize, &'a Haproxies)>) {
         self.0.abort_all();
@@ -209,7 +209,7 @@ impl RestartWatch {
     }
 
     /// The target of an HAProxy that is another process than before.
-    pub(crate) async fn next_restarted(&mut self) -> usize {
+    pub(crate) async fn next_replaced(&mut self) -> usize {
         loop {
             match self.0.join_next().await {
                 Some(Ok(target)) => return target,

@@ -131,7 +131,7 @@ pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Configuration, Vec<Problem>>
 /// name.
 pub fn load_some(conf_dir: &Path, names: &[String]) -> Result<Configuration, LoadError> {
     let configuration = read_some(conf_dir, names)?;
-    tell_warnings(&configuration.warnings, &[]);
+    log_warnings(&configuration.warnings, &[]);
     Ok(configuration)
 }
 
@@ -260,7 +260,7 @@ impl Everything {
 }
 
 /// Says what somebody should know of a configuration, but for what has been said before.
-pub(crate) fn tell_warnings(warnings: &[Problem], told: &[Problem]) {
+pub(crate) fn log_warnings(warnings: &[Problem], told: &[Problem]) {
     for warning in warnings.iter().filter(|one| !told.contains(one)) {
         warn!("{warning}{}", hinted(warning));
     }

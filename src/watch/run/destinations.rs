@@ -18,7 +18,7 @@ pub(super) struct Destinations {
     /// None if nobody stays to keep them.
     watched: Option<Watched>,
     /// The targets whose files are found changed.
-    looks: JoinSet<Vec<String>>,
+    comparisons: JoinSet<Vec<String>>,
 }
 
 /// What has come of watching.
@@ -30,45 +30,46 @@ pub(super) enum Touched {
 }
 
 impl Destinations {
-    pub(super) fn watch(targets: &[TargetState], stays: bool) -> Self {
+    pub(super) fn new(targets: &[TargetState], stays: bool) -> Self {
         let mut own = Self {
             watched: stays.then(|| Watched::new("the files that are kept")),
-            looks: JoinSet::new(),
+            comparisons: JoinSet::new(),
         };
-        own.follow(targets);
+        own.watch_files(targets);
         own
     }
 
     /// The files may lie elsewhere by now.
-    pub(super) fn follow(&mut self, targets: &[TargetState]) {
+    pub(super) fn watch_files(&mut self, targets: &[TargetState]) {
         if let Some(watched) = &mut self.watched {
             let outputs = targets
                 .iter()
                 .flat_map(|state| &state.loaded.target.outputs);
             // Nobody can be told of what happens where nothing answers; it is asked again at the next change.
-            let places = outputs
-                .flat_map(|output| bounded::within(&output.dest, places).unwrap_or_default());
+            let places = outputs.flat_map(|output| {
+                bounded::within(&output.dest, places_to_watch).unwrap_or_default()
+            });
             watched.follow(BTreeSet::new(), places.collect());
         }
     }
 
     /// Dropping the future loses nothing.
-    pub(super) async fn touched(&mut self) -> Touched {
+    pub(super) async fn next_touched(&mut self) -> Touched {
         let Some(watched) = &mut self.watched else {
             return std::future::pending().await;
         };
         tokio::select! {
             () = watched.changed() => Touched::Something,
-            Some(looked) = self.looks.join_next() => Touched::Changed(looked.unwrap_or_default()),
+            Some(looked) = self.comparisons.join_next() => Touched::Changed(looked.unwrap_or_default()),
         }
     }
 
     /// Looks at the files of these targets where a file system that hangs holds nobody up.
-    fn look(&mut self, left: Vec<(String, Vec<(PathBuf, Digest)>)>) {
+    fn start_comparison(&mut self, left: Vec<(String, Vec<(PathBuf, Digest)>)>) {
         if left.is_empty() {
             return;
         }
-        self.looks.spawn_blocking(move || {
+        self.comparisons.spawn_blocking(move || {
             let changed = left.into_iter().filter(|(_, files)| {
                 let mut files = files.iter();
                 files.any(|(dest, left)| is_changed(dest, *left))
@@ -79,7 +80,7 @@ impl Destinations {
 }
 
 /// A file, what it is a link to, and the directories above them that may be replaced or are still to be made.
-fn places(dest: &Path) -> BTreeSet<PathBuf> {
+fn places_to_watch(dest: &Path) -> BTreeSet<PathBuf> {
     let ends = [Some(dest.to_owned()), file::resolve(dest).ok()];
     let mut places = BTreeSet::new();
     for end in ends.into_iter().flatten() {
@@ -96,11 +97,11 @@ fn places(dest: &Path) -> BTreeSet<PathBuf> {
 }
 
 impl Shell {
-    pub(super) fn touched(&mut self, touched: Touched) {
+    pub(super) fn handle_touched(&mut self, touched: Touched) {
         match touched {
             Touched::Something => {
-                self.destinations.follow(&self.targets);
-                self.look_at_files();
+                self.destinations.watch_files(&self.targets);
+                self.compare_files();
             }
             Touched::Changed(names) => {
                 let now = Instant::now();
@@ -115,16 +116,16 @@ impl Shell {
     }
 
     /// Those that are being published are looked at behind that.
-    pub(super) fn look_at_files(&mut self) {
+    pub(super) fn compare_files(&mut self) {
         let left = self.targets.iter_mut().filter_map(|state| {
             let files = state.files_left()?;
             Some((state.loaded.target.name.clone(), files))
         });
-        self.destinations.look(left.collect());
+        self.destinations.start_comparison(left.collect());
     }
 
     /// Repairs that had to wait and are due.
-    pub(super) fn repair_due(&mut self, now: Instant) {
+    pub(super) fn repair_all_due(&mut self, now: Instant) {
         for target in 0..self.targets.len() {
             if self.targets[target].is_repair_due(now) {
                 self.repair(target);

@@ -82,7 +82,7 @@ impl Shell {
     }
 
     /// A publish of a configuration of before has ended: whoever waits for it goes on.
-    pub(super) fn left(&mut self, id: Id, done: &Done) {
+    pub(super) fn outgoing_ended(&mut self, id: Id, done: &Done) {
         let Some(at) = self.outgoing.iter().position(|one| one.state.runs(id)) else {
             return;
         };
@@ -101,6 +101,6 @@ impl Shell {
         if !self.subscriptions.is_complete() {
             return;
         }
-        self.changed(|state| state.excludes(&gone));
+        self.notify_targets(|state| state.excludes(&gone));
     }
 }

@@ -13,7 +13,7 @@ use tracing::{error, info};
 use super::applied::publisher::AppliedPublisher;
 use super::child::lifecycle;
 use super::child::shell::{ChildShell, next_input};
-use super::conf::haproxy::RestartWatch;
+use super::conf::haproxy::ProcessWatch;
 use super::conf::load::Configuration;
 use super::guard::guards::Guards;
 use super::publish::loaded_state::LoadedState;
@@ -46,7 +46,7 @@ mod unannounced;
 
 use self::config_reload::Conf;
 use self::handover::OutgoingTarget;
-use self::unannounced::Announced;
+use self::unannounced::AnnouncedServices;
 use destinations::{Destinations, Touched};
 
 /// What is to be kept, and how.
@@ -70,7 +70,7 @@ pub struct Plan {
 pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
     let mut shell = Shell::new(plan, &store);
     loop {
-        if let Some(status) = shell.status() {
+        if let Some(status) = shell.exit_status() {
             let paths = shell.subscriptions.paths();
             let leave = async {
                 if let Some(applied) = &mut shell.applied {
@@ -85,34 +85,34 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
             );
             return status;
         }
-        match shell.next(&mut signals).await {
-            Event::Followed(scope, followed) => shell.followed(scope, followed),
-            Event::Done(id, done) => shell.done(id, &done),
-            Event::Broken(id) => shell.broken(id),
-            Event::Edited => shell.reload(),
-            Event::Touched(touched) => shell.touched(touched),
-            Event::Signal(signal) => shell.signal(signal),
+        match shell.next_event(&mut signals).await {
+            Event::Store(scope, followed) => shell.handle_store_event(scope, followed),
+            Event::PublishEnded(id, done) => shell.publish_ended(id, &done),
+            Event::PublishBroken(id) => shell.publish_broken(id),
+            Event::ConfigEdited => shell.reload_config(),
+            Event::FilesTouched(touched) => shell.handle_touched(touched),
+            Event::Signal(signal) => shell.handle_signal(signal),
             Event::Deadline => shell.deadline_passed(),
             Event::Child(input) => shell.handle_child(input),
-            Event::Replaced(target) => shell.replaced(target),
+            Event::HaproxyReplaced(target) => shell.haproxy_replaced(target),
         }
     }
 }
 
 /// What the loop waits for.
 enum Event {
-    Followed(usize, Followed),
-    Done(Id, Done),
-    Broken(Id),
+    Store(usize, Followed),
+    PublishEnded(Id, Done),
+    PublishBroken(Id),
     /// Somebody has been at the configuration.
-    Edited,
+    ConfigEdited,
     /// Somebody may have been at a file that is kept.
-    Touched(Touched),
+    FilesTouched(Touched),
     Signal(Signal),
     Deadline,
     Child(lifecycle::Input),
     /// The HAProxy of this target is another process than before.
-    Replaced(usize),
+    HaproxyReplaced(usize),
 }
 
 struct Shell {
@@ -131,25 +131,25 @@ struct Shell {
     loaded_state: Arc<LoadedState>,
     snapshot: SnapshotFile,
     /// What is followed and cannot be at present.
-    away: BTreeSet<usize>,
+    unreachable: BTreeSet<usize>,
     /// Whether the store answers, and refuses what it is asked.
     is_refused: bool,
     /// How old what was published is, where the store has not said everything itself.
     stale: Option<Duration>,
     guards: Guards,
-    announced: Announced,
+    announced: AnnouncedServices,
     reloads: Reloads,
-    haproxy_restarts: RestartWatch,
+    haproxy_processes: ProcessWatch,
     conf: Conf,
     destinations: Destinations,
-    started: Instant,
+    started_at: Instant,
     /// When every file is compared with what it should be, whatever happened.
     compare_at: Instant,
     /// Told to stop: when to give up waiting for a publish that is under way.
     stop_at: Option<Instant>,
     /// The signal that told us first.
     stopped_by: Option<Signal>,
-    ready: bool,
+    is_ready: bool,
     /// The command, if there is one.
     child: Option<ChildShell>,
     watchdog: Watchdog,
@@ -163,8 +163,8 @@ impl Shell {
         let state_dir = plan.pass.state_dir.take();
         let now = Instant::now();
         let mut conf = Conf::new(plan.conf_dir.clone(), reading);
-        conf.tell_warnings(plan.targets.warnings);
-        conf.tell_bad(plan.targets.bad, &[]);
+        conf.log_new_warnings(plan.targets.warnings);
+        conf.report_bad(plan.targets.bad, &[]);
         let mut targets: Vec<TargetState> = plan
             .targets
             .good
@@ -184,9 +184,9 @@ impl Shell {
         snapshot.start_silence_timer(now);
         let mut guards = Guards::open(state_dir.clone(), plan.pass.noop, plan.prefix.clone());
         guards.replace_targets(&targets);
-        let mut haproxy_restarts = RestartWatch::default();
+        let mut haproxy_processes = ProcessWatch::default();
         if !plan.pass.once {
-            haproxy_restarts.watch_all(
+            haproxy_processes.watch_all(
                 targets
                     .iter()
                     .map(|state| &state.loaded.haproxies)
@@ -195,7 +195,7 @@ impl Shell {
         }
         Self {
             applied,
-            destinations: Destinations::watch(&targets, stays),
+            destinations: Destinations::new(&targets, stays),
             targets,
             outgoing: Vec::new(),
             catalog: Arc::new(Catalog::new(plan.prefix.clone())),
@@ -210,22 +210,22 @@ impl Shell {
             loaded_state: Arc::new(LoadedState::open(state_dir)),
             snapshot,
             stale: None,
-            away: BTreeSet::new(),
+            unreachable: BTreeSet::new(),
             is_refused: false,
             guards,
-            announced: Announced::default(),
+            announced: AnnouncedServices::default(),
             reloads: Reloads::default(),
-            haproxy_restarts,
+            haproxy_processes,
             conf,
-            started: now,
+            started_at: now,
             stop_at: None,
             stopped_by: None,
-            ready: false,
+            is_ready: false,
             watchdog: Watchdog::from_env(),
         }
     }
 
-    async fn next(&mut self, signals: &mut Signals) -> Event {
+    async fn next_event(&mut self, signals: &mut Signals) -> Event {
         let deadline = self.deadline();
         let due = async {
             match deadline {
@@ -234,18 +234,18 @@ impl Shell {
             }
         };
         tokio::select! {
-            (scope, followed) = self.subscriptions.next_update() => Event::Followed(scope, followed),
-            () = self.conf.watched.changed(), if !self.pass.once => Event::Edited,
+            (scope, followed) = self.subscriptions.next_update() => Event::Store(scope, followed),
+            () = self.conf.watched.changed(), if !self.pass.once => Event::ConfigEdited,
             Some(done) = self.publishes.join_next_with_id() => match done {
-                Ok((id, done)) => Event::Done(id, done),
-                Err(error) => Event::Broken(error.id()),
+                Ok((id, done)) => Event::PublishEnded(id, done),
+                Err(error) => Event::PublishBroken(error.id()),
             },
-            touched = self.destinations.touched() => Event::Touched(touched),
+            touched = self.destinations.next_touched() => Event::FilesTouched(touched),
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
             input = next_input(&mut self.child) => Event::Child(input),
-            target = self.haproxy_restarts.next_restarted() => Event::Replaced(target),
+            target = self.haproxy_processes.next_replaced() => Event::HaproxyReplaced(target),
             never = run_publisher(&mut self.applied) => match never {},
         }
     }
@@ -264,7 +264,7 @@ impl Shell {
             .pass
             .timeout
             .filter(|_| !self.subscriptions.is_complete())
-            .map(|limit| self.started + limit);
+            .map(|limit| self.started_at + limit);
         let child = self.child.as_ref().and_then(ChildShell::deadline);
         let all = schedules.chain(wait).chain(child);
         let all = all.chain(self.snapshot.deadline());
@@ -274,7 +274,7 @@ impl Shell {
     }
 
     /// The exit status, once there is nothing left to do.
-    fn status(&self) -> Option<u8> {
+    fn exit_status(&self) -> Option<u8> {
         if let Some(child) = &self.child {
             return child.exit_status();
         }
@@ -289,7 +289,7 @@ impl Shell {
             let waited = self
                 .pass
                 .timeout
-                .is_some_and(|limit| self.started.elapsed() >= limit);
+                .is_some_and(|limit| self.started_at.elapsed() >= limit);
             return waited.then(|| {
                 error!("the store did not answer within --timeout; nothing was changed");
                 code::UNAVAILABLE
@@ -325,14 +325,14 @@ impl Shell {
         done.unwrap_or(Exit::Signal(by).status())
     }
 
-    fn signal(&mut self, signal: Signal) {
+    fn handle_signal(&mut self, signal: Signal) {
         if signal == Signal::HUP {
             info!(
                 "{signal}: reading the configuration, and comparing every file with what it should be"
             );
             self.conf.forget_problems();
-            self.compare();
-            self.reload();
+            self.compare_all();
+            self.reload_config();
             return;
         }
         let was_stopping = self.is_stopping();
@@ -363,10 +363,10 @@ impl Shell {
         self.stop_at.is_some() || self.child.as_ref().is_some_and(ChildShell::is_stopping)
     }
 
-    fn compare(&mut self) {
+    fn compare_all(&mut self) {
         self.compare_at = Instant::now() + self.pass.interval;
         if self.subscriptions.is_complete() {
-            self.changed(|_| true);
+            self.notify_targets(|_| true);
         }
     }
 
@@ -374,24 +374,24 @@ impl Shell {
         self.handle_child(lifecycle::Input::Tick);
         let now = Instant::now();
         if now >= self.compare_at {
-            self.compare();
+            self.compare_all();
         }
         if self.snapshot.is_recall_due(now) {
-            self.recall();
+            self.fall_back_to_snapshot();
         }
         if self.subscriptions.is_fresh() {
             self.snapshot
                 .write_if_due(now, self.subscriptions.paths(), &self.catalog);
         }
         self.outgoing.iter_mut().for_each(|one| one.tick(now));
-        self.repair_due(now);
+        self.repair_all_due(now);
         let freed = if self.is_stopping() {
             Vec::new()
         } else {
             self.guards.tick(now)
         };
         if !freed.is_empty() {
-            self.changed(|state| freed.contains(&state.loaded.target.name));
+            self.notify_targets(|state| freed.contains(&state.loaded.target.name));
         }
         for target in 0..self.targets.len() {
             self.advance(target, Input::Tick);

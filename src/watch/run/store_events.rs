@@ -13,45 +13,45 @@ use crate::watch::source::snapshot::{SILENCE_LIMIT, format_age};
 use crate::watch::target::state::TargetState;
 
 impl Shell {
-    pub(super) fn followed(&mut self, scope: usize, followed: Followed) {
+    pub(super) fn handle_store_event(&mut self, scope: usize, followed: Followed) {
         match followed {
             Followed::Outage(error) => {
                 // All that is followed is away together, as a rule.
-                if self.away.is_empty() {
+                if self.unreachable.is_empty() {
                     self.is_refused = matches!(error, StoreError::Refused { .. });
                     warn!("{error}; what is live stays as it is, trying again");
                 }
-                self.away.insert(scope);
+                self.unreachable.insert(scope);
             }
             Followed::Restored => {
-                if self.away.remove(&scope) && self.away.is_empty() {
+                if self.unreachable.remove(&scope) && self.unreachable.is_empty() {
                     if self.is_refused {
                         info!("the store no longer refuses what we ask");
                     } else {
                         info!("the store answers again");
                     }
-                    self.store_is_back();
+                    self.apply_waiting_config();
                 }
             }
-            Followed::Update(update) => self.update(scope, update),
+            Followed::Update(update) => self.handle_update(scope, update),
         }
     }
 
-    fn update(&mut self, scope: usize, update: Update) {
+    fn handle_update(&mut self, scope: usize, update: Update) {
         let was_complete = self.subscriptions.is_complete();
         let is_reset = matches!(update, Update::Reset(_));
         if is_reset {
             self.subscriptions.mark_heard(scope);
         }
-        let has_changed = self.take_in(scope, update, was_complete);
+        let has_changed = self.apply_update(scope, update, was_complete);
         if self.subscriptions.is_fresh() && (is_reset || has_changed) {
             self.snapshot.schedule_write(Instant::now());
-            self.refreshed();
+            self.clear_stale();
         }
     }
 
     /// Brings the catalog up to date and tells the targets concerned; whether anything has changed.
-    fn take_in(&mut self, scope: usize, update: Update, was_complete: bool) -> bool {
+    fn apply_update(&mut self, scope: usize, update: Update, was_complete: bool) -> bool {
         let revision = update.revision();
         let prefix = self.subscriptions.path(scope);
         let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
@@ -65,17 +65,17 @@ impl Shell {
             // Nothing is published any more, so nothing is held back from it: servers that stop together with us are no loss.
         } else if was_complete {
             self.guards.take_in_changes(&self.catalog, &changes);
-            self.changed(|state| state.concerns(&changes));
+            self.notify_targets(|state| state.concerns(&changes));
         } else if self.subscriptions.is_complete() {
             self.guards.take_in_all(&self.catalog, &self.snapshot);
-            self.changed(|_| true);
+            self.notify_targets(|_| true);
         }
-        self.compare_with_announced();
+        self.warn_of_unannounced();
         !changes.is_empty()
     }
 
     /// The store is silent: what it said last stands in for it.
-    pub(super) fn recall(&mut self) {
+    pub(super) fn fall_back_to_snapshot(&mut self) {
         let (scopes, paths): (Vec<usize>, Vec<Prefix>) =
             self.subscriptions.unknown_paths().into_iter().unzip();
         if scopes.is_empty() {
@@ -96,28 +96,28 @@ impl Shell {
             self.subscriptions.mark_stale(scope);
             // The revision of back then means nothing: the store may have been rebuilt.
             let revision = Revision::default();
-            self.take_in(scope, Update::Reset(Snapshot { revision, entries }), false);
+            self.apply_update(scope, Update::Reset(Snapshot { revision, entries }), false);
         }
-        self.tell_status();
+        self.report_status();
     }
 
     /// The store has said everything itself.
-    fn refreshed(&mut self) {
+    fn clear_stale(&mut self) {
         if self.stale.take().is_some() {
             info!("the store has said everything: nothing is stale any more");
-            self.tell_status();
+            self.report_status();
         }
     }
 
     /// Tells the service manager what it can show.
-    fn tell_status(&self) {
-        if self.ready {
-            sd_notify::status(&self.state());
+    fn report_status(&self) {
+        if self.is_ready {
+            sd_notify::status(&self.status_text());
         }
     }
 
-    pub(super) fn state(&self) -> String {
-        let count = files(&self.targets);
+    pub(super) fn status_text(&self) -> String {
+        let count = count_files(&self.targets);
         match self.stale {
             Some(age) => format!(
                 "keeping {count} files, stale: the store does not answer, the snapshot was written {}",
@@ -128,7 +128,7 @@ impl Shell {
     }
 }
 
-pub(super) fn files(targets: &[TargetState]) -> usize {
+pub(super) fn count_files(targets: &[TargetState]) -> usize {
     let counts = targets
         .iter()
         .map(|state| state.loaded.target.outputs.len());

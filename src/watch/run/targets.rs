@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::Id;
 
 use super::Shell;
-use super::config_reload::is_of;
+use super::config_reload::is_from_file_of;
 use crate::config::BadTarget;
 use crate::system::sd_notify;
 use crate::watch::child::lifecycle;
@@ -18,7 +18,7 @@ use crate::watch::target::state::{Done, TargetState};
 
 impl Shell {
     /// Tells the schedules of these targets that something has changed.
-    pub(super) fn changed(&mut self, concerned: impl Fn(&TargetState) -> bool) {
+    pub(super) fn notify_targets(&mut self, concerned: impl Fn(&TargetState) -> bool) {
         if !self.subscriptions.is_complete() {
             return;
         }
@@ -33,7 +33,7 @@ impl Shell {
                 self.advance(target, Input::Changed);
             }
         }
-        self.tell_ready();
+        self.report_ready();
     }
 
     pub(super) fn advance(&mut self, target: usize, input: Input) {
@@ -48,7 +48,7 @@ impl Shell {
             Some(Action::Publish {
                 may_reload,
                 may_repeat,
-            }) => self.publish(target, may_reload, may_repeat),
+            }) => self.start_publish(target, may_reload, may_repeat),
             Some(Action::Overtake) => self.targets[target].overtake(),
             Some(Action::Abandon) => self.abandon(target),
             None => {}
@@ -60,17 +60,17 @@ impl Shell {
         let state = &mut self.targets[target];
         let limit = state.schedule.limit();
         state.abandon();
-        self.failed(target, PublishError::Unanswered(limit), limit);
+        self.fail_publish(target, PublishError::Unanswered(limit), limit);
     }
 
     /// A publish has failed that has not answered itself.
-    fn failed(&mut self, target: usize, error: PublishError, took: Duration) {
-        self.took_in(target, &failed(error, took));
+    fn fail_publish(&mut self, target: usize, error: PublishError, took: Duration) {
+        self.take_in_result(target, &failed(error, took));
     }
 
-    fn publish(&mut self, target: usize, may_reload: bool, may_repeat: bool) {
+    fn start_publish(&mut self, target: usize, may_reload: bool, may_repeat: bool) {
         if self.targets[target].hangs() {
-            return self.failed(target, PublishError::Hangs, Duration::ZERO);
+            return self.fail_publish(target, PublishError::Hangs, Duration::ZERO);
         }
         let state = &mut self.targets[target];
         let running = self.child.as_ref().map(ChildShell::running);
@@ -111,14 +111,14 @@ impl Shell {
         }
     }
 
-    pub(super) fn done(&mut self, id: Id, done: &Done) {
+    pub(super) fn publish_ended(&mut self, id: Id, done: &Done) {
         let Some(target) = self.targets.iter().position(|state| state.runs(id)) else {
-            return self.left(id, done);
+            return self.outgoing_ended(id, done);
         };
-        self.took_in(target, done);
+        self.take_in_result(target, done);
     }
 
-    fn took_in(&mut self, target: usize, done: &Done) {
+    fn take_in_result(&mut self, target: usize, done: &Done) {
         let state = &mut self.targets[target];
         let (number, outcome) = state.done(done, self.pass.once);
         let good = outcome.is_good();
@@ -130,16 +130,17 @@ impl Shell {
             applied.publish_ended(target, good);
         }
         self.advance(target, Input::Ended(number, outcome));
-        self.tell_ready();
+        self.report_ready();
         if is_touched {
-            self.look_at_files();
+            self.compare_files();
         }
     }
 
     /// Its servers are compared with those of the file.
-    pub(super) fn replaced(&mut self, target: usize) {
+    pub(super) fn haproxy_replaced(&mut self, target: usize) {
         let state = &self.targets[target];
-        self.haproxy_restarts.watch(target, &state.loaded.haproxies);
+        self.haproxy_processes
+            .watch(target, &state.loaded.haproxies);
         // After a failure the live file is what whoever starts reads, and the next try has its time.
         let is_behind = state.last.is_some_and(Outcome::is_failure);
         let is_frozen = self.guards.is_frozen(&state.loaded.target.name);
@@ -149,23 +150,24 @@ impl Shell {
     }
 
     /// A publish that broke off has failed, unless it was told to stop.
-    pub(super) fn broken(&mut self, id: Id) {
+    pub(super) fn publish_broken(&mut self, id: Id) {
         if !self.is_stopping() {
-            self.done(id, &failed(PublishError::Worker, Duration::ZERO));
+            self.publish_ended(id, &failed(PublishError::Worker, Duration::ZERO));
         }
     }
 
-    fn tell_ready(&mut self) {
+    fn report_ready(&mut self) {
         let all_good = self
             .targets
             .iter()
             .all(|state| state.last.is_some_and(Outcome::is_good));
-        let is_there = |bad: &BadTarget| self.targets.iter().any(|state| is_of(state, bad));
+        let is_there =
+            |bad: &BadTarget| self.targets.iter().any(|state| is_from_file_of(state, bad));
         let is_whole = self.conf.bad.iter().all(is_there);
-        if all_good && is_whole && !self.ready {
-            self.ready = true;
+        if all_good && is_whole && !self.is_ready {
+            self.is_ready = true;
             self.handle_child(lifecycle::Input::Published);
-            sd_notify::ready(&self.state());
+            sd_notify::ready(&self.status_text());
         }
     }
 }

@@ -21,14 +21,14 @@ const ASK_WITHIN: Duration = Duration::from_secs(1);
 
 /// The services that targets name.
 #[derive(Default)]
-pub(super) struct Announced {
+pub(super) struct AnnouncedServices {
     /// Whether each of them has been announced since somebody named it.
     known: BTreeMap<ServiceName, bool>,
     /// The warnings that are being made.
     warnings: JoinSet<()>,
 }
 
-impl Announced {
+impl AnnouncedServices {
     /// Ends when every warning has been given.
     pub(super) async fn finish(&mut self) {
         while self.warnings.join_next().await.is_some() {}
@@ -37,7 +37,7 @@ impl Announced {
 
 impl Shell {
     /// Warns of services that are named and that nobody announces, once, and says when they are announced.
-    pub(super) fn compare_with_announced(&mut self) {
+    pub(super) fn warn_of_unannounced(&mut self) {
         if !self.subscriptions.is_fresh() {
             return;
         }
@@ -51,7 +51,7 @@ impl Shell {
             match announced.known.insert(service.clone(), is_there) {
                 None if !is_there => {
                     let store = Arc::clone(&self.store);
-                    let warning = warn_of(store, self.prefix.clone(), service, targets);
+                    let warning = log_warning(store, self.prefix.clone(), service, targets);
                     announced.warnings.spawn(warning);
                 }
                 Some(false) if is_there => info!("{service} is announced now"),
@@ -82,7 +82,7 @@ impl Shell {
     }
 }
 
-async fn warn_of(
+async fn log_warning(
     store: Arc<dyn Store>,
     prefix: Prefix,
     service: ServiceName,
