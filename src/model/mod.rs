@@ -10,6 +10,7 @@ pub mod instance;
 pub mod key_tree;
 pub mod keyspace;
 pub mod lease;
+pub mod listen_address;
 pub mod os;
 pub mod pace;
 pub mod report;
