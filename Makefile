@@ -10,7 +10,7 @@ export RUST_TEST_THREADS ?= 8
 RELEASES ?= trixie forky
 NEWER = haproxy etcd-server etcd-client nginx libnginx-mod-stream apache2-bin
 
-.PHONY: demo test test-versions build lint man bench bench-hitless install-build install-demo install-test
+.PHONY: demo test test-versions build lint ci-extra man bench bench-hitless install-build install-demo install-test install-ci
 
 demo: install-build install-demo
 	$(CARGO) build --release
@@ -36,6 +36,10 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+# What CI looks at besides: the minimum Rust version, dependencies, scripts, spelling, the size of the binary.
+ci-extra: install-build install-ci
+	.ci/extra $(STEPS)
 
 # The manual pages, in target/man.
 man: install-build
@@ -63,3 +67,6 @@ install-test:
 		/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream apache2:apache2-bin php:php-cli mariadbd:mariadb-server-core dnsmasq:dnsmasq-base \
 		patchelf:patchelf bindfs:bindfs
 	@contrib/debian.sh bullseye haproxy || true
+
+install-ci:
+	@contrib/install.sh shellcheck:shellcheck codespell:codespell

@@ -49,7 +49,8 @@ until_true() {
 }
 
 front=$(free_port)
-export HAPROXY_HTTP_BIND=127.0.0.1:$front HAPROXY_STATS_BIND=127.0.0.1:$(free_port) HAPROXY_SOCKET=$dir/admin.sock
+stats=$(free_port)
+export HAPROXY_HTTP_BIND=127.0.0.1:$front HAPROXY_STATS_BIND=127.0.0.1:$stats HAPROXY_SOCKET=$dir/admin.sock
 HAPROXY_USER=$(id -un) HAPROXY_GROUP=$(id -gn)
 export HAPROXY_USER HAPROXY_GROUP HAPROXY_LOG=stdout HAPROXY_CHROOT=no
 
@@ -94,6 +95,7 @@ frontend $name
     bind 127.0.0.1:$port
     http-request return status 200 content-type text/plain string "$name"
 CFG
+    # shellcheck disable=SC2016 # the inner shell's variables
     "$sidekick" register --name web --id "$name" --ip 127.0.0.1 --port "$port" --attr path=/ --ttl 5s \
         -- sh -c 'echo $$ >"$0.pid"; exec haproxy -db -f "$0.cfg"' "$dir/$name" >"$dir/$name.log" 2>&1 &
     server_pid[$name]=$!
@@ -199,6 +201,7 @@ say "6. The server red is started again."
 sleep 2
 t=$(now)
 start_server red
+# shellcheck disable=SC2016 # awk's variables
 until_true "red to answer" awk -v t="$t" '$1 >= t && $2 == "red" { found = 1 } END { exit !found }' "$dir/requests"
 echo "   its first answer came after $(awk -v t="$t" '$1 >= t && $2 == "red" { print $1 - t; exit }' "$dir/requests") ms"
 echo "   who answers now: $(sleep 1; who)"
