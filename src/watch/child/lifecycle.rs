@@ -1,11 +1,13 @@
-//! When the command of `sidekick watch` starts, what it hears of, and how its end becomes ours. Pure.
+//! Decides when the command of `sidekick watch` starts, which signals it gets, and with which status `sidekick` ends
+//! after it. Pure.
 
 use std::time::{Duration, Instant};
 
 use crate::model::os::{Exit, Signal};
 use crate::model::stop::Stop;
 
-/// How long killed processes have to disappear. One that hangs in the kernel, or that is not ours to kill, may stay.
+/// How long the machine waits for processes to disappear after a KILL. A process that hangs in the kernel, or that we
+/// may not kill, is left behind after that.
 const DEAD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What happens to the command.
@@ -13,35 +15,35 @@ const DEAD_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) enum Input {
     /// Every target has been published once.
     Published,
-    /// The command could not be started; a shell would report this status.
+    /// The command could not be started. The status is the one that a shell reports: 126 or 127.
     NotSpawned(u8),
     /// The command has ended.
     Ended(Exit),
-    /// Nobody of the command's group is left; it comes after [`Action::AwaitGroup`].
+    /// No process of the command's group is left: the answer to [`Action::AwaitGroup`].
     GroupGone,
-    /// Somebody sent us a signal.
+    /// `sidekick` has received a signal.
     Signal(Signal),
     /// The deadline has passed.
     Tick,
 }
 
-/// What is to be done.
+/// What the shell has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Start the command.
     Spawn,
-    /// Send a signal to the command, or to its whole group if that was asked for.
+    /// Send a signal to the command, or to its whole process group if `--signal-group` asks for that.
     PassSignal(Signal),
-    /// Send a signal to whoever is left of its process group.
+    /// Send a signal to all processes that are left of the command's group.
     SignalGroup(Signal),
-    /// The command has ended: tell when the rest of its group has, which may be at once.
+    /// The command has ended: report [`Input::GroupGone`] when the rest of its group has, which may be at once.
     AwaitGroup,
-    /// Leave, with this status. It is the last action of all.
+    /// End `sidekick` with this status. No other action follows.
     Exit(u8),
 }
 
-/// The machine: `Waiting ─ published ─▶ Up ─ asked to stop ─▶ Stopping ─ ended ─▶ Clearing ─ group gone ─▶ Done`. An end
-/// leads from `Up` to `Clearing`.
+/// The machine: `Waiting ─ published ─▶ Up ─ asked to stop ─▶ Stopping ─ ended ─▶ Clearing ─ group gone ─▶ Done`. An
+/// end leads from `Up` to `Clearing`.
 #[derive(Debug)]
 pub(crate) struct ChildLifecycle {
     stop: Stop,
@@ -50,15 +52,16 @@ pub(crate) struct ChildLifecycle {
 
 #[derive(Debug)]
 enum State {
-    /// There is nothing yet that the command could read.
+    /// Not every target has been published, so the command could find a file missing.
     Waiting,
     Up,
-    /// The command has been asked to stop, by `signal`; `kill_at` is over once it has been killed.
+    /// `signal` has asked the command to stop. `kill_at` is the end of its grace, and `None` after the KILL.
     Stopping {
         signal: Signal,
         kill_at: Option<Instant>,
     },
-    /// The command has ended, and others of its group are asked to; `until` their grace is over.
+    /// The command has ended with `status`, and the rest of its group has been asked to end. At `until` the rest is
+    /// killed; if it is killed already, the machine stops waiting for it.
     Clearing {
         status: u8,
         until: Instant,
@@ -84,7 +87,7 @@ impl ChildLifecycle {
         }
     }
 
-    /// Whether it is about to end, so that nothing needs to be published any more.
+    /// Whether the command is about to end or has ended, so that nothing needs to be published any more.
     pub(crate) fn is_stopping(&self) -> bool {
         match self.state {
             State::Stopping { .. } | State::Clearing { .. } | State::Done => true,
@@ -92,7 +95,7 @@ impl ChildLifecycle {
         }
     }
 
-    /// The transition.
+    /// Takes one input in; returns what the shell has to do for it.
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Action> {
         if matches!(self.state, State::Done) {
             return Vec::new();
@@ -114,12 +117,12 @@ impl ChildLifecycle {
         }
     }
 
-    /// What is left of the group has the rest of the grace that the command had.
+    /// The command has ended: what is left of its group has the rest of the command's own grace.
     fn child_ended(&mut self, now: Instant, status: u8) -> Vec<Action> {
         let (until, killed, has_heard) = match self.state {
             State::Stopping { signal, kill_at } => {
                 let has_heard = self.stop.whole_group && signal == Signal::TERM;
-                // What was killed with the command hears nothing any more.
+                // The KILL went to the whole group, so no process is left that could react to a TERM.
                 let has_heard = has_heard || kill_at.is_none();
                 let until = kill_at.unwrap_or(now + DEAD_WITHIN);
                 (until, kill_at.is_none(), has_heard)
@@ -139,7 +142,7 @@ impl ChildLifecycle {
 
     fn handle_signal(&mut self, now: Instant, signal: Signal) -> Vec<Action> {
         match self.state {
-            // Nothing has been done that could have gone well.
+            // The command never ran, so the status must not say that it succeeded.
             State::Waiting if self.stop.begins_with(signal) => {
                 self.exit_with(Exit::Signal(signal).status())
             }
@@ -189,7 +192,7 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(10);
     const USR1: Signal = Signal(10);
 
-    /// Feeds inputs a second apart; what each of them leads to.
+    /// Hands inputs to a machine, one second apart; returns the actions of each.
     fn run(inputs: &[Input]) -> Vec<Vec<Action>> {
         let mut machine = ChildLifecycle::new(Stop::within(GRACE));
         let mut now = Instant::now();
@@ -201,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn it_starts_once_when_everything_is_published() {
+    fn the_command_starts_once_when_every_target_is_published() {
         let got = run(&[Input::Tick, Input::Published, Input::Published]);
         assert_eq!(got, [vec![], vec![Action::Spawn], vec![]]);
         let got = run(&[Input::Published, Input::NotSpawned(127)]);
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn its_end_is_ours_and_the_last_word() {
+    fn the_end_of_the_command_is_the_end_of_sidekick() {
         for (end, status) in [(Exit::Code(3), 3), (Exit::Signal(Signal::KILL), 137)] {
             let got = run(&[
                 Input::Published,
@@ -264,7 +267,7 @@ mod tests {
             let passed = machine.handle(now, Input::Signal(asked));
             assert_eq!(passed, [Action::PassSignal(Signal::QUIT)], "{asked}");
             assert_eq!(machine.deadline(), Some(now + GRACE));
-            // Somebody is in a hurry.
+            // A second signal is passed on as it is.
             let again = machine.handle(now, Input::Signal(Signal::TERM));
             assert_eq!(again, [Action::PassSignal(Signal::TERM)]);
         }
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn command_and_group_share_one_grace_and_a_group_that_heard_a_term_is_not_told_twice() {
+    fn command_and_group_share_one_grace_and_a_group_gets_one_term() {
         for (whole_group, want) in [
             (
                 false,

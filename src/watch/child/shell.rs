@@ -1,4 +1,5 @@
-//! The command of `sidekick watch`: started, signalled and waited for as its machine says. Shell.
+//! Starts the command of `sidekick watch`, sends it signals and waits for its end, as [`super::lifecycle`] decides.
+//! Shell.
 
 use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};
@@ -13,21 +14,24 @@ use crate::model::report::chain;
 use crate::model::stop::Stop;
 use crate::system::child::{Child, Group};
 
-/// The running command's process group, for those who reload it; empty until it is started.
+/// The process group of the running command, for reloads that signal it. It is empty until the command has been
+/// started.
 pub(crate) type ChildGroup = Arc<OnceLock<Group>>;
 
+/// The command and all that is known of it.
 pub(crate) struct ChildShell {
     program: (OsString, Vec<OsString>),
     machine: ChildLifecycle,
     running: ChildGroup,
     stop: Stop,
-    /// What is waited for: the end of the command, and then that of its group.
+    /// The tasks that wait for the end of the command, and then for the end of its group.
     ends: JoinSet<Input>,
-    /// How it ended, and we with it.
+    /// The exit status for `sidekick`, once the command and its group have ended.
     status: Option<u8>,
 }
 
 impl ChildShell {
+    /// `program` is the command and its arguments; [`Input::Published`] starts it.
     pub(crate) fn new(program: (OsString, Vec<OsString>), stop: Stop) -> Self {
         Self {
             program,
@@ -39,33 +43,38 @@ impl ChildShell {
         }
     }
 
+    /// The command's process group, which fills when the command starts.
     pub(crate) fn running(&self) -> ChildGroup {
         Arc::clone(&self.running)
     }
 
-    /// Our exit status, once there is one.
+    /// The exit status for `sidekick`; `None` as long as the command or its group runs.
     pub(crate) fn exit_status(&self) -> Option<u8> {
         self.status
     }
 
+    /// Whether the command is about to end or has ended.
     pub(crate) fn is_stopping(&self) -> bool {
         self.machine.is_stopping()
     }
 
+    /// When [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.machine.deadline()
     }
 
-    /// Waits for the end of the command, and then for that of its group; for ever before its start.
+    /// Waits for the end of the command, and then for the end of its group. Before the start it waits for ever.
+    /// Dropping the future loses nothing.
     pub(crate) async fn next_input(&mut self) -> Input {
         match self.ends.join_next().await {
             Some(Ok(input)) => input,
-            // Nobody knows how it ended.
+            // The waiting task panicked, so the status is unknown.
             Some(Err(_)) => Input::Ended(Exit::Code(u8::MAX)),
             None => std::future::pending().await,
         }
     }
 
+    /// Hands an input to the machine and performs what it asks for.
     pub(crate) fn handle(&mut self, input: Input) {
         if let Input::Ended(exit) = input {
             match exit {
@@ -134,7 +143,7 @@ impl ChildShell {
     }
 }
 
-/// Waits for the end of the command; for ever where there is none.
+/// [`ChildShell::next_input`]; without a command it waits for ever.
 pub(crate) async fn next_input(child: &mut Option<ChildShell>) -> Input {
     match child {
         Some(child) => child.next_input().await,

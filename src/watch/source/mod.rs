@@ -1,9 +1,10 @@
-//! What the store says, as updates for the loop: the paths that the targets follow, and the last good snapshot on disk.
+//! Turns the store into updates for the loop: follows the paths that the targets need, and keeps the last good snapshot
+//! on disk.
 //!
-//! `subscriptions` follows the paths; `snapshot` keeps on disk what the store said last, in the form of
-//! `snapshot_format`, for a start without a store.
+//! `subscriptions` follows the paths; `snapshot` writes what the store said last to the state directory and reads it
+//! when the store is silent at a start; `snapshot_format` is the text of that file (pure).
 //!
-//! Rule: this room turns a store into updates and knows no target.
+//! Rule: this room knows the store; it knows no target.
 
 pub(super) mod snapshot;
 mod snapshot_format;

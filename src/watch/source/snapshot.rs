@@ -1,4 +1,5 @@
-//! The last good snapshot on disk: written when the store has said something new, read when it says nothing. Shell.
+//! The last good snapshot on disk: written after the store has sent something new, read when the store is silent at a
+//! start. Shell.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,38 +17,40 @@ use crate::model::update::Prefix;
 use crate::system::file::{self, Access, Candidate};
 use crate::system::process;
 
-/// How long the store may be silent before the snapshot stands in for it: enough for a store that is slow or of which one
-/// endpoint is dead, little for a proxy that waits for its file.
+/// How long the store may be silent before the snapshot stands in for it. It is long enough for a slow store or for one
+/// with a dead endpoint, and short for a proxy that waits for its file. An estimate, not measured.
 pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(5);
-/// Publishing goes first.
+/// How long a write waits after news, so that it does not compete with the publishes that the news cause.
 const SETTLE: Duration = Duration::from_secs(1);
-/// The shortest time between two writes: what a crash while the store is down may cost.
+/// The shortest time between two writes. A crash loses at most the news of this time, and only if the store is down
+/// then.
 const DISTANCE: Duration = Duration::from_secs(5);
 /// How long a stop waits for the last write.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
-/// What outlives the process of what the store has said.
+/// The snapshot file, and when it is to be written and read.
 pub(crate) struct SnapshotFile {
-    /// Where it is kept; nowhere for a process that only passes by.
+    /// Where the file lies; `None` for a single pass, which keeps no snapshot.
     place: Option<Arc<Place>>,
-    /// The store, as its configuration names it.
+    /// The identity of the store, so that the snapshot of another store is not used.
     store: String,
-    /// The store has been silent until now; when that has been for too long.
+    /// When the silence of the store has lasted too long; `None` if the store is not waited for.
     recall_at: Option<Instant>,
-    /// There is news that is not written yet; when to write it.
+    /// When to write the news that is not written yet; `None` if there is none.
     write_at: Option<Instant>,
+    /// When the last write began.
     written: Option<Instant>,
     writing: Option<JoinHandle<()>>,
 }
 
 struct Place {
     file: PathBuf,
-    /// It has been told that it cannot be written.
+    /// The log already says that the file cannot be written.
     has_warned: AtomicBool,
 }
 
 impl SnapshotFile {
-    /// The snapshot file of the targets in `conf_dir`.
+    /// The snapshot file for the targets in `conf_dir`, below `state_dir`. `store` is the identity of the store.
     pub(crate) fn new(state_dir: Option<&Path>, conf_dir: &Path, store: String) -> Self {
         let place = state_dir.map(|dir| {
             let name = std::path::absolute(conf_dir).unwrap_or_else(|_| conf_dir.to_owned());
@@ -67,13 +70,14 @@ impl SnapshotFile {
         }
     }
 
-    /// From now on the store should speak, of other paths than before: what is known by then is not all of them.
+    /// The store is expected to send all data of new paths. Nothing is written until it has, and the snapshot is read
+    /// if it stays silent for [`SILENCE_LIMIT`].
     pub(crate) fn start_silence_timer(&mut self, now: Instant) {
         self.write_at = None;
         self.recall_at = self.place.is_some().then_some(now + SILENCE_LIMIT);
     }
 
-    /// The store has said something new, or all of it anew.
+    /// The store has sent something new: the file is due [`SETTLE`] from now, or [`DISTANCE`] after the last write.
     pub(crate) fn schedule_write(&mut self, now: Instant) {
         if self.place.is_some() {
             let next = self.written.map_or(now, |at| at + DISTANCE);
@@ -81,17 +85,18 @@ impl SnapshotFile {
         }
     }
 
-    /// When [`SnapshotFile::is_recall_due`] or [`SnapshotFile::write_if_due`] have something to do.
+    /// When [`SnapshotFile::is_recall_due`] or [`SnapshotFile::write_if_due`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.recall_at.into_iter().chain(self.write_at).min()
     }
 
-    /// Whether the store has been silent for too long; true once.
+    /// Whether the store has been silent for [`SILENCE_LIMIT`]. It is true once for each silence.
     pub(crate) fn is_recall_due(&mut self, now: Instant) -> bool {
         self.recall_at.take_if(|at| now >= *at).is_some()
     }
 
-    /// What the store said of these paths to an earlier process, and how long ago.
+    /// Reads what the store said of these paths to an earlier process, and how long ago that was. `None` if there is no
+    /// snapshot, or one that cannot be used; the log says why.
     pub(crate) fn read(&self, paths: &[Prefix]) -> Option<(SavedSnapshot, Duration)> {
         let file = &self.place.as_ref()?.file;
         let text = match std::fs::read(file) {
@@ -109,7 +114,7 @@ impl SnapshotFile {
             Ok(saved) => Some((saved, file::age(file).unwrap_or_default())),
             Err(error) => {
                 warn!(
-                    "the snapshot {} is left aside: {}",
+                    "the snapshot {} is not used: {}",
                     file.display(),
                     chain(&error)
                 );
@@ -118,7 +123,7 @@ impl SnapshotFile {
         }
     }
 
-    /// Writes what is known of these paths if it is time to.
+    /// Writes what `catalog` knows of these paths, if a write is due. The write runs in a thread of its own.
     pub(crate) fn write_if_due(
         &mut self,
         now: Instant,
@@ -129,18 +134,18 @@ impl SnapshotFile {
             return;
         }
         if self.writing.as_ref().is_some_and(|one| !one.is_finished()) {
-            // A slow disk.
+            // The disk is slow: the write before this one has not ended.
             self.write_at = Some(now + SETTLE);
             return;
         }
         self.start_write(now, paths, catalog);
     }
 
-    /// Writes what is not written yet, and waits for it.
+    /// Writes what is not written yet and waits for that, for two seconds at most.
     pub(crate) async fn finish(mut self, paths: Vec<Prefix>, catalog: &Arc<Catalog>) {
         let finish = async {
             if let Some(writing) = self.writing.take() {
-                // A task that panicked has written nothing.
+                // A write that panicked has written nothing; the next start then lacks the latest news.
                 let _ = writing.await;
             }
             if self.write_at.is_some() {
@@ -150,7 +155,7 @@ impl SnapshotFile {
                 let _ = writing.await;
             }
         };
-        // A disk that hangs holds no stop up.
+        // A disk that hangs must not delay the stop.
         let _ = tokio::time::timeout(LAST_WRITE, finish).await;
     }
 
@@ -183,8 +188,8 @@ impl Place {
             Err(error) => {
                 if !self.has_warned.swap(true, Ordering::Relaxed) {
                     warn!(
-                        "the snapshot {} cannot be written ({error}): without the store, the next start will have to wait; \
-                         give --state-dir",
+                        "the snapshot {} cannot be written ({error}): if the store does not answer at the next start, \
+                         that start has to wait for it; give --state-dir",
                         self.file.display()
                     );
                 }
@@ -205,7 +210,7 @@ impl Place {
     }
 }
 
-/// A time that has passed, for people.
+/// How long ago something was, as text for people: in seconds, minutes, hours or days.
 pub(crate) fn format_age(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -221,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_for_people() {
+    fn ages_are_given_in_a_fitting_unit() {
         for (seconds, want) in [
             (0, "0 s ago"),
             (119, "119 s ago"),
@@ -234,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_of_news_is_written_now_and_then() {
+    fn news_that_come_fast_are_written_at_a_distance() {
         let dir = tempfile::tempdir().unwrap();
         let start = Instant::now();
         let mut snapshot =
@@ -248,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn who_passes_by_has_no_memory() {
+    fn a_single_pass_keeps_no_snapshot() {
         let now = Instant::now();
         let mut snapshot = SnapshotFile::new(None, Path::new("/etc/sidekick"), String::new());
         snapshot.start_silence_timer(now);

@@ -1,4 +1,4 @@
-//! What a store said, as a text that outlives the process: encoded, and decoded by those who ask for the same. Pure.
+//! The text of the snapshot file: what the store said, encoded by one process and decoded by the next. Pure.
 //!
 //! ```json
 //! {"format": 1, "store": "etcd://10.0.0.1:2379", "revision": 812, "paths": ["/services/web"],
@@ -14,10 +14,10 @@ use thiserror::Error;
 use crate::model::catalog::Catalog;
 use crate::model::update::{Entries, Prefix, Revision};
 
-/// The format that is written, and the only one that is read.
+/// The version of the format that is written, and the only one that is read.
 const FORMAT: u32 = 1;
 
-/// Why a snapshot is of no use.
+/// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
 pub(crate) enum SnapshotError {
     #[error("it is damaged")]
@@ -30,10 +30,11 @@ pub(crate) enum SnapshotError {
     Lacks(Prefix),
 }
 
-/// What is needed of a snapshot.
+/// What a snapshot says of the paths that were asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SavedSnapshot {
-    /// The revision of the store back then. Nothing can be followed from there.
+    /// The revision that the store had when the snapshot was written. It is for the log only: the store may have been
+    /// rebuilt since, so nothing may be followed from this revision.
     pub(crate) revision: Revision,
     /// The keys and values of each path that was asked for.
     pub(crate) entries: Vec<Entries>,
@@ -48,13 +49,13 @@ struct Body<'a> {
     entries: BTreeMap<Cow<'a, str>, StoredValue<'a>>,
 }
 
-/// The first field, whatever the others are.
+/// The version of the format, which is read before anything else.
 #[derive(Deserialize)]
 struct Head {
     format: u32,
 }
 
-/// A value. Those that are no text are rare.
+/// A value of the store: as text if it is UTF-8, else as bytes.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum StoredValue<'a> {
@@ -62,7 +63,7 @@ enum StoredValue<'a> {
     Bytes(Cow<'a, [u8]>),
 }
 
-/// All that a catalog has of these paths, as said by a store.
+/// Encodes all that a catalog has of these paths. `store` is the identity of the store that said it.
 pub(crate) fn encode(
     store: &str,
     paths: &[Prefix],
@@ -84,7 +85,11 @@ pub(crate) fn encode(
     })
 }
 
-/// What a text has of each of these paths, if it is of this store and has all of them.
+/// Decodes what a text has of each of these paths.
+///
+/// # Errors
+///
+/// The text is damaged, of another version or of another store, or lacks one of the paths.
 pub(crate) fn decode(
     text: &[u8],
     store: &str,
@@ -154,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn each_path_gets_its_own_and_nothing_else_is_kept() {
+    fn each_path_gets_its_own_keys_and_no_other_key_is_saved() {
         let all = catalog(
             [
                 entry("/a/1", b"one"),
@@ -180,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_no_use_is_refused() {
+    fn a_snapshot_that_cannot_be_used_is_refused() {
         let all = catalog([entry("/a/1", b"one")].into());
         let good = encode(STORE, &paths(&["/a"]), &all).unwrap();
         let refused = |text: &[u8], store, wanted: &[&str]| {
@@ -203,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out(
+        fn what_was_encoded_is_decoded(
             entries in proptest::collection::btree_map("/[a-z\"\\\\é]{1,8}/[a-z]{1,3}", any::<Vec<u8>>(), 0..20)
         ) {
             let entries: Entries = entries.iter().map(|(key, value)| entry(key, value)).collect();
@@ -213,7 +218,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_does_harm(text in any::<Vec<u8>>()) {
+        fn no_text_makes_the_decoder_panic(text in any::<Vec<u8>>()) {
             let _ = decode(&text, STORE, &paths(&["/a"]));
         }
     }

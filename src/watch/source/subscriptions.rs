@@ -1,4 +1,4 @@
-//! The paths of the store that the targets need, followed; and whether all of them have been heard. Shell.
+//! Follows the paths of the store that the targets need, and knows of which of them the store has sent all data. Shell.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use tokio::task::JoinSet;
 use crate::model::update::Prefix;
 use crate::store::{Followed, Store, follow};
 
+/// The followed paths. A path is also called a scope, and named by its place in this list.
 pub(crate) struct Subscriptions {
-    /// The paths, and what is known of them.
+    /// The paths, and what is known of each.
     scopes: Vec<(Prefix, Known)>,
     updates: mpsc::Receiver<(usize, Followed)>,
     _followers: JoinSet<()>,
@@ -19,14 +20,14 @@ pub(crate) struct Subscriptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
     Nothing,
-    /// What the store said to a process before this one.
+    /// What the snapshot of an earlier process says.
     Stale,
-    /// What the store says.
+    /// What the store itself says.
     Heard,
 }
 
 impl Subscriptions {
-    /// Follows the fewest paths that cover these.
+    /// Starts to follow the fewest paths that cover all of `paths`. It stops when the value is dropped.
     pub(crate) fn start(store: &Arc<dyn Store>, paths: impl Iterator<Item = Prefix>) -> Self {
         let scopes = Prefix::widest(paths.collect());
         let (to, updates) = mpsc::channel(64);
@@ -44,7 +45,7 @@ impl Subscriptions {
         }
     }
 
-    /// Whether these are the paths that are followed.
+    /// Whether exactly the paths are followed that these need.
     pub(crate) fn follows_exactly(&self, paths: impl Iterator<Item = Prefix>) -> bool {
         let wanted = Prefix::widest(paths.collect());
         self.scopes
@@ -53,24 +54,25 @@ impl Subscriptions {
             .eq(wanted.iter())
     }
 
-    /// Whether something is known of every path, so that files can be rendered.
+    /// Whether something is known of every path, from the store or from a snapshot, so that files can be rendered.
     pub(crate) fn is_complete(&self) -> bool {
         self.scopes
             .iter()
             .all(|(_, known)| *known != Known::Nothing)
     }
 
-    /// Whether the store itself has said everything once. What is applied before that is no revision of the store's.
+    /// Whether the store itself has sent all data of every path once. Files that were rendered before that do not count
+    /// as a revision of the store.
     pub(crate) fn is_fresh(&self) -> bool {
         self.scopes.iter().all(|(_, known)| *known == Known::Heard)
     }
 
-    /// The store has said all of this path.
+    /// The store has sent all data of this path.
     pub(crate) fn mark_heard(&mut self, scope: usize) {
         self.scopes[scope].1 = Known::Heard;
     }
 
-    /// The paths of which nothing is known.
+    /// The paths of which nothing is known, each with its scope.
     pub(crate) fn unknown_paths(&self) -> Vec<(usize, Prefix)> {
         let scopes = self.scopes.iter().enumerate();
         let unknown = scopes.filter(|(_, (_, known))| *known == Known::Nothing);
@@ -79,12 +81,12 @@ impl Subscriptions {
             .collect()
     }
 
-    /// What the store said to an earlier process stands in for this path.
+    /// The snapshot of an earlier process stands in for this path, until the store sends its data.
     pub(crate) fn mark_stale(&mut self, scope: usize) {
         self.scopes[scope].1 = Known::Stale;
     }
 
-    /// The paths that are followed.
+    /// All followed paths, in the order of their scopes.
     pub(crate) fn paths(&self) -> Vec<Prefix> {
         self.scopes
             .iter()
@@ -92,20 +94,22 @@ impl Subscriptions {
             .collect()
     }
 
+    /// The path of a scope.
     pub(crate) fn path(&self, scope: usize) -> &Prefix {
         &self.scopes[scope].0
     }
 
-    /// What the store says next, and of which path.
+    /// Waits for the next event of the store, and says of which scope it is. Dropping the future loses nothing.
     pub(crate) async fn next_update(&mut self) -> (usize, Followed) {
         match self.updates.recv().await {
-            Some(said) => said,
-            // Nothing is followed.
+            Some(event) => event,
+            // No path is followed.
             None => std::future::pending().await,
         }
     }
 }
 
+/// Follows one path for ever, and marks each of its events with the scope.
 async fn follow_scope(
     store: Arc<dyn Store>,
     scope: usize,

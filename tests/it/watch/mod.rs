@@ -12,9 +12,9 @@ mod hanging;
 mod hung;
 mod in_place;
 mod killed;
-mod memory;
 mod modes;
 mod publishing;
+mod snapshot;
 
 use std::fs;
 use std::path::PathBuf;

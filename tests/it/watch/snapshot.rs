@@ -171,7 +171,7 @@ fn a_snapshot_that_is_damaged_or_of_something_else_is_left_aside() {
         fs::write(&file, text).unwrap();
         fs::write(&target, conf).unwrap();
         let process = start(&bench, &format!("log-{number}"), &[]);
-        process.wait_said("is left aside");
+        process.wait_said("is not used");
         let said = process.output();
         assert!(said.contains(why) && !said.contains(STALE), "{said}");
         assert_eq!(bench.live(), None);
@@ -179,7 +179,7 @@ fn a_snapshot_that_is_damaged_or_of_something_else_is_left_aside() {
     // It harms nobody when the store is back.
     fs::write(&file, "{").unwrap();
     let process = start(&bench, "log", &[]);
-    process.wait_said("is left aside");
+    process.wait_said("is not used");
     bench.etcd.start();
     bench.wait_live(&line("i"));
     wait_saved(&bench, "i");
