@@ -1,11 +1,18 @@
 //! Those who watch, as they announce themselves: the only file that knows
-//! `/sidekick/watchers/<id>/{host,applied,old_workers}`. Pure.
+//! `/sidekick/watchers/<id>/{host,version,applied,targets,config,old_workers}` and `/sidekick/seen/<id>/{host,targets}`.
+//! Pure.
 //!
 //! `applied` has a line for each path that the watcher serves: the last revision of the store that its proxies have in use,
-//! a space, the path. A path whose first revision is still to come has 0. `old_workers` is there while there are some.
+//! a space, the path. A path whose first revision is still to come has 0. `targets` is the JSON of
+//! [`super::target_status`]. `config` says what is wrong with the configuration as a whole, and `old_workers` how many there
+//! are; both are there only while there is something to say.
+//!
+//! What lies under `/sidekick/seen` has a lease of its own that is much longer. So a watcher that is gone without having
+//! stopped in order is missed for that long: it has been seen, and is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::target_status::{self, TargetStatus};
 use super::update::{Change, Claim, Key, Prefix, Publication, Revision, Update, Value};
 
 /// Since which revision each of these instances has been in the state it is to be in.
@@ -16,6 +23,9 @@ pub type Applied = BTreeMap<Prefix, Revision>;
 const HOST: &str = "host";
 const APPLIED: &str = "applied";
 const OLD_WORKERS: &str = "old_workers";
+const VERSION: &str = "version";
+const TARGETS: &str = "targets";
+const CONFIG: &str = "config";
 
 /// Where watchers announce themselves.
 #[must_use]
@@ -23,10 +33,16 @@ pub fn root() -> Prefix {
     Prefix::root().join("sidekick").join("watchers")
 }
 
+/// Where those are remembered who have watched.
+#[must_use]
+pub fn seen_root() -> Prefix {
+    Prefix::root().join("sidekick").join("seen")
+}
+
 /// Whether a key tells of a watcher, which is no news to a proxy.
 #[must_use]
 pub fn is_of_watcher(key: &str) -> bool {
-    key.starts_with("/sidekick/watchers/")
+    key.starts_with("/sidekick/watchers/") || key.starts_with("/sidekick/seen/")
 }
 
 /// One who watches.
@@ -38,6 +54,12 @@ pub struct Watcher {
     pub applied: Applied,
     /// How many workers its proxies still have from before their last reloads.
     pub old_workers: usize,
+    /// The version of `sidekick`; empty for one that does not say.
+    pub version: String,
+    /// Its targets and how they stand.
+    pub targets: Vec<TargetStatus>,
+    /// What is wrong with its configuration as a whole, so that the one of before is in force.
+    pub config: Option<String>,
 }
 
 impl Watcher {
@@ -52,17 +74,22 @@ impl Watcher {
             (HOST, Some(self.host.clone())),
             (APPLIED, Some(lines.join("\n"))),
             (OLD_WORKERS, old_workers),
+            (VERSION, Some(self.version.clone())),
+            (TARGETS, Some(target_status::encode(&self.targets))),
+            (CONFIG, self.config.clone()),
         ];
-        let fields = fields
-            .into_iter()
-            .filter_map(|(field, text)| Some((field.to_owned(), text?.into_bytes())));
-        Publication {
-            dir: root().join(id),
-            fields: fields.collect(),
-            state: None,
-            claim: Claim::Whole,
-            predecessors: std::collections::BTreeSet::new(),
-        }
+        publication(root().join(id), fields)
+    }
+
+    /// What remembers it when it is gone.
+    #[must_use]
+    pub fn encode_seen(&self, id: &str) -> Publication {
+        let names: Vec<&str> = self.targets.iter().map(|one| one.name.as_str()).collect();
+        let fields = [
+            (HOST, Some(self.host.clone())),
+            (TARGETS, Some(names.join("\n"))),
+        ];
+        publication(seen_root().join(id), fields)
     }
 
     /// The last revision of what lies at `dir` that all its proxies have in use; `None` if it does not serve that.
@@ -83,6 +110,19 @@ impl Watcher {
 
     fn serves(&self, marks: &Marks) -> bool {
         marks.keys().any(|dir| self.applied_at(dir).is_some())
+    }
+}
+
+fn publication<const N: usize>(dir: Prefix, fields: [(&str, Option<String>); N]) -> Publication {
+    let fields = fields
+        .into_iter()
+        .filter_map(|(field, text)| Some((field.to_owned(), text?.into_bytes())));
+    Publication {
+        dir,
+        fields: fields.collect(),
+        state: None,
+        claim: Claim::Whole,
+        predecessors: BTreeSet::new(),
     }
 }
 
@@ -130,6 +170,9 @@ impl Watchers {
             HOST => watcher.host = text.into_owned(),
             APPLIED => watcher.applied = decode_applied(&text),
             OLD_WORKERS => watcher.old_workers = text.parse().unwrap_or_default(),
+            VERSION => watcher.version = text.into_owned(),
+            TARGETS => watcher.targets = target_status::decode(&text),
+            CONFIG => watcher.config = Some(text.into_owned()),
             // Of a later version.
             _ => {}
         }
@@ -146,8 +189,18 @@ impl Watchers {
                     watcher.old_workers = 0;
                 }
             }
+            Some((id, CONFIG)) => {
+                if let Some(watcher) = self.0.get_mut(id) {
+                    watcher.config = None;
+                }
+            }
             Some(_) | None => {}
         }
+    }
+
+    /// All of them, sorted by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Watcher)> {
+        self.0.iter().map(|(id, one)| (id.as_str(), one))
     }
 
     /// Those who serve something at `dir`, and how far they are.
@@ -179,8 +232,50 @@ impl Watchers {
 
 /// The watcher and the field of a key below [`root`].
 fn place(key: &str) -> Option<(&str, &str)> {
-    let below = key.strip_prefix(root().as_str())?.strip_prefix('/')?;
+    place_below(&root(), key)
+}
+
+fn place_below<'a>(root: &Prefix, key: &'a str) -> Option<(&'a str, &'a str)> {
+    let below = key.strip_prefix(root.as_str())?.strip_prefix('/')?;
     below.split_once('/')
+}
+
+/// A watcher that has been seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// The name of its host.
+    pub host: String,
+    /// The names of its targets.
+    pub targets: BTreeSet<String>,
+}
+
+/// Those of `seen`, which the store has below [`seen_root`], that are gone without having stopped in order. One whose host
+/// has another watcher now, with all of its targets, has been replaced, and is not missed.
+#[must_use]
+pub fn missing<'a>(
+    seen: impl Iterator<Item = (&'a Key, &'a Value)>,
+    present: &Watchers,
+) -> BTreeMap<String, Seen> {
+    let mut all: BTreeMap<String, Seen> = BTreeMap::new();
+    for (key, value) in seen {
+        let Some((id, field)) = place_below(&seen_root(), key) else {
+            continue;
+        };
+        let one = all.entry(id.to_owned()).or_default();
+        let text = String::from_utf8_lossy(value);
+        match field {
+            HOST => one.host = text.into_owned(),
+            TARGETS => one.targets = text.lines().map(str::to_owned).collect(),
+            _ => {}
+        }
+    }
+    let is_replaced = |seen: &Seen| {
+        let of_host = present.0.values().filter(|one| one.host == seen.host);
+        let mut names = of_host.map(|one| one.targets.iter().map(|target| &target.name).collect());
+        names.any(|names: BTreeSet<&String>| seen.targets.iter().all(|name| names.contains(name)))
+    };
+    all.retain(|id, seen| !present.0.contains_key(id) && !is_replaced(seen));
+    all
 }
 
 #[cfg(test)]
@@ -197,7 +292,8 @@ mod tests {
         Watcher {
             host: "proxy-1".to_owned(),
             applied: applied.collect(),
-            old_workers: 0,
+            version: "0.1.0".to_owned(),
+            ..Watcher::default()
         }
     }
 
@@ -239,8 +335,8 @@ mod tests {
         assert_eq!(some.encode("x").fields[OLD_WORKERS], b"12");
         assert_eq!(
             none.encode("x").fields.len(),
-            2,
-            "as it was in the first version"
+            4,
+            "what there is nothing to say of has no key"
         );
         let mut all = listed(&[("x", &some)]);
         assert_eq!(all.0["x"], some);
@@ -256,6 +352,45 @@ mod tests {
         assert_eq!(deleted(HOST), None);
         // Whatever comes first when all of them go.
         assert_eq!(deleted(OLD_WORKERS), None);
+    }
+
+    #[test]
+    fn a_watcher_that_was_seen_is_missed_until_it_returns_or_is_replaced() {
+        let target = |name: &str| TargetStatus {
+            name: name.to_owned(),
+            ..TargetStatus::default()
+        };
+        let gone = Watcher {
+            targets: vec![target("haproxy"), target("nginx")],
+            ..watcher(&[])
+        };
+        let publication = gone.encode_seen("gone");
+        let seen: Entries = publication
+            .fields
+            .iter()
+            .map(|(field, value)| {
+                let key = Key::from(publication.key(field));
+                (key, Value::from(value.as_slice()))
+            })
+            .collect();
+        let missing = |all: &[(&str, &Watcher)]| missing(seen.iter(), &listed(all));
+        let expected = Seen {
+            host: "proxy-1".to_owned(),
+            targets: ["haproxy", "nginx"].map(str::to_owned).into(),
+        };
+        let it = BTreeMap::from([("gone".to_owned(), expected)]);
+        assert_eq!(missing(&[]), it);
+        let half = Watcher {
+            targets: vec![target("haproxy")],
+            ..gone.clone()
+        };
+        let elsewhere = Watcher {
+            host: "proxy-2".to_owned(),
+            ..gone.clone()
+        };
+        assert_eq!(missing(&[("x", &half), ("y", &elsewhere)]), it);
+        assert_eq!(missing(&[("gone", &half)]), BTreeMap::new());
+        assert_eq!(missing(&[("x", &gone)]), BTreeMap::new());
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! somebody may wait for it, when an instance has begun or ceased to drain, and this is in use; all else is gathered, and
 //! written at most every [`GATHER`].
 //!
+//! How the targets stand is said along with that; what becomes wrong or right is said within [`SOON`].
+//!
 //! Old workers are counted some time after a publish, and from time to time while there are any; that is among what can
 //! wait.
 //!
@@ -19,12 +21,17 @@ use std::time::{Duration, Instant};
 use crate::model::backoff::Dice;
 use crate::model::catalog::Changes;
 use crate::model::key_tree::Tree;
+use crate::model::target_status::{TargetStatus, is_alarm};
 use crate::model::update::{Prefix, Revision, STATE};
 use crate::model::watchers::{Applied, is_of_watcher};
 
 /// What nobody waits for is said this late at the earliest, and half as much again at the latest, so that a fleet that
 /// hears the same does not write at the same time.
 const GATHER: Duration = Duration::from_secs(10);
+
+/// What has become wrong or right is said within this time, and at a time of its own within it: a check that refuses the
+/// newest data does so everywhere at once.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Old workers are counted this long after a publish or the last count: most have gone by then, and how many are left is
 /// known when what was gathered is said.
@@ -129,6 +136,34 @@ impl Target {
 pub(crate) struct EntryContent {
     pub(crate) applied: Applied,
     pub(crate) old_workers: usize,
+    pub(crate) status: Status,
+}
+
+/// How the targets stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Status {
+    pub(crate) targets: Vec<TargetStatus>,
+    /// What is wrong with the configuration as a whole.
+    pub(crate) config: Option<String>,
+}
+
+/// How soon something is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Haste {
+    /// Somebody may wait for it.
+    AtOnce,
+    /// Something has become wrong or right.
+    Soon,
+    /// Nobody waits for it.
+    Gathered,
+}
+
+fn haste(is_waited_for: bool) -> Haste {
+    if is_waited_for {
+        Haste::AtOnce
+    } else {
+        Haste::Gathered
+    }
 }
 
 /// When old workers are counted.
@@ -151,6 +186,7 @@ pub(crate) struct AppliedRevisions {
     targets: Vec<Target>,
     /// As of the last count.
     old_workers: usize,
+    status: Status,
     count: Count,
     /// How often they have been counted, or should have been.
     counts: u64,
@@ -168,6 +204,7 @@ impl AppliedRevisions {
             scopes: Vec::new(),
             targets: Vec::new(),
             old_workers: 0,
+            status: Status::default(),
             count: Count::None,
             counts: 0,
             said: None,
@@ -236,7 +273,25 @@ impl AppliedRevisions {
                 target.set_applied(&heard);
             }
         }
-        self.schedule_write(now, is_urgent);
+        self.schedule_write(now, haste(is_urgent));
+    }
+
+    /// The targets stand so from now on.
+    pub(crate) fn set_status(&mut self, now: Instant, status: Status) {
+        if self.status == status {
+            return;
+        }
+        let is_alarm =
+            self.status.config != status.config || is_alarm(&self.status.targets, &status.targets);
+        self.status = status;
+        self.schedule_write(
+            now,
+            if is_alarm {
+                Haste::Soon
+            } else {
+                Haste::Gathered
+            },
+        );
     }
 
     /// A publish of this target begins.
@@ -274,16 +329,21 @@ impl AppliedRevisions {
         // Whoever has asked since we came up waits for this.
         let is_first = target.paths.iter().any(|p| p.2 == Revision::default());
         target.set_applied(&applied);
-        self.schedule_write(now, is_first || publishing.pending == Some(Pending::Drain));
+        self.schedule_write(
+            now,
+            haste(is_first || publishing.pending == Some(Pending::Drain)),
+        );
     }
 
-    fn schedule_write(&mut self, now: Instant, is_urgent: bool) {
-        if is_urgent || self.said.is_none() {
-            self.due = Some(now);
-        } else if self.due.is_none() {
-            let spread = 1.0 + self.dice.chance() / 2.0;
-            self.due = Some(now + GATHER.mul_f64(spread));
-        }
+    fn schedule_write(&mut self, now: Instant, haste: Haste) {
+        let at = match haste {
+            _ if self.said.is_none() => now,
+            Haste::AtOnce => now,
+            Haste::Soon => now + SOON.mul_f64(self.dice.chance()),
+            Haste::Gathered if self.due.is_some() => return,
+            Haste::Gathered => now + GATHER.mul_f64(1.0 + self.dice.chance() / 2.0),
+        };
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     /// When [`AppliedRevisions::take_due_entry`] may have something to say, or old workers are to be counted.
@@ -330,7 +390,7 @@ impl AppliedRevisions {
             Count::None
         };
         if std::mem::replace(&mut self.old_workers, old_workers) != old_workers {
-            self.schedule_write(now, false);
+            self.schedule_write(now, Haste::Gathered);
         }
     }
 
@@ -347,6 +407,7 @@ impl AppliedRevisions {
         let say = EntryContent {
             applied: self.applied(),
             old_workers: self.old_workers,
+            status: self.status.clone(),
         };
         if self.said.as_ref() == Some(&say) {
             return None;

@@ -5,6 +5,6 @@
 //!
 //! Rule: this room only tells; nothing here changes what is published.
 
-mod machine;
+pub(super) mod machine;
 pub(super) mod old_workers;
 pub(super) mod publisher;

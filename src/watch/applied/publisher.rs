@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use super::machine::{AppliedRevisions, UpdateKind};
+use super::machine::{AppliedRevisions, Status, UpdateKind};
 use super::old_workers::OldWorkers;
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::instance::{MAX_SEGMENT, host_segment};
 use crate::model::lease::{Action, Input, Lease};
-use crate::model::update::{Prefix, Revision};
+use crate::model::update::{Prefix, Publication, Revision};
 use crate::model::watchers::Watcher;
 use crate::store::lease_requests;
 use crate::store::lease_requests::Answer;
@@ -23,8 +23,18 @@ use crate::watch::target::state::TargetState;
 
 /// How long a watcher that died without a word is waited for, at the most.
 const TTL: Duration = Duration::from_secs(15);
+/// How long one that is gone without having stopped in order is missed: long enough for somebody to see it, and short enough
+/// that machines which are taken away for good are forgotten.
+const SEEN_TTL: Duration = Duration::from_mins(30);
 /// How long the end waits for the entry to be taken back; else it expires.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(1);
+
+/// Which of the two leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Entry,
+    Seen,
+}
 
 pub(crate) struct AppliedPublisher {
     id: String,
@@ -34,8 +44,12 @@ pub(crate) struct AppliedPublisher {
     /// The count under way, by its number.
     counts: JoinSet<(u64, usize)>,
     lease: Lease,
+    /// That of what remembers it when it is gone.
+    seen_lease: Lease,
+    /// What the latter holds.
+    seen: Option<Publication>,
     store: Arc<dyn Store>,
-    requests: JoinSet<Answer>,
+    requests: JoinSet<(Which, Answer)>,
     /// It has been told that there is no entry, and why.
     has_warned: bool,
 }
@@ -60,6 +74,8 @@ impl AppliedPublisher {
             old_workers: OldWorkers::new(targets, child),
             counts: JoinSet::new(),
             lease: Lease::new(TTL, fastrand::u64(..)),
+            seen_lease: Lease::new(SEEN_TTL, fastrand::u64(..)),
+            seen: None,
             store: Arc::clone(store),
             requests: JoinSet::new(),
             has_warned: false,
@@ -98,6 +114,11 @@ impl AppliedPublisher {
         self.machine.publish_ended(Instant::now(), target, good);
     }
 
+    /// The targets stand so from now on.
+    pub(crate) fn set_status(&mut self, status: Status) {
+        self.machine.set_status(Instant::now(), status);
+    }
+
     /// Keeps the entry. Dropped and called again, it goes on where it was.
     pub(crate) async fn run(&mut self) -> Infallible {
         loop {
@@ -121,15 +142,25 @@ impl AppliedPublisher {
                 host: self.host.clone(),
                 applied: said.applied,
                 old_workers: said.old_workers,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                targets: said.status.targets,
+                config: said.status.config,
             };
-            self.handle_lease_input(Input::Want(watcher.encode(&self.id)));
+            self.handle_lease_input(Which::Entry, Input::Want(watcher.encode(&self.id)));
+            let seen = watcher.encode_seen(&self.id);
+            if self.seen.as_ref() != Some(&seen) {
+                self.seen = Some(seen.clone());
+                self.handle_lease_input(Which::Seen, Input::Want(seen));
+            }
         }
     }
 
     /// The next answer, or the next deadline.
     async fn step(&mut self) {
         let deadlines = self.machine.deadline().into_iter();
-        let deadline = deadlines.chain(self.lease.deadline()).min();
+        let leases = [&self.lease, &self.seen_lease];
+        let leases = leases.into_iter().filter_map(Lease::deadline);
+        let deadline = deadlines.chain(leases).min();
         let due = async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -138,33 +169,43 @@ impl AppliedPublisher {
         };
         tokio::select! {
             // One that broke off is found missing by the lease's deadline.
-            Some(Ok(answer)) = self.requests.join_next() => {
-                self.log_trouble(answer.trouble);
-                self.handle_lease_input(answer.input);
+            Some(Ok((which, answer))) = self.requests.join_next() => {
+                self.log_trouble(which, answer.trouble);
+                self.handle_lease_input(which, answer.input);
             }
             // One that broke off is found missing by its deadline.
             Some(Ok((number, old_workers))) = self.counts.join_next() => {
                 self.machine.count_ended(Instant::now(), number, old_workers);
             }
-            () = due => self.handle_lease_input(Input::Tick),
+            () = due => {
+                self.handle_lease_input(Which::Entry, Input::Tick);
+                self.handle_lease_input(Which::Seen, Input::Tick);
+            }
         }
     }
 
-    fn handle_lease_input(&mut self, input: Input) {
-        for action in self.lease.handle(Instant::now(), input) {
-            if let Action::Announced(_) = &action
-                && std::mem::take(&mut self.has_warned)
-            {
+    fn handle_lease_input(&mut self, which: Which, input: Input) {
+        let lease = match which {
+            Which::Entry => &mut self.lease,
+            Which::Seen => &mut self.seen_lease,
+        };
+        for action in lease.handle(Instant::now(), input) {
+            let is_announced = matches!(&action, Action::Announced(_)) && which == Which::Entry;
+            if is_announced && std::mem::take(&mut self.has_warned) {
                 info!("this watcher is announced as {}", self.id);
             }
-            let request = lease_requests::request(&self.store, action);
-            request.map(|request| self.requests.spawn(request));
+            if let Some(request) = lease_requests::request(&self.store, action) {
+                self.requests.spawn(async move { (which, request.await) });
+            }
         }
     }
 
     /// An outage is told by those who follow; that we may not write is told once.
-    fn log_trouble(&mut self, trouble: Option<StoreError>) {
+    fn log_trouble(&mut self, which: Which, trouble: Option<StoreError>) {
         match trouble {
+            Some(error) if which == Which::Seen => {
+                debug!("what remembers this watcher when it is gone: {error}");
+            }
             Some(error @ StoreError::Refused { .. }) if !self.has_warned => {
                 self.has_warned = true;
                 warn!(
@@ -178,14 +219,15 @@ impl AppliedPublisher {
 
     /// From now on nobody needs to wait for us.
     pub(crate) fn withdraw(&mut self) {
-        self.handle_lease_input(Input::Stop);
+        self.handle_lease_input(Which::Entry, Input::Stop);
+        self.handle_lease_input(Which::Seen, Input::Stop);
     }
 
     /// Waits until the entry is gone, for a moment.
     pub(crate) async fn finish(&mut self) {
         self.withdraw();
         let gone = async {
-            while !self.lease.is_ended() {
+            while !self.lease.is_ended() || !self.seen_lease.is_ended() {
                 self.step().await;
             }
         };

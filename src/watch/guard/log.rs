@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use super::guards::Guarded;
+use super::guards::{Guarded, Guards};
 use super::machine::{EndReason, Event, HoldReason, Status};
 use super::state_file::{HoldRecord, Record, Records, fields};
 use crate::model::instance::{Instance, ServiceName};
+use crate::model::target_status::HeldService;
 use crate::system::bounded;
 use crate::watch::host::WORLD;
 
@@ -157,8 +158,27 @@ impl Guarded {
     }
 }
 
-fn hold_record(status: Status) -> HoldRecord {
-    let why = match status.why {
+impl Guards {
+    /// What is held of a target.
+    pub(crate) fn held_services(&self, name: &str) -> Vec<HeldService> {
+        let guarded = self.by_name.get(name);
+        let status = guarded.map(|one| one.guard.status()).unwrap_or_default();
+        status.into_iter().map(held_service).collect()
+    }
+}
+
+fn held_service(status: Status) -> HeldService {
+    HeldService {
+        why: reason(&status),
+        service: status.service.map(|service| service.to_string()),
+        count: status.lost.len(),
+        since: unix_seconds(status.since),
+        until: status.until.map(unix_seconds),
+    }
+}
+
+fn reason(status: &Status) -> String {
+    match status.why {
         None => format!(
             "{} is announced after the start",
             nothing_of(&status.missing)
@@ -166,10 +186,13 @@ fn hold_record(status: Status) -> HoldRecord {
         Some(HoldReason::Empty) => "none is left".to_owned(),
         Some(HoldReason::Few) => "fewer than min_instances are left".to_owned(),
         Some(HoldReason::Drop) => "more than max_drop are lost".to_owned(),
-    };
+    }
+}
+
+fn hold_record(status: Status) -> HoldRecord {
     HoldRecord {
+        why: reason(&status),
         service: status.service.map(|service| service.to_string()),
-        why,
         since: unix_seconds(status.since),
         until: status.until.map(unix_seconds),
         instances: status.lost.iter().map(|one| one.id.to_string()).collect(),

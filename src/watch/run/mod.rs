@@ -40,12 +40,14 @@ const FINISH_WITHIN: Duration = Duration::from_secs(8);
 mod config_reload;
 mod destinations;
 mod handover;
+mod report;
 mod store_events;
 mod targets;
 mod unannounced;
 
 use self::config_reload::Conf;
 use self::handover::OutgoingTarget;
+use self::report::Reported;
 use self::unannounced::AnnouncedServices;
 use destinations::{Destinations, Touched};
 
@@ -96,6 +98,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
             Event::Child(input) => shell.handle_child(input),
             Event::HaproxyReplaced(target) => shell.haproxy_replaced(target),
         }
+        shell.report();
     }
 }
 
@@ -134,8 +137,9 @@ struct Shell {
     unreachable: BTreeSet<usize>,
     /// Whether the store answers, and refuses what it is asked.
     is_refused: bool,
-    /// How old what was published is, where the store has not said everything itself.
-    stale: Option<Duration>,
+    /// When the snapshot was written that is served while the store has not said everything itself, in seconds since 1970.
+    stale: Option<u64>,
+    reported: Reported,
     guards: Guards,
     announced: AnnouncedServices,
     reloads: Reloads,
@@ -210,6 +214,7 @@ impl Shell {
             loaded_state: Arc::new(LoadedState::open(state_dir)),
             snapshot,
             stale: None,
+            reported: Reported::default(),
             unreachable: BTreeSet::new(),
             is_refused: false,
             guards,

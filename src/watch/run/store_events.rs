@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::Shell;
 use crate::model::update::{Prefix, Revision, Snapshot, Update};
 use crate::store::{Followed, StoreError};
-use crate::system::sd_notify;
+use crate::watch::host::WORLD;
 use crate::watch::source::snapshot::{SILENCE_LIMIT, format_age};
 use crate::watch::target::state::TargetState;
 
@@ -91,39 +91,19 @@ impl Shell {
             saved.revision,
             format_age(age)
         );
-        self.stale = Some(age);
+        self.stale = Some((WORLD.now)().saturating_sub(age).as_secs());
         for (scope, entries) in scopes.into_iter().zip(saved.entries) {
             self.subscriptions.mark_stale(scope);
             // The revision of back then means nothing: the store may have been rebuilt.
             let revision = Revision::default();
             self.apply_update(scope, Update::Reset(Snapshot { revision, entries }), false);
         }
-        self.report_status();
     }
 
     /// The store has said everything itself.
     fn clear_stale(&mut self) {
         if self.stale.take().is_some() {
             info!("the store has said everything: nothing is stale any more");
-            self.report_status();
-        }
-    }
-
-    /// Tells the service manager what it can show.
-    fn report_status(&self) {
-        if self.is_ready {
-            sd_notify::status(&self.status_text());
-        }
-    }
-
-    pub(super) fn status_text(&self) -> String {
-        let count = count_files(&self.targets);
-        match self.stale {
-            Some(age) => format!(
-                "keeping {count} files, stale: the store does not answer, the snapshot was written {}",
-                format_age(age)
-            ),
-            None => format!("keeping {count} files"),
         }
     }
 }

@@ -105,7 +105,8 @@ impl Shell {
             let took = start.elapsed();
             Done { end, took }
         });
-        self.targets[target].started(publish, progress);
+        let revision = self.catalog.revision();
+        self.targets[target].started(publish, progress, revision);
         if let Some(applied) = &mut self.applied {
             applied.publish_started(target);
         }
@@ -167,6 +168,7 @@ impl Shell {
         if all_good && is_whole && !self.is_ready {
             self.is_ready = true;
             self.handle_child(lifecycle::Input::Published);
+            self.report();
             sd_notify::ready(&self.status_text());
         }
     }

@@ -14,7 +14,8 @@ use super::schedule::Schedule;
 use crate::config::{Output, Sources, place};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::report::chain;
-use crate::model::update::Prefix;
+use crate::model::target_status::{Failing, HeldService, TargetStatus};
+use crate::model::update::{Prefix, Revision};
 use crate::model::watchers::is_of_watcher;
 use crate::system::file::How;
 use crate::watch::conf::load::Loaded;
@@ -41,6 +42,8 @@ struct Running {
     progress: Arc<Progress>,
     /// Its number in the schedule.
     number: u64,
+    /// What it is made from.
+    revision: Revision,
 }
 
 pub(crate) struct TargetState {
@@ -69,6 +72,14 @@ pub(crate) struct TargetState {
     in_place: bool,
     /// What has failed since the last success.
     trouble: Trouble,
+    /// The last failure, and when the first one of those in a row happened.
+    failing: Option<Failing>,
+    /// Since when its files are as they are, in seconds since 1970.
+    in_force_since: Option<u64>,
+    /// What the last good publish was made from.
+    good_revision: Option<Revision>,
+    /// A reload is needed for which it was too early when it was tried last.
+    owes_reload: bool,
     /// Contradictions between announcements that the log has named.
     disputes: BTreeSet<String>,
 }
@@ -97,6 +108,10 @@ impl TargetState {
             has: Has::Live,
             in_place: false,
             trouble: Trouble::default(),
+            failing: None,
+            in_force_since: None,
+            good_revision: None,
+            owes_reload: false,
             disputes: BTreeSet::new(),
         }
     }
@@ -198,12 +213,32 @@ impl TargetState {
         std::mem::take(&mut self.has)
     }
 
-    pub(crate) fn started(&mut self, publish: AbortHandle, progress: Arc<Progress>) {
+    /// A publish of what the catalog has at this revision is under way.
+    pub(crate) fn started(
+        &mut self,
+        publish: AbortHandle,
+        progress: Arc<Progress>,
+        revision: Revision,
+    ) {
         self.running = Some(Running {
             publish,
             progress,
             number: self.schedule.number(),
+            revision,
         });
+    }
+
+    /// How it stands, with what its guard holds, and when the snapshot was written if it is served from one.
+    pub(crate) fn status(&self, held: Vec<HeldService>, stale: Option<u64>) -> TargetStatus {
+        TargetStatus {
+            name: self.loaded.target.name.clone(),
+            since: self.in_force_since,
+            revision: self.good_revision.map(|revision| revision.0),
+            failing: self.failing.clone(),
+            owed: self.owes_reload,
+            held,
+            stale,
+        }
     }
 
     /// How long a publish may take, where the slowest reload of all targets may take this long.
@@ -284,7 +319,9 @@ impl TargetState {
     /// Takes in how its publish ended; its number in the schedule, and its outcome.
     pub(crate) fn done(&mut self, done: &Done, once: bool) -> (u64, Outcome) {
         let running = self.running.take();
-        let number = running.map_or(self.schedule.number(), |running| running.number);
+        let number = running
+            .as_ref()
+            .map_or(self.schedule.number(), |running| running.number);
         self.left.clone_from(&done.end.left);
         self.has = done.end.has.clone();
         if let Some(disputes) = &done.end.disputes {
@@ -295,6 +332,14 @@ impl TargetState {
         if outcome.is_final() {
             self.last = Some(outcome);
         }
+        if outcome.is_good() {
+            self.failing = None;
+            self.good_revision = running.map(|running| running.revision);
+            let is_same = matches!(done.end.result, Ok(Published::Unchanged));
+            let since = self.in_force_since.filter(|_| is_same);
+            self.in_force_since = since.or(Some((WORLD.now)().as_secs()));
+        }
+        self.owes_reload = matches!(outcome, Outcome::ReloadOwed | Outcome::RefusedBefore);
         (number, outcome)
     }
 
@@ -404,7 +449,11 @@ impl TargetState {
 
     fn failed(&mut self, failure: Failure, once: bool) {
         let (name, text) = (&self.loaded.target.name, failure.text.clone());
+        let since = self.failing.as_ref().map(|failing| failing.since);
+        let since = since.unwrap_or_else(|| (WORLD.now)().as_secs());
+        let failing = Failing::new(since, failure.step, &text);
         if self.trouble.is_news(failure) {
+            self.failing = Some(failing);
             let then = if once { "" } else { "; trying again" };
             error!("{name}: {text}{then}");
         } else {

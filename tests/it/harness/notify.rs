@@ -40,6 +40,17 @@ impl Notify {
         command.env("NOTIFY_SOCKET", &self.name)
     }
 
+    /// Waits for a word that has this.
+    #[track_caller]
+    pub(crate) fn wait_said(&self, want: &str) -> String {
+        loop {
+            let word = self.receive();
+            if word.contains(want) {
+                return word;
+            }
+        }
+    }
+
     /// The next word.
     #[track_caller]
     pub(crate) fn receive(&self) -> String {

@@ -212,6 +212,12 @@ fn start(bench: &Bench) -> Process {
     Process::start(&mut command, &bench.file("log"))
 }
 
+/// Publishes what is there, once and to its end: what the program has loaded is written down.
+fn publish_first(bench: &Bench) {
+    start(bench).wait_said("has been updated");
+    assert_eq!(loaded(bench), line("i"));
+}
+
 /// Starts it with this file there, and waits until it has been killed.
 fn killed(bench: &Bench, points: &[&str]) {
     for point in points {
@@ -236,9 +242,7 @@ fn killed_in_a_check_the_live_file_is_the_old_one_and_then_the_new_one() {
         left.iter().all(|name| name.starts_with(".a.cfg.")) && left.len() == 1,
         "{left:?}"
     );
-    let process = start(&bench);
-    wait_for("the reload", || (loaded(&bench) == line("i")).then_some(()));
-    drop(process);
+    publish_first(&bench);
     bench.put("j");
     killed(&bench, &["in-check"]);
     assert_eq!(bench.live(), Some(line("i")));
@@ -270,9 +274,7 @@ fn killed_in_a_reload_the_new_file_is_live_and_the_next_process_reloads_once() {
 fn killed_when_a_reload_has_failed_the_next_process_gets_there() {
     let bench = suicidal();
     bench.put("i");
-    let process = start(&bench);
-    wait_for("the reload", || (loaded(&bench) == line("i")).then_some(()));
-    drop(process);
+    publish_first(&bench);
     bench.put("j");
     killed(&bench, &["refuse", "before-failure"]);
     let both = line("i") + &line("j");
@@ -293,9 +295,7 @@ fn killed_in_a_reload_that_fails_the_next_process_brings_the_file_of_before_back
          if test $(wc -l < OUT/a.cfg) -gt 1; then exit 1; fi; cat OUT/a.cfg >> OUT/loaded'\n{PACE}"
     ));
     bench.put("i");
-    let process = start(&bench);
-    wait_for("the reload", || (loaded(&bench) == line("i")).then_some(()));
-    drop(process);
+    publish_first(&bench);
     bench.put("j");
     killed(&bench, &["in-reload"]);
     assert_eq!(bench.live(), Some(line("i") + &line("j")));

@@ -15,6 +15,7 @@ mod killed;
 mod modes;
 mod publishing;
 mod snapshot;
+mod status;
 
 use std::fs;
 use std::path::PathBuf;

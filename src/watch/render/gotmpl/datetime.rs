@@ -3,6 +3,8 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use crate::model::date;
+
 const DAYS: [&str; 7] = [
     "Sunday",
     "Monday",
@@ -43,27 +45,17 @@ pub(super) struct Date {
 impl Date {
     pub(super) fn at(since_1970: Duration) -> Self {
         let seconds = since_1970.as_secs();
-        let days = seconds / 86_400;
-        let (mut year, mut left) = (1970, days);
-        while left >= year_length(year) {
-            left -= year_length(year);
-            year += 1;
-        }
-        let mut month = 0;
-        while left >= month_length(year, month) {
-            left -= month_length(year, month);
-            month += 1;
-        }
+        let date = date::Date::from_unix(seconds);
         Self {
             since_1970,
-            year,
-            month,
-            day: left + 1,
+            year: date.year,
+            month: usize::try_from(date.month - 1).unwrap_or_default(),
+            day: date.day,
             // The first of January 1970 was a Thursday.
-            weekday: usize::try_from((days + 4) % 7).unwrap_or_default(),
-            hour: seconds / 3600 % 24,
-            minute: seconds / 60 % 60,
-            second: seconds % 60,
+            weekday: usize::try_from((seconds / 86_400 + 4) % 7).unwrap_or_default(),
+            hour: date.hour,
+            minute: date.minute,
+            second: date.second,
             nanos: since_1970.subsec_nanos(),
         }
     }
@@ -152,23 +144,6 @@ impl Date {
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.format("2006-01-02 15:04:05.999999999 -0700 MST"))
-    }
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400)
-}
-
-fn year_length(year: u64) -> u64 {
-    if is_leap(year) { 366 } else { 365 }
-}
-
-fn month_length(year: u64, month: usize) -> u64 {
-    match month {
-        1 if is_leap(year) => 29,
-        1 => 28,
-        3 | 5 | 8 | 10 => 30,
-        _ => 31,
     }
 }
 

@@ -1,0 +1,123 @@
+//! Dates and times of day in UTC, counted from seconds since 1970: as the log writes them. Pure.
+
+use std::fmt;
+
+/// A moment of the calendar, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Date {
+    /// From 1970 on.
+    pub year: u64,
+    /// 1 to 12.
+    pub month: u64,
+    /// 1 to 31.
+    pub day: u64,
+    /// 0 to 23.
+    pub hour: u64,
+    /// 0 to 59.
+    pub minute: u64,
+    /// 0 to 59.
+    pub second: u64,
+}
+
+impl Date {
+    /// The moment so many seconds after 1970 began.
+    #[must_use]
+    pub fn from_unix(seconds: u64) -> Self {
+        // Years begin in March here, so that the leap day is the last one of a year; an era has 400 years.
+        let days = seconds / 86_400 + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let month = (month_from_march + 2) % 12 + 1;
+        Self {
+            year: era * 400 + year_of_era + u64::from(month <= 2),
+            month,
+            day: day_of_year - (153 * month_from_march + 2) / 5 + 1,
+            hour: seconds / 3600 % 24,
+            minute: seconds / 60 % 60,
+            second: seconds % 60,
+        }
+    }
+}
+
+/// To the second: `2026-11-26T03:12:07Z`.
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = self;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
+    }
+}
+
+/// To the minute, for sentences: `03:12 UTC`, and with its date if that is another day than `now`. Both are seconds since
+/// 1970.
+#[must_use]
+pub fn time_of_day(seconds: u64, now: u64) -> String {
+    let Date {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        ..
+    } = Date::from_unix(seconds);
+    let time = format!("{hour:02}:{minute:02} UTC");
+    if seconds / 86_400 == now / 86_400 {
+        time
+    } else {
+        format!("{year:04}-{month:02}-{day:02} {time}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_709_164_800, "2024-02-29T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (4_107_456_000, "2100-02-28T00:00:00Z"),
+        ] {
+            assert_eq!(Date::from_unix(seconds).to_string(), date);
+        }
+    }
+
+    #[test]
+    fn each_day_follows_the_one_before() {
+        let date = |day: u64| Date::from_unix(day * 86_400);
+        for day in 0..200_000 {
+            let (one, next) = (date(day), date(day + 1));
+            let is_next = match (next.month, next.day) {
+                (1, 1) => (one.year + 1, one.month, one.day) == (next.year, 12, 31),
+                (_, 1) => (one.year, one.month + 1) == (next.year, next.month) && one.day >= 28,
+                _ => (one.year, one.month, one.day + 1) == (next.year, next.month, next.day),
+            };
+            assert!(is_next, "{one} {next}");
+        }
+    }
+
+    #[test]
+    fn another_day_is_named() {
+        let at = 951_782_400 + 3 * 3600 + 12 * 60 + 59;
+        assert_eq!(time_of_day(at, at + 3600), "03:12 UTC");
+        assert_eq!(time_of_day(at, at + 86_400), "2000-02-29 03:12 UTC");
+    }
+}

@@ -1,0 +1,161 @@
+//! What a watcher says of its targets in its entry in the store, and to the service manager.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use sidekick::model::target_status::{TargetStatus, decode};
+
+use super::{Bench, PACE, TEMPLATE, line};
+use crate::harness::notify::Notify;
+use crate::harness::{Process, wait_for};
+
+/// The value of this field in the entry of the only watcher.
+fn field(bench: &Bench, below: &str, field: &str) -> Option<String> {
+    let all = bench.etcd.etcdctl(&["get", "--prefix", below]);
+    let mut lines = all.lines();
+    lines.find(|line| line.ends_with(&format!("/{field}")))?;
+    lines.next().map(str::to_owned)
+}
+
+fn targets(bench: &Bench) -> Vec<TargetStatus> {
+    decode(&field(bench, "/sidekick/watchers/", "targets").unwrap_or_default())
+}
+
+#[track_caller]
+fn wait_target(bench: &Bench, what: &str, is_so: impl Fn(&TargetStatus) -> bool) -> TargetStatus {
+    wait_for(what, || targets(bench).pop().filter(|one| is_so(one)))
+}
+
+/// A process that tells the service manager, and what it told last of a status.
+fn start(bench: &Bench) -> (Process, Notify) {
+    let notify = Notify::at(&bench.file("notify"));
+    let mut command = bench.command(&[]);
+    command.env("SIDEKICK_STATE_DIR", bench.file("state"));
+    let process = Process::start(notify.tell(&mut command), &bench.file("log"));
+    (process, notify)
+}
+
+#[test]
+fn a_check_that_refuses_is_told_with_its_reason_until_it_is_over() {
+    let bench = Bench::new(&format!(
+        "check_cmd = 'if grep -q bad {{{{src}}}}; then echo no bad ones; exit 1; fi'\n{PACE}"
+    ));
+    bench.put("i");
+    let (_process, notify) = start(&bench);
+    notify.wait_said("READY=1\nSTATUS=keeping 1 file");
+    let good = wait_target(&bench, "the first publish to be told", |one| {
+        one.since.is_some()
+    });
+    assert!(!good.is_wrong() && good.revision.is_some(), "{good:?}");
+    assert_eq!(
+        field(&bench, "/sidekick/watchers/", "version").as_deref(),
+        Some(env!("CARGO_PKG_VERSION"))
+    );
+    bench.put("bad");
+    let word = notify.wait_said("failing");
+    assert!(
+        word.starts_with("STATUS=keeping 1 file; 1 failing since ") && word.contains(" UTC"),
+        "{word}"
+    );
+    let wrong = wait_target(&bench, "the refusal to be told", TargetStatus::is_wrong);
+    let failing = wrong.failing.unwrap();
+    assert_eq!(failing.step, "check");
+    assert!(failing.why.contains("no bad ones"), "{failing:?}");
+    // The good revision is the one of before, whose file is in force still.
+    assert_eq!((wrong.since, wrong.revision), (good.since, good.revision));
+    bench.delete("bad");
+    notify.wait_said("STATUS=keeping 1 file\n");
+    wait_target(&bench, "the end of it to be told", |one| !one.is_wrong());
+}
+
+#[test]
+fn what_a_guard_holds_is_told() {
+    let bench = Bench::new(PACE);
+    let target = bench.file("conf.d/a.toml");
+    let guarded = fs::read_to_string(&target)
+        .unwrap()
+        .replace(super::UNGUARDED, "");
+    fs::write(&target, guarded).unwrap();
+    bench.put("i");
+    bench.put("j");
+    let (_process, notify) = start(&bench);
+    bench.wait_live(&(line("i") + &line("j")));
+    bench.etcd.etcdctl(&["del", "--prefix", "/services/web/"]);
+    notify.wait_said("; a guard holds 2 instances of web since ");
+    let held = wait_target(&bench, "the hold to be told", TargetStatus::is_wrong).held;
+    let [held] = held.as_slice() else {
+        panic!("{held:?}")
+    };
+    assert_eq!((held.service.as_deref(), held.count), (Some("web"), 2));
+    assert_eq!((held.why.as_str(), held.until), ("none is left", None));
+    bench.put("i");
+    bench.put("j");
+    wait_target(&bench, "its end to be told", |one| !one.is_wrong());
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_told_while_the_one_of_before_is_in_force() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let (_process, notify) = start(&bench);
+    wait_target(&bench, "the first publish to be told", |one| {
+        one.since.is_some()
+    });
+    bench.template("a.tera", "{% for");
+    notify.wait_said("the configuration is wrong");
+    wait_for("the broken template to be told", || {
+        let config = field(&bench, "/sidekick/watchers/", "config")?;
+        config.contains("a.tera").then_some(())
+    });
+    bench.template("a.tera", TEMPLATE);
+    wait_for("the end of it to be told", || {
+        let config = field(&bench, "/sidekick/watchers/", "config");
+        config.is_none().then_some(())
+    });
+}
+
+#[test]
+fn an_outage_of_the_store_is_told_to_the_service_manager() {
+    let mut bench = Bench::new(PACE);
+    bench.put("i");
+    let (_process, notify) = start(&bench);
+    notify.wait_said("READY=1");
+    bench.etcd.stop();
+    notify.wait_said("STATUS=keeping 1 file; the store does not answer since ");
+    bench.etcd.start();
+    notify.wait_said("STATUS=keeping 1 file\n");
+}
+
+#[test]
+fn a_watcher_that_stops_in_order_is_not_remembered_and_one_that_hangs_is() {
+    let bench = Bench::new(PACE);
+    bench.put("i");
+    let (mut process, _notify) = start(&bench);
+    wait_target(&bench, "the first publish to be told", |one| {
+        one.since.is_some()
+    });
+    wait_for("it to be remembered", || {
+        (field(&bench, "/sidekick/seen/", "targets")? == "a").then_some(())
+    });
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    assert_eq!(bench.etcd.etcdctl(&["get", "--prefix", "/sidekick/"]), "");
+
+    let process = bench.start(&[]);
+    wait_target(&bench, "the first publish to be told", |one| {
+        one.since.is_some()
+    });
+    wait_for("it to be remembered", || {
+        field(&bench, "/sidekick/seen/", "targets")
+    });
+    process.signal(Signal::SIGSTOP);
+    wait_for("its entry to expire", || {
+        targets(&bench).is_empty().then_some(())
+    });
+    assert_eq!(
+        field(&bench, "/sidekick/seen/", "targets").as_deref(),
+        Some("a")
+    );
+    process.signal(Signal::SIGCONT);
+    wait_target(&bench, "its entry to be back", |one| one.since.is_some());
+}
