@@ -1,20 +1,21 @@
-//! What a watcher says of itself: which revisions its proxies have in use, and when that is worth a write. Pure.
+//! Decides which applied revisions a watcher reports, and when that is worth a write. Pure.
 //!
-//! The store counts revisions for each path that is followed (a scope). A target has applied a revision when its last good
-//! publish was made from it, or when nothing that came since concerns the target. What is said of a path is the least that
-//! the targets of this path have applied.
+//! Each followed path (a scope) has its own revision of the store. A target has applied a revision when its last good
+//! publish was made from it, or when nothing that came since concerns the target. The entry says of a path the lowest
+//! revision that the targets of this path have applied.
 //!
-//! Thousands of watchers that write at each change would be a load of their own. So a write comes at once only where
-//! somebody may wait for it, when an instance has begun or ceased to drain, and this is in use; all else is gathered, and
-//! written at most every [`GATHER`].
+//! Thousands of watchers that write at each change would be a load of their own. So a watcher writes at once only where
+//! somebody may wait for that: when an instance has begun or ceased to drain, and the proxies have this in use. It
+//! gathers everything else and writes it at most every [`GATHER`].
 //!
-//! How the targets stand is said along with that; what becomes wrong or right is said within [`SOON`].
+//! The entry also says how the targets stand; when one begins to fail or recovers, the entry says so within [`SOON`].
 //!
-//! Old workers are counted some time after a publish, and from time to time while there are any; that is among what can
-//! wait.
+//! Old workers are counted [`COUNT`] after a publish, and again as long as there are any; nobody waits for their
+//! number.
 //!
-//! What it orders has a deadline: a count here; a write in [`crate::model::lease`], which makes it again until it is
-//! answered. Publishes are not ordered here, only heard of: each ends, since the schedule of its target has a deadline for it.
+//! What the machine asks for has a deadline: a count has one here; a write has one in [`crate::model::lease`], which
+//! repeats it until the store answers. The machine does not ask for publishes, it is told of them: each ends, since the
+//! schedule of its target has a deadline for it.
 
 use std::time::{Duration, Instant};
 
@@ -25,40 +26,41 @@ use crate::model::target_status::{TargetStatus, is_alarm};
 use crate::model::update::{Prefix, Revision, STATE};
 use crate::model::watchers::{Applied, is_of_watcher};
 
-/// What nobody waits for is said this late at the earliest, and half as much again at the latest, so that a fleet that
-/// hears the same does not write at the same time.
+/// How long the machine gathers what nobody waits for: between this and one and a half times this, at random, so that
+/// watchers that hear the same change do not write at the same time.
 const GATHER: Duration = Duration::from_secs(10);
 
-/// What has become wrong or right is said within this time, and at a time of its own within it: a check that refuses the
-/// newest data does so everywhere at once.
+/// The longest time until the entry says that something has begun to fail or has recovered. Each watcher writes at a
+/// random time within it, since a check that refuses the newest data does so everywhere at once.
 const SOON: Duration = Duration::from_secs(2);
 
-/// Old workers are counted this long after a publish or the last count: most have gone by then, and how many are left is
-/// known when what was gathered is said.
+/// How long after a publish, or after the last count, old workers are counted. Most of them have ended by then, and the
+/// number is known before the gathered entry is written.
 const COUNT: Duration = Duration::from_secs(5);
 
-/// A count that has not come by then is not waited for any more, and made again: longer than some dozens of proxies take
-/// that do not answer.
+/// How long a count may take before the machine asks for a new one. It is longer than some dozens of proxies take that
+/// do not answer (ten seconds each).
 const COUNT_WITHIN: Duration = Duration::from_mins(5);
 
-/// How much an update matters.
+/// What an update of the store is about, and so whether somebody may wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UpdateKind {
-    /// Nothing but entries of watchers.
+    /// Nothing has changed but entries of watchers, ours among them.
     Own,
     /// Nothing has changed but the revision.
     Nothing,
+    /// Something else than a drain has changed.
     Ordinary,
     /// An instance has begun or ceased to drain.
     Drain,
 }
 
 impl UpdateKind {
-    /// That of changes, of which `tree` is the outcome.
+    /// The kind of an update that made these changes. `tree` holds all keys after the update.
     pub(crate) fn from_changes(changes: &Changes, tree: &Tree) -> Self {
         let drains = |key: &str| {
             let dir = key.strip_suffix(STATE)?.strip_suffix('/')?;
-            // One that is gone has nobody to wait for it.
+            // Nobody waits for an instance that is gone.
             tree.get(&format!("{dir}/ip"))
         };
         let mut keys = changes.keys.iter();
@@ -74,39 +76,45 @@ impl UpdateKind {
     }
 }
 
-/// A path that is followed.
+/// What has been heard of one followed path.
 #[derive(Debug, Clone, Default)]
 struct Scope {
-    /// The revision of its last update.
+    /// The revision of its last update; `None` before the first one.
     heard: Option<Revision>,
-    /// The last change there was of a drain: what comes after it without a change is a part of it.
+    /// Whether its last change was a drain. An update without a change that follows it belongs to the drain, so
+    /// somebody may wait for its revision.
     is_urgent: bool,
 }
 
-/// One target.
+/// What one target serves, and what its proxies have in use of it.
 #[derive(Debug, PartialEq, Eq)]
 struct Target {
-    /// What it serves, in which scope that lies, and what is in use of it.
+    /// The paths that it serves, each with its scope and with the applied revision (0 if none is known).
     paths: Vec<(Prefix, usize, Revision)>,
-    /// What has come since the last publish began.
+    /// What has come since the last publish began, and still has to be published.
     pending: Option<Pending>,
-    /// What the publish that is under way is made from.
+    /// The publish that is under way.
     publishing: Option<Publishing>,
 }
 
+/// What still has to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Pending {
     Ordinary,
     Drain,
 }
 
+/// What a publish is made from.
 #[derive(Debug, PartialEq, Eq)]
 struct Publishing {
+    /// The last revision of each path of the target when the publish began.
     heard: Vec<Revision>,
+    /// The change that it publishes.
     pending: Option<Pending>,
 }
 
 impl Target {
+    /// The last revision that the store has sent of each path of this target.
     fn heard_revisions(&self, scopes: &[Scope]) -> Vec<Revision> {
         let paths = self.paths.iter();
         let heard = paths.map(|(_, scope, _)| scopes[*scope].heard.unwrap_or_default());
@@ -119,22 +127,23 @@ impl Target {
         }
     }
 
-    /// Whether a drain has come that is not in use.
+    /// Whether a drain has come that the proxies do not have in use yet.
     fn is_waited_for(&self) -> bool {
         let publishing = self.publishing.as_ref().and_then(|one| one.pending);
         self.pending.max(publishing) == Some(Pending::Drain)
     }
 
-    /// Whether all that has come is in use.
+    /// Whether the proxies have everything in use that has come.
     fn is_up_to_date(&self) -> bool {
         self.pending.is_none() && self.publishing.is_none()
     }
 }
 
-/// What there is to say.
+/// What the entry says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EntryContent {
     pub(crate) applied: Applied,
+    /// How many old workers the proxies of all targets have.
     pub(crate) old_workers: usize,
     pub(crate) status: Status,
 }
@@ -169,36 +178,38 @@ fn haste(is_waited_for: bool) -> Haste {
 /// When old workers are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Count {
-    /// There are none, and nothing has happened since that was seen.
+    /// The last count found none, and no publish has ended since.
     None,
     At(Instant),
-    /// They are being counted; `again`: something has happened meanwhile.
+    /// A count is under way, and may take until `until`. `again`: a publish has ended meanwhile, so another count
+    /// follows.
     UnderWay {
         again: bool,
         until: Instant,
     },
 }
 
-/// The machine.
+/// The applied revisions of all targets of this process.
 #[derive(Debug)]
 pub(crate) struct AppliedRevisions {
     scopes: Vec<Scope>,
     targets: Vec<Target>,
-    /// As of the last count.
+    /// The result of the last count.
     old_workers: usize,
     status: Status,
     count: Count,
-    /// How often they have been counted, or should have been.
+    /// The number of the last count that was asked for; the result of an earlier one is ignored.
     counts: u64,
-    /// What was said last.
+    /// What the entry says now; `None` before the first write.
     said: Option<EntryContent>,
-    /// When to say what there is to say.
+    /// When to write the entry, if it has changed; `None` if nothing has happened.
     due: Option<Instant>,
     dice: Dice,
 }
 
 impl AppliedRevisions {
-    /// Targets and the paths they serve; `seed` decides when what can wait is said.
+    /// `scopes` are the followed paths, `targets` the paths that each target serves. `seed` is for the random part of
+    /// [`GATHER`].
     pub(crate) fn new(scopes: &[Prefix], targets: &[&[Prefix]], seed: u64) -> Self {
         let mut machine = Self {
             scopes: Vec::new(),
@@ -215,7 +226,8 @@ impl AppliedRevisions {
         machine
     }
 
-    /// From now on it is these; `goes_on`: the scopes are the same, and what was heard of them still holds.
+    /// Replaces the scopes and targets after a config reload. `goes_on`: the scopes are the same as before, so what was
+    /// heard of them still holds.
     pub(crate) fn replace(&mut self, scopes: &[Prefix], targets: &[&[Prefix]], goes_on: bool) {
         if !goes_on {
             self.scopes = vec![Scope::default(); scopes.len()];
@@ -223,10 +235,10 @@ impl AppliedRevisions {
         let scope = |path: &Prefix| scopes.iter().position(|scope| scope.covers(path.as_str()));
         let old = std::mem::take(&mut self.targets);
         let target = |paths: &&[Prefix]| {
-            // Somebody may wait for what was about to be published.
+            // A drain that an old target was about to publish is now up to the targets that share a path with it.
             let shares = |one: &&Target| one.paths.iter().any(|(path, ..)| paths.contains(path));
             let is_urgent = old.iter().filter(shares).any(Target::is_waited_for);
-            // Nothing is in use of it as far as is known, unless it was served by the same before.
+            // The applied revision of a path is unknown, unless a target served the same path before.
             let paths = paths.iter().filter_map(|path| {
                 let before = old.iter().filter(|_| goes_on);
                 let before = before.flat_map(|one| &one.paths).filter(|p| p.0 == *path);
@@ -246,7 +258,8 @@ impl AppliedRevisions {
         self.targets = targets.iter().map(target).collect();
     }
 
-    /// The store has said something about a scope, which concerns these targets.
+    /// The store has sent an update of a scope. `concerned` says whether it changes something for a target, which is
+    /// given by its number.
     pub(crate) fn store_updated(
         &mut self,
         now: Instant,
@@ -276,7 +289,7 @@ impl AppliedRevisions {
         self.schedule_write(now, haste(is_urgent));
     }
 
-    /// The targets stand so from now on.
+    /// The targets stand so from now on; the entry says it with its next write.
     pub(crate) fn set_status(&mut self, now: Instant, status: Status) {
         if self.status == status {
             return;
@@ -294,7 +307,7 @@ impl AppliedRevisions {
         );
     }
 
-    /// A publish of this target begins.
+    /// A publish of this target begins: it is made from all that has come so far.
     pub(crate) fn publish_started(&mut self, target: usize) {
         let target = &mut self.targets[target];
         target.publishing = Some(Publishing {
@@ -303,7 +316,7 @@ impl AppliedRevisions {
         });
     }
 
-    /// It has ended.
+    /// The publish of this target has ended. `good`: the proxies have its files in use.
     pub(crate) fn publish_ended(&mut self, now: Instant, target: usize, good: bool) {
         self.count = match self.count {
             Count::None => Count::At(now + COUNT),
@@ -315,7 +328,7 @@ impl AppliedRevisions {
             return;
         };
         if !good {
-            // It is still to come, whatever it was.
+            // What it was to publish is still to be published.
             target.pending = target
                 .pending
                 .max(publishing.pending)
@@ -326,7 +339,7 @@ impl AppliedRevisions {
             Some(_) => publishing.heard,
             None => target.heard_revisions(&self.scopes),
         };
-        // Whoever has asked since we came up waits for this.
+        // Somebody may wait since this process started: its entry says nothing of these paths until now.
         let is_first = target.paths.iter().any(|p| p.2 == Revision::default());
         target.set_applied(&applied);
         self.schedule_write(
@@ -335,6 +348,7 @@ impl AppliedRevisions {
         );
     }
 
+    /// Sets the time of the next write, or brings it forward. The first write is due at once.
     fn schedule_write(&mut self, now: Instant, haste: Haste) {
         let at = match haste {
             _ if self.said.is_none() => now,
@@ -346,7 +360,7 @@ impl AppliedRevisions {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// When [`AppliedRevisions::take_due_entry`] may have something to say, or old workers are to be counted.
+    /// When [`AppliedRevisions::take_due_entry`] or [`AppliedRevisions::begin_due_count`] may have something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let count = match self.count {
             Count::At(at) | Count::UnderWay { until: at, .. } => Some(at),
@@ -355,11 +369,13 @@ impl AppliedRevisions {
         self.write_at().into_iter().chain(count).min()
     }
 
+    /// When the next write is due. Nothing is written before the store has sent every scope.
     fn write_at(&self) -> Option<Instant> {
         self.due.filter(|_| self.is_complete())
     }
 
-    /// If old workers are to be counted now: the number of this count. A count of before has not come, and never does.
+    /// If old workers are to be counted now: the number of the new count. The caller has to end a count that is still
+    /// under way.
     pub(crate) fn begin_due_count(&mut self, now: Instant) -> Option<u64> {
         let is_due = match self.count {
             Count::At(at) | Count::UnderWay { until: at, .. } => now >= at,
@@ -376,7 +392,8 @@ impl AppliedRevisions {
         })
     }
 
-    /// The count of this number has found so many old workers. It counts only if no other one has begun since.
+    /// The count with this number has found so many old workers. The result is ignored if another count has begun
+    /// since.
     pub(crate) fn count_ended(&mut self, now: Instant, number: u64, old_workers: usize) {
         let Count::UnderWay { again, .. } = self.count else {
             return;
@@ -394,11 +411,12 @@ impl AppliedRevisions {
         }
     }
 
+    /// Whether the store has sent every scope.
     fn is_complete(&self) -> bool {
         self.scopes.iter().all(|scope| scope.heard.is_some())
     }
 
-    /// What is in use, if that is to be said now and is news.
+    /// What the entry has to say, if a write is due and the entry says something else so far.
     pub(crate) fn take_due_entry(&mut self, now: Instant) -> Option<EntryContent> {
         if self.write_at().is_none_or(|at| now < at) {
             return None;
@@ -416,6 +434,7 @@ impl AppliedRevisions {
         Some(say)
     }
 
+    /// For each path the lowest revision that the targets of this path have applied.
     fn applied(&self) -> Applied {
         let mut all = Applied::new();
         for (path, _, applied) in self.targets.iter().flat_map(|target| &target.paths) {

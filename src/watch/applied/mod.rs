@@ -1,9 +1,10 @@
-//! What others may rely on: the entry in which a watcher says which revisions its proxies have in use.
+//! The entry of this watcher in the store, which says which revision of the store its proxies have in use (the applied
+//! revision). `sidekick drain`, `sidekick status` and instances that stop rely on it.
 //!
-//! `machine` decides what is said and when that is worth a write (pure); `publisher` writes the entry and keeps it alive;
-//! `old_workers` counts the workers that still serve an older configuration.
+//! `machine` decides what the entry says and when it is worth a write (pure); `publisher` writes the entry and keeps it
+//! alive; `old_workers` counts the workers that still serve an older configuration.
 //!
-//! Rule: this room only tells; nothing here changes what is published.
+//! Rule: this room reports only; nothing here changes what is published.
 
 pub(super) mod machine;
 pub(super) mod old_workers;

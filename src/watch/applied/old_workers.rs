@@ -1,6 +1,8 @@
-//! The workers of before that the proxies of all targets still have, counted. Shell.
+//! Counts old workers: worker processes that the proxies of all targets still have from before their last reload.
+//! Shell.
 //!
-//! What a proxy says itself, or its processes do, also of reloads that somebody else has made, or a `sidekick` of before.
+//! HAProxy's master says so itself; of other daemons the processes are looked at. So the count includes workers of
+//! reloads that somebody else or an earlier `sidekick` has made.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,19 +16,20 @@ use crate::watch::child::shell::ChildGroup;
 use crate::watch::reload::workers::Daemon;
 use crate::watch::target::state::TargetState;
 
-/// How long a proxy may take to be found.
+/// How long one proxy may take to answer, or systemd to name its process.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Proxies whose old workers can be counted.
+/// The proxies whose old workers can be counted.
 #[derive(Clone)]
 pub(crate) struct OldWorkers {
-    /// How each of them is told.
+    /// How each of them is reloaded, which says where its processes are found.
     proxies: HashSet<Reload>,
-    /// The command of ours.
+    /// The process group of our command, if there is one.
     child: Option<ChildGroup>,
 }
 
 impl OldWorkers {
+    /// The proxies of these targets.
     pub(crate) fn new(targets: &[TargetState], child: Option<ChildGroup>) -> Self {
         let proxies = targets.iter();
         let proxies = proxies.filter_map(|state| state.loaded.target.reload.clone());
@@ -36,12 +39,13 @@ impl OldWorkers {
         }
     }
 
-    /// The same command, and other targets.
+    /// Replaces the targets after a config reload; the command stays the same.
     pub(crate) fn replace(&mut self, targets: &[TargetState]) {
         *self = Self::new(targets, self.child.take());
     }
 
-    /// All of them, as they are now. A proxy that does not run has none.
+    /// The number of old workers that all proxies have now. A proxy that does not run or does not answer counts as
+    /// having none.
     pub(crate) async fn count(self) -> usize {
         let mut count = 0;
         for proxy in &self.proxies {
@@ -61,11 +65,11 @@ impl OldWorkers {
                 Reload::Unit {
                     unit, verify: true, ..
                 } => old_workers_of(systemd::main_pid(unit, LIMIT).await),
-                // These are not to be looked at.
+                // With `verify = false` the operator has asked us not to look at the processes.
                 Reload::Signal { verify: false, .. }
                 | Reload::Child { verify: false, .. }
                 | Reload::Unit { verify: false, .. } => 0,
-                // Nobody knows which program it tells.
+                // Nobody knows which program a `reload_cmd` reloads.
                 Reload::Command(_) => 0,
             };
         }
@@ -73,7 +77,7 @@ impl OldWorkers {
     }
 }
 
-/// Those of the daemon with this process id, if it is one.
+/// The old workers of the daemon with this process id; 0 if the process is no daemon that we know.
 fn old_workers_of(pid: Option<i32>) -> usize {
     let look = |pid| {
         let daemon = Daemon::of(&family::program(pid)?)?;

@@ -1,4 +1,4 @@
-//! The entry of a watcher in the store: written, kept alive, and taken back at the end. Shell.
+//! Writes the entry of this watcher to the store, keeps it alive, and withdraws it at the end. Shell.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,40 +21,45 @@ use crate::watch::child::shell::ChildGroup;
 use crate::watch::host::WORLD;
 use crate::watch::target::state::TargetState;
 
-/// How long a watcher that died without a word is waited for, at the most.
+/// The time to live of the entry: `sidekick drain` waits at most this long for a watcher that has died.
 const TTL: Duration = Duration::from_secs(15);
-/// How long one that is gone without having stopped in order is missed: long enough for somebody to see it, and short enough
-/// that machines which are taken away for good are forgotten.
+/// How long the store remembers a watcher that has died: long enough for somebody to see it, and short enough that
+/// machines which are taken away for good are forgotten.
 const SEEN_TTL: Duration = Duration::from_mins(30);
-/// How long the end waits for the entry to be taken back; else it expires.
+/// How long the end of the process waits until the entry is withdrawn. After that the entry expires with its lease.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(1);
 
-/// Which of the two leases.
+/// Which of the two leases of a watcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
+    /// The lease of the entry, with [`TTL`].
     Entry,
+    /// The lease of the record that outlives a watcher which dies, with [`SEEN_TTL`].
     Seen,
 }
 
+/// The entry of this watcher: what it says, its leases, and the requests to the store that are under way.
 pub(crate) struct AppliedPublisher {
+    /// The name of this watcher in the store: host, process id and a random number.
     id: String,
     host: String,
     machine: AppliedRevisions,
     old_workers: OldWorkers,
-    /// The count under way, by its number.
+    /// The count of old workers that is under way, with its number.
     counts: JoinSet<(u64, usize)>,
     lease: Lease,
-    /// That of what remembers it when it is gone.
+    /// The lease of the record that outlives this watcher if it dies.
     seen_lease: Lease,
-    /// What the latter holds.
+    /// The record as it was written last.
     seen: Option<Publication>,
     store: Arc<dyn Store>,
     requests: JoinSet<(Which, Answer)>,
-    /// It has been told that there is no entry, and why.
+    /// The log already says that the entry cannot be written.
     has_warned: bool,
 }
 
 impl AppliedPublisher {
+    /// `scopes` are the followed paths; `child` is the process group of our command, if there is one.
     pub(crate) fn new(
         store: &Arc<dyn Store>,
         scopes: &[Prefix],
@@ -62,7 +67,7 @@ impl AppliedPublisher {
         child: Option<ChildGroup>,
     ) -> Self {
         let host = (WORLD.hostname)();
-        // Several may run on a host, and each container has a process 1.
+        // The random number is needed, since several watchers may run on a host, and each container has a process 1.
         let (process, random) = (std::process::id(), fastrand::u32(..));
         Self {
             id: format!(
@@ -82,14 +87,14 @@ impl AppliedPublisher {
         }
     }
 
-    /// Other targets are kept now.
+    /// Replaces the scopes and targets after a config reload. `goes_on`: the scopes are the same as before.
     pub(crate) fn replace(&mut self, scopes: &[Prefix], targets: &[TargetState], goes_on: bool) {
         self.machine
             .replace(scopes, &followed_paths(targets), goes_on);
         self.old_workers.replace(targets);
     }
 
-    /// The store has said something.
+    /// The store has sent an update of a scope. `catalog` is the outcome.
     pub(crate) fn store_updated(
         &mut self,
         scope: usize,
@@ -104,22 +109,22 @@ impl AppliedPublisher {
             .store_updated(Instant::now(), scope, revision, kind, concerned);
     }
 
-    /// A publish begins.
+    /// A publish of this target begins.
     pub(crate) fn publish_started(&mut self, target: usize) {
         self.machine.publish_started(target);
     }
 
-    /// A publish has ended.
+    /// The publish of this target has ended. `good`: the proxies have its files in use.
     pub(crate) fn publish_ended(&mut self, target: usize, good: bool) {
         self.machine.publish_ended(Instant::now(), target, good);
     }
 
-    /// The targets stand so from now on.
+    /// The entry says from now on that the targets stand so.
     pub(crate) fn set_status(&mut self, status: Status) {
         self.machine.set_status(Instant::now(), status);
     }
 
-    /// Keeps the entry. Dropped and called again, it goes on where it was.
+    /// Keeps the entry up to date, for ever. Dropping the future loses nothing: the next call continues.
     pub(crate) async fn run(&mut self) -> Infallible {
         loop {
             self.act_on_deadlines();
@@ -127,10 +132,11 @@ impl AppliedPublisher {
         }
     }
 
+    /// Starts a count of old workers and writes the entry, if these are due.
     fn act_on_deadlines(&mut self) {
         let now = Instant::now();
         if let Some(number) = self.machine.begin_due_count(now) {
-            // One that has not come by now is ended.
+            // A count that is still under way has taken too long and is ended.
             self.counts = JoinSet::new();
             let old_workers = self.old_workers.clone();
             self.counts
@@ -155,7 +161,7 @@ impl AppliedPublisher {
         }
     }
 
-    /// The next answer, or the next deadline.
+    /// Waits for the next answer or deadline, and takes it in.
     async fn step(&mut self) {
         let deadlines = self.machine.deadline().into_iter();
         let leases = [&self.lease, &self.seen_lease];
@@ -168,12 +174,12 @@ impl AppliedPublisher {
             }
         };
         tokio::select! {
-            // One that broke off is found missing by the lease's deadline.
+            // A request whose task panicked is repeated when the lease's deadline for it is over.
             Some(Ok((which, answer))) = self.requests.join_next() => {
                 self.log_trouble(which, answer.trouble);
                 self.handle_lease_input(which, answer.input);
             }
-            // One that broke off is found missing by its deadline.
+            // A count whose task panicked is repeated when the machine's deadline for it is over.
             Some(Ok((number, old_workers))) = self.counts.join_next() => {
                 self.machine.count_ended(Instant::now(), number, old_workers);
             }
@@ -184,6 +190,7 @@ impl AppliedPublisher {
         }
     }
 
+    /// Hands an input to one of the leases and starts the requests that it asks for.
     fn handle_lease_input(&mut self, which: Which, input: Input) {
         let lease = match which {
             Which::Entry => &mut self.lease,
@@ -200,11 +207,12 @@ impl AppliedPublisher {
         }
     }
 
-    /// An outage is told by those who follow; that we may not write is told once.
+    /// Logs why a request failed. An outage is logged by the subscriptions already; that the store does not let us
+    /// write is logged once.
     fn log_trouble(&mut self, which: Which, trouble: Option<StoreError>) {
         match trouble {
             Some(error) if which == Which::Seen => {
-                debug!("what remembers this watcher when it is gone: {error}");
+                debug!("the record that outlives this watcher: {error}");
             }
             Some(error @ StoreError::Refused { .. }) if !self.has_warned => {
                 self.has_warned = true;
@@ -217,13 +225,13 @@ impl AppliedPublisher {
         }
     }
 
-    /// From now on nobody needs to wait for us.
+    /// Begins to withdraw the entry, so that nobody waits for this watcher any more.
     pub(crate) fn withdraw(&mut self) {
         self.handle_lease_input(Which::Entry, Input::Stop);
         self.handle_lease_input(Which::Seen, Input::Stop);
     }
 
-    /// Waits until the entry is gone, for a moment.
+    /// Withdraws the entry and waits until it is gone, for one second at most.
     pub(crate) async fn finish(&mut self) {
         self.withdraw();
         let gone = async {
@@ -235,6 +243,7 @@ impl AppliedPublisher {
     }
 }
 
+/// The paths that each target serves.
 fn followed_paths(targets: &[TargetState]) -> Vec<&[Prefix]> {
     targets.iter().map(|state| state.paths.as_slice()).collect()
 }

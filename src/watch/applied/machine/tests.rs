@@ -17,12 +17,12 @@ fn served(now: Instant) -> AppliedRevisions {
         machine.publish_started(target);
         machine.publish_ended(now, target, true);
     }
-    assert_eq!(said(&mut machine, now), Some([1, 1]));
+    assert_eq!(written(&mut machine, now), Some([1, 1]));
     machine
 }
 
-/// What is said at this time, of `web` and of `db`.
-fn said(machine: &mut AppliedRevisions, now: Instant) -> Option<[u64; 2]> {
+/// The revisions of `web` and `db` that are written at this time, if a write is due.
+fn written(machine: &mut AppliedRevisions, now: Instant) -> Option<[u64; 2]> {
     let applied = machine.take_due_entry(now)?.applied;
     let of = |name: &str| applied[&path("/services").join(name)].0;
     Some(["web", "db"].map(of))
@@ -33,7 +33,7 @@ fn drain(machine: &mut AppliedRevisions, now: Instant, revision: u64) {
 }
 
 #[test]
-fn nothing_is_said_before_the_store_has_said_everything_once() {
+fn nothing_is_written_before_the_store_has_sent_every_scope() {
     let now = Instant::now();
     let targets = [path("/a"), path("/b")];
     let mut machine = AppliedRevisions::new(&targets, &[&targets], 1);
@@ -59,23 +59,23 @@ fn nothing_is_said_before_the_store_has_said_everything_once() {
 }
 
 #[test]
-fn a_drain_is_said_as_soon_as_it_is_in_use() {
+fn a_drain_is_written_as_soon_as_it_is_in_use() {
     let now = Instant::now();
     let mut machine = served(now);
     drain(&mut machine, now, 2);
     machine.publish_started(0);
     assert_eq!(
-        said(&mut machine, now),
+        written(&mut machine, now),
         Some([1, 2]),
         "whom it does not concern"
     );
     machine.publish_ended(now, 0, true);
-    assert_eq!(said(&mut machine, now), Some([2, 2]));
+    assert_eq!(written(&mut machine, now), Some([2, 2]));
     assert_eq!(machine.write_at(), None);
 }
 
 #[test]
-fn a_drain_is_said_at_once_also_when_the_configuration_was_read_meanwhile() {
+fn a_drain_is_written_at_once_also_after_a_config_reload() {
     let now = Instant::now();
     let (scopes, web, db) = (
         [path("/services")],
@@ -94,22 +94,22 @@ fn a_drain_is_said_at_once_also_when_the_configuration_was_read_meanwhile() {
         machine.publish_started(1);
         machine.publish_ended(now, 1, true);
         machine.publish_ended(now, 0, true);
-        assert_eq!(said(&mut machine, now), Some([2, 2]), "{has_begun}");
+        assert_eq!(written(&mut machine, now), Some([2, 2]), "{has_begun}");
     }
 }
 
 #[test]
-fn a_drain_that_fails_is_not_said_until_it_works() {
+fn a_drain_whose_publish_fails_is_not_written_until_one_succeeds() {
     let now = Instant::now();
     let mut machine = served(now);
     drain(&mut machine, now, 2);
     machine.publish_started(0);
     machine.publish_ended(now, 0, false);
     machine.store_updated(now, 0, Revision(3), UpdateKind::Ordinary, |t| t == 1);
-    assert_eq!(said(&mut machine, now), Some([1, 2]));
+    assert_eq!(written(&mut machine, now), Some([1, 2]));
     machine.publish_started(0);
     machine.publish_ended(now, 0, true);
-    assert_eq!(said(&mut machine, now), Some([3, 2]));
+    assert_eq!(written(&mut machine, now), Some([3, 2]));
 }
 
 #[test]
@@ -120,10 +120,10 @@ fn a_drain_that_comes_during_a_publish_is_not_in_it() {
     machine.publish_started(0);
     drain(&mut machine, now, 3);
     machine.publish_ended(now, 0, true);
-    assert_eq!(said(&mut machine, now), Some([2, 3]));
+    assert_eq!(written(&mut machine, now), Some([2, 3]));
     machine.publish_started(0);
     machine.publish_ended(now, 0, true);
-    assert_eq!(said(&mut machine, now), Some([3, 3]));
+    assert_eq!(written(&mut machine, now), Some([3, 3]));
 }
 
 #[test]
@@ -133,9 +133,9 @@ fn a_revision_that_is_counted_after_its_drain_is_a_part_of_it() {
     drain(&mut machine, now, 2);
     machine.publish_started(0);
     machine.publish_ended(now, 0, true);
-    assert_eq!(said(&mut machine, now), Some([2, 2]));
+    assert_eq!(written(&mut machine, now), Some([2, 2]));
     machine.store_updated(now, 0, Revision(1000), UpdateKind::Nothing, |_| false);
-    assert_eq!(said(&mut machine, now), Some([1000, 1000]));
+    assert_eq!(written(&mut machine, now), Some([1000, 1000]));
 }
 
 #[test]
@@ -149,8 +149,8 @@ fn what_nobody_waits_for_is_gathered() {
     }
     let at = machine.write_at().unwrap();
     assert!(at >= now + GATHER && at <= now + GATHER * 2);
-    assert_eq!(said(&mut machine, now), None);
-    assert_eq!(said(&mut machine, at), Some([49, 49]));
+    assert_eq!(written(&mut machine, now), None);
+    assert_eq!(written(&mut machine, at), Some([49, 49]));
     assert_eq!(machine.write_at(), None);
 }
 
@@ -260,7 +260,7 @@ fn workers_that_go_soon_are_no_reason_to_write() {
 }
 
 #[test]
-fn entries_of_watchers_are_no_news() {
+fn entries_of_watchers_lead_to_no_write() {
     let now = Instant::now();
     let mut machine = served(now);
     machine.store_updated(now, 0, Revision(2), UpdateKind::Own, |_| true);
@@ -268,7 +268,7 @@ fn entries_of_watchers_are_no_news() {
 }
 
 #[test]
-fn other_targets_begin_anew_and_the_same_go_on() {
+fn other_targets_begin_anew_and_equal_ones_go_on() {
     let now = Instant::now();
     let mut machine = served(now);
     let (web, api) = ([path("/services/web")], [path("/services/api")]);
@@ -282,7 +282,7 @@ fn other_targets_begin_anew_and_the_same_go_on() {
 }
 
 #[test]
-fn a_state_that_comes_or_goes_weighs_more_than_one_that_goes_with_its_instance() {
+fn a_state_that_comes_or_goes_is_a_drain_unless_its_instance_goes_with_it() {
     let all = path("/");
     let mut catalog = Catalog::new(path("/services"));
     let mut weigh = |changes: Vec<(&str, Option<&str>)>| {
@@ -307,8 +307,8 @@ fn a_state_that_comes_or_goes_weighs_more_than_one_that_goes_with_its_instance()
 }
 
 proptest! {
-    /// Whatever counts come, never come, or come late: what is known is what the last one found that came in its time; one
-    /// at a time is waited for; and when they come again, the number that is there is said.
+    /// Whether counts end in time, late or never: the known number is that of the last count that ended in time; only
+    /// one count is under way at a time; and when counts end in time again, their number is written.
     #[test]
     fn counts_that_never_come_stop_nothing(
         script in proptest::collection::vec((0u8..6, 0usize..3, 0u64..400_000), 1..80),
@@ -354,10 +354,10 @@ proptest! {
         prop_assert_eq!(machine.said.map(|said| said.old_workers), Some(5));
     }
 
-    /// What is said to be in use of a path was heard, and nothing that concerns the path is missing from it: no change
-    /// after the last good publish, or during it, is covered. When everything has been published, all is said.
+    /// The revision that is written of a path has been heard, and it covers no change of the path that came during the
+    /// last good publish or after it. When everything has been published, the last revisions are written.
     #[test]
-    fn nothing_is_said_to_be_in_use_that_is_not(
+    fn no_revision_is_written_that_is_not_in_use(
         script in proptest::collection::vec((0u8..5, 0usize..2, any::<bool>(), 0u64..5000), 1..80),
     ) {
         let mut now = Instant::now();
@@ -387,7 +387,7 @@ proptest! {
                     machine.publish_ended(now, target, flag);
                 },
             }
-            if let Some(said) = said(&mut machine, now) {
+            if let Some(said) = written(&mut machine, now) {
                 for target in [0, 1] {
                     prop_assert!(said[target] <= revision);
                     let missing = last[target] > live[target];
