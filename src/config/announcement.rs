@@ -10,7 +10,7 @@ use crate::model::instance::{
     AttrName, AttrValue, HostName, Instance, InstanceId, InvalidField, PortName, Ports,
     ServiceName, parse_port, parse_weight,
 };
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 
 /// As many attributes as fit into one transaction beside the other keys of an instance.
 pub(super) const MOST_ATTRS: usize = 100;

@@ -19,7 +19,7 @@ use super::toml_table::Section;
 use super::{Env, Problem};
 use crate::cli::StoreArgs;
 use crate::model::pace::Pace;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 
 const FILE: &str = "confd.toml";
 /// Where confd looks for etcd if nobody says.

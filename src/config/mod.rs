@@ -141,10 +141,10 @@ impl Pass {
 }
 
 /// What `--prefix` means, or `SIDEKICK_PREFIX` in its place.
-pub fn prefix(flag: Option<&str>, env: &Env) -> Result<crate::model::update::Prefix, Problem> {
+pub fn prefix(flag: Option<&str>, env: &Env) -> Result<crate::model::prefix::Prefix, Problem> {
     let given = flag.or_else(|| env.get("SIDEKICK_PREFIX").map(String::as_str));
     let text = given.filter(|text| !text.is_empty()).unwrap_or(PREFIX);
-    crate::model::update::Prefix::parse(text)
+    crate::model::prefix::Prefix::parse(text)
         .map_err(|error| Problem::with(format!("--prefix: {error}")))
 }
 

@@ -9,8 +9,8 @@ use super::input::{Found, Raw, RawChecks, Said};
 use super::services::announcements;
 use super::{Problem, parse_duration, stop};
 use crate::cli;
+use crate::model::prefix::Prefix;
 use crate::model::stop::Stop;
-use crate::model::update::Prefix;
 
 /// The shortest TTL: etcd's own minimum.
 const SHORTEST_TTL: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use super::input::{Found, Raw, RawChecks};
 use super::target;
 use super::toml_file::Document;
 use super::toml_table::Section;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 
 const KNOWN: [&str; 19] = [
     "name",

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Env, HostFile, Problem};
 use crate::cli::StoreArgs;
+use crate::model::prefix::Prefix;
 use crate::model::store_url;
 use crate::model::store_url::{EtcdOptions, Location, Password, TlsFiles};
-use crate::model::update::Prefix;
 
 const DIRECTORY: &str = "sidekick";
 

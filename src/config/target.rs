@@ -13,7 +13,7 @@ use crate::model::guard::Rules;
 use crate::model::instance::ServiceName;
 use crate::model::os::Signal;
 use crate::model::pace::Pace;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 use crate::system::bounded;
 
 mod file;

@@ -12,8 +12,9 @@ pub use self::status::{Report, status};
 
 use crate::model::catalog::Catalog;
 use crate::model::instance::ServiceName;
+use crate::model::prefix::Prefix;
 use crate::model::suggestion::did_you_mean;
-use crate::model::update::{Prefix, Revision, Update};
+use crate::model::update::{Revision, Update};
 use crate::model::watchers::{self, Watchers};
 use crate::store::{Store, StoreError};
 

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{ManageError, instances, similar_service, watchers};
 use crate::model::instance::ServiceName;
-use crate::model::update::{Prefix, Revision};
+use crate::model::prefix::Prefix;
+use crate::model::update::Revision;
 use crate::model::watchers::Watcher;
 use crate::store::Store;
 

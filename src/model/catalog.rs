@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::instance::{Instance, InstanceId, InvalidField, ServiceName, State};
+use super::key::{Entries, Key};
 use super::key_tree::Tree;
 use super::keyspace;
-use super::update::{Entries, Key, Prefix, Revision, Update};
+use super::prefix::Prefix;
+use super::update::{Revision, Update};
 
 /// The instances of one service, sorted by id.
 pub type Instances = BTreeMap<InstanceId, Arc<Instance>>;
@@ -246,7 +248,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::update::{Change, Entries, Snapshot, Value};
+    use crate::model::key::{Entries, Value};
+    use crate::model::update::{Change, Snapshot};
 
     fn root() -> Prefix {
         Prefix::parse("/services").unwrap()

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use super::update::{Change, Entries, Key, Prefix, Value};
+use super::key::{Entries, Key, Value};
+use super::prefix::Prefix;
+use super::update::Change;
 
 /// Keys and values under one or more prefixes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use super::instance::{
     AttrName, AttrValue, Instance, InvalidField, PortName, Ports, parse_ip, parse_port,
     parse_weight,
 };
-use super::update::{Claim, Prefix, Publication};
+use super::prefix::Prefix;
+use super::publication::{Claim, Publication};
 
 /// Where instances live unless somebody says otherwise.
 pub const DEFAULT_PREFIX: &str = "/services";

@@ -35,7 +35,9 @@ pub use self::event::{Action, Failure, Input};
 use self::state::{Beat, HeldLease, Later, Sent, State};
 use self::wanted::Wanted;
 use super::backoff::{Backoff, Dice};
-use super::update::{LeaseId, Prefix, Publication, Standing};
+use super::lease_id::LeaseId;
+use super::prefix::Prefix;
+use super::publication::{Publication, Standing};
 
 /// Heartbeats per TTL.
 const BEATS: u32 = 3;

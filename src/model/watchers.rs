@@ -12,8 +12,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::key::{Key, Value};
+use super::prefix::Prefix;
+use super::publication::{Claim, Publication};
 use super::target_status::{self, TargetStatus};
-use super::update::{Change, Claim, Key, Prefix, Publication, Revision, Update, Value};
+use super::update::{Change, Revision, Update};
 
 /// Since which revision each of these instances has been in the state it is to be in.
 pub type Marks = BTreeMap<Prefix, Revision>;
@@ -281,7 +284,8 @@ pub fn missing<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::update::{Entries, Snapshot};
+    use crate::model::key::Entries;
+    use crate::model::update::Snapshot;
 
     fn path(text: &str) -> Prefix {
         Prefix::parse(text).unwrap()

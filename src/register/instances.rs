@@ -30,7 +30,7 @@ use self::member::{Member, Stage};
 use super::health;
 use crate::model::instance::State;
 use crate::model::lease;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 
 /// How long a new set may take to stand before it counts as settled: a store that is down is no fault of the set.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);

@@ -6,9 +6,9 @@ pub(super) use self::event::{Action, Input, Why};
 use super::instances;
 use super::instances::Roster;
 use crate::model::os::{Exit, Signal};
+use crate::model::prefix::Prefix;
 use crate::model::report::code;
 use crate::model::stop::Stop;
-use crate::model::update::Prefix;
 use crate::model::watchers::Marks;
 
 /// How long a stop waits for the store to mark the instances. One that does not answer will not take them back either.

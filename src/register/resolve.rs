@@ -14,10 +14,12 @@ use crate::config::{self, Announcement, IdSpec, Ownership, Problem, Registration
 use crate::model::address::{Choice, Chosen, Host, Spec, choose};
 use crate::model::instance::{HostName, Instance, InstanceId, ServiceName, State};
 use crate::model::keyspace;
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
+use crate::model::publication::Claim;
 use crate::model::report::chain;
 use crate::model::stop::Stop;
 use crate::model::store_url::Location;
-use crate::model::update::{Claim, LeaseId, Prefix};
 use crate::system::address;
 
 /// What is to be announced, and for whom.

@@ -21,7 +21,8 @@ use tokio::time::Instant;
 
 use super::{Store, StoreError, Watch};
 use crate::model::backoff::Backoff;
-use crate::model::update::{Prefix, Revision, Update};
+use crate::model::prefix::Prefix;
+use crate::model::update::{Revision, Update};
 
 /// The delays between tries.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));

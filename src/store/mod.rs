@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
+use crate::model::publication::{Publication, Standing};
+use crate::model::state_change::StateChange;
 use crate::model::store_url::Location;
-use crate::model::update::{
-    LeaseId, Prefix, Publication, Revision, Snapshot, Standing, StateChange, Update,
-};
+use crate::model::update::{Revision, Snapshot, Update};
 
 pub mod directory;
 pub mod drain_wait;
@@ -125,7 +127,7 @@ pub trait Store: Send + Sync {
     /// Makes exactly these fields stand under the publication's directory, all on this lease, in one transaction.
     ///
     /// Keys there that hang on another lease are taken over or removed, or are a [`StoreError::Conflict`], as the
-    /// publication's claim has it; keys without a lease, set by hand, stay, and so does a [`crate::model::update::STATE`] on this lease.
+    /// publication's claim has it; keys without a lease, set by hand, stay, and so does a [`crate::model::state_change::STATE`] on this lease.
     fn publish<'a>(
         &'a self,
         lease: LeaseId,
@@ -139,7 +141,7 @@ pub trait Store: Send + Sync {
         publication: &'a Publication,
     ) -> BoxFuture<'a, Result<Standing, StoreError>>;
 
-    /// Changes the [`crate::model::update::STATE`] of what is published, on the lease it hangs on; the answer is the revision since which it is
+    /// Changes the [`crate::model::state_change::STATE`] of what is published, on the lease it hangs on; the answer is the revision since which it is
     /// so, or nothing where nothing stands.
     fn mark<'a>(
         &'a self,

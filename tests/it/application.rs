@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use sidekick::model::instance::InstanceId;
-use sidekick::model::update::Entries;
+use sidekick::model::key::Entries;
 
 use crate::harness::{self, sidekick, skipped, temp_dir};
 use crate::shipped::{FIXTURES, Target, assert_valid, check, fixture, render, root, tamed, target};

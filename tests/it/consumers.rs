@@ -6,7 +6,7 @@ use std::process::Command;
 
 use saphyr::{LoadableYamlNode, Yaml};
 use serde_json::{Value, json};
-use sidekick::model::update::Entries;
+use sidekick::model::key::Entries;
 
 use crate::application::example;
 use crate::harness::{self, Process, free_port, temp_dir, wait_for};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use sidekick::model::prefix::Prefix;
 use sidekick::model::store_url::Location;
-use sidekick::model::update::Prefix;
 use sidekick::store::Store;
 
 use crate::harness::etcd::Etcd;

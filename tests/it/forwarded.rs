@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use sidekick::model::update::Entries;
+use sidekick::model::key::Entries;
 
 use crate::harness::{self, Process, free_port, temp_dir, tool, wait_for};
 use crate::routing::{self, ask, base};

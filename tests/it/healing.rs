@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use sidekick::model::prefix::Prefix;
 use sidekick::model::store_url::{EtcdOptions, Password};
-use sidekick::model::update::Prefix;
 use sidekick::store::{Store, etcd::EtcdStore};
 
 use crate::etcd::auth;

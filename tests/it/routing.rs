@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use sidekick::model::update::Entries;
+use sidekick::model::key::Entries;
 
 use crate::harness::{self, Process, wait_for};
 use crate::shipped::{fixture, render_files, render_with, root, target};

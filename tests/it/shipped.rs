@@ -6,8 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 
 use sidekick::model::catalog::Catalog;
+use sidekick::model::key::Entries;
 use sidekick::model::keyspace;
-use sidekick::model::update::{Entries, Prefix, Revision, Snapshot, Update};
+use sidekick::model::prefix::Prefix;
+use sidekick::model::update::{Revision, Snapshot, Update};
 use sidekick::watch::render::{Template, View, World};
 
 use crate::harness;

@@ -17,7 +17,7 @@ use crate::config::toml_file::Document;
 use crate::config::toml_table::Section;
 use crate::model::check::HttpCheck;
 use crate::model::pace::Pace;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 
 const KNOWN: [&str; 20] = [
     "src",

@@ -8,8 +8,8 @@ use super::{Output, Owner, Sources};
 use crate::config::toml_file::Document;
 use crate::config::toml_table::{Located, Section};
 use crate::model::instance::ServiceName;
+use crate::model::prefix::Prefix;
 use crate::model::suggestion::did_you_mean;
-use crate::model::update::Prefix;
 use crate::system::bounded;
 
 /// Reads what a table says of its own file.

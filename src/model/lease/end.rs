@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{ANSWER_WITHIN, Action, Failure, Lease, State};
-use crate::model::update::LeaseId;
+use crate::model::lease_id::LeaseId;
 
 impl Lease {
     /// Nothing is wanted any more.

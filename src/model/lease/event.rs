@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::update::{LeaseId, Prefix, Publication, Standing};
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
+use crate::model::publication::{Publication, Standing};
 
 /// Why a request to the store failed, as far as the lease is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

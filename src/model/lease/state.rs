@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::wanted::Wanted;
-use crate::model::update::{LeaseId, Prefix, Publication};
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
+use crate::model::publication::Publication;
 
 #[derive(Debug)]
 pub(super) enum State {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::update::Claim;
+use crate::model::publication::Claim;
 
 const TTL: Duration = Duration::from_secs(15);
 const A: LeaseId = LeaseId(1);

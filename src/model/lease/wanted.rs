@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Action;
-use crate::model::update::{Claim, LeaseId, Prefix, Publication};
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
+use crate::model::publication::{Claim, Publication};
 
 #[derive(Debug, Default)]
 pub(super) struct Wanted {

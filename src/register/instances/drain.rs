@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use super::Action;
 use crate::model::instance::State;
-use crate::model::update::{By, LeaseId, Prefix, Revision, StateChange};
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
+use crate::model::state_change::{By, StateChange};
+use crate::model::update::Revision;
 use crate::model::watchers::Marks;
 
 /// Who is being marked, and who is.

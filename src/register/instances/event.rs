@@ -3,7 +3,9 @@
 use super::Entry;
 use crate::model::lease;
 use crate::model::os::ProbeResult;
-use crate::model::update::{Prefix, Revision, StateChange};
+use crate::model::prefix::Prefix;
+use crate::model::state_change::StateChange;
+use crate::model::update::Revision;
 use crate::model::watchers::Marks;
 
 /// Which lease is meant.

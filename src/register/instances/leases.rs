@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Holder;
 use crate::model::lease::{Action, Input, Lease};
-use crate::model::update::{LeaseId, Prefix};
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
 
 #[derive(Debug)]
 pub(super) struct Leases {

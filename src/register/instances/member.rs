@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::Holder;
 use crate::model::check::Checks;
-use crate::model::update::{LeaseId, Publication};
+use crate::model::lease_id::LeaseId;
+use crate::model::publication::Publication;
 use crate::register::health::Health;
 
 /// What is to be announced, and when.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Action, Entry, Holder, Member, Phase, Roster, SETTLE_WITHIN, Set};
 use crate::model::lease;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 
 impl Roster {
     /// What is new comes before what is old goes.

@@ -1,8 +1,9 @@
 use super::*;
 use crate::model::check::{At, Check, Checks, Thresholds};
 use crate::model::lease::Failure;
+use crate::model::lease_id::LeaseId;
 use crate::model::os::ProbeResult;
-use crate::model::update::{Claim, LeaseId, Publication};
+use crate::model::publication::{Claim, Publication};
 
 const TTL: Duration = Duration::from_secs(15);
 const INTERVAL: Duration = Duration::from_secs(2);

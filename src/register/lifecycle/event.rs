@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::os::{Exit, Signal};
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 use crate::model::watchers::Marks;
 use crate::register::instances;
 

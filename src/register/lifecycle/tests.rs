@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::lease;
-use crate::model::update::{By, Claim, LeaseId, Publication, Revision, Standing, StateChange};
+use crate::model::lease_id::LeaseId;
+use crate::model::publication::{Claim, Publication, Standing};
+use crate::model::state_change::{By, StateChange};
+use crate::model::update::Revision;
 use crate::register::instances::{Entry, Holder};
 
 mod world;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::layout::Data;
-use crate::model::update::Entries;
+use crate::model::key::Entries;
 
 /// Time stamps of files are this coarse at worst: what changed later than that may change again and keep its stamp.
 const COARSE: i128 = 50_000_000;

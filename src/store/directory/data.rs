@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::expiry::is_absent;
 use super::layout::{Layout, is_key_part};
-use crate::model::update::Publication;
+use crate::model::publication::Publication;
 
 /// A file with more than this is no value; etcd takes no more either.
 const LARGEST_VALUE: u64 = 1536 * 1024;

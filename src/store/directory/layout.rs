@@ -4,7 +4,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::model::update::{LeaseId, Prefix, Publication};
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
+use crate::model::publication::Publication;
 use crate::store::StoreError;
 
 /// The directory below the root that is the store's own.
@@ -195,7 +197,7 @@ pub(super) fn parse_lease(name: &str) -> Option<LeaseId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::update::Claim;
+    use crate::model::publication::Claim;
 
     #[test]
     fn links_are_read_as_they_are_written() {

@@ -9,7 +9,7 @@ use super::entry::Place;
 use super::expiry::{Beat, Clock, is_absent};
 use super::layout::{Data, Layout, parse_lease};
 use super::lock::Writer;
-use crate::model::update::LeaseId;
+use crate::model::lease_id::LeaseId;
 use crate::store::StoreError;
 
 /// No lease is shorter.

@@ -14,7 +14,11 @@ use super::expiry::is_absent;
 use super::layout::Data;
 use super::lock::Writer;
 use super::publish::with_state;
-use crate::model::update::{By, Claim, LeaseId, Prefix, Publication, Revision, STATE, StateChange};
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
+use crate::model::publication::{Claim, Publication};
+use crate::model::state_change::{By, STATE, StateChange};
+use crate::model::update::Revision;
 use crate::store::StoreError;
 
 /// Where a state of an instance that hands have made is prepared, in the store's own directory.

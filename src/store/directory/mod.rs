@@ -33,9 +33,11 @@ use tokio::time::timeout;
 
 use self::expiry::Clock;
 use super::{BoxFuture, Store, StoreError, Watch};
-use crate::model::update::{
-    LeaseId, Prefix, Publication, Revision, Snapshot, Standing, StateChange,
-};
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
+use crate::model::publication::{Publication, Standing};
+use crate::model::state_change::StateChange;
+use crate::model::update::{Revision, Snapshot};
 use cache::Recheck;
 use layout::Layout;
 use lock::{PATIENCE, Writer};

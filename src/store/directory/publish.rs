@@ -11,7 +11,10 @@ use super::data::{self, Kind, Manifest, make_dir};
 use super::entry::Place;
 use super::layout::{Data, Layout};
 use super::lock::Writer;
-use crate::model::update::{self as model, Claim, LeaseId, Publication, Revision, STATE};
+use crate::model::lease_id::LeaseId;
+use crate::model::publication::{Claim, Publication, Standing};
+use crate::model::state_change::STATE;
+use crate::model::update::Revision;
 use crate::store::StoreError;
 
 impl Writer<'_> {
@@ -20,8 +23,8 @@ impl Writer<'_> {
         &self,
         lease: LeaseId,
         publication: &Publication,
-    ) -> Result<model::Standing, StoreError> {
-        let mut found = model::Standing {
+    ) -> Result<Standing, StoreError> {
+        let mut found = Standing {
             is_whole: false,
             state: None,
         };

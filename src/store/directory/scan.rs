@@ -18,7 +18,9 @@ use super::expiry::{Beat, Clock, is_absent};
 use super::layout::{Data, Layout, is_hidden};
 use super::lock::require_root;
 use super::revision::read_revision;
-use crate::model::update::{Entries, Key, LeaseId, Prefix, Value};
+use crate::model::key::{Entries, Key, Value};
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
 use crate::store::StoreError;
 
 /// How often a scan is done again because something was published meanwhile; then it is as good as it can be: each

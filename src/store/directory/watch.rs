@@ -17,7 +17,9 @@ use super::inotify::{Eyes, Pending, Signal, lock};
 use super::layout::Layout;
 use super::revision::STEP;
 use super::scan::{Group, Scan, Scanner};
-use crate::model::update::{Change, Entries, Prefix, Revision, Snapshot, Update};
+use crate::model::key::Entries;
+use crate::model::prefix::Prefix;
+use crate::model::update::{Change, Revision, Snapshot, Update};
 use crate::store::{BoxFuture, StoreError, Watch};
 
 /// What the kernel does not tell of is found this late at most: changes made by other hosts, or while it had no watch

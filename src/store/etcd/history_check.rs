@@ -13,7 +13,9 @@ use etcd_client::{GetOptions, GetResponse};
 use super::error::{Failure, Kind};
 use super::keys;
 use super::session::{Connection, Session};
-use crate::model::update::{Key, Prefix, Revision};
+use crate::model::key::Key;
+use crate::model::prefix::Prefix;
+use crate::model::update::Revision;
 
 /// What the past looks like at one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::model::update::{Key, Prefix, Revision};
+use crate::model::key::Key;
+use crate::model::prefix::Prefix;
+use crate::model::update::Revision;
 
 /// All keys from `start` up to and without `end`.
 #[derive(Debug, Clone, PartialEq, Eq)]

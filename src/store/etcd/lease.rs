@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::error::{Failure, Kind};
 use super::session::{ANSWER, At, Connection, Session};
-use crate::model::update::LeaseId;
+use crate::model::lease_id::LeaseId;
 use crate::store::StoreError;
 
 /// How long it may take to hand over a heartbeat to the connection.

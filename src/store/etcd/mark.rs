@@ -7,7 +7,8 @@ use etcd_client::{
 use super::error::{Failure, Kind};
 use super::keys::{self, Range};
 use super::session::{ANSWER, At, Connection, Session};
-use crate::model::update::{By, Revision, STATE, StateChange};
+use crate::model::state_change::{By, STATE, StateChange};
+use crate::model::update::Revision;
 
 /// How often somebody else may change the instance between our look and our transaction.
 const ATTEMPTS: usize = 8;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BoxFuture, Store, StoreError, Watch};
+use crate::model::lease_id::LeaseId;
+use crate::model::prefix::Prefix;
+use crate::model::publication::{Publication, Standing};
+use crate::model::state_change::StateChange;
 use crate::model::store_url::EtcdOptions;
-use crate::model::update::{
-    LeaseId, Prefix, Publication, Revision, Snapshot, Standing, StateChange,
-};
+use crate::model::update::{Revision, Snapshot};
 
 mod credentials;
 mod error;

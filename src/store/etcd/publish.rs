@@ -7,7 +7,10 @@ use etcd_client::{
 use super::error::{Failure, Kind};
 use super::keys::{self, Range};
 use super::session::{ANSWER, At, Connection, Session};
-use crate::model::update::{Claim, LeaseId, Publication, Revision, STATE, Standing};
+use crate::model::lease_id::LeaseId;
+use crate::model::publication::{Claim, Publication, Standing};
+use crate::model::state_change::STATE;
+use crate::model::update::Revision;
 
 /// What etcd takes in one transaction by default.
 const OPERATIONS: usize = 128;

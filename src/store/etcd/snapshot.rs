@@ -6,7 +6,9 @@ use super::error::Kind;
 use super::history_check::Landmark;
 use super::keys::{self, Range};
 use super::session::{ANSWER, At, Session};
-use crate::model::update::{Entries, Prefix, Snapshot};
+use crate::model::key::Entries;
+use crate::model::prefix::Prefix;
+use crate::model::update::Snapshot;
 
 /// Keys per request: a page stays far below the size of a message, and below what would hold up the server.
 const PAGE: i64 = 5_000;

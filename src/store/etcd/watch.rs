@@ -14,7 +14,8 @@ use super::error::{Failure, Kind};
 use super::history_check::{Landmark, Landmarks};
 use super::keys::{self, Range};
 use super::session::{self, ANSWER, At, Connection, MESSAGE, OPEN, Session};
-use crate::model::update::{Change, Prefix, Revision, Update};
+use crate::model::prefix::Prefix;
+use crate::model::update::{Change, Revision, Update};
 use crate::store::{BoxFuture, StoreError, Watch};
 
 /// How often a sign of life is asked for.

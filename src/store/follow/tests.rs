@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use super::*;
-use crate::model::update::{
-    Change, Entries, LeaseId, Publication, Snapshot, Standing, StateChange,
-};
+use crate::model::key::Entries;
+use crate::model::lease_id::LeaseId;
+use crate::model::publication::{Publication, Standing};
+use crate::model::state_change::StateChange;
+use crate::model::update::{Change, Snapshot};
 use crate::store::BoxFuture;
 
 /// What the store does next; when the script is over it says nothing more.

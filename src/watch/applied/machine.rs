@@ -22,8 +22,10 @@ use std::time::{Duration, Instant};
 use crate::model::backoff::Dice;
 use crate::model::catalog::Changes;
 use crate::model::key_tree::Tree;
+use crate::model::prefix::Prefix;
+use crate::model::state_change::STATE;
 use crate::model::target_status::{TargetStatus, is_alarm};
-use crate::model::update::{Prefix, Revision, STATE};
+use crate::model::update::Revision;
 use crate::model::watchers::{Applied, is_of_watcher};
 
 /// How long the machine gathers what nobody waits for: between this and one and a half times this, at random, so that

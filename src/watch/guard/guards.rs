@@ -10,7 +10,7 @@ use super::state_file::{Record, Records};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::instance::{Instance, InstanceId, ServiceName};
 use crate::model::keyspace;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 use crate::system::{bounded, file};
 use crate::watch::source::snapshot::SnapshotFile;
 

@@ -14,7 +14,7 @@ use super::machine::Guard;
 use crate::model::guard::Rules;
 use crate::model::instance::ServiceName;
 use crate::model::keyspace;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 use crate::watch::target::state::TargetState;
 
 impl Guards {

@@ -8,7 +8,8 @@ use super::reconfigure::follows;
 use super::state_file::{HoldRecord, Records};
 use crate::model::catalog::Catalog;
 use crate::model::instance::{Instance, ServiceName};
-use crate::model::update::{Prefix, Snapshot, Update};
+use crate::model::prefix::Prefix;
+use crate::model::update::{Snapshot, Update};
 use crate::watch::source::snapshot::SnapshotFile;
 
 impl Guarded {

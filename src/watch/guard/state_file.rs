@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::instance::{Instance, ServiceName};
 use crate::model::keyspace;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 use crate::system::file;
 
 const RECORD: &str = "json";

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use crate::config::{Output, Pass, Problem, Reload, Sources, Target, is_tera};
 use crate::model::catalog::Catalog;
 use crate::model::instance::ServiceName;
+use crate::model::key::Entries;
 use crate::model::keyspace::DEFAULT_PREFIX;
-use crate::model::update::{Entries, Prefix, Snapshot, Update};
+use crate::model::prefix::Prefix;
+use crate::model::update::{Snapshot, Update};
 use crate::system::command;
 use crate::watch::conf::load::{
     Everything, LoadError, Loaded, all_problems, explain, without_doubles,

@@ -9,7 +9,7 @@
 use super::node::{Fault, Node, What};
 use serde_json::Value as Json;
 
-use crate::model::update::{Entries, Key};
+use crate::model::key::{Entries, Key};
 
 /// How a fixture is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,8 +20,10 @@ use super::publish::{Difference, print};
 use super::render::{RenderError, stamp};
 use super::target::state::TargetState;
 use crate::model::catalog::Catalog;
+use crate::model::key::Entries;
+use crate::model::prefix::Prefix;
 use crate::model::report::{chain, code};
-use crate::model::update::{Entries, Prefix, Snapshot, Update};
+use crate::model::update::{Snapshot, Update};
 use crate::system::{file, output};
 
 /// Why a fixture cannot stand for a store.

@@ -10,7 +10,8 @@ use thiserror::Error;
 
 use super::glob::{Glob, InvalidGlob};
 use crate::model::catalog::Catalog;
-use crate::model::update::{Prefix, Value};
+use crate::model::key::Value;
+use crate::model::prefix::Prefix;
 
 /// Why the keys have no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -243,7 +244,8 @@ fn text<'a>(key: &str, bytes: &'a [u8]) -> Result<&'a str, KeyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::update::{Entries, Revision, Snapshot, Update};
+    use crate::model::key::Entries;
+    use crate::model::update::{Revision, Snapshot, Update};
 
     fn keys(entries: &[(&str, &[u8])], scope: &[&str], root: &str) -> Keys {
         let all = Prefix::parse("/").unwrap();

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::{Cause, RenderError, Template, View, World};
 use crate::model::catalog::Catalog;
-use crate::model::update::{Prefix, Revision, Snapshot, Update};
+use crate::model::prefix::Prefix;
+use crate::model::update::{Revision, Snapshot, Update};
 
 const ENTRIES: &[(&str, &str)] = &[
     ("/services/web/b/ip", "10.0.0.2"),

@@ -8,7 +8,7 @@ use super::keys::Keys;
 use crate::model::catalog::Catalog;
 use crate::model::instance::{Instance, ServiceName};
 use crate::model::keyspace;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 
 /// Everything a render depends on. Cloning it is cheap.
 ///

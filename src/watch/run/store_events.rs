@@ -6,7 +6,8 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::Shell;
-use crate::model::update::{Prefix, Revision, Snapshot, Update};
+use crate::model::prefix::Prefix;
+use crate::model::update::{Revision, Snapshot, Update};
 use crate::store::{Followed, StoreError};
 use crate::watch::host::WORLD;
 use crate::watch::source::snapshot::{SILENCE_LIMIT, format_age};

@@ -12,8 +12,9 @@ use super::Shell;
 use crate::config::Sources;
 use crate::model::catalog::Catalog;
 use crate::model::instance::ServiceName;
+use crate::model::prefix::Prefix;
 use crate::model::suggestion::did_you_mean;
-use crate::model::update::{Prefix, Update};
+use crate::model::update::Update;
 use crate::store::Store;
 
 /// How long the names of all services may take, which are only needed for advice.

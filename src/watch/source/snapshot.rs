@@ -12,8 +12,8 @@ use tracing::{debug, warn};
 use super::snapshot_format;
 use super::snapshot_format::SavedSnapshot;
 use crate::model::catalog::Catalog;
+use crate::model::prefix::Prefix;
 use crate::model::report::chain;
-use crate::model::update::Prefix;
 use crate::system::file::{self, Access, Candidate};
 use crate::system::process;
 

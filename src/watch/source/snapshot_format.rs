@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::catalog::Catalog;
-use crate::model::update::{Entries, Prefix, Revision};
+use crate::model::key::Entries;
+use crate::model::prefix::Prefix;
+use crate::model::update::Revision;
 
 /// The version of the format that is written, and the only one that is read.
 const FORMAT: u32 = 1;
@@ -133,7 +135,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::update::{Key, Snapshot, Update, Value};
+    use crate::model::key::{Key, Value};
+    use crate::model::update::{Snapshot, Update};
 
     const STORE: &str = "etcd://a:2379";
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 use crate::store::{Followed, Store, follow};
 
 /// The followed paths. A path is also called a scope, and named by its place in this list.

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use sidekick::model::update::{Claim, Entries, Publication};
+use sidekick::model::key::Entries;
+use sidekick::model::publication::{Claim, Publication};
 
 use super::{
     Bench, LONG, Readable, Watcher, expected, grant, keys, prefix, publication, publish, readable,

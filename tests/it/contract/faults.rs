@@ -16,7 +16,7 @@ const A: &str = "/services/web/a";
 const BOUND: Duration = Duration::from_secs(15);
 
 /// Each verb says that nobody answers, and says it in time.
-async fn assert_unavailable<B: Bench>(bench: &B, lease: sidekick::model::update::LeaseId) {
+async fn assert_unavailable<B: Bench>(bench: &B, lease: sidekick::model::lease_id::LeaseId) {
     let store = bench.store();
     let start = Instant::now();
     let error = store.snapshot(&prefix("/")).await.expect_err("no answer");

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sidekick::model::update::{Claim, LeaseId, Publication};
+use sidekick::model::lease_id::LeaseId;
+use sidekick::model::publication::{Claim, Publication};
 use sidekick::store::{Store, StoreError};
 
 use super::{Bench, LONG, SHORT, expected, grant, keys, publication};

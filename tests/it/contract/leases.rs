@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidekick::model::update::{Entries, LeaseId};
+use sidekick::model::key::Entries;
+use sidekick::model::lease_id::LeaseId;
 use sidekick::store::Store;
 
 use super::{

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use sidekick::model::update::{By, LeaseId, Revision, StateChange};
+use sidekick::model::lease_id::LeaseId;
+use sidekick::model::state_change::{By, StateChange};
+use sidekick::model::update::Revision;
 use sidekick::store::Store;
 
 use super::{Bench, LONG, expected, grant, keys, prefix, publication};

@@ -13,7 +13,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidekick::model::update::{Claim, Entries, LeaseId, Prefix, Publication, Revision, Update};
+use sidekick::model::key::Entries;
+use sidekick::model::lease_id::LeaseId;
+use sidekick::model::prefix::Prefix;
+use sidekick::model::publication::{Claim, Publication};
+use sidekick::model::update::{Revision, Update};
 use sidekick::store::{Followed, Store, StoreError, Watch, follow};
 use tokio::sync::mpsc;
 use tokio::time::timeout;

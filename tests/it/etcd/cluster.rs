@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sidekick::model::update::{Entries, LeaseId};
+use sidekick::model::key::Entries;
+use sidekick::model::lease_id::LeaseId;
 use sidekick::store::{Store, StoreError};
 
 use super::open;

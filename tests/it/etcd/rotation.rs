@@ -35,7 +35,7 @@ struct Fleet {
     options: EtcdOptions,
     store: Arc<dyn Store>,
     follower: Follower,
-    lease: sidekick::model::update::LeaseId,
+    lease: sidekick::model::lease_id::LeaseId,
     _dir: tempfile::TempDir,
 }
 

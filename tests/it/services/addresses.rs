@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use sidekick::model::prefix::Prefix;
 use sidekick::model::store_url::Location;
-use sidekick::model::update::{Change, Prefix, Update};
+use sidekick::model::update::{Change, Update};
 
 use crate::harness::{Process, sidekick, skipped, temp_dir, tool, wait_for};
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::{A, Bench, expected, publication};
-use crate::model::update::LeaseId;
+use crate::model::lease_id::LeaseId;
 use crate::store::directory::layout::{Data, Layout};
 use crate::store::directory::revision::read_revision;
 use crate::store::directory::{data, expiry};

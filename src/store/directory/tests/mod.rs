@@ -11,7 +11,9 @@ use tempfile::TempDir;
 
 use super::data::Manifest;
 use super::*;
-use crate::model::update::{By, Claim, Entries, STATE};
+use crate::model::key::Entries;
+use crate::model::publication::Claim;
+use crate::model::state_change::{By, STATE};
 
 mod crash;
 mod hanging;

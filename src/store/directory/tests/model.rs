@@ -7,7 +7,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Bench, readable};
-use crate::model::update::{Claim, Entries, Prefix, Publication, Revision, STATE};
+use crate::model::key::Entries;
+use crate::model::prefix::Prefix;
+use crate::model::publication::{Claim, Publication};
+use crate::model::state_change::STATE;
+use crate::model::update::Revision;
 use crate::store::Store;
 use crate::store::directory::cache::Recheck;
 use crate::store::directory::scan::Scanner;

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::catalog::Catalog;
-use crate::model::update::{Change, Key, Update, Value};
+use crate::model::key::{Key, Value};
+use crate::model::update::{Change, Update};
 
 fn path(text: &str) -> Prefix {
     Prefix::parse(text).unwrap()

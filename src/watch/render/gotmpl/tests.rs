@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::model::catalog::Catalog;
 use crate::model::os::Srv;
-use crate::model::update::{Prefix, Revision, Snapshot, Update};
+use crate::model::prefix::Prefix;
+use crate::model::update::{Revision, Snapshot, Update};
 use crate::watch::render::{RenderError, Template, View, World};
 
 const ENTRIES: &[(&str, &str)] = &[

@@ -1,0 +1,129 @@
+//! A path under which keys lie. Pure.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// A path under which keys lie, compared on path boundaries: `/services/web` covers `/services/web` and
+/// `/services/web/a`, and does not cover `/services/webserver`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Prefix(String);
+
+/// Why a text cannot be a prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "prefix {0:?} is not a path: it starts with a slash and has no empty, . or .. parts and no control characters"
+)]
+pub struct InvalidPrefix(String);
+
+impl Prefix {
+    /// Parses a path; slashes at its end are dropped, `/` stands for everything.
+    pub fn parse(text: &str) -> Result<Self, InvalidPrefix> {
+        let path = text.trim_end_matches('/');
+        let part_is_fine =
+            |p: &str| !matches!(p, "" | "." | "..") && !p.chars().any(char::is_control);
+        let is_path = match path.strip_prefix('/') {
+            Some(rest) => rest.split('/').all(part_is_fine),
+            None => path.is_empty() && !text.is_empty(),
+        };
+        if is_path {
+            Ok(Self(path.to_owned()))
+        } else {
+            Err(InvalidPrefix(text.to_owned()))
+        }
+    }
+
+    /// The path that covers everything.
+    #[must_use]
+    pub const fn root() -> Self {
+        Self(String::new())
+    }
+
+    /// The path without a slash at its end; empty for the root.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `key` is this path or lies below it.
+    #[must_use]
+    pub fn covers(&self, key: &str) -> bool {
+        key.strip_prefix(self.0.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The path of `name` below this one.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Self {
+        Self(format!("{}/{name}", self.0))
+    }
+
+    /// The fewest of `prefixes` that cover them all.
+    #[must_use]
+    pub fn widest(mut prefixes: Vec<Self>) -> Vec<Self> {
+        prefixes.sort();
+        prefixes.dedup();
+        let all = prefixes.clone();
+        prefixes.retain(|one| {
+            !all.iter()
+                .any(|other| other != one && other.covers(one.as_str()))
+        });
+        prefixes
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "/" } else { &self.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_paths() {
+        for (text, want) in [("/", ""), ("/a/", "/a"), ("/a/b", "/a/b"), ("//", "")] {
+            assert_eq!(
+                Prefix::parse(text).map(|p| p.0),
+                Ok(want.to_owned()),
+                "{text}"
+            );
+        }
+        for bad in ["", "a", "a/b", "/a//b", "/a/../b", "/./a", "/a\nb"] {
+            assert!(Prefix::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn prefixes_cover_on_path_boundaries() {
+        let prefix = Prefix::parse("/services/web").unwrap();
+        assert!(prefix.covers("/services/web"));
+        assert!(prefix.covers("/services/web/a"));
+        assert!(!prefix.covers("/services/webserver"));
+        assert!(!prefix.covers("/services"));
+        assert!(Prefix::parse("/").unwrap().covers("/anything"));
+    }
+
+    #[test]
+    fn the_widest_prefixes_cover_all() {
+        let parse = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|t| Prefix::parse(t).unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            Prefix::widest(parse(&[
+                "/services/web",
+                "/a",
+                "/services",
+                "/services",
+                "/ab"
+            ])),
+            parse(&["/a", "/ab", "/services"])
+        );
+        assert_eq!(Prefix::widest(parse(&["/a", "/"])), parse(&["/"]));
+    }
+}
