@@ -1,4 +1,5 @@
-//! What is held, seen and released by hand: the other end of the records of the guards. Shell.
+//! `sidekick guard list` and `sidekick guard release`: read the records of the guards, and leave requests for them.
+//! Shell.
 
 use std::io;
 use std::path::Path;
@@ -14,13 +15,14 @@ use crate::model::instance::ServiceName;
 use crate::system::process;
 use crate::watch::host::WORLD;
 
-/// A process that is busy takes a wish later, but not much.
+/// How long `release` waits until the running `sidekick watch` has taken in the request. A busy one takes longer than
+/// the usual quarter of a second.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Why nothing could be seen or released.
+/// Why nothing could be listed or released.
 #[derive(Debug, Error)]
 pub enum GuardCommandError {
-    /// The records cannot be read or written.
+    /// The records cannot be read, or the request cannot be written.
     #[error("the state directory {} cannot be used", dir.display())]
     State {
         /// The state directory.
@@ -28,28 +30,32 @@ pub enum GuardCommandError {
         /// Why not.
         source: io::Error,
     },
-    /// Nobody keeps a target of this name under guard.
+    /// No record is of a target with this name or file.
     #[error("there is no guarded target {name:?}; {known}")]
     Unknown {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
-        /// What there is.
+        /// Which guarded targets there are.
         known: String,
     },
-    /// The process that held it is gone.
+    /// The process that held the target has ended.
     #[error("no `sidekick watch` runs that holds {0}")]
     NotRunning(String),
-    /// The process that holds it does not answer.
+    /// The process that holds the target has not taken in the request within ten seconds.
     #[error("the `sidekick watch` that holds {target} (process {pid}) did not answer")]
     NoAnswer {
         /// The target.
         target: String,
-        /// The process.
+        /// Its process id.
         pid: u32,
     },
 }
 
-/// Everything that is held, as lines for people.
+/// Lists everything that is held, as lines for people.
+///
+/// # Errors
+///
+/// The state directory cannot be read.
 pub fn list(state_dir: &Path) -> Result<String, GuardCommandError> {
     let records = read_all(state_dir)?;
     let now = (WORLD.now)().as_secs();
@@ -81,6 +87,7 @@ pub fn list(state_dir: &Path) -> Result<String, GuardCommandError> {
     Ok(lines_or_nothing(&lines))
 }
 
+/// The lines as one text, or that nothing is held.
 fn lines_or_nothing(lines: &[String]) -> String {
     if lines.is_empty() {
         return "nothing is held\n".to_owned();
@@ -88,8 +95,12 @@ fn lines_or_nothing(lines: &[String]) -> String {
     lines.concat()
 }
 
-/// Asks those who hold these targets, or all of them, to let go: all that is held, or what is held of one service. Lines for
-/// people; whether something was held.
+/// Asks the running processes to release what they hold of these targets, or with `every` of all targets: all of it, or
+/// what is held of one service. Returns lines for people, and whether anything was held.
+///
+/// # Errors
+///
+/// The state directory cannot be used, a name is unknown, or a process has ended or does not answer.
 pub fn release(
     state_dir: &Path,
     names: &[String],
@@ -143,9 +154,13 @@ fn unknown(name: &str, known: &[Record], state_dir: &Path) -> GuardCommandError 
     let mut names: Vec<&str> = known.iter().map(|record| record.target.as_str()).collect();
     names.dedup();
     let known = if names.is_empty() {
-        format!("{} knows none", state_dir.display())
+        format!("{} has no record of any", state_dir.display())
     } else {
-        format!("{} knows {}", state_dir.display(), names.join(", "))
+        format!(
+            "{} has records of {}",
+            state_dir.display(),
+            names.join(", ")
+        )
     };
     GuardCommandError::Unknown {
         name: name.to_owned(),
@@ -153,7 +168,7 @@ fn unknown(name: &str, known: &[Record], state_dir: &Path) -> GuardCommandError 
     }
 }
 
-/// Leaves a wish, and waits until it is taken.
+/// Leaves a request for the process that publishes the target, and waits until the process has taken it in.
 fn request_and_wait(
     state_dir: &Path,
     record: &Record,
@@ -169,7 +184,7 @@ fn request_and_wait(
     let start = Instant::now();
     while records.requested_release(&record.dest).is_some() {
         if start.elapsed() > ANSWER_WITHIN {
-            // Nobody is to be surprised by it later.
+            // The process must not act on it when nobody expects that any more.
             records.remove_request(&record.dest);
             return Err(GuardCommandError::NoAnswer {
                 target: target.clone(),

@@ -1,5 +1,4 @@
-//! Whether a target believes what it loses: a clean stop at once, a loss by expiry up to a limit; what is more is held.
-//! Pure.
+//! The guard of one target: decides which lost instances stay in the file, and until when. Pure.
 //!
 //! ```text
 //!                  losses within the limit: rendered          the hold is over: rendered as lost
@@ -11,12 +10,13 @@
 //!                                                                     ▲───────────────────────────────┘
 //! ```
 //!
-//! Each service of the target is judged on its own. An instance that goes while it drains, or in maintenance, has said
-//! so before: a clean stop. One that goes while it is up was lost. What is lost together within the window has one cause
-//! as a rule, and that is seldom the death of all: so all of it is held, also what was within the limit at first.
+//! The guard judges each service of the target on its own. An instance that goes while its state is `drain` or `maint`
+//! has stopped cleanly. One that goes while it is `up` is lost. Instances that are lost together within the window have
+//! one cause as a rule, and that is seldom the death of all: so the guard holds all of them, also those that were
+//! within the limit at first and have left the file already.
 //!
-//! If after a start a service is empty that the live file is known to show, what is known of it from before is held. Where
-//! nothing is known, the file as a whole is left as it is: the target is frozen.
+//! If a service is empty after a start, and the live file shows instances of it, the guard holds the instances that are
+//! known from before the start. If none are known, it leaves the file as a whole as it is: the target is frozen.
 
 mod freeze;
 mod inherit;
@@ -33,114 +33,115 @@ use self::service::Service;
 use crate::model::guard::Rules;
 use crate::model::instance::{Instance, InstanceId, ServiceName};
 
-/// How many instances of each service a file shows.
+/// How many instances a file shows of each service.
 pub(crate) type ShownCounts = BTreeMap<ServiceName, usize>;
 
-/// What happens to a target.
+/// What happens to the instances of a target.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// The store has said everything for the first time: these instances are there.
+    /// The store has sent everything for the first time. These instances are there now, and this is known from before.
     Started(Vec<Arc<Instance>>, BeforeStart),
-    /// The store has said everything anew.
+    /// The store has sent everything anew. These instances are there now.
     Reset(Vec<Arc<Instance>>),
-    /// What one update of the store did.
+    /// One update of the store has changed these instances.
     Changed(Vec<Change>),
-    /// Somebody knows better, and lets go what is held of this service, or of all.
+    /// An operator releases what is held of this service, or without one everything that is held.
     Release(Option<ServiceName>),
-    /// The live file is gone: without one, there is nothing to keep.
+    /// The live file is gone, so there is nothing that could be left as it is.
     NoFile,
     /// The deadline has passed.
     Tick,
 }
 
-/// What there was before the start.
+/// What is known from before the start.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BeforeStart {
-    /// No file that could be kept.
+    /// There is no live file, or an empty one.
     NoFile,
-    /// A file, what it shows if that is known, and the instances that are known of then.
+    /// There is a live file. With it: what it shows, if that is known, and the instances that are known from then.
     File(Option<ShownCounts>, Vec<Arc<Instance>>),
 }
 
-/// An instance that came, changed or went.
+/// An instance that has come, changed or gone.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) service: ServiceName,
     pub(crate) id: InstanceId,
-    /// How it is now, if it is there.
+    /// The instance as it is now; `None` if it is gone.
     pub(crate) now: Option<Arc<Instance>>,
 }
 
-/// What has to be told.
+/// What the guard has done, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// From now on these are held.
+    /// From now on the instances `lost` are held.
     Held {
         service: ServiceName,
         why: HoldReason,
         lost: Vec<InstanceId>,
-        /// How many there are besides.
+        /// How many instances of the service are there besides.
         left: usize,
     },
     /// Nothing of the service is held any more.
     Freed {
         service: ServiceName,
         end: EndReason,
-        /// Those that were held to the end.
+        /// Those that were still held, and leave the file now.
         lost: Vec<InstanceId>,
     },
-    /// The live file is left as it is, since these are empty; without any, since all are.
+    /// The live file is left as it is, because these services are empty; if the list is empty, because all are.
     Frozen(Vec<ServiceName>),
-    /// The file follows again.
+    /// The file is rendered again.
     Thawed(EndReason),
 }
 
-/// Which limit was exceeded.
+/// Which limit the losses exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HoldReason {
-    /// None is left.
+    /// No instance is left, and `on_empty` is `hold`.
     Empty,
     /// Fewer than `min_instances` are left.
     Few,
-    /// More than `max_drop` was lost within `window`.
+    /// More than `max_drop` were lost within `window`.
     Drop,
 }
 
-/// Why nothing is held any more.
+/// Why a hold or a freeze has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndReason {
-    /// What was lost is back.
+    /// The lost instances are back.
     Returned,
-    /// It was held long enough.
+    /// The time of the hold is over.
     Over,
-    /// Somebody said so.
+    /// An operator has released it.
     ByHand,
-    /// The limits are others now.
+    /// A config reload has changed the limits.
     Rules,
-    /// No target follows it any more.
+    /// After a config reload no target follows the service any more.
     Unfollowed,
-    /// There is no file any more that could be kept.
+    /// The live file is gone, so there is nothing to leave as it is.
     NoFile,
 }
 
-/// What is held of a service, or, without one, the file as a whole.
+/// What is held of one service; without a service: that the file as a whole is frozen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Status {
     pub(crate) service: Option<ServiceName>,
-    /// Without a reason the file is frozen.
+    /// Which limit was exceeded; `None` for a frozen file.
     pub(crate) why: Option<HoldReason>,
     pub(crate) since: Instant,
-    /// Without one it takes a return or a hand.
+    /// When the hold ends; `None` if only a return or a release ends it.
     pub(crate) until: Option<Instant>,
+    /// The instances that are held.
     pub(crate) lost: Vec<Arc<Instance>>,
     /// The services for which the file is frozen, if they are known.
     pub(crate) missing: Vec<ServiceName>,
 }
 
-/// What has happened since the start.
+/// What a guard has counted since the start of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
-    /// Instances that went without a word.
+    /// Instances that were lost.
     pub(crate) lost: u64,
     /// Holds and freezes that began.
     pub(crate) holds: u64,
@@ -176,7 +177,7 @@ impl Guard {
         holds.chain(frozen).min()
     }
 
-    /// The transition.
+    /// Takes one input in; returns what has begun or ended.
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Event> {
         let mut out = Vec::new();
         let mut losing = BTreeSet::new();
@@ -208,7 +209,7 @@ impl Guard {
         out
     }
 
-    /// What is to be rendered although it is lost.
+    /// The lost instances that are to be rendered.
     pub(crate) fn held(&self) -> impl Iterator<Item = &Arc<Instance>> {
         let holding = self.services.values().filter(|one| one.hold.is_some());
         holding.flat_map(|one| one.lost.values().map(|(instance, _)| instance))
@@ -237,7 +238,7 @@ impl Guard {
             .collect()
     }
 
-    /// Everything that is held.
+    /// What is held, service by service, and whether the file is frozen.
     pub(crate) fn status(&self) -> Vec<Status> {
         let frozen = self.frozen.iter().map(|frozen| Status {
             service: None,
@@ -261,7 +262,7 @@ impl Guard {
         frozen.chain(held).collect()
     }
 
-    /// The services that lost an instance.
+    /// Takes changes in; returns the services that have lost an instance.
     fn apply_changes(&mut self, now: Instant, changes: Vec<Change>) -> BTreeSet<ServiceName> {
         let mut losing = BTreeSet::new();
         for Change {
@@ -284,7 +285,8 @@ impl Guard {
         losing
     }
 
-    /// A reset that lacks instances is the same as their removal.
+    /// Takes in a full list of instances: those that it lacks are gone. Returns the services that have lost an
+    /// instance.
     fn apply_reset(&mut self, now: Instant, here: &[Arc<Instance>]) -> BTreeSet<ServiceName> {
         let known: BTreeSet<(&ServiceName, &InstanceId)> =
             here.iter().map(|one| (&one.service, &one.id)).collect();
@@ -303,6 +305,7 @@ impl Guard {
         self.apply_changes(now, changes)
     }
 
+    /// Ends the hold of one service, or all holds and a freeze.
     fn release(&mut self, service: Option<&ServiceName>, out: &mut Vec<Event>) {
         let before = out.len();
         match service {
@@ -316,11 +319,13 @@ impl Guard {
         self.counters.by_hand += (out.len() - before) as u64;
     }
 
+    /// Ends a freeze, if there is one.
     pub(super) fn thaw_now(&mut self, end: EndReason, out: &mut Vec<Event>) {
         let was_frozen = self.frozen.take().is_some();
         out.extend(was_frozen.then_some(Event::Thawed(end)));
     }
 
+    /// Ends a freeze and all holds.
     pub(super) fn end_all(&mut self, end: EndReason, out: &mut Vec<Event>) {
         self.thaw_now(end, out);
         for (name, service) in &mut self.services {

@@ -1,13 +1,14 @@
-//! What a guard takes over from one of before, when the configuration changes: everything of what it still follows. Pure.
+//! What a guard takes over from the guards of the previous configuration: all that they know and hold of what it still
+//! follows. Pure.
 
 use std::time::Instant;
 
 use super::service::Service;
-use super::{EndReason, Event, Guard};
+use super::{EndReason, Event, Guard, Input};
 use crate::model::instance::{Instance, ServiceName};
 
 impl Guard {
-    /// Takes over what `other` knows and holds of these instances.
+    /// Takes over what `other` knows and holds of the instances for which `follows` is true.
     pub(in crate::watch) fn inherit(&mut self, other: &Self, follows: impl Fn(&Instance) -> bool) {
         let takes = |one: &Instance| self.rules.admits(one.ip) && follows(one);
         for (name, theirs) in &other.services {
@@ -24,13 +25,13 @@ impl Guard {
         }
     }
 
-    /// The counters go on where others stopped.
+    /// Takes over the counters of `other`.
     pub(in crate::watch) fn continue_counters(&mut self, other: &Self) {
         self.counters = other.counters;
     }
 
-    /// Begins to work by its limits: what they would not hold is let go by its time, or at once if nothing is guarded.
-    /// `follows`: whether anything of a service is followed still.
+    /// Begins to apply its own limits to what it has taken over: a hold ends when its time is over, and at once if
+    /// these limits guard nothing. `follows`: whether the target follows anything of a service.
     pub(in crate::watch) fn start_with_inherited(
         &mut self,
         now: Instant,
@@ -48,12 +49,12 @@ impl Guard {
         if self.rules.is_none() {
             self.end_all(EndReason::Rules, &mut out);
         } else {
-            out.extend(self.handle(now, crate::watch::guard::machine::Input::Tick));
+            out.extend(self.handle(now, Input::Tick));
         }
         out
     }
 
-    /// What is held of services that `goes_on` does not know is given up: nobody follows them any more.
+    /// Ends the holds of services for which `goes_on` is false: no guard of the new configuration holds them.
     pub(in crate::watch) fn end_unfollowed(
         &mut self,
         goes_on: impl Fn(&ServiceName) -> bool,
@@ -67,7 +68,7 @@ impl Guard {
         out
     }
 
-    /// Whether something of a service is held.
+    /// Whether instances of a service are held.
     pub(in crate::watch) fn holds(&self, service: &ServiceName) -> bool {
         let one = self.services.get(service);
         one.is_some_and(|one| one.hold.is_some())
@@ -75,7 +76,7 @@ impl Guard {
 }
 
 impl Service {
-    /// Two guards of before have known it; the longer hold counts.
+    /// Merges what another guard knows of the same service; of two holds the longer one counts.
     fn merge(&mut self, other: Self) {
         self.here.extend(other.here);
         self.lost.extend(other.lost);
