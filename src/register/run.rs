@@ -285,7 +285,9 @@ impl Shell {
     fn pass(&mut self, signal: Signal) {
         let Some(group) = self.group else { return };
         // With files to be read again, SIGHUP is for us first, and a program that knows nothing of it would die of it.
-        if signal == Signal::HUP && self.refresh.are_of_files() && !process::handles(group, signal)
+        if signal == Signal::HUP
+            && self.refresh.are_of_files()
+            && !process::leader_handles(group, signal)
         {
             debug!("the program does not handle {signal}, so it is not passed on");
             return;

@@ -286,6 +286,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::procfs::Stat;
 
     const LONG: Duration = Duration::from_secs(30);
 
@@ -350,9 +351,8 @@ mod tests {
             .parse()
             .unwrap();
         let start = Instant::now();
-        let stat = format!("/proc/{pid}/stat");
         // Killed, it may stay a zombie where nobody reaps orphans.
-        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        while Stat::read(pid).is_some_and(|stat| !stat.has_ended) {
             assert!(start.elapsed() < LONG, "the grandchild lives on");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -363,9 +363,9 @@ mod tests {
         let pid = run("sleep 1000 & echo $!", LONG, Left::Killed)
             .await
             .unwrap();
-        let stat = format!("/proc/{}/stat", pid.trim());
+        let pid = pid.trim().parse().unwrap();
         let start = Instant::now();
-        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        while Stat::read(pid).is_some_and(|stat| !stat.has_ended) {
             assert!(start.elapsed() < LONG, "it lives on");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -1,105 +1,84 @@
 //! A daemon and its children, read off `/proc`. Adapter.
 
-use std::fs;
-
-use nix::unistd::getpid;
-
-use super::process::masked;
+use super::procfs::{self, SignalMasks, Stat};
 use crate::model::os::{Family, Member, Signal};
 
-/// A daemon that can be looked at again and again: a process id that is used anew is another one.
+/// A daemon that can be read again and again: a process that gets the same id later is not taken for it.
 #[derive(Debug)]
 pub struct Parent {
     pid: i32,
-    born: u64,
+    /// In clock ticks since the machine was started.
+    started: u64,
 }
 
-/// What the name of a process's program is.
+/// The name of the program that a process runs, its first 15 bytes; `None` if `/proc` cannot say.
 #[must_use]
-pub fn program(pid: i32) -> Option<String> {
-    // A `/proc` of another PID namespace has other numbers.
-    let own = fs::read_link("/proc/self").ok()?;
-    if own.to_str() != Some(&getpid().to_string()) {
+pub fn program_name(pid: i32) -> Option<String> {
+    if !procfs::has_our_numbers() {
         return None;
     }
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(name.trim_end().to_owned())
+    procfs::program_name(pid)
 }
 
 impl Parent {
-    /// The process with this id, if it can be looked at.
+    /// The process with this id, if it runs and its children can be read.
     #[must_use]
     pub fn find(pid: i32) -> Option<Self> {
-        let born = born(pid)?;
+        let started = start_of_living(pid)?;
         // Where this file is missing, the kernel was built without it.
-        children(pid)?;
-        Some(Self { pid, born })
+        procfs::children(pid)?;
+        Some(Self { pid, started })
     }
 
-    /// How it is now; `None` if it has ended.
+    /// Whether the process would have to wait with this signal, and its children that run; `None` if it has ended.
     #[must_use]
-    pub fn look(&self, Signal(number): Signal) -> Option<Family> {
-        if born(self.pid) != Some(self.born) {
+    pub fn read(&self, Signal(number): Signal) -> Option<Family> {
+        if start_of_living(self.pid) != Some(self.started) {
             return None;
         }
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let holds = ["SigBlk:", "SigPnd:", "ShdPnd:"]
-            .iter()
-            .any(|mask| masked(&status, mask, number));
-        let members = children(self.pid)?.into_iter().filter_map(member);
+        let masks = SignalMasks::read(self.pid)?;
+        let members = procfs::children(self.pid)?.into_iter();
         Some(Family {
-            holds,
-            children: members.collect(),
+            holds: masks.is_blocked(number) || masks.is_pending(number),
+            children: members.filter_map(living_child).collect(),
         })
     }
 }
 
-fn children(pid: i32) -> Option<Vec<i32>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    let pids = text.split_whitespace().filter_map(|pid| pid.parse().ok());
-    Some(pids.collect())
-}
-
-/// A child that has not ended.
-fn member(pid: i32) -> Option<Member> {
-    let title = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    born(pid)?;
-    let title = String::from_utf8_lossy(&title).replace('\0', " ");
+fn living_child(pid: i32) -> Option<Member> {
+    let title = procfs::command_line(pid)?;
+    start_of_living(pid)?;
     Some(Member { pid, title })
 }
 
-/// When a process was started, in ticks since the machine was; `None` if it has ended.
-fn born(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may contain anything: `pid (name) state …`, and this is the 22nd field.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace();
-    let ended = matches!(fields.next(), Some("Z" | "X" | "x") | None);
-    let born = fields.nth(18)?.parse().ok();
-    born.filter(|_| !ended)
+/// When a process was started; `None` if it has ended.
+fn start_of_living(pid: i32) -> Option<u64> {
+    let stat = Stat::read(pid)?;
+    (!stat.has_ended).then_some(stat.started)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::getpid;
 
     #[test]
     fn we_and_our_children() {
         let own = getpid().as_raw();
         let parent = Parent::find(own).unwrap();
-        assert!(program(own).is_some());
-        assert!(parent.look(Signal::HUP).is_some());
+        assert!(program_name(own).is_some());
+        assert!(parent.read(Signal::HUP).is_some());
         let mut child = std::process::Command::new("sleep")
             .arg("1000")
             .spawn()
             .unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let of_child = Parent::find(pid).unwrap();
-        assert_eq!(of_child.look(Signal::HUP).unwrap().children, []);
+        assert_eq!(of_child.read(Signal::HUP).unwrap().children, []);
         child.kill().unwrap();
         let ended = std::time::Instant::now();
         // Dead and not reaped is dead.
-        while of_child.look(Signal::HUP).is_some() {
+        while of_child.read(Signal::HUP).is_some() {
             assert!(ended.elapsed() < std::time::Duration::from_secs(30));
         }
         child.wait().unwrap();

@@ -318,7 +318,7 @@ pub fn make_private_dir(dir: &Path) -> io::Result<()> {
 
 /// Writes a file of our own in one step. It need not outlive a power cut, so nothing is flushed to the disk.
 pub fn replace_own(path: &Path, content: &[u8]) -> io::Result<()> {
-    let (uid, gid) = process::identity();
+    let (uid, gid) = process::effective_ids();
     let mode = 0o600;
     let candidate = Candidate::stage(path, content, Access { mode, uid, gid })?;
     candidate.file.persist(path).map_err(|error| error.error)?;

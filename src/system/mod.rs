@@ -16,6 +16,7 @@ pub mod mount;
 pub mod output;
 pub mod probe;
 pub mod process;
+mod procfs;
 mod raw;
 pub mod sandbox;
 pub mod sd_notify;

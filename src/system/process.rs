@@ -1,4 +1,4 @@
-//! Other processes that are told something by a signal, and who we are to the system. Adapter.
+//! Other processes that we send signals to, and the user and group that we run as. Adapter.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,14 @@ use nix::unistd::{Pid, getegid, geteuid};
 use thiserror::Error;
 
 use super::child::Group;
+use super::procfs::{SignalMasks, Stat};
 use super::raw;
 use crate::model::os::Signal;
 
 /// Why a process could not be signalled.
 #[derive(Debug, Error)]
 pub enum SignalError {
-    /// The file with its id cannot be read.
+    /// The pidfile cannot be read.
     #[error("the pidfile {} cannot be read", path.display())]
     File {
         /// The file.
@@ -23,10 +24,10 @@ pub enum SignalError {
         /// Why not.
         source: io::Error,
     },
-    /// There is no process id in the file.
+    /// The first line of the pidfile is no process id.
     #[error("there is no process id in the pidfile {}", .0.display())]
     NoPid(PathBuf),
-    /// The process is not there, or not ours to signal.
+    /// The process has ended, or we may not signal it.
     #[error("process {pid} of the pidfile {} cannot be sent {signal}", path.display())]
     Kill {
         /// The file.
@@ -52,15 +53,15 @@ impl SignalError {
     }
 }
 
-/// Why the command was not told to reload.
+/// Why the command that runs under us was not sent the signal to reload.
 #[derive(Debug, Error)]
 pub enum LeaderError {
-    /// It would have ended it.
+    /// The signal would have ended the command.
     #[error(
         "the command does not handle {0}, so it was not sent (HAProxy takes USR2 with -W only)"
     )]
     NotTaken(Signal),
-    /// The command is gone.
+    /// The kernel refuses the signal: the command has ended.
     #[error("the command cannot be sent {signal}")]
     Kill {
         /// The signal.
@@ -70,105 +71,84 @@ pub enum LeaderError {
     },
 }
 
-/// How often a program is asked whether it handles a signal by now.
+/// How often we look whether a program handles a signal by now.
 const POLL: Duration = Duration::from_millis(10);
-/// A signal that is held back for so long is one that the program fetches.
+/// A program that blocks a signal for so long without a break fetches it from its queue.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// Waits until the program of a group handles a signal: one that has just been started would be ended by it.
-pub async fn leader_is_ready(
+/// Waits until the program of a group handles a signal, for at most `limit`: a program that has just been started has no
+/// handler yet, and the signal would end it.
+pub async fn wait_until_leader_handles(
     group: Group,
     signal: Signal,
     limit: Duration,
 ) -> Result<(), LeaderError> {
-    let waited = tokio::time::timeout(limit, ready(group.leader(), signal)).await;
+    let waited = tokio::time::timeout(limit, wait_until_handled(group.leader(), signal)).await;
     waited.map_err(|_| LeaderError::NotTaken(signal))
 }
 
-/// Tells the program of a group to reload.
-pub fn reload_leader(group: Group, signal: Signal) -> Result<(), LeaderError> {
-    signal_leader(group, signal).map_err(|source| LeaderError::Kill { signal, source })
-}
-
 /// Sends a signal to the program of a group, and to it alone.
-fn signal_leader(group: Group, Signal(number): Signal) -> io::Result<()> {
-    raw::signal_process(group.leader(), number).map_err(io::Error::from)
+pub fn signal_leader(group: Group, signal: Signal) -> Result<(), LeaderError> {
+    let sent = raw::signal_process(group.leader(), signal.0);
+    sent.map_err(|errno| LeaderError::Kill {
+        signal,
+        source: errno.into(),
+    })
 }
 
 /// What a process does with a signal that comes now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stance {
-    /// It has a handler for it.
+    /// The process has a handler for the signal.
     Catches,
-    /// It holds it back: to fetch it from the queue, as an init does, or only while it is at something else.
-    Holds,
-    /// It would be ended, or not notice.
+    /// The process blocks the signal: to fetch it from its queue, as an init does, or for the moment only.
+    Blocks,
+    /// The signal would end the process, or the process ignores it.
     Neither,
 }
 
-/// Whether the program of a group does something of its own about a signal.
+/// Whether the program of a group catches or blocks a signal, so that the signal neither ends it nor is ignored.
 #[must_use]
-pub fn handles(group: Group, signal: Signal) -> bool {
+pub fn leader_handles(group: Group, signal: Signal) -> bool {
     match stance(group.leader(), signal) {
-        Stance::Catches | Stance::Holds => true,
+        Stance::Catches | Stance::Blocks => true,
         Stance::Neither => false,
     }
 }
 
-/// Of a process that cannot be looked at, the best is assumed.
+/// A process whose masks cannot be read is taken to have a handler.
 fn stance(pid: Pid, Signal(number): Signal) -> Stance {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
-        return Stance::Catches;
-    };
-    if masked(&status, "SigCgt:", number) {
-        Stance::Catches
-    } else if masked(&status, "SigBlk:", number) {
-        Stance::Holds
-    } else {
-        Stance::Neither
+    match SignalMasks::read(pid.as_raw()) {
+        None => Stance::Catches,
+        Some(masks) if masks.is_caught(number) => Stance::Catches,
+        Some(masks) if masks.is_blocked(number) => Stance::Blocks,
+        Some(_) => Stance::Neither,
     }
 }
 
-/// Whether a signal is in one of the masks of `/proc/PID/status`.
-pub(super) fn masked(status: &str, mask: &str, number: i32) -> bool {
-    let mut masks = status.lines().filter_map(|line| line.strip_prefix(mask));
-    let mask = masks
-        .next()
-        .map(|mask| u64::from_str_radix(mask.trim(), 16));
-    matches!(mask, Some(Ok(mask)) if mask >> (number - 1) & 1 == 1)
-}
-
-/// Waits until a process is ready for a signal.
-async fn ready(pid: Pid, signal: Signal) {
-    let mut held = Duration::ZERO;
+/// Waits until a process catches a signal, or has blocked it for [`STEADY`].
+async fn wait_until_handled(pid: Pid, signal: Signal) {
+    let mut blocked = Duration::ZERO;
     loop {
-        held = match stance(pid, signal) {
+        blocked = match stance(pid, signal) {
             Stance::Catches => return,
-            Stance::Holds if held >= STEADY => return,
-            Stance::Holds => held + POLL,
+            Stance::Blocks if blocked >= STEADY => return,
+            Stance::Blocks => blocked + POLL,
             Stance::Neither => Duration::ZERO,
         };
         tokio::time::sleep(POLL).await;
     }
 }
 
-/// A process whose id stands in a file.
+/// A process whose id stands in a pidfile.
 #[derive(Debug)]
-pub struct Named {
+pub struct PidfileProcess {
     path: PathBuf,
     pid: i32,
 }
 
-/// A field of what the kernel says of a process, counted from its state.
-fn stat(pid: i32, field: usize) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in brackets, may hold anything.
-    let (_, after) = stat.rsplit_once(')')?;
-    after.split_whitespace().nth(field).map(str::to_owned)
-}
-
-impl Named {
-    /// Reads the file.
+impl PidfileProcess {
+    /// Reads the id from the first line of a pidfile.
     pub fn read(path: &Path) -> Result<Self, SignalError> {
         let text = std::fs::read_to_string(path).map_err(|source| SignalError::File {
             path: path.to_owned(),
@@ -189,26 +169,30 @@ impl Named {
         }
     }
 
-    /// Its process id.
+    /// The process id.
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Whether it is this process, or one that this process has started.
+    /// Whether it is this very process, or a child of it.
     #[must_use]
     pub fn is_ours(&self) -> bool {
         let own = std::process::id();
-        u32::try_from(self.pid) == Ok(own) || stat(self.pid, 1) == Some(own.to_string())
+        let is_own = |pid: i32| u32::try_from(pid) == Ok(own);
+        is_own(self.pid) || Stat::read(self.pid).is_some_and(|stat| is_own(stat.parent))
     }
 
-    /// Sends it a signal.
+    /// Sends the process a signal; one that has ended is an error, also if its parent has not reaped it.
     pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
         let number = signal::Signal::try_from(signal.0);
-        let sent = number.and_then(|number| match stat(self.pid, 0).as_deref() {
-            // It has ended, and its parent does not care: it would take the signal without a word.
-            Some("Z" | "X") => Err(nix::Error::ESRCH),
-            Some(_) | None => kill(Pid::from_raw(self.pid), number),
+        let has_ended = Stat::read(self.pid).is_some_and(|stat| stat.has_ended);
+        let sent = number.and_then(|number| {
+            if has_ended {
+                // The kernel would accept the signal for a process that nobody has reaped.
+                return Err(nix::Error::ESRCH);
+            }
+            kill(Pid::from_raw(self.pid), number)
         });
         sent.map_err(|errno| SignalError::Kill {
             path: self.path.clone(),
@@ -219,16 +203,16 @@ impl Named {
     }
 }
 
-/// Whether a process with this id is there, whoever it belongs to.
+/// Whether a process with this id exists, whoever owns it; one that nobody has reaped exists, too.
 #[must_use]
-pub fn is_there(pid: u32) -> bool {
+pub fn exists(pid: u32) -> bool {
     let found = i32::try_from(pid).map(|pid| kill(Pid::from_raw(pid), None));
     matches!(found, Ok(Ok(()) | Err(nix::errno::Errno::EPERM)))
 }
 
-/// Our effective user and group.
+/// The ids of our effective user and group.
 #[must_use]
-pub fn identity() -> (u32, u32) {
+pub fn effective_ids() -> (u32, u32) {
     (geteuid().as_raw(), getegid().as_raw())
 }
 
@@ -239,12 +223,12 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_is_not_there_though_its_parent_does_not_care() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let named = Named {
+        let named = PidfileProcess {
             path: PathBuf::from("/run/a.pid"),
             pid: child.id().cast_signed(),
         };
         assert!(named.is_ours());
-        while stat(named.pid, 0).as_deref() != Some("Z") {
+        while !Stat::read(named.pid).unwrap().has_ended {
             std::thread::sleep(POLL);
         }
         assert!(named.signal(Signal::HUP).unwrap_err().is_absent());
@@ -255,7 +239,7 @@ mod tests {
     fn a_pidfile_names_one_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
-        let signal_by_file = |path: &Path, signal| Named::read(path)?.signal(signal);
+        let signal_by_file = |path: &Path, signal| PidfileProcess::read(path)?.signal(signal);
         assert!(matches!(
             signal_by_file(&path, Signal::HUP),
             Err(SignalError::File { .. })
@@ -287,12 +271,15 @@ mod tests {
         // Late with its handler, as a proxy that reads a long file is.
         let (child, group) =
             start("sleep 0.2; trap 'exit 7' USR2; while :; do sleep 0.01; done").unwrap();
-        leader_is_ready(group, Signal::USR2, long).await.unwrap();
-        reload_leader(group, Signal::USR2).unwrap();
+        wait_until_leader_handles(group, Signal::USR2, long)
+            .await
+            .unwrap();
+        signal_leader(group, Signal::USR2).unwrap();
         assert_eq!(child.wait().await, Exit::Code(7));
 
         let (child, group) = start("exec sleep 1000").unwrap();
-        let refused = leader_is_ready(group, Signal::USR2, Duration::from_millis(50)).await;
+        let refused =
+            wait_until_leader_handles(group, Signal::USR2, Duration::from_millis(50)).await;
         assert!(matches!(refused, Err(LeaderError::NotTaken(_))));
         signal_leader(group, Signal::TERM).unwrap();
         assert_eq!(child.wait().await, Exit::Signal(Signal::TERM));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::Reload;
 use crate::proxy::haproxy::master;
 use crate::system::family::{self, Parent};
-use crate::system::process::Named;
+use crate::system::process::PidfileProcess;
 use crate::system::systemd;
 use crate::watch::child::shell::ChildGroup;
 use crate::watch::reload::workers::Daemon;
@@ -57,7 +57,7 @@ impl OldWorkers {
                     pidfile,
                     verify: true,
                     ..
-                } => old_workers_of(Named::read(pidfile).ok().map(|named| named.pid())),
+                } => old_workers_of(PidfileProcess::read(pidfile).ok().map(|named| named.pid())),
                 Reload::Child { verify: true, .. } => {
                     let group = self.child.as_ref().and_then(|child| child.get());
                     old_workers_of(group.map(|group| group.pid()))
@@ -80,8 +80,8 @@ impl OldWorkers {
 /// The old workers of the daemon with this process id; 0 if the process is no daemon that we know.
 fn old_workers_of(pid: Option<i32>) -> usize {
     let look = |pid| {
-        let daemon = Daemon::of(&family::program(pid)?)?;
-        let family = Parent::find(pid)?.look(daemon.signal())?;
+        let daemon = Daemon::of(&family::program_name(pid)?)?;
+        let family = Parent::find(pid)?.read(daemon.signal())?;
         Some(daemon.old_workers(&family))
     };
     pid.and_then(look).unwrap_or_default()

@@ -61,7 +61,7 @@ pub fn list(state_dir: &Path) -> Result<String, GuardCommandError> {
     let now = (WORLD.now)().as_secs();
     let mut lines = Vec::new();
     for record in records.iter().filter(|record| !record.held.is_empty()) {
-        let running = if process::is_there(record.pid) {
+        let running = if process::exists(record.pid) {
             String::new()
         } else {
             format!(" (process {} has ended)", record.pid)
@@ -175,7 +175,7 @@ fn request_and_wait(
     request: &ReleaseRequest,
 ) -> Result<(), GuardCommandError> {
     let (records, target) = (Records::new(state_dir), &record.target);
-    if !process::is_there(record.pid) {
+    if !process::exists(record.pid) {
         return Err(GuardCommandError::NotRunning(target.clone()));
     }
     records

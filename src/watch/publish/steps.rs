@@ -203,7 +203,7 @@ fn compare(
 
 /// What conf.d says, else what the file has or had, else what we would make.
 fn access(output: &Output, has: Option<Access>) -> Access {
-    let own = process::identity();
+    let own = process::effective_ids();
     Access {
         mode: output.mode.or(has.map(|has| has.mode)).unwrap_or(MODE),
         uid: output.owner.uid.or(has.map(|has| has.uid)).unwrap_or(own.0),

@@ -16,7 +16,7 @@ use crate::proxy::haproxy::socket::Address;
 use crate::system::command::{self, CommandError, Left};
 use crate::system::family::{self, Parent};
 use crate::system::mount;
-use crate::system::process::{self, LeaderError, Named, SignalError};
+use crate::system::process::{self, LeaderError, PidfileProcess, SignalError};
 use crate::system::systemd;
 use crate::system::systemd::UnitError;
 use crate::watch::child::shell::ChildGroup;
@@ -225,7 +225,7 @@ impl Telling<'_> {
                 pidfile,
                 verify,
             } => {
-                let process = Named::read(pidfile)?;
+                let process = PidfileProcess::read(pidfile)?;
                 // A process of ours has the id that another one left in the file.
                 if process.is_ours() && self.is_to_come() {
                     return Ok(Told::Nobody);
@@ -237,8 +237,8 @@ impl Telling<'_> {
                 let Some(group) = self.child.and_then(|child| child.get()) else {
                     return Ok(Told::Nobody);
                 };
-                process::leader_is_ready(*group, *signal, self.limit).await?;
-                let send = || Ok(process::reload_leader(*group, *signal)?);
+                process::wait_until_leader_handles(*group, *signal, self.limit).await?;
+                let send = || Ok(process::signal_leader(*group, *signal)?);
                 self.signal(group.pid(), *signal, *verify, send).await
             }
             Reload::Unit {
@@ -342,7 +342,7 @@ impl Telling<'_> {
         let begun = Instant::now();
         loop {
             // What has ended meanwhile is told by the signal that does not reach it.
-            let Some(family) = parent.look(signal) else {
+            let Some(family) = parent.read(signal) else {
                 return Ok(None);
             };
             let now = Instant::now();
@@ -380,7 +380,7 @@ impl Telling<'_> {
         } = watched;
         let mut leaving = None;
         loop {
-            let family = parent.look(signal);
+            let family = parent.read(signal);
             match proof.see(Instant::now(), family.as_ref()) {
                 Verdict::Live { old } if old > 0 && is_within(&mut leaving, deadline) => {
                     sleep(POLL).await;
@@ -421,7 +421,7 @@ fn is_within(leaving: &mut Option<Instant>, deadline: Instant) -> bool {
 
 /// The daemon that this process is, if it is one whose reload can be seen.
 fn daemon(pid: i32, verify: bool) -> Option<Daemon> {
-    let program = verify.then(|| family::program(pid)).flatten()?;
+    let program = verify.then(|| family::program_name(pid)).flatten()?;
     Daemon::of(&program)
 }
 

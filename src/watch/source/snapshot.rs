@@ -199,7 +199,7 @@ impl Place {
 
     fn replace(&self, text: &[u8]) -> std::io::Result<()> {
         self.file.parent().map_or(Ok(()), file::make_private_dir)?;
-        let (uid, gid) = process::identity();
+        let (uid, gid) = process::effective_ids();
         let access = Access {
             mode: 0o600,
             uid,
