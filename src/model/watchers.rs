@@ -206,6 +206,12 @@ impl Watchers {
         self.0.iter().map(|(id, one)| (id.as_str(), one))
     }
 
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Watcher> {
+        self.0.get(id)
+    }
+
     /// Those who serve something at `dir`, and how far they are.
     pub fn serving<'a>(
         &'a self,

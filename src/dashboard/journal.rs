@@ -1,0 +1,150 @@
+//! What has happened lately, in sentences: the last hundred changes that the dashboard has seen. Pure.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::memory::InstanceKey;
+use crate::model::catalog::{InstanceChange, What};
+use crate::model::instance::{Instance, State};
+
+/// How many changes are kept.
+const KEPT: usize = 100;
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Event {
+    /// Its number, counted from the start of the dashboard.
+    pub(super) number: u64,
+    /// When the dashboard saw it, in milliseconds since its start.
+    pub(super) at: u64,
+    /// The item of the page that it is about.
+    pub(super) about: String,
+    /// How it is to be shown.
+    pub(super) mood: Mood,
+    /// The sentence.
+    pub(super) text: String,
+}
+
+/// How a change is to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Mood {
+    /// Something came, or works again.
+    Good,
+    /// Something is different.
+    Plain,
+    /// Something went or fails.
+    Bad,
+}
+
+/// The changes, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    events: VecDeque<Event>,
+    next: u64,
+}
+
+impl Journal {
+    /// Writes down a change.
+    pub(super) fn write(&mut self, now: Duration, about: &str, mood: Mood, text: String) {
+        self.events.push_back(Event {
+            number: self.next,
+            at: millis(now),
+            about: about.to_owned(),
+            mood,
+            text,
+        });
+        self.next += 1;
+        while self.events.len() > KEPT {
+            self.events.pop_front();
+        }
+    }
+
+    /// All changes that are kept.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter()
+    }
+}
+
+/// A time since the start in whole milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What became of an instance, in a sentence.
+pub(super) fn tell(
+    change: &InstanceChange,
+    before: Option<&Instance>,
+    now: Option<&Instance>,
+) -> (Mood, String) {
+    let key = InstanceKey::of(change);
+    match (change.what, before, now) {
+        (What::Added, _, Some(one)) => (Mood::Good, format!("{key} has come, at {}", one.addr())),
+        (What::Changed, Some(before), Some(now)) => {
+            let mood = match (before.state, now.state) {
+                (State::Drain | State::Maint, State::Up) => Mood::Good,
+                (State::Up | State::Drain | State::Maint, _) => Mood::Plain,
+            };
+            (mood, format!("{key}: {}", differences(before, now)))
+        }
+        (What::Removed(State::Up), _, _) => {
+            (Mood::Bad, format!("{key} is gone, and was in service"))
+        }
+        (What::Removed(State::Drain | State::Maint), _, _) => {
+            (Mood::Plain, format!("{key} has left in good order"))
+        }
+        (What::Added | What::Changed, _, _) => (Mood::Plain, format!("{key} has changed")),
+    }
+}
+
+fn differences(before: &Instance, now: &Instance) -> String {
+    let mut parts = Vec::new();
+    if before.state != now.state {
+        let (old, new) = (before.state.as_str(), now.state.as_str());
+        parts.push(format!("state {old} → {new}"));
+    }
+    if before.addr() != now.addr() {
+        parts.push(format!("address {} → {}", before.addr(), now.addr()));
+    }
+    if before.weight != now.weight {
+        let shown =
+            |weight: Option<u16>| weight.map_or_else(|| "none".to_owned(), |one| one.to_string());
+        let (old, new) = (shown(before.weight), shown(now.weight));
+        parts.push(format!("weight {old} → {new}"));
+    }
+    if before.host != now.host {
+        parts.push(format!("host {} → {}", before.host(), now.host()));
+    }
+    let names = before.attrs.keys().chain(now.attrs.keys());
+    let mut changed: Vec<&str> = names
+        .filter(|name| before.attrs.get(*name) != now.attrs.get(*name))
+        .map(|name| name.as_str())
+        .collect();
+    changed.sort_unstable();
+    changed.dedup();
+    parts.extend((!changed.is_empty()).then(|| format!("attributes {}", changed.join(", "))));
+    if parts.is_empty() {
+        parts.push("ports".to_owned());
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_changes_are_kept() {
+        let mut journal = Journal::default();
+        for number in 0..250 {
+            let at = Duration::from_millis(number);
+            journal.write(at, "x", Mood::Plain, number.to_string());
+        }
+        let events: Vec<_> = journal.events().collect();
+        assert_eq!(events.len(), KEPT);
+        assert_eq!((events[0].number, events[0].at), (150, 150));
+        assert_eq!(events[99].text, "249");
+    }
+}

@@ -1,0 +1,379 @@
+//! What the page shows, as items with names, and what has to be sent to a page that has seen an earlier view. Pure.
+//!
+//! An item is sent again only when it has changed. Ages are not part of it: the page counts them from the times in it, so
+//! that a day on which nothing happens sends nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::journal::{Event, millis};
+use super::memory::{Absent, InstanceKey, Lost, Memory, Since};
+use super::problems::{Problem, problems};
+use super::target::{Held, Target, targets};
+use crate::model::instance::{Instance, State};
+use crate::model::update::Revision;
+use crate::model::watchers::Watcher;
+
+/// What the page is told of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Store {
+    /// The store, without anything secret.
+    pub(super) name: String,
+    /// Where instances live in it.
+    pub(super) prefix: String,
+}
+
+/// One thing that the page shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(super) enum Item {
+    /// The store.
+    Store(StoreItem),
+    /// A service.
+    Service(ServiceItem),
+    /// An instance, there or held.
+    Instance(InstanceItem),
+    /// Somebody who watches, or who is gone.
+    Watcher(WatcherItem),
+    /// All that is wrong.
+    Problems {
+        /// The worst first.
+        list: Vec<Problem>,
+    },
+    /// Something that has happened.
+    Event(Event),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct StoreItem {
+    version: &'static str,
+    name: String,
+    prefix: String,
+    revision: u64,
+    /// Whether it has said everything once.
+    is_complete: bool,
+    /// Since when it does not answer, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outage: Option<(u64, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub(super) struct ServiceItem {
+    name: String,
+    up: usize,
+    drain: usize,
+    maint: usize,
+    held: Vec<HeldItem>,
+    /// The watchers that serve it, by their ids.
+    watchers: Vec<String>,
+}
+
+/// What one target holds of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct HeldItem {
+    watcher: String,
+    target: String,
+    #[serde(flatten)]
+    held: Held,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct InstanceItem {
+    service: String,
+    id: String,
+    addr: String,
+    host: String,
+    /// `up`, `drain`, `maint`, or `held`: gone from the store and still served.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u16>,
+    ports: BTreeMap<String, u16>,
+    attrs: BTreeMap<String, String>,
+    /// Since when it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    came: Option<Time>,
+    /// Since when it is as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<Time>,
+    /// When it went, if it is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gone: Option<u64>,
+    /// How many watchers serve it.
+    serving: usize,
+    /// How many of them have applied its last change, if the dashboard has seen that change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<usize>,
+}
+
+/// A time, in milliseconds since the start of the dashboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Time {
+    at: u64,
+    /// Whether it began then; otherwise it may have been so before.
+    is_exact: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<u64>,
+}
+
+impl From<Since> for Time {
+    fn from(since: Since) -> Self {
+        Self {
+            at: millis(since.at),
+            is_exact: since.is_exact,
+            revision: since.revision.map(|revision| revision.0),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct WatcherItem {
+    id: String,
+    host: String,
+    /// The paths that it serves, and how far it is.
+    applied: BTreeMap<String, u64>,
+    old_workers: usize,
+    targets: Vec<Target>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    came: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gone: Option<u64>,
+}
+
+/// All items by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct View(BTreeMap<String, Item>);
+
+/// What a page has to be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Difference<'a> {
+    /// Now, in milliseconds since the start of the dashboard.
+    pub(super) now: u64,
+    /// Whether the page is to forget what it knows.
+    pub(super) whole: bool,
+    /// Items that are new or different.
+    pub(super) set: BTreeMap<&'a str, &'a Item>,
+    /// Items that are gone.
+    pub(super) gone: Vec<&'a str>,
+}
+
+impl Difference<'_> {
+    /// Whether there is nothing to tell.
+    pub(super) fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.gone.is_empty() && !self.whole
+    }
+}
+
+impl View {
+    /// What there is to see now.
+    pub(super) fn of(memory: &Memory, store: &Store, now: Duration) -> Self {
+        let mut items = BTreeMap::new();
+        let mut put = |name: String, item: Item| drop(items.insert(name, item));
+        put("store".to_owned(), store_item(memory, store));
+        let list = problems(memory, now);
+        put("problems".to_owned(), Item::Problems { list });
+        for (id, watcher) in memory.watchers().all() {
+            put(format!("watcher:{id}"), watching(memory, id, watcher));
+        }
+        for (id, absent) in memory.absent() {
+            put(format!("watcher:{id}"), gone(id, absent));
+        }
+        let held = held_by_service(memory);
+        let mut names: BTreeSet<String> = held.keys().cloned().collect();
+        names.extend(memory.catalog().services().keys().map(ToString::to_string));
+        for name in names {
+            let held = held.get(&name).cloned().unwrap_or_default();
+            service(memory, &name, held, &mut put);
+        }
+        for event in memory.journal().events() {
+            put(
+                format!("event:{:020}", event.number),
+                Item::Event(event.clone()),
+            );
+        }
+        Self(items)
+    }
+
+    /// What a page has to be told that has seen `before`, or nothing at all.
+    pub(super) fn difference<'a>(
+        &'a self,
+        before: Option<&'a Self>,
+        now: Duration,
+    ) -> Difference<'a> {
+        let old = |name: &String| before.and_then(|before| before.0.get(name));
+        let set = self.0.iter();
+        let set = set.filter(|(name, item)| old(name) != Some(*item));
+        let gone = before.into_iter().flat_map(|before| before.0.keys());
+        Difference {
+            now: millis(now),
+            whole: before.is_none(),
+            set: set.map(|(name, item)| (name.as_str(), item)).collect(),
+            gone: gone
+                .filter(|name| !self.0.contains_key(*name))
+                .map(String::as_str)
+                .collect(),
+        }
+    }
+}
+
+fn store_item(memory: &Memory, store: &Store) -> Item {
+    Item::Store(StoreItem {
+        version: env!("CARGO_PKG_VERSION"),
+        name: store.name.clone(),
+        prefix: store.prefix.clone(),
+        revision: memory.revision().0,
+        is_complete: memory.is_complete(),
+        outage: memory
+            .outage()
+            .map(|outage| (millis(outage.at), outage.why.clone())),
+    })
+}
+
+fn watching(memory: &Memory, id: &str, watcher: &Watcher) -> Item {
+    Item::Watcher(WatcherItem {
+        came: memory.watcher_came(id).map(Time::from),
+        ..as_it_says(id, watcher)
+    })
+}
+
+fn gone(id: &str, absent: &Absent) -> Item {
+    Item::Watcher(WatcherItem {
+        gone: Some(millis(absent.at)),
+        ..as_it_says(id, &absent.watcher)
+    })
+}
+
+fn as_it_says(id: &str, watcher: &Watcher) -> WatcherItem {
+    let applied = watcher.applied.iter();
+    WatcherItem {
+        id: id.to_owned(),
+        host: watcher.host.clone(),
+        applied: applied
+            .map(|(path, revision)| (path.to_string(), revision.0))
+            .collect(),
+        old_workers: watcher.old_workers,
+        targets: targets(watcher),
+        came: None,
+        gone: None,
+    }
+}
+
+/// What is held, by service.
+fn held_by_service(memory: &Memory) -> BTreeMap<String, Vec<HeldItem>> {
+    let mut all: BTreeMap<String, Vec<HeldItem>> = BTreeMap::new();
+    for (id, watcher) in memory.watchers().all() {
+        for target in targets(watcher) {
+            for held in target.held {
+                let item = HeldItem {
+                    watcher: id.to_owned(),
+                    target: target.name.clone(),
+                    held,
+                };
+                all.entry(item.held.service.clone()).or_default().push(item);
+            }
+        }
+    }
+    all
+}
+
+fn service(memory: &Memory, name: &str, held: Vec<HeldItem>, put: &mut impl FnMut(String, Item)) {
+    let dir = memory.catalog().prefix().join(name);
+    let serving: Vec<(&str, Revision)> = memory
+        .watchers()
+        .serving(&dir)
+        .map(|(id, _, applied)| (id, applied))
+        .collect();
+    let mut item = ServiceItem {
+        name: name.to_owned(),
+        watchers: serving.iter().map(|(id, _)| (*id).to_owned()).collect(),
+        ..ServiceItem::default()
+    };
+    for instance in memory.catalog().instances(name) {
+        match instance.state {
+            State::Up => item.up += 1,
+            State::Drain => item.drain += 1,
+            State::Maint => item.maint += 1,
+        }
+        let key = InstanceKey {
+            service: instance.service.clone(),
+            id: instance.id.clone(),
+        };
+        put(
+            key.item(),
+            Item::Instance(there(memory, &key, instance, &serving)),
+        );
+    }
+    for (key, lost) in which_are_held(memory, name, &held) {
+        put(key.item(), Item::Instance(still_served(lost, held.len())));
+    }
+    item.held = held;
+    put(format!("service:{name}"), Item::Service(item));
+}
+
+/// The instances that are held, if it is clear which ones they are: a watcher tells only how many.
+fn which_are_held<'a>(
+    memory: &'a Memory,
+    service: &str,
+    held: &[HeldItem],
+) -> Vec<(&'a InstanceKey, &'a Lost)> {
+    let most = held.iter().map(|one| one.held.count).max();
+    let lost: Vec<_> = memory.lost(service).collect();
+    if most.is_some_and(|most| lost.len() <= most) {
+        lost
+    } else {
+        Vec::new()
+    }
+}
+
+fn as_announced(instance: &Instance) -> InstanceItem {
+    let named = instance.ports.named().iter();
+    let mut ports: BTreeMap<String, u16> = named
+        .map(|(name, port)| (name.as_str().to_owned(), *port))
+        .collect();
+    ports.extend(instance.ports.main().map(|port| (String::new(), port)));
+    let attrs = instance.attrs.iter();
+    InstanceItem {
+        service: instance.service.to_string(),
+        id: instance.id.to_string(),
+        addr: instance.addr().to_string(),
+        host: instance.host(),
+        state: instance.state.as_str(),
+        weight: instance.weight,
+        ports,
+        attrs: attrs
+            .map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned()))
+            .collect(),
+        came: None,
+        changed: None,
+        gone: None,
+        serving: 0,
+        applied: None,
+    }
+}
+
+fn there(
+    memory: &Memory,
+    key: &InstanceKey,
+    instance: &Instance,
+    serving: &[(&str, Revision)],
+) -> InstanceItem {
+    let changed = memory.changed(key);
+    let have = |wanted: Revision| serving.iter().filter(|(_, has)| *has >= wanted).count();
+    InstanceItem {
+        came: memory.came(key).map(Time::from),
+        changed: changed.map(Time::from),
+        serving: serving.len(),
+        applied: changed.and_then(|since| since.revision).map(have),
+        ..as_announced(instance)
+    }
+}
+
+fn still_served(lost: &Lost, targets: usize) -> InstanceItem {
+    InstanceItem {
+        state: "held",
+        gone: Some(millis(lost.at)),
+        serving: targets,
+        ..as_announced(&lost.instance)
+    }
+}
