@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::memory::InstanceKey;
+use super::instance_key::InstanceKey;
 use crate::model::catalog::{InstanceChange, What};
 use crate::model::instance::{Instance, State};
 

@@ -4,49 +4,22 @@
 //! look has been there for at least as long as the dashboard.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::instance_key::InstanceKey;
 use super::journal::{Journal, Mood, tell};
-use crate::model::catalog::{Catalog, InstanceChange, Instances, What};
-use crate::model::instance::{Instance, InstanceId, ServiceName, State};
+use super::target::{Statuses, Target};
+use crate::model::catalog::{Catalog, Instances, What};
+use crate::model::instance::{Instance, ServiceName, State};
 use crate::model::update::{Prefix, Revision, Update};
-use crate::model::watchers::{self, Watcher, Watchers};
+use crate::model::watchers::{Watcher, Watchers};
 
 /// How long the absence of a watcher is shown where no other one has taken its place on the same host.
 const ABSENCE: Duration = Duration::from_mins(10);
 /// How many lost instances are remembered, and for how long, to say which of them a guard may hold.
 const LOST: usize = 5000;
 const LOST_FOR: Duration = Duration::from_mins(30);
-
-/// An instance's name within the whole store.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct InstanceKey {
-    pub(super) service: ServiceName,
-    pub(super) id: InstanceId,
-}
-
-impl InstanceKey {
-    /// Of what has changed.
-    pub(super) fn of(change: &InstanceChange) -> Self {
-        Self {
-            service: change.service.clone(),
-            id: change.id.clone(),
-        }
-    }
-
-    /// The name of its item on the page.
-    pub(super) fn item(&self) -> String {
-        format!("instance:{self}")
-    }
-}
-
-impl fmt::Display for InstanceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.service, self.id)
-    }
-}
 
 /// Which part of the store something is said of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +75,7 @@ pub(super) struct Absent {
 pub(super) struct Memory {
     catalog: Catalog,
     watchers: Watchers,
+    statuses: Statuses,
     revision: Revision,
     heard: (bool, bool),
     outages: (Option<Outage>, Option<Outage>),
@@ -129,6 +103,7 @@ impl Memory {
         Self {
             catalog: Catalog::new(prefix),
             watchers: Watchers::default(),
+            statuses: Statuses::default(),
             revision: Revision::default(),
             heard: (false, false),
             outages: (None, None),
@@ -219,6 +194,7 @@ impl Memory {
         let is_reset = matches!(update, Update::Reset(_));
         let is_first = !std::mem::replace(&mut self.heard.1, true);
         let before = self.watchers.clone();
+        self.statuses.apply(&update);
         self.watchers.apply(update);
         let since = Since {
             at: now,
@@ -299,6 +275,16 @@ impl Memory {
         &self.watchers
     }
 
+    /// What a watcher says of its targets.
+    pub(super) fn targets(&self, id: &str) -> &[Target] {
+        self.statuses.targets(id)
+    }
+
+    /// The version of a watcher.
+    pub(super) fn version(&self, id: &str) -> Option<&str> {
+        self.statuses.version(id)
+    }
+
     pub(super) fn revision(&self) -> Revision {
         self.revision
     }
@@ -336,17 +322,6 @@ impl Memory {
     pub(super) fn lost(&self, service: &str) -> impl Iterator<Item = (&InstanceKey, &Lost)> {
         let lost = self.lost.iter();
         lost.filter(move |(key, _)| key.service.as_str() == service)
-    }
-
-    /// The names of the services that have instances, or had some that a guard may hold.
-    pub(super) fn service_names(&self) -> BTreeSet<String> {
-        let known = self.catalog.services().keys().map(ServiceName::to_string);
-        known.collect()
-    }
-
-    /// Where the watchers announce themselves.
-    pub(super) fn watchers_root() -> Prefix {
-        watchers::root()
     }
 }
 

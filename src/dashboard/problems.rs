@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::journal::millis;
 use super::memory::Memory;
-use super::target::{Target, targets};
+use super::target::Target;
 use crate::model::instance::{Instance, State};
 use crate::model::report::counted;
 
@@ -69,8 +69,8 @@ impl Problem {
 pub(super) fn problems(memory: &Memory, now: Duration) -> Vec<Problem> {
     let mut found = Vec::new();
     for (id, watcher) in memory.watchers().all() {
-        for target in targets(watcher) {
-            of_target(id, &watcher.host, &target, &mut found);
+        for target in memory.targets(id) {
+            of_target(id, &watcher.host, target, &mut found);
         }
     }
     of_services(memory, now, &mut found);

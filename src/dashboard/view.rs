@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::instance_key::InstanceKey;
 use super::journal::{Event, millis};
-use super::memory::{Absent, InstanceKey, Lost, Memory, Since};
+use super::memory::{Absent, Lost, Memory, Since};
 use super::problems::{Problem, problems};
-use super::target::{Held, Target, targets};
+use super::target::{Held, Target};
 use crate::model::instance::{Instance, State};
 use crate::model::update::Revision;
 use crate::model::watchers::Watcher;
@@ -136,6 +137,8 @@ pub(super) struct WatcherItem {
     old_workers: usize,
     targets: Vec<Target>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     came: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gone: Option<u64>,
@@ -156,13 +159,6 @@ pub(super) struct Difference<'a> {
     pub(super) set: BTreeMap<&'a str, &'a Item>,
     /// Items that are gone.
     pub(super) gone: Vec<&'a str>,
-}
-
-impl Difference<'_> {
-    /// Whether there is nothing to tell.
-    pub(super) fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.gone.is_empty() && !self.whole
-    }
 }
 
 impl View {
@@ -233,6 +229,8 @@ fn store_item(memory: &Memory, store: &Store) -> Item {
 fn watching(memory: &Memory, id: &str, watcher: &Watcher) -> Item {
     Item::Watcher(WatcherItem {
         came: memory.watcher_came(id).map(Time::from),
+        targets: memory.targets(id).to_vec(),
+        version: memory.version(id).map(str::to_owned),
         ..as_it_says(id, watcher)
     })
 }
@@ -253,7 +251,8 @@ fn as_it_says(id: &str, watcher: &Watcher) -> WatcherItem {
             .map(|(path, revision)| (path.to_string(), revision.0))
             .collect(),
         old_workers: watcher.old_workers,
-        targets: targets(watcher),
+        targets: Vec::new(),
+        version: None,
         came: None,
         gone: None,
     }
@@ -262,13 +261,13 @@ fn as_it_says(id: &str, watcher: &Watcher) -> WatcherItem {
 /// What is held, by service.
 fn held_by_service(memory: &Memory) -> BTreeMap<String, Vec<HeldItem>> {
     let mut all: BTreeMap<String, Vec<HeldItem>> = BTreeMap::new();
-    for (id, watcher) in memory.watchers().all() {
-        for target in targets(watcher) {
-            for held in target.held {
+    for (id, _) in memory.watchers().all() {
+        for target in memory.targets(id) {
+            for held in &target.held {
                 let item = HeldItem {
                     watcher: id.to_owned(),
                     target: target.name.clone(),
-                    held,
+                    held: held.clone(),
                 };
                 all.entry(item.held.service.clone()).or_default().push(item);
             }

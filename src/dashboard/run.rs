@@ -1,0 +1,135 @@
+//! Follows the store, remembers, and has the newest view ready for whoever looks. Shell.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::memory::{Input, Memory, Scope};
+use super::view::{Store as About, View};
+use crate::model::report::chain;
+use crate::model::update::Prefix;
+use crate::model::watchers;
+use crate::store::{Followed, Store, follow};
+
+/// How long changes are gathered behind one that was shown: a storm of them costs no more than ten views a second.
+const GATHER: Duration = Duration::from_millis(100);
+/// How often it is looked whether time alone has changed something: a watcher that lags, an absence that is over.
+const TICK: Duration = Duration::from_secs(5);
+
+/// The newest view, and the moment from which its times count.
+#[derive(Debug, Clone)]
+pub(super) struct Views {
+    pub(super) newest: watch::Receiver<Arc<View>>,
+    start: Instant,
+}
+
+impl Views {
+    /// The time since the start.
+    pub(super) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Follows `prefix` and those who watch, for as long as the answer's future runs.
+pub(super) fn views(
+    store: Arc<dyn Store>,
+    prefix: Prefix,
+    name: String,
+) -> (Views, impl Future<Output = ()>) {
+    let about = About {
+        name,
+        prefix: prefix.to_string(),
+    };
+    let start = Instant::now();
+    let memory = Memory::new(prefix.clone());
+    let first = View::of(&memory, &about, Duration::ZERO);
+    let (to, newest) = watch::channel(Arc::new(first));
+    let keeper = Keeper {
+        memory,
+        about,
+        start,
+        to,
+    };
+    (Views { newest, start }, keeper.run(store, prefix))
+}
+
+struct Keeper {
+    memory: Memory,
+    about: About,
+    start: Instant,
+    to: watch::Sender<Arc<View>>,
+}
+
+impl Keeper {
+    async fn run(mut self, store: Arc<dyn Store>, prefix: Prefix) {
+        let (to, mut said) = mpsc::channel(64);
+        let mut followers = JoinSet::new();
+        let scopes = [
+            (Scope::Instances, prefix),
+            (Scope::Watchers, watchers::root()),
+        ];
+        for (scope, path) in scopes {
+            followers.spawn(follow_scope(Arc::clone(&store), scope, path, to.clone()));
+        }
+        drop(to);
+        loop {
+            match tokio::time::timeout(TICK, said.recv()).await {
+                Ok(Some((scope, followed))) => self.take(scope, followed),
+                Ok(None) => return,
+                Err(_) => self.memory.tick(self.start.elapsed()),
+            }
+            while let Ok((scope, followed)) = said.try_recv() {
+                self.take(scope, followed);
+            }
+            self.show();
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    fn take(&mut self, scope: Scope, followed: Followed) {
+        let input = match followed {
+            Followed::Update(update) => Input::Update(scope, update),
+            Followed::Outage(error) => {
+                let why = chain(&error);
+                tracing::warn!("the store does not answer: {why}");
+                Input::Outage(scope, why)
+            }
+            Followed::Restored => {
+                tracing::info!("the store answers again");
+                Input::Restored(scope)
+            }
+        };
+        self.memory.handle(self.start.elapsed(), input);
+    }
+
+    fn show(&self) {
+        let view = View::of(&self.memory, &self.about, self.start.elapsed());
+        self.to.send_if_modified(|newest| {
+            let is_new = **newest != view;
+            if is_new {
+                *newest = Arc::new(view);
+            }
+            is_new
+        });
+    }
+}
+
+async fn follow_scope(
+    store: Arc<dyn Store>,
+    scope: Scope,
+    prefix: Prefix,
+    to: mpsc::Sender<(Scope, Followed)>,
+) {
+    let (own, mut from) = mpsc::channel(16);
+    let relay = async {
+        while let Some(followed) = from.recv().await {
+            if to.send((scope, followed)).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(follow(store, prefix, own), relay);
+}
