@@ -5,6 +5,7 @@
     reason = "these docs are the help text, where backticks would show"
 )]
 
+mod dashboard;
 mod log;
 mod look;
 mod manage;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub use self::dashboard::Dashboard;
 pub use self::log::{LogArgs, LogFormat, LogLevel};
 pub use self::look::{Check, Ip, Render};
 pub use self::manage::{DrainArgs, Format, Guard, GuardAction, GuardRelease, StateArgs, Status};
@@ -63,6 +65,8 @@ pub enum Command {
     Undrain(DrainArgs),
     /// Show the instances of a service, and which watchers have applied what.
     Status(Status),
+    /// Show it all on a web page that follows the store.
+    Dashboard(Dashboard),
     /// See and release what the guards of `sidekick watch` hold.
     Guard(Guard),
     /// Print the completions for a shell.

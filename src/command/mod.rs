@@ -17,6 +17,7 @@ use crate::system::output;
 use crate::system::signals::BlockedSignals;
 
 mod check;
+mod dashboard;
 mod drain;
 mod guard;
 mod ip;
@@ -109,6 +110,7 @@ pub fn hold_signals(command: &Command) -> Result<Option<BlockedSignals>, Failure
         Command::Watch(args) if args.command.is_empty() => {
             BlockedSignals::daemon(config::stop_signal(&args.stop))
         }
+        Command::Dashboard(_) => BlockedSignals::daemon(None),
         Command::Register(_) | Command::Watch(_) => BlockedSignals::forwardable(),
         _ => return Ok(None),
     };
@@ -124,8 +126,9 @@ pub fn resolve(
     match (command, held) {
         (Command::Register(args), Some(held)) => register::resolve(*args, held, here),
         (Command::Watch(args), Some(held)) => watch::resolve(*args, held, here),
-        (Command::Register(_) | Command::Watch(_), None) => {
-            unreachable!("hold_signals holds them for both")
+        (Command::Dashboard(args), Some(held)) => dashboard::resolve(args, held, here),
+        (Command::Register(_) | Command::Watch(_) | Command::Dashboard(_), None) => {
+            unreachable!("hold_signals holds them for all of them")
         }
         (Command::Ip(args), _) => ip::resolve(&args, here),
         (Command::Render(args), _) => render::resolve(args, here),

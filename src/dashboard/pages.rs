@@ -40,19 +40,16 @@ pub(super) const FILES: [File; 12] = [
 ];
 
 /// What goes with every answer: no script, style or image but our own, no frame around the page, no markup made of text.
-pub(super) const HEADERS: [(&str, &str); 7] = [
+pub(super) const HEADERS: [(&str, &str); 5] = [
     (
         "content-security-policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
     ),
-    ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
-    // The next version of sidekick brings other files.
-    ("cache-control", "no-store"),
 ];
 
 /// The file at a path.

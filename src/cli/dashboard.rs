@@ -1,0 +1,45 @@
+//! The flags of `dashboard`.
+
+use clap::Args;
+
+use super::{LogArgs, StoreArgs};
+
+/// Show what is announced, who watches and what is wrong, on a web page that follows the store.
+///
+/// Load balancers, services and instances are shown as a graph and as tables, with their states, their ages, what has been
+/// applied, what fails and what guards hold. The page only reads. It needs nothing but the store: no `sidekick watch` on
+/// this host, no files, no other server.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick dashboard                                    then open http://127.0.0.1:9466/
+  sidekick dashboard --store etcd://10.0.0.1:2379
+  ssh -L 9466:127.0.0.1:9466 HOST                       look at the dashboard of another host
+
+Exit status:
+  0 it was stopped by a signal; 64 the command line is wrong; 69 nobody can listen there.")]
+pub struct Dashboard {
+    /// Where the page is served: ADDRESS:PORT, or unix:/PATH for a proxy in front of it.
+    ///
+    /// Whoever reaches it sees all that is announced, attributes included; there is no login. docs/dashboard.md says how to
+    /// put one in front of it.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9466",
+        env = "SIDEKICK_DASHBOARD_LISTEN"
+    )]
+    pub listen: String,
+    /// A name by which browsers ask for it; may be given several times.
+    ///
+    /// Addresses, localhost, names without a dot and the name of this host are always right. Any other name in a request is
+    /// refused: a page of the web could have its own name point here, and read what only you may read.
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Vec<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub log: LogArgs,
+}
