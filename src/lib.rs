@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`cli`] is what was typed, [`config`] what that and the files mean, [`command`] makes a job of it, which `main.rs` runs,
-//! [`error`] how a failure is told. [`manage`] is what people do by hand.
+//! [`error`] how a failure is told. [`manage`] is what people do by hand, [`dashboard`] what they look at.
 //!
 //! A functional core decides, an imperative shell acts. The first lines of each file say which it is: a pure file is a
 //! machine `handle(now, input) -> actions` or plain functions; a shell performs the actions and brings every result back

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::instance_key::InstanceKey;
 use crate::model::catalog::{InstanceChange, What};
-use crate::model::instance::{Instance, State};
+use crate::model::instance::{AttrName, Instance, State};
 
 /// How many changes are kept.
 const KEPT: usize = 100;
@@ -120,7 +120,7 @@ fn differences(before: &Instance, now: &Instance) -> String {
     let names = before.attrs.keys().chain(now.attrs.keys());
     let mut changed: Vec<&str> = names
         .filter(|name| before.attrs.get(*name) != now.attrs.get(*name))
-        .map(|name| name.as_str())
+        .map(AttrName::as_str)
         .collect();
     changed.sort_unstable();
     changed.dedup();

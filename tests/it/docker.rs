@@ -137,6 +137,7 @@ struct Project {
     program: Vec<&'static str>,
     name: String,
     port: u16,
+    dashboard_port: u16,
     images: Images,
     etcd: Image,
     dir: tempfile::TempDir,
@@ -148,13 +149,14 @@ impl Project {
             program,
             name: docker::name("project"),
             port: free_port(),
+            dashboard_port: free_port(),
             images: Images::build(),
             etcd: base("etcd", &["etcd"], |_| {}),
             dir: temp_dir(),
         };
         let images = format!(
-            "services:\n  haproxy: {{ image: {} }}\n  web: {{ image: {} }}\n",
-            project.images.haproxy.0, project.images.web.0
+            "services:\n  haproxy: {{ image: {} }}\n  web: {{ image: {} }}\n  dashboard: {{ image: {} }}\n",
+            project.images.haproxy.0, project.images.web.0, project.images.sidekick.0
         );
         std::fs::write(project.dir.path().join("images.yaml"), images).unwrap();
         project.must(&["up", "-d", "--no-build"]);
@@ -168,7 +170,8 @@ impl Project {
         command.arg(self.dir.path().join("images.yaml")).args(args);
         command
             .env("ETCD_IMAGE", &self.etcd.0)
-            .env("HTTP_PORT", self.port.to_string());
+            .env("HTTP_PORT", self.port.to_string())
+            .env("DASHBOARD_PORT", self.dashboard_port.to_string());
         command.current_dir(ROOT).output().expect("run compose")
     }
 
@@ -269,6 +272,10 @@ fn the_compose_file_scales_and_survives_the_loss_of_servers() {
     let three = project.servers();
     assert_eq!(three.len(), 3);
     project.wait_for_answers_of(&three);
+    wait_for("the dashboard", || {
+        let page = request(project.dashboard_port).unwrap_or_default();
+        page.contains("<title>sidekick</title>").then_some(())
+    });
 
     project.must(&[
         "up",

@@ -8,6 +8,7 @@ mod cli;
 mod confd;
 mod consumers;
 mod contract;
+mod dashboard;
 mod dependencies;
 mod docker;
 mod documents;

@@ -9,7 +9,11 @@ use crate::harness::docker::{self, Container, Image, Rootfs, said};
 use crate::harness::notify::Notify;
 use crate::harness::{Process, sidekick, skipped, temp_dir, wait_for};
 
-const UNITS: [&str; 2] = ["sidekick-register@.service", "sidekick-watch.service"];
+const UNITS: [&str; 3] = [
+    "sidekick-register@.service",
+    "sidekick-watch.service",
+    "sidekick-dashboard.service",
+];
 const SIDECAR: &str = "sidekick-register@web";
 
 /// A unit that is announced. When it is told to stop it looks for its instance in the store.
@@ -67,7 +71,12 @@ fn systemd_finds_nothing_wrong_with_the_units() {
 fn the_units_stay_as_closed_as_they_are() {
     let dir = unit_files();
     // Ten times the exposure that systemd sees, 100 being that of a service without any care.
-    for (unit, most) in [("sidekick-register@web", "12"), ("sidekick-watch", "26")] {
+    let exposures = [
+        ("sidekick-register@web", "12"),
+        ("sidekick-watch", "26"),
+        ("sidekick-dashboard", "12"),
+    ];
+    for (unit, most) in exposures {
         let (unit, most) = (format!("./{unit}.service"), format!("--threshold={most}"));
         let args = ["security", "--offline=true", "--no-pager", &most, &unit];
         let Some(output) = analyze(dir.path(), &args) else {

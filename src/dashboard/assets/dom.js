@@ -49,11 +49,12 @@ export class List {
         this.shown.delete(key);
       }
     }
-    let next = this.before ? this.before.nextSibling : this.parent.firstChild;
+    let last = this.before;
     for (const [key, what] of entries) {
       const element = this.element(key, what);
-      if (element === next) next = next.nextSibling;
-      else this.parent.insertBefore(element, next);
+      const next = last ? last.nextSibling : this.parent.firstChild;
+      if (element !== next) this.parent.insertBefore(element, next);
+      last = element;
     }
   }
 

@@ -97,7 +97,7 @@ class Group {
       el("td", {}, stateOf(one.state)),
       el("td", { class: "wide" }, one.host === one.addr.replace(/:\d+$/, "") ? "" : one.host),
       el("td", { class: "wide number" }, one.weight === undefined ? "" : String(one.weight)),
-      el("td", { class: "number" }, one.gone !== undefined ? ["gone ", ageSince({ at: one.gone })] : ageSince(one.came)),
+      el("td", { class: "middle number" }, one.gone !== undefined ? ["gone ", ageSince({ at: one.gone })] : ageSince(one.came)),
       el("td", { class: "wide" }, one.serving ? `${applied} ${one.serving === 1 ? "watcher" : "watchers"}` : "nobody"),
       el("td", { class: "wide cut mono", title: attrs }, attrs));
   }

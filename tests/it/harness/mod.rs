@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub(crate) mod browser;
 pub(crate) mod docker;
 pub(crate) mod etcd;
 pub(crate) mod notify;
