@@ -3,31 +3,31 @@
 //! Times are since the start of the dashboard, so that no clock that can be stepped is asked. What was there at the first
 //! look has been there for at least as long as the dashboard.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::instance_key::InstanceKey;
 use super::journal::{Journal, Mood, tell};
-use super::target::{Statuses, Target};
 use crate::model::catalog::{Catalog, Instances, What};
 use crate::model::instance::{Instance, ServiceName, State};
+use crate::model::key_tree::Tree;
 use crate::model::update::{Prefix, Revision, Update};
-use crate::model::watchers::{Watcher, Watchers};
+use crate::model::watchers::{self, Seen, Watcher, Watchers, seen_root};
 
-/// How long the absence of a watcher is shown where no other one has taken its place on the same host.
-const ABSENCE: Duration = Duration::from_mins(10);
 /// How many lost instances are remembered, and for how long, to say which of them a guard may hold.
 const LOST: usize = 5000;
 const LOST_FOR: Duration = Duration::from_mins(30);
 
 /// Which part of the store something is said of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
     /// The instances.
     Instances,
     /// Those who watch.
     Watchers,
+    /// Those who have watched.
+    Seen,
 }
 
 /// What happens to the dashboard.
@@ -61,31 +61,30 @@ pub(super) struct Lost {
     pub(super) instance: Arc<Instance>,
 }
 
-/// A watcher that is gone.
-#[derive(Debug, Clone)]
-pub(super) struct Absent {
-    /// When the dashboard saw it go.
-    pub(super) at: Duration,
-    /// What it had said last.
-    pub(super) watcher: Watcher,
-}
-
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Memory {
     catalog: Catalog,
     watchers: Watchers,
-    statuses: Statuses,
     revision: Revision,
-    heard: (bool, bool),
-    outages: (Option<Outage>, Option<Outage>),
+    seen: Tree,
+    missing: BTreeMap<String, Seen>,
+    scopes: BTreeMap<Scope, Heard>,
     came: BTreeMap<InstanceKey, Since>,
     changed: BTreeMap<InstanceKey, Since>,
     services: BTreeMap<ServiceName, Since>,
     lost: BTreeMap<InstanceKey, Lost>,
-    absent: BTreeMap<String, Absent>,
+    watchers_went: BTreeMap<String, Duration>,
     watchers_came: BTreeMap<String, Since>,
     journal: Journal,
+}
+
+/// What is known of a part of the store.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Whether the store has said all of it once.
+    is_complete: bool,
+    outage: Option<Outage>,
 }
 
 /// The store does not answer.
@@ -93,8 +92,8 @@ pub(super) struct Memory {
 pub(super) struct Outage {
     /// Since when.
     pub(super) at: Duration,
-    /// Why.
-    pub(super) why: String,
+    /// What there is no news of, and why.
+    pub(super) text: String,
 }
 
 impl Memory {
@@ -103,15 +102,15 @@ impl Memory {
         Self {
             catalog: Catalog::new(prefix),
             watchers: Watchers::default(),
-            statuses: Statuses::default(),
             revision: Revision::default(),
-            heard: (false, false),
-            outages: (None, None),
+            seen: Tree::default(),
+            missing: BTreeMap::new(),
+            scopes: BTreeMap::new(),
             came: BTreeMap::new(),
             changed: BTreeMap::new(),
             services: BTreeMap::new(),
             lost: BTreeMap::new(),
-            absent: BTreeMap::new(),
+            watchers_went: BTreeMap::new(),
             watchers_came: BTreeMap::new(),
             journal: Journal::default(),
         }
@@ -126,29 +125,50 @@ impl Memory {
                     Update::Reset(snapshot) => snapshot.revision,
                     Update::Changed { revision, .. } => *revision.max(&self.revision),
                 };
+                let heard = self.scopes.entry(scope).or_default();
+                let is_first = !std::mem::replace(&mut heard.is_complete, true);
                 match scope {
-                    Scope::Instances => self.instances(now, update),
-                    Scope::Watchers => self.watching(now, update),
+                    Scope::Instances => self.instances(now, update, is_first),
+                    Scope::Watchers => self.watching(now, update, is_first),
+                    Scope::Seen => self.seen(update),
                 }
+                self.miss();
             }
             Input::Outage(scope, why) => {
-                *self.outage_of(scope) = Some(Outage { at: now, why });
+                let text = match scope {
+                    Scope::Instances => format!("The store does not answer: {why}"),
+                    Scope::Watchers | Scope::Seen => format!("Who watches is not known: {why}"),
+                };
+                self.scopes.entry(scope).or_default().outage = Some(Outage { at: now, text });
             }
-            Input::Restored(scope) => *self.outage_of(scope) = None,
+            Input::Restored(scope) => self.scopes.entry(scope).or_default().outage = None,
         }
         self.forget(now);
     }
 
-    fn outage_of(&mut self, scope: Scope) -> &mut Option<Outage> {
-        match scope {
-            Scope::Instances => &mut self.outages.0,
-            Scope::Watchers => &mut self.outages.1,
+    fn seen(&mut self, update: Update) {
+        match update {
+            Update::Reset(snapshot) => drop(self.seen.reset(&seen_root(), snapshot.entries)),
+            Update::Changed { changes, .. } => drop(self.seen.apply(changes)),
         }
     }
 
-    fn instances(&mut self, now: Duration, update: Update) {
+    /// Finds out who is missing, once it is known who is there.
+    fn miss(&mut self) {
+        let knows = |scope| {
+            self.scopes
+                .get(&scope)
+                .is_some_and(|heard| heard.is_complete)
+        };
+        if knows(Scope::Watchers) && knows(Scope::Seen) {
+            self.missing = watchers::missing(self.seen.under(&seen_root()), &self.watchers);
+        }
+        let missing = &self.missing;
+        self.watchers_went.retain(|id, _| missing.contains_key(id));
+    }
+
+    fn instances(&mut self, now: Duration, update: Update, is_first: bool) {
         let is_reset = matches!(update, Update::Reset(_));
-        let is_first = !std::mem::replace(&mut self.heard.0, true);
         let revision = update.revision();
         let before = self.catalog.services().clone();
         let prefix = self.catalog.prefix().clone();
@@ -190,11 +210,9 @@ impl Memory {
         }
     }
 
-    fn watching(&mut self, now: Duration, update: Update) {
+    fn watching(&mut self, now: Duration, update: Update, is_first: bool) {
         let is_reset = matches!(update, Update::Reset(_));
-        let is_first = !std::mem::replace(&mut self.heard.1, true);
         let before = self.watchers.clone();
-        self.statuses.apply(&update);
         self.watchers.apply(update);
         let since = Since {
             at: now,
@@ -202,7 +220,7 @@ impl Memory {
             revision: None,
         };
         let gone: Vec<(String, Watcher)> = before
-            .all()
+            .iter()
             .filter(|(id, _)| self.watchers.get(id).is_none())
             .map(|(id, one)| (id.to_owned(), one.clone()))
             .collect();
@@ -211,11 +229,11 @@ impl Memory {
             let text = format!("the watcher {id} on {} is gone", watcher.host);
             self.journal.write(now, &item, Mood::Bad, text);
             self.watchers_came.remove(&id);
-            self.absent.insert(id, Absent { at: now, watcher });
+            self.watchers_went.insert(id, now);
         }
         let new: Vec<(String, String)> = self
             .watchers
-            .all()
+            .iter()
             .filter(|(id, _)| !self.watchers_came.contains_key(*id))
             .map(|(id, one)| (id.to_owned(), one.host.clone()))
             .collect();
@@ -236,17 +254,6 @@ impl Memory {
         while self.lost.len() > LOST {
             self.lost.pop_first();
         }
-        let hosts: BTreeSet<&str> = self
-            .watchers
-            .all()
-            .map(|(_, one)| one.host.as_str())
-            .collect();
-        // The watcher that was started anew on the same host is its successor.
-        self.absent.retain(|id, absent| {
-            now.saturating_sub(absent.at) < ABSENCE
-                && !hosts.contains(absent.watcher.host.as_str())
-                && self.watchers.get(id).is_none()
-        });
         let known = self.catalog.services();
         self.services
             .retain(|service, _| known.contains_key(service));
@@ -259,12 +266,17 @@ impl Memory {
 
     /// Whether the store has said all of it once.
     pub(super) fn is_complete(&self) -> bool {
-        self.heard.0 && self.heard.1
+        let needed = [Scope::Instances, Scope::Watchers];
+        needed.iter().all(|scope| {
+            self.scopes
+                .get(scope)
+                .is_some_and(|heard| heard.is_complete)
+        })
     }
 
     /// The outage, if there is one; that of the instances first.
     pub(super) fn outage(&self) -> Option<&Outage> {
-        self.outages.0.as_ref().or(self.outages.1.as_ref())
+        self.scopes.values().find_map(|heard| heard.outage.as_ref())
     }
 
     pub(super) fn catalog(&self) -> &Catalog {
@@ -273,16 +285,6 @@ impl Memory {
 
     pub(super) fn watchers(&self) -> &Watchers {
         &self.watchers
-    }
-
-    /// What a watcher says of its targets.
-    pub(super) fn targets(&self, id: &str) -> &[Target] {
-        self.statuses.targets(id)
-    }
-
-    /// The version of a watcher.
-    pub(super) fn version(&self, id: &str) -> Option<&str> {
-        self.statuses.version(id)
     }
 
     pub(super) fn revision(&self) -> Revision {
@@ -313,9 +315,10 @@ impl Memory {
         self.watchers_came.get(id).copied()
     }
 
-    /// Those who are gone.
-    pub(super) fn absent(&self) -> impl Iterator<Item = (&str, &Absent)> {
-        self.absent.iter().map(|(id, absent)| (id.as_str(), absent))
+    /// Those who are gone without having stopped in order, and when they went, if the dashboard has seen that.
+    pub(super) fn missing(&self) -> impl Iterator<Item = (&str, &Seen, Option<Duration>)> {
+        let missing = self.missing.iter();
+        missing.map(|(id, seen)| (id.as_str(), seen, self.watchers_went.get(id).copied()))
     }
 
     /// The instances of a service that are gone and were in service.

@@ -15,7 +15,6 @@ mod pages;
 mod problems;
 mod run;
 mod server;
-mod target;
 mod view;
 
 use std::sync::Arc;

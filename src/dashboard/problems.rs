@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::journal::millis;
 use super::memory::Memory;
-use super::target::Target;
 use crate::model::instance::{Instance, State};
 use crate::model::report::counted;
+use crate::model::target_status::{HeldService, TargetStatus};
 
 /// How long a watcher may take to say that it has applied a change: it tells of most changes within 15 s only.
 pub(super) const LAG: Duration = Duration::from_secs(30);
@@ -68,8 +68,15 @@ impl Problem {
 /// Everything that is wrong.
 pub(super) fn problems(memory: &Memory, now: Duration) -> Vec<Problem> {
     let mut found = Vec::new();
-    for (id, watcher) in memory.watchers().all() {
-        for target in memory.targets(id) {
+    for (id, watcher) in memory.watchers().iter() {
+        if let Some(why) = &watcher.config {
+            let text = format!(
+                "{} goes on with its old configuration, since the new one is wrong: {why}",
+                watcher.host
+            );
+            found.push(Problem::new(Level::Error, about_watcher(id), text));
+        }
+        for target in &watcher.targets {
             of_target(id, &watcher.host, target, &mut found);
         }
     }
@@ -79,33 +86,32 @@ pub(super) fn problems(memory: &Memory, now: Duration) -> Vec<Problem> {
         let about = format!("skipped:{dir}");
         found.push(Problem::new(Level::Warning, about, text));
     }
-    for (id, absent) in memory.absent() {
+    for (id, seen, at) in memory.missing() {
         let text = format!(
-            "the watcher on {} is gone, and no other one has come there: {id}",
-            absent.watcher.host
+            "the watcher on {} is gone, and nobody has taken its place: {id}",
+            seen.host
         );
-        let about = format!("watcher:{id}");
-        found.push(Problem::new(Level::Warning, about, text).at(absent.at));
+        let problem = Problem::new(Level::Error, about_watcher(id), text);
+        found.push(match at {
+            Some(at) => problem.at(at),
+            None => problem,
+        });
     }
     found.sort();
     found
 }
 
-fn of_target(id: &str, host: &str, target: &Target, found: &mut Vec<Problem>) {
-    let about = format!("watcher:{id}");
+fn of_target(id: &str, host: &str, target: &TargetStatus, found: &mut Vec<Problem>) {
+    let about = about_watcher(id);
     let name = &target.name;
     if let Some(failing) = &target.failing {
         let text = format!("{name} on {host} fails: {}: {}", failing.step, failing.why);
         found.push(Problem::new(Level::Error, about.clone(), text).since(failing.since));
     }
     for held in &target.held {
-        let text = format!(
-            "{name} on {host} still serves {} of {} that the store has no more: {}",
-            counted(held.count, "instance"),
-            held.service,
-            held.why
-        );
-        let about = format!("service:{}", held.service);
+        let about = held.service.as_ref();
+        let about = about.map_or_else(|| about_watcher(id), |service| format!("service:{service}"));
+        let text = format!("{name} on {host} {}", of_guard(held));
         found.push(Problem::new(Level::Warning, about, text).since(held.since));
     }
     if let Some(stale) = target.stale {
@@ -114,6 +120,21 @@ fn of_target(id: &str, host: &str, target: &Target, found: &mut Vec<Problem>) {
         );
         found.push(Problem::new(Level::Warning, about, text).since(stale));
     }
+}
+
+fn of_guard(held: &HeldService) -> String {
+    let why = &held.why;
+    match &held.service {
+        Some(service) => {
+            let count = counted(held.count, "instance");
+            format!("still serves {count} of {service} that the store has no more: {why}")
+        }
+        None => format!("is left as it is by its guard: {why}"),
+    }
+}
+
+fn about_watcher(id: &str) -> String {
+    format!("watcher:{id}")
 }
 
 fn of_services(memory: &Memory, now: Duration, found: &mut Vec<Problem>) {
@@ -141,7 +162,7 @@ fn of_services(memory: &Memory, now: Duration, found: &mut Vec<Problem>) {
                     "{} has not applied revision {revision} of {service}; it has {applied}",
                     watcher.host
                 );
-                let about = format!("watcher:{id}");
+                let about = about_watcher(id);
                 found.push(Problem::new(Level::Error, about, text).at(changed.at));
             }
         }

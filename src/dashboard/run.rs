@@ -70,6 +70,7 @@ impl Keeper {
         let scopes = [
             (Scope::Instances, prefix),
             (Scope::Watchers, watchers::root()),
+            (Scope::Seen, watchers::seen_root()),
         ];
         for (scope, path) in scopes {
             followers.spawn(follow_scope(Arc::clone(&store), scope, path, to.clone()));

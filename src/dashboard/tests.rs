@@ -11,6 +11,12 @@ use super::problems::LAG;
 use super::view::{Store, View};
 use crate::model::update::{Change, Entries, Key, Prefix, Revision, Snapshot, Update, Value};
 
+const SCOPES: [(Scope, &str); 3] = [
+    (Scope::Instances, "/services/"),
+    (Scope::Watchers, "/sidekick/watchers/"),
+    (Scope::Seen, "/sidekick/seen/"),
+];
+
 /// A store that says things to a dashboard.
 struct World {
     memory: Memory,
@@ -31,10 +37,7 @@ impl World {
     }
 
     fn reset(&mut self, keys: &[(&str, &str)]) {
-        for (scope, root) in [
-            (Scope::Instances, "/services/"),
-            (Scope::Watchers, "/sidekick/"),
-        ] {
+        for (scope, root) in SCOPES {
             let of_scope = keys.iter().filter(|(key, _)| key.starts_with(root));
             let entries: Entries = of_scope
                 .map(|(key, value)| (Key::from(*key), bytes(value)))
@@ -47,12 +50,9 @@ impl World {
 
     fn change(&mut self, changes: &[(&str, Option<&str>)]) {
         self.revision += 1;
-        let is_of_watcher = changes[0].0.starts_with("/sidekick/");
-        let scope = if is_of_watcher {
-            Scope::Watchers
-        } else {
-            Scope::Instances
-        };
+        let key = changes[0].0;
+        let scope = SCOPES.iter().find(|(_, root)| key.starts_with(root));
+        let scope = scope.expect("a part of the store").0;
         let one = |(key, value): &(&str, Option<&str>)| match value {
             Some(value) => Change::Put(Key::from(*key), bytes(value)),
             None => Change::Delete(Key::from(*key)),
@@ -191,22 +191,45 @@ fn a_watcher_that_does_not_apply_a_change_is_told_of_after_a_while() {
 }
 
 #[test]
-fn the_absence_of_a_watcher_is_seen_until_another_one_is_on_its_host() {
-    let mut world = World::new(&LB);
-    world.change(&deletes(&LB));
-    world.pass(Duration::from_mins(1));
-    assert_eq!(
-        world.problems(),
-        ["the watcher on lb is gone, and no other one has come there: lb-1"]
-    );
-    assert_eq!(world.item("watcher:lb-1")["gone"], 0);
-    world.change(&[("/sidekick/watchers/lb-2/host", Some("lb"))]);
+fn a_watcher_that_is_gone_is_missed_until_it_is_forgotten_or_replaced() {
+    let seen = [
+        ("/sidekick/seen/lb-1/host", "lb"),
+        ("/sidekick/seen/lb-1/targets", "haproxy"),
+    ];
+    let mut world = World::new(&[LB, seen].concat());
     assert_eq!(world.problems(), [""; 0]);
+    world.pass(Duration::from_mins(1));
+    world.change(&deletes(&LB));
+    let missed = ["the watcher on lb is gone, and nobody has taken its place: lb-1"];
+    assert_eq!(world.problems(), missed);
+    let item = world.item("watcher:lb-1");
+    assert_eq!(
+        (&item["is_missing"], &item["gone"]),
+        (&json!(true), &json!(60_000))
+    );
+    assert_eq!(item["targets"][0]["name"], "haproxy");
+    let other = [
+        ("/sidekick/watchers/lb-2/host", "lb"),
+        ("/sidekick/watchers/lb-2/targets", r#"[{"name":"haproxy"}]"#),
+    ];
+    world.change(&puts(&other));
+    assert_eq!(world.problems(), [""; 0], "it has been replaced");
+    world.change(&deletes(&other));
+    assert_eq!(world.problems(), missed);
+    world.change(&deletes(&seen));
+    assert_eq!(world.problems(), [""; 0], "it is forgotten");
     assert_eq!(world.item("watcher:lb-1"), Json::Null);
-    world.change(&[("/sidekick/watchers/lb-2/host", None)]);
-    assert_eq!(world.problems().len(), 1);
-    world.pass(Duration::from_mins(11));
-    assert_eq!(world.problems(), [""; 0], "it is known by now");
+}
+
+#[test]
+fn a_watcher_with_a_wrong_configuration_says_so() {
+    let keys = [("/sidekick/watchers/lb-1/config", "a.toml: no such key")];
+    let mut world = World::new(&[&LB[..], &keys].concat());
+    let problem =
+        "lb goes on with its old configuration, since the new one is wrong: a.toml: no such key";
+    assert_eq!(world.problems(), [problem]);
+    world.change(&deletes(&keys));
+    assert_eq!(world.problems(), [""; 0]);
 }
 
 const HELD: &str = r#"[{"name":"haproxy","since":1000,"revision":10,
@@ -233,14 +256,14 @@ fn a_held_instance_is_marked_if_it_is_clear_which_one_it_is() {
     assert_eq!(world.item("service:web")["held"][0]["count"], 1);
     world.change(&puts(&B));
     assert_eq!(world.item("instance:web/a")["state"], "held");
-    world.change(&[(targets, None)]);
+    world.change(&[(targets, Some("[]"))]);
     assert_eq!(world.item("instance:web/a"), Json::Null);
     assert_eq!(world.problems(), [""; 0]);
 }
 
 #[test]
 fn targets_that_fail_come_first() {
-    let targets = r#"[{"name":"nginx","stale":900,"held":[]},
+    let targets = r#"[{"name":"nginx","stale":900,"held":[{"count":0,"since":800,"why":"none would be left"}]},
         {"name":"haproxy","failing":{"since":1000,"step":"check","why":"no such keyword"}}]"#;
     let keys = [("/sidekick/watchers/lb-1/targets", targets)];
     let world = World::new(&[&A[..], &LB, &keys].concat());
@@ -248,6 +271,7 @@ fn targets_that_fail_come_first() {
         world.problems(),
         [
             "haproxy on lb fails: check: no such keyword",
+            "nginx on lb is left as it is by its guard: none would be left",
             "nginx on lb serves what the store said before: the watcher does not reach it"
         ]
     );
@@ -279,7 +303,10 @@ fn an_outage_is_told_while_it_lasts_and_changes_nothing() {
         world.now,
         Input::Outage(Scope::Instances, "no route".to_owned()),
     );
-    assert_eq!(world.item("store")["outage"], json!([0, "no route"]));
+    assert_eq!(
+        world.item("store")["outage"],
+        json!([0, "The store does not answer: no route"])
+    );
     assert_eq!(world.item("instance:web/a"), before);
     world
         .memory

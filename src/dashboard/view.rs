@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use super::instance_key::InstanceKey;
 use super::journal::{Event, millis};
-use super::memory::{Absent, Lost, Memory, Since};
+use super::memory::{Lost, Memory, Since};
 use super::problems::{Problem, problems};
-use super::target::{Held, Target};
 use crate::model::instance::{Instance, State};
+use crate::model::target_status::{HeldService, TargetStatus};
 use crate::model::update::Revision;
-use crate::model::watchers::Watcher;
+use crate::model::watchers::{Seen, Watcher};
 
 /// What the page is told of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,7 +55,7 @@ pub(super) struct StoreItem {
     revision: u64,
     /// Whether it has said everything once.
     is_complete: bool,
-    /// Since when it does not answer, and why.
+    /// Since when it does not answer, and what it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     outage: Option<(u64, String)>,
 }
@@ -77,7 +77,7 @@ pub(super) struct HeldItem {
     watcher: String,
     target: String,
     #[serde(flatten)]
-    held: Held,
+    held: HeldService,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -128,18 +128,23 @@ impl From<Since> for Time {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub(super) struct WatcherItem {
     id: String,
     host: String,
     /// The paths that it serves, and how far it is.
     applied: BTreeMap<String, u64>,
     old_workers: usize,
-    targets: Vec<Target>,
+    targets: Vec<TargetStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     came: Option<Time>,
+    /// Whether it is gone without having stopped in order.
+    is_missing: bool,
+    /// When it went, if the dashboard has seen that.
     #[serde(skip_serializing_if = "Option::is_none")]
     gone: Option<u64>,
 }
@@ -169,11 +174,11 @@ impl View {
         put("store".to_owned(), store_item(memory, store));
         let list = problems(memory, now);
         put("problems".to_owned(), Item::Problems { list });
-        for (id, watcher) in memory.watchers().all() {
+        for (id, watcher) in memory.watchers().iter() {
             put(format!("watcher:{id}"), watching(memory, id, watcher));
         }
-        for (id, absent) in memory.absent() {
-            put(format!("watcher:{id}"), gone(id, absent));
+        for (id, seen, at) in memory.missing() {
+            put(format!("watcher:{id}"), missing(id, seen, at));
         }
         let held = held_by_service(memory);
         let mut names: BTreeSet<String> = held.keys().cloned().collect();
@@ -222,54 +227,57 @@ fn store_item(memory: &Memory, store: &Store) -> Item {
         is_complete: memory.is_complete(),
         outage: memory
             .outage()
-            .map(|outage| (millis(outage.at), outage.why.clone())),
+            .map(|outage| (millis(outage.at), outage.text.clone())),
     })
 }
 
 fn watching(memory: &Memory, id: &str, watcher: &Watcher) -> Item {
-    Item::Watcher(WatcherItem {
-        came: memory.watcher_came(id).map(Time::from),
-        targets: memory.targets(id).to_vec(),
-        version: memory.version(id).map(str::to_owned),
-        ..as_it_says(id, watcher)
-    })
-}
-
-fn gone(id: &str, absent: &Absent) -> Item {
-    Item::Watcher(WatcherItem {
-        gone: Some(millis(absent.at)),
-        ..as_it_says(id, &absent.watcher)
-    })
-}
-
-fn as_it_says(id: &str, watcher: &Watcher) -> WatcherItem {
     let applied = watcher.applied.iter();
-    WatcherItem {
+    let version = &watcher.version;
+    Item::Watcher(WatcherItem {
         id: id.to_owned(),
         host: watcher.host.clone(),
         applied: applied
             .map(|(path, revision)| (path.to_string(), revision.0))
             .collect(),
         old_workers: watcher.old_workers,
-        targets: Vec::new(),
-        version: None,
-        came: None,
-        gone: None,
-    }
+        targets: watcher.targets.clone(),
+        version: (!version.is_empty()).then(|| version.clone()),
+        config: watcher.config.clone(),
+        came: memory.watcher_came(id).map(Time::from),
+        ..WatcherItem::default()
+    })
+}
+
+fn missing(id: &str, seen: &Seen, at: Option<Duration>) -> Item {
+    let named = |name: &String| TargetStatus {
+        name: name.clone(),
+        ..TargetStatus::default()
+    };
+    Item::Watcher(WatcherItem {
+        id: id.to_owned(),
+        host: seen.host.clone(),
+        targets: seen.targets.iter().map(named).collect(),
+        is_missing: true,
+        gone: at.map(millis),
+        ..WatcherItem::default()
+    })
 }
 
 /// What is held, by service.
 fn held_by_service(memory: &Memory) -> BTreeMap<String, Vec<HeldItem>> {
     let mut all: BTreeMap<String, Vec<HeldItem>> = BTreeMap::new();
-    for (id, _) in memory.watchers().all() {
-        for target in memory.targets(id) {
+    for (id, watcher) in memory.watchers().iter() {
+        for target in &watcher.targets {
             for held in &target.held {
-                let item = HeldItem {
+                let Some(service) = &held.service else {
+                    continue;
+                };
+                all.entry(service.clone()).or_default().push(HeldItem {
                     watcher: id.to_owned(),
                     target: target.name.clone(),
                     held: held.clone(),
-                };
-                all.entry(item.held.service.clone()).or_default().push(item);
+                });
             }
         }
     }

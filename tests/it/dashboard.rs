@@ -145,6 +145,46 @@ fn what_comes_changes_is_lost_and_is_held_shows_without_a_reload() {
     );
 }
 
+/// A `sidekick watch` of the service `web`, which writes its instances to a file.
+fn watch(etcd: &Etcd, dir: &TempDir) -> Process {
+    let (conf, templates) = (dir.path().join("conf.d"), dir.path().join("templates"));
+    for dir in [&conf, &templates] {
+        std::fs::create_dir(dir).unwrap();
+    }
+    let template = "{% for one in services.web %}{{ one.addr }}\n{% endfor %}";
+    std::fs::write(templates.join("servers.tera"), template).unwrap();
+    let dest = dir.path().join("servers");
+    let target =
+        format!("[template]\nsrc = \"servers.tera\"\ndest = {dest:?}\nservices = [\"web\"]\n");
+    std::fs::write(conf.join("servers.toml"), target).unwrap();
+    let mut command = sidekick();
+    command
+        .args(["watch", "--store", &etcd.url(), "--conf-dir"])
+        .arg(dir.path())
+        .arg("--state-dir")
+        .arg(dir.path().join("state"));
+    Process::start(&mut command, &dir.path().join("log"))
+}
+
+#[test]
+fn a_real_watcher_shows_what_it_has_in_force_and_what_it_holds() {
+    let (etcd, dir) = (Etcd::start_new(), temp_dir());
+    etcd.put_instance("web", "a", "10.0.0.1", 80);
+    let dashboard = Dashboard::of(&etcd.url());
+    let mut browser = open(&dashboard);
+    let watcher = watch(&etcd, &dir);
+    let card = "document.querySelector('.card.watcher').innerText";
+    browser.wait(&format!(
+        "{card}.includes('servers') && {card}.includes('in force')"
+    ));
+    browser.wait("document.querySelectorAll('#edges path').length === 2");
+    etcd.etcdctl(&["del", "--prefix", "/services/web/a/"]);
+    browser.wait(&format!("{card}.includes('holds 1 instance')"));
+    browser.wait(&shows("a", "held"));
+    drop(watcher);
+    browser.wait(&format!("{card}.includes('gone for')"));
+}
+
 #[test]
 fn the_page_heals_after_a_restart_of_etcd_and_of_the_dashboard() {
     let mut etcd = Etcd::start_new();

@@ -113,13 +113,14 @@ export class Detail {
       this.troubles(one.key),
       facts([
         ["Watcher", el("code", {}, one.id)],
+        one.config && ["Configuration", one.config],
         one.version && ["Version", one.version],
-        one.gone !== undefined ? ["Gone for", ageSince({ at: one.gone })] : one.came && ["Seen for", ageSince(one.came)],
+        one.is_missing ? ["Gone", one.gone === undefined ? "since before the dashboard was started" : ["for ", ageSince({ at: one.gone })]] : one.came && ["Seen for", ageSince(one.came)],
         one.old_workers && ["Old workers", String(one.old_workers)],
         ["Store's revision", String(this.topology.store.revision)],
       ]),
       el("h3", {}, "Targets"),
-      one.targets.length ? el("ul", { class: "plain-list" }, one.targets.map((target) => this.target(target))) : el("p", { class: "quiet" }, "It does not tell of its targets."),
+      one.targets.length ? el("ul", { class: "plain-list" }, one.targets.map((target) => this.target(target, one.is_missing))) : el("p", { class: "quiet" }, "It does not tell of its targets."),
       el("h3", {}, "Applied"),
       facts(Object.entries(one.applied).map(([path, revision]) => [path, revision ? `revision ${revision}` : "nothing yet"])),
       served.length ? el("h3", {}, "Services") : null,
@@ -127,16 +128,16 @@ export class Detail {
     ];
   }
 
-  target(target) {
+  target(target, isMissing) {
     const [mood, words] = statusOf(target);
-    return el("li", {}, el("b", {}, target.name), " ", badge(mood, words), facts([
+    return el("li", {}, el("b", {}, target.name), " ", isMissing ? null : badge(mood, words), facts([
       target.since && ["Files in force for", ageSinceClock(target.since)],
       target.revision && ["From revision", String(target.revision)],
       target.failing && ["Fails for", ageSinceClock(target.failing.since)],
       target.failing && [`Why (${target.failing.step})`, target.failing.why],
       target.owed && ["Owed", "a change waits for its reload"],
       target.stale !== undefined && ["Snapshot of", clock(target.stale)],
-      ...target.held.map((one) => [`Holds of ${one.service}`, `${counted(one.count, "instance")}: ${one.why}`]),
+      ...target.held.map((one) => [one.service ? `Holds of ${one.service}` : "Left as it is", `${counted(one.count, "instance")}: ${one.why}`]),
     ]));
   }
 

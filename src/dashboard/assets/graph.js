@@ -1,7 +1,7 @@
 // The graph: load balancers on the left, services in the middle, instances on the right, and lines between them.
 
 import { List, draw, el, say, set } from "./dom.js";
-import { ageSince, badge, dot, shortId, sinceOf, statusOf, summary } from "./marks.js";
+import { badge, dot, missing, shortId, sinceOf, statusOf, summary } from "./marks.js";
 import { STATES, counted } from "./words.js";
 
 /** More instances than this are shown as "and so many more" in a folded service. */
@@ -50,7 +50,7 @@ export class Graph {
     const bad = watchers.filter((one) => this.topology.troubles(one.key).length);
     const dots = el("span", { class: "dots", role: "img", "aria-label": `${watchers.length} watchers, ${bad.length} with trouble` },
       watchers.slice(0, DOTS).map((one) => {
-        const mark = dot(one.gone !== undefined ? "gone" : bad.includes(one) ? "bad" : "up", one.host);
+        const mark = dot(one.is_missing ? "gone" : bad.includes(one) ? "bad" : "up", one.host);
         mark.dataset.open = one.key;
         return mark;
       }));
@@ -66,15 +66,16 @@ export class Graph {
 
   watcher(one) {
     const { topology } = this;
-    const isGone = one.gone !== undefined;
+    const isGone = one.is_missing;
     const troubles = topology.troubles(one.key);
     const badges = [];
-    if (isGone) badges.push(el("span", { class: "badge", "data-mood": "warn" }, "gone for ", ageSince({ at: one.gone })));
+    if (isGone) badges.push(missing(one));
+    else if (one.config) badges.push(badge("bad", "configuration is wrong", one.config));
     else if (troubles.some((problem) => problem.level === "error") && !one.targets.some((target) => target.failing)) {
       badges.push(badge("bad", "behind", troubles.map((problem) => problem.text).join("\n")));
     }
     if (one.old_workers) badges.push(badge("plain", counted(one.old_workers, "old worker")));
-    const targets = one.targets.map((target) => {
+    const targets = isGone ? [] : one.targets.map((target) => {
       const [mood, words] = statusOf(target);
       const since = sinceOf(target);
       return el("li", { "data-mood": mood, title: target.failing ? target.failing.why : undefined },
@@ -86,7 +87,7 @@ export class Graph {
       el("div", { class: "row" },
         el("button", { type: "button", class: "name", "data-stop": "", "data-key": one.key, onclick: () => this.open(one.key) }, one.host || one.id),
         el("span", { class: "quiet id" }, shortId(one)), badges),
-      targets.length ? el("ul", { class: "targets" }, targets) : el("p", { class: "quiet" }, `serves ${paths}`));
+      targets.length ? el("ul", { class: "targets" }, targets) : el("p", { class: "quiet" }, isGone ? `had ${one.targets.map((target) => target.name).join(", ") || "no targets"}` : `serves ${paths}`));
   }
 
   plan() {
@@ -113,7 +114,7 @@ export class Graph {
     const isMuch = groups.length * services.length > LINES;
     for (const group of groups) {
       const from = boxes.get(group.key);
-      const members = group.watchers.filter((one) => one.gone === undefined);
+      const members = group.watchers.filter((one) => !one.is_missing);
       if (!from || !members.length) continue;
       for (const { item } of services) {
         const to = boxes.get(item.key);

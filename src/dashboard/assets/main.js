@@ -111,7 +111,7 @@ function alarm() {
   const text = isLost
     ? "The dashboard does not answer. What you see is what it said last; the page goes on trying."
     : outage
-      ? `The store does not answer: ${outage[1]}. What you see is what it said last.`
+      ? `${outage[1]}. What you see is what it said last.`
       : "";
   byId("alarm").hidden = !text;
   say(byId("alarm"), text);

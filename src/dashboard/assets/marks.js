@@ -29,12 +29,17 @@ export function ageSinceClock(seconds) {
   return el("span", { class: "age", "data-since": String(seconds), title: clock(seconds) });
 }
 
+/** That a watcher is gone, and for how long, if that is known. */
+export function missing(watcher) {
+  return el("span", { class: "badge", "data-mood": "bad" }, watcher.gone === undefined ? "gone" : ["gone for ", ageSince({ at: watcher.gone })]);
+}
+
 /** How a target is: a mood and the words for it. */
 export function statusOf(target) {
   if (target.failing) return ["bad", `fails: ${target.failing.step}`];
   if (target.stale !== undefined) return ["warn", "serves a snapshot"];
   const held = target.held.reduce((sum, one) => sum + one.count, 0);
-  if (held) return ["warn", `holds ${counted(held, "instance")}`];
+  if (target.held.length) return ["warn", held ? `holds ${counted(held, "instance")}` : "held as it is"];
   if (target.owed) return ["warn", "reload owed"];
   return ["good", "in force"];
 }

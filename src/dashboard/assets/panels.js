@@ -17,7 +17,7 @@ export class Totals {
     const counts = { up: 0, drain: 0, maint: 0, held: 0 };
     for (const { instances } of services.values()) for (const one of instances) counts[one.state] += 1;
     const total = this.topology.total || 0;
-    const here = watchers.filter((one) => one.gone === undefined).length;
+    const here = watchers.filter((one) => !one.is_missing).length;
     const failing = watchers.filter((one) => this.topology.troubles(one.key).length).length;
     const parts = Object.entries(counts).map(([state, count]) => `${state} ${count}`).join(" ");
     this.list.show([

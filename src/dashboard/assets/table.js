@@ -1,7 +1,7 @@
 // The tables: one row for each target, one for each instance, below the name of its service.
 
 import { List, el, say, set } from "./dom.js";
-import { ageSince, badge, shortId, sinceOf, stateOf, statusOf, summary } from "./marks.js";
+import { ageSince, badge, missing, shortId, sinceOf, stateOf, statusOf, summary } from "./marks.js";
 
 export class Table {
   constructor(topology, open) {
@@ -29,7 +29,7 @@ export class Table {
 
   row([watcher, target, index, troubles]) {
     const isFirst = index === 0;
-    const isGone = watcher.gone !== undefined;
+    const isGone = watcher.is_missing;
     const host = watcher.host || watcher.id;
     const name = isFirst
       ? el("button", { type: "button", class: "plain", "data-stop": "", "data-key": watcher.key, onclick: () => this.open(watcher.key) }, host)
@@ -39,13 +39,13 @@ export class Table {
       el("th", { scope: "row" }, name),
       el("td", { class: "target" }, target ? target.name : "—"),
       el("td", {}, this.status(watcher, target, troubles)),
-      el("td", { class: "wide mono cut", title: applied }, isFirst ? applied || "nothing yet" : ""),
+      el("td", { class: "wide mono cut", title: applied }, isFirst ? applied || (isGone ? "" : "nothing yet") : ""),
       el("td", { class: "wide" }, isFirst && watcher.old_workers ? String(watcher.old_workers) : ""),
       el("td", { class: "wide mono quiet", title: watcher.id }, isFirst ? shortId(watcher) : ""));
   }
 
   status(watcher, target, troubles) {
-    if (watcher.gone !== undefined) return el("span", { class: "badge", "data-mood": "warn" }, "gone for ", ageSince({ at: watcher.gone }));
+    if (watcher.is_missing) return missing(watcher);
     if (!target) return troubles ? badge("bad", "behind", troubles) : badge("good", "follows");
     const [mood, words] = statusOf(target);
     const since = sinceOf(target);

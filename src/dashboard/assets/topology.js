@@ -25,6 +25,7 @@ export class Topology {
     for (const name of gone) this.items.delete(name);
     for (const [name, item] of Object.entries(set)) {
       const isNew = !whole && this.items.size > 0 && !this.items.has(name);
+      if (item.kind === "watcher") for (const target of item.targets) target.held ??= [];
       this.items.set(name, Object.assign(item, { key: name, isNew, words: textOf(item) }));
     }
     if (whole || gone.length || Object.keys(set).length) this.sort();
@@ -131,7 +132,7 @@ export class Topology {
   }
 
   serves(watcher, service) {
-    return watcher.gone === undefined && covers(watcher, this.store, service);
+    return !watcher.is_missing && covers(watcher, this.store, service);
   }
 }
 
