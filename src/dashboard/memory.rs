@@ -12,7 +12,8 @@ use super::journal::{Journal, Mood, tell};
 use crate::model::catalog::{Catalog, Instances, What};
 use crate::model::instance::{Instance, ServiceName, State};
 use crate::model::key_tree::Tree;
-use crate::model::update::{Prefix, Revision, Update};
+use crate::model::prefix::Prefix;
+use crate::model::update::{Revision, Update};
 use crate::model::watchers::{self, Seen, Watcher, Watchers, seen_root};
 
 /// How many lost instances are remembered, and for how long, to say which of them a guard may hold.

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::model::listen_address::ListenAddress;
 use crate::model::os::Signal;
-use crate::model::update::Prefix;
+use crate::model::prefix::Prefix;
 use crate::store::Store;
 use crate::system::http_server::{Limits, ListenError, Server};
 use crate::system::sd_notify::{self, Watchdog};

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::memory::{Input, Memory, Scope};
 use super::view::{Store as About, View};
+use crate::model::prefix::Prefix;
 use crate::model::report::chain;
-use crate::model::update::Prefix;
 use crate::model::watchers;
 use crate::store::{Followed, Store, follow};
 

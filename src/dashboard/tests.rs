@@ -9,7 +9,9 @@ use serde_json::{Value as Json, json};
 use super::memory::{Input, Memory, Scope};
 use super::problems::LAG;
 use super::view::{Store, View};
-use crate::model::update::{Change, Entries, Key, Prefix, Revision, Snapshot, Update, Value};
+use crate::model::key::{Entries, Key, Value};
+use crate::model::prefix::Prefix;
+use crate::model::update::{Change, Revision, Snapshot, Update};
 
 const SCOPES: [(Scope, &str); 3] = [
     (Scope::Instances, "/services/"),
