@@ -154,8 +154,10 @@ fn watch(etcd: &Etcd, dir: &TempDir) -> Process {
     let template = "{% for one in services.web %}{{ one.addr }}\n{% endfor %}";
     std::fs::write(templates.join("servers.tera"), template).unwrap();
     let dest = dir.path().join("servers");
-    let target =
-        format!("[template]\nsrc = \"servers.tera\"\ndest = {dest:?}\nservices = [\"web\"]\n");
+    let target = format!(
+        "[template]\nsrc = \"servers.tera\"\ndest = \"{}\"\nservices = [\"web\"]\n",
+        dest.display()
+    );
     std::fs::write(conf.join("servers.toml"), target).unwrap();
     let mut command = sidekick();
     command
