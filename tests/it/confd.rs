@@ -225,9 +225,9 @@ fn an_edit_that_is_wrong_leaves_its_target_as_it_was_and_applies_to_the_others()
         });
     };
     wait_out("one", "one web-1 web-2");
-    process.wait_said("two: this target is left out until its mistake is mended");
+    process.wait_said("two: this target is left out until its mistake is corrected");
     file("templates/one.tmpl", "x\n{{end}}");
-    process.wait_said("one: this target stays as it was until its mistake is mended");
+    process.wait_said("one: this target stays as it was until its mistake is corrected");
     // What it was follows the store, and another one is mended meanwhile.
     file("templates/two.tmpl", &list("two"));
     wait_out("two", "two web-1 web-2");

@@ -1,4 +1,4 @@
-//! What the loop does when its configuration changes. Shell.
+//! The config reload: reads conf.d again, and replaces the targets that have changed. Shell.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,22 +18,23 @@ use crate::watch::conf::load::{
 use crate::watch::source::subscriptions::Subscriptions;
 use crate::watch::target::state::{TargetState, paths};
 
-/// Where the configuration lies, and how it is read.
+/// The configuration: where it lies, how it is read, and what was wrong with it.
 pub(super) struct Conf {
     pub(super) dir: PathBuf,
     pub(super) pass: Pass,
     pub(super) watched: Watched,
-    /// It follows other paths than before, and comes into force when the store answers.
+    /// The new configuration follows other paths than the one in force, and waits until the store answers.
     pub(super) waits_for_store: bool,
-    /// What was wrong with it as a whole when it was read last.
+    /// The problems that made the configuration as a whole unusable when it was read last.
     pub(super) problems: Vec<Problem>,
-    /// The targets that were wrong when it was read last, and without which the others run.
+    /// The targets with problems when it was read last. The others run without them.
     pub(super) bad: Vec<BadTarget>,
-    /// What the log has warned of, as long as it is so.
+    /// The warnings of the last read, which the log has already.
     warned: Vec<Problem>,
 }
 
 impl Conf {
+    /// Begins to watch the files of conf.d and the templates, unless there is only a single pass.
     pub(super) fn new(dir: PathBuf, pass: Pass) -> Self {
         let mut watched = Watched::new("the files of conf.d and templates");
         if !pass.once {
@@ -50,14 +51,14 @@ impl Conf {
         }
     }
 
-    /// Warns of what was not so when the configuration was read last: each edit, of whatever file, and each SIGHUP reads
-    /// all of it again.
+    /// Logs the warnings that the last read did not have. Each edit of any file reads the whole configuration again, so
+    /// most warnings come again.
     pub(super) fn log_new_warnings(&mut self, warnings: Vec<Problem>) {
         log_warnings(&warnings, &self.warned);
         self.warned = warnings;
     }
 
-    /// Reports the bad targets that have changed since they were reported. `targets` are those in force.
+    /// Logs the problems of bad targets that have changed since the last read. `targets` are those in force.
     pub(super) fn report_bad(&mut self, bad: Vec<BadTarget>, targets: &[TargetState]) {
         for one in bad.iter().filter(|one| !self.bad.contains(one)) {
             for problem in &one.problems {
@@ -66,28 +67,29 @@ impl Conf {
             let then = if self.pass.once {
                 "this target has failed"
             } else if targets.iter().any(|state| is_from_file_of(state, one)) {
-                "this target stays as it was until its mistake is mended"
+                "this target stays as it was until its mistake is corrected"
             } else {
-                "this target is left out until its mistake is mended"
+                "this target is left out until its mistake is corrected"
             };
             error!("{}: {then}; the others are kept", one.name);
         }
         self.bad = bad;
     }
 
-    /// What is wrong is reported again when it is read again.
+    /// Forgets the problems, so that the next read logs them again.
     pub(super) fn forget_problems(&mut self) {
         self.problems.clear();
         self.bad.clear();
     }
 }
 
-/// Whether a target was read from the file that is wrong now.
+/// Whether a target was read from the same file of conf.d as the bad one.
 pub(super) fn is_from_file_of(state: &TargetState, bad: &BadTarget) -> bool {
     state.loaded.target.file == bad.file
 }
 
-/// Whether a target stays in force because its file is wrong now. If its file is kept by another target now, it does not.
+/// Whether an old target stays in force, because its file of conf.d now has problems. It does not if a new target
+/// publishes one of its files.
 fn stays_in_force(state: &TargetState, new: &Configuration) -> bool {
     let dests = |loaded: &Loaded| -> Vec<PathBuf> {
         let outputs = loaded.target.outputs.iter();
@@ -99,7 +101,7 @@ fn stays_in_force(state: &TargetState, new: &Configuration) -> bool {
 }
 
 impl Shell {
-    /// Reads the configuration. A good one takes the place of the old one, a bad one is told.
+    /// Reads conf.d again. A good configuration replaces the one in force; the problems of a bad one are logged.
     pub(super) fn reload_config(&mut self) {
         if self.is_stopping() || self.pass.once {
             return;
@@ -113,15 +115,16 @@ impl Shell {
                 for problem in &problems {
                     error!("{problem}");
                 }
-                error!("the configuration is not good, so the one of before stays in force");
+                error!("the configuration has errors, so the previous one stays in force");
                 self.conf.problems = problems;
             }
         }
-        // Whoever has changed something wants to see what comes of it.
+        // Failed targets try again at once: the operator has changed something and wants to see the effect.
         self.targets.iter_mut().for_each(TargetState::rest);
         self.notify_targets(|_| true);
     }
 
+    /// Puts a good configuration in force, or keeps it waiting for the store.
     fn apply_config(&mut self, mut new: Configuration) {
         self.conf
             .log_new_warnings(std::mem::take(&mut new.warnings));
@@ -133,14 +136,14 @@ impl Shell {
             self.replace_targets(new);
         } else if !has_waited {
             warn!(
-                "the new configuration follows what was not followed before, and the store does not answer: the one of \
-                 before stays in force until it does"
+                "the new configuration follows paths that were not followed before, and the store does not answer: the \
+                 previous one stays in force until it does"
             );
         }
     }
 
-    /// Whether these follow something of which nothing can be found out now. What is stale already may be served from the
-    /// snapshot as well.
+    /// Whether a new configuration follows paths of which nothing is known, while the store does not answer. If files
+    /// are rendered from the snapshot already, the new ones may be as well.
     fn needs_the_store(&self, new: &Configuration) -> bool {
         let stays = self
             .targets
@@ -154,16 +157,16 @@ impl Shell {
             && !self.subscriptions.follows_exactly(paths)
     }
 
-    /// Reads the configuration again if it has been waiting for the store.
+    /// The store answers again: reads the configuration again if it has waited for that.
     pub(super) fn apply_waiting_config(&mut self) {
         if self.conf.waits_for_store {
             self.reload_config();
         }
     }
 
-    /// Puts other targets in the place of those there are. One that is the same, or whose file is wrong now, goes on as it
-    /// was, also with the publish that is under way. One that is another begins at once, unless a publish of before has to
-    /// end first.
+    /// Replaces the targets. An unchanged target, and one whose file of conf.d has problems now, goes on, also with a
+    /// publish that is under way. A new or changed target begins at once, unless a publish of an old one has to end
+    /// first.
     fn replace_targets(&mut self, configuration: Configuration) {
         let mut old = std::mem::take(&mut self.targets);
         let count = old.len();
@@ -189,7 +192,8 @@ impl Shell {
             .filter_map(|state| OutgoingTarget::new(state, now));
         self.outgoing.extend(outgoing);
         info!(
-            "the configuration has changed: {} files are kept, {new} of them by new or other targets; there were {count}",
+            "the configuration has changed: {} files are kept; {new} targets are new or changed, and there were {count} \
+             before",
             count_files(&self.targets)
         );
         self.guards.replace_targets(&self.targets);
@@ -211,7 +215,7 @@ impl Shell {
         self.replace_applied_targets(goes_on);
     }
 
-    /// The targets are others; `goes_on`: what is followed is the same.
+    /// Tells our entry in the store of the new targets. `goes_on`: the followed paths are the same as before.
     fn replace_applied_targets(&mut self, goes_on: bool) {
         if let Some(applied) = &mut self.applied {
             applied.replace(&self.subscriptions.paths(), &self.targets, goes_on);
@@ -219,7 +223,8 @@ impl Shell {
     }
 }
 
-/// A publish may wait for an equal reload of any other target.
+/// Sets how long a publish of each target may take. The slowest reload of all targets counts, since a publish may wait
+/// for an equal reload of another target.
 pub(super) fn set_limits(targets: &mut [TargetState]) {
     let reloads = targets.iter();
     let reloads = reloads.map(|state| state.loaded.target.reload_timeout);

@@ -1,4 +1,4 @@
-//! The files that are kept, watched themselves: what somebody else does to them is set right at once. Shell.
+//! Watches the published files themselves, and repairs them at once when somebody else changes them. Shell.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,23 +13,24 @@ use crate::watch::publish::{Digest, is_changed};
 use crate::watch::target::schedule::Input;
 use crate::watch::target::state::TargetState;
 
-/// The files of all targets.
+/// The published files of all targets.
 pub(super) struct Destinations {
-    /// None if nobody stays to keep them.
+    /// `None` if the process does not stay.
     watched: Option<Watched>,
-    /// The targets whose files are found changed.
+    /// Comparisons that are under way; each yields the names of the targets whose files are changed.
     comparisons: JoinSet<Vec<String>>,
 }
 
-/// What has come of watching.
+/// What has happened to published files.
 pub(super) enum Touched {
-    /// Something has happened to a file, or beside it.
+    /// The kernel has reported a change of a file or of a directory above it.
     Something,
-    /// The files of these targets are not as they were left.
+    /// A comparison has found that files of these targets are not as the last publish left them.
     Changed(Vec<String>),
 }
 
 impl Destinations {
+    /// Begins to watch the files of these targets, if the process `stays`.
     pub(super) fn new(targets: &[TargetState], stays: bool) -> Self {
         let mut own = Self {
             watched: stays.then(|| Watched::new("the files that are kept")),
@@ -39,13 +40,13 @@ impl Destinations {
         own
     }
 
-    /// The files may lie elsewhere by now.
+    /// Replaces the places that are watched: the targets may be others, or a link may lead elsewhere by now.
     pub(super) fn watch_files(&mut self, targets: &[TargetState]) {
         if let Some(watched) = &mut self.watched {
             let outputs = targets
                 .iter()
                 .flat_map(|state| &state.loaded.target.outputs);
-            // Nobody can be told of what happens where nothing answers; it is asked again at the next change.
+            // A file system that does not answer cannot be watched; the next change tries again.
             let places = outputs.flat_map(|output| {
                 bounded::within(&output.dest, places_to_watch).unwrap_or_default()
             });
@@ -53,7 +54,7 @@ impl Destinations {
         }
     }
 
-    /// Dropping the future loses nothing.
+    /// Waits for the next event. Dropping the future loses nothing.
     pub(super) async fn next_touched(&mut self) -> Touched {
         let Some(watched) = &mut self.watched else {
             return std::future::pending().await;
@@ -64,7 +65,8 @@ impl Destinations {
         }
     }
 
-    /// Looks at the files of these targets where a file system that hangs holds nobody up.
+    /// Compares the files of these targets with what the last publish left, in a thread, so that a file system that
+    /// hangs does not hold up the loop.
     fn start_comparison(&mut self, left: Vec<(String, Vec<(PathBuf, Digest)>)>) {
         if left.is_empty() {
             return;
@@ -79,13 +81,14 @@ impl Destinations {
     }
 }
 
-/// A file, what it is a link to, and the directories above them that may be replaced or are still to be made.
+/// The places to watch for one file: the file, what it is a link to, and the directories above them that somebody may
+/// replace or that have still to be made.
 fn places_to_watch(dest: &Path) -> BTreeSet<PathBuf> {
     let ends = [Some(dest.to_owned()), file::resolve(dest).ok()];
     let mut places = BTreeSet::new();
     for end in ends.into_iter().flatten() {
         for (above, place) in end.ancestors().enumerate() {
-            // Of the directories that are there, the nearest one.
+            // Of the directories that exist, only the nearest one.
             let is_far = above > 1 && place.parent().is_none_or(Path::exists);
             if place.parent().is_none() || (is_far && place.exists()) {
                 break;
@@ -97,6 +100,7 @@ fn places_to_watch(dest: &Path) -> BTreeSet<PathBuf> {
 }
 
 impl Shell {
+    /// Compares the files when something has happened to them, and repairs those that are changed.
     pub(super) fn handle_touched(&mut self, touched: Touched) {
         match touched {
             Touched::Something => {
@@ -115,7 +119,7 @@ impl Shell {
         }
     }
 
-    /// Those that are being published are looked at behind that.
+    /// Starts a comparison of all targets that are not being published; the others are compared after their publish.
     pub(super) fn compare_files(&mut self) {
         let left = self.targets.iter_mut().filter_map(|state| {
             let files = state.files_left()?;
@@ -124,7 +128,7 @@ impl Shell {
         self.destinations.start_comparison(left.collect());
     }
 
-    /// Repairs that had to wait and are due.
+    /// Makes the repairs that had to wait and are due now.
     pub(super) fn repair_all_due(&mut self, now: Instant) {
         for target in 0..self.targets.len() {
             if self.targets[target].is_repair_due(now) {
@@ -133,8 +137,9 @@ impl Shell {
         }
     }
 
+    /// Publishes a target again.
     fn repair(&mut self, target: usize) {
-        // What a guard holds as it is cannot be made anew.
+        // A guard has frozen the file because its content is not known, so it cannot be rendered again.
         let is_frozen = self
             .guards
             .is_frozen(&self.targets[target].loaded.target.name);

@@ -1,9 +1,9 @@
-//! Targets that another configuration has changed or removed while they were being published. Shell.
+//! Outgoing targets: a config reload has changed or removed them while they were being published. Shell.
 //!
-//! Such a publish goes on to its end where that is near, so that no reload is cut off in the middle of its work. It is
-//! given up when it takes long: what hangs can be cured by another configuration. Until then whoever takes over one of its
-//! files or its name waits; all other targets go on. One that does not end then either is ended as far as that is possible, and
-//! nobody waits for it any more.
+//! The publish of an outgoing target goes on to its end if that is near, so that no reload is cut off in the middle of
+//! its work. If it takes longer than [`GRACE`], it is asked to give up, so that a new configuration can replace a
+//! command that hangs. If it has not ended [`END_WITHIN`] after that either, it is ended as far as that is possible.
+//! New targets that have its name or one of its files wait for its end; all others go on.
 
 use std::time::{Duration, Instant};
 
@@ -13,30 +13,31 @@ use tracing::warn;
 use super::Shell;
 use crate::watch::target::state::{Done, TargetState};
 
-/// How long a publish that has begun to change something may go on after its configuration is not in force any more.
+/// How long a publish that has begun to change something may go on after a config reload has outdated it.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long one that has been given up may take to put back what it has begun.
+/// How long a publish that was asked to give up may take to put back what it has changed.
 const END_WITHIN: Duration = Duration::from_secs(30);
 
-/// A target of before whose publish is under way.
+/// A target of the previous configuration whose publish is under way.
 pub(super) struct OutgoingTarget {
+    /// The target.
     pub(super) state: TargetState,
     stage: Stage,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
-    /// It is given up then.
+    /// The publish goes on; at this time it is asked to give up.
     GoesOn(Instant),
-    /// It has been, and is ended then.
+    /// The publish has been asked to give up; at this time it is ended.
     GivenUp(Instant),
-    /// It has been ended, which the loop will hear of.
+    /// The publish has been ended; its task comes back as an event.
     Ended,
 }
 
 impl OutgoingTarget {
-    /// A target that is not in force any more; `None` if nothing of it is under way.
+    /// An old target that is not in force any more; `None` if it is not being published.
     pub(super) fn new(state: TargetState, now: Instant) -> Option<Self> {
         let grace = if state.has_begun() {
             GRACE
@@ -49,6 +50,7 @@ impl OutgoingTarget {
         })
     }
 
+    /// When [`OutgoingTarget::tick`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::GoesOn(until) | Stage::GivenUp(until) => Some(until),
@@ -56,6 +58,7 @@ impl OutgoingTarget {
         }
     }
 
+    /// Asks the publish to give up, or ends it, if it is time to.
     pub(super) fn tick(&mut self, now: Instant) {
         match self.stage {
             Stage::GoesOn(until) if now >= until => {
@@ -64,7 +67,7 @@ impl OutgoingTarget {
             }
             Stage::GivenUp(until) if now >= until => {
                 warn!(
-                    "{}: the publish of the configuration of before does not end, and is not waited for any more",
+                    "{}: a publish of the previous configuration does not end, and sidekick no longer waits for it",
                     self.state.loaded.target.name
                 );
                 self.state.end();
@@ -76,12 +79,12 @@ impl OutgoingTarget {
 }
 
 impl Shell {
-    /// Whether a publish of before has not ended yet that excludes one of this target.
+    /// Whether a target has to wait for the publish of an outgoing one that has the same name or a file in common.
     pub(super) fn has_to_wait(&self, state: &TargetState) -> bool {
         self.outgoing.iter().any(|one| one.state.excludes(state))
     }
 
-    /// A publish of a configuration of before has ended: whoever waits for it goes on.
+    /// The publish of an outgoing target has ended: targets that waited for it go on.
     pub(super) fn outgoing_ended(&mut self, id: Id, done: &Done) {
         let Some(at) = self.outgoing.iter().position(|one| one.state.runs(id)) else {
             return;

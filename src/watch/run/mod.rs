@@ -1,5 +1,12 @@
-//! The loop of `sidekick watch`: waits for the store, finished publishes, signals and deadlines, and performs what the
-//! schedules say. Shell.
+//! The only loop of `sidekick watch`: waits for the next event (of the store, of a publish, of conf.d, of a published
+//! file, of the command, a signal or a deadline) and hands it to the rooms, whose machines decide what is done. Shell.
+//!
+//! One file for each kind of event: `store_events`; `config_reload` (conf.d) and `handover` (publishes that a config
+//! reload outdates); `destinations` (published files that somebody else changes); `targets` (publishes). `unannounced`
+//! warns of services that nobody announces, `report` says how the targets stand.
+//!
+//! Rule: the loop waits for no network, for no other process, and for no file of a target without a bound. What may
+//! take long is a task that comes back as an event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -33,8 +40,8 @@ use crate::system::sd_notify;
 use crate::system::sd_notify::Watchdog;
 use crate::system::signals::Signals;
 
-/// How long a stop waits for a reload that is under way: less than a container engine waits for us. What is owed then is
-/// made by the next process.
+/// How long a stop waits for a reload that is under way. Docker waits ten seconds before it kills, so this is less. A
+/// reload that is owed then is made by the next process.
 const FINISH_WITHIN: Duration = Duration::from_secs(8);
 
 mod config_reload;
@@ -51,24 +58,25 @@ use self::report::Reported;
 use self::unannounced::AnnouncedServices;
 use destinations::{Destinations, Touched};
 
-/// What is to be kept, and how.
+/// What `sidekick watch` is asked to do.
 #[derive(Debug)]
 pub struct Plan {
     /// The targets.
     pub targets: Configuration,
     /// Where instances live in the store.
     pub prefix: Prefix,
-    /// How to go about it.
+    /// How to publish them, and how long to stay.
     pub pass: Pass,
     /// What templates see of the environment.
     pub env: BTreeMap<String, String>,
     /// Which store it is, as [`crate::model::store_url::Location::identity`] has it.
     pub store: String,
-    /// Where the targets were loaded from; they are loaded again when something changes there.
+    /// The directory that the targets were loaded from; a change below it leads to a config reload.
     pub conf_dir: PathBuf,
 }
 
-/// Keeps the targets until a signal, or publishes them once; returns the exit status.
+/// Keeps the targets published until a signal comes or the command ends; with `--once` publishes them once. Returns the
+/// exit status.
 pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
     let mut shell = Shell::new(plan, &store);
     loop {
@@ -102,25 +110,30 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
     }
 }
 
-/// What the loop waits for.
+/// An event of the loop.
 enum Event {
+    /// An event of the store, of this scope.
     Store(usize, Followed),
+    /// The publish with this task id has ended.
     PublishEnded(Id, Done),
+    /// The task of a publish has panicked or was ended.
     PublishBroken(Id),
-    /// Somebody has been at the configuration.
+    /// Something has changed in conf.d or in the templates.
     ConfigEdited,
-    /// Somebody may have been at a file that is kept.
+    /// Something has happened to published files, or a comparison of them has ended.
     FilesTouched(Touched),
     Signal(Signal),
     Deadline,
+    /// Something has happened to the command.
     Child(lifecycle::Input),
-    /// The HAProxy of this target is another process than before.
+    /// An HAProxy of this target is another process than before.
     HaproxyReplaced(usize),
 }
 
+/// The state of the loop.
 struct Shell {
     targets: Vec<TargetState>,
-    /// Targets of before whose publishes are still under way.
+    /// Targets of the previous configuration whose publishes are still under way.
     outgoing: Vec<OutgoingTarget>,
     catalog: Arc<Catalog>,
     pass: Pass,
@@ -128,16 +141,17 @@ struct Shell {
     store: Arc<dyn Store>,
     prefix: Prefix,
     subscriptions: Subscriptions,
-    /// Our entry in the store, for those who wait until we have applied something; none if we do not stay.
+    /// Our entry in the store, which says what our proxies have in use; `None` if the process does not stay.
     applied: Option<AppliedPublisher>,
     publishes: JoinSet<Done>,
     loaded_state: Arc<LoadedState>,
     snapshot: SnapshotFile,
-    /// What is followed and cannot be at present.
+    /// The scopes that the store does not answer for at present.
     unreachable: BTreeSet<usize>,
-    /// Whether the store answers, and refuses what it is asked.
+    /// Whether the outage is a refusal: the store answers, and refuses our requests.
     is_refused: bool,
-    /// When the snapshot was written that is served while the store has not said everything itself, in seconds since 1970.
+    /// When the snapshot was written that files are rendered from, in seconds since 1970; `None` once the store has
+    /// sent all data itself.
     stale: Option<u64>,
     reported: Reported,
     guards: Guards,
@@ -147,11 +161,11 @@ struct Shell {
     conf: Conf,
     destinations: Destinations,
     started_at: Instant,
-    /// When every file is compared with what it should be, whatever happened.
+    /// When the next comparison of every file with what it should be is due (`--interval`).
     compare_at: Instant,
-    /// Told to stop: when to give up waiting for a publish that is under way.
+    /// After a signal to stop: when to stop waiting for publishes that are under way.
     stop_at: Option<Instant>,
-    /// The signal that told us first.
+    /// The first signal to stop.
     stopped_by: Option<Signal>,
     is_ready: bool,
     /// The command, if there is one.
@@ -161,7 +175,7 @@ struct Shell {
 
 impl Shell {
     fn new(mut plan: Plan, store: &Arc<dyn Store>) -> Self {
-        // What the files mean depends on what was asked for.
+        // A config reload reads conf.d under the same options as the start.
         let reading = plan.pass.clone();
         let program = plan.pass.program.take();
         let state_dir = plan.pass.state_dir.take();
@@ -230,6 +244,7 @@ impl Shell {
         }
     }
 
+    /// Waits for the next event. Dropping the future loses nothing.
     async fn next_event(&mut self, signals: &mut Signals) -> Event {
         let deadline = self.deadline();
         let due = async {
@@ -255,6 +270,7 @@ impl Shell {
         }
     }
 
+    /// The earliest time at which something is due.
     fn deadline(&self) -> Option<Instant> {
         if self.stop_at.is_some() {
             return self.stop_at;
@@ -278,7 +294,7 @@ impl Shell {
         all.chain([self.compare_at]).min()
     }
 
-    /// The exit status, once there is nothing left to do.
+    /// The exit status, once there is nothing left to do; `None` as long as the loop goes on.
     fn exit_status(&self) -> Option<u8> {
         if let Some(child) = &self.child {
             return child.exit_status();
@@ -303,7 +319,7 @@ impl Shell {
         self.status_of_targets()
     }
 
-    /// The exit status of a pass, once every target has been looked after.
+    /// The exit status of a single pass, once every target has been published, has failed or is pending.
     fn status_of_targets(&self) -> Option<u8> {
         let last: Option<Vec<Outcome>> = self.targets.iter().map(|state| state.last).collect();
         let last = last?;
@@ -318,8 +334,8 @@ impl Shell {
         )
     }
 
-    /// To stop is what a daemon ends with. A pass that a signal has ended before its work was done has not succeeded:
-    /// `sidekick watch --once && exec server` must not start the server without its file.
+    /// The exit status after a signal to stop. A daemon ends with 0. A single pass that was not finished has not
+    /// succeeded: `sidekick watch --once && exec server` must not start the server without its file.
     fn status_of_stop(&self) -> u8 {
         if !self.pass.once {
             return 0;
@@ -330,6 +346,8 @@ impl Shell {
         done.unwrap_or(Exit::Signal(by).status())
     }
 
+    /// HUP: a config reload, and a comparison of every file. Any other signal: the beginning of a stop, or a signal for
+    /// the command.
     fn handle_signal(&mut self, signal: Signal) {
         if signal == Signal::HUP {
             info!(
@@ -344,7 +362,7 @@ impl Shell {
         self.handle_child(lifecycle::Input::Signal(signal));
         if self.child.is_none() {
             let now = Instant::now();
-            // Asked twice: somebody is in a hurry.
+            // A second signal ends the waiting at once.
             self.stop_at = Some(self.stop_at.map_or(now + FINISH_WITHIN, |_| now));
             self.stopped_by.get_or_insert(signal);
         }
@@ -357,17 +375,19 @@ impl Shell {
         }
     }
 
-    /// Tells the command's machine, if there is a command.
+    /// Hands an input to the command's machine, if there is a command.
     fn handle_child(&mut self, input: lifecycle::Input) {
         if let Some(child) = &mut self.child {
             child.handle(input);
         }
     }
 
+    /// Whether a stop has begun, of ours or of the command, so that nothing is published any more.
     fn is_stopping(&self) -> bool {
         self.stop_at.is_some() || self.child.as_ref().is_some_and(ChildShell::is_stopping)
     }
 
+    /// Has every file compared with what it should be, and sets the time of the next comparison.
     fn compare_all(&mut self) {
         self.compare_at = Instant::now() + self.pass.interval;
         if self.subscriptions.is_complete() {
@@ -375,6 +395,7 @@ impl Shell {
         }
     }
 
+    /// Does everything that is due by now.
     fn deadline_passed(&mut self) {
         self.handle_child(lifecycle::Input::Tick);
         let now = Instant::now();
@@ -404,6 +425,7 @@ impl Shell {
     }
 }
 
+/// Keeps our entry in the store up to date; without one it waits for ever.
 async fn run_publisher(applied: &mut Option<AppliedPublisher>) -> Infallible {
     match applied {
         Some(applied) => applied.run().await,

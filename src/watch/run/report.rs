@@ -1,5 +1,5 @@
-//! What `watch` says of itself: how its targets stand, in its entry in the store and in the service manager's status line.
-//! Shell.
+//! What `watch` says of itself: how its targets stand, in its entry in the store and in the service manager's status
+//! line. Shell.
 
 use std::collections::BTreeMap;
 
@@ -116,7 +116,7 @@ impl Line<'_> {
             format!("not ready: {files} to be published")
         }];
         if self.status.config.is_some() {
-            parts.push("the configuration is wrong, so the one of before is in force".to_owned());
+            parts.push("the configuration is wrong, so the previous one is in force".to_owned());
         }
         let failing = || targets.iter().filter_map(|one| one.failing.as_ref());
         if let Some(since) = failing().map(|failing| failing.since).min() {
@@ -239,7 +239,7 @@ mod tests {
         );
         assert_eq!(
             line(Vec::new(), Some("x"), None),
-            "keeping 2 files; the configuration is wrong, so the one of before is in force"
+            "keeping 2 files; the configuration is wrong, so the previous one is in force"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What the loop does with what the store says, or with its silence. Shell.
+//! Takes in what the store sends, its outages, and its silence at a start. Shell.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,20 +14,21 @@ use crate::watch::source::snapshot::{SILENCE_LIMIT, format_age};
 use crate::watch::target::state::TargetState;
 
 impl Shell {
+    /// Takes in an event of the store, of one scope.
     pub(super) fn handle_store_event(&mut self, scope: usize, followed: Followed) {
         match followed {
             Followed::Outage(error) => {
-                // All that is followed is away together, as a rule.
+                // An outage concerns all scopes as a rule, so only the first one is logged.
                 if self.unreachable.is_empty() {
                     self.is_refused = matches!(error, StoreError::Refused { .. });
-                    warn!("{error}; what is live stays as it is, trying again");
+                    warn!("{error}; the live files stay as they are; trying again");
                 }
                 self.unreachable.insert(scope);
             }
             Followed::Restored => {
                 if self.unreachable.remove(&scope) && self.unreachable.is_empty() {
                     if self.is_refused {
-                        info!("the store no longer refuses what we ask");
+                        info!("the store no longer refuses the requests of sidekick");
                     } else {
                         info!("the store answers again");
                     }
@@ -38,6 +39,7 @@ impl Shell {
         }
     }
 
+    /// Applies an update, and has the snapshot written if it brings something new.
     fn handle_update(&mut self, scope: usize, update: Update) {
         let was_complete = self.subscriptions.is_complete();
         let is_reset = matches!(update, Update::Reset(_));
@@ -51,7 +53,8 @@ impl Shell {
         }
     }
 
-    /// Brings the catalog up to date and tells the targets concerned; whether anything has changed.
+    /// Applies an update to the catalog, the guards and our entry, and notifies the targets that it concerns. Returns
+    /// whether it has changed anything. `was_complete`: something was known of every path before it.
     fn apply_update(&mut self, scope: usize, update: Update, was_complete: bool) -> bool {
         let revision = update.revision();
         let prefix = self.subscriptions.path(scope);
@@ -63,7 +66,8 @@ impl Shell {
             applied.store_updated(scope, revision, &changes, &self.catalog, &self.targets);
         }
         if self.is_stopping() {
-            // Nothing is published any more, so nothing is held back from it: servers that stop together with us are no loss.
+            // Nothing is published any more, so the guards are not told: servers that stop together with us are no
+            // loss.
         } else if was_complete {
             self.guards.take_in_changes(&self.catalog, &changes);
             self.notify_targets(|state| state.concerns(&changes));
@@ -75,7 +79,7 @@ impl Shell {
         !changes.is_empty()
     }
 
-    /// The store is silent: what it said last stands in for it.
+    /// The store has been silent for [`SILENCE_LIMIT`]: renders from the snapshot what it has not sent.
     pub(super) fn fall_back_to_snapshot(&mut self) {
         let (scopes, paths): (Vec<usize>, Vec<Prefix>) =
             self.subscriptions.unknown_paths().into_iter().unzip();
@@ -86,8 +90,8 @@ impl Shell {
             return;
         };
         warn!(
-            "the store has not answered for {} s: until it does, files are rendered from what it said last, and are \
-             stale; the snapshot of revision {} was written {}",
+            "the store has not answered for {} s: until it does, files are rendered from the snapshot on disk \
+             and are stale; the snapshot of revision {} was written {}",
             SILENCE_LIMIT.as_secs(),
             saved.revision,
             format_age(age)
@@ -95,20 +99,21 @@ impl Shell {
         self.stale = Some((WORLD.now)().saturating_sub(age).as_secs());
         for (scope, entries) in scopes.into_iter().zip(saved.entries) {
             self.subscriptions.mark_stale(scope);
-            // The revision of back then means nothing: the store may have been rebuilt.
+            // The revision of the snapshot means nothing now: the store may have been rebuilt.
             let revision = Revision::default();
             self.apply_update(scope, Update::Reset(Snapshot { revision, entries }), false);
         }
     }
 
-    /// The store has said everything itself.
+    /// The store has sent all data itself, so nothing is stale any more.
     fn clear_stale(&mut self) {
         if self.stale.take().is_some() {
-            info!("the store has said everything: nothing is stale any more");
+            info!("the store has sent everything: nothing is stale any more");
         }
     }
 }
 
+/// How many files these targets publish.
 pub(super) fn count_files(targets: &[TargetState]) -> usize {
     let counts = targets
         .iter()

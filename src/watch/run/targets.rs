@@ -1,4 +1,4 @@
-//! What the loop does for its targets: publishes them when their schedules say so, and takes in what became of that. Shell.
+//! Publishes targets when their schedules say so, and takes in the results. Shell.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,8 @@ use crate::watch::target::schedule::{Action, Input};
 use crate::watch::target::state::{Done, TargetState};
 
 impl Shell {
-    /// Tells the schedules of these targets that something has changed.
+    /// Tells the schedules of the targets for which `concerned` is true that something has changed. A target whose
+    /// guard has frozen it is not published.
     pub(super) fn notify_targets(&mut self, concerned: impl Fn(&TargetState) -> bool) {
         if !self.subscriptions.is_complete() {
             return;
@@ -36,6 +37,8 @@ impl Shell {
         self.report_ready();
     }
 
+    /// Hands an input to the schedule of a target, and does what it asks for. While the target waits for the publish of
+    /// an outgoing one, and during a stop, changes are not handed over.
     pub(super) fn advance(&mut self, target: usize, input: Input) {
         let has_to_wait = self.has_to_wait(&self.targets[target]);
         let is_news = matches!(input, Input::Changed | Input::Tick);
@@ -43,7 +46,7 @@ impl Shell {
             return;
         }
         match self.targets[target].schedule.handle(Instant::now(), input) {
-            // It is told of a change when the wait is over.
+            // The end of the wait notifies the target, so this publish is not lost.
             Some(Action::Publish { .. }) if has_to_wait => self.targets[target].rest(),
             Some(Action::Publish {
                 may_reload,
@@ -55,7 +58,7 @@ impl Shell {
         }
     }
 
-    /// A publish does not answer: it is ended as far as that is possible, and has failed.
+    /// A publish has not answered within its limit: ends it as far as that is possible, and counts it as failed.
     fn abandon(&mut self, target: usize) {
         let state = &mut self.targets[target];
         let limit = state.schedule.limit();
@@ -63,11 +66,12 @@ impl Shell {
         self.fail_publish(target, PublishError::Unanswered(limit), limit);
     }
 
-    /// A publish has failed that has not answered itself.
+    /// Counts a publish as failed that does not say so itself.
     fn fail_publish(&mut self, target: usize, error: PublishError, took: Duration) {
         self.take_in_result(target, &failed(error, took));
     }
 
+    /// Starts a publish of a target as a task. If an earlier one still hangs in a file system, it fails at once.
     fn start_publish(&mut self, target: usize, may_reload: bool, may_repeat: bool) {
         if self.targets[target].hangs() {
             return self.fail_publish(target, PublishError::Hangs, Duration::ZERO);
@@ -112,6 +116,7 @@ impl Shell {
         }
     }
 
+    /// A publish has ended, of a target in force or of an outgoing one.
     pub(super) fn publish_ended(&mut self, id: Id, done: &Done) {
         let Some(target) = self.targets.iter().position(|state| state.runs(id)) else {
             return self.outgoing_ended(id, done);
@@ -119,6 +124,7 @@ impl Shell {
         self.take_in_result(target, done);
     }
 
+    /// Takes in the result of a publish: for the target, its guard, our entry in the store and the readiness.
     fn take_in_result(&mut self, target: usize, done: &Done) {
         let state = &mut self.targets[target];
         let (number, outcome) = state.done(done, self.pass.once);
@@ -137,12 +143,12 @@ impl Shell {
         }
     }
 
-    /// Its servers are compared with those of the file.
+    /// An HAProxy of a target is another process than before: a publish compares its servers with those of the file.
     pub(super) fn haproxy_replaced(&mut self, target: usize) {
         let state = &self.targets[target];
         self.haproxy_processes
             .watch(target, &state.loaded.haproxies);
-        // After a failure the live file is what whoever starts reads, and the next try has its time.
+        // After a failure the new process has read the live file, and the schedule has a time for the next try.
         let is_behind = state.last.is_some_and(Outcome::is_failure);
         let is_frozen = self.guards.is_frozen(&state.loaded.target.name);
         if !is_behind && !is_frozen && self.subscriptions.is_complete() {
@@ -150,13 +156,14 @@ impl Shell {
         }
     }
 
-    /// A publish that broke off has failed, unless it was told to stop.
+    /// The task of a publish has panicked or was ended: counts it as failed, except during a stop.
     pub(super) fn publish_broken(&mut self, id: Id) {
         if !self.is_stopping() {
             self.publish_ended(id, &failed(PublishError::Worker, Duration::ZERO));
         }
     }
 
+    /// Once every target has been published: starts the command, and tells the service manager that we are ready.
     fn report_ready(&mut self) {
         let all_good = self
             .targets
@@ -174,7 +181,7 @@ impl Shell {
     }
 }
 
-/// The end of a publish that cannot tell itself.
+/// The result of a publish that does not report one itself.
 fn failed(error: PublishError, took: Duration) -> Done {
     Done {
         end: End {

@@ -1,4 +1,4 @@
-//! Which of the services that targets name are announced: a name that nobody announces may be a slip. Shell.
+//! Warns of services that targets name and that nobody announces: such a name may be a typing error. Shell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,27 +17,28 @@ use crate::model::suggestion::did_you_mean;
 use crate::model::update::Update;
 use crate::store::Store;
 
-/// How long the names of all services may take, which are only needed for advice.
+/// How long the store may take to list all services. The list is only needed to suggest a name.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
 
-/// The services that targets name.
+/// Which of the services that targets name are announced.
 #[derive(Default)]
 pub(super) struct AnnouncedServices {
-    /// Whether each of them has been announced since somebody named it.
+    /// The named services, and whether each has been announced since a target names it.
     known: BTreeMap<ServiceName, bool>,
-    /// The warnings that are being made.
+    /// The warnings that still wait for the list of services.
     warnings: JoinSet<()>,
 }
 
 impl AnnouncedServices {
-    /// Ends when every warning has been given.
+    /// Waits until every warning has been logged.
     pub(super) async fn finish(&mut self) {
         while self.warnings.join_next().await.is_some() {}
     }
 }
 
 impl Shell {
-    /// Warns of services that are named and that nobody announces, once, and says when they are announced.
+    /// Logs a warning for each named service that nobody announces, once, and a line when it is announced. Nothing is
+    /// logged before the store has sent all data.
     pub(super) fn warn_of_unannounced(&mut self) {
         if !self.subscriptions.is_fresh() {
             return;
@@ -56,14 +57,14 @@ impl Shell {
                     announced.warnings.spawn(warning);
                 }
                 Some(false) if is_there => info!("{service} is announced now"),
-                // One that was announced before is no slip.
+                // A service that has been announced before has the right name.
                 Some(true) => drop(announced.known.insert(service, true)),
                 None | Some(false) => {}
             }
         }
     }
 
-    /// The services that targets name, each with these targets.
+    /// The services that targets name, each with the names of these targets.
     fn named_services(&self) -> BTreeMap<ServiceName, BTreeSet<String>> {
         let mut named: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         for state in &self.targets {
@@ -83,13 +84,14 @@ impl Shell {
     }
 }
 
+/// Warns of one service, with a suggestion if the store has a similar name.
 async fn log_warning(
     store: Arc<dyn Store>,
     prefix: Prefix,
     service: ServiceName,
     targets: BTreeSet<String>,
 ) {
-    // Who may read some services only gets no advice.
+    // If the store does not let us list all services, there is no suggestion.
     let snapshot = timeout(ASK_WITHIN, store.snapshot(&prefix)).await;
     let mut catalog = Catalog::new(prefix.clone());
     if let Ok(Ok(snapshot)) = snapshot {

@@ -31,9 +31,7 @@ fn an_edited_template_applies_without_a_restart_and_a_bad_one_changes_nothing() 
         process.output().contains("a.tera:2: ").then_some(())
     });
     assert!(
-        process
-            .output()
-            .contains("the one of before stays in force"),
+        process.output().contains("the previous one stays in force"),
         "{}",
         process.output()
     );
@@ -196,7 +194,7 @@ fn directories_that_appear_later_are_noticed() {
     wait_for("word of it", || {
         process
             .output()
-            .contains("the one of before stays in force")
+            .contains("the previous one stays in force")
             .then_some(())
     });
     fs::create_dir(bench.file("templates/parts")).unwrap();
@@ -266,7 +264,7 @@ fn a_bad_configuration_that_comes_during_a_publish_stops_nobody() {
     fs::remove_file(bench.out("hold")).unwrap();
     wait_for("word of the mistake", || {
         let said = process.output();
-        said.contains("the one of before stays in force")
+        said.contains("the previous one stays in force")
             .then_some(())
     });
     bench.put("k");
@@ -290,7 +288,7 @@ fn a_configuration_that_needs_the_store_waits_for_it_and_the_one_of_before_goes_
     fs::write(bench.file("conf.d/b.toml"), other).unwrap();
     wait_for("word of it", || {
         let said = process.output();
-        said.contains("the one of before stays in force until it does")
+        said.contains("the previous one stays in force until it does")
             .then_some(())
     });
     fs::write(bench.out("a.cfg"), "by hand").unwrap();

@@ -101,7 +101,7 @@ fn an_outage_changes_nothing_on_disk_and_ends_with_the_newest_state() {
     bench.wait_live(&line("i"));
     let before = fs::metadata(bench.out("a.cfg")).unwrap();
     bench.etcd.stop();
-    process.wait_said("what is live stays");
+    process.wait_said("the live files stay");
     let after = fs::metadata(bench.out("a.cfg")).unwrap();
     assert_eq!(
         (before.ino(), before.mtime_nsec()),
@@ -116,7 +116,7 @@ fn an_outage_changes_nothing_on_disk_and_ends_with_the_newest_state() {
         process.output()
     );
     assert_eq!(
-        process.output().matches("what is live stays").count(),
+        process.output().matches("the live files stay").count(),
         1,
         "{}",
         process.output()
