@@ -61,12 +61,13 @@ install-demo:
 	@contrib/install.sh haproxy:haproxy curl:curl $(if $(filter etcd,$(STORE)),etcd:etcd-server etcdctl:etcd-client)
 
 # An old HAProxy is looked at too, where Debian's mirror has it: the tests say what they leave out without it.
-# promtool judges as well where it is there; its package, prometheus, brings more than 300 MB along.
+# Prometheus and promtool judge the metrics, and are unpacked without what their package brings along.
 install-test:
 	@contrib/install.sh etcd:etcd-server etcdctl:etcd-client haproxy:haproxy nginx:nginx-light openssl:openssl curl:curl unshare:util-linux ip:iproute2 script:bsdutils systemd-analyze:systemd \
 		/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream apache2:apache2-bin php:php-cli mariadbd:mariadb-server-core dnsmasq:dnsmasq-base \
 		patchelf:patchelf bindfs:bindfs chromium:chromium
 	@contrib/debian.sh bullseye haproxy || true
+	@contrib/prometheus.sh || true
 
 install-ci:
 	@contrib/install.sh shellcheck:shellcheck codespell:codespell

@@ -5,6 +5,7 @@
     reason = "these docs are the help text, where backticks would show"
 )]
 
+mod admin;
 mod dashboard;
 mod log;
 mod look;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub use self::admin::{AdminArgs, Health};
 pub use self::dashboard::Dashboard;
 pub use self::log::{LogArgs, LogFormat, LogLevel};
 pub use self::look::{Check, Ip, Render};
@@ -65,6 +67,8 @@ pub enum Command {
     Undrain(DrainArgs),
     /// Show the instances of a service, and which watchers have applied what.
     Status(Status),
+    /// Ask a running sidekick whether it is healthy: for containers without curl.
+    Health(Health),
     /// Show it all on a web page that follows the store.
     Dashboard(Dashboard),
     /// See and release what the guards of `sidekick watch` hold.

@@ -53,6 +53,15 @@ impl Failure {
         }
     }
 
+    /// What was asked has been found out, and is bad.
+    #[must_use]
+    pub fn failed(error: &(dyn Error + 'static), hint: &str) -> Self {
+        Self {
+            code: code::FAILED,
+            ..Self::unavailable(error, hint)
+        }
+    }
+
     /// Something that is needed is not there.
     #[must_use]
     pub fn unavailable(error: &(dyn Error + 'static), hint: &str) -> Self {

@@ -17,6 +17,7 @@
 //! `docs/architecture.md` has the layers, the rooms of [`watch`] and the way of one event through the files. A test
 //! (`tests/it/architecture.rs`) reads the tables of that page and the `use` lines, and compares them.
 
+pub mod admin;
 pub mod cli;
 pub mod command;
 pub mod config;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LogArgs, StopArgs, StoreArgs};
+use super::{AdminArgs, LogArgs, StopArgs, StoreArgs};
 
 /// Announce an instance of a service for as long as it lives.
 ///
@@ -102,6 +102,9 @@ pub struct Register {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub admin: AdminArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub log: LogArgs,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LogArgs, StopArgs, StoreArgs};
+use super::{AdminArgs, LogArgs, StopArgs, StoreArgs};
 
 /// Keep rendered files equal to what is announced.
 ///
@@ -72,6 +72,9 @@ pub struct Watch {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub admin: AdminArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub log: LogArgs,

@@ -8,11 +8,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tracing::{info, warn};
+
 use crate::cli::{Command, LogArgs, StoreArgs};
 use crate::config::{self, Env, HostFile, Place, Problem};
 use crate::error::Failure;
 use crate::model::instance::State;
 use crate::store::{self, Store};
+use crate::system::http_server::{Limits, Server};
 use crate::system::output;
 use crate::system::signals::BlockedSignals;
 
@@ -20,6 +23,7 @@ mod check;
 mod dashboard;
 mod drain;
 mod guard;
+mod health;
 mod ip;
 mod pages;
 mod register;
@@ -136,6 +140,7 @@ pub fn resolve(
         (Command::Drain(args), _) => drain::resolve(&args, State::Drain, here),
         (Command::Undrain(args), _) => drain::resolve(&args, State::Up, here),
         (Command::Status(args), _) => status::resolve(&args, here),
+        (Command::Health(args), _) => health::resolve(&args),
         (Command::Guard(args), _) => guard::resolve(args, here),
         (Command::Completions { shell }, _) => Ok(pages::completions(shell)),
         (Command::Man { dir }, _) => Ok(pages::man(dir)),
@@ -158,6 +163,23 @@ fn open(place: &Place) -> Result<Arc<dyn Store>, Failure> {
         let advice = error.take_advice();
         Failure::unavailable(&error, &advice)
     })
+}
+
+/// Claims the address of the admin endpoint, if there is to be one.
+fn bind(admin: Option<config::Admin>) -> Result<Option<Server>, Failure> {
+    let Some(admin) = admin else { return Ok(None) };
+    let server = Server::bind(&admin.address, admin.names, Limits::default())
+        .map_err(|error| Failure::unavailable(&error, error.hint()))?;
+    let address = server.address();
+    if address.is_local() {
+        info!("/health, /ready, /status and /metrics are answered at {address}");
+    } else {
+        warn!(
+            "/health, /ready, /status and /metrics are answered at {address}, also to other hosts: who reaches it sees \
+             names, addresses and errors, and can change nothing"
+        );
+    }
+    Ok(Some(server))
 }
 
 fn print(text: impl fmt::Display) -> Result<(), Failure> {

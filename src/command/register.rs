@@ -1,6 +1,7 @@
 //! `sidekick register`. Shell.
 
-use super::{Job, Surroundings, both, no_system, open};
+use super::{Job, Surroundings, bind, both, no_system, open};
+use crate::admin::register::RegisterAdmin;
 use crate::cli::Register;
 use crate::config;
 use crate::error::Failure;
@@ -17,18 +18,26 @@ pub(super) fn resolve(
     let prefix = place.as_ref().ok().map(|place| &place.prefix);
     let registration = config::registration(&args, prefix);
     let (registration, place) = both(registration, place)?;
+    let admin = config::admin(&args.admin).map_err(|problems| Failure::usage(&problems))?;
+    let admin_store = place.to_string();
     let name = place.to_string();
     let has_program = !args.command.is_empty();
     let work = async move {
         if has_program {
             init::adopt_orphans();
         }
+        let admin = match bind(admin)? {
+            Some(server) => {
+                RegisterAdmin::start(server, admin_store).map_err(|error| no_system(&error))?
+            }
+            None => RegisterAdmin::default(),
+        };
         let plan = register::plan(registration, &place.location, &place.prefix)?;
         let store = open(&place)?;
         let signals = held
             .listen(plan.stop())
             .map_err(|error| no_system(&error))?;
-        Ok(init::reaping(register::run(plan, store, signals)).await)
+        Ok(init::reaping(register::run(plan, store, signals, admin)).await)
     };
     Ok(Job::new(work).logging(args.log).on_store("register", &name))
 }

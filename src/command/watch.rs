@@ -1,6 +1,7 @@
 //! `sidekick watch`. Shell.
 
-use super::{Job, Surroundings, both, no_system, open};
+use super::{Job, Surroundings, bind, both, no_system, open};
+use crate::admin::watch::WatchAdmin;
 use crate::cli::Watch;
 use crate::config::{self, Confd, Place, Problem, Source};
 use crate::error::Failure;
@@ -17,6 +18,9 @@ pub(super) fn resolve(
     let confd = Confd::read(&conf_dir).map_err(|problems| Failure::config(&problems))?;
     let pass = config::pass(&args, &confd, (&here.env, &here.host), here.is_root);
     let (pass, place) = both(pass, place(&args, &confd, here))?;
+    let admin = config::admin(&args.admin).map_err(|problems| Failure::usage(&problems))?;
+    let admin = admin.filter(|_| !pass.once);
+    let admin_store = place.to_string();
     let name = place.to_string();
     let env = here.host.complete_for_templates(&here.env);
     let has_program = !args.command.is_empty();
@@ -26,6 +30,12 @@ pub(super) fn resolve(
         if has_program {
             init::adopt_orphans();
         }
+        let admin = match bind(admin)? {
+            Some(server) => {
+                WatchAdmin::start(server, admin_store).map_err(|error| no_system(&error))?
+            }
+            None => WatchAdmin::default(),
+        };
         let store = open(&place)?;
         let signals = held.listen(pass.stop).map_err(|error| no_system(&error))?;
         let plan = watch::Plan {
@@ -35,6 +45,7 @@ pub(super) fn resolve(
             env,
             store: place.location.identity(),
             conf_dir,
+            admin,
         };
         Ok(init::reaping(watch::run(plan, store, signals)).await)
     };

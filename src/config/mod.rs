@@ -1,5 +1,6 @@
 //! What the command line, the environment and the files of conf.d mean. Every problem is found at once.
 
+mod admin;
 mod announcement;
 mod arguments;
 mod check;
@@ -22,6 +23,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use admin::{Admin, HealthQuestion, admin, health};
 pub use announcement::{Announcement, IdSpec, Ownership};
 pub use arguments::{addresses, mark, service};
 pub use confd::Confd;

@@ -131,6 +131,16 @@ impl Lease {
         }
     }
 
+    /// When the lease that is held ends unless it is renewed.
+    #[must_use]
+    pub fn expires(&self) -> Option<Instant> {
+        match &self.state {
+            State::Held(held) => Some(held.lost_at),
+            State::Idle | State::Granting { .. } | State::Waiting { .. } => None,
+            State::Revoking { .. } | State::Ended => None,
+        }
+    }
+
     /// What stands under this path is in this state now, unless it had one before.
     pub fn is_in_state(&mut self, dir: &Prefix, state: &[u8]) {
         self.wanted.is_first_in_state(dir, state);

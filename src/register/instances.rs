@@ -98,6 +98,11 @@ impl Roster {
         leases.chain(checks).chain(own).min()
     }
 
+    /// When what stands in the store begins to disappear unless it is renewed.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.leases.expires()
+    }
+
     /// The transition.
     pub(super) fn handle(&mut self, now: Instant, input: Input) -> Vec<Action> {
         let mut out = Vec::new();

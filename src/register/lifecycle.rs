@@ -95,6 +95,11 @@ impl Lifecycle {
         own.into_iter().chain(self.roster.deadline()).min()
     }
 
+    /// When what stands in the store begins to disappear unless it is renewed.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.roster.expires()
+    }
+
     /// The transition.
     pub(super) fn handle(&mut self, now: Instant, input: Input) -> Vec<Action> {
         let mut out = Vec::new();

@@ -125,6 +125,18 @@ pub(super) enum Unread {
     Impossible(PlanError),
 }
 
+impl Unread {
+    /// The first thing that is wrong.
+    pub(super) fn first_line(&self) -> String {
+        match self {
+            Self::Wrong(problems) => problems
+                .first()
+                .map_or_else(String::new, ToString::to_string),
+            Self::Impossible(why) => chain(why),
+        }
+    }
+}
+
 impl Source {
     /// Whether there is a configuration to read again.
     pub(super) fn is_read(&self) -> bool {

@@ -16,6 +16,8 @@ use super::lifecycle::{Action, Input, Lifecycle};
 use super::refresh::{Found, RefreshSchedule};
 use super::resolve::{Plan, Source};
 use super::status::Report;
+use crate::admin::Heartbeat;
+use crate::admin::register::RegisterAdmin;
 use crate::model::check::Checks;
 use crate::model::lease;
 use crate::model::os::{Exit, ProbeResult, Signal};
@@ -30,7 +32,12 @@ use crate::system::signals::Signals;
 use crate::system::{probe, process};
 
 /// Announces the instances until a signal, or the end of the program; returns the exit status.
-pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
+pub async fn run(
+    plan: Plan,
+    store: Arc<dyn Store>,
+    mut signals: Signals,
+    admin: RegisterAdmin,
+) -> u8 {
     let mut shell = Shell {
         program: plan.program,
         stop: plan.stop,
@@ -43,7 +50,8 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         rounds: HashMap::new(),
         refresh: RefreshSchedule::new(plan.source),
         look: None,
-        report: Report::default(),
+        heartbeat: admin.heartbeat(),
+        report: Report::new(admin),
     };
     shell.set(&plan.entries);
     let roster = Roster::new(plan.entries, plan.ttl, fastrand::u64(..));
@@ -59,6 +67,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
                 Performed::Later => {}
             }
         }
+        shell.report.lease_expires(machine.expires());
         input = match answers.pop() {
             Some(answer) => answer,
             None => shell.next(&mut signals, machine.deadline()).await,
@@ -99,6 +108,7 @@ struct Shell {
     /// The program's process group, from its start to the end of its last process.
     group: Option<Group>,
     watchdog: Watchdog,
+    heartbeat: Heartbeat,
     entries: Vec<Entry>,
     targets: BTreeMap<Prefix, Target>,
     /// The rounds of checks that are under way.
@@ -137,6 +147,7 @@ impl Shell {
                 () = until(deadline) => Some(Input::Tick),
                 () = until(look) => None,
                 () = self.watchdog.beat() => None,
+                () = self.heartbeat.next() => None,
             };
             if let Some(input) = input {
                 return input;
@@ -202,6 +213,8 @@ impl Shell {
 
     /// Only the failure that tips the scales is worth a line in the log; the others are there for who looks.
     fn probed(&mut self, round: ProbeRound, result: ProbeResult) -> Input {
+        let has_passed = !matches!(result, ProbeResult::Failed(_));
+        self.report.checked(&round.dir, has_passed);
         if let ProbeResult::Failed(why) = &result {
             debug!("a check of {} failed: {why}", round.dir);
             self.refresh.hurry();
@@ -317,7 +330,7 @@ impl Shell {
     fn roster(&mut self, action: instances::Action) {
         match action {
             instances::Action::Probe(round) => self.probe(round),
-            instances::Action::Rise(dir) => info!("{dir} is healthy"),
+            instances::Action::Rise(dir) => self.report.healthy(&dir),
             instances::Action::Fall(dir, why) => self.report.unhealthy(&dir, &why),
             instances::Action::Lease(holder, action) => self.lease(holder, action),
             instances::Action::Gone(dir) => self.report.gone(&dir),
@@ -352,7 +365,7 @@ impl Shell {
             lease::Action::Repaired(dir) => {
                 return warn!("{dir} was changed by somebody else; announcing it again");
             }
-            lease::Action::Lost(id) => return warn!("lease {id} is lost; asking for a new one"),
+            lease::Action::Lost(id) => return self.report.lease_lost(*id, &holder),
             // What the store said about it has been told, and who is gone is told by name.
             lease::Action::Conflict(_) | lease::Action::Removed(_) => return,
             lease::Action::Withdrawn => return,

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::mem::{Discriminant, discriminant};
+use std::time::Instant;
 
 use tracing::{error, info, warn};
 
-use super::instances::Entry;
+use super::instances::{Entry, Holder};
 use super::lifecycle::Why;
 use super::resolve::Unread;
+use crate::admin::register::RegisterAdmin;
 use crate::model::lease;
+use crate::model::lease_id::LeaseId;
 use crate::model::os::Exit;
 use crate::model::prefix::Prefix;
 use crate::model::report::chain;
@@ -18,8 +21,9 @@ use crate::store::drain_wait::Waited;
 use crate::system::sd_notify;
 
 /// What has been told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Report {
+    admin: RegisterAdmin,
     all: BTreeSet<Prefix>,
     /// Those that other processes keep alive too, also of sets before this one.
     shared: BTreeSet<Prefix>,
@@ -53,6 +57,19 @@ enum Outage {
 }
 
 impl Report {
+    pub(super) fn new(admin: RegisterAdmin) -> Self {
+        Self {
+            admin,
+            all: BTreeSet::new(),
+            shared: BTreeSet::new(),
+            standing: BTreeSet::new(),
+            outage: None,
+            conflicts: BTreeSet::new(),
+            ready: false,
+            reload: Reload::No,
+        }
+    }
+
     /// These are the instances now.
     pub(super) fn set(&mut self, entries: &[Entry]) {
         for entry in entries {
@@ -64,6 +81,12 @@ impl Report {
                 None => {}
             }
         }
+        let checked = |entry: &Entry| entry.checks.is_some();
+        self.admin.replace(
+            entries
+                .iter()
+                .map(|one| (&one.publication.dir, checked(one))),
+        );
         self.all = entries.iter().map(|e| e.publication.dir.clone()).collect();
         self.conflicts.retain(|dir| self.all.contains(dir));
     }
@@ -101,12 +124,14 @@ impl Report {
 
     pub(super) fn announced(&mut self, dir: Prefix) {
         info!("{dir} is announced");
+        self.admin.announced(&dir);
         self.conflicts.remove(&dir);
         self.standing.insert(dir);
         self.tell(None);
     }
 
     pub(super) fn gone(&mut self, dir: &Prefix) {
+        self.admin.gone(dir);
         // What never stood there needs no word.
         if self.standing.remove(dir) {
             if self.shared.contains(dir) {
@@ -127,7 +152,32 @@ impl Report {
         }
     }
 
+    pub(super) fn checked(&self, dir: &Prefix, has_passed: bool) {
+        self.admin.checked(dir, has_passed);
+    }
+
+    pub(super) fn lease_expires(&self, at: Option<Instant>) {
+        self.admin.lease_expires(at);
+    }
+
+    pub(super) fn lease_lost(&self, id: LeaseId, holder: &Holder) {
+        warn!("lease {id} is lost; asking for a new one");
+        let is_on_it = |dir: &Prefix| match holder {
+            Holder::Common => !self.shared.contains(dir),
+            Holder::Shared(of) => dir == of,
+        };
+        for dir in self.standing.iter().filter(|dir| is_on_it(dir)) {
+            self.admin.lease_lost(dir);
+        }
+    }
+
+    pub(super) fn healthy(&self, dir: &Prefix) {
+        info!("{dir} is healthy");
+        self.admin.healthy(dir);
+    }
+
     pub(super) fn unhealthy(&self, dir: &Prefix, why: &str) {
+        self.admin.unhealthy(dir, why);
         warn!("{dir} is unhealthy: {why}");
         match self.all.len() {
             1 => sd_notify::status(&format!("unhealthy: {why}")),
@@ -136,6 +186,7 @@ impl Report {
     }
 
     pub(super) fn stopping(&self, why: Why) {
+        self.admin.stopping();
         sd_notify::stopping("withdrawing");
         let who = self.who();
         match why {
@@ -204,6 +255,7 @@ impl Report {
 
     /// The configuration was read again, and is this set.
     pub(super) fn taken(&mut self) {
+        self.admin.config_read(None);
         info!("the new configuration is in force: {}", self.who());
         if self.reload == Reload::Asked {
             self.reload = Reload::Taken;
@@ -212,6 +264,7 @@ impl Report {
 
     /// It cannot be used.
     pub(super) fn not_taken(&mut self, why: &Unread) {
+        self.admin.config_read(Some(why.first_line()));
         match why {
             Unread::Wrong(problems) => {
                 for problem in problems {
@@ -238,6 +291,10 @@ impl Report {
         trouble: Option<StoreError>,
     ) {
         let kind = discriminant(answer);
+        self.admin.store_answers(!matches!(
+            trouble,
+            Some(StoreError::Unavailable { .. } | StoreError::Refused { .. })
+        ));
         match trouble {
             None => match &self.outage {
                 Some(Outage::Silent) => {
@@ -261,6 +318,9 @@ impl Report {
                 warn!("{error}; trying again");
             }
             Some(StoreError::Conflict(why)) => {
+                if let Some(dir) = &about {
+                    self.admin.in_conflict(dir, &why);
+                }
                 if about.is_some_and(|dir| self.conflicts.insert(dir)) {
                     sd_notify::status(&format!("not announced: {why}"));
                     error!(

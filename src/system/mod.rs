@@ -10,6 +10,7 @@ pub mod family;
 pub mod file;
 pub mod file_watch;
 mod group;
+pub mod http_get;
 pub mod http_server;
 pub mod init;
 pub mod mount;

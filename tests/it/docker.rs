@@ -244,6 +244,24 @@ fn stop_under_load(project: &Project, server: &str) {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
+/// Compose waits for the health of the web servers before it starts HAProxy, so they are announced when it is done; HAProxy
+/// has its file soon after.
+fn are_healthy(project: &Project) {
+    let health = |id: &str| {
+        let asked = docker(&["inspect", "-f", "{{.State.Health.Status}}", id]);
+        said(&asked).trim().to_owned()
+    };
+    for server in project.servers() {
+        assert_eq!(health(&server), "healthy");
+    }
+    let haproxy = project.must(&["ps", "-q", "haproxy"]);
+    wait_for("the health of HAProxy's container", || {
+        (health(haproxy.trim()) == "healthy").then_some(())
+    });
+    let ready = ["exec", "-T", "haproxy", "sidekick", "health", "--ready"];
+    assert_eq!(project.must(&ready), "ready\n");
+}
+
 fn are_of_ordinary_users(images: &Images) {
     for (image, user) in [
         (&images.sidekick, "nonroot"),
@@ -271,6 +289,7 @@ fn the_compose_file_scales_and_survives_the_loss_of_servers() {
     are_of_ordinary_users(&project.images);
     let three = project.servers();
     assert_eq!(three.len(), 3);
+    are_healthy(&project);
     project.wait_for_answers_of(&three);
     wait_for("the dashboard", || {
         let page = request(project.dashboard_port).unwrap_or_default();
@@ -312,4 +331,48 @@ fn the_compose_file_scales_and_survives_the_loss_of_servers() {
     wait_for("the file without the one that was stopped", || {
         (!project.must(&file).contains(&stopped)).then_some(())
     });
+}
+
+/// A container that goes with its test.
+struct Container(String);
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        docker(&["rm", "-f", &self.0]);
+    }
+}
+
+/// What a container engine acts on: the health of both images, and that it is gone when the process is stopped.
+#[test]
+fn the_images_tell_their_health() {
+    if !docker::engine() {
+        return;
+    }
+    let images = Images::build();
+    let web = ["--name", "web", "--port", "8080", "--ip", "127.0.0.1", "--"];
+    let web = [&web[..], &["nginx", "-g", "daemon off;"]].concat();
+    for (image, args) in [(&images.haproxy, Vec::new()), (&images.web, web)] {
+        let container = Container(docker::name("health"));
+        let run = ["run", "-d", "--network=none", "--name", &container.0];
+        let often = [
+            "--health-interval=300ms",
+            "--health-timeout=1s",
+            "--health-retries=1",
+        ];
+        let store = ["-e", "SIDEKICK_STORE=dir:///tmp/store", &image.0];
+        let output = docker(&[&run[..], &often, &store, &args].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        let wait_for_health = |wanted: &str| {
+            wait_for(&format!("a container that is {wanted}"), || {
+                let ask = ["inspect", "-f", "{{.State.Health.Status}}", &container.0];
+                (said(&docker(&ask)).trim() == wanted).then_some(())
+            });
+        };
+        wait_for_health("healthy");
+        let stop = docker(&["kill", "-s", "STOP", &container.0]);
+        assert!(stop.status.success(), "{}", said(&stop));
+        wait_for_health("unhealthy");
+        docker(&["kill", "-s", "CONT", &container.0]);
+        wait_for_health("healthy");
+    }
 }

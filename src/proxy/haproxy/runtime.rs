@@ -4,6 +4,7 @@
 //! deadline, so that one that hangs holds nobody up. Whatever is in doubt is for a reload to settle, never for a guess.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -42,6 +43,8 @@ pub struct Found {
 #[derive(Debug, Clone)]
 pub struct Runtime {
     members: Vec<Arc<Mutex<Member>>>,
+    /// Changes that were made and not been counted by [`Runtime::take_changes`].
+    changes: Arc<AtomicU64>,
 }
 
 /// One of them.
@@ -77,17 +80,30 @@ impl Runtime {
             .map(|address| Arc::new(Mutex::new(member(address))));
         Self {
             members: members.collect(),
+            changes: Arc::default(),
         }
     }
 
     /// Makes the changes. With any doubt, what was made is not certain.
     pub async fn apply(&self, ops: &[Op]) -> Result<(), Vec<Doubt>> {
-        let ops: Arc<[Op]> = ops.into();
+        let (ops, count): (Arc<[Op]>, _) = (ops.into(), ops.len());
         let apply = |member: Arc<Mutex<Member>>| {
             let ops = Arc::clone(&ops);
             async move { member.lock().await.apply(&ops).await }
         };
-        self.each(apply).await.map(drop)
+        self.each(apply).await?;
+        self.count_changes(count * self.members.len());
+        Ok(())
+    }
+
+    fn count_changes(&self, count: usize) {
+        self.changes.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// How many servers of all of them were changed, added or removed since this was asked last.
+    #[must_use]
+    pub fn take_changes(&self) -> u64 {
+        self.changes.swap(0, Ordering::Relaxed)
     }
 
     /// Reads back what was changed, when the file says so too: a reload in between is noticed.
@@ -108,10 +124,12 @@ impl Runtime {
             async move { member.lock().await.look(&texts.0, &texts.1).await }
         };
         let found = self.each(look).await?;
-        Ok(Found {
+        let found = Found {
             changed: found.iter().map(|found| found.changed).sum(),
             deleted: found.iter().map(|found| found.deleted).sum(),
-        })
+        };
+        self.count_changes(found.changed + found.deleted);
+        Ok(found)
     }
 
     /// Whether one of them is another process than before, and nobody has looked at it yet. Whoever does not answer has

@@ -53,6 +53,11 @@ impl Leases {
         self.common.id()
     }
 
+    /// When the first of them ends unless it is renewed.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.all().filter_map(Lease::expires).min()
+    }
+
     /// Whether what is wanted under this path stands on this lease, as far as is known.
     pub(super) fn stands(&self, holder: &Holder, dir: &Prefix) -> bool {
         let lease = match holder {

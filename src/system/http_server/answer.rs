@@ -119,6 +119,15 @@ impl Answer {
         self.status.as_u16()
     }
 
+    /// The body, if it is of one piece.
+    #[cfg(test)]
+    pub(crate) fn whole_text(&self) -> String {
+        match &self.body {
+            Payload::Whole(Some(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            Payload::Whole(None) | Payload::Stream(_) => String::new(),
+        }
+    }
+
     fn of(status: u16, content_type: &'static str, body: Payload) -> Self {
         let headers = [
             (CONTENT_TYPE, content_type),

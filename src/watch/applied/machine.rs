@@ -350,6 +350,10 @@ impl AppliedRevisions {
         );
     }
 
+    pub(crate) fn old_workers(&self) -> usize {
+        self.old_workers
+    }
+
     /// Sets the time of the next write, or brings it forward. The first write is due at once.
     fn schedule_write(&mut self, now: Instant, haste: Haste) {
         let at = match haste {

@@ -111,6 +111,16 @@ impl AppliedPublisher {
             .store_updated(Instant::now(), scope, revision, kind, concerned);
     }
 
+    /// Workers of before the last reloads that are still there, as far as they were counted.
+    pub(crate) fn old_workers(&self) -> usize {
+        self.machine.old_workers()
+    }
+
+    /// When the entry ends unless it is renewed.
+    pub(crate) fn lease_expires(&self) -> Option<Instant> {
+        self.lease.expires()
+    }
+
     /// A publish of this target begins.
     pub(crate) fn publish_started(&mut self, target: usize) {
         self.machine.publish_started(target);

@@ -54,6 +54,12 @@ impl Haproxies {
         self.0.iter().any(Option::is_some)
     }
 
+    /// How many servers of them were changed while they ran since this was asked last.
+    pub(crate) fn take_changes(&self) -> u64 {
+        let all = self.0.iter().flatten();
+        all.map(|haproxy| haproxy.runtime.take_changes()).sum()
+    }
+
     pub(crate) fn get(&self, output: usize) -> Option<&Haproxy> {
         self.0.get(output)?.as_ref()
     }

@@ -23,6 +23,20 @@ pub(in crate::watch) enum Outcome {
 }
 
 impl Outcome {
+    /// As metrics have it.
+    pub(in crate::watch) fn name(self) -> &'static str {
+        match self {
+            Self::Good { .. } => "good",
+            Self::WouldChange => "would_change",
+            Self::ReloadOwed => "reload_owed",
+            Self::RefusedBefore => "refused_before",
+            Self::Overtaken => "overtaken",
+            Self::GivenUp => "given_up",
+            Self::Failed { .. } => "failed",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     /// Whether the files and the programs are as they should be.
     pub(in crate::watch) fn is_good(self) -> bool {
         matches!(self, Self::Good { .. })

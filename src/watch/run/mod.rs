@@ -30,6 +30,8 @@ use super::source::snapshot::SnapshotFile;
 use super::source::subscriptions::Subscriptions;
 use super::target::schedule::Input;
 use super::target::state::{Done, TargetState};
+use crate::admin::Heartbeat;
+use crate::admin::watch::WatchAdmin;
 use crate::config::Pass;
 use crate::model::catalog::Catalog;
 use crate::model::os::{Exit, Signal};
@@ -50,6 +52,7 @@ mod handover;
 mod report;
 mod store_events;
 mod targets;
+mod tell_admin;
 mod unannounced;
 
 use self::config_reload::Conf;
@@ -73,6 +76,8 @@ pub struct Plan {
     pub store: String,
     /// The directory that the targets were loaded from; a change below it leads to a config reload.
     pub conf_dir: PathBuf,
+    /// What it tells of itself over HTTP.
+    pub admin: WatchAdmin,
 }
 
 /// Keeps the targets published until a signal comes or the command ends; with `--once` publishes them once. Returns the
@@ -171,6 +176,8 @@ struct Shell {
     /// The command, if there is one.
     child: Option<ChildShell>,
     watchdog: Watchdog,
+    admin: WatchAdmin,
+    heartbeat: Heartbeat,
 }
 
 impl Shell {
@@ -241,6 +248,8 @@ impl Shell {
             stopped_by: None,
             is_ready: false,
             watchdog: Watchdog::from_env(),
+            heartbeat: plan.admin.heartbeat(),
+            admin: plan.admin,
         }
     }
 
@@ -264,6 +273,7 @@ impl Shell {
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
+            () = self.heartbeat.next() => Event::Deadline,
             input = next_input(&mut self.child) => Event::Child(input),
             target = self.haproxy_processes.next_replaced() => Event::HaproxyReplaced(target),
             never = run_publisher(&mut self.applied) => match never {},

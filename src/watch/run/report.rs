@@ -50,11 +50,16 @@ impl Shell {
             applied.set_status(status.clone());
         }
         self.reported.status = status;
+        self.tell_admin_how_it_stands();
         let text = self.status_text();
         if text != self.reported.text && !self.is_stopping() {
             sd_notify::status(&text);
             self.reported.text = text;
         }
+    }
+
+    pub(super) fn reported_status(&self) -> &Status {
+        &self.reported.status
     }
 
     fn status_of_all(&mut self, now: u64) -> Status {

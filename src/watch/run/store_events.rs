@@ -20,6 +20,7 @@ impl Shell {
             Followed::Outage(error) => {
                 // An outage concerns all scopes as a rule, so only the first one is logged.
                 if self.unreachable.is_empty() {
+                    self.admin.store_lost();
                     self.is_refused = matches!(error, StoreError::Refused { .. });
                     warn!("{error}; the live files stay as they are; trying again");
                 }
@@ -70,6 +71,7 @@ impl Shell {
             // loss.
         } else if was_complete {
             self.guards.take_in_changes(&self.catalog, &changes);
+            self.tell_admin_of_changes(&changes);
             self.notify_targets(|state| state.concerns(&changes));
         } else if self.subscriptions.is_complete() {
             self.guards.take_in_all(&self.catalog, &self.snapshot);

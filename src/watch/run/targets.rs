@@ -111,6 +111,8 @@ impl Shell {
         });
         let revision = self.catalog.revision();
         self.targets[target].started(publish, progress, revision);
+        self.admin
+            .publish_started(&self.targets[target].loaded.target.name);
         if let Some(applied) = &mut self.applied {
             applied.publish_started(target);
         }
@@ -136,6 +138,7 @@ impl Shell {
         if let Some(applied) = &mut self.applied {
             applied.publish_ended(target, good);
         }
+        self.tell_admin_of_publish(target, done, outcome);
         self.advance(target, Input::Ended(number, outcome));
         self.report_ready();
         if is_touched {

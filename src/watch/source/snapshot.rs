@@ -85,6 +85,11 @@ impl SnapshotFile {
         }
     }
 
+    /// When the last write began.
+    pub(crate) fn written(&self) -> Option<Instant> {
+        self.written
+    }
+
     /// When [`SnapshotFile::is_recall_due`] or [`SnapshotFile::write_if_due`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.recall_at.into_iter().chain(self.write_at).min()

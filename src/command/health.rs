@@ -1,0 +1,21 @@
+//! `sidekick health`. Shell.
+
+use super::{Job, print};
+use crate::cli::Health;
+use crate::config;
+use crate::error::Failure;
+use crate::model::report::code;
+use crate::system::http_get;
+
+pub(super) fn resolve(args: &Health) -> Result<Job, Failure> {
+    let asked = config::health(args).map_err(|problems| Failure::usage(&problems))?;
+    Ok(Job::new(async move {
+        let answer = http_get::get(&asked.address, asked.path, asked.limit).await;
+        let (status, text) = answer.map_err(|error| {
+            let hint = "`sidekick watch` and `sidekick register` answer where their --admin says";
+            Failure::failed(&error, hint)
+        })?;
+        print(text)?;
+        Ok(if status == 200 { 0 } else { code::FAILED })
+    }))
+}

@@ -1,0 +1,90 @@
+//! Where the admin endpoint is, and where it is asked.
+
+use std::time::Duration;
+
+use super::Problem;
+use super::duration::parse_duration;
+use crate::cli;
+use crate::model::listen_address::ListenAddress;
+
+/// The admin endpoint of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// Under which further names it is asked.
+    pub names: Vec<String>,
+}
+
+/// What `sidekick health` asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthQuestion {
+    /// Where the admin endpoint is.
+    pub address: ListenAddress,
+    /// The path.
+    pub path: &'static str,
+    /// How long the answer may take.
+    pub limit: Duration,
+}
+
+/// What the flags of the admin endpoint mean; none if there is to be none.
+pub fn admin(args: &cli::AdminArgs) -> Result<Option<Admin>, Vec<Problem>> {
+    let given = args.admin.as_deref().filter(|text| !text.is_empty());
+    let Some(text) = given else {
+        return Ok(None);
+    };
+    let names = args.admin_host.iter();
+    let names = names.filter(|name| !name.is_empty()).cloned().collect();
+    Ok(Some(Admin {
+        address: address(text).map_err(|problem| vec![problem])?,
+        names,
+    }))
+}
+
+/// What the flags of `sidekick health` mean.
+pub fn health(args: &cli::Health) -> Result<HealthQuestion, Vec<Problem>> {
+    let address = address(&args.admin);
+    let limit = parse_duration(&args.timeout);
+    let limit = limit.map_err(|what| Problem::with(format!("--timeout: {what}")));
+    match (address, limit) {
+        (Ok(address), Ok(limit)) => Ok(HealthQuestion {
+            address,
+            path: if args.ready { "/ready" } else { "/health" },
+            limit,
+        }),
+        (address, limit) => Err(address.err().into_iter().chain(limit.err()).collect()),
+    }
+}
+
+fn address(text: &str) -> Result<ListenAddress, Problem> {
+    text.parse()
+        .map_err(|error| Problem::with(format!("--admin: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_is_none() {
+        let args = |admin: Option<&str>| cli::AdminArgs {
+            admin: admin.map(str::to_owned),
+            admin_host: vec![String::new(), "metrics.example.org".to_owned()],
+        };
+        assert_eq!(admin(&args(None)), Ok(None));
+        assert_eq!(admin(&args(Some(""))), Ok(None));
+        let one = admin(&args(Some("127.0.0.1:1"))).unwrap().unwrap();
+        assert_eq!(one.names, ["metrics.example.org"]);
+        assert_eq!(admin(&args(Some("9465"))).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn all_mistakes_of_a_question_come_at_once() {
+        let args = cli::Health {
+            admin: "nowhere".to_owned(),
+            ready: false,
+            timeout: "soon".to_owned(),
+        };
+        assert_eq!(health(&args).unwrap_err().len(), 2);
+    }
+}

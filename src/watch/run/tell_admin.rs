@@ -1,0 +1,81 @@
+//! What the loop writes down for the admin endpoint. Shell.
+
+use super::Shell;
+use crate::admin::watch::{PublishEnd, Standing};
+use crate::model::catalog::Changes;
+use crate::watch::applied::publisher::AppliedPublisher;
+use crate::watch::publish::PublishError;
+use crate::watch::publish::outcome::Outcome;
+use crate::watch::target::state::Done;
+
+impl Shell {
+    /// Something has come from the store. To be called before the targets hear of it, who may publish at once.
+    pub(super) fn tell_admin_of_changes(&self, changes: &Changes) {
+        if !self.admin.is_on() {
+            return;
+        }
+        let concerned = self.targets.iter().filter(|state| state.concerns(changes));
+        for state in concerned {
+            self.admin.changed(&state.loaded.target.name);
+        }
+    }
+
+    pub(super) fn tell_admin_of_publish(&self, target: usize, done: &Done, outcome: Outcome) {
+        let loaded = &self.targets[target].loaded;
+        let failed = done.end.result.as_ref().err();
+        let failed = failed.filter(|_| outcome.is_failure());
+        self.admin.publish_ended(&PublishEnd {
+            target: &loaded.target.name,
+            outcome: outcome.name(),
+            failed_step: failed.map(PublishError::step),
+            has_reloaded: outcome.has_reloaded(),
+            is_good: outcome.is_good(),
+            took: done.took,
+            runtime_changes: loaded.haproxies.take_changes(),
+        });
+    }
+
+    pub(super) fn tell_admin_how_it_stands(&self) {
+        self.admin.stands(|| {
+            let status = self.reported_status();
+            let applied = self.applied.as_ref();
+            let away = !self.unreachable.is_empty();
+            let answers = self.subscriptions.is_fresh().then_some(true);
+            let services = self.catalog.services().values();
+            Standing {
+                targets: status.targets.clone(),
+                config: status.config.clone(),
+                is_store_up: if away { Some(false) } else { answers },
+                is_ready: self.is_ready,
+                instances: services.map(|instances| instances.len()).sum(),
+                snapshot_written: self.snapshot.written(),
+                old_workers: applied.map_or(0, AppliedPublisher::old_workers),
+                lease_expires: applied.and_then(AppliedPublisher::lease_expires),
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::watch::OUTCOMES;
+
+    /// A counter that begins with its first event hides that event.
+    #[test]
+    fn every_outcome_is_counted_from_zero() {
+        let reloaded = true;
+        for outcome in [
+            Outcome::Good { reloaded },
+            Outcome::WouldChange,
+            Outcome::ReloadOwed,
+            Outcome::RefusedBefore,
+            Outcome::Overtaken,
+            Outcome::GivenUp,
+            Outcome::Failed { reloaded },
+            Outcome::Refused { reloaded },
+        ] {
+            assert!(OUTCOMES.contains(&outcome.name()), "{outcome:?}");
+        }
+    }
+}
