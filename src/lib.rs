@@ -7,12 +7,13 @@
 //! watch:     store ──▶ catalog ──▶ guard ──▶ schedule ──▶ render ──▶ check ──▶ swap ──▶ reload
 //! ```
 //!
-//! [`cli`] is what was typed, [`config`] what that and the files mean, [`command`] makes a job of it, which `main.rs` runs,
-//! [`error`] how a failure is told. [`manage`] is what people do by hand, [`dashboard`] what they look at.
+//! [`cli`] parses what was typed, [`config`] works out what that, the environment and the files mean, [`command`] makes a
+//! job of it, which `main.rs` runs, and [`error`] turns a failure into a report and an exit code. [`manage`] has what
+//! operators do by hand (drain, undrain, status), and [`dashboard`] shows them all of it in a browser.
 //!
-//! A functional core decides, an imperative shell acts. The first lines of each file say which it is: a pure file is a
-//! machine `handle(now, input) -> actions` or plain functions; a shell performs the actions and brings every result back
-//! as an input; an adapter ([`store`], [`system`], [`proxy`]) knows the outside and nothing of the other adapters.
+//! Pure code decides, a shell acts. The first lines of each file say which of the two it is: a pure file is a machine
+//! `handle(now, input) -> actions` or plain functions; a shell performs the actions and brings every result back as an
+//! input; an adapter ([`store`], [`system`], [`proxy`]) talks to one part of the outside and imports no other adapter.
 //!
 //! `docs/architecture.md` has the layers, the rooms of [`watch`] and the way of one event through the files. A test
 //! (`tests/it/architecture.rs`) reads the tables of that page and the `use` lines, and compares them.

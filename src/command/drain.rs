@@ -23,7 +23,7 @@ pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Re
             state,
             wait,
         };
-        let (text, status) = manage::mark(order, store).await?;
+        let (text, status) = manage::set_state(order, store).await?;
         print(text)?;
         Ok(status)
     };

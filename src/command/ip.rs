@@ -14,7 +14,7 @@ pub(super) fn resolve(args: &Ip, here: &Surroundings) -> Result<Job, Failure> {
     let (specs, place) = both(specs, here.place(&args.store))?;
     let name = place.to_string();
     let work = async move {
-        let choice = register::address(&specs, &place.location);
+        let choice = register::choose_address(&specs, &place.location);
         // Nothing can be done about a terminal that is gone.
         let _ = write!(std::io::stderr(), "{choice}");
         let Some(ip) = choice.ip else {

@@ -1,11 +1,12 @@
-//! Changing the state of an instance by hand, and waiting until those who watch have it in use. Shell.
+//! `sidekick drain` and `sidekick undrain`: changes the state of an instance, and waits until its watchers have applied it.
+//! Shell.
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ManageError, instances, similar_service};
+use super::{ManageError, read_instances, suggest_service};
 use crate::model::instance::{InstanceId, ServiceName, State};
 use crate::model::keyspace;
 use crate::model::prefix::Prefix;
@@ -17,41 +18,41 @@ use crate::store::Store;
 use crate::store::drain_wait;
 use crate::store::drain_wait::Waited;
 
-/// What is to be done.
+/// Which instance gets which state.
 #[derive(Debug, Clone)]
 pub struct Order {
     /// Where instances live in the store.
     pub prefix: Prefix,
     /// The service.
     pub service: ServiceName,
-    /// Its instance.
+    /// The id of the instance.
     pub id: InstanceId,
-    /// The state it is to be in.
+    /// Its new state.
     pub state: State,
-    /// How long to wait for those who watch; `None` does not.
+    /// How long to wait for the watchers; `None` waits for none.
     pub wait: Option<Duration>,
 }
 
-/// Does it. What there is to print, and the exit status.
-pub async fn mark(order: Order, store: Arc<dyn Store>) -> Result<(String, u8), ManageError> {
+/// Changes the state in the store and waits for the watchers; returns the text to print and the exit status.
+pub async fn set_state(order: Order, store: Arc<dyn Store>) -> Result<(String, u8), ManageError> {
     let dir = keyspace::dir(&order.prefix, order.service.as_str(), order.id.as_str());
     let state = match order.state {
         State::Up => None,
         state @ (State::Drain | State::Maint) => Some(state.as_str().into()),
     };
     let by = By::Hand;
-    let mark = StateChange {
+    let change = StateChange {
         dir: dir.clone(),
         state,
         by,
     };
-    let since = store.mark(&mark).await.map_err(ManageError::Store)?;
+    let since = store.set_state(&change).await.map_err(ManageError::Store)?;
     let Some(since) = since else {
-        let catalog = instances(&store, &order.prefix, order.service.as_str()).await?;
+        let catalog = read_instances(&store, &order.prefix, order.service.as_str()).await?;
         let known = catalog.instances(order.service.as_str());
         let known: Vec<String> = known.map(|one| one.id.to_string()).collect();
         let similar = if known.is_empty() {
-            similar_service(&store, &order.prefix, &order.service).await
+            suggest_service(&store, &order.prefix, &order.service).await
         } else {
             did_you_mean(order.id.as_str(), known.iter().map(String::as_str))
         };

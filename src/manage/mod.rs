@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use self::drain::{Order, mark};
+pub use self::drain::{Order, set_state};
 pub use self::status::{Report, status};
 
 use crate::model::catalog::Catalog;
@@ -58,7 +58,7 @@ fn listed(ids: &[String]) -> String {
 }
 
 /// The instances of a service, as far as they are complete and valid.
-async fn instances(
+async fn read_instances(
     store: &Arc<dyn Store>,
     prefix: &Prefix,
     service: &str,
@@ -71,7 +71,7 @@ async fn instances(
 }
 
 /// The announced service that was probably meant. Who may read one service only gets no answer.
-async fn similar_service(
+async fn suggest_service(
     store: &Arc<dyn Store>,
     prefix: &Prefix,
     service: &ServiceName,
@@ -84,7 +84,7 @@ async fn similar_service(
 }
 
 /// Those who watch.
-async fn watchers(store: &Arc<dyn Store>) -> Result<(Watchers, Revision), ManageError> {
+async fn read_watchers(store: &Arc<dyn Store>) -> Result<(Watchers, Revision), ManageError> {
     let snapshot = store.snapshot(&watchers::root()).await;
     let snapshot = snapshot.map_err(ManageError::Store)?;
     let revision = snapshot.revision;

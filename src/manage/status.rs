@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{ManageError, instances, similar_service, watchers};
+use super::{ManageError, read_instances, read_watchers, suggest_service};
 use crate::model::instance::ServiceName;
 use crate::model::prefix::Prefix;
 use crate::model::update::Revision;
@@ -56,8 +56,8 @@ pub async fn status(
     json: bool,
     store: Arc<dyn Store>,
 ) -> Result<Report, ManageError> {
-    let catalog = instances(&store, prefix, service.as_str()).await?;
-    let (watchers, revision) = watchers(&store).await?;
+    let catalog = read_instances(&store, prefix, service.as_str()).await?;
+    let (watchers, revision) = read_watchers(&store).await?;
     let dir = prefix.join(service.as_str());
     let serving: Vec<_> = watchers.serving(&dir).collect();
     let furthest = serving.iter().map(|(_, _, applied)| applied.0).max();
@@ -93,7 +93,7 @@ pub async fn status(
         Some(ManageError::Nobody {
             service: service.clone(),
             prefix: prefix.clone(),
-            similar: similar_service(&store, prefix, service).await,
+            similar: suggest_service(&store, prefix, service).await,
         })
     } else {
         None

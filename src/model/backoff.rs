@@ -24,7 +24,7 @@ impl Backoff {
         }
     }
 
-    /// Counts a failure and says how long to wait; `chance` is a number from 0 to 1.
+    /// Counts a failure and returns how long to wait before the next try: `chance`, a number from 0 to 1, times the ceiling.
     pub fn failed(&mut self, chance: f64) -> Duration {
         let ceiling = self
             .base

@@ -1,6 +1,7 @@
-//! Whether two texts are the same, told by a number. Pure.
+//! A number by which two texts can be compared. Pure.
 
-/// FNV-1a, the same in every version and on every machine. Nobody gains anything by a collision.
+/// The 64-bit FNV-1a hash of all parts in order. It is the same in every version and on every machine. It is no protection
+/// against an attacker, who could find a collision; nobody gains anything by one here.
 #[must_use]
 pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let bytes = parts.into_iter().flatten();

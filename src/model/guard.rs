@@ -16,9 +16,9 @@ pub struct Rules {
     pub max_drop: Percent,
     /// Losses that lie this close together count as one.
     pub window: Duration,
-    /// How long is held what was too much.
+    /// How long the guard holds a loss that was too much.
     pub hold: Duration,
-    /// Instances with an address outside of these are passed over; without any, none is.
+    /// The guard passes over instances with an address outside of these networks; an empty list admits every address.
     pub networks: Vec<Network>,
 }
 
@@ -31,7 +31,7 @@ pub enum OnEmpty {
     Render,
 }
 
-/// A share, 0 to 100.
+/// A share in percent, 0 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub u8);
 
@@ -47,7 +47,7 @@ impl Percent {
 }
 
 impl Rules {
-    /// The guard of a target that follows services, if nobody says otherwise.
+    /// The guard of a target that follows services, unless it is configured otherwise.
     #[must_use]
     pub fn of_services() -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Rules {
         }
     }
 
-    /// No guard: the choice for a target that follows raw keys, as confd has it.
+    /// No guard: the default of a target that follows raw keys, as in confd.
     #[must_use]
     pub fn none() -> Self {
         Self {

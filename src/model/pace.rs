@@ -5,12 +5,12 @@ use std::time::Duration;
 /// The pace of one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// The first change after a quiet spell is published at once; what follows is gathered until it has been quiet
-    /// for this long.
+    /// `watch` publishes the first change after a quiet time at once, and coalesces those that follow until none has come
+    /// for this long. 20 ms unless configured.
     pub settle: Duration,
-    /// Gathering ends after this long, quiet or not.
+    /// `watch` coalesces changes for this long at most. 500 ms unless configured.
     pub max_wait: Duration,
-    /// The least time between two reloads.
+    /// The least time between two reloads of the target's program. 2 s unless configured.
     pub min_interval: Duration,
 }
 

@@ -5,44 +5,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::lease_id::LeaseId;
 use super::prefix::Prefix;
 
-/// Keys that are to stand together under one path, and nothing else from an earlier announcement with them.
+/// The keys of one instance. A store publishes them in one transaction, in place of those of an earlier announcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
     /// The directory of the instance, `/services/web/a`.
     pub dir: Prefix,
     /// Names below it (`ip`, `settings/distribution`) and their values.
     pub fields: BTreeMap<String, Vec<u8>>,
-    /// The [`STATE`](super::state_change::STATE) to put on a new lease, where none stands: what a hand had set on the one before. What stands on
-    /// this lease already, or on none, is left as it is, whatever this says.
+    /// The [`STATE`](super::state_change::STATE) that an operator had set on the lease before. The store writes it on a new
+    /// lease where the instance has no state yet; a state on this lease, or on none, stays as it is.
     pub state: Option<Vec<u8>>,
-    /// Who has to give way.
+    /// Which other owners of these keys give way.
     pub claim: Claim,
-    /// Our own leases before this one. Where one of them still holds the instance, its state is carried over: somebody has
-    /// set it there for this very instance.
+    /// Our own leases before this one. Where the instance still hangs on one of them, the store carries its state over:
+    /// somebody has set it there for this very instance.
     pub predecessors: BTreeSet<LeaseId>,
 }
 
-/// What is to become of keys under a publication's directory that hang on somebody else's lease.
+/// What a store does about keys under a publication's directory that hang on the lease of another owner.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Claim {
-    /// Whoever it is gives way.
+    /// Every other owner gives way.
     #[default]
     Whole,
-    /// Whoever it is gives way once; from then on [`Claim::Alone`].
+    /// Every other owner gives way once; after the first publication the claim is [`Claim::Alone`].
     TakeOver(BTreeSet<String>),
-    /// An owner with the same values in these fields gives way, since it is ourselves before a restart; another one is
-    /// a conflict.
+    /// An owner that has published the same values in these fields gives way, since it is this process before a restart;
+    /// any other owner is a conflict.
     Restart(BTreeSet<String>),
-    /// Whoever else is there came after us, and is a conflict: two who are alive would take the place from each other
-    /// with every heartbeat. For a new lease it is [`Claim::Restart`] again, since on the old one it may be ourselves.
+    /// Every other owner came after us and is a conflict: two live processes would otherwise take the place from each
+    /// other with every heartbeat. On a new lease the claim is [`Claim::Restart`] again, since the owner of the old lease
+    /// may be this process.
     Alone(BTreeSet<String>),
-    /// Nobody gives way, and nobody is in conflict: what hangs on another lease is left alone. So is taken back what was
-    /// published.
+    /// Nobody gives way and nobody is a conflict: the store leaves alone what hangs on another lease. A publication that
+    /// is taken back has this claim.
     Ours,
 }
 
 impl Claim {
-    /// The claim of those who have published.
+    /// The claim after a publication has succeeded.
     #[must_use]
     pub fn published(self) -> Self {
         match self {
@@ -54,7 +55,7 @@ impl Claim {
         }
     }
 
-    /// The claim on another lease than before.
+    /// The claim for a publication on another lease than the one before.
     #[must_use]
     pub fn renewed(self) -> Self {
         match self {
@@ -65,7 +66,7 @@ impl Claim {
 }
 
 impl Publication {
-    /// Why an owner on another lease, with this value in this field, does not give way; `None` if it does.
+    /// Why an owner on another lease, which has the value `theirs` in `field`, does not give way; `None` if it does.
     #[must_use]
     pub fn conflict(&self, field: &str, theirs: &[u8]) -> Option<String> {
         let same = match &self.claim {
@@ -102,11 +103,11 @@ impl Publication {
     }
 }
 
-/// What is found where something was published.
+/// What a store finds where something was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// Whether all its fields are there, on its lease.
+    /// Whether every field of the publication is there and hangs on its lease.
     pub is_whole: bool,
-    /// The state that was set on its lease, and dies with it.
+    /// The state that somebody has set on that lease; it ends with the lease.
     pub state: Option<Vec<u8>>,
 }

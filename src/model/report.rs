@@ -1,4 +1,4 @@
-//! How results are told: exit codes, and errors with their causes. Pure.
+//! How `sidekick` reports results: its exit codes, and errors with their causes. Pure.
 
 use std::error::Error;
 
@@ -6,13 +6,13 @@ use std::error::Error;
 pub mod code {
     /// A target failed (`--once`).
     pub const FAILED: u8 = 1;
-    /// Something would change (`--noop`).
+    /// A target would change (`--noop`).
     pub const PENDING: u8 = 2;
     /// The command line is wrong.
     pub const USAGE: u8 = 64;
-    /// The store, or something else that is needed, is not there.
+    /// The store, or something else that the command needs, is not available.
     pub const UNAVAILABLE: u8 = 69;
-    /// What was asked for cannot be printed.
+    /// Standard output cannot be written.
     pub const OUTPUT: u8 = 74;
     /// The configuration is wrong.
     pub const CONFIG: u8 = 78;
@@ -30,7 +30,7 @@ pub fn causes<'e>(
     })
 }
 
-/// An error with its causes, on one line.
+/// An error and its causes in one line, each behind a colon.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

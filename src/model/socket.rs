@@ -1,4 +1,4 @@
-//! Where a program listens for commands. Pure.
+//! Where HAProxy listens for commands. Pure.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,10 +7,10 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Where a socket of HAProxy is.
+/// The address of a stats socket or a master socket of HAProxy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
-    /// A path.
+    /// The path of a Unix socket.
     Unix(PathBuf),
     /// An address and a port, for an HAProxy in another container.
     Tcp(SocketAddr),

@@ -1,22 +1,22 @@
-//! How a command is asked to end. Pure.
+//! How `sidekick` asks the command under it to end. Pure.
 
 use std::time::Duration;
 
 use super::os::Signal;
 
-/// How a command is asked to end, and who hears of signals.
+/// How `sidekick` asks the command under it to end, and which processes get the signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop {
-    /// The signal that asks the command to end; without one it gets the signal that began the stop.
+    /// The signal that asks the command to end; without one, the command gets the signal that began the stop.
     pub signal: Option<Signal>,
-    /// How long it may take to end before it is killed.
+    /// How long the command may take to end before `sidekick` kills it.
     pub grace: Duration,
     /// Signals go to the command's whole process group, and not to the command alone.
     pub whole_group: bool,
 }
 
 impl Stop {
-    /// A stop of a command that gets the signal that we get.
+    /// A stop that passes on the signal that began it, to the command alone.
     #[must_use]
     pub fn within(grace: Duration) -> Self {
         Self {

@@ -1,9 +1,9 @@
-//! Which store is meant, and how to get at it. Pure.
+//! Which store the configuration names, and how to reach it. Pure.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Which store, and how to get at it.
+/// Which store the configuration names, and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// A directory on this host.
@@ -13,7 +13,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// A text that is the same for the same store; nothing secret is in it.
+    /// A text that is the same for the same store; it contains no secret.
     #[must_use]
     pub fn identity(&self) -> String {
         match self {
@@ -41,9 +41,9 @@ pub struct EtcdOptions {
 /// Where the password of a user comes from.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Password {
-    /// The first line of a file, which is read for each login: a password that is changed there is used.
+    /// The first line of this file. `sidekick` reads it for each login, so that a changed password is used without a restart.
     File(PathBuf),
-    /// The environment, which is read once, at the start.
+    /// The password itself, from the environment, which `sidekick` reads once, at the start.
     Given(String),
 }
 

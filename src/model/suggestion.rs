@@ -2,7 +2,8 @@
 
 use strsim::osa_distance;
 
-/// The known name that is most like `wrong`, if another one is like it at all.
+/// The known name that differs least from `wrong`, by one to three slips: a letter that is added, left out, exchanged or
+/// swapped with its neighbour. `None` if no other name is that close.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = wrong;
@@ -22,7 +23,7 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     like.min().map(|(_, name)| name)
 }
 
-/// The same as a question.
+/// The nearest name as a question for a hint: `did you mean web?`.
 #[must_use]
 pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(wrong, known).map(|name| format!("did you mean {name}?"))

@@ -17,7 +17,7 @@ impl fmt::Display for Revision {
 /// Everything under a prefix at one revision.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
-    /// The revision at which all of it was true.
+    /// The revision at which the store held all of these entries.
     pub revision: Revision,
     /// The keys and values.
     pub entries: Entries,
@@ -32,12 +32,12 @@ pub enum Change {
     Delete(Key),
 }
 
-/// What following a prefix yields. A consumer never has to know why a reset came.
+/// What following a prefix yields. A consumer never has to know why the store sends a reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
-    /// Forget what you know of the prefix: this is all of it.
+    /// Everything under the prefix; the consumer forgets what it knew of it.
     Reset(Snapshot),
-    /// Changes in the order in which they happened. A transaction is never split over two updates.
+    /// Changes in the order in which they happened. A store never splits a transaction over two updates.
     Changed {
         /// The revision after the last of them.
         revision: Revision,

@@ -1,4 +1,4 @@
-//! Announces instances, and looks after the program they stand for.
+//! `sidekick register`: announces instances in the store, and runs the program that serves them.
 //!
 //! ```text
 //!          spawned: check, announce  stop: mark    applied, or --drain: withdraw    withdrawn, or 2 s    grace over: kill
@@ -11,18 +11,18 @@
 //!                                                                exit with the program's status; without a program, 0
 //! ```
 //!
-//! The order of stopping is the point: the instances are marked, whoever sends requests to them is waited for (their entries
-//! in the store say what they have applied), and they disappear from the store *before* their program hears of the stop,
-//! so that nobody is sent to a server that is going away. A store that does not answer never harms the program: the
-//! lease is a machine of its own ([`crate::model::lease`]), and it is waited for 2 s at most.
+//! The order of stopping is the point. `register` marks the instances, waits for the watchers that send requests to them
+//! (their entries in the store say what they have applied), and withdraws the instances *before* it stops the program, so
+//! that no client is sent to a server that is going away. A store that does not answer never harms the program: the lease
+//! is a machine of its own ([`crate::model::lease`]), and `register` waits for it 2 s at most.
 //!
-//! While the program is `Up`, the checks of each instance decide whether anything is wanted from the lease: nothing before
-//! they have passed, nothing while they fail. What they say is weighed by a machine of its own too, in `health`; the
-//! program hears nothing of it. `instances` holds the instances, one or several, and the leases they hang on; a configuration
-//! that is read again, and an address that has changed, give it a new set, from `look`, and it changes what has changed.
+//! While the program is `Up`, the checks of each instance decide whether it is announced: not before they have passed, and
+//! not while they fail. `health` counts their results; the program hears nothing of them. `instances` has the instances and
+//! the leases on which they hang. After a config reload, or when an address has changed, `refresh` gives it a new set, and
+//! `instances` changes only what is different.
 //!
-//! A program that has ended may leave others of its process group behind: `Clearing` asks them to end (TERM, unless they
-//! have just had it), waits for the grace, and kills what is left.
+//! A program that has ended may leave other processes of its group behind. In `Clearing`, `register` asks them to end (by
+//! TERM, unless they have just had it), waits for the grace, and kills what is left.
 
 mod health;
 mod instances;
@@ -32,5 +32,5 @@ mod resolve;
 mod run;
 mod status;
 
-pub use self::resolve::{Plan, PlanError, address, plan};
+pub use self::resolve::{Plan, PlanError, choose_address, plan};
 pub use run::run;

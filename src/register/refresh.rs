@@ -1,4 +1,5 @@
-//! When the configuration is read again, and when addresses are looked at: one at a time, off the loop. Shell.
+//! When `register` reloads its configuration, and when it looks for changed addresses: one job at a time, off the loop.
+//! Shell.
 
 use std::time::{Duration, Instant};
 
@@ -7,33 +8,33 @@ use tracing::warn;
 use super::instances::Entry;
 use super::resolve::{Source, Unread};
 
-/// How often addresses are looked at.
+/// How often `register` looks for changed addresses.
 const EVERY: Duration = Duration::from_secs(5);
-/// How soon after the last look a failed check may cause another one.
+/// A failed check may cause another look this soon after the last one.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// How long a look may take. One that hangs, on a file system or in the system's resolver, is given up then, and each
-/// further one gets twice as long: what hangs keeps a thread.
+/// How long a job may take. `register` gives up one that hangs, on a file system or in the system's resolver, and allows
+/// each further one twice as long, up to [`LONGEST`]: a job that hangs keeps a thread.
 const LIMIT: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_mins(30);
 
 /// What a job found.
 pub(super) enum Found {
-    /// The configuration was read again, or could not be used.
+    /// The result of a config reload.
     Read(Result<Vec<Entry>, Unread>),
-    /// The addresses as they are now.
+    /// The instances with the addresses that they have now.
     Seen(Vec<Entry>),
 }
 
-/// The source, and what is due.
+/// The configuration as it was resolved last, and when the next job is due.
 #[derive(Debug)]
 pub(super) struct RefreshSchedule {
     source: Source,
     /// The job that is under way.
     out: Option<Out>,
-    /// How long the next one may take.
+    /// How long the next job may take.
     limit: Duration,
-    /// Whether the configuration is to be read again.
+    /// Whether somebody has asked for a config reload.
     is_asked: bool,
     last: Instant,
     due: Option<Instant>,
@@ -42,9 +43,9 @@ pub(super) struct RefreshSchedule {
 /// A job that is under way.
 #[derive(Debug)]
 struct Out {
-    /// It reads the configuration again.
+    /// Whether the job is a config reload.
     is_read: bool,
-    /// When it is given up.
+    /// When `register` gives the job up.
     until: Instant,
 }
 
@@ -58,33 +59,36 @@ impl RefreshSchedule {
             last: Instant::now(),
             due: None,
         };
-        refresh.rest();
+        refresh.schedule_next();
         refresh
     }
 
-    fn rest(&mut self) {
+    fn schedule_next(&mut self) {
         self.last = Instant::now();
-        self.due = self.source.is_found().then_some(self.last + EVERY);
+        self.due = self
+            .source
+            .looks_for_addresses()
+            .then_some(self.last + EVERY);
     }
 
-    /// Somebody wants the configuration to be read again; false if there is none.
-    pub(super) fn ask(&mut self) -> bool {
-        self.is_asked |= self.source.is_read();
-        self.source.is_read()
+    /// Asks for a config reload; returns false if there is no configuration file.
+    pub(super) fn request_config_reload(&mut self) -> bool {
+        self.is_asked |= self.source.has_config_file();
+        self.source.has_config_file()
     }
 
-    /// Whether there are files that are read again.
-    pub(super) fn are_of_files(&self) -> bool {
-        self.source.is_read()
+    /// Whether there is a configuration file to reload.
+    pub(super) fn has_config_file(&self) -> bool {
+        self.source.has_config_file()
     }
 
-    /// A check has failed: perhaps the address is another one by now.
-    pub(super) fn hurry(&mut self) {
+    /// Brings the next look forward after a failed check: perhaps the address has changed.
+    pub(super) fn look_soon(&mut self) {
         let soon = self.last + SOONEST;
         self.due = self.due.map(|due| due.min(soon));
     }
 
-    /// When there is something to do.
+    /// When [`Self::start_due_job`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match (&self.out, self.is_asked) {
             (Some(out), _) => Some(out.until),
@@ -93,9 +97,9 @@ impl RefreshSchedule {
         }
     }
 
-    /// The job that is due, to be done where it may take long. It takes the place of one that was due and never answered;
-    /// what that one finds later counts no more.
-    pub(super) fn job(
+    /// The job that is due, for a blocking thread. It replaces a job that has not answered in time; the caller ignores what
+    /// that one finds later.
+    pub(super) fn start_due_job(
         &mut self,
         now: Instant,
     ) -> Option<impl FnOnce() -> (Source, Found) + Send + 'static> {
@@ -110,7 +114,7 @@ impl RefreshSchedule {
             };
             let limit = self.limit.as_secs();
             warn!(
-                "{what} could not be looked at within {limit} s (does a file system or the DNS hang?); trying again"
+                "cannot read {what} within {limit} s (does a file system or the DNS hang?); trying again"
             );
             self.limit = (self.limit * 2).min(LONGEST);
             self.is_asked |= out.is_read;
@@ -123,26 +127,26 @@ impl RefreshSchedule {
         let mut source = self.source.clone();
         Some(move || {
             let found = if is_asked {
-                Found::Read(source.read())
+                Found::Read(source.reload_config())
             } else {
-                // What was announced has had an address and an id, and keeps them.
-                Found::Seen(source.look().unwrap_or_default())
+                // Instances that are announced keep the address and the id that they have.
+                Found::Seen(source.resolve().unwrap_or_default())
             };
             (source, found)
         })
     }
 
-    /// The job that is under way is done.
-    pub(super) fn done(&mut self, source: Source) {
+    /// Takes in the source of a job that has ended.
+    pub(super) fn finish(&mut self, source: Source) {
         self.source = source;
         self.limit = LIMIT;
-        self.broken_off();
+        self.give_up();
     }
 
-    /// The job ended without an answer.
-    pub(super) fn broken_off(&mut self) {
+    /// Forgets the job that is under way, which ends without an answer.
+    pub(super) fn give_up(&mut self) {
         self.out = None;
-        self.rest();
+        self.schedule_next();
     }
 }
 
@@ -154,21 +158,21 @@ mod tests {
     #[test]
     fn a_look_that_never_answers_is_followed_by_another_one() {
         let mut refresh = RefreshSchedule::new(Source::of_file());
-        assert!(refresh.ask());
+        assert!(refresh.request_config_reload());
         let mut now = Instant::now() + EVERY;
         let mut limit = LIMIT;
         for _ in 0..9 {
-            assert!(refresh.job(now).is_some());
+            assert!(refresh.start_due_job(now).is_some());
             assert_eq!(refresh.deadline(), Some(now + limit));
-            assert!(refresh.job(now + limit / 2).is_none());
+            assert!(refresh.start_due_job(now + limit / 2).is_none());
             now += limit;
             limit = (limit * 2).min(LONGEST);
         }
         assert_eq!(limit, LONGEST);
         // It was asked to read, and still is.
         assert!(refresh.out.as_ref().is_some_and(|out| out.is_read));
-        refresh.done(Source::of_file());
+        refresh.finish(Source::of_file());
         assert_eq!(refresh.limit, LIMIT);
-        assert!(refresh.job(now).is_none());
+        assert!(refresh.start_due_job(now).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! From what was configured to what is announced: what only the system knows (address, host name) is filled in. Shell.
+//! Resolves what was configured into the instances to announce: fills in addresses, host name and ids. Shell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::instances::Entry;
 use crate::config::{self, Announcement, IdSpec, Ownership, Problem, Registration};
 use crate::model::address::{Choice, Chosen, Host, Spec, choose};
+use crate::model::fingerprint::fingerprint;
 use crate::model::instance::{HostName, Instance, InstanceId, ServiceName, State};
 use crate::model::keyspace;
 use crate::model::lease_id::LeaseId;
@@ -22,53 +23,54 @@ use crate::model::stop::Stop;
 use crate::model::store_url::Location;
 use crate::system::address;
 
-/// What is to be announced, and for whom.
+/// What `register` announces, and the program for which it does so.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The instances.
     pub(super) entries: Vec<Entry>,
-    /// Where they come from: files and addresses change.
+    /// What they are resolved from: files and addresses change.
     pub(super) source: Source,
-    /// How long the keys outlive us if nobody can take them back.
+    /// How long the keys outlive `register` if it cannot withdraw them.
     pub(super) ttl: Duration,
-    /// The program and its arguments; without one we are a sidecar.
+    /// The program and its arguments; without one, `register` is a sidecar.
     pub(super) program: Option<(OsString, Vec<OsString>)>,
-    /// How long a stop waits for those who watch.
+    /// How long a stop waits for watchers to apply the drain.
     pub(super) drain: Duration,
-    /// How the program is asked to end.
+    /// How `register` asks the program to end.
     pub(super) stop: Stop,
 }
 
 impl Plan {
-    /// How the program is asked to end.
+    /// How `register` asks the program to end.
     #[must_use]
     pub fn stop(&self) -> Stop {
         self.stop
     }
 }
 
-/// Why nothing can be announced.
+/// Why `register` cannot announce anything.
 #[derive(Debug, Error)]
 pub enum PlanError {
-    /// No way leads to an address.
+    /// None of the configured ways yields an address.
     #[error("there is no address to announce for {0}")]
     Address(ServiceName, #[source] NoAddress),
-    /// An id that was given is the one that another instance gets from this host's name and its port.
+    /// A configured id equals the one that another instance gets from the host name and its port.
     #[error("two instances are {0}")]
     Twice(Prefix),
 }
 
-/// What was looked at in vain.
+/// The ways to an address that were tried in vain.
 #[derive(Debug, Error)]
-#[error("{}", said(.0))]
+#[error("{}", list_tried(.0))]
 pub struct NoAddress(Choice);
 
-fn said(choice: &Choice) -> String {
+fn list_tried(choice: &Choice) -> String {
     let tried: Vec<String> = choice.tried.iter().map(ToString::to_string).collect();
     tried.join("; ")
 }
 
-/// Fills in what only the system knows.
+/// Resolves a registration: fills in what only the system knows. Fails if two instances get the same id, or if an instance
+/// has no address; with a program, such an instance waits for one instead.
 pub fn plan(
     registration: Registration,
     location: &Location,
@@ -78,7 +80,7 @@ pub fn plan(
         endpoints: endpoints(location).to_vec(),
         prefix: prefix.clone(),
         hostname: address::hostname(),
-        waits: registration.program.is_some(),
+        tolerates_no_address: registration.program.is_some(),
         announcements: registration.announcements,
         config: registration.config,
         ids: Vec::new(),
@@ -87,7 +89,7 @@ pub fn plan(
         waiting: BTreeSet::new(),
     };
     Ok(Plan {
-        entries: source.look()?,
+        entries: source.resolve()?,
         source,
         ttl: registration.ttl,
         program: registration.program,
@@ -96,29 +98,29 @@ pub fn plan(
     })
 }
 
-/// What was configured, and what was filled in so far.
+/// What was configured, and what was resolved so far.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     endpoints: Vec<String>,
     prefix: Prefix,
     hostname: OsString,
-    /// There is a program that does not depend on the announcement: an instance without an address waits for one.
-    waits: bool,
+    /// Whether there is a program, which does not depend on the announcement: an instance without an address waits for one.
+    tolerates_no_address: bool,
     announcements: Vec<Announcement>,
     config: Option<PathBuf>,
-    /// The random ids that were given out, and to whom.
+    /// The random ids, and the instances that have them.
     ids: Vec<(Slot, InstanceId)>,
     chosen: BTreeMap<Prefix, Chosen>,
-    /// The instances whose address is gone: told once.
+    /// The instances whose address is gone, which the log already says.
     gone: BTreeSet<Prefix>,
-    /// Those that never had one: told once.
+    /// The instances that have never had an address, which the log already says.
     waiting: BTreeSet<Prefix>,
 }
 
-/// Who keeps a random id when the configuration is read again: the same service on the same port, else the same service.
+/// What keeps its random id over a config reload: the same service on the same port, else the same service.
 type Slot = (Option<Prefix>, ServiceName, u16);
 
-/// Why a configuration that was read again is not taken.
+/// Why a config reload has failed.
 #[derive(Debug)]
 pub(super) enum Unread {
     Wrong(Vec<Problem>),
@@ -138,8 +140,8 @@ impl Unread {
 }
 
 impl Source {
-    /// Whether there is a configuration to read again.
-    pub(super) fn is_read(&self) -> bool {
+    /// Whether there is a configuration file to reload.
+    pub(super) fn has_config_file(&self) -> bool {
         self.config.is_some()
     }
 
@@ -150,7 +152,7 @@ impl Source {
             endpoints: Vec::new(),
             prefix: Prefix::root(),
             hostname: OsString::new(),
-            waits: true,
+            tolerates_no_address: true,
             announcements: Vec::new(),
             config: Some(PathBuf::from("/nowhere")),
             ids: Vec::new(),
@@ -160,29 +162,29 @@ impl Source {
         }
     }
 
-    /// Whether an address is to be found, and may change.
-    pub(super) fn is_found(&self) -> bool {
+    /// Whether an instance has no configured address, so that it is looked up and may change.
+    pub(super) fn looks_for_addresses(&self) -> bool {
         let given = |spec: &Spec| matches!(spec, Spec::Given(_));
         let mut all = self.announcements.iter();
-        all.any(|one| !specs(&one.ip).iter().all(given))
+        all.any(|one| !specs_or_default(&one.ip).iter().all(given))
     }
 
-    /// The configuration as it is now; one that cannot be used changes nothing.
-    pub(super) fn read(&mut self) -> Result<Vec<Entry>, Unread> {
+    /// Reads the configuration file again and resolves it; one that cannot be used changes nothing.
+    pub(super) fn reload_config(&mut self) -> Result<Vec<Entry>, Unread> {
         let mut new = self.clone();
         if let Some(path) = &self.config {
             new.announcements = config::announcements(path, &self.prefix).map_err(Unread::Wrong)?;
         }
-        let entries = new.look().map_err(Unread::Impossible)?;
+        let entries = new.resolve().map_err(Unread::Impossible)?;
         *self = new;
         Ok(entries)
     }
 
-    /// The instances with the addresses that they have now; without those that wait for one.
-    pub(super) fn look(&mut self) -> Result<Vec<Entry>, PlanError> {
-        let host = self.host();
+    /// The instances with the addresses that they have now, without those that wait for one.
+    pub(super) fn resolve(&mut self) -> Result<Vec<Entry>, PlanError> {
+        let host = self.look_up_host();
         let (mut entries, mut dirs) = (Vec::new(), BTreeSet::new());
-        let ids = self.ids();
+        let ids = self.assign_ids();
         for (one, id) in self.announcements.clone().into_iter().zip(ids) {
             let prefix = one.prefix.as_ref().unwrap_or(&self.prefix);
             let dir = keyspace::dir(prefix, one.service.as_str(), id.as_str());
@@ -196,7 +198,7 @@ impl Source {
                     }
                     entries.push(self.entry(one, id, ip));
                 }
-                Err(error) if self.waits => self.wait(dir, &error),
+                Err(error) if self.tolerates_no_address => self.wait_for_address(dir, &error),
                 Err(error) => return Err(error),
             }
         }
@@ -206,38 +208,39 @@ impl Source {
         Ok(entries)
     }
 
-    /// The program does not depend on it, and neither does its start.
-    fn wait(&mut self, dir: Prefix, error: &PlanError) {
+    /// Lets an instance wait for an address, and logs that once: neither the program nor its start depends on it.
+    fn wait_for_address(&mut self, dir: Prefix, error: &PlanError) {
         if self.waiting.insert(dir) {
             warn!(
-                "{}; it is announced as soon as there is one. Give it with --ip (`ip` in a file); `sidekick ip` explains \
-                 the choice",
+                "{}; sidekick announces the instance as soon as there is one. Give it with --ip (`ip` in a file); \
+                 `sidekick ip` explains the choice",
                 chain(error)
             );
         }
     }
 
-    /// What is needed of it: nobody asks a name server for the store's address in vain.
-    fn host(&self) -> Host {
+    /// What the configured ways need to know of this host; it asks a name server for the store's address only if one of them
+    /// needs it.
+    fn look_up_host(&self) -> Host {
         let by = |way: &Spec| {
             let mut all = self.announcements.iter();
-            all.any(|one| specs(&one.ip).contains(way))
+            all.any(|one| specs_or_default(&one.ip).contains(way))
         };
-        match self.is_found() {
+        match self.looks_for_addresses() {
             true if by(&Spec::TowardsStore) => address::host(&self.endpoints),
             true => address::host(&[]),
             false => Host::default(),
         }
     }
 
-    /// The address of an instance; the one that it had if there is none now.
+    /// The address of an instance; the one that it had before if there is none now.
     fn address(
         &mut self,
         dir: &Prefix,
         one: &Announcement,
         host: &Host,
     ) -> Result<IpAddr, PlanError> {
-        let specs = specs(&one.ip);
+        let specs = specs_or_default(&one.ip);
         let before = self.chosen.get(dir).filter(|chosen| chosen.is_by(specs));
         let Some(before) = before else {
             let Some(first) = Chosen::first(specs, host) else {
@@ -271,8 +274,8 @@ impl Source {
         }
     }
 
-    /// The id of each instance; random ones stay with whom they were given to.
-    fn ids(&mut self) -> Vec<InstanceId> {
+    /// The id of each instance; an instance keeps the random id that it has.
+    fn assign_ids(&mut self) -> Vec<InstanceId> {
         let mut left = std::mem::take(&mut self.ids);
         let slots: Vec<Slot> = self.announcements.iter().map(slot).collect();
         let mut kept = BTreeMap::new();
@@ -333,11 +336,11 @@ impl Source {
         };
         let is_shared = one.ownership == Ownership::Shared;
         if is_shared && !has_host {
-            // Each of those who announce it has a name of its own, and none of them is that of what they share.
+            // Each process that announces a shared instance runs on a host of its own name; none is the instance's.
             publication.fields.remove("host");
         }
         Entry {
-            shared: is_shared.then(|| lease_of(&publication.dir)),
+            shared: is_shared.then(|| shared_lease_id(&publication.dir)),
             publication,
             checks: one.checks,
             announced,
@@ -350,22 +353,23 @@ fn slot(one: &Announcement) -> Slot {
     (one.prefix.clone(), one.service.clone(), port)
 }
 
-/// The same lease on every host that announces this instance (FNV-1a; ids of leases are positive).
-fn lease_of(dir: &Prefix) -> LeaseId {
-    let hash = dir
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+/// The id of the lease of a shared instance, which is the same on every host that announces it. It is a hash of the
+/// instance's directory, made positive, as ids of leases are.
+fn shared_lease_id(dir: &Prefix) -> LeaseId {
+    let hash = fingerprint([dir.as_str().as_bytes()]);
     LeaseId(i64::try_from(hash >> 1).unwrap_or(i64::MAX).max(1))
 }
 
-/// An etcd on this very host is reached by loopback, which says nothing to others; then the default route does.
-const UNSAID: [Spec; 2] = [Spec::TowardsStore, Spec::DefaultRoute];
+/// The ways to an address unless others are configured. The way to an etcd on this very host yields loopback, which other
+/// hosts cannot use; then the default route decides.
+const DEFAULT_SPECS: [Spec; 2] = [Spec::TowardsStore, Spec::DefaultRoute];
 
-fn specs(said: &[Spec]) -> &[Spec] {
-    if said.is_empty() { &UNSAID } else { said }
+fn specs_or_default(configured: &[Spec]) -> &[Spec] {
+    if configured.is_empty() {
+        &DEFAULT_SPECS
+    } else {
+        configured
+    }
 }
 
 fn endpoints(location: &Location) -> &[String] {
@@ -375,10 +379,13 @@ fn endpoints(location: &Location) -> &[String] {
     }
 }
 
-/// The address to announce, and how it was found.
+/// The address that `register` would announce, and how it was found.
 #[must_use]
-pub fn address(said: &[Spec], location: &Location) -> Choice {
-    choose(specs(said), &address::host(endpoints(location)))
+pub fn choose_address(configured: &[Spec], location: &Location) -> Choice {
+    choose(
+        specs_or_default(configured),
+        &address::host(endpoints(location)),
+    )
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ impl Shell {
 
     async fn next(&mut self, signals: &mut Signals, deadline: Option<Instant>) -> Input {
         loop {
-            if let Some(job) = self.refresh.job(Instant::now()) {
+            if let Some(job) = self.refresh.start_due_job(Instant::now()) {
                 let job = move || Done::Looked(Box::new(job()));
                 self.look = Some(self.jobs.spawn_blocking(job).id());
             }
@@ -156,7 +156,7 @@ impl Shell {
     }
 
     fn signal(&mut self, signal: Signal) -> Input {
-        if signal == Signal::HUP && self.refresh.ask() {
+        if signal == Signal::HUP && self.refresh.request_config_reload() {
             self.report.reloading();
         }
         Input::Signal(signal)
@@ -190,7 +190,7 @@ impl Shell {
             Done::Looked(_) if self.look != Some(id) => return None,
             Done::Looked(looked) => {
                 let (source, found) = *looked;
-                self.refresh.done(source);
+                self.refresh.finish(source);
                 return self.looked(found);
             }
         })
@@ -199,7 +199,7 @@ impl Shell {
     /// A job that panics has said so on stderr; the lease's deadline finds out what is missing of its.
     fn broken_off(&mut self, error: &JoinError) -> Input {
         if self.look == Some(error.id()) {
-            self.refresh.broken_off();
+            self.refresh.give_up();
         }
         match self.rounds.remove(&error.id()) {
             // No round, no more rounds: one that broke off has to count.
@@ -217,7 +217,7 @@ impl Shell {
         self.report.checked(&round.dir, has_passed);
         if let ProbeResult::Failed(why) = &result {
             debug!("a check of {} failed: {why}", round.dir);
-            self.refresh.hurry();
+            self.refresh.look_soon();
         }
         Input::Roster(instances::Input::Probed(round, result))
     }
@@ -299,7 +299,7 @@ impl Shell {
         let Some(group) = self.group else { return };
         // With files to be read again, SIGHUP is for us first, and a program that knows nothing of it would die of it.
         if signal == Signal::HUP
-            && self.refresh.are_of_files()
+            && self.refresh.has_config_file()
             && !process::leader_handles(group, signal)
         {
             debug!("the program does not handle {signal}, so it is not passed on");
@@ -315,7 +315,7 @@ impl Shell {
             Some(group) if group.lives() => {
                 info!("the program has ended, others of its process group have not");
                 self.jobs.spawn(async move {
-                    group.gone().await;
+                    group.wait_until_gone().await;
                     Done::GroupGone
                 });
                 Performed::Later
@@ -340,7 +340,8 @@ impl Shell {
             instances::Action::Drained(_) => {}
             instances::Action::Mark(mark) => {
                 let store = Arc::clone(&self.store);
-                let job = async move { Done::Marked(mark.dir.clone(), store.mark(&mark).await) };
+                let job =
+                    async move { Done::Marked(mark.dir.clone(), store.set_state(&mark).await) };
                 self.jobs.spawn(job);
             }
         }
@@ -370,7 +371,7 @@ impl Shell {
             lease::Action::Conflict(_) | lease::Action::Removed(_) => return,
             lease::Action::Withdrawn => return,
         };
-        if let Some(request) = lease_requests::request(&self.store, action) {
+        if let Some(request) = lease_requests::request_for(&self.store, action) {
             self.jobs.spawn(async move {
                 let answer = request.await;
                 Done::Answer(holder, answer.input, about, answer.trouble)

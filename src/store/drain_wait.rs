@@ -1,4 +1,4 @@
-//! Waiting for those who watch: until all of them have in use what was marked, or have gone, or time is up. Adapter.
+//! Waits until every watcher of some instances has applied their new state, or has gone, or the time is up. Adapter.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,29 +10,30 @@ use tokio::time::{Instant, sleep_until};
 use super::{Followed, Store, StoreError, follow};
 use crate::model::watchers::{self, Marks, Watchers};
 
-/// Who was waited for, and what came of it.
+/// Which watchers we waited for, and how the wait ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waited {
-    /// How long it took.
+    /// How long the wait took.
     pub took: Duration,
-    /// Everybody who watches the marked instances, and was seen while it lasted.
+    /// The ids of all watchers that served one of the instances during the wait.
     pub watchers: BTreeSet<String>,
-    /// Those of them who had not answered in the end.
+    /// Those of them that had not applied the state when the wait ended.
     pub missing: BTreeSet<String>,
-    /// Why it is not known who watches.
+    /// Why the list of watchers could not be read.
     pub unknown: Option<StoreError>,
 }
 
 impl Waited {
-    /// Whether nobody sends anything new to the marked instances any more.
+    /// Whether no proxy sends anything new to the instances any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.missing.is_empty() && self.unknown.is_none()
     }
 }
 
-/// Waits until everybody who watches one of these instances has its mark in use. Where nobody watches, nobody is waited
-/// for; a store that does not answer ends it too. Who may not read the list of watchers waits for the whole of `limit`.
+/// Waits for at most `limit` until every watcher of one of these instances has applied its state. The wait ends early where
+/// nobody watches them, and when the store stops answering. Without permission to read the list of watchers it lasts for
+/// the whole of `limit`.
 pub async fn wait(store: Arc<dyn Store>, marks: &Marks, limit: Duration) -> Waited {
     let start = Instant::now();
     let (to, mut updates) = mpsc::channel(16);

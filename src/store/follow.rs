@@ -28,20 +28,20 @@ use crate::model::update::{Revision, Update};
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// How long a watch must have lived for the delays to start small again.
 const HEALTHY: Duration = Duration::from_secs(5);
-/// How often a watch is resumed in vain before everything is listed again.
+/// After so many resumes in vain, the follower lists everything again.
 const RESUMES: u32 = 6;
-/// After how many failures in a row an outage is told; the first may be no more than a lost connection.
-const TOLD_AT: u32 = 2;
-/// How often everything is listed again although nothing is wrong, give or take [`RELIST_SPREAD`].
+/// The follower reports an outage after so many failures in a row; the first may be no more than a lost connection.
+const REPORT_AT: u32 = 2;
+/// How often the follower lists everything again although nothing is wrong; each time varies by [`RELIST_SPREAD`].
 const RELIST: Duration = Duration::from_mins(10);
 const RELIST_SPREAD: f64 = 0.2;
 
 /// What following a prefix tells its consumer.
 #[derive(Debug)]
 pub enum Followed {
-    /// The store said something.
+    /// The store has sent this.
     Update(Update),
-    /// The store stopped answering; said once per outage.
+    /// The store has stopped answering; the follower sends this once per outage.
     Outage(StoreError),
     /// The store answers again.
     Restored,
@@ -53,7 +53,7 @@ pub enum Followed {
 ///
 /// - The first update is a [`Update::Reset`], and applying all updates in order leads to what the store holds.
 /// - No change is skipped: where the history from which to go on is gone, another reset comes.
-/// - An outage is told once, after the first retry has failed too, and so is its end.
+/// - It reports an outage once, after the first retry has failed too, and its end once.
 pub async fn follow(store: Arc<dyn Store>, prefix: Prefix, to: mpsc::Sender<Followed>) {
     let receiver = to.clone();
     let follower = Follower::new(store, prefix, to);
@@ -66,9 +66,9 @@ pub async fn follow(store: Arc<dyn Store>, prefix: Prefix, to: mpsc::Sender<Foll
 /// Where to go on.
 #[derive(Debug, Clone, Copy)]
 enum Position {
-    /// Nothing is known, or what is known must not be trusted.
+    /// The consumer has nothing yet, or what it has must not be trusted.
     Listing,
-    /// Everything up to this revision was told.
+    /// The consumer has everything up to this revision.
     After(Revision),
 }
 
@@ -93,7 +93,7 @@ struct Follower {
     outage: Outage,
 }
 
-/// How many failures came in a row; told at the second.
+/// How many failures came in a row; the follower reports an outage at the second.
 #[derive(Debug, Default)]
 struct Outage {
     failures: u32,
@@ -115,11 +115,11 @@ impl Follower {
 
     async fn run(mut self) {
         loop {
-            match self.round().await {
+            match self.list_and_watch().await {
                 End::Unwanted => return,
                 End::Relist => self.position = Position::Listing,
                 End::Failed(error) => {
-                    if self.failed(error).await.is_break() {
+                    if self.handle_failure(error).await.is_break() {
                         return;
                     }
                     let delay = self.backoff.failed(fastrand::f64());
@@ -129,8 +129,8 @@ impl Follower {
         }
     }
 
-    /// Lists if need be, and watches until the watch ends.
-    async fn round(&mut self) -> End {
+    /// Lists if the position requires it, and watches until the watch ends.
+    async fn list_and_watch(&mut self) -> End {
         let after = match self.position {
             Position::After(revision) => revision,
             Position::Listing => match self.list().await {
@@ -145,7 +145,7 @@ impl Follower {
             Ok(watch) => watch,
             Err(error) => return End::Failed(error),
         };
-        if self.answered().await.is_break() {
+        if self.handle_answer().await.is_break() {
             return End::Unwanted;
         }
         let opened = Instant::now();
@@ -165,7 +165,7 @@ impl Follower {
         self.relist_at = Instant::now() + RELIST.mul_f64(spread);
         self.failed_resumes = 0;
         // An open watch is what ends an outage: a store that lists and cannot be watched is not well.
-        match self.tell_update(Update::Reset(snapshot)).await {
+        match self.send_update(Update::Reset(snapshot)).await {
             ControlFlow::Continue(()) => Ok(revision),
             ControlFlow::Break(()) => Err(End::Unwanted),
         }
@@ -180,7 +180,7 @@ impl Follower {
             match update {
                 Ok(update) => {
                     self.failed_resumes = 0;
-                    if self.tell_update(update).await.is_break() {
+                    if self.send_update(update).await.is_break() {
                         return End::Unwanted;
                     }
                 }
@@ -189,8 +189,8 @@ impl Follower {
         }
     }
 
-    /// Decides where to go on after a failure, and tells an outage.
-    async fn failed(&mut self, error: StoreError) -> ControlFlow<()> {
+    /// Decides where to go on after a failure, and reports an outage when it begins.
+    async fn handle_failure(&mut self, error: StoreError) -> ControlFlow<()> {
         tracing::debug!(prefix = %self.prefix, %error, "following failed");
         match error {
             StoreError::HistoryLost { .. } => {
@@ -207,7 +207,7 @@ impl Follower {
                     self.position = Position::Listing;
                 }
                 if self.outage.begins() {
-                    self.tell(Followed::Outage(error)).await
+                    self.send(Followed::Outage(error)).await
                 } else {
                     ControlFlow::Continue(())
                 }
@@ -215,20 +215,20 @@ impl Follower {
         }
     }
 
-    async fn answered(&mut self) -> ControlFlow<()> {
+    async fn handle_answer(&mut self) -> ControlFlow<()> {
         if self.outage.ends() {
-            self.tell(Followed::Restored).await
+            self.send(Followed::Restored).await
         } else {
             ControlFlow::Continue(())
         }
     }
 
-    async fn tell_update(&mut self, update: Update) -> ControlFlow<()> {
+    async fn send_update(&mut self, update: Update) -> ControlFlow<()> {
         self.position = Position::After(update.revision());
-        self.tell(Followed::Update(update)).await
+        self.send(Followed::Update(update)).await
     }
 
-    async fn tell(&self, what: Followed) -> ControlFlow<()> {
+    async fn send(&self, what: Followed) -> ControlFlow<()> {
         match self.to.send(what).await {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
@@ -237,15 +237,15 @@ impl Follower {
 }
 
 impl Outage {
-    /// Counts a failure; whether it is the one at which to speak.
+    /// Counts a failure; returns whether the outage is to be reported now.
     fn begins(&mut self) -> bool {
         self.failures = self.failures.saturating_add(1);
-        self.failures == TOLD_AT
+        self.failures == REPORT_AT
     }
 
-    /// Forgets the failures; whether they had been told.
+    /// Forgets the failures; returns whether the outage had been reported.
     fn ends(&mut self) -> bool {
-        std::mem::take(&mut self.failures) >= TOLD_AT
+        std::mem::take(&mut self.failures) >= REPORT_AT
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where keys live: the trait every store keeps, and the door that opens one. Adapter.
+//! Where keys live: the trait that every store implements, and the function that opens one. Adapter.
 //!
 //! Eight verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract/`) runs against
 //! every implementation.
@@ -31,12 +31,12 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
-    /// Nobody answers, or not in time; trying again may help.
+    /// The store does not answer, or not in time; trying again may help.
     #[error("{store} does not answer: {reason}{}", in_brackets(.hint.as_deref()))]
     Unavailable {
         /// The endpoint or directory.
         store: String,
-        /// What was seen.
+        /// What the client has seen instead of an answer.
         reason: String,
         /// What an operator may do about it.
         hint: Option<String>,
@@ -47,7 +47,7 @@ pub enum StoreError {
     /// Another owner, who is alive, has announced the same instance somewhere else.
     #[error("{0}")]
     Conflict(String),
-    /// The history from which to go on is gone: list again.
+    /// The history from which a watch would go on is gone, by a compaction or a rebuilt store; list everything again.
     #[error("the store cannot continue after revision {after}: {reason}")]
     HistoryLost {
         /// The revision after which changes were asked for.
@@ -55,12 +55,12 @@ pub enum StoreError {
         /// Why not.
         reason: String,
     },
-    /// The store answered, and said no.
+    /// The store has answered that it does not do it.
     #[error("{store} refused: {reason}{}", in_brackets(.hint.as_deref()))]
     Refused {
         /// The endpoint or directory.
         store: String,
-        /// What it said.
+        /// The store's answer.
         reason: String,
         /// What an operator may do about it.
         hint: Option<String>,
@@ -72,7 +72,7 @@ fn in_brackets(hint: Option<&str>) -> String {
 }
 
 impl StoreError {
-    /// Takes out what an operator may do about it, for a report that gives it a line of its own.
+    /// Takes the hint for the operator out of the error, for a report that prints it on a line of its own.
     pub fn take_hint(&mut self) -> Option<String> {
         match self {
             Self::Unavailable { hint, .. } | Self::Refused { hint, .. } => hint.take(),
@@ -82,7 +82,7 @@ impl StoreError {
 }
 
 impl StoreError {
-    /// The same, with what may always be done where nothing better is known.
+    /// Takes the hint out, or returns general advice where the error has none.
     pub fn take_advice(&mut self) -> String {
         let default = match self {
             Self::Unavailable { .. } => {
@@ -108,47 +108,48 @@ pub trait Store: Send + Sync {
     /// Everything under `prefix`, at one revision.
     fn snapshot<'a>(&'a self, prefix: &'a Prefix) -> BoxFuture<'a, Result<Snapshot, StoreError>>;
 
-    /// What changes under `prefix` after a revision. Dropping the watch ends it.
+    /// Watches what changes under `prefix` after a revision. Dropping the watch ends it.
     fn watch<'a>(
         &'a self,
         prefix: &'a Prefix,
         after: Revision,
     ) -> BoxFuture<'a, Result<Box<dyn Watch>, StoreError>>;
 
-    /// A lease that lives for `ttl` without a keep-alive; the answer has the TTL that the store chose.
+    /// Asks for a lease that lives for `ttl` without a keep-alive; the answer has the TTL that the store chose.
     ///
-    /// With an id, it is that very lease: one that is alive already is joined, by everybody who asks for it.
+    /// With an id, the store grants that very lease; everybody who asks for one that is alive already shares it.
     fn grant(
         &self,
         ttl: Duration,
         id: Option<LeaseId>,
     ) -> BoxFuture<'_, Result<(LeaseId, Duration), StoreError>>;
 
-    /// Makes exactly these fields stand under the publication's directory, all on this lease, in one transaction.
+    /// Publishes exactly these fields under the publication's directory, all on this lease, in one transaction.
     ///
-    /// Keys there that hang on another lease are taken over or removed, or are a [`StoreError::Conflict`], as the
-    /// publication's claim has it; keys without a lease, set by hand, stay, and so does a [`crate::model::state_change::STATE`] on this lease.
+    /// The publication's claim decides whether keys there that hang on another lease are replaced, removed, or a
+    /// [`StoreError::Conflict`]. Keys without a lease, which somebody has set by hand, stay, and so does a
+    /// [`STATE`](crate::model::state_change::STATE) on this lease.
     fn publish<'a>(
         &'a self,
         lease: LeaseId,
         publication: &'a Publication,
     ) -> BoxFuture<'a, Result<Revision, StoreError>>;
 
-    /// What stands of a publication on this lease. Hands may have deleted or overwritten it.
-    fn stands<'a>(
+    /// Reads what is still there of a publication on this lease: somebody may have deleted or overwritten its keys.
+    fn verify<'a>(
         &'a self,
         lease: LeaseId,
         publication: &'a Publication,
     ) -> BoxFuture<'a, Result<Standing, StoreError>>;
 
-    /// Changes the [`crate::model::state_change::STATE`] of what is published, on the lease it hangs on; the answer is the revision since which it is
-    /// so, or nothing where nothing stands.
-    fn mark<'a>(
+    /// Changes the [`STATE`](crate::model::state_change::STATE) of an instance, on the lease on which the instance hangs. The
+    /// answer is the revision since which it is in that state, or `None` where there is no such instance.
+    fn set_state<'a>(
         &'a self,
-        mark: &'a StateChange,
+        change: &'a StateChange,
     ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>>;
 
-    /// Renews a lease; the answer is the TTL it has again.
+    /// Renews a lease; the answer is the TTL that begins anew.
     fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>>;
 
     /// Ends a lease and removes every key on it in one step. A lease that is already gone is no error.
@@ -157,7 +158,8 @@ pub trait Store: Send + Sync {
 
 /// A running watch.
 pub trait Watch: Send {
-    /// The next update. After an error the watch is of no more use; it is not safe to drop the future and go on.
+    /// Waits for the next update. After an error the watch must not be used again, and neither after this future was
+    /// dropped before it was ready.
     fn next(&mut self) -> BoxFuture<'_, Result<Update, StoreError>>;
 }
 

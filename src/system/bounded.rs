@@ -28,14 +28,16 @@ pub fn within<T: Send + 'static>(
     path: &Path,
     call: impl FnOnce(&Path) -> T + Send + 'static,
 ) -> io::Result<T> {
-    if hung(|paths| paths.contains(path) || !paths.is_empty() && paths.contains(&mount_of(path))) {
-        return Err(hangs());
+    if with_hung_paths(|paths| {
+        paths.contains(path) || !paths.is_empty() && paths.contains(&mount_of(path))
+    }) {
+        return Err(hangs_error());
     }
-    let result = ask(path, call);
+    let result = call_on_thread(path, call);
     if is_hung(&result) {
         // Is it all of the mount? The path may be a link that leads away from a mount that answers.
         let mount = mount_of(path);
-        let _ = ask(&mount, |mount| drop(fs::metadata(mount)));
+        let _ = call_on_thread(&mount, |mount| drop(fs::metadata(mount)));
     }
     result
 }
@@ -45,38 +47,38 @@ fn is_hung<T>(result: &io::Result<T>) -> bool {
 }
 
 /// Makes a call, and remembers the path as long as it has not answered in time.
-fn ask<T: Send + 'static>(
+fn call_on_thread<T: Send + 'static>(
     path: &Path,
     call: impl FnOnce(&Path) -> T + Send + 'static,
 ) -> io::Result<T> {
-    if hung(|paths| paths.contains(path)) {
-        return Err(hangs());
+    if with_hung_paths(|paths| paths.contains(path)) {
+        return Err(hangs_error());
     }
     let (answer, answered) = sync_channel(1);
     let about = path.to_owned();
     let job: Job = Box::new(move || {
         // Nobody waits any more if it has hung.
         let _ = answer.send(call(&about));
-        hung(|paths| paths.remove(&about));
+        with_hung_paths(|paths| paths.remove(&about));
     });
-    let worker = worker(job)?;
+    let worker = start_on_worker(job)?;
     if let Ok(value) = answered.recv_timeout(LIMIT) {
         *FREE.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
         return Ok(value);
     }
-    hung(|paths| paths.insert(path.to_owned()));
+    with_hung_paths(|paths| paths.insert(path.to_owned()));
     // It may have answered just now, and taken its path back before that was remembered.
     match answered.try_recv() {
         Ok(value) => {
-            hung(|paths| paths.remove(path));
+            with_hung_paths(|paths| paths.remove(path));
             Ok(value)
         }
-        Err(_) => Err(hangs()),
+        Err(_) => Err(hangs_error()),
     }
 }
 
 /// Gives a job to the free thread, or to a new one; the way to it.
-fn worker(job: Job) -> io::Result<Sender<Job>> {
+fn start_on_worker(job: Job) -> io::Result<Sender<Job>> {
     let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).take();
     let job = match free {
         None => job,
@@ -108,11 +110,11 @@ fn mount_among(list: &str, path: &Path) -> PathBuf {
         .unwrap_or_else(|| path.to_owned())
 }
 
-fn hung<T>(work: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
+fn with_hung_paths<T>(work: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
     work(&mut HUNG.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn hangs() -> io::Error {
+fn hangs_error() -> io::Error {
     let why = "its file system does not answer";
     io::Error::new(io::ErrorKind::TimedOut, why)
 }

@@ -71,7 +71,7 @@ impl Child {
             program: program.to_string_lossy().into_owned(),
             source,
         })?;
-        let group = Group::of(&started);
+        let group = Group::of_child(&started);
         let child = Self {
             started,
             _foreground: foreground,
@@ -91,7 +91,7 @@ impl Child {
 
 impl Group {
     /// The group of a child that was started with `process_group(0)`.
-    pub(super) fn of(started: &Started) -> Self {
+    pub(super) fn of_child(started: &Started) -> Self {
         Self(started.pid())
     }
 
@@ -139,7 +139,7 @@ impl Group {
     }
 
     /// Waits until every process of the group has ended.
-    pub async fn gone(self) {
+    pub async fn wait_until_gone(self) {
         let mut pause = POLL_FIRST;
         while self.lives() {
             tokio::time::sleep(pause).await;

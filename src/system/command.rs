@@ -38,7 +38,7 @@ pub enum CommandError {
         source: io::Error,
     },
     /// It ended with a status other than 0.
-    #[error("`{command}` ended with {exit}{}", said(output))]
+    #[error("`{command}` ended with {exit}{}", quote_last_lines(output))]
     Failed {
         /// The command.
         command: String,
@@ -48,7 +48,7 @@ pub enum CommandError {
         output: String,
     },
     /// It did not end in time and was killed with everything it had started.
-    #[error("`{command}` did not end within {} s and was killed{}", limit.as_secs_f64(), said(output))]
+    #[error("`{command}` did not end within {} s and was killed{}", limit.as_secs_f64(), quote_last_lines(output))]
     TimedOut {
         /// The command.
         command: String,
@@ -71,7 +71,7 @@ impl CommandError {
 }
 
 /// The end of an output as part of one line of a log.
-fn said(output: &str) -> String {
+fn quote_last_lines(output: &str) -> String {
     let lines = output
         .lines()
         .map(str::trim)
@@ -116,7 +116,7 @@ pub async fn run(command: &str, limit: Duration, left: Left) -> Result<String, C
         source,
     };
     let (mut started, pipe) = start(command).map_err(failed)?;
-    let mut group = Some(EndGroup(Group::of(&started)));
+    let mut group = Some(EndGroup(Group::of_child(&started)));
     let mut tail = Tail {
         output: Vec::new(),
         pipe: Some(pipe),
@@ -251,7 +251,7 @@ impl Tail {
             match pipe.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(n) => {
-                    self.keep(&buffer[..n]);
+                    self.append(&buffer[..n]);
                     rest = rest.saturating_sub(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -271,11 +271,11 @@ impl Tail {
         match read {
             // A pipe that fails is at its end too.
             Ok(0) | Err(_) => self.pipe = None,
-            Ok(n) => self.keep(&buffer[..n]),
+            Ok(n) => self.append(&buffer[..n]),
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn append(&mut self, bytes: &[u8]) {
         self.output.extend_from_slice(bytes);
         if self.output.len() > 4 * KEEP {
             self.output.drain(..self.output.len() - KEEP);

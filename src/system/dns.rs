@@ -45,7 +45,7 @@ pub fn addresses(host: &str) -> Vec<IpAddr> {
 #[must_use]
 pub fn services(name: &str) -> Vec<Srv> {
     let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-    let found = ask(&Resolver::parse(&text), name, Instant::now() + PATIENCE);
+    let found = query_servers(&Resolver::parse(&text), name, Instant::now() + PATIENCE);
     if found.is_empty() {
         tracing::debug!("no SRV record is found for {name:?}");
     }
@@ -104,10 +104,10 @@ impl Resolver {
     }
 }
 
-fn ask(resolver: &Resolver, name: &str, until: Instant) -> Vec<Srv> {
+fn query_servers(resolver: &Resolver, name: &str, until: Instant) -> Vec<Srv> {
     for name in resolver.candidates(name) {
         for server in &resolver.servers {
-            match ask_one(*server, &name, until) {
+            match query_server(*server, &name, until) {
                 Ok(records) if records.is_empty() => break,
                 Ok(records) => return records,
                 Err(error) => tracing::debug!("{server} does not answer for {name:?}: {error}"),
@@ -117,7 +117,7 @@ fn ask(resolver: &Resolver, name: &str, until: Instant) -> Vec<Srv> {
     Vec::new()
 }
 
-fn ask_one(server: SocketAddr, name: &str, until: Instant) -> io::Result<Vec<Srv>> {
+fn query_server(server: SocketAddr, name: &str, until: Instant) -> io::Result<Vec<Srv>> {
     let id = fastrand::u16(..);
     let question = message::question(id, name)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a name of the DNS"))?;
@@ -234,7 +234,7 @@ mod tests {
             search: Vec::new(),
             dots: 1,
         };
-        let found = ask(
+        let found = query_servers(
             &resolver,
             "_http._tcp.example.org",
             Instant::now() + PATIENCE,
@@ -256,8 +256,8 @@ mod tests {
             search: Vec::new(),
             dots: 1,
         };
-        assert!(ask(&resolver, "a.b", Instant::now() + PATIENCE).is_empty());
+        assert!(query_servers(&resolver, "a.b", Instant::now() + PATIENCE).is_empty());
         let late = Instant::now();
-        assert!(ask_one("127.0.0.1:9".parse().unwrap(), "a.b", late).is_err());
+        assert!(query_server("127.0.0.1:9".parse().unwrap(), "a.b", late).is_err());
     }
 }

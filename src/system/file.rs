@@ -88,7 +88,7 @@ pub fn look_closely(path: &Path) -> io::Result<Option<(Look, Standing)>> {
             number: meta.ino(),
             born: born.and_then(|born| u64::try_from(born.as_nanos()).ok()),
         },
-        attributes: Attributes::of(&file).unwrap_or_default(),
+        attributes: Attributes::read_from(&file).unwrap_or_default(),
     };
     Ok(Some((look, standing)))
 }
@@ -215,8 +215,8 @@ impl Candidate {
         }
         // Between the two: a change of owner clears some attributes, and the mode is part of an access control list.
         match remembered {
-            Some(attributes) => xattr::give(dest, attributes, file.as_file()),
-            None => xattr::keep(dest, file.as_file()),
+            Some(attributes) => xattr::set_attributes(dest, attributes, file.as_file()),
+            None => xattr::copy_attributes(dest, file.as_file()),
         }
         file.as_file()
             .set_permissions(Permissions::from_mode(access.mode))?;

@@ -36,7 +36,7 @@ pub struct Watched {
     /// What the kernel does not watch is compared with this from time to time.
     polled: Option<Polled>,
     /// It has been told that the kernel does not watch all.
-    is_told: bool,
+    has_warned: bool,
     wake: Arc<Notify>,
     dirs: BTreeSet<PathBuf>,
     /// Of the directories above these, nothing else counts.
@@ -85,16 +85,16 @@ impl Watched {
                 waker.notify_one();
             }
         });
-        let mut is_told = false;
+        let mut has_warned = false;
         let watcher = watcher.inspect_err(|error| {
-            is_told = true;
-            tell_polling(what, error, "max_user_instances");
+            has_warned = true;
+            warn_of_polling(what, error, "max_user_instances");
         });
         Self {
             what,
             watcher: watcher.ok(),
             polled: None,
-            is_told,
+            has_warned,
             wake,
             dirs: BTreeSet::new(),
             links,
@@ -146,8 +146,8 @@ impl Watched {
             };
             if dir.exists() {
                 sees_all = false;
-                if !std::mem::replace(&mut self.is_told, true) {
-                    tell_polling(self.what, &error, "max_user_watches");
+                if !std::mem::replace(&mut self.has_warned, true) {
+                    warn_of_polling(self.what, &error, "max_user_watches");
                 }
             }
         }
@@ -159,7 +159,7 @@ impl Watched {
         if self.burst.is_none() {
             tokio::select! {
                 () = self.wake.notified() => {}
-                () = differs(&mut self.polled, &self.dirs, &self.links) => {}
+                () = wait_until_polled_differs(&mut self.polled, &self.dirs, &self.links) => {}
             }
         }
         let mut burst = self.burst.unwrap_or_else(Burst::begin);
@@ -175,7 +175,7 @@ impl Watched {
     }
 }
 
-fn tell_polling(what: &str, error: &notify::Error, limit: &str) {
+fn warn_of_polling(what: &str, error: &notify::Error, limit: &str) {
     warn!(
         "{what} are looked at every second, since the kernel does not tell of their changes ({error}); raise \
          fs.inotify.{limit}"
@@ -183,7 +183,7 @@ fn tell_polling(what: &str, error: &notify::Error, limit: &str) {
 }
 
 /// Returns when the directories that have to be looked at are not as they were; never if there are none.
-async fn differs(
+async fn wait_until_polled_differs(
     polled: &mut Option<Polled>,
     dirs: &BTreeSet<PathBuf>,
     links: &Arc<Mutex<BTreeSet<PathBuf>>>,

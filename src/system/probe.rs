@@ -35,16 +35,16 @@ enum ProbeError {
     Status(u16),
     #[error("the first {0} bytes of the body do not hold the expected text")]
     Body(usize),
-    #[error("{exit}{}", said(output))]
+    #[error("{exit}{}", quote_last_line(output))]
     Failed { exit: Exit, output: String },
-    #[error("it did not end within {} s and was killed{}", limit.as_secs_f64(), said(output))]
+    #[error("it did not end within {} s and was killed{}", limit.as_secs_f64(), quote_last_line(output))]
     Hung { limit: Duration, output: String },
     #[error("/bin/sh does not start: {0}")]
     Shell(io::Error),
 }
 
 /// The last line of what a command said.
-fn said(output: &str) -> String {
+fn quote_last_line(output: &str) -> String {
     let last = output.lines().map(str::trim).rfind(|line| !line.is_empty());
     let Some(line) = last else {
         return String::new();
@@ -74,7 +74,7 @@ async fn one(check: &Check, announced: SocketAddr, limit: Duration) -> Result<()
             connected.map_err(late)?.map(drop)
         }
         Check::Http(check) => {
-            let asked = timeout(limit, http::ask(check, announced)).await;
+            let asked = timeout(limit, http::run_check(check, announced)).await;
             asked.map_err(late)?
         }
         Check::Exec(command) => exec(command, limit).await,

@@ -37,7 +37,7 @@ struct AtStart {
 
 static AT_START: OnceLock<AtStart> = OnceLock::new();
 
-extern "C" fn look() {
+extern "C" fn remember_start() {
     let _ = AT_START.set(AtStart {
         mask: SigSet::thread_get_mask().ok(),
         ignores_pipe: is_ignored(libc::SIGPIPE),
@@ -46,10 +46,10 @@ extern "C" fn look() {
 }
 
 // SAFETY: the loader calls what stands in this section before `main`, on the only thread there is, with arguments that
-// a C function may leave alone. `look` needs nothing of the runtime: it makes three system calls and fills a static.
+// a C function may leave alone. `remember_start` needs nothing of the runtime: it makes three system calls and fills a static.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static LOOK: extern "C" fn() = look;
+static REMEMBER_START: extern "C" fn() = remember_start;
 
 fn is_ignored(number: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();

@@ -15,23 +15,23 @@ pub(super) const SOCKET: &str = "NOTIFY_SOCKET";
 
 /// Says that the service is up.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Says what is going on.
 pub fn status(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+    send(&[NotifyState::Status(status)]);
 }
 
 /// Says that the service is about to stop.
 pub fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    send(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
 /// Says that the service takes over a new configuration; [`ready`] says that it has.
 pub fn reloading(status: &str) {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Status(status)]),
+        Ok(now) => send(&[NotifyState::Reloading, now, NotifyState::Status(status)]),
         Err(error) => tracing::warn!("the service manager could not be told: {error}"),
     }
 }
@@ -65,11 +65,11 @@ impl Watchdog {
         };
         tokio::time::sleep_until(*due).await;
         *due = Instant::now() + *distance;
-        tell(&[NotifyState::Watchdog]);
+        send(&[NotifyState::Watchdog]);
     }
 }
 
-fn tell_abstract(name: &[u8], states: &[NotifyState]) -> io::Result<()> {
+fn send_to_abstract(name: &[u8], states: &[NotifyState]) -> io::Result<()> {
     let lines: Vec<String> = states.iter().map(|state| format!("{state}\n")).collect();
     let address = SocketAddr::from_abstract_name(name)?;
     let socket = UnixDatagram::unbound()?;
@@ -77,11 +77,11 @@ fn tell_abstract(name: &[u8], states: &[NotifyState]) -> io::Result<()> {
     Ok(())
 }
 
-fn tell(states: &[NotifyState]) {
+fn send(states: &[NotifyState]) {
     let socket = std::env::var_os(SOCKET).unwrap_or_default();
     let sent = match socket.as_encoded_bytes() {
         // A name that is not in the file system, which the crate knows nothing of.
-        [b'@', name @ ..] => tell_abstract(name, states),
+        [b'@', name @ ..] => send_to_abstract(name, states),
         _ => sd_notify::notify(states),
     };
     if let Err(error) = sent {

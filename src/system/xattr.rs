@@ -17,10 +17,10 @@ const ACL: &CStr = c"system.posix_acl_access";
 const DERIVED: [&[u8]; 3] = [b"security.ima", b"security.evm", b"trusted.overlay."];
 
 /// What could not be kept and has been told, by file and attribute.
-static TOLD: Mutex<BTreeSet<(PathBuf, CString)>> = Mutex::new(BTreeSet::new());
+static LOGGED: Mutex<BTreeSet<(PathBuf, CString)>> = Mutex::new(BTreeSet::new());
 
 /// Gives `new`, which is about to replace the file at `dest`, the attributes of that file. What cannot be kept is told once.
-pub(super) fn keep(dest: &Path, new: &File) {
+pub(super) fn copy_attributes(dest: &Path, new: &File) {
     let flags = nix::libc::O_NONBLOCK;
     let mut options = File::options();
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
@@ -28,8 +28,8 @@ pub(super) fn keep(dest: &Path, new: &File) {
     let Ok(old) = options.read(true).open(dest) else {
         return;
     };
-    if let Some(attributes) = Attributes::of(&old) {
-        give(dest, &attributes, new);
+    if let Some(attributes) = Attributes::read_from(&old) {
+        set_attributes(dest, &attributes, new);
     }
 }
 
@@ -39,7 +39,7 @@ pub struct Attributes(pub BTreeMap<CString, Vec<u8>>);
 
 impl Attributes {
     /// `None` if the file system does not know of such.
-    pub(super) fn of(file: &File) -> Option<Self> {
+    pub(super) fn read_from(file: &File) -> Option<Self> {
         let names = names(file).ok()?.into_iter();
         let own = names.filter(|name| !is_derived(name));
         // What cannot be read may not be ours to know, or has been taken away meanwhile.
@@ -49,13 +49,13 @@ impl Attributes {
 }
 
 /// Gives `new`, which is about to be the file at `dest`, these attributes. What cannot be given is told once.
-pub(super) fn give(dest: &Path, attributes: &Attributes, new: &File) {
+pub(super) fn set_attributes(dest: &Path, attributes: &Attributes, new: &File) {
     for (name, wanted) in &attributes.0 {
         // A label that the new file has by itself need not be set, which may be forbidden.
         if value(new, name).as_ref() != Ok(wanted)
             && let Err(error) = fsetxattr(new, name, wanted, XattrFlags::empty())
         {
-            tell(dest, name, &error.into());
+            warn_once(dest, name, &error.into());
         }
     }
     // The directory may give a new file a list that the old one does not have.
@@ -63,7 +63,7 @@ pub(super) fn give(dest: &Path, attributes: &Attributes, new: &File) {
         && value(new, ACL).is_ok()
         && let Err(error) = fremovexattr(new, ACL)
     {
-        tell(dest, ACL, &error.into());
+        warn_once(dest, ACL, &error.into());
     }
 }
 
@@ -73,9 +73,9 @@ fn is_derived(name: &CStr) -> bool {
         .any(|derived| name.to_bytes().starts_with(derived))
 }
 
-fn tell(dest: &Path, name: &CStr, error: &io::Error) {
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.insert((dest.to_owned(), name.to_owned())) {
+fn warn_once(dest: &Path, name: &CStr, error: &io::Error) {
+    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    if logged.insert((dest.to_owned(), name.to_owned())) {
         warn!(
             "{}: the new file cannot be given the attribute {} of the one that it replaces ({error})",
             dest.display(),
@@ -171,11 +171,14 @@ mod tests {
         assert_eq!(value(&new, c"user.origin"), Ok(b"by hand".to_vec()));
         assert_eq!(mode(), before);
         // It is gone, and made again.
-        let known = Attributes::of(&new).unwrap();
+        let known = Attributes::read_from(&new).unwrap();
         fs::remove_file(&dest).unwrap();
         let again = super::super::file::Candidate::stage_again(&dest, b"x", look.access, &known);
         again.unwrap().swap().unwrap();
-        assert_eq!(Attributes::of(&File::open(&dest).unwrap()), Some(known));
+        assert_eq!(
+            Attributes::read_from(&File::open(&dest).unwrap()),
+            Some(known)
+        );
         assert_eq!(mode(), before);
         // The directory has a list for new files, which the old one does not have.
         let here = File::open(dir.path()).unwrap();

@@ -7,8 +7,12 @@ fn a_store_on_this_host_does_not_make_loopback_the_address() {
         endpoints: vec!["127.0.0.1:2379".to_owned()],
         ..Default::default()
     });
-    assert!(address(&[], &store).ip.is_none_or(|ip| !ip.is_loopback()));
-    let refused = address(&[Spec::TowardsStore], &store);
+    assert!(
+        choose_address(&[], &store)
+            .ip
+            .is_none_or(|ip| !ip.is_loopback())
+    );
+    let refused = choose_address(&[Spec::TowardsStore], &store);
     assert_eq!(refused.ip, None);
     let said = NoAddress(refused).to_string();
     assert!(
@@ -37,7 +41,7 @@ fn source(announcements: Vec<Announcement>) -> Source {
         endpoints: Vec::new(),
         prefix: Prefix::parse("/services").unwrap(),
         hostname: "h".into(),
-        waits: false,
+        tolerates_no_address: false,
         announcements,
         config: None,
         ids: Vec::new(),
@@ -48,7 +52,7 @@ fn source(announcements: Vec<Announcement>) -> Source {
 }
 
 fn dirs(source: &mut Source) -> Vec<Prefix> {
-    let entries = source.look().unwrap();
+    let entries = source.resolve().unwrap();
     entries.into_iter().map(|e| e.publication.dir).collect()
 }
 
@@ -79,7 +83,7 @@ fn a_given_id_that_is_another_one_s_default() {
         announcement("web", 80, IdSpec::HostAndPort),
         announcement("web", 81, given),
     ]);
-    let refused = source.look().unwrap_err();
+    let refused = source.resolve().unwrap_err();
     assert_eq!(refused.to_string(), "two instances are /services/web/h-80");
 }
 
@@ -88,7 +92,7 @@ fn an_address_that_is_gone_is_kept() {
     let mut one = announcement("web", 80, IdSpec::HostAndPort);
     one.ip = vec![Spec::Interface("lo".to_owned())];
     let mut source = source(vec![one.clone()]);
-    let before = source.look().unwrap();
+    let before = source.resolve().unwrap();
     let dir = before[0].publication.dir.clone();
     let nothing = Host::default();
     for _ in 0..2 {
@@ -96,6 +100,6 @@ fn an_address_that_is_gone_is_kept() {
         assert_eq!(kept, before[0].announced.ip());
         assert!(source.gone.contains(&dir), "told once");
     }
-    assert_eq!(source.look().unwrap(), before);
+    assert_eq!(source.resolve().unwrap(), before);
     assert!(source.gone.is_empty());
 }

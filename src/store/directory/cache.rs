@@ -12,10 +12,10 @@ use crate::model::key::Entries;
 /// Time stamps of files are this coarse at worst: what changed later than that may change again and keep its stamp.
 const COARSE: i128 = 50_000_000;
 
-/// Which of the cached publications are looked at again.
+/// Which of the cached publications a scan reads again.
 #[derive(Debug)]
 pub(super) enum Recheck {
-    /// Those that a watch has reported, by directory.
+    /// Those in directories that a watch has reported.
     Only(HashSet<PathBuf>),
     /// All, by the time stamps of their directories and of what is set by hand in them.
     All,
@@ -43,7 +43,7 @@ impl Cached {
             }
             Recheck::All => {
                 let mut stamps = self.dirs.iter().chain(&self.files);
-                stamps.all(|(path, stamp)| stamp.is_some() && *stamp == Stamp::of(path))
+                stamps.all(|(path, stamp)| stamp.is_some() && *stamp == Stamp::read(path))
             }
         }
     }
@@ -58,7 +58,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
+    fn read(path: &Path) -> Option<Self> {
         let metadata = fs::symlink_metadata(path).ok()?;
         Some(Self {
             inode: metadata.ino(),
@@ -70,12 +70,12 @@ impl Stamp {
         })
     }
 
-    /// A stamp that a later change cannot leave as it is.
+    /// The stamp of a file, if it is old enough that every later change gives the file another one.
     pub(super) fn settled(path: &Path) -> Option<Self> {
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .ok()?;
         let now = i128::try_from(now.as_nanos()).ok()?;
-        Self::of(path).filter(|stamp| stamp.modified.max(stamp.changed) + COARSE < now)
+        Self::read(path).filter(|stamp| stamp.modified.max(stamp.changed) + COARSE < now)
     }
 }

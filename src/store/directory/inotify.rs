@@ -1,4 +1,4 @@
-//! Being told of changes by the kernel (inotify), and which of them can mean other keys. Adapter.
+//! Watches directories by inotify, and sorts out which of its events can mean other keys. Adapter.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -14,11 +14,11 @@ use super::data::{self, Kind};
 use super::layout::{Layout, is_hidden};
 use super::scan::Directory;
 
-/// Instances whose directories are watched, so that an edit by hand is noticed at once. The kernel's watches are not for
-/// nothing, and giving many of them back takes long; an edit in one of the others is noticed by the backstop.
+/// So many instances have their directories watched, so that an edit by hand is noticed at once; the backstop notices one in
+/// the others. Each watch costs the kernel memory, and giving many of them back takes long.
 const WATCHED_INSTANCES: usize = 500;
 
-/// What events have left to do.
+/// Wakes the watch, and collects what events have reported since its last rescan.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     pub(super) wake: Notify,
@@ -33,8 +33,8 @@ pub(super) struct Pending {
     pub(super) overflow: bool,
 }
 
-/// The watches of the kernel.
-pub(super) struct Eyes {
+/// The directories that the kernel watches for us.
+pub(super) struct InotifyWatches {
     layout: Layout,
     /// `None` if the kernel gave none.
     watcher: Option<RecommendedWatcher>,
@@ -42,19 +42,19 @@ pub(super) struct Eyes {
     watched: HashMap<PathBuf, u64>,
     instances: usize,
     seen: HashSet<PathBuf>,
-    /// A directory could not be watched.
-    blind: bool,
+    /// The kernel refused to watch a directory.
+    has_gaps: bool,
 }
 
-impl Eyes {
+impl InotifyWatches {
     pub(super) fn open(layout: Layout, signal: Arc<Signal>) -> Self {
         let filter = layout.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            signal.event(&filter, event);
+            signal.record(&filter, event);
         });
         let watcher = watcher
             .inspect_err(|error| {
-                tracing::warn!(store = %layout, %error, "cannot be told of changes; looking every second (fs.inotify.max_user_instances)");
+                tracing::warn!(store = %layout, %error, "the kernel does not report changes of the store, so sidekick scans it every second; raise fs.inotify.max_user_instances");
             })
             .ok();
         Self {
@@ -63,29 +63,29 @@ impl Eyes {
             watched: HashMap::new(),
             instances: 0,
             seen: HashSet::new(),
-            blind: false,
+            has_gaps: false,
         }
     }
 
-    pub(super) fn are_open(&self) -> bool {
+    pub(super) fn exist(&self) -> bool {
         self.watcher.is_some()
     }
 
-    pub(super) fn see_all(&self) -> bool {
-        self.are_open() && !self.blind
+    pub(super) fn cover_everything(&self) -> bool {
+        self.exist() && !self.has_gaps
     }
 
-    /// A scan begins.
-    pub(super) fn begin(&mut self) {
+    /// Forgets which directories the last scan came by.
+    pub(super) fn begin_scan(&mut self) {
         self.seen.clear();
         let own = self.layout.own();
         let root = self.layout.root().to_owned();
-        self.on(&root, Directory::Named);
-        self.on(&own, Directory::Named);
+        self.watch_directory(&root, Directory::Named);
+        self.watch_directory(&own, Directory::Named);
     }
 
-    /// The scan is about to read a directory.
-    pub(super) fn on(&mut self, path: &Path, what: Directory) {
+    /// Watches a directory that the scan is about to read.
+    pub(super) fn watch_directory(&mut self, path: &Path, what: Directory) {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
@@ -99,7 +99,7 @@ impl Eyes {
         let inode = match (what, known) {
             (Directory::Data, Some(_)) => return,
             (Directory::Data, None) => 0,
-            (Directory::Named, _) => match named(path, self.layout.root()) {
+            (Directory::Named, _) => match metadata_of_named(path, self.layout.root()) {
                 Ok(metadata) if metadata.is_dir() => metadata.ino(),
                 Ok(_) | Err(_) => return,
             },
@@ -118,15 +118,15 @@ impl Eyes {
             }
             Err(error) => {
                 let vanished = matches!(error.kind, notify::ErrorKind::PathNotFound);
-                if !vanished && !std::mem::replace(&mut self.blind, true) {
-                    tracing::warn!(store = %self.layout, path = %path.display(), %error, "the kernel gives no further watch, so the store is looked at every second; raise fs.inotify.max_user_watches");
+                if !vanished && !std::mem::replace(&mut self.has_gaps, true) {
+                    tracing::warn!(store = %self.layout, path = %path.display(), %error, "the kernel gives no further watch, so sidekick scans the store every second; raise fs.inotify.max_user_watches");
                 }
             }
         }
     }
 
-    /// The scan is over: what it has not come by is watched no more.
-    pub(super) fn end(&mut self) {
+    /// Ends the watches of directories that the scan has not come by.
+    pub(super) fn end_scan(&mut self) {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
@@ -142,8 +142,8 @@ impl Eyes {
     }
 }
 
-/// Looks at a directory that has a name of its own. The root may be a link, `/var/run` for `/run`; nothing below it may.
-fn named(path: &Path, root: &Path) -> std::io::Result<fs::Metadata> {
+/// The metadata of a directory with a name of its own. The root may be a link, `/var/run` for `/run`; nothing below it may.
+fn metadata_of_named(path: &Path, root: &Path) -> std::io::Result<fs::Metadata> {
     if path == root {
         fs::metadata(path)
     } else {
@@ -152,12 +152,12 @@ fn named(path: &Path, root: &Path) -> std::io::Result<fs::Metadata> {
 }
 
 impl Signal {
-    /// What has happened since the last time it was asked.
-    pub(super) fn take(&self) -> Pending {
+    /// Takes out what events have reported since the last call.
+    pub(super) fn take_pending(&self) -> Pending {
         std::mem::take(&mut *lock(&self.pending))
     }
 
-    fn event(&self, layout: &Layout, event: notify::Result<notify::Event>) {
+    fn record(&self, layout: &Layout, event: notify::Result<notify::Event>) {
         let event = match event {
             Ok(event) => event,
             Err(error) => {

@@ -1,7 +1,7 @@
-//! Changing the state of what is published: published anew with it, on the lease it hangs on. Adapter.
+//! Changes the state of an instance: publishes the instance anew with the state, on the lease on which it hangs. Adapter.
 //!
-//! What a hand has written into the file `state` is no part of a publication. Its owner leaves it alone; whoever marks by
-//! hand takes it away.
+//! A file `state` that somebody has written by hand is no part of a publication. The owner leaves it alone; a change by an
+//! operator removes it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,38 +21,41 @@ use crate::model::state_change::{By, STATE, StateChange};
 use crate::model::update::Revision;
 use crate::store::StoreError;
 
-/// Where a state of an instance that hands have made is prepared, in the store's own directory.
+/// Where the new state of an instance made by hand is staged, in the store's own directory.
 const STATE_CANDIDATE: &str = "state.new";
 
 impl Writer<'_> {
-    /// Marks; the answer is the revision since which it is so, or nothing where nothing stands.
-    pub(super) fn mark(&self, mark: &StateChange) -> Result<Option<Revision>, StoreError> {
-        let key = mark.dir.as_str();
+    /// Changes the state; returns the revision since which the instance has it, or `None` where there is no instance.
+    pub(super) fn set_state(&self, change: &StateChange) -> Result<Option<Revision>, StoreError> {
+        let key = change.dir.as_str();
         let data = match self.place(key)? {
             Place::Publication(data) => data,
-            Place::Dir => return self.mark_by_hand(mark),
+            Place::Dir => return self.set_state_by_hand(change),
             Place::Nothing => return Ok(None),
             Place::Foreign(what) => return Err(self.in_the_way(key, what)),
         };
         if self.alive(data.lease).is_err() {
             return Ok(None);
         }
-        let (before, by_hand) = (self.published_state(&data)?, self.state_by_hand(&mark.dir)?);
-        match mark.by {
+        let (before, by_hand) = (
+            self.published_state(&data)?,
+            self.state_by_hand(&change.dir)?,
+        );
+        match change.by {
             By::Owner(lease) if lease != data.lease => return Ok(None),
             // Nobody has counted what a hand has done; it is older than this.
             By::Owner(_) if by_hand => return Ok(Some(Revision::default())),
             By::Owner(_) if before.is_some() => return self.since(&data).map(Some),
-            By::Hand if before == mark.state && !by_hand => return self.since(&data).map(Some),
+            By::Hand if before == change.state && !by_hand => return self.since(&data).map(Some),
             By::Owner(_) | By::Hand => {}
         }
         if by_hand {
-            self.remove_state(mark)?;
+            self.remove_state(change)?;
         }
-        let Some(publication) = self.published(mark, &data)? else {
+        let Some(publication) = self.publication_without_state(change, &data)? else {
             return Ok(None);
         };
-        let publication = match &mark.state {
+        let publication = match &change.state {
             Some(state) => with_state(&publication, state.clone()),
             None => publication,
         };
@@ -72,7 +75,7 @@ impl Writer<'_> {
         read().map_err(|e| self.layout.failed("read", &dir, &e))
     }
 
-    /// The state that a publication on this lease is to have: the one that stands there, else the one that it brings.
+    /// The state that a publication gets on this lease: the one that is set there, else the publication's own.
     pub(super) fn state_for(
         &self,
         lease: LeaseId,
@@ -91,17 +94,17 @@ impl Writer<'_> {
         Ok(standing.or_else(|| publication.state.clone()))
     }
 
-    /// The revision since which it stands as it does.
+    /// The revision of the last publication of this instance.
     fn since(&self, data: &Data) -> Result<Revision, StoreError> {
         let dir = self.layout.data(data);
         let manifest = Manifest::read(&dir).map_err(|e| self.layout.failed("read", &dir, &e))?;
         Ok(manifest.map_or(Revision::default(), |manifest| Revision(manifest.revision)))
     }
 
-    /// What was published, without its state.
-    fn published(
+    /// The publication as it stands, without its state; `None` if it has no fields.
+    fn publication_without_state(
         &self,
-        mark: &StateChange,
+        change: &StateChange,
         data: &Data,
     ) -> Result<Option<Publication>, StoreError> {
         let dir = self.layout.data(data);
@@ -118,7 +121,7 @@ impl Writer<'_> {
         };
         let fields = read().map_err(|e: io::Error| self.layout.failed("read", &dir, &e))?;
         Ok((!fields.is_empty()).then(|| Publication {
-            dir: mark.dir.clone(),
+            dir: change.dir.clone(),
             fields,
             state: None,
             claim: Claim::Whole,
@@ -126,16 +129,16 @@ impl Writer<'_> {
         }))
     }
 
-    /// Marks an instance that hands have made.
-    fn mark_by_hand(&self, mark: &StateChange) -> Result<Option<Revision>, StoreError> {
-        match (&mark.by, &mark.state) {
+    /// Changes the state of an instance that somebody has made by hand.
+    fn set_state_by_hand(&self, change: &StateChange) -> Result<Option<Revision>, StoreError> {
+        match (&change.by, &change.state) {
             (By::Owner(_), _) => return Ok(None),
-            (By::Hand, None) if !self.state_by_hand(&mark.dir)? => {
+            (By::Hand, None) if !self.state_by_hand(&change.dir)? => {
                 return Ok(Some(Revision::default()));
             }
-            (By::Hand, None) => self.remove_state(mark)?,
+            (By::Hand, None) => self.remove_state(change)?,
             (By::Hand, Some(state)) => {
-                let file = self.state_file(&mark.dir);
+                let file = self.state_file(&change.dir);
                 // Prepared beside what readers see, and moved there in one step. Its name is ours: we hold the lock.
                 let candidate = self.layout.own().join(STATE_CANDIDATE);
                 let written = fs::write(&candidate, state);
@@ -150,7 +153,7 @@ impl Writer<'_> {
         self.layout.place(dir.as_str()).join(STATE)
     }
 
-    /// Whether a hand has written a state.
+    /// Whether somebody has written a file `state` by hand.
     fn state_by_hand(&self, dir: &Prefix) -> Result<bool, StoreError> {
         let published = match self.place(dir.as_str())? {
             Place::Publication(data) => self.published_state(&data)?.is_some(),
@@ -161,8 +164,8 @@ impl Writer<'_> {
         Ok(!published && kind == Some(data::Kind::File))
     }
 
-    fn remove_state(&self, mark: &StateChange) -> Result<(), StoreError> {
-        let file = self.state_file(&mark.dir);
+    fn remove_state(&self, change: &StateChange) -> Result<(), StoreError> {
+        let file = self.state_file(&change.dir);
         match fs::remove_file(&file) {
             Err(error) if !is_absent(&error) => Err(self.layout.failed("remove", &file, &error)),
             Ok(()) | Err(_) => Ok(()),

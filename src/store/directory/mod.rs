@@ -211,7 +211,7 @@ impl Store for DirectoryStore {
         }))
     }
 
-    fn stands<'a>(
+    fn verify<'a>(
         &'a self,
         lease: LeaseId,
         publication: &'a Publication,
@@ -224,21 +224,21 @@ impl Store for DirectoryStore {
                     is_whole: false,
                     state: None,
                 };
-                writer.map_or(Ok(nothing), |writer| writer.stands(lease, &publication))
+                writer.map_or(Ok(nothing), |writer| writer.verify(lease, &publication))
             })
             .await
         })
     }
 
-    fn mark<'a>(
+    fn set_state<'a>(
         &'a self,
-        mark: &'a StateChange,
+        change: &'a StateChange,
     ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
         Box::pin(async move {
-            let mark = mark.clone();
+            let change = change.clone();
             self.change(move |layout, clock, _| {
                 let writer = Writer::lock(layout, clock, PATIENCE)?;
-                writer.map_or(Ok(None), |writer| writer.mark(&mark))
+                writer.map_or(Ok(None), |writer| writer.set_state(&change))
             })
             .await
         })

@@ -19,7 +19,7 @@ use crate::store::StoreError;
 
 impl Writer<'_> {
     /// What stands where a publication's link leads, if that is a data directory of this lease.
-    pub(super) fn stands(
+    pub(super) fn verify(
         &self,
         lease: LeaseId,
         publication: &Publication,
@@ -131,7 +131,7 @@ impl Writer<'_> {
             name: format!("{:016x}", fastrand::u64(..)),
         };
         let data_dir = self.layout.data(&data);
-        self.put(key, &data, &data_dir, publication, old.as_deref(), revision)
+        self.write_and_link(key, &data, &data_dir, publication, old.as_deref(), revision)
             .map_err(|e| self.layout.failed("publish by way of", &data_dir, &e))?;
         self.write_revision(revision)?;
         if let Some(old) = old.filter(|old| old.starts_with(self.layout.own())) {
@@ -140,8 +140,8 @@ impl Writer<'_> {
         Ok(Revision(revision))
     }
 
-    /// Prepares a data directory and makes the key lead to it.
-    fn put(
+    /// Writes a data directory and links the key to it.
+    fn write_and_link(
         &self,
         key: &str,
         data: &Data,
@@ -167,7 +167,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Takes a publication away; what hands have set in it stays.
+    /// Removes a publication; files that somebody has set in it by hand stay.
     pub(super) fn withdraw(&self, key: &str, data: &Data) -> Result<(), StoreError> {
         let (place, data_dir) = (self.layout.place(key), self.layout.data(data));
         let withdraw = || {
@@ -188,7 +188,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Takes away what is published at a key and below it.
+    /// Removes what is published at a key and below it.
     fn clear(&self, key: &str) -> Result<(), StoreError> {
         match self.place(key)? {
             Place::Nothing => Ok(()),
@@ -228,7 +228,7 @@ impl Writer<'_> {
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
-            tracing::debug!(path = %path.display(), %error, store = %self.layout, "left for later what could not be removed");
+            tracing::debug!(path = %path.display(), %error, store = %self.layout, "cannot remove the files of an earlier publication; they go with their lease");
         }
     }
 }

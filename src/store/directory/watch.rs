@@ -1,8 +1,8 @@
 //! Following a directory: an event, an expiry or a backstop leads to a rescan, and its difference is the update. Adapter.
 //!
-//! The kernel tells of changes on this host (inotify); the 5 s backstop finds what it cannot tell of. A publication ends
-//! with a new revision, and that is the event that counts: the link before it is passed over, so that one publication
-//! is one rescan.
+//! The kernel reports changes on this host (inotify); the 5 s backstop finds what it cannot report. A publication ends with
+//! a new revision, and only that event leads to a rescan: the watch passes over the link before it, so that one
+//! publication is one rescan.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::cache::Recheck;
 use super::expiry::Clock;
-use super::inotify::{Eyes, Pending, Signal, lock};
+use super::inotify::{InotifyWatches, Pending, Signal, lock};
 use super::layout::Layout;
 use super::revision::STEP;
 use super::scan::{Group, Scan, Scanner};
@@ -22,10 +22,10 @@ use crate::model::prefix::Prefix;
 use crate::model::update::{Change, Revision, Snapshot, Update};
 use crate::store::{BoxFuture, StoreError, Watch};
 
-/// What the kernel does not tell of is found this late at most: changes made by other hosts, or while it had no watch
-/// to spare.
+/// The watch finds what the kernel does not report this late at most: changes by other hosts, or in a directory for which
+/// the kernel had no watch to spare.
 const BACKSTOP: Duration = Duration::from_secs(5);
-/// The same where not even all events of this host are told.
+/// The same where the kernel does not report all changes of this host either.
 const POLL: Duration = Duration::from_secs(1);
 
 /// A watch of a directory store.
@@ -35,7 +35,7 @@ pub(super) struct DirectoryWatch {
     store: Layout,
     /// When to look again by the clock.
     due: Due,
-    /// What the first look has found, until it is asked for.
+    /// What the first scan has found, until the consumer asks for it.
     first: Option<Update>,
 }
 
@@ -52,15 +52,15 @@ struct Due {
 struct State {
     scanner: Scanner,
     prefix: Prefix,
-    eyes: Eyes,
+    inotify: InotifyWatches,
     known: Option<Known>,
 }
 
-/// What was said last.
+/// What the consumer knows.
 struct Known {
     scan: Scan,
-    said: u64,
-    /// The last update was made before the writer had counted it: its revision is to be said as soon as it is there.
+    reported: u64,
+    /// The last update was sent before its writer had counted it; its revision follows as soon as it is there.
     owed: bool,
 }
 
@@ -73,7 +73,7 @@ enum Reason {
 }
 
 impl DirectoryWatch {
-    /// Takes the first look, so that a store that is not there has no watch.
+    /// Makes the first scan, so that no watch opens on a store that is not there.
     pub(super) async fn open(
         layout: Layout,
         clock: Clock,
@@ -83,11 +83,11 @@ impl DirectoryWatch {
         let state = State {
             scanner: Scanner::new(layout.clone(), clock),
             prefix,
-            eyes: Eyes::open(layout.clone(), signal.clone()),
+            inotify: InotifyWatches::open(layout.clone(), signal.clone()),
             known: None,
         };
         let state = Arc::new(Mutex::new(state));
-        let (first, due) = look(&state, &signal, &layout, Reason::Backstop).await?;
+        let (first, due) = rescan_off_the_loop(&state, &signal, &layout, Reason::Backstop).await?;
         Ok(Self {
             state,
             signal,
@@ -97,8 +97,8 @@ impl DirectoryWatch {
         })
     }
 
-    /// Waits until there is a reason to look.
-    async fn reason(&self) -> Reason {
+    /// Waits until there is a reason for a rescan.
+    async fn wait_for_reason(&self) -> Reason {
         let due = self.due;
         let at = due
             .expiry
@@ -115,39 +115,40 @@ impl DirectoryWatch {
         Reason::Event
     }
 
-    async fn update(&mut self) -> Result<Update, StoreError> {
+    async fn next_update(&mut self) -> Result<Update, StoreError> {
         let mut update = self.first.take();
         loop {
             if let Some(update) = update {
                 return Ok(update);
             }
-            let reason = self.reason().await;
-            (update, self.due) = look(&self.state, &self.signal, &self.store, reason).await?;
+            let reason = self.wait_for_reason().await;
+            (update, self.due) =
+                rescan_off_the_loop(&self.state, &self.signal, &self.store, reason).await?;
         }
     }
 }
 
-/// Reads the tree where that holds nobody up.
-async fn look(
+/// Rescans the tree on a blocking thread.
+async fn rescan_off_the_loop(
     state: &Arc<Mutex<State>>,
     signal: &Signal,
     store: &Layout,
     reason: Reason,
 ) -> Result<(Option<Update>, Due), StoreError> {
-    let pending = signal.take();
+    let pending = signal.take_pending();
     let state = state.clone();
-    let look = move || lock(&state).look(reason, pending);
-    super::in_time(store, look).await
+    let rescan = move || lock(&state).rescan_and_plan(reason, pending);
+    super::in_time(store, rescan).await
 }
 
 impl Watch for DirectoryWatch {
     fn next(&mut self) -> BoxFuture<'_, Result<Update, StoreError>> {
-        Box::pin(self.update())
+        Box::pin(self.next_update())
     }
 }
 
 impl State {
-    fn look(
+    fn rescan_and_plan(
         &mut self,
         reason: Reason,
         pending: Pending,
@@ -163,7 +164,12 @@ impl State {
         let due = Due {
             earliest: end + (end - start),
             expiry,
-            backstop: end + if self.eyes.see_all() { BACKSTOP } else { POLL },
+            backstop: end
+                + if self.inotify.cover_everything() {
+                    BACKSTOP
+                } else {
+                    POLL
+                },
         };
         Ok((update, due))
     }
@@ -171,26 +177,26 @@ impl State {
     fn rescan(&mut self, reason: Reason, pending: Pending) -> Result<Option<Update>, StoreError> {
         let thorough = match reason {
             Reason::Backstop => true,
-            Reason::Event | Reason::Expiry => pending.overflow || !self.eyes.see_all(),
+            Reason::Event | Reason::Expiry => pending.overflow || !self.inotify.cover_everything(),
         };
         let recheck = if thorough {
             Recheck::All
         } else {
             Recheck::Only(pending.dirty)
         };
-        let eyes = &mut self.eyes;
-        eyes.begin();
+        let inotify = &mut self.inotify;
+        inotify.begin_scan();
         let scan = self
             .scanner
             .scan(&self.prefix, &recheck, &mut |path, what| {
-                eyes.on(path, what);
+                inotify.watch_directory(path, what);
             })?;
-        eyes.end();
-        Ok(self.tell(scan))
+        inotify.end_scan();
+        Ok(self.update_from(scan))
     }
 
-    /// What is new in a scan.
-    fn tell(&mut self, scan: Scan) -> Option<Update> {
+    /// The difference between a scan and what the consumer knows.
+    fn update_from(&mut self, scan: Scan) -> Option<Update> {
         let Some(known) = &mut self.known else {
             return Some(self.reset(scan));
         };
@@ -201,15 +207,15 @@ impl State {
         let counted = scan.revision > known.scan.revision;
         let changes = difference(&known.scan.groups, &scan.groups);
         let revision = scan.revision;
-        let said = if revision > known.said {
+        let reported = if revision > known.reported {
             revision
         } else if changes.is_empty() {
-            known.said
+            known.reported
         } else {
             // Nobody has counted this change. The next publication comes after it, whatever happens.
-            (known.said + 1).min(revision + STEP - 1)
+            (known.reported + 1).min(revision + STEP - 1)
         };
-        let pay = changes.is_empty() && known.owed && said > known.said;
+        let pay = changes.is_empty() && known.owed && reported > known.reported;
         known.owed = if changes.is_empty() {
             known.owed && !pay
         } else {
@@ -219,9 +225,9 @@ impl State {
         if changes.is_empty() && !pay {
             return None;
         }
-        known.said = said;
+        known.reported = reported;
         Some(Update::Changed {
-            revision: Revision(said),
+            revision: Revision(reported),
             changes,
         })
     }
@@ -232,7 +238,7 @@ impl State {
             entries: scan.entries(),
         };
         self.known = Some(Known {
-            said: scan.revision,
+            reported: scan.revision,
             owed: scan.latest > scan.revision,
             scan,
         });

@@ -76,7 +76,7 @@ impl Failure {
     }
 
     /// What etcd or the connection to it said.
-    pub(super) fn of(error: &Error, options: &EtcdOptions) -> Self {
+    pub(super) fn from_client(error: &Error, options: &EtcdOptions) -> Self {
         let (kind, text) = match error {
             Error::GRpcStatus(status) => {
                 let mut text = status.message().to_owned();
@@ -96,7 +96,7 @@ impl Failure {
             // An enum of another crate, and whatever else it may hold is worth another try.
             other => (Kind::Member, other.to_string()),
         };
-        Self::told(kind, &text, options)
+        Self::with_hint(kind, &text, options)
     }
 
     /// Why the server ended a watch, from the text that is all it says.
@@ -110,10 +110,10 @@ impl Failure {
         } else {
             reason
         };
-        Self::told(kind, reason, options)
+        Self::with_hint(kind, reason, options)
     }
 
-    fn told(kind: Kind, text: &str, options: &EtcdOptions) -> Self {
+    fn with_hint(kind: Kind, text: &str, options: &EtcdOptions) -> Self {
         let text = text.strip_prefix("etcdserver: ").unwrap_or(text);
         let text = text.strip_prefix("transport error: ").unwrap_or(text);
         Self {

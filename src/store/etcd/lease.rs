@@ -84,7 +84,7 @@ impl Keepers {
             .call(limit, |connection| async move {
                 // Taken out while it is used: whatever ends this call early ends the stream too, and no late reply
                 // is taken for one to the next heartbeat.
-                let mut keeper = match self.take(lease, connection.generation) {
+                let mut keeper = match self.take_current(lease, connection.generation) {
                     Some(keeper) => keeper,
                     None => Keeper::open(session, connection, lease).await?,
                 };
@@ -111,7 +111,7 @@ impl Keepers {
         self.ttls().get(&lease.0).copied().unwrap_or_default()
     }
 
-    fn take(&self, lease: LeaseId, generation: u64) -> Option<Keeper> {
+    fn take_current(&self, lease: LeaseId, generation: u64) -> Option<Keeper> {
         let keeper = self.map().remove(&lease.0)?;
         (keeper.generation == generation).then_some(keeper)
     }

@@ -1,4 +1,4 @@
-//! Changing the state of what is published, on the lease it hangs on. Adapter.
+//! Changes the state of an instance, on the lease on which the instance hangs. Adapter.
 
 use etcd_client::{
     Compare, CompareOp, DeleteOptions, GetOptions, KeyValue, PutOptions, ResponseHeader, Txn, TxnOp,
@@ -13,38 +13,41 @@ use crate::model::update::Revision;
 /// How often somebody else may change the instance between our look and our transaction.
 const ATTEMPTS: usize = 8;
 
-/// What a look leads to.
+/// What follows from the keys of the instance.
 enum Step {
-    /// It is so since this revision, or nothing stands there.
+    /// The instance has the state since this revision; `None` if there is no instance.
     Done(Option<Revision>),
-    /// Do this, unless the instance was changed since this revision.
+    /// Perform this operation, unless the instance was changed since this revision.
     Change(i64, TxnOp),
 }
 
-/// Marks; the answer is the revision since which it is so.
-pub(super) async fn mark(session: &Session, mark: &StateChange) -> Result<Option<Revision>, At> {
+/// Changes the state; returns the revision since which the instance has it, or `None` where there is no instance.
+pub(super) async fn set_state(
+    session: &Session,
+    change: &StateChange,
+) -> Result<Option<Revision>, At> {
     session
-        .call(ANSWER, |connection| attempts(session, connection, mark))
+        .call(ANSWER, |connection| attempts(session, connection, change))
         .await
 }
 
 async fn attempts(
     session: &Session,
     connection: Connection,
-    mark: &StateChange,
+    change: &StateChange,
 ) -> Result<Option<Revision>, Failure> {
     for _ in 0..ATTEMPTS {
-        let range = Range::below(&mark.dir);
+        let range = Range::below(&change.dir);
         let look = GetOptions::new().with_range(range.end.clone());
         let found = session.get(&connection, range.start.clone(), look).await?;
         let revision = found.header().map_or(0, ResponseHeader::revision);
-        let (after, change) = match step(mark, found.kvs(), revision) {
+        let (after, operation) = match step(change, found.kvs(), revision) {
             Step::Done(since) => return Ok(since),
-            Step::Change(after, change) => (after, change),
+            Step::Change(after, operation) => (after, operation),
         };
         let unchanged =
             Compare::mod_revision(range.start, CompareOp::Less, after + 1).with_range(range.end);
-        let txn = Txn::new().when([unchanged]).and_then([change]);
+        let txn = Txn::new().when([unchanged]).and_then([operation]);
         let done = connection.client.kv_client().txn(txn).await;
         let done = done.map_err(|error| session.explain(&error))?;
         if done.succeeded() {
@@ -52,18 +55,18 @@ async fn attempts(
             return Ok(Some(keys::revision(revision)));
         }
     }
-    let reason = format!("{} changes faster than it can be marked", mark.dir);
+    let reason = format!("{} changes faster than it can be marked", change.dir);
     Err(Failure::new(Kind::Refused, reason))
 }
 
-fn step(mark: &StateChange, found: &[KeyValue], revision: i64) -> Step {
-    let key = format!("{}/{STATE}", mark.dir.as_str());
+fn step(change: &StateChange, found: &[KeyValue], revision: i64) -> Step {
+    let key = format!("{}/{STATE}", change.dir.as_str());
     let is_state = |kv: &&KeyValue| kv.key() == key.as_bytes();
     let state = found.iter().find(is_state);
     let others = found.iter().filter(|kv| !is_state(kv));
     // What hands have added to an instance has no lease.
     let lease = others.map(KeyValue::lease).max();
-    let (Some(lease), stays) = (match mark.by {
+    let (Some(lease), stays) = (match change.by {
         By::Owner(ours) => (
             lease.filter(|_| stands_on(found, ours.0)).map(|_| ours.0),
             true,
@@ -72,7 +75,7 @@ fn step(mark: &StateChange, found: &[KeyValue], revision: i64) -> Step {
     }) else {
         return Step::Done(None);
     };
-    match (state, &mark.state) {
+    match (state, &change.state) {
         (Some(kv), Some(_)) if stays => Step::Done(Some(keys::revision(kv.mod_revision()))),
         (Some(kv), Some(wanted)) if kv.value() == wanted && kv.lease() == lease => {
             Step::Done(Some(keys::revision(kv.mod_revision())))

@@ -121,24 +121,24 @@ impl Store for EtcdStore {
         })
     }
 
-    fn stands<'a>(
+    fn verify<'a>(
         &'a self,
         lease: LeaseId,
         publication: &'a Publication,
     ) -> BoxFuture<'a, Result<Standing, StoreError>> {
         Box::pin(async move {
-            let found = publish::stands(&self.session, lease, publication).await;
+            let found = publish::verify(&self.session, lease, publication).await;
             found.map_err(|at| at.about(parent(&publication.dir)).into_error())
         })
     }
 
-    fn mark<'a>(
+    fn set_state<'a>(
         &'a self,
-        mark: &'a StateChange,
+        change: &'a StateChange,
     ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
         Box::pin(async move {
-            let marked = mark::mark(&self.session, mark).await;
-            marked.map_err(|at| at.about(parent(&mark.dir)).into_error())
+            let marked = mark::set_state(&self.session, change).await;
+            marked.map_err(|at| at.about(parent(&change.dir)).into_error())
         })
     }
 

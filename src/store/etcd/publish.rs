@@ -75,7 +75,7 @@ async fn attempt(
 }
 
 /// What stands there on this lease.
-pub(super) async fn stands(
+pub(super) async fn verify(
     session: &Session,
     lease: LeaseId,
     publication: &Publication,

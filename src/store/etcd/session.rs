@@ -282,7 +282,7 @@ impl Session {
 
     /// A failure with what is known of this session.
     pub(super) fn explain(&self, error: &Error) -> Failure {
-        Failure::of(error, &self.options)
+        Failure::from_client(error, &self.options)
     }
 
     async fn endpoint(&self) -> String {

@@ -181,7 +181,7 @@ impl EtcdWatch {
                         .map_err(|error| self.session.explain(&error))?
                         .ok_or_else(|| Failure::new(Kind::Member, "the connection ended"))?;
                     heard = Instant::now();
-                    if let Some(update) = self.take(response)? {
+                    if let Some(update) = self.update_from(response)? {
                         return Ok(update);
                     }
                 }
@@ -227,7 +227,7 @@ impl EtcdWatch {
     }
 
     /// Takes in a response; an update once a response is complete and has something of ours.
-    fn take(&mut self, response: WatchResponse) -> Result<Option<Update>, Failure> {
+    fn update_from(&mut self, response: WatchResponse) -> Result<Option<Update>, Failure> {
         if response.canceled() {
             return Err(ended(&self.session, &response));
         }

@@ -76,7 +76,7 @@ impl Store for Script {
         })
     }
 
-    fn stands<'a>(
+    fn verify<'a>(
         &'a self,
         _: LeaseId,
         _: &'a Publication,
@@ -84,7 +84,7 @@ impl Store for Script {
         unreachable!("a follower announces nothing")
     }
 
-    fn mark<'a>(
+    fn set_state<'a>(
         &'a self,
         _: &'a StateChange,
     ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {

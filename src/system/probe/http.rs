@@ -20,7 +20,7 @@ use crate::model::check::HttpCheck;
 const BODY: usize = 64 << 10;
 
 /// Asks, and looks at the answer. There is no limit of time here.
-pub(super) async fn ask(check: &HttpCheck, announced: SocketAddr) -> Result<(), ProbeError> {
+pub(super) async fn run_check(check: &HttpCheck, announced: SocketAddr) -> Result<(), ProbeError> {
     let request = request(check, announced).map_err(ProbeError::Request)?;
     let stream = TokioIo::new(connect(&check.at, announced).await?);
     let (mut sender, connection) = http1::handshake(stream).await.map_err(ProbeError::Answer)?;

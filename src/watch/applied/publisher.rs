@@ -213,7 +213,7 @@ impl AppliedPublisher {
             if is_announced && std::mem::take(&mut self.has_warned) {
                 info!("this watcher is announced as {}", self.id);
             }
-            if let Some(request) = lease_requests::request(&self.store, action) {
+            if let Some(request) = lease_requests::request_for(&self.store, action) {
                 self.requests.spawn(async move { (which, request.await) });
             }
         }

@@ -137,7 +137,7 @@ impl ChildShell {
             info!("the command has ended, others of its process group have not");
         }
         self.ends.spawn(async move {
-            group.gone().await;
+            group.wait_until_gone().await;
             Input::GroupGone
         });
     }

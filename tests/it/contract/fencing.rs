@@ -18,7 +18,7 @@ async fn stands(
     lease: LeaseId,
     publication: &Publication,
 ) -> Result<bool, StoreError> {
-    let standing = store.stands(lease, publication).await;
+    let standing = store.verify(lease, publication).await;
     standing.map(|standing| standing.is_whole)
 }
 

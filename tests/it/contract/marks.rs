@@ -18,7 +18,7 @@ async fn mark(store: &Arc<dyn Store>, state: Option<&str>, by: By) -> Option<Rev
         state: state.map(std::convert::Into::into),
         by,
     };
-    store.mark(&mark).await.expect("mark")
+    store.set_state(&mark).await.expect("mark")
 }
 
 async fn publish(store: &Arc<dyn Store>, lease: LeaseId) -> Revision {
@@ -98,7 +98,7 @@ pub(crate) async fn a_state_outlives_a_publication_on_its_lease<B: Bench>(bench:
     publish(&store, lease).await;
     assert_state(&store, Some("drain")).await;
     let mut brought = publication(A, &[("ip", "1")]);
-    let standing = store.stands(lease, &brought).await.expect("look");
+    let standing = store.verify(lease, &brought).await.expect("look");
     assert!(standing.is_whole);
     assert_eq!(standing.state.as_deref(), Some(&b"drain"[..]));
     // On another lease it is what its owner brings along, and nothing without that.
@@ -107,7 +107,7 @@ pub(crate) async fn a_state_outlives_a_publication_on_its_lease<B: Bench>(bench:
     brought.state = Some(b"drain".to_vec());
     store.publish(lease, &brought).await.expect("publish");
     assert_state(&store, Some("drain")).await;
-    let standing = store.stands(lease, &brought).await.expect("look");
+    let standing = store.verify(lease, &brought).await.expect("look");
     assert_eq!(standing.state.as_deref(), Some(&b"drain"[..]));
     store.revoke(other).await.expect("revoke");
     assert_state(&store, Some("drain")).await;

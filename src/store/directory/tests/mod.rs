@@ -403,10 +403,10 @@ async fn a_state_that_a_hand_sets_is_replaced_in_one_step() {
         state: Some(state.into()),
         by: By::Hand,
     };
-    bench.store.mark(&mark("maint")).await.unwrap();
+    bench.store.set_state(&mark("maint")).await.unwrap();
     let file = bench.layout().place(A).join(STATE);
     let mut reader = File::open(&file).unwrap();
-    bench.store.mark(&mark("drain")).await.unwrap();
+    bench.store.set_state(&mark("drain")).await.unwrap();
     // Whoever has opened it reads all of the old state, and whoever opens it reads all of the new one.
     let mut old = String::new();
     reader.read_to_string(&mut old).unwrap();
@@ -424,12 +424,12 @@ async fn a_state_goes_with_its_instance_to_the_next_lease_of_the_same_owner() {
         state: Some("drain".into()),
         by: By::Hand,
     };
-    bench.store.mark(&mark).await.unwrap();
+    bench.store.set_state(&mark).await.unwrap();
     let successor = Publication {
         predecessors: [first].into(),
         ..publication(A, &[("ip", "1")])
     };
     bench.store.publish(second, &successor).await.unwrap();
-    let standing = bench.store.stands(second, &successor).await.unwrap();
+    let standing = bench.store.verify(second, &successor).await.unwrap();
     assert_eq!(standing.state, Some("drain".into()));
 }
