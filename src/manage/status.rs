@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{ManageError, read_instances, read_watchers, suggest_service};
 use crate::model::instance::ServiceName;
 use crate::model::prefix::Prefix;
+use crate::model::table::format_table;
 use crate::model::update::Revision;
 use crate::model::watchers::Watcher;
 use crate::store::Store;
@@ -120,35 +121,13 @@ impl Status {
                 old_workers,
             ]
         });
-        let instances = table(&["INSTANCE", "ADDRESS", "STATE"], instances.collect());
-        let watchers = table(
+        let instances = format_table(&["INSTANCE", "ADDRESS", "STATE"], instances.collect());
+        let watchers = format_table(
             &["WATCHER", "HOST", "APPLIED", "BEHIND", "OLD WORKERS"],
             watchers.collect(),
         );
         format!("{instances}\n{watchers}")
     }
-}
-
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
-    let head = head.iter().map(|name| (*name).to_owned()).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths);
-        let cells: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -176,11 +155,5 @@ mod tests {
             watchers,
             "WATCHER  HOST  APPLIED  BEHIND  OLD WORKERS\na        h     7        0       3\nb        h     7        0\n"
         );
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = vec![vec!["a-long-one".to_owned(), "1".to_owned()]];
-        assert_eq!(table(&["ID", "N"], rows), "ID          N\na-long-one  1\n");
     }
 }

@@ -11,17 +11,17 @@
 //! ```
 //!
 //! An error on the way is not a lost lease, and neither is an answer that takes long (etcd's grpc-proxy answers up to a
-//! third of the TTL late): the same lease is tried again until its TTL is over, by our own clock and counted from the
-//! last heartbeat that was answered, so that an outage makes no key disappear that would have stayed. A lost lease is never tried again: there is a new grant, and everything is
-//! published anew on it.
+//! third of the TTL late). The machine tries the same lease again until its TTL is over, by our own clock and counted from
+//! the last heartbeat that the store answered, so that an outage makes no key disappear that would have stayed. It never
+//! tries a lost lease again: it asks for a new one, and publishes everything anew on that.
 //!
-//! What is wanted no longer is taken back by giving the whole lease back where nothing else hangs on it: a request to
-//! publish that is still under way somewhere can then do no harm, and no key of another owner is touched. For the same
-//! reason a lease that fell silent is remembered, and given back when everything stands on its successor: the store may
-//! know it after all, and what hangs on it.
+//! When nothing is wanted any more, the machine revokes the lease: a request to publish that is still under way somewhere
+//! can then do no harm, and no key of another owner is touched. For the same reason the machine remembers a lease whose TTL
+//! ran out without an answer, and revokes it when everything is published on the next lease: the store may still have it,
+//! and keys on it.
 //!
-//! Several publications may hang on one lease. They are made one after the other, new ones before old ones are taken
-//! back; one that fails or that another owner stands in the way of holds up none of the others.
+//! Several publications may hang on one lease. The machine makes them one after the other, new ones before it withdraws old
+//! ones. One that fails, or whose place another owner has, holds up none of the others.
 
 mod end;
 mod event;
@@ -45,18 +45,18 @@ const BEATS: u32 = 3;
 const JITTER: f64 = 0.1;
 /// The delays between tries while the store does not answer.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// When a request counts as failed that nobody has answered. A store answers sooner, if only with an error; the answer to
-/// a request whose job broke off never comes.
+/// A request without an answer counts as failed after this long. A store answers sooner, if only with an error; the answer
+/// to a request whose job panicked never comes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// The machine; see the module's diagram.
 #[derive(Debug)]
 pub struct Lease {
     ttl: Duration,
-    /// A lease that others keep alive too is of this id, and is never given back: it ends when nobody renews it.
+    /// The id of a lease that other processes keep alive too. The machine never revokes it: it ends when nobody renews it.
     shared: Option<LeaseId>,
     wanted: Wanted,
-    /// Leases that fell silent: they may be alive in the store, with keys of ours on them.
+    /// Leases whose TTL ran out without an answer: they may be alive in the store, with keys of ours on them.
     silent: BTreeSet<LeaseId>,
     state: State,
     retry: Backoff,
@@ -64,7 +64,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease that will be asked for with this TTL; `seed` decides the jitter.
+    /// A machine that will ask for a lease with this TTL; `seed` decides the jitter.
     #[must_use]
     pub fn new(ttl: Duration, seed: u64) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Lease {
         }
     }
 
-    /// A lease of this very id, which several processes keep alive together.
+    /// A machine for the lease with this id, which several processes keep alive together.
     #[must_use]
     pub fn shared(ttl: Duration, seed: u64, id: LeaseId) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl Lease {
         }
     }
 
-    /// Whether everything that is wanted stands in the store, as far as is known.
+    /// Whether everything that is wanted is published, as far as the answers say.
     #[must_use]
     pub fn is_announced(&self) -> bool {
         match &self.state {
@@ -111,17 +111,17 @@ impl Lease {
         }
     }
 
-    /// Whether what is wanted under this path has been published on the lease that is held.
+    /// Whether the publication that is wanted under this path is published on the lease that is held.
     #[must_use]
     pub fn is_published(&self, dir: &Prefix) -> bool {
         match &self.state {
-            State::Held(held) => self.wanted.has(dir) && held.is_published(dir),
+            State::Held(held) => self.wanted.wants(dir) && held.is_published(dir),
             State::Idle | State::Granting { .. } | State::Waiting { .. } => false,
             State::Revoking { .. } | State::Ended => false,
         }
     }
 
-    /// The lease that is held.
+    /// The id of the lease that is held.
     #[must_use]
     pub fn id(&self) -> Option<LeaseId> {
         match &self.state {
@@ -141,12 +141,13 @@ impl Lease {
         }
     }
 
-    /// What stands under this path is in this state now, unless it had one before.
-    pub fn is_in_state(&mut self, dir: &Prefix, state: &[u8]) {
-        self.wanted.is_first_in_state(dir, state);
+    /// Remembers the state of what is published under this path, unless it had one before: the machine sets it again on
+    /// another lease.
+    pub fn remember_state(&mut self, dir: &Prefix, state: &[u8]) {
+        self.wanted.set_first_state(dir, state);
     }
 
-    /// Whether everything was given back for good.
+    /// Whether everything is withdrawn for good.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended)
@@ -177,7 +178,7 @@ impl Lease {
         match &mut self.state {
             State::Idle => self.grant(now, actions),
             State::Held(held) => {
-                held.is_stale(dir);
+                held.mark_stale(dir);
                 self.publish_next(now, actions);
             }
             State::Granting { .. }
@@ -195,7 +196,7 @@ impl Lease {
             return self.give_back(now, false, actions);
         }
         if let State::Held(held) = &mut self.state {
-            held.is_stale(dir.clone());
+            held.mark_stale(dir.clone());
             self.publish_next(now, actions);
         }
     }
@@ -224,7 +225,7 @@ impl Lease {
         };
         let unwanted = stopped || self.wanted.is_nothing();
         match (answer, unwanted) {
-            (Ok((lease, _)), true) => self.let_go(now, lease, stopped, actions),
+            (Ok((lease, _)), true) => self.release(now, lease, stopped, actions),
             (Err(_), true) => self.revoke_silent(now, stopped, actions),
             (Err(_), false) => {
                 self.state = State::Waiting {
@@ -239,7 +240,7 @@ impl Lease {
                     beat: Beat::Due(now + self.interval()),
                     // The store began to count at some time after the request went out.
                     lost_at: sent + ttl,
-                    unpublished: self.wanted.renew(&self.silent),
+                    unpublished: self.wanted.move_to_new_lease(&self.silent),
                     later: BTreeMap::new(),
                     sent: None,
                 });
@@ -248,19 +249,19 @@ impl Lease {
         }
     }
 
-    /// One publication at a time; the next one when the last one is answered.
+    /// Sends the next publication, if none is under way.
     fn publish_next(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let State::Held(held) = &mut self.state else {
             return;
         };
-        let next = held.next(&self.wanted);
+        let next = held.take_next(&self.wanted);
         if let Some((dir, publication)) = next {
             actions.push(Action::Publish(held.lease, publication));
-            // Wanted anew while the request is out, it is unpublished again.
+            // A change that comes while the request is out adds it to the unpublished ones again.
             let until = now + ANSWER_WITHIN;
             held.sent = Some(Sent { dir, until });
         } else {
-            self.settle(actions);
+            self.revoke_silent_if_replaced(actions);
         }
     }
 
@@ -278,7 +279,7 @@ impl Lease {
             return;
         };
         match answer {
-            Ok(()) => self.stands(dir, actions),
+            Ok(()) => self.confirm(dir, actions),
             Err(Failure::Lost) => return self.lost(now, actions),
             Err(Failure::Conflict) => {
                 let again = Later::Conflict(now + self.ttl / BEATS);
@@ -293,15 +294,15 @@ impl Lease {
         self.publish_next(now, actions);
     }
 
-    /// What is wanted under this path is as it should be, unless it is wanted otherwise by now.
-    fn stands(&mut self, dir: Prefix, actions: &mut Vec<Action>) {
+    /// Notes that the publication under this path has succeeded; what is wanted there may be something else by now.
+    fn confirm(&mut self, dir: Prefix, actions: &mut Vec<Action>) {
         let State::Held(held) = &mut self.state else {
             return;
         };
         self.retry.succeeded();
-        held.hurry();
+        held.retry_failed();
         let is_fresh = !held.unpublished.contains(&dir);
-        actions.extend(self.wanted.stands(dir, is_fresh));
+        actions.extend(self.wanted.confirm(dir, is_fresh));
     }
 
     fn kept_alive(
@@ -324,7 +325,7 @@ impl Lease {
                 self.ttl = ttl;
                 held.lost_at = sent + ttl;
                 held.beat = Beat::Due(sent + interval);
-                held.hurry();
+                held.retry_failed();
                 self.verify(actions);
                 self.publish_next(now, actions);
             }
@@ -335,7 +336,7 @@ impl Lease {
         }
     }
 
-    /// With each heartbeat a look at what was published: hands may have been there.
+    /// Asks, with each heartbeat, what is still there of the publications: somebody may have deleted or overwritten keys.
     fn verify(&self, actions: &mut Vec<Action>) {
         let State::Held(held) = &self.state else {
             return;
@@ -355,17 +356,17 @@ impl Lease {
         answer: Result<Standing, Failure>,
         actions: &mut Vec<Action>,
     ) {
-        let is_wanted = self.wanted.has(&dir);
+        let is_wanted = self.wanted.wants(&dir);
         let Some(held) = self.state.held(lease) else {
             return;
         };
-        // An answer that a publish has overtaken says nothing; one that failed is asked again with the next heartbeat.
+        // The answer is void if a publish has overtaken it; after a failure the next heartbeat asks again.
         let is_fresh = held.sent.is_none() && !held.later.contains_key(&dir);
         let Ok(standing) = answer else { return };
         if !is_fresh || !is_wanted {
             return;
         }
-        self.wanted.is_in_state(&dir, standing.state);
+        self.wanted.set_state(&dir, standing.state);
         if !standing.is_whole && held.unpublished.insert(dir.clone()) {
             actions.push(Action::Repaired(dir));
             self.publish_next(now, actions);
@@ -399,7 +400,7 @@ impl Lease {
                 if held.sent.as_ref().is_some_and(|sent| now >= sent.until) {
                     let lease = held.lease;
                     self.published(now, lease, Err(Failure::Failed), actions);
-                } else if held.hurry_due(now) {
+                } else if held.retry_due(now) {
                     self.publish_next(now, actions);
                 }
             }

@@ -24,6 +24,7 @@ pub mod state_change;
 pub mod stop;
 pub mod store_url;
 pub mod suggestion;
+pub mod table;
 pub mod target_status;
 pub mod update;
 pub mod watchers;

@@ -1,8 +1,8 @@
-//! Calls of the file system that end: one that hangs holds its caller up for so long, and nobody else. Adapter.
+//! Calls of the file system with a limit: one that hangs holds up its caller for a second, and nobody else. Adapter.
 //!
-//! A call runs on a thread that is kept for the next one. When it does not answer in time, that thread is left to it,
-//! further calls about the same path fail at once until it answers, and the next call gets a thread of its own. The mount
-//! is asked as well then: one that hangs costs its callers the limit twice, however many files they have there.
+//! A call runs on a thread that is kept for the next one. When the call does not answer in time, it keeps that thread,
+//! further calls about the same path fail at once until it answers, and the next call gets a thread of its own. A second
+//! call then tries the whole mount: one that hangs costs its callers the limit twice, however many files they have there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The thread that is free, by the way to it.
+/// The channel to the thread that is free.
 static FREE: Mutex<Option<Sender<Job>>> = Mutex::new(None);
 /// The paths and mounts about which a call has not answered.
 static HUNG: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -46,7 +46,7 @@ fn is_hung<T>(result: &io::Result<T>) -> bool {
     matches!(result, Err(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// Makes a call, and remembers the path as long as it has not answered in time.
+/// Makes a call on a thread, and remembers the path while the call is late.
 fn call_on_thread<T: Send + 'static>(
     path: &Path,
     call: impl FnOnce(&Path) -> T + Send + 'static,
@@ -77,7 +77,7 @@ fn call_on_thread<T: Send + 'static>(
     }
 }
 
-/// Gives a job to the free thread, or to a new one; the way to it.
+/// Gives a job to the free thread, or to a new one; returns the channel to it.
 fn start_on_worker(job: Job) -> io::Result<Sender<Job>> {
     let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).take();
     let job = match free {

@@ -19,11 +19,12 @@ use super::init::{self, Started};
 use super::{raw, sd_notify};
 use crate::model::os::{Exit, Signal};
 
-/// As much of a command's output as is kept: its end, where the reason usually stands.
+/// How many bytes of a command's output we keep: its end, where the reason usually stands.
 const KEEP: usize = 4096;
-/// As many of its last lines stand in an error.
+/// How many of its last lines an error quotes.
 const LAST_LINES: usize = 10;
-/// As much is read at most of what lies in the pipe when the command has ended: what it left behind may write for ever.
+/// How many bytes we read at most of what lies in the pipe when the command has ended: a process that it left behind may
+/// write for ever.
 const REST: usize = 1 << 20;
 
 /// Why a command did not do its work.
@@ -94,21 +95,20 @@ impl Drop for EndGroup {
     }
 }
 
-/// What becomes of processes that a command leaves behind.
+/// What we do about processes that a command leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
-    /// They may be meant to stay.
+    /// Leave them alone: they may be meant to stay.
     Alone,
-    /// They are killed: a command that is run again and again would pile them up.
+    /// Kill them: a command that is run again and again would pile them up.
     Killed,
 }
 
 /// Runs `command` by `/bin/sh -c` and returns what it printed, the end of it where it is long.
 ///
-/// The command has a process group of its own and nothing to read. At its time-out the group is killed; what a
-/// command leaves running that ends by itself (a daemon it started) is left alone or killed, as `left` has it. Whoever
-/// goes on with the command's output, its pipe is read until it closes, also when we have ended: a pipe that nobody reads
-/// ends its next writer.
+/// The command has a process group of its own, and its standard input is empty. We kill the group when `limit` is over.
+/// `left` says what we do about processes that a command leaves running when it ends by itself, such as a daemon. Their
+/// output is read until they close it, also after we have ended: a pipe that nobody reads ends its next writer.
 pub async fn run(command: &str, limit: Duration, left: Left) -> Result<String, CommandError> {
     let deadline = Instant::now() + limit;
     let failed = |source| CommandError::Start {
@@ -151,7 +151,7 @@ pub async fn run(command: &str, limit: Duration, left: Left) -> Result<String, C
     }
 }
 
-/// What is wrong with a command, as far as it can be told without running it.
+/// What is wrong with a command, as far as the shell can tell without running it.
 #[must_use]
 pub fn mistake(command: &str) -> Option<String> {
     let shell = |args: &[&str]| {
@@ -170,7 +170,7 @@ pub fn mistake(command: &str) -> Option<String> {
     missing.then(|| format!("{word} is not on the PATH of this host"))
 }
 
-/// Starts the shell; both of its outputs go into one pipe, so that what it says stays in order.
+/// Starts the shell; both of its outputs go into one pipe, so that their lines stay in order.
 fn start(command: &str) -> io::Result<(Started, Receiver)> {
     let (reader, writer) = io::pipe()?;
     let mut shell = Command::new("/bin/sh");

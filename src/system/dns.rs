@@ -1,5 +1,5 @@
-//! Questions to the DNS, for templates: addresses through the system's resolver, SRV records by a small client of our
-//! own, since the system's resolver does not know them. What has no answer is empty, as with confd. Adapter.
+//! Look-ups in the DNS, for templates: addresses through the system's resolver, SRV records by a small client of our own,
+//! since the system's resolver has no call for them. A look-up without an answer is empty, as with confd. Adapter.
 
 mod message;
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::os::Srv;
 
-/// How long any question may take, over all servers and names.
+/// How long a look-up may take, over all servers and names.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one server has for an answer.
 const ONE_TRY: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ const PORT: u16 = 53;
 /// The largest datagram without extensions.
 const DATAGRAM: usize = 512;
 
-/// The addresses of a host; of an address, itself.
+/// The addresses of a host, within 5 s; the address itself where `host` is one.
 #[must_use]
 pub fn addresses(host: &str) -> Vec<IpAddr> {
     let (to, answer) = mpsc::channel();
@@ -41,7 +41,7 @@ pub fn addresses(host: &str) -> Vec<IpAddr> {
     found
 }
 
-/// The SRV records of a name.
+/// The SRV records of a name, within 5 s.
 #[must_use]
 pub fn services(name: &str) -> Vec<Srv> {
     let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
@@ -52,7 +52,7 @@ pub fn services(name: &str) -> Vec<Srv> {
     found
 }
 
-/// Who is asked, and what is put behind short names.
+/// The servers and search domains of `resolv.conf`.
 #[derive(Debug, PartialEq, Eq)]
 struct Resolver {
     servers: Vec<SocketAddr>,

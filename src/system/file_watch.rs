@@ -1,4 +1,4 @@
-//! Directories that tell when something in them changes. Adapter.
+//! Watches directories for changes, by inotify, and by polling where the kernel gives no watch. Adapter.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
@@ -24,27 +24,27 @@ const QUIET: Duration = Duration::from_millis(200);
 /// Or after this long, quiet or not.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// How often is looked where the kernel gives no watch.
+/// How often we compare directories for which the kernel gives no watch.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Some directories.
+/// The directories that are watched.
 pub struct Watched {
     /// What is in them, as the log calls it.
     what: &'static str,
     /// `None` where the kernel gives none.
     watcher: Option<RecommendedWatcher>,
-    /// What the kernel does not watch is compared with this from time to time.
+    /// The state with which we compare directories that the kernel does not watch.
     polled: Option<Polled>,
-    /// It has been told that the kernel does not watch all.
+    /// Whether the log already says that the kernel does not watch all of them.
     has_warned: bool,
     wake: Arc<Notify>,
     dirs: BTreeSet<PathBuf>,
-    /// Of the directories above these, nothing else counts.
+    /// In the directories above these paths, only these count.
     links: Arc<Mutex<BTreeSet<PathBuf>>>,
     burst: Option<Burst>,
 }
 
-/// Directories as they were when they were looked at last.
+/// The state of the directories at the last comparison.
 struct Polled {
     state: u64,
     next: Instant,
@@ -177,12 +177,12 @@ impl Watched {
 
 fn warn_of_polling(what: &str, error: &notify::Error, limit: &str) {
     warn!(
-        "{what} are looked at every second, since the kernel does not tell of their changes ({error}); raise \
+        "{what} are compared every second, since the kernel does not report their changes ({error}); raise \
          fs.inotify.{limit}"
     );
 }
 
-/// Returns when the directories that have to be looked at are not as they were; never if there are none.
+/// Returns when a directory that we compare has changed; never if there are none.
 async fn wait_until_polled_differs(
     polled: &mut Option<Polled>,
     dirs: &BTreeSet<PathBuf>,
@@ -205,7 +205,7 @@ async fn wait_until_polled_differs(
     }
 }
 
-/// A number that is another one when a file of these directories is that counts.
+/// A hash over the files of these directories that count.
 fn state(dirs: &BTreeSet<PathBuf>, links: &Mutex<BTreeSet<PathBuf>>) -> u64 {
     let links = links.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut hasher = DefaultHasher::new();

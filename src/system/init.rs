@@ -1,5 +1,5 @@
-//! What PID 1 owes to the processes that nobody waits for: it reaps them. Our own children are left to those who started
-//! them, so that no exit status is lost. Adapter.
+//! Reaps the processes that nobody waits for, as PID 1 has to. Our own children are left to those who started them, so that
+//! no exit status is lost. Adapter.
 //!
 //! # Guarantees
 //!

@@ -43,7 +43,7 @@ enum ProbeError {
     Shell(io::Error),
 }
 
-/// The last line of what a command said.
+/// The last line of a command's output, as a part of an error.
 fn quote_last_line(output: &str) -> String {
     let last = output.lines().map(str::trim).rfind(|line| !line.is_empty());
     let Some(line) = last else {

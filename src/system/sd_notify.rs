@@ -1,4 +1,4 @@
-//! Readiness and liveness, told to a service manager by its notification socket (`sd_notify`). Adapter.
+//! Reports readiness and liveness to a service manager by its notification socket (`sd_notify`). Adapter.
 //!
 //! Without `NOTIFY_SOCKET` in the environment nothing happens.
 
@@ -10,43 +10,44 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-/// The variable that names the socket; a child is not to inherit it, or it could answer in our name.
+/// The variable that names the socket. Children do not inherit it, or they could report in our name.
 pub(super) const SOCKET: &str = "NOTIFY_SOCKET";
 
-/// Says that the service is up.
+/// Reports that the service is up.
 pub fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Says what is going on.
+/// Sets the status line of the service.
 pub fn status(status: &str) {
     send(&[NotifyState::Status(status)]);
 }
 
-/// Says that the service is about to stop.
+/// Reports that the service begins to stop.
 pub fn stopping(status: &str) {
     send(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// Says that the service takes over a new configuration; [`ready`] says that it has.
+/// Reports that the service begins to reload its configuration; [`ready`] reports that it has.
 pub fn reloading(status: &str) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now, NotifyState::Status(status)]),
-        Err(error) => tracing::warn!("the service manager could not be told: {error}"),
+        Err(error) => tracing::warn!("cannot notify the service manager: {error}"),
     }
 }
 
-/// The service manager's watchdog: it restarts a service that says nothing for as long as `WATCHDOG_USEC` names.
+/// The service manager's watchdog: it restarts a service that sends no sign of life for `WATCHDOG_USEC` microseconds.
 ///
-/// The word is sent by the very loop that does the work, once per turn at most, so that a loop that is stuck is silent.
+/// The very loop that does the work sends the sign, once per turn at most, so that a loop that is stuck is silent.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// The distance between two words, and when the next one is due; none if nobody watches.
+    /// The time between two signs, half of what the service manager allows, and when the next one is due; `None` without a
+    /// watchdog.
     beat: Option<(Duration, Instant)>,
 }
 
 impl Watchdog {
-    /// What the service manager asked for in the environment.
+    /// The watchdog that the environment asks for.
     #[must_use]
     pub fn from_env() -> Self {
         Self::every(sd_notify::watchdog_enabled().map(|limit| limit / 2))
@@ -58,7 +59,8 @@ impl Watchdog {
         }
     }
 
-    /// Waits until a word is due, and sends it. Never returns where nobody watches. Can be dropped while it waits.
+    /// Waits until a sign of life is due, and sends it. Never returns without a watchdog. The future can be dropped while it
+    /// waits.
     pub async fn beat(&mut self) {
         let Some((distance, due)) = &mut self.beat else {
             return std::future::pending().await;
@@ -85,7 +87,7 @@ fn send(states: &[NotifyState]) {
         _ => sd_notify::notify(states),
     };
     if let Err(error) = sent {
-        tracing::warn!("the service manager could not be told: {error}");
+        tracing::warn!("cannot notify the service manager: {error}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! The signals sent to this process, as one stream, in their order and as often as they came. Adapter.
 //!
-//! They are blocked and read from a file descriptor: no handler is installed, so that what was ignored when we were
-//! started is ignored in our children too, and a signal that comes while we start is not lost. A thread that does not
-//! block them would take them away from the stream, hence [`BlockedSignals`]: it blocks them while there is only one thread.
+//! We block the signals and read them from a file descriptor. No handler is installed, so that our children ignore what was
+//! ignored when we were started, and a signal that comes while we start is not lost. A thread that does not block them
+//! would take them away from the stream, hence [`BlockedSignals`]: it blocks them while there is only one thread.
 
 use std::io;
 
@@ -14,8 +14,8 @@ use super::raw;
 use crate::model::os::Signal;
 use crate::model::stop::Stop;
 
-/// Signals nobody else is to get: they tell of an error in this very process, or concern our own children. KILL and STOP
-/// cannot be held.
+/// Signals that we never pass on: they report an error in this very process, or concern our own children. Nobody can block
+/// KILL and STOP.
 const OWN: [Named; 8] = [
     Named::SIGILL,
     Named::SIGTRAP,

@@ -1,5 +1,4 @@
-//! A unit of systemd that is told to reload: over D-Bus, so that neither a shell nor `systemctl` has to be there.
-//! Adapter.
+//! Has systemd reload a unit, over D-Bus, so that neither a shell nor `systemctl` has to be there. Adapter.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -26,7 +25,7 @@ const QUEUE: NonZeroUsize = NonZeroUsize::new(4096).expect("is not zero");
 /// Why a unit was not reloaded.
 #[derive(Debug, Error)]
 pub enum UnitError {
-    /// There is no way to the manager.
+    /// We cannot connect to the manager.
     #[error(
         "systemd cannot be reached at {address} (a container needs {BUS} of its host, or {ADDRESS})"
     )]
@@ -44,10 +43,10 @@ pub enum UnitError {
         /// The manager's words.
         said: String,
     },
-    /// The unit says nothing on how it is reloaded.
+    /// The unit has no `ExecReload=`.
     #[error("{0} cannot be reloaded: its unit has no ExecReload=")]
     NoReload(String),
-    /// We may not.
+    /// The manager does not allow it to us.
     #[error(
         "systemd does not let us reload {unit}: {said} (as another user than root, it takes a polkit rule for \
          org.freedesktop.systemd1.manage-units)"

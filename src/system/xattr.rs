@@ -16,10 +16,10 @@ const ACL: &CStr = c"system.posix_acl_access";
 /// What the kernel derives from the content, or keeps for itself.
 const DERIVED: [&[u8]; 3] = [b"security.ima", b"security.evm", b"trusted.overlay."];
 
-/// What could not be kept and has been told, by file and attribute.
+/// The files and attributes about which the log already has a warning.
 static LOGGED: Mutex<BTreeSet<(PathBuf, CString)>> = Mutex::new(BTreeSet::new());
 
-/// Gives `new`, which is about to replace the file at `dest`, the attributes of that file. What cannot be kept is told once.
+/// Copies the attributes of the file at `dest` to `new`, which is about to replace it. Logs once what cannot be copied.
 pub(super) fn copy_attributes(dest: &Path, new: &File) {
     let flags = nix::libc::O_NONBLOCK;
     let mut options = File::options();
@@ -48,7 +48,7 @@ impl Attributes {
     }
 }
 
-/// Gives `new`, which is about to be the file at `dest`, these attributes. What cannot be given is told once.
+/// Sets these attributes on `new`, which is about to be the file at `dest`. Logs once what cannot be set.
 pub(super) fn set_attributes(dest: &Path, attributes: &Attributes, new: &File) {
     for (name, wanted) in &attributes.0 {
         // A label that the new file has by itself need not be set, which may be forbidden.

@@ -1,4 +1,5 @@
-//! How a lease ends: it is given back when nothing is wanted of it any more, and so is each that fell silent. Pure.
+//! How a lease ends: the machine revokes it when nothing is wanted any more, and so each lease that ran out without an
+//! answer. Pure.
 
 use std::time::Instant;
 
@@ -6,7 +7,7 @@ use super::{ANSWER_WITHIN, Action, Failure, Lease, State};
 use crate::model::lease_id::LeaseId;
 
 impl Lease {
-    /// Nothing is wanted any more.
+    /// Revokes the lease that is held, since nothing is wanted any more.
     pub(super) fn give_back(&mut self, now: Instant, stop: bool, actions: &mut Vec<Action>) {
         match &mut self.state {
             State::Idle | State::Waiting { .. } => self.revoke_silent(now, stop, actions),
@@ -14,18 +15,19 @@ impl Lease {
             State::Granting { stopped, .. } => *stopped |= stop,
             State::Held(held) => {
                 let lease = held.lease;
-                self.let_go(now, lease, stop, actions);
+                self.release(now, lease, stop, actions);
             }
             State::Revoking { stopped, .. } => *stopped |= stop,
             State::Ended => {}
         }
     }
 
-    /// Nothing that we want hangs on a silent lease any more; what hangs there is not wanted, or in our own way.
-    pub(super) fn settle(&self, actions: &mut Vec<Action>) {
+    /// Revokes the silent leases once everything is published on their successor: what still hangs on them is not wanted, or
+    /// in our own way.
+    pub(super) fn revoke_silent_if_replaced(&self, actions: &mut Vec<Action>) {
         if let State::Held(held) = &self.state
             && held.is_at_rest()
-            && !held.fails()
+            && !held.has_failed()
         {
             actions.extend(self.silent.iter().copied().map(Action::Revoke));
         }
@@ -59,7 +61,7 @@ impl Lease {
         }
     }
 
-    /// A silent lease was given back while we hold its successor; if that failed, the next heartbeat tries again.
+    /// The answer to the revoke of a silent lease while its successor is held; if it failed, the next heartbeat tries again.
     fn silent_revoked(
         &mut self,
         now: Instant,
@@ -75,13 +77,13 @@ impl Lease {
             && self.silent.remove(&lease)
         {
             // What stood in our way may have been ourselves.
-            held.hurry_all();
+            held.retry_all();
             self.publish_next(now, actions);
         }
     }
 
-    /// Ends what hangs on the lease, unless others keep it alive too.
-    pub(super) fn let_go(
+    /// Revokes the lease, unless other processes keep it alive too.
+    pub(super) fn release(
         &mut self,
         now: Instant,
         lease: LeaseId,
@@ -110,7 +112,7 @@ impl Lease {
         actions.push(Action::Revoke(lease));
     }
 
-    /// The current lease is given back, or there is none; what hangs on an earlier one has to go too.
+    /// Revokes the next silent lease, after the current one; when none is left, everything is withdrawn.
     pub(super) fn revoke_silent(&mut self, now: Instant, stopped: bool, actions: &mut Vec<Action>) {
         if let Some(lease) = self.silent.pop_first() {
             return self.revoke(now, lease, stopped, actions);

@@ -9,7 +9,7 @@ use crate::model::publication::{Publication, Standing};
 /// Why a request to the store failed, as far as the lease is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The store does not know the lease (any more).
+    /// The store does not have the lease any more.
     Lost,
     /// Another owner, who is alive, has announced the same instance somewhere else.
     Conflict,
@@ -20,11 +20,11 @@ pub enum Failure {
 /// What happens to a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// This shall stand in the store; it replaces what was wanted under the same path.
+    /// Publish this from now on; it replaces what was wanted under the same path.
     Want(Publication),
-    /// What was wanted under this path shall not stand in the store any more; it can be wanted again.
+    /// Withdraw what was wanted under this path; it can be wanted again.
     Unwant(Prefix),
-    /// Nothing shall stand in the store any more, for good.
+    /// Withdraw everything, for good.
     Stop,
     /// The answer to [`Action::Grant`]: the lease and the TTL that the store gave it.
     Granted(Result<(LeaseId, Duration), Failure>),
@@ -45,24 +45,24 @@ pub enum Input {
 pub enum Action {
     /// Ask the store for a lease, for this very one if it has an id.
     Grant(Duration, Option<LeaseId>),
-    /// Make this stand in the store, on this lease.
+    /// Publish this on this lease.
     Publish(LeaseId, Publication),
     /// Renew the lease.
     KeepAlive(LeaseId),
-    /// Look whether this still stands in the store, on this lease.
+    /// Ask the store what is still there of this publication on this lease.
     Verify(LeaseId, Publication),
-    /// Give the lease back, and with it every key that hangs on it.
+    /// End the lease, and with it every key that hangs on it.
     Revoke(LeaseId),
-    /// Say that what is wanted under this path stands in the store.
+    /// Report that what is wanted under this path is published.
     Announced(Prefix),
-    /// Say that what stood under this path, and is not wanted any more, is gone; other things still stand.
+    /// Report that what is no longer wanted under this path is withdrawn; other publications stay.
     Removed(Prefix),
-    /// Say that another owner stands under this path, where we want to; we try again with each heartbeat.
+    /// Report that another owner has this path; the machine tries again every third of the TTL.
     Conflict(Prefix),
-    /// Say that hands have deleted or overwritten what was published under this path; it is published again.
+    /// Report that somebody has deleted or overwritten keys under this path; the machine publishes them again.
     Repaired(Prefix),
-    /// Say that the lease is lost and a new one is being asked for.
+    /// Report that the lease is lost; the machine asks for a new one.
     Lost(LeaseId),
-    /// Say that nothing of ours stands in the store, since nothing is wanted any more.
+    /// Report that everything is withdrawn, since nothing is wanted any more.
     Withdrawn,
 }

@@ -45,9 +45,9 @@ pub(super) struct HeldLease {
     pub(super) beat: Beat,
     /// The TTL is over then, counted from the last heartbeat that was answered.
     pub(super) lost_at: Instant,
-    /// What does not stand in the store as it is wanted, and can be put right at once.
+    /// The paths whose publications are to be sent next.
     pub(super) unpublished: BTreeSet<Prefix>,
-    /// The same, when it was tried in vain.
+    /// The paths whose publications have failed and are tried again later.
     pub(super) later: BTreeMap<Prefix, Later>,
     /// The publication that is under way.
     pub(super) sent: Option<Sent>,
@@ -100,55 +100,55 @@ impl HeldLease {
         !is_sent && !self.unpublished.contains(dir) && !self.later.contains_key(dir)
     }
 
-    /// Whether something cannot be published, and not for the sake of another owner.
-    pub(super) fn fails(&self) -> bool {
+    /// Whether a publication has failed for another reason than another owner.
+    pub(super) fn has_failed(&self) -> bool {
         let failed = |later: &Later| matches!(later, Later::Failed(_));
         self.later.values().any(failed)
     }
 
-    /// What stands under this path is not what is wanted.
-    pub(super) fn is_stale(&mut self, dir: Prefix) {
+    /// Notes that what is published under this path is not what is wanted.
+    pub(super) fn mark_stale(&mut self, dir: Prefix) {
         self.later.remove(&dir);
         self.unpublished.insert(dir);
     }
 
-    /// Unless it has been wanted otherwise in the meantime.
+    /// Tries a publication again later, unless it is due anyway because it has changed meanwhile.
     pub(super) fn postpone(&mut self, dir: Prefix, later: Later) {
         if !self.unpublished.contains(&dir) {
             self.later.insert(dir, later);
         }
     }
 
-    /// What is next to publish: what is to stand there comes before what is not to stand there any more.
-    pub(super) fn next(&mut self, wanted: &Wanted) -> Option<(Prefix, Publication)> {
+    /// Takes the publication that is sent next: new ones come before withdrawals.
+    pub(super) fn take_next(&mut self, wanted: &Wanted) -> Option<(Prefix, Publication)> {
         if self.sent.is_some() {
             return None;
         }
         let mut all = self.unpublished.iter();
-        let new = all.clone().find(|dir| wanted.has(dir));
+        let new = all.clone().find(|dir| wanted.wants(dir));
         let dir = new.or_else(|| all.next())?.clone();
         self.unpublished.remove(&dir);
         let publication = wanted.get(&dir)?.clone();
         Some((dir, publication))
     }
 
-    /// The store answers: what it failed to do is tried again at once.
-    pub(super) fn hurry(&mut self) {
-        self.hurry_if(|later| matches!(later, Later::Failed(_)));
+    /// Makes failed publications due at once, since the store answers.
+    pub(super) fn retry_failed(&mut self) {
+        self.retry_if(|later| matches!(later, Later::Failed(_)));
     }
 
-    /// Whoever stood in the way may be gone as well.
-    pub(super) fn hurry_all(&mut self) {
-        self.hurry_if(|_| true);
+    /// Makes all postponed publications due at once: another owner may be gone as well.
+    pub(super) fn retry_all(&mut self) {
+        self.retry_if(|_| true);
     }
 
-    /// Whether anything is due.
-    pub(super) fn hurry_due(&mut self, now: Instant) -> bool {
-        self.hurry_if(|later| now >= later.at());
+    /// Makes publications due whose time has come; returns whether there is anything to send.
+    pub(super) fn retry_due(&mut self, now: Instant) -> bool {
+        self.retry_if(|later| now >= later.at());
         !self.is_at_rest()
     }
 
-    fn hurry_if(&mut self, due: impl Fn(&Later) -> bool) {
+    fn retry_if(&mut self, due: impl Fn(&Later) -> bool) {
         let due = self.later.extract_if(.., |_, later| due(later));
         self.unpublished.extend(due.map(|(dir, _)| dir));
     }
@@ -165,7 +165,7 @@ pub(super) enum Beat {
     },
 }
 
-/// When something is tried again, and why it has to be.
+/// When a publication is tried again, and why it has failed.
 #[derive(Debug)]
 pub(super) enum Later {
     Failed(Instant),

@@ -69,7 +69,7 @@ impl Leases {
 
     /// What stands under this path is in this state, and stays so on another lease.
     pub(super) fn is_in_state(&mut self, dir: &Prefix, state: &[u8]) {
-        self.common.is_in_state(dir, state);
+        self.common.remember_state(dir, state);
     }
 
     /// Takes part in keeping a shared instance alive.

@@ -45,7 +45,7 @@ impl Clock {
         millis(now.into())
     }
 
-    /// A beat from now on.
+    /// The beat of a lease that lives for `ttl` from now on.
     pub(super) fn beat(&self, ttl: Duration) -> Beat {
         let ttl = millis(ttl);
         Beat {

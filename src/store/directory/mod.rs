@@ -60,7 +60,7 @@ mod scan;
 mod tests;
 mod watch;
 
-/// How long the file system may take for one request. Then it hangs, and so does the thread that asked it.
+/// A file system that takes longer than this for one request hangs, and so does the thread that asked it.
 const HANGS: Duration = Duration::from_secs(4);
 /// How many threads at most wait for a file system that hangs; others of the process do other work.
 const READERS: usize = 4;
@@ -115,7 +115,7 @@ impl DirectoryStore {
         in_time(&self.layout, work).await
     }
 
-    /// The same for a change, when it is its turn. A change goes on to its end even if nobody waits for it any more.
+    /// Makes a change on a blocking thread, when it is its turn. A change goes on to its end even if nobody waits for it.
     async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Layout, &Clock, Sweep) -> Result<T, StoreError> + Send + 'static,

@@ -1,9 +1,9 @@
-//! How a history is known again: a key, and when it last changed as of some revision. Adapter.
+//! Recognises a history by a landmark: a key, and when it last changed as of some revision. Adapter.
 //!
 //! A store that was wiped or restored counts its revisions anew and gives no other sign of it; names and numbers of
 //! cluster and members stay the same. Where it has overtaken the old count by the time a watch resumes, a watch "after
-//! revision 5" would go on in another history and miss what lies before. So a watch is resumed only where the past
-//! still looks as it did.
+//! revision 5" would go on in another history and miss what lies before. So we resume a watch only if the landmark is
+//! still as it was.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use crate::model::key::Key;
 use crate::model::prefix::Prefix;
 use crate::model::update::Revision;
 
-/// What the past looks like at one revision.
+/// When a key last changed, as of one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Landmark {
     at: Revision,
@@ -55,7 +55,7 @@ impl Landmark {
         Self { at, ..self }
     }
 
-    /// Fails if the past of the store does not look like this (any more).
+    /// Fails if the key last changed at another revision than the landmark says: the store has another history.
     pub(super) async fn verify(
         &self,
         session: &Session,
@@ -80,7 +80,7 @@ fn written(found: &GetResponse) -> Option<i64> {
 }
 
 impl Landmarks {
-    /// Remembers what the past of a prefix looks like; nothing is known of an empty one.
+    /// Remembers the landmark of a prefix; an empty prefix has none.
     pub(super) fn set(&self, prefix: &Prefix, mark: Option<Landmark>) {
         let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match mark {
@@ -89,7 +89,7 @@ impl Landmarks {
         };
     }
 
-    /// What the past of a prefix looked like at exactly this revision, if that is known.
+    /// The landmark of a prefix as of exactly this revision, if there is one.
     pub(super) fn get(&self, prefix: &Prefix, at: Revision) -> Option<Landmark> {
         let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         marks.get(prefix).filter(|mark| mark.at == at).cloned()

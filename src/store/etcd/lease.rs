@@ -1,4 +1,4 @@
-//! Leases: granted, kept alive over one stream each, revoked. Adapter.
+//! Grants leases, keeps each alive over a stream of its own, and revokes them. Adapter.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,7 +102,7 @@ impl Keepers {
         self.ttls().remove(&lease.0);
     }
 
-    /// The store has given this TTL to a lease.
+    /// Remembers the TTL in seconds that the store has given to a lease.
     pub(super) fn remember(&self, lease: LeaseId, ttl: Duration) {
         self.ttls().insert(lease.0, ttl);
     }

@@ -10,7 +10,7 @@ use super::session::{ANSWER, At, Connection, Session};
 use crate::model::state_change::{By, STATE, StateChange};
 use crate::model::update::Revision;
 
-/// How often somebody else may change the instance between our look and our transaction.
+/// We read the instance again this often at most when somebody changes it between our read and our transaction.
 const ATTEMPTS: usize = 8;
 
 /// What follows from the keys of the instance.

@@ -1,7 +1,7 @@
 //! etcd v3 as a store. The only door to `etcd_client`. Adapter.
 //!
-//! What each file handles: `session` the way to the cluster, `credentials` what proves who we are, `failure` what can go wrong, `snapshot`, `watch` (with
-//! `landmark`), `lease`, `publish` and `mark` the verbs, `keys` the form of the keys.
+//! What each file handles: `session` the way to the cluster, `credentials` what proves who we are, `error` what can go
+//! wrong, `keys` the form of the keys; `snapshot`, `watch` (with `history_check`), `lease`, `publish` and `mark` the verbs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl EtcdStore {
     }
 }
 
-/// Where an instance or a watcher lies, among others of its kind: its user needs rights there.
+/// The path above an instance or a watcher: errors name it, since the etcd user needs permissions there.
 fn parent(dir: &Prefix) -> &str {
     dir.as_str()
         .rsplit_once('/')
@@ -67,7 +67,7 @@ fn parent(dir: &Prefix) -> &str {
 
 impl fmt::Debug for EtcdStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The options keep the password to themselves.
+        // The options leave the password out.
         f.debug_tuple("EtcdStore")
             .field(&self.session.options)
             .finish()

@@ -1,4 +1,4 @@
-//! Making exactly some fields stand under a directory, in one transaction. Adapter.
+//! Publishes exactly some fields under a directory, in one transaction. Adapter.
 
 use etcd_client::{
     Compare, CompareOp, DeleteOptions, GetOptions, KeyValue, PutOptions, ResponseHeader, Txn, TxnOp,
@@ -12,18 +12,18 @@ use crate::model::publication::{Claim, Publication, Standing};
 use crate::model::state_change::STATE;
 use crate::model::update::Revision;
 
-/// What etcd takes in one transaction by default.
+/// etcd's default limit on the operations of one transaction (`--max-txn-ops`).
 const OPERATIONS: usize = 128;
-/// How often somebody else may change the directory between our look and our transaction.
+/// We read the directory again this often at most when somebody changes it between our read and our transaction.
 const ATTEMPTS: usize = 8;
 
-/// Publishes; the answer is the revision at which it stands.
+/// Publishes; returns the revision of the transaction, or of the read if everything was there already.
 pub(super) async fn publish(
     session: &Session,
     lease: LeaseId,
     publication: &Publication,
 ) -> Result<Revision, At> {
-    // Each try looks first and then writes the same again, so that repeating it changes nothing.
+    // Each try reads first and then writes the same again, so that repeating it changes nothing.
     session
         .call(ANSWER, |connection| {
             attempts(session, connection, lease, publication)
@@ -49,7 +49,7 @@ async fn attempts(
     Err(Failure::new(Kind::Refused, reason))
 }
 
-/// One look and one transaction; nothing if the directory was changed in between.
+/// One read and one transaction; `None` if somebody changed the directory in between.
 async fn attempt(
     session: &Session,
     connection: &Connection,
@@ -64,7 +64,7 @@ async fn attempt(
     if operations.is_empty() {
         return Ok(Some(keys::revision(revision)));
     }
-    // One comparison for the whole directory: nothing in it was written after the look.
+    // One comparison for the whole directory: nothing in it was written after the read.
     let unchanged =
         Compare::mod_revision(range.start, CompareOp::Less, revision + 1).with_range(range.end);
     let txn = Txn::new().when([unchanged]).and_then(operations);
@@ -74,7 +74,7 @@ async fn attempt(
     Ok(done.succeeded().then(|| keys::revision(revision)))
 }
 
-/// What stands there on this lease.
+/// Reads what is still there of a publication on this lease.
 pub(super) async fn verify(
     session: &Session,
     lease: LeaseId,
@@ -109,7 +109,8 @@ fn is_state_on(publication: &Publication, kv: &KeyValue, lease: i64) -> bool {
     is_state && kv.lease() == lease && !publication.fields.contains_key(STATE)
 }
 
-/// The state in which the instance begins: the one it has on a lease of ours before this one, if it still stands there.
+/// The state that the instance gets on this lease: the one that it has on an earlier lease of ours, if it is still there;
+/// else the publication's own.
 fn first_state(publication: &Publication, found: &[KeyValue]) -> Option<Vec<u8>> {
     let is_ours = |kv: &&KeyValue| publication.predecessors.contains(&LeaseId(kv.lease()));
     if !found.iter().any(|kv| is_ours(&kv)) {
@@ -127,7 +128,8 @@ fn field<'k>(publication: &Publication, kv: &'k KeyValue) -> Option<&'k str> {
         .strip_prefix('/')
 }
 
-/// Puts for what is wanted, and deletes for what hangs on some lease and is not. What has no lease was set by hand.
+/// Puts for the wanted fields, and deletes for other keys that hang on a lease. Keys without a lease were set by hand, and
+/// stay.
 fn operations(
     lease: LeaseId,
     publication: &Publication,

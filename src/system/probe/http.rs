@@ -19,7 +19,7 @@ use crate::model::check::HttpCheck;
 /// As much of a body as is looked at.
 const BODY: usize = 64 << 10;
 
-/// Asks, and looks at the answer. There is no limit of time here.
+/// Sends the request and checks the answer. The caller sets the time limit.
 pub(super) async fn run_check(check: &HttpCheck, announced: SocketAddr) -> Result<(), ProbeError> {
     let request = request(check, announced).map_err(ProbeError::Request)?;
     let stream = TokioIo::new(connect(&check.at, announced).await?);

@@ -161,7 +161,7 @@ fn without_watches_of_the_kernel_all_is_looked_at_and_that_is_told_once() {
         bench.put("i");
         let process = Process::start(&mut command, &bench.file("log"));
         bench.wait_live(&line("i"));
-        process.wait_said("the files of conf.d and templates are looked at every second");
+        process.wait_said("the files of conf.d and templates are compared every second");
         bench.template(
             "a.tera",
             "{% for i in services.web %}new {{ i.id }}\n{% endfor %}",
