@@ -1,4 +1,4 @@
-//! The top-level error: an exit code, and a report in lines of `error:`, `caused by:` and `hint:`.
+//! The error with which `sidekick` ends: an exit code, and a report in lines of `error:`, `caused by:` and `hint:`.
 
 use std::error::Error;
 use std::fmt;
@@ -35,7 +35,7 @@ impl Failure {
         }
     }
 
-    /// What was asked for cannot be printed.
+    /// Standard output cannot be written.
     #[must_use]
     pub fn output(error: &std::io::Error) -> Self {
         Self {

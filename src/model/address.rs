@@ -1,4 +1,4 @@
-//! Which of a host's addresses is announced, and why that one. Pure.
+//! Chooses the address of this host that is announced, and explains the choice. Pure.
 
 mod again;
 mod spec;
@@ -19,7 +19,7 @@ pub struct Interface {
     pub addrs: Vec<IpAddr>,
 }
 
-/// What there is to choose from.
+/// The addresses of a host from which one is chosen.
 #[derive(Debug, Clone, Default)]
 pub struct Host {
     /// The interfaces that are up.
@@ -33,13 +33,13 @@ pub struct Host {
 /// Why an address was not chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nobody else can connect to it.
+    /// Other hosts cannot connect to it.
     Unusable(String),
     /// It is on the loopback interface.
     Loopback,
-    /// It is on a bridge of docker's, which other hosts do not reach.
+    /// It is on a bridge of Docker's, which other hosts do not reach.
     DockerBridge(String),
-    /// It is not in the network.
+    /// It is not in the configured network.
     Outside,
     /// There is no such interface, or it is down or without addresses.
     NoInterface,
@@ -60,23 +60,23 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// How the choice went: what was looked at in which order, and what became of it.
+/// A choice: the candidates in the order in which they were tried, and the result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Choice {
     /// The address, if there is one.
     pub ip: Option<IpAddr>,
-    /// What was looked at; the last one is the chosen one, if there is one.
+    /// The candidates; the last one is the chosen one, if there is one.
     pub tried: Vec<Tried>,
 }
 
-/// One thing that was looked at.
+/// One candidate for the address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
-    /// By which spec.
+    /// The spec that led to it.
     pub spec: Spec,
     /// The address and its interface, where there are any.
     pub found: Option<(IpAddr, Option<String>)>,
-    /// Why not that one.
+    /// Why it was not chosen; `None` for the chosen one.
     pub refused: Option<Refusal>,
 }
 
@@ -97,7 +97,7 @@ impl fmt::Display for Tried {
     }
 }
 
-/// One line for each thing that was looked at.
+/// One line for each candidate, for `sidekick ip`.
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tried
@@ -167,7 +167,7 @@ fn of_interface(name: &str, host: &Host) -> Vec<Candidate> {
         .iter()
         .filter(|ip| ip.is_ipv4())
         .chain(addrs.iter().filter(|ip| ip.is_ipv6()));
-    // It was asked for by name, so loopback and bridges are fine; what nobody can connect to is not.
+    // The operator has named the interface, so loopback and bridges are fine; an address nobody can connect to is not.
     v4_first
         .map(|ip| (Some((*ip, Some(name.to_owned()))), unusable(*ip)))
         .collect()
@@ -194,7 +194,7 @@ fn unusable(ip: IpAddr) -> Option<Refusal> {
         .map(|error| Refusal::Unusable(error.to_string()))
 }
 
-/// What is refused unless it was asked for by name.
+/// Why an interface is passed over unless the operator has named it.
 fn unasked(ip: IpAddr, interface: Option<&str>) -> Option<Refusal> {
     if ip.is_loopback() {
         return Some(Refusal::Loopback);

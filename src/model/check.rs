@@ -1,22 +1,22 @@
-//! What an instance has to pass before it is announced, and while it is. Pure.
+//! The checks that an instance has to pass before it is announced, and while it is. Pure.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// All that is asked of an instance, and how often.
+/// All checks of an instance, and how often they run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checks {
-    /// One or more; a round passes when each of them does.
+    /// The checks, one or more; a round passes when each of them does.
     pub list: Vec<Check>,
-    /// How long each of them may take.
+    /// How long each check may take.
     pub timeout: Duration,
-    /// When the outcome of rounds counts.
+    /// How many rounds decide whether the instance is healthy.
     pub thresholds: Thresholds,
 }
 
 impl Checks {
-    /// When a round must have ended: each check ends within its time, and whoever runs them gets some more.
+    /// How long a round may take: the limits of all checks, and some time for the task that runs them.
     #[must_use]
     pub fn round_limit(&self) -> Duration {
         let checks = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
@@ -24,54 +24,54 @@ impl Checks {
     }
 }
 
-/// How many rounds it takes to believe them.
+/// How many rounds in a row make an instance healthy or unhealthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
     /// The pause between the end of a round and the next one.
     pub interval: Duration,
-    /// So many passed rounds in a row make an instance healthy.
+    /// This many passed rounds in a row make an instance healthy.
     pub rise: u32,
-    /// So many failed rounds in a row make it unhealthy.
+    /// This many failed rounds in a row make it unhealthy.
     pub fall: u32,
 }
 
-/// One question to an instance.
+/// One check of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
-    /// Does it accept a connection?
+    /// Passes if the instance accepts a connection.
     Tcp(At),
-    /// Does it answer a request as it should?
+    /// Passes if the instance answers a request as configured.
     Http(HttpCheck),
-    /// Does this command, run by the shell, end with status 0?
+    /// Passes if this command, run by the shell, ends with status 0.
     Exec(String),
 }
 
 /// Where a check goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct At {
-    /// A name or an address without brackets; the announced address if it was not said.
+    /// A name or an address without brackets; `None` stands for the announced address.
     pub host: Option<String>,
-    /// The announced port if it was not said.
+    /// `None` stands for the announced port.
     pub port: Option<u16>,
 }
 
-/// A request, and what answer is right.
+/// A request, and the answer that passes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCheck {
-    /// Whom to ask.
+    /// Where the request goes.
     pub at: At,
-    /// What to ask for: a path, and a query if there is one.
+    /// The path that is requested, and the query if there is one.
     pub path: String,
     /// Further headers of the request.
     pub headers: Vec<(String, String)>,
-    /// The right statuses.
+    /// The statuses that pass.
     pub status: RangeInclusive<u16>,
-    /// Text that the body of a right answer holds.
+    /// Text that the body must contain.
     pub body: Option<String>,
 }
 
 impl fmt::Display for Check {
-    /// As it was typed, nearly.
+    /// The check as it is typed on the command line, nearly.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(At {

@@ -1,4 +1,4 @@
-//! The raw keys a watcher knows, sorted, with the questions a path tree answers. Pure.
+//! The raw keys that a watcher knows, sorted, and look-ups by path. Pure.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

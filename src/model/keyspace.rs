@@ -9,7 +9,7 @@ use super::instance::{
 use super::prefix::Prefix;
 use super::publication::{Claim, Publication};
 
-/// Where instances live unless somebody says otherwise.
+/// The path below which instances live unless it is configured otherwise.
 pub const DEFAULT_PREFIX: &str = "/services";
 
 const PORT_SUFFIX: &str = "-port";
@@ -64,11 +64,11 @@ fn endpoint(fields: &BTreeMap<String, Vec<u8>>) -> BTreeSet<String> {
 /// The place of a key in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place<'a> {
-    /// The service's segment, not yet checked.
+    /// The path segment of the service, not yet validated.
     pub service: &'a str,
-    /// The instance's segment, not yet checked.
+    /// The path segment of the instance, not yet validated.
     pub id: &'a str,
-    /// What is below: `ip`, `settings/distribution`.
+    /// The path below the instance: `ip`, `settings/distribution`.
     pub field: &'a str,
 }
 
@@ -94,7 +94,7 @@ pub fn decode<'a>(
     let (mut state, mut named, mut attrs) =
         (super::instance::State::Up, BTreeMap::new(), BTreeMap::new());
     for (field, bytes) in fields {
-        // Some tools leave a marker for a directory.
+        // Some tools write a key of their own for a directory.
         if field.is_empty() || field.ends_with('/') {
             continue;
         }

@@ -1,5 +1,5 @@
-//! What the operating system can say: signals that arrive, programs that end, checks that pass or fail, daemons and
-//! their children, records of the DNS. Pure.
+//! What the operating system reports: signals, ends of programs, results of checks, daemons and their children, records of
+//! the DNS. Pure.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -12,9 +12,9 @@ pub struct Srv {
     pub target: String,
     /// The port.
     pub port: u16,
-    /// Lower ones are asked first.
+    /// Clients try lower priorities first.
     pub priority: u16,
-    /// The share among those of one priority.
+    /// The share of the load among records of one priority.
     pub weight: u16,
 }
 
@@ -94,10 +94,10 @@ impl fmt::Display for Signal {
     }
 }
 
-/// A daemon and its children, as they are at a moment.
+/// A daemon and its children, as `/proc` shows them at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Family {
-    /// A certain signal would have to wait: it is blocked, or has been sent and not been taken.
+    /// Whether the signal that was asked about would have to wait: the daemon blocks it, or has not taken an earlier one yet.
     pub holds: bool,
     /// The children.
     pub children: Vec<Member>,
@@ -108,7 +108,7 @@ pub struct Family {
 pub struct Member {
     /// Its process id.
     pub pid: i32,
-    /// What it calls itself.
+    /// Its command line, which a program can replace by a title of its own.
     pub title: String,
 }
 
@@ -145,7 +145,7 @@ impl fmt::Display for Exit {
 /// What a round of checks found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeResult {
-    /// All is well.
+    /// All checks have passed.
     Passed,
     /// Which check failed, and why: one line.
     Failed(String),

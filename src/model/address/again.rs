@@ -1,17 +1,17 @@
-//! Whether an address that was chosen is still the right one. Pure.
+//! Decides whether an address that was chosen earlier is still the right one. Pure.
 
 use std::net::IpAddr;
 
 use super::{Host, Spec, candidates, choose};
 
-/// An address, and the way that led to it.
+/// A chosen address, and the spec that led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
     /// The address.
     pub ip: IpAddr,
-    /// The ways there were, in their order.
+    /// All configured specs, in their order.
     specs: Vec<Spec>,
-    /// Which of them it was.
+    /// The index of the spec that led to the address.
     way: usize,
 }
 
@@ -28,10 +28,10 @@ impl Chosen {
         })
     }
 
-    /// The address now; `None` if the host does not have it any more, and none of the ways leads to another one.
+    /// Chooses again; `None` if the host does not have the address any more, and no spec leads to another one.
     ///
-    /// It changes only for a reason: an interface that gets a further address still has the old one, and a way that leads
-    /// nowhere for a while (a name server is away) is none while the host has the address that it led to.
+    /// The address changes only for a reason. It stays while an interface gets a further address, and while a spec leads
+    /// nowhere for a time (a name server does not answer) but the host still has the address.
     #[must_use]
     pub fn again(&self, host: &Host) -> Option<Self> {
         let is_here = host
@@ -65,7 +65,7 @@ impl Chosen {
         is_here.then(|| self.clone())
     }
 
-    /// Whether these were the ways.
+    /// Whether the address was chosen by these specs.
     #[must_use]
     pub fn is_by(&self, specs: &[Spec]) -> bool {
         self.specs == specs

@@ -1,4 +1,4 @@
-//! One way to an address, as people write it. Pure.
+//! One way to choose an address, as operators write it. Pure.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,10 +8,10 @@ use thiserror::Error;
 
 use crate::model::instance::{InvalidField, parse_ip};
 
-/// One way to an address.
+/// One way to choose an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spec {
-    /// This very one.
+    /// This very address.
     Given(IpAddr),
     /// An address of this interface: the first IPv4 one, else the first IPv6 one.
     Interface(String),
@@ -30,18 +30,18 @@ pub struct Network {
     bits: u8,
 }
 
-/// Why a text is no way to an address.
+/// Why a text is no such way.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidSpec {
-    /// It is none of the known ways.
+    /// The text has none of the known forms.
     #[error(
         "{0:?} is neither an address nor one of iface:NAME, cidr:NETWORK/BITS, default and store"
     )]
     Unknown(String),
-    /// An address nobody can connect to.
+    /// It is an address that no other host can connect to.
     #[error(transparent)]
     Address(#[from] InvalidField),
-    /// Not a network.
+    /// It looks like a network and is none.
     #[error("{0:?} is not a network such as 10.0.0.0/8 or fd00::/8")]
     Network(String),
 }
@@ -105,7 +105,7 @@ fn left(ip: IpAddr) -> u128 {
 }
 
 impl Network {
-    /// Whether an address lies in it.
+    /// Whether an address lies in the network.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
         let differing = left(self.base) ^ left(ip);

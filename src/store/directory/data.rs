@@ -1,4 +1,4 @@
-//! A data directory: the files of one publication, its manifest, and what hands have added. Adapter.
+//! A data directory: the files of one publication, its manifest, and files that somebody has added by hand. Adapter.
 //!
 //! ```text
 //! .sidekick/leases/1f/u1/.manifest        which fields were published, under which key, at which revision
@@ -6,7 +6,7 @@
 //! .sidekick/leases/1f/u1/state            set by hand, through the link /services/web/a: not in the manifest
 //! ```
 //!
-//! What was published is never changed; the next publication is another directory.
+//! Writers never change a publication; the next one gets another directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -28,12 +28,12 @@ pub(super) struct Manifest {
     pub(super) revision: u64,
     /// The key of the publication's directory.
     pub(super) dir: String,
-    /// The fields, and whether the published value ends with a newline: a hand that edits one adds it.
+    /// The fields, and whether the published value ends with a newline: editing a file by hand adds one.
     pub(super) fields: BTreeMap<String, bool>,
 }
 
 impl Manifest {
-    /// `None` if it is not there: the directory is not yet complete, or about to go.
+    /// Reads the manifest; `None` if it is not there: the directory is not yet complete, or about to be removed.
     pub(super) fn read(data_dir: &Path) -> io::Result<Option<Self>> {
         match fs::read_to_string(Layout::manifest(data_dir)) {
             Ok(text) => Self::parse(&text)
@@ -157,7 +157,7 @@ pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
     }
 }
 
-/// What lies in a directory under names that can be parts of keys, sorted; nothing, if it is not there.
+/// The entries of a directory whose names can be parts of keys, sorted; none, if the directory is not there.
 pub(super) fn list(dir: &Path) -> io::Result<Vec<(String, Kind)>> {
     let mut found = Vec::new();
     let entries = match fs::read_dir(dir) {
@@ -237,9 +237,10 @@ pub(super) fn by_hand(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Takes the files that hands have set over into another directory, where nothing of the same name stands.
+/// Carries files that somebody has set by hand over into another directory, unless a file of the same name is there.
 ///
-/// They are linked, not copied, where that can be done, so that a hand that is just writing writes into both.
+/// It links them where that can be done and copies them elsewhere, so that a process that is just writing to one writes into
+/// both directories.
 pub(super) fn carry(from: &Path, into: &Path) -> io::Result<()> {
     let published = Manifest::read(from)?.map(|m| m.fields).unwrap_or_default();
     for file in files(from, &mut |_| {})? {
@@ -272,14 +273,15 @@ fn carry_one(old: &Path, new: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether hands have set anything in this directory.
+/// Whether somebody has set a file by hand in this directory.
 pub(super) fn has_hand_set(dir: &Path, manifest: Option<&Manifest>) -> io::Result<bool> {
     let files = files(dir, &mut |_| {})?;
     let published = |file: &String| manifest.is_some_and(|m| m.fields.contains_key(file));
     Ok(files.iter().any(|file| !published(file)))
 }
 
-/// Puts `staged` at `place` in one step, whatever stands there; returns where that is now, if anywhere.
+/// Moves `staged` to `place` in one step; returns where the former entry of `place` is now, unless the
+/// move has replaced it.
 pub(super) fn put_in_place(staged: &Path, place: &Path) -> io::Result<Option<PathBuf>> {
     let is_dir = |path| Ok::<_, io::Error>(kind(path)? == Some(Kind::Dir));
     if kind(place)?.is_none() || !(is_dir(staged)? || is_dir(place)?) {

@@ -1,4 +1,4 @@
-//! What stands at the place of a key, and above it. Adapter.
+//! What the file system has at the path of a key, and above it. Adapter.
 
 use std::fs;
 use std::io;
@@ -8,18 +8,18 @@ use super::layout::{Data, Layout};
 use super::lock::Writer;
 use crate::store::StoreError;
 
-/// What stands at the place of a publication.
+/// What the file system has at the path of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     Nothing,
     Publication(Data),
-    /// Made by hand, or to hold publications.
+    /// A directory, made by hand or to hold publications.
     Dir,
     Foreign(&'static str),
 }
 
 impl Writer<'_> {
-    /// Sees to it that the directories above a key are there, and are directories.
+    /// Checks the directories above a key, and with `make` makes those that are missing. Fails if something else is there.
     pub(super) fn check_parents(&self, key: &str, make: bool) -> Result<(), StoreError> {
         let ends = key.match_indices('/').map(|(at, _)| at).skip(1);
         for parent in ends.map(|at| &key[..at]) {

@@ -1,4 +1,4 @@
-//! The heartbeat of a lease: a file that says until when the lease lives. Adapter.
+//! The heartbeat of a lease: a file with the time at which the lease ends. Adapter.
 //!
 //! The clock is `CLOCK_BOOTTIME`: no administrator sets it, it counts on while the machine sleeps, and it is the same
 //! in every container of a host. It starts anew with each boot, so a beat names its boot, and one of another boot is dead.
@@ -12,7 +12,7 @@ use nix::time::ClockId;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Until when a lease lives.
+/// The time at which a lease ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Beat {
     boot: String,
@@ -55,8 +55,8 @@ impl Clock {
         }
     }
 
-    /// When the lease of this beat ends, if it is alive at `now`.
-    pub(super) fn end(&self, beat: &Beat, now: u64) -> Option<u64> {
+    /// When the lease of this beat ends, in milliseconds of the clock; `None` if it is not alive at `now`.
+    pub(super) fn end_of(&self, beat: &Beat, now: u64) -> Option<u64> {
         (beat.boot == self.boot && beat.expires > now).then_some(beat.expires)
     }
 }
@@ -128,13 +128,13 @@ mod tests {
         let clock = Clock::new().unwrap();
         let beat = clock.beat(Duration::from_secs(5));
         let end = beat.expires;
-        assert_eq!(clock.end(&beat, end - 1), Some(end));
-        assert_eq!(clock.end(&beat, end), None);
-        assert_eq!(clock.end(&beat.last(), 0), None);
+        assert_eq!(clock.end_of(&beat, end - 1), Some(end));
+        assert_eq!(clock.end_of(&beat, end), None);
+        assert_eq!(clock.end_of(&beat.last(), 0), None);
         let other = Clock {
             boot: "another".to_owned(),
         };
-        assert_eq!(other.end(&beat, end - 1), None);
+        assert_eq!(other.end_of(&beat, end - 1), None);
     }
 
     #[test]

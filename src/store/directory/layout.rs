@@ -1,4 +1,4 @@
-//! Where things lie below the root of a directory store, and how their names are read. Adapter.
+//! The paths below the root of a directory store, and how their names are read. Adapter.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -165,7 +165,7 @@ impl Layout {
         }
     }
 
-    /// What went wrong with which file, and what can be done about it.
+    /// The error of an operation on a file, with a hint where there is one.
     pub(super) fn failed(&self, deed: &str, path: &Path, error: &io::Error) -> StoreError {
         let remedy = match error.kind() {
             io::ErrorKind::PermissionDenied => {

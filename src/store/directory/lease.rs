@@ -1,4 +1,4 @@
-//! The leases: granted, kept alive by their beats, given back, and cleared away when they have ended. Adapter.
+//! Grants leases, keeps them alive by their beats, revokes them, and clears them away when they have ended. Adapter.
 
 use std::fs;
 use std::io;
@@ -26,7 +26,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A lease of this very id; one that is alive is joined.
+    /// Grants the lease with this very id; one that is alive is shared.
     pub(super) fn join(
         &self,
         lease: LeaseId,
@@ -59,7 +59,7 @@ impl Writer<'_> {
         let beat = self.clock.beat(old.ttl());
         self.write_beat(lease, &beat)?;
         // A reader may have seen the old beat run out while the new one was under way.
-        if self.clock.end(&old, Clock::now()).is_none() {
+        if self.clock.end_of(&old, Clock::now()).is_none() {
             self.bump()?;
         }
         Ok(beat.ttl())
@@ -68,7 +68,7 @@ impl Writer<'_> {
     /// The beat of a lease that is alive.
     pub(super) fn alive(&self, lease: LeaseId) -> Result<Beat, StoreError> {
         let beat = self.read_beat(lease)?;
-        beat.filter(|beat| self.clock.end(beat, Clock::now()).is_some())
+        beat.filter(|beat| self.clock.end_of(beat, Clock::now()).is_some())
             .ok_or(StoreError::LeaseLost(lease))
     }
 
@@ -93,7 +93,7 @@ impl Writer<'_> {
         self.bury(lease)
     }
 
-    /// Clears away the leases that have ended, and what writers that died have left.
+    /// Removes the leases that have ended, and files that writers left when they died.
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
         let now = Clock::now();
         let dir = self.layout.leases();
@@ -102,7 +102,7 @@ impl Writer<'_> {
         let mut dead = Vec::new();
         for lease in leases {
             let beat = self.read_beat(lease)?;
-            if beat.is_none_or(|beat| self.clock.end(&beat, now).is_none()) {
+            if beat.is_none_or(|beat| self.clock.end_of(&beat, now).is_none()) {
                 dead.push(lease);
             }
         }

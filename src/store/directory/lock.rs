@@ -1,4 +1,4 @@
-//! The lock that writers of all processes take, one after the other. Adapter.
+//! The lock of a directory store, which one writer of all processes holds at a time. Adapter.
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use super::expiry::{Clock, is_absent};
 use super::layout::Layout;
 use crate::store::StoreError;
 
-/// How long a writer waits for the others.
+/// How long a writer waits for the lock.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// The right to change a store, until it is dropped.
 pub(super) struct Writer<'a> {
@@ -21,7 +21,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Waits for the lock; `None` if the store has never been written to.
+    /// Waits for the lock; `None` if nobody has ever written to the store.
     pub(super) fn lock(
         layout: &'a Layout,
         clock: &'a Clock,
@@ -70,7 +70,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The same, after making the root and the store's own directory.
+    /// Makes the root and the store's own directory, and waits for the lock.
     pub(super) fn found(layout: &'a Layout, clock: &'a Clock) -> Result<Self, StoreError> {
         let start = Instant::now();
         loop {
@@ -89,7 +89,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// A root that is not there is a store that is not there: not mounted, not yet made, taken away.
+/// The error for a root that is not there: the store is not mounted, not yet made, or was removed.
 pub(super) fn require_root(layout: &Layout) -> Result<fs::Metadata, StoreError> {
     match fs::metadata(layout.root()) {
         Ok(metadata) if metadata.is_dir() => Ok(metadata),

@@ -1,4 +1,4 @@
-//! Reading the tree without a lock, so that nothing is seen by halves. Adapter.
+//! Reads the tree without a lock, and yet never sees half of a publication. Adapter.
 //!
 //! Three things make that so. A publication is read by its link, and read again if the link is another one afterwards.
 //! Whether a lease is alive is asked once per scan, after everything has been read: what is removed is removed from dead
@@ -177,7 +177,7 @@ impl Scanner {
     pub(super) fn end_of(&self, lease: LeaseId, now: u64) -> Result<Option<u64>, StoreError> {
         let file = self.layout.beat(lease);
         let beat = Beat::read(&file).map_err(|e| self.layout.failed("read", &file, &e))?;
-        Ok(beat.and_then(|beat| self.clock.end(&beat, now)))
+        Ok(beat.and_then(|beat| self.clock.end_of(&beat, now)))
     }
 
     /// Goes from the root to the prefix, and from there everywhere.
