@@ -48,3 +48,95 @@ fn message(news: &Difference) -> Vec<u8> {
     let json = serde_json::to_string(news).unwrap_or_default();
     format!("retry: 1000\ndata: {json}\n\n").into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::super::memory::{Input, Memory, Scope};
+    use super::super::view::Store;
+    use super::*;
+    use crate::model::key::{Key, Value as Bytes};
+    use crate::model::prefix::Prefix;
+    use crate::model::update::{Change, Revision, Update};
+
+    /// A dashboard of a store in which instances come.
+    struct World {
+        memory: Memory,
+        to: watch::Sender<Arc<View>>,
+        from: mpsc::Receiver<Vec<u8>>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let memory = Memory::new(Prefix::parse("/services").unwrap());
+            let first = View::of(&memory, &Store::default(), Duration::ZERO);
+            let (to, newest) = watch::channel(Arc::new(first));
+            let (page, from) = mpsc::channel(16);
+            let start = Instant::now();
+            tokio::spawn(feed(Views { newest, start }, page));
+            Self { memory, to, from }
+        }
+
+        fn comes(&mut self, id: &str) {
+            let put = |field: &str, value: &str| {
+                let key = format!("/services/web/{id}/{field}");
+                Change::Put(Key::from(key), Bytes::from(value.as_bytes()))
+            };
+            let update = Update::Changed {
+                revision: Revision(1),
+                changes: vec![put("ip", "10.0.0.1"), put("port", "80")],
+            };
+            let input = Input::Update(Scope::Instances, update);
+            self.memory.handle(Duration::ZERO, input);
+            let view = View::of(&self.memory, &Store::default(), Duration::ZERO);
+            self.to.send_replace(Arc::new(view));
+        }
+
+        /// The next message: whether it is whole, and the instances in it.
+        async fn hear(&mut self) -> (bool, Vec<String>) {
+            let message = String::from_utf8(self.from.recv().await.unwrap()).unwrap();
+            let (_, json) = message.trim_end().split_once("data: ").unwrap();
+            let news: Value = serde_json::from_str(json).unwrap();
+            let set = news["set"].as_object().unwrap().keys();
+            let instances = set.filter_map(|name| name.strip_prefix("instance:web/"));
+            let instances = instances.map(str::to_owned).collect();
+            (news["whole"] == true, instances)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_hears_all_then_what_changes_and_in_quiet_times_a_heartbeat() {
+        let mut world = World::new();
+        assert_eq!(world.hear().await, (true, vec![]));
+        world.comes("a");
+        assert_eq!(world.hear().await, (false, vec!["a".to_owned()]));
+        let quiet = Instant::now();
+        assert_eq!(world.hear().await, (false, vec![]));
+        assert_eq!(quiet.elapsed(), PACE + BEAT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_while_a_page_does_not_read_is_one_message() {
+        let mut world = World::new();
+        for id in ["a", "b", "c", "d"] {
+            // Long enough for a message of its own, if somebody read it.
+            tokio::time::sleep(PACE * 2).await;
+            world.comes(id);
+        }
+        tokio::time::sleep(BEAT * 10).await;
+        assert_eq!(world.hear().await, (true, vec![]));
+        let rest = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+        assert_eq!(world.hear().await, (false, rest));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_feed_ends_with_its_page() {
+        let World { to, mut from, .. } = World::new();
+        from.recv().await.unwrap();
+        drop(from);
+        to.closed().await;
+    }
+}

@@ -20,7 +20,7 @@ mod view;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::model::listen_address::ListenAddress;
 use crate::model::os::Signal;
@@ -86,18 +86,21 @@ pub async fn run(
     tracing::info!("the dashboard is at {}", link(&address));
     sd_notify::ready(&format!("serving {}", link(&address)));
     let mut watchdog = Watchdog::from_env();
+    let (end, ended) = oneshot::channel();
     let stop = async {
         loop {
             tokio::select! {
-                signal = signals.next() => if [Signal::TERM, Signal::INT].contains(&signal) { return },
+                signal = signals.next() => if [Signal::TERM, Signal::INT].contains(&signal) { break },
                 () = watchdog.beat() => {}
             }
         }
+        // Pages that are open would hold up the end.
+        drop(end);
     };
     let served = tokio::select! {
         served = server.serve(server::handler(opened), stop) => served,
         () = keep => Ok(()),
-        () = server::feed_all(views, pages) => Ok(()),
+        never = server::feed_all(views, pages, ended) => match never {},
     };
     sd_notify::stopping("ending");
     Ok(served?)

@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(super) struct Views {
     pub(super) newest: watch::Receiver<Arc<View>>,
-    start: Instant,
+    pub(super) start: Instant,
 }
 
 impl Views {

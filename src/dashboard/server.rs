@@ -1,8 +1,10 @@
 //! What is answered to whom: the files of the page, and the feed. Adapter.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::feed::feed;
 use super::pages;
@@ -45,18 +47,25 @@ fn follow(opened: &Opened) -> Answer {
     }
 }
 
-/// Feeds each page that opens the feed, until the future is dropped.
-pub(super) async fn feed_all(views: Views, mut opened: mpsc::Receiver<mpsc::Sender<Vec<u8>>>) {
-    let mut feeds = tokio::task::JoinSet::new();
+/// Feeds each page that opens the feed, until the other end of `ended` is dropped.
+pub(super) async fn feed_all(
+    views: Views,
+    mut opened: mpsc::Receiver<mpsc::Sender<Vec<u8>>>,
+    mut ended: oneshot::Receiver<Infallible>,
+) -> Infallible {
+    let mut feeds = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = feeds.join_next() => {}
+            _ = &mut ended => break,
             page = opened.recv() => match page {
                 Some(pieces) => drop(feeds.spawn(feed(views.clone(), pieces))),
-                None => return,
+                None => break,
             },
         }
     }
+    drop(feeds);
+    std::future::pending().await
 }
 
 /// The handler for the server.

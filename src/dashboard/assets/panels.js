@@ -1,6 +1,7 @@
 // The totals, what is wrong, and what happened lately.
 
-import { List, el } from "./dom.js";
+import { List, el, say } from "./dom.js";
+import { counted } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -55,14 +56,24 @@ export class Totals {
 /** What is wrong, the worst first. */
 export class Problems {
   constructor(topology, open) {
-    Object.assign(this, { topology, open });
+    Object.assign(this, { topology, open, known: new Set() });
     this.list = new List(byId("problem-list"), (what) => this.row(what));
   }
 
   show() {
     const { problems } = this.topology;
     byId("problems").hidden = problems.length === 0;
+    this.announce(problems);
     this.list.show(problems.map((one) => [`${one.about} ${one.text}`, JSON.stringify(one)]));
+  }
+
+  /** Has a screen reader say what is new among them, and nothing of their ages. */
+  announce(problems) {
+    const texts = new Set(problems.map((one) => one.text));
+    const news = [...texts].filter((text) => !this.known.has(text));
+    if (news.length) say(byId("news"), `${counted(problems.length, "problem")}. New: ${news.slice(0, 3).join(". ")}`);
+    else if (!texts.size && this.known.size) say(byId("news"), "Nothing is wrong any more.");
+    this.known = texts;
   }
 
   row(text) {
