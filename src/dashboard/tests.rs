@@ -143,7 +143,7 @@ fn what_was_there_at_the_first_look_may_be_older_and_is_no_news() {
     );
     assert_eq!(a["addr"], "10.0.0.1:80");
     assert_eq!(world.item("service:web")["up"], 2);
-    assert_eq!(world.item("service:web")["watchers"], json!(["lb-1"]));
+    assert_eq!(world.item("service:web")["serving"], 1);
     assert_eq!(world.events(), ["web/b has come, at 10.0.0.2:80"]);
 }
 

@@ -67,8 +67,8 @@ pub(super) struct ServiceItem {
     drain: usize,
     maint: usize,
     held: Vec<HeldItem>,
-    /// The watchers that serve it, by their ids.
-    watchers: Vec<String>,
+    /// How many watchers serve it; the page finds out which ones by their paths.
+    serving: usize,
 }
 
 /// What one target holds of a service.
@@ -293,7 +293,7 @@ fn service(memory: &Memory, name: &str, held: Vec<HeldItem>, put: &mut impl FnMu
         .collect();
     let mut item = ServiceItem {
         name: name.to_owned(),
-        watchers: serving.iter().map(|(id, _)| (*id).to_owned()).collect(),
+        serving: serving.len(),
         ..ServiceItem::default()
     };
     for instance in memory.catalog().instances(name) {

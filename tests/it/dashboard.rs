@@ -514,6 +514,10 @@ fn the_page_breaks_no_rule_of_accessibility() {
     etcd.put_instance("api", "d", "10.0.0.2", 80);
     etcd.etcdctl(&["put", "/services/web/a/state", "drain"]);
     etcd.etcdctl(&["put", "/services/api/d/state", "maint"]);
+    put(
+        &etcd,
+        &[("/sidekick/seen/old/host".to_owned(), "somewhere")],
+    );
     let targets = r#"[{"name":"haproxy","since":1000,"failing":{"since":1700000000,"step":"check","why":"unknown keyword"}},
         {"name":"nginx","since":1000,"held":[{"service":"web","count":1,"since":1700000000,"why":"too many went at once"}]}]"#;
     put_watcher(&etcd, "lb-1", "lb", 2, targets);

@@ -85,7 +85,7 @@ export class Detail {
 
   service(item) {
     const instances = this.topology.services.get(item.name)?.instances || [];
-    const watchers = this.topology.watchers.filter((watcher) => item.watchers.includes(watcher.id));
+    const watchers = this.topology.watchers.filter((watcher) => this.topology.serves(watcher, item.name));
     const counts = Object.entries({ up: item.up, drain: item.drain, maint: item.maint }).filter(([, count]) => count);
     return [
       this.title("service", item.name),
@@ -107,7 +107,7 @@ export class Detail {
   }
 
   watcher(one) {
-    const served = [...this.topology.services.values()].filter(({ item }) => item.watchers.includes(one.id));
+    const served = [...this.topology.services.values()].filter(({ item }) => this.topology.serves(one, item.name));
     return [
       this.title("load balancer", one.host || one.id),
       this.troubles(one.key),

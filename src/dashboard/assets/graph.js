@@ -216,7 +216,7 @@ class ServiceRow {
     const badges = [];
     if (held) badges.push(badge("warn", `${held} held`, item.held.map((one) => one.why).join("\n")));
     if (!item.up) badges.push(badge("bad", "none in service"));
-    if (!item.watchers.length) badges.push(badge("plain", "nobody watches"));
+    if (!item.serving) badges.push(badge("plain", "nobody watches"));
     return badges;
   }
 

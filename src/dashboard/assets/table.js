@@ -83,7 +83,7 @@ class Group {
     const badges = [];
     if (held) badges.push(badge("warn", `${held} held`, item.held.map((one) => one.why).join("\n")));
     if (!item.up) badges.push(badge("bad", "none in service"));
-    if (!item.watchers.length) badges.push(badge("plain", "nobody watches"));
+    if (!item.serving) badges.push(badge("plain", "nobody watches"));
     this.badges.replaceChildren(...badges);
     this.rows.show(isOpen ? instances.map((one) => [one.key, one]) : []);
   }
