@@ -24,7 +24,9 @@ pub use self::admin::{AdminArgs, Health};
 pub use self::dashboard::Dashboard;
 pub use self::log::{LogArgs, LogFormat, LogLevel};
 pub use self::look::{Check, Ip, Render};
-pub use self::manage::{DrainArgs, Format, Guard, GuardAction, GuardRelease, StateArgs, Status};
+pub use self::manage::{
+    DrainArgs, Format, Guard, GuardAction, GuardRelease, History, StateArgs, Status,
+};
 pub use self::pages::{completions, manuals};
 pub use self::register::{
     CHECK_INTERVAL, CHECK_STATUS, CHECK_TIMEOUT, CheckArgs, FALL, RISE, Register,
@@ -71,6 +73,8 @@ pub enum Command {
     Health(Health),
     /// Show it all on a web page that follows the store.
     Dashboard(Dashboard),
+    /// Show what was published, and why.
+    History(History),
     /// See and release what the guards of `sidekick watch` hold.
     Guard(Guard),
     /// Print the completions for a shell.

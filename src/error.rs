@@ -7,7 +7,7 @@ use crate::config::Problem;
 use crate::manage::ManageError;
 use crate::model::report::{causes, code, counted};
 use crate::register::PlanError;
-use crate::watch::{Findings, GuardCommandError, LoadError};
+use crate::watch::{Findings, GuardCommandError, HistoryError, LoadError};
 
 /// Why `sidekick` gives up.
 #[derive(Debug)]
@@ -149,6 +149,21 @@ impl From<GuardCommandError> for Failure {
             GuardCommandError::State { .. }
             | GuardCommandError::NotRunning(_)
             | GuardCommandError::NoAnswer { .. } => code::UNAVAILABLE,
+        };
+        Self {
+            code,
+            ..Self::unavailable(&error, hint)
+        }
+    }
+}
+
+impl From<HistoryError> for Failure {
+    fn from(error: HistoryError) -> Self {
+        let hint =
+            "the history lies in the state directory of `sidekick watch`, which --state-dir names";
+        let code = match &error {
+            HistoryError::Unknown { .. } => code::USAGE,
+            HistoryError::Read { .. } => code::UNAVAILABLE,
         };
         Self {
             code,

@@ -1,5 +1,6 @@
 //! argv → exit code, in five phases that all commands share: parse, hold signals, resolve, log, run.
 
+use std::fmt::{self, Debug};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -9,9 +10,11 @@ use sidekick::command::{self, Job, Surroundings, Work};
 use sidekick::error::Failure;
 use sidekick::model::report::code;
 use sidekick::system::output;
+use tracing::field::Field;
 use tracing::{info, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -68,6 +71,13 @@ fn run(work: Work) -> Result<u8, Failure> {
     done
 }
 
+fn write_message(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        _ => Ok(()),
+    }
+}
+
 fn log(args: &LogArgs) {
     let level = match args.log_level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -86,7 +96,8 @@ fn log(args: &LogArgs) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     let layer = match args.log_format {
-        LogFormat::Text => layer.boxed(),
+        // The message says in words what the fields say to programs.
+        LogFormat::Text => layer.fmt_fields(debug_fn(write_message)).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry()

@@ -66,6 +66,41 @@ pub enum Format {
     Json,
 }
 
+/// Show what was published, and why.
+///
+/// Each line is a publish, or a hold of a guard that began or ended: when (UTC), which target, what was done, and what had
+/// happened: instances that came (+web/a) and went (-web/a), what changed, edits of conf.d and templates, files that somebody
+/// else had changed. Below it stand the store's revision, how long each step took, and what went wrong.
+///
+/// The history lies in the state directory of `sidekick watch`: two files of 1 MiB at most, some thousand publishes.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick history                     the last 20 publishes of all targets
+  sidekick history haproxy --diff      those of one target, with what changed in its files
+  sidekick history --format json -n 1000
+
+Exit status:
+  0 it is shown; 64 there is nothing of this target; 69 the history cannot be read; 74 the
+  output cannot be written.")]
+pub struct History {
+    /// The target, by the name of its file in conf.d without .toml; all of them without it.
+    #[arg(value_name = "TARGET")]
+    pub target: Option<String>,
+    /// How many entries, the newest ones.
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
+    pub limit: usize,
+    /// The differences of the files, too; those longer than 16 KiB are not kept.
+    #[arg(long)]
+    pub diff: bool,
+    /// A table for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub state: StateArgs,
+}
+
 /// See and release what the guards of `sidekick watch` hold.
 ///
 /// A guard holds instances that were lost without a word, when that is more than [template.guard] allows; docs/guards.md

@@ -24,6 +24,7 @@ mod dashboard;
 mod drain;
 mod guard;
 mod health;
+mod history;
 mod ip;
 mod pages;
 mod register;
@@ -141,6 +142,7 @@ pub fn resolve(
         (Command::Undrain(args), _) => drain::resolve(&args, State::Up, here),
         (Command::Status(args), _) => status::resolve(&args, here),
         (Command::Health(args), _) => health::resolve(&args),
+        (Command::History(args), _) => history::resolve(args, here),
         (Command::Guard(args), _) => guard::resolve(args, here),
         (Command::Completions { shell }, _) => Ok(pages::completions(shell)),
         (Command::Man { dir }, _) => Ok(pages::man(dir)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::instance_key::InstanceKey;
-use crate::model::catalog::{InstanceChange, What};
+use crate::model::catalog::InstanceChange;
 use crate::model::instance::{AttrName, Instance, State};
 
 /// How many changes are kept.
@@ -74,28 +74,22 @@ pub(super) fn millis(time: Duration) -> u64 {
 }
 
 /// What became of an instance, in a sentence.
-pub(super) fn tell(
-    change: &InstanceChange,
-    before: Option<&Instance>,
-    now: Option<&Instance>,
-) -> (Mood, String) {
+pub(super) fn tell(change: &InstanceChange) -> (Mood, String) {
     let key = InstanceKey::of(change);
-    match (change.what, before, now) {
-        (What::Added, _, Some(one)) => (Mood::Good, format!("{key} has come, at {}", one.addr())),
-        (What::Changed, Some(before), Some(now)) => {
+    match (change.before.as_deref(), change.now.as_deref()) {
+        (None, Some(one)) => (Mood::Good, format!("{key} has come, at {}", one.addr())),
+        (Some(before), Some(now)) => {
             let mood = match (before.state, now.state) {
                 (State::Drain | State::Maint, State::Up) => Mood::Good,
                 (State::Up | State::Drain | State::Maint, _) => Mood::Plain,
             };
             (mood, format!("{key}: {}", differences(before, now)))
         }
-        (What::Removed(State::Up), _, _) => {
+        (Some(one), None) if one.state == State::Up => {
             (Mood::Bad, format!("{key} is gone, and was in service"))
         }
-        (What::Removed(State::Drain | State::Maint), _, _) => {
-            (Mood::Plain, format!("{key} has left in good order"))
-        }
-        (What::Added | What::Changed, _, _) => (Mood::Plain, format!("{key} has changed")),
+        (Some(_), None) => (Mood::Plain, format!("{key} has left in good order")),
+        (None, None) => (Mood::Plain, format!("{key} has changed")),
     }
 }
 

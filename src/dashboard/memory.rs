@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::instance_key::InstanceKey;
 use super::journal::{Journal, Mood, tell};
-use crate::model::catalog::{Catalog, Instances, What};
+use crate::model::catalog::{Catalog, Instances};
 use crate::model::instance::{Instance, ServiceName, State};
 use crate::model::key_tree::Tree;
 use crate::model::prefix::Prefix;
@@ -181,24 +181,22 @@ impl Memory {
         };
         for change in changes.instances {
             let key = InstanceKey::of(&change);
-            let old = find(&before, &key);
-            let new = find(self.catalog.services(), &key);
             if !is_first {
-                let (mood, text) = tell(&change, old.map(|one| &**one), new.map(|one| &**one));
+                let (mood, text) = tell(&change);
                 self.journal.write(now, &key.item(), mood, text);
             }
             self.services.insert(key.service.clone(), since);
-            match change.what {
-                What::Added => {
+            match (change.before, change.now) {
+                (None, _) => {
                     self.lost.remove(&key);
                     self.changed.insert(key.clone(), since);
                     self.came.insert(key, since);
                 }
-                What::Changed => drop(self.changed.insert(key, since)),
-                What::Removed(state) => {
+                (Some(_), Some(_)) => drop(self.changed.insert(key, since)),
+                (Some(instance), None) => {
                     self.came.remove(&key);
                     self.changed.remove(&key);
-                    if let (State::Up, Some(instance)) = (state, old.cloned()) {
+                    if instance.state == State::Up {
                         self.lost.insert(key, Lost { at: now, instance });
                     }
                 }

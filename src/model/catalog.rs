@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::instance::{Instance, InstanceId, InvalidField, ServiceName, State};
+use super::instance::{Instance, InstanceId, InvalidField, ServiceName};
 use super::key::{Entries, Key};
 use super::key_tree::Tree;
 use super::keyspace;
@@ -49,19 +49,10 @@ pub struct InstanceChange {
     pub service: ServiceName,
     /// Its id.
     pub id: InstanceId,
-    /// What happened to it.
-    pub what: What,
-}
-
-/// What can happen to an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// It was not there before.
-    Added,
-    /// Something about it is different.
-    Changed,
-    /// It is gone; a state other than up means that it left in good order.
-    Removed(State),
+    /// How it was, if it was there.
+    pub before: Option<Arc<Instance>>,
+    /// How it is, if it is there.
+    pub now: Option<Arc<Instance>>,
 }
 
 impl Catalog {
@@ -118,9 +109,7 @@ impl Catalog {
         else {
             return;
         };
-        if let Some(what) = self.set(&service, &id, now) {
-            changes.instances.push(InstanceChange { service, id, what });
-        }
+        changes.instances.extend(self.set(service, id, now));
     }
 
     fn read(
@@ -143,36 +132,35 @@ impl Catalog {
 
     fn set(
         &mut self,
-        service: &ServiceName,
-        id: &InstanceId,
+        service: ServiceName,
+        id: InstanceId,
         now: Option<Instance>,
-    ) -> Option<What> {
+    ) -> Option<InstanceChange> {
         let before = self
             .services
-            .get(service)
-            .and_then(|instances| instances.get(id))
+            .get(&service)
+            .and_then(|instances| instances.get(&id))
             .cloned();
-        match (before, now) {
-            (None, None) => None,
-            (Some(before), None) => {
-                let instances = Arc::make_mut(self.services.get_mut(service)?);
-                instances.remove(id);
-                if instances.is_empty() {
-                    self.services.remove(service);
-                }
-                Some(What::Removed(before.state))
-            }
-            (Some(before), Some(now)) if *before == now => None,
-            (before, Some(now)) => {
-                let instances = self.services.entry(service.clone()).or_default();
-                Arc::make_mut(instances).insert(id.clone(), Arc::new(now));
-                Some(if before.is_some() {
-                    What::Changed
-                } else {
-                    What::Added
-                })
+        let now = now.map(Arc::new);
+        if before == now {
+            return None;
+        }
+        if let Some(now) = &now {
+            let instances = self.services.entry(service.clone()).or_default();
+            Arc::make_mut(instances).insert(id.clone(), Arc::clone(now));
+        } else {
+            let instances = Arc::make_mut(self.services.get_mut(&service)?);
+            instances.remove(&id);
+            if instances.is_empty() {
+                self.services.remove(&service);
             }
         }
+        Some(InstanceChange {
+            service,
+            id,
+            before,
+            now,
+        })
     }
 
     /// The same without the `hidden` instances, and with the `held` ones, their keys included.
@@ -186,7 +174,7 @@ impl Catalog {
         for (service, id) in hidden {
             let dir = keyspace::dir(&self.prefix, service.as_str(), id.as_str());
             other.tree.reset(&dir, Entries::new());
-            other.set(service, id, None);
+            other.set(service.clone(), id.clone(), None);
         }
         for instance in held {
             let keys = keyspace::encode(&self.prefix, instance);
@@ -196,8 +184,8 @@ impl Catalog {
             other.tree.reset(&keys.dir, entries.collect());
             let instance = Instance::clone(instance);
             other.set(
-                &instance.service.clone(),
-                &instance.id.clone(),
+                instance.service.clone(),
+                instance.id.clone(),
                 Some(instance),
             );
         }
@@ -248,6 +236,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::instance::State;
     use crate::model::key::{Entries, Value};
     use crate::model::update::{Change, Snapshot};
 
@@ -269,11 +258,13 @@ mod tests {
         )
     }
 
-    fn kinds(changes: &Changes) -> Vec<(&str, What)> {
+    /// The ids, with the states of before and now.
+    fn kinds(changes: &Changes) -> Vec<(&str, Option<State>, Option<State>)> {
+        let state = |one: &Option<Arc<Instance>>| one.as_ref().map(|one| one.state);
         changes
             .instances
             .iter()
-            .map(|c| (c.id.as_str(), c.what))
+            .map(|c| (c.id.as_str(), state(&c.before), state(&c.now)))
             .collect()
     }
 
@@ -288,11 +279,14 @@ mod tests {
             []
         );
         let complete = change(&mut catalog, vec![put("/services/web/a/port", "80")]);
-        assert_eq!(kinds(&complete), [("a", What::Added)]);
+        assert_eq!(kinds(&complete), [("a", None, Some(State::Up))]);
         let drained = change(&mut catalog, vec![put("/services/web/a/state", "drain")]);
-        assert_eq!(kinds(&drained), [("a", What::Changed)]);
+        assert_eq!(
+            kinds(&drained),
+            [("a", Some(State::Up), Some(State::Drain))]
+        );
         let gone = catalog.apply(&root(), Update::Reset(Snapshot::default()));
-        assert_eq!(kinds(&gone), [("a", What::Removed(State::Drain))]);
+        assert_eq!(kinds(&gone), [("a", Some(State::Drain), None)]);
         assert!(catalog.services().is_empty() && catalog.tree().is_empty());
     }
 
@@ -340,12 +334,12 @@ mod tests {
             put("/services/web/b/port", "80"),
         ];
         let changes = change(&mut catalog, good.into_iter().chain(bad).collect());
-        assert_eq!(kinds(&changes), [("a", What::Added)]);
+        assert_eq!(kinds(&changes), [("a", None, Some(State::Up))]);
         assert_eq!(changes.skipped.len(), 1);
         let again = change(&mut catalog, vec![put("/services/web/b/port", "81")]);
         assert_eq!((again.skipped.len(), catalog.skipped().len()), (0, 1));
         let mended = change(&mut catalog, vec![put("/services/web/b/ip", "10.0.0.2")]);
-        assert_eq!(kinds(&mended), [("b", What::Added)]);
+        assert_eq!(kinds(&mended), [("b", None, Some(State::Up))]);
         assert!(catalog.skipped().is_empty());
     }
 
@@ -360,7 +354,7 @@ mod tests {
             ],
         );
         let turned = change(&mut catalog, vec![put("/services/web/a/ip", "nonsense")]);
-        assert_eq!(kinds(&turned), [("a", What::Removed(State::Up))]);
+        assert_eq!(kinds(&turned), [("a", Some(State::Up), None)]);
     }
 
     fn histories() -> impl Strategy<Value = Vec<Vec<Change>>> {

@@ -17,11 +17,12 @@
 //! 5. `conf`: conf.d becomes targets
 //! 6. `reload`: a program is told of its new files, and asked whether it runs them
 //! 7. `publish`: one publish of one target
-//! 8. `target`: one target over time, and when it is published
-//! 9. `guard`: which losses are believed
-//! 10. `applied`: what others may rely on
-//! 11. `offline`: rendering and checking without a store
-//! 12. `run`: the only loop, which hands each event to the rooms and performs what they say
+//! 8. `history`: what has been published and why
+//! 9. `target`: one target over time, and when it is published
+//! 10. `guard`: which losses are believed
+//! 11. `applied`: what others may rely on
+//! 12. `offline`: rendering and checking without a store
+//! 13. `run`: the only loop, which hands each event to the rooms and performs what they say
 //!
 //! Nothing is published before the store has said everything once, and nothing while it says nothing; at a start without
 //! a store, the snapshot has what it said last.
@@ -30,6 +31,7 @@ mod applied;
 mod child;
 mod conf;
 mod guard;
+mod history;
 mod host;
 mod offline;
 mod publish;
@@ -41,6 +43,7 @@ mod target;
 
 pub use self::conf::load::{Configuration, LoadError, Loaded, load, load_some};
 pub use self::guard::{GuardCommandError, list as guard_list, release as guard_release};
+pub use self::history::{HistoryError, Wanted as WantedHistory, show as show_history};
 pub use self::offline::{
     Fault, Findings, FixtureError, Show, check, fixture, render as render_offline,
 };

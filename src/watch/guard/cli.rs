@@ -1,5 +1,4 @@
-//! `sidekick guard list` and `sidekick guard release`: read the records of the guards, and leave requests for them.
-//! Shell.
+//! What is held, seen and released by hand: the other end of the records of the guards. Shell.
 
 use std::io;
 use std::path::Path;
@@ -15,14 +14,13 @@ use crate::model::instance::ServiceName;
 use crate::system::process;
 use crate::watch::host::WORLD;
 
-/// How long `release` waits until the running `sidekick watch` has taken in the request. A busy one takes longer than
-/// the usual quarter of a second.
+/// A process that is busy takes a wish later, but not much.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Why nothing could be listed or released.
+/// Why nothing could be seen or released.
 #[derive(Debug, Error)]
 pub enum GuardCommandError {
-    /// The records cannot be read, or the request cannot be written.
+    /// The records cannot be read or written.
     #[error("the state directory {} cannot be used", dir.display())]
     State {
         /// The state directory.
@@ -30,32 +28,28 @@ pub enum GuardCommandError {
         /// Why not.
         source: io::Error,
     },
-    /// No record is of a target with this name or file.
+    /// Nobody keeps a target of this name under guard.
     #[error("there is no guarded target {name:?}; {known}")]
     Unknown {
-        /// The name that was asked for.
+        /// What was asked for.
         name: String,
-        /// Which guarded targets there are.
+        /// What there is.
         known: String,
     },
-    /// The process that held the target has ended.
+    /// The process that held it is gone.
     #[error("no `sidekick watch` runs that holds {0}")]
     NotRunning(String),
-    /// The process that holds the target has not taken in the request within ten seconds.
+    /// The process that holds it does not answer.
     #[error("the `sidekick watch` that holds {target} (process {pid}) did not answer")]
     NoAnswer {
         /// The target.
         target: String,
-        /// Its process id.
+        /// The process.
         pid: u32,
     },
 }
 
-/// Lists everything that is held, as lines for people.
-///
-/// # Errors
-///
-/// The state directory cannot be read.
+/// Everything that is held, as lines for people.
 pub fn list(state_dir: &Path) -> Result<String, GuardCommandError> {
     let records = read_all(state_dir)?;
     let now = (WORLD.now)().as_secs();
@@ -87,7 +81,6 @@ pub fn list(state_dir: &Path) -> Result<String, GuardCommandError> {
     Ok(lines_or_nothing(&lines))
 }
 
-/// The lines as one text, or that nothing is held.
 fn lines_or_nothing(lines: &[String]) -> String {
     if lines.is_empty() {
         return "nothing is held\n".to_owned();
@@ -95,12 +88,8 @@ fn lines_or_nothing(lines: &[String]) -> String {
     lines.concat()
 }
 
-/// Asks the running processes to release what they hold of these targets, or with `every` of all targets: all of it, or
-/// what is held of one service. Returns lines for people, and whether anything was held.
-///
-/// # Errors
-///
-/// The state directory cannot be used, a name is unknown, or a process has ended or does not answer.
+/// Asks those who hold these targets, or all of them, to let go: all that is held, or what is held of one service. Lines for
+/// people; whether something was held.
 pub fn release(
     state_dir: &Path,
     names: &[String],
@@ -154,13 +143,9 @@ fn unknown(name: &str, known: &[Record], state_dir: &Path) -> GuardCommandError 
     let mut names: Vec<&str> = known.iter().map(|record| record.target.as_str()).collect();
     names.dedup();
     let known = if names.is_empty() {
-        format!("{} has no record of any", state_dir.display())
+        format!("{} knows none", state_dir.display())
     } else {
-        format!(
-            "{} has records of {}",
-            state_dir.display(),
-            names.join(", ")
-        )
+        format!("{} knows {}", state_dir.display(), names.join(", "))
     };
     GuardCommandError::Unknown {
         name: name.to_owned(),
@@ -168,7 +153,7 @@ fn unknown(name: &str, known: &[Record], state_dir: &Path) -> GuardCommandError 
     }
 }
 
-/// Leaves a request for the process that publishes the target, and waits until the process has taken it in.
+/// Leaves a wish, and waits until it is taken.
 fn request_and_wait(
     state_dir: &Path,
     record: &Record,
@@ -184,7 +169,7 @@ fn request_and_wait(
     let start = Instant::now();
     while records.requested_release(&record.dest).is_some() {
         if start.elapsed() > ANSWER_WITHIN {
-            // The process must not act on it when nobody expects that any more.
+            // Nobody is to be surprised by it later.
             records.remove_request(&record.dest);
             return Err(GuardCommandError::NoAnswer {
                 target: target.clone(),

@@ -1,5 +1,4 @@
-//! The guards of all targets: hands them what the store sends, and lays the instances that they hold over the catalog.
-//! Shell.
+//! The guards of all targets: what they hear of the catalog, what they lay over it, what they tell. Shell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,19 +14,17 @@ use crate::model::prefix::Prefix;
 use crate::system::{bounded, file};
 use crate::watch::source::snapshot::SnapshotFile;
 
-/// How often the state directory is checked for requests of `sidekick guard release`, while a guard holds something.
+/// How often a guard that holds something looks whether somebody wishes it did not.
 pub(super) const RELEASE_POLL: Duration = Duration::from_millis(250);
 
 /// All guards of a process.
 pub(crate) struct Guards {
     pub(super) records: Option<Records>,
-    /// With `--noop` nothing is written to the state directory.
+    /// Nothing is written.
     pub(super) noop: bool,
     /// Where instances live in the store.
     pub(super) prefix: Prefix,
-    /// The guarded targets, by their names.
     pub(super) by_name: BTreeMap<String, Guarded>,
-    /// When to check for requests; `None` while nothing is held.
     poll_at: Option<Instant>,
 }
 
@@ -35,21 +32,21 @@ pub(crate) struct Guards {
 pub(super) struct Guarded {
     pub(super) guard: Guard,
     pub(super) name: String,
-    /// Its files, at least one; the first one names its record.
+    /// Its files; there is one at least.
     pub(super) dests: Vec<PathBuf>,
-    /// The paths of the store that it follows.
     pub(super) paths: Vec<Prefix>,
-    /// The instances that are skipped, since their addresses are outside of its networks.
+    /// The instances with an address outside of its networks.
     pub(super) outside: BTreeSet<(ServiceName, InstanceId)>,
-    /// The guard has had its first full list of instances.
+    /// The store has said everything once since the guard is there.
     pub(super) started: bool,
-    /// The record as it was written or read last.
+    /// What the record says.
     pub(super) recorded: Option<Record>,
+    /// What has happened that nobody has taken yet.
+    pub(super) events: Vec<Event>,
 }
 
 impl Guards {
-    /// Without a state directory, guards forget what they hold when the process ends, and nobody can release it by
-    /// hand. `prefix` is where instances live in the store.
+    /// Without a place, what is held is forgotten when the process ends, and nobody can release it by hand.
     pub(crate) fn open(state_dir: Option<PathBuf>, noop: bool, prefix: Prefix) -> Self {
         Self {
             records: state_dir.map(|dir| Records::new(&dir)),
@@ -60,8 +57,7 @@ impl Guards {
         }
     }
 
-    /// The store has sent all data, the first time or anew. `snapshot` is asked for instances that are gone since an
-    /// earlier process.
+    /// The store has said everything.
     pub(crate) fn take_in_all(&mut self, catalog: &Catalog, snapshot: &SnapshotFile) {
         for one in self.by_name.values_mut() {
             let here = one.admitted_instances(catalog);
@@ -77,7 +73,7 @@ impl Guards {
         self.write_records();
     }
 
-    /// An update of the store has made these changes to the catalog.
+    /// What an update did to the catalog.
     pub(crate) fn take_in_changes(&mut self, catalog: &Catalog, changes: &Changes) {
         if changes.instances.is_empty() {
             return;
@@ -91,6 +87,16 @@ impl Guards {
         self.write_records();
     }
 
+    /// The holds that have begun or ended since this was asked last, with the names of their targets.
+    pub(crate) fn take_events(&mut self) -> Vec<(String, Event)> {
+        let all = self.by_name.iter_mut();
+        let taken = all.flat_map(|(name, one)| {
+            let events = std::mem::take(&mut one.events);
+            events.into_iter().map(|event| (name.clone(), event))
+        });
+        taken.collect()
+    }
+
     /// When to [`Guards::tick`].
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let all = self.by_name.values();
@@ -98,8 +104,7 @@ impl Guards {
         ticks.chain(self.poll_at).min()
     }
 
-    /// Ends what is over by now and takes in requests to release; returns the names of the targets that have to be
-    /// published for that.
+    /// Time has passed; the names of the targets that are to be published for that.
     pub(crate) fn tick(&mut self, now: Instant) -> Vec<String> {
         let looking = self.poll_at.is_some_and(|at| now >= at);
         let (mut changed, mut taken) = (Vec::new(), Vec::new());
@@ -124,14 +129,14 @@ impl Guards {
             self.poll_at = None;
             self.write_records();
         }
-        // The requests go last: when `sidekick guard release` sees its request gone, everything is done.
+        // Whoever waits for that finds everything done.
         for (records, dest) in self.records.iter().cycle().zip(taken) {
             records.remove_request(&dest);
         }
         changed
     }
 
-    /// Whether the files of a target are to be left as they are. If they have been removed, the freeze ends.
+    /// Whether the files of a target are to be left as they are.
     pub(crate) fn is_frozen(&mut self, name: &str) -> bool {
         let one = self.by_name.get_mut(name);
         let Some(one) = one.filter(|one| one.guard.is_frozen()) else {
@@ -145,8 +150,7 @@ impl Guards {
         false
     }
 
-    /// The catalog as a target is to see it: with the instances that its guard holds, and without those outside of its
-    /// networks.
+    /// The catalog as a target is to see it.
     pub(crate) fn catalog_for(&self, name: &str, catalog: &Arc<Catalog>) -> Arc<Catalog> {
         match self.by_name.get(name) {
             Some(one) if !one.outside.is_empty() || one.guard.held().next().is_some() => {
@@ -156,14 +160,14 @@ impl Guards {
         }
     }
 
-    /// The files of a target have been published: the record says from now on what they show.
+    /// The files of a target are as they should be.
     pub(crate) fn record_published(&mut self, name: &str) {
         if let Some(one) = self.by_name.get_mut(name).filter(|_| !self.noop) {
             one.write_record_if_changed(self.records.as_ref(), true);
         }
     }
 
-    /// Writes the records that have changed, and sets the time of the next check for requests.
+    /// Writes down what is held, and looks for wishes while something is.
     pub(super) fn write_records(&mut self) {
         if self.noop {
             return;
@@ -178,34 +182,33 @@ impl Guards {
 }
 
 impl Guarded {
-    /// Hands an input to the guard, and logs what it does.
     fn handle(&mut self, input: Input) -> Vec<Event> {
         let events = self.guard.handle(Instant::now(), input);
         self.log_events(&events);
+        self.events.extend(events.iter().cloned());
         events
     }
 
-    /// Whether a live file is there that could be left as it is. `if_unreadable` is the answer for a file that cannot
-    /// be read in time. An empty file does not count: it is there so that it could be mounted.
-    pub(super) fn has_file(&self, if_unreadable: bool) -> bool {
+    /// Whether there is a file to keep; `unseen`: what to think of one that cannot be read. An empty one protects nobody: it
+    /// is there so that it could be mounted.
+    pub(super) fn has_file(&self, unseen: bool) -> bool {
         let is_file = |dest: &PathBuf| match bounded::within(dest, file::look).flatten() {
             Ok(found) => found.is_some_and(|look| !look.content.is_empty()),
-            Err(_) => if_unreadable,
+            Err(_) => unseen,
         };
         self.dests.iter().any(is_file)
     }
 
-    /// Whether it holds instances or is frozen.
     fn holds(&self) -> bool {
         self.guard.is_frozen() || self.guard.held().next().is_some()
     }
 
-    /// Whether the target follows this instance.
     pub(super) fn concerns(&self, prefix: &Prefix, service: &ServiceName, id: &InstanceId) -> bool {
-        covers(&self.paths, prefix, service, id)
+        let dir = keyspace::dir(prefix, service.as_str(), id.as_str());
+        self.paths.iter().any(|path| path.covers(dir.as_str()))
     }
 
-    /// All instances that the target follows, without those outside of its networks.
+    /// All instances that concern it, without those it passes over.
     fn admitted_instances(&mut self, catalog: &Catalog) -> Vec<Arc<Instance>> {
         let all = catalog.services().values().flat_map(|all| all.values());
         let prefix = catalog.prefix();
@@ -219,7 +222,6 @@ impl Guarded {
         admitted.collect()
     }
 
-    /// The changes of instances that the target follows. One with an address outside of its networks counts as gone.
     fn admitted_changes(&mut self, catalog: &Catalog, changes: &Changes) -> Vec<Change> {
         let mut own = Vec::new();
         for change in &changes.instances {
@@ -237,15 +239,4 @@ impl Guarded {
         }
         own
     }
-}
-
-/// Whether `paths` cover an instance. `prefix` is where instances live in the store.
-pub(super) fn covers(
-    paths: &[Prefix],
-    prefix: &Prefix,
-    service: &ServiceName,
-    id: &InstanceId,
-) -> bool {
-    let dir = keyspace::dir(prefix, service.as_str(), id.as_str());
-    paths.iter().any(|path| path.covers(dir.as_str()))
 }

@@ -1,22 +1,27 @@
-//! Writes to the log what guards do. Shell.
+//! What a guard says in the log and in its record. Shell.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::guards::Guarded;
-use super::machine::{EndReason, Event, HoldReason};
-use crate::model::instance::{Instance, InstanceId, ServiceName};
+use super::guards::{Guarded, Guards};
+use super::machine::{EndReason, Event, HoldReason, Status};
+use super::state_file::{HoldRecord, Record, Records, fields};
+use crate::model::instance::{Instance, ServiceName};
+use crate::model::target_status::HeldService;
 use crate::system::bounded;
+use crate::watch::host::WORLD;
 
-/// How many names a line of the log has at most.
+/// More names than this say less.
 const NAMES: usize = 5;
 
 impl Guarded {
-    /// Logs each hold and freeze that begins or ends, one line each.
+    /// One line for each hold that begins or ends.
     pub(crate) fn log_events(&self, events: &[Event]) {
-        let (name, file) = (&self.name, self.dests[0].display());
+        let (name, rules, file) = (&self.name, self.guard.rules(), self.dests[0].display());
+        let release = format!("`sidekick guard release {name}`");
         for event in events {
             match event {
                 Event::Held {
@@ -24,72 +29,81 @@ impl Guarded {
                     why,
                     lost,
                     left,
-                } => self.log_hold(service, *why, lost, *left),
-                Event::Freed { service, end, lost } => {
-                    let (what, end) = (released(lost), end_reason(*end));
-                    info!("{name}: {service}: {what}, {end}");
+                } => {
+                    let (count, all, names) = (lost.len(), lost.len() + left, names(lost));
+                    let (is, stay) = if count == 1 {
+                        ("is", "stays")
+                    } else {
+                        ("are", "stay")
+                    };
+                    // What does not answer is there.
+                    let is_there = bounded::within(&self.dests[0], Path::exists);
+                    let where_held = if is_there.unwrap_or(true) {
+                        format!("{stay} in {file}")
+                    } else {
+                        format!("{is} kept for {file}, which is not there yet,")
+                    };
+                    let (why, until) = match why {
+                        HoldReason::Empty => (
+                            if count == 1 {
+                                "the only instance is lost".to_owned()
+                            } else {
+                                format!("all {count} instances are lost")
+                            },
+                            "until one returns".to_owned(),
+                        ),
+                        HoldReason::Few => (
+                            format!(
+                                "{count} of {all} instances {is} lost, and min_instances is {}",
+                                rules.min_instances
+                            ),
+                            format!("for {:?} at most", rules.hold),
+                        ),
+                        HoldReason::Drop => (
+                            format!(
+                                "{count} of {all} instances {is} lost within {:?}, and max_drop is {}%",
+                                rules.window, rules.max_drop.0
+                            ),
+                            format!("for {:?} at most", rules.hold),
+                        ),
+                    };
+                    warn!(
+                        "{name}: {service}: {why}: {names} {where_held} {until}; {release} ends that"
+                    );
                 }
-                Event::Frozen(services) => self.log_freeze(services),
+                Event::Freed { service, end, lost } if lost.is_empty() => {
+                    info!(
+                        "{name}: {service}: nothing is held any more, {}",
+                        end_reason(*end)
+                    );
+                }
+                Event::Freed { service, end, lost } => {
+                    info!(
+                        "{name}: {service}: {} given up, {}",
+                        names_and_verb(lost),
+                        end_reason(*end)
+                    );
+                }
+                Event::Frozen(services) => {
+                    let (which, until) = (
+                        nothing_of(services),
+                        match services.len() {
+                            0 => "something is",
+                            1 => "that is back",
+                            _ => "each of them is back",
+                        },
+                    );
+                    warn!(
+                        "{name}: {which} is announced after the start, and what there was is not known: {file} stays as \
+                         it is until {until}; {release} renders what there is"
+                    );
+                }
                 Event::Thawed(end) => info!("{name}: {file} follows again, {}", end_reason(*end)),
             }
         }
     }
 
-    /// Logs that the instances `lost` are held; `left` are still there.
-    fn log_hold(&self, service: &ServiceName, why: HoldReason, lost: &[InstanceId], left: usize) {
-        let (count, rules) = (lost.len(), self.guard.rules());
-        let (is, stay) = match count {
-            1 => ("is", "stays"),
-            _ => ("are", "stay"),
-        };
-        let lost_of_all = format!("{count} of {} instances {is} lost", count + left);
-        let why_held = match why {
-            HoldReason::Empty if count == 1 => "the only instance is lost".to_owned(),
-            HoldReason::Empty => format!("all {count} instances are lost"),
-            HoldReason::Few => {
-                let least = rules.min_instances;
-                format!("{lost_of_all}, and min_instances is {least}")
-            }
-            HoldReason::Drop => {
-                let (window, drop) = (rules.window, rules.max_drop.0);
-                format!("{lost_of_all} within {window:?}, and max_drop is {drop}%")
-            }
-        };
-        let until = match why {
-            HoldReason::Empty => "until one returns".to_owned(),
-            HoldReason::Few | HoldReason::Drop => format!("for {:?} at most", rules.hold),
-        };
-        let file = self.dests[0].display();
-        // A file system that does not answer has the file, as far as we know.
-        let is_there = bounded::within(&self.dests[0], Path::exists).unwrap_or(true);
-        let where_held = if is_there {
-            format!("{stay} in {file}")
-        } else {
-            format!("{is} kept for {file}, which is not there yet,")
-        };
-        let (name, names) = (&self.name, names(lost));
-        warn!(
-            "{name}: {service}: {why_held}: {names} {where_held} {until}; `sidekick guard release {name}` ends that"
-        );
-    }
-
-    /// Logs that the file is frozen, because these services are empty.
-    fn log_freeze(&self, services: &[ServiceName]) {
-        let until = match services.len() {
-            0 => "something is",
-            1 => "that is back",
-            _ => "each of them is back",
-        };
-        let (name, which) = (&self.name, nothing_of(services));
-        let file = self.dests[0].display();
-        warn!(
-            "{name}: {which} is announced after the start, and sidekick does not know which instances there were: \
-             {file} stays as it is until {until}; `sidekick guard release {name}` renders what there is"
-        );
-    }
-
-    /// Whether the address of an instance lies within the networks of the target. An instance outside of them is
-    /// remembered, and logged unless it is `known` already.
+    /// Whether an instance may be served; one that may not is told, unless it is known.
     pub(crate) fn admits(&mut self, instance: &Arc<Instance>, known: bool) -> bool {
         if self.guard.rules().admits(instance.ip) {
             return true;
@@ -101,20 +115,154 @@ impl Guarded {
         self.outside.insert((service.clone(), id.clone()));
         false
     }
+
+    /// Writes the record if it says something else by now.
+    pub(crate) fn write_record_if_changed(&mut self, records: Option<&Records>, published: bool) {
+        let Some(records) = records else { return };
+        let record = self.build_record(published);
+        let is_news = self.recorded.as_ref() != Some(&record);
+        let is_empty = record.shown.is_none() && record.held.is_empty();
+        if !is_news || (self.recorded.is_none() && is_empty) {
+            return;
+        }
+        if let Err(error) = records.write(&record) {
+            debug!(
+                "{}: the guard's record cannot be written: {error}",
+                self.name
+            );
+        }
+        self.recorded = Some(record);
+    }
+
+    fn build_record(&self, published: bool) -> Record {
+        let counters = self.guard.counters();
+        let shown = self.guard.shown().into_iter();
+        let shown = shown.map(|(service, count)| (service.to_string(), count));
+        let before = || self.recorded.as_ref()?.shown.clone();
+        Record {
+            target: self.name.clone(),
+            dest: self.dests[0].clone(),
+            pid: std::process::id(),
+            shown: if published {
+                Some(shown.collect())
+            } else {
+                before()
+            },
+            held: self.guard.status().into_iter().map(hold_record).collect(),
+            lost_total: counters.lost,
+            holds_total: counters.holds,
+            held_total: counters.held,
+            released_total: counters.by_hand,
+            outside: self.outside.len(),
+        }
+    }
 }
 
-/// The services as the subject of a sentence: nothing of them is there.
-pub(super) fn nothing_of(services: &[ServiceName]) -> String {
+impl Event {
+    /// Whether it is the beginning of a hold.
+    pub(crate) fn is_beginning(&self) -> bool {
+        matches!(self, Self::Held { .. } | Self::Frozen(_))
+    }
+
+    /// In a few words, for the history and as the cause of a publish.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Held {
+                service, why, lost, ..
+            } => {
+                let why = match why {
+                    HoldReason::Empty => "none is left",
+                    HoldReason::Few => "fewer than min_instances are left",
+                    HoldReason::Drop => "more than max_drop are lost",
+                };
+                format!("the guard holds {} of {service}: {why}", names(lost))
+            }
+            Self::Freed { service, end, lost } if lost.is_empty() => {
+                format!(
+                    "the guard holds nothing of {service} any more, {}",
+                    end_reason(*end)
+                )
+            }
+            Self::Freed { service, end, lost } => {
+                format!(
+                    "the guard gave up {} of {service}, {}",
+                    names(lost),
+                    end_reason(*end)
+                )
+            }
+            Self::Frozen(services) => format!(
+                "the guard leaves the file as it is: {} is announced after the start",
+                nothing_of(services)
+            ),
+            Self::Thawed(end) => {
+                format!("the guard lets the file follow again, {}", end_reason(*end))
+            }
+        }
+    }
+}
+
+impl Guards {
+    /// What is held of a target.
+    pub(crate) fn held_services(&self, name: &str) -> Vec<HeldService> {
+        let guarded = self.by_name.get(name);
+        let status = guarded.map(|one| one.guard.status()).unwrap_or_default();
+        status.into_iter().map(held_service).collect()
+    }
+}
+
+fn held_service(status: Status) -> HeldService {
+    HeldService {
+        why: reason(&status),
+        service: status.service.map(|service| service.to_string()),
+        count: status.lost.len(),
+        since: unix_seconds(status.since),
+        until: status.until.map(unix_seconds),
+    }
+}
+
+fn reason(status: &Status) -> String {
+    match status.why {
+        None => format!(
+            "{} is announced after the start",
+            nothing_of(&status.missing)
+        ),
+        Some(HoldReason::Empty) => "none is left".to_owned(),
+        Some(HoldReason::Few) => "fewer than min_instances are left".to_owned(),
+        Some(HoldReason::Drop) => "more than max_drop are lost".to_owned(),
+    }
+}
+
+fn hold_record(status: Status) -> HoldRecord {
+    HoldRecord {
+        why: reason(&status),
+        service: status.service.map(|service| service.to_string()),
+        since: unix_seconds(status.since),
+        until: status.until.map(unix_seconds),
+        instances: status.lost.iter().map(|one| one.id.to_string()).collect(),
+        fields: status.lost.iter().map(|one| fields(one)).collect(),
+    }
+}
+
+fn nothing_of(services: &[ServiceName]) -> String {
     match services {
         [] => "nothing it follows".to_owned(),
         some => format!("nothing of {}", names(some)),
     }
 }
 
-/// Why a hold or a freeze has ended, as the end of a sentence.
+/// For people only: a clock that is stepped shows something else, and changes nothing.
+fn unix_seconds(at: Instant) -> u64 {
+    let (now, clock) = (Instant::now(), (WORLD.now)());
+    let past = now.saturating_duration_since(at);
+    let future = at.saturating_duration_since(now);
+    // To the nearest second, so that the same instant is the same date each time.
+    let exact = (clock + future).saturating_sub(past) + Duration::from_millis(500);
+    exact.as_secs()
+}
+
 fn end_reason(end: EndReason) -> &'static str {
     match end {
-        EndReason::Returned => "since what was lost is back",
+        EndReason::Returned => "what was lost is back",
         EndReason::Over => "since they were held long enough",
         EndReason::ByHand => "by hand",
         EndReason::Rules => "since the limits are others now",
@@ -123,13 +271,10 @@ fn end_reason(end: EndReason) -> &'static str {
     }
 }
 
-/// What has become of the instances that were held to the end.
-fn released(lost: &[InstanceId]) -> String {
-    match lost.len() {
-        0 => "nothing is held any more".to_owned(),
-        1 => format!("{} is given up", names(lost)),
-        _ => format!("{} are given up", names(lost)),
-    }
+/// Their names, and that they are something.
+fn names_and_verb<T: ToString>(all: &[T]) -> String {
+    let is = if all.len() == 1 { "is" } else { "are" };
+    format!("{} {is}", names(all))
 }
 
 /// A few names, and how many more there are.

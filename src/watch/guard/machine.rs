@@ -1,4 +1,5 @@
-//! The guard of one target: decides which lost instances stay in the file, and until when. Pure.
+//! Whether a target believes what it loses: a clean stop at once, a loss by expiry up to a limit; what is more is held.
+//! Pure.
 //!
 //! ```text
 //!                  losses within the limit: rendered          the hold is over: rendered as lost
@@ -10,13 +11,12 @@
 //!                                                                     ▲───────────────────────────────┘
 //! ```
 //!
-//! The guard judges each service of the target on its own. An instance that goes while its state is `drain` or `maint`
-//! has stopped cleanly. One that goes while it is `up` is lost. Instances that are lost together within the window have
-//! one cause as a rule, and that is seldom the death of all: so the guard holds all of them, also those that were
-//! within the limit at first and have left the file already.
+//! Each service of the target is judged on its own. An instance that goes while it drains, or in maintenance, has said
+//! so before: a clean stop. One that goes while it is up was lost. What is lost together within the window has one cause
+//! as a rule, and that is seldom the death of all: so all of it is held, also what was within the limit at first.
 //!
-//! If a service is empty after a start, and the live file shows instances of it, the guard holds the instances that are
-//! known from before the start. If none are known, it leaves the file as a whole as it is: the target is frozen.
+//! If after a start a service is empty that the live file is known to show, what is known of it from before is held. Where
+//! nothing is known, the file as a whole is left as it is: the target is frozen.
 
 mod freeze;
 mod inherit;
@@ -33,115 +33,114 @@ use self::service::Service;
 use crate::model::guard::Rules;
 use crate::model::instance::{Instance, InstanceId, ServiceName};
 
-/// How many instances a file shows of each service.
+/// How many instances of each service a file shows.
 pub(crate) type ShownCounts = BTreeMap<ServiceName, usize>;
 
-/// What happens to the instances of a target.
+/// What happens to a target.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// The store has sent everything for the first time. These instances are there now, and this is known from before.
+    /// The store has said everything for the first time: these instances are there.
     Started(Vec<Arc<Instance>>, BeforeStart),
-    /// The store has sent everything anew. These instances are there now.
+    /// The store has said everything anew.
     Reset(Vec<Arc<Instance>>),
-    /// One update of the store has changed these instances.
+    /// What one update of the store did.
     Changed(Vec<Change>),
-    /// An operator releases what is held of this service, or without one everything that is held.
+    /// Somebody knows better, and lets go what is held of this service, or of all.
     Release(Option<ServiceName>),
-    /// The live file is gone, so there is nothing that could be left as it is.
+    /// The live file is gone: without one, there is nothing to keep.
     NoFile,
     /// The deadline has passed.
     Tick,
 }
 
-/// What is known from before the start.
+/// What there was before the start.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BeforeStart {
-    /// There is no live file, or an empty one.
+    /// No file that could be kept.
     NoFile,
-    /// There is a live file. With it: what it shows, if that is known, and the instances that are known from then.
+    /// A file, what it shows if that is known, and the instances that are known of then.
     File(Option<ShownCounts>, Vec<Arc<Instance>>),
 }
 
-/// An instance that has come, changed or gone.
+/// An instance that came, changed or went.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) service: ServiceName,
     pub(crate) id: InstanceId,
-    /// The instance as it is now; `None` if it is gone.
+    /// How it is now, if it is there.
     pub(crate) now: Option<Arc<Instance>>,
 }
 
-/// What the guard has done, for the log.
+/// What has to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// From now on the instances `lost` are held.
+    /// From now on these are held.
     Held {
         service: ServiceName,
         why: HoldReason,
         lost: Vec<InstanceId>,
-        /// How many instances of the service are there besides.
+        /// How many there are besides.
         left: usize,
     },
     /// Nothing of the service is held any more.
     Freed {
         service: ServiceName,
         end: EndReason,
-        /// Those that were still held, and leave the file now.
+        /// Those that were held to the end.
         lost: Vec<InstanceId>,
     },
-    /// The live file is left as it is, because these services are empty; if the list is empty, because all are.
+    /// The live file is left as it is, since these are empty; without any, since all are.
     Frozen(Vec<ServiceName>),
-    /// The file is rendered again.
+    /// The file follows again.
     Thawed(EndReason),
 }
 
-/// Which limit the losses exceed.
+/// Which limit was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HoldReason {
-    /// No instance is left, and `on_empty` is `hold`.
+    /// None is left.
     Empty,
     /// Fewer than `min_instances` are left.
     Few,
-    /// More than `max_drop` were lost within `window`.
+    /// More than `max_drop` was lost within `window`.
     Drop,
 }
 
-/// Why a hold or a freeze has ended.
+/// Why nothing is held any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndReason {
-    /// The lost instances are back.
+    /// What was lost is back.
     Returned,
-    /// The time of the hold is over.
+    /// It was held long enough.
     Over,
-    /// An operator has released it.
+    /// Somebody said so.
     ByHand,
-    /// A config reload has changed the limits.
+    /// The limits are others now.
     Rules,
-    /// After a config reload no target follows the service any more.
+    /// No target follows it any more.
     Unfollowed,
-    /// The live file is gone, so there is nothing to leave as it is.
+    /// There is no file any more that could be kept.
     NoFile,
 }
 
-/// What is held of one service; without a service: that the file as a whole is frozen.
+/// What is held of a service, or, without one, the file as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Status {
     pub(crate) service: Option<ServiceName>,
-    /// Which limit was exceeded; `None` for a frozen file.
+    /// Without a reason the file is frozen.
     pub(crate) why: Option<HoldReason>,
     pub(crate) since: Instant,
-    /// When the hold ends; `None` if only a return or a release ends it.
+    /// Without one it takes a return or a hand.
     pub(crate) until: Option<Instant>,
-    /// The instances that are held.
     pub(crate) lost: Vec<Arc<Instance>>,
     /// The services for which the file is frozen, if they are known.
     pub(crate) missing: Vec<ServiceName>,
 }
 
-/// What a guard has counted since the start of the process.
+/// What has happened since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
-    /// Instances that were lost.
+    /// Instances that went without a word.
     pub(crate) lost: u64,
     /// Holds and freezes that began.
     pub(crate) holds: u64,
@@ -177,7 +176,7 @@ impl Guard {
         holds.chain(frozen).min()
     }
 
-    /// Takes one input in; returns what has begun or ended.
+    /// The transition.
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Event> {
         let mut out = Vec::new();
         let mut losing = BTreeSet::new();
@@ -209,7 +208,7 @@ impl Guard {
         out
     }
 
-    /// The lost instances that are to be rendered.
+    /// What is to be rendered although it is lost.
     pub(crate) fn held(&self) -> impl Iterator<Item = &Arc<Instance>> {
         let holding = self.services.values().filter(|one| one.hold.is_some());
         holding.flat_map(|one| one.lost.values().map(|(instance, _)| instance))
@@ -238,7 +237,7 @@ impl Guard {
             .collect()
     }
 
-    /// What is held, service by service, and whether the file is frozen.
+    /// Everything that is held.
     pub(crate) fn status(&self) -> Vec<Status> {
         let frozen = self.frozen.iter().map(|frozen| Status {
             service: None,
@@ -262,7 +261,7 @@ impl Guard {
         frozen.chain(held).collect()
     }
 
-    /// Takes changes in; returns the services that have lost an instance.
+    /// The services that lost an instance.
     fn apply_changes(&mut self, now: Instant, changes: Vec<Change>) -> BTreeSet<ServiceName> {
         let mut losing = BTreeSet::new();
         for Change {
@@ -285,8 +284,7 @@ impl Guard {
         losing
     }
 
-    /// Takes in a full list of instances: those that it lacks are gone. Returns the services that have lost an
-    /// instance.
+    /// A reset that lacks instances is the same as their removal.
     fn apply_reset(&mut self, now: Instant, here: &[Arc<Instance>]) -> BTreeSet<ServiceName> {
         let known: BTreeSet<(&ServiceName, &InstanceId)> =
             here.iter().map(|one| (&one.service, &one.id)).collect();
@@ -305,7 +303,6 @@ impl Guard {
         self.apply_changes(now, changes)
     }
 
-    /// Ends the hold of one service, or all holds and a freeze.
     fn release(&mut self, service: Option<&ServiceName>, out: &mut Vec<Event>) {
         let before = out.len();
         match service {
@@ -319,13 +316,11 @@ impl Guard {
         self.counters.by_hand += (out.len() - before) as u64;
     }
 
-    /// Ends a freeze, if there is one.
     pub(super) fn thaw_now(&mut self, end: EndReason, out: &mut Vec<Event>) {
         let was_frozen = self.frozen.take().is_some();
         out.extend(was_frozen.then_some(Event::Thawed(end)));
     }
 
-    /// Ends a freeze and all holds.
     pub(super) fn end_all(&mut self, end: EndReason, out: &mut Vec<Event>) {
         self.thaw_now(end, out);
         for (name, service) in &mut self.services {

@@ -1,12 +1,9 @@
-//! Decides which losses of instances a target believes. An instance that drains before it goes has stopped cleanly: it
-//! leaves the file at once. Instances that vanish without draining are lost: they leave the file at once up to a limit,
-//! and what is more is held in the file.
+//! Which losses a target believes: a clean stop at once, a loss by expiry up to a limit; what is more is held.
 //!
-//! Pure: `machine` is the guard of one target (its states are drawn there), with `service` for one service, `freeze`
-//! for services that are empty at a start, and `inherit` for what it takes over after a config reload. Shell: `guards`
-//! has the guards of all targets, `startup` finds what was there before the start, `reconfigure` replaces the guards
-//! after a config reload, `state_file` is the file of a guard in the state directory, `record` fills it, `log` writes
-//! to the log what guards do, `cli` is `sidekick guard`.
+//! Pure: `machine` is the guard of one target (its states are drawn there), with `service` for one service, `freeze` for what
+//! it does about the time before its start, and `inherit` for what it takes over from another configuration's guard. Shell:
+//! `guards` holds those of all targets, `startup` finds what was there before the start, `reconfigure` exchanges them when
+//! conf.d changes, `state_file` keeps them over restarts, `log` says what they do, `cli` is `sidekick guard`.
 //!
 //! Rule: a guard lays held instances over the catalog before a target sees it; it never touches a file that is live.
 
@@ -15,7 +12,6 @@ pub(super) mod guards;
 mod log;
 mod machine;
 mod reconfigure;
-mod record;
 mod startup;
 mod state_file;
 

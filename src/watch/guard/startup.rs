@@ -1,5 +1,4 @@
-//! Finds what a guard knows from before its start: the live file, its record, and the snapshot of what the store said.
-//! Shell.
+//! What a guard finds of the time before its start: the file, its record, and the snapshot of what the store said. Shell.
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::model::update::{Snapshot, Update};
 use crate::watch::source::snapshot::SnapshotFile;
 
 impl Guarded {
-    /// What is known from before the start. `catalog` is what the store says now.
+    /// What there was before the start, where the store now says `catalog`.
     pub(crate) fn find_state_before_start(
         &mut self,
         records: Option<&Records>,
@@ -31,7 +30,7 @@ impl Guarded {
         };
         let known = |(name, count): (&String, &usize)| Some((name.parse().ok()?, *count));
         let mut shown: ShownCounts = shown.iter().filter_map(known).collect();
-        // The record may have been written for another configuration.
+        // The record may be of another configuration.
         shown.retain(|service, _| follows(&self.paths, catalog.prefix(), service));
         let is_missing = |service: &&ServiceName| {
             let found = catalog.services().get(*service);
@@ -42,8 +41,7 @@ impl Guarded {
         BeforeStart::File(Some(shown), last)
     }
 
-    /// The last known instances of these services: those that the guard held when the process before ended, and those
-    /// in the snapshot.
+    /// The last that is known of these services: what was held of them, or what the store said.
     fn last_known(
         &self,
         missing: &[&ServiceName],
@@ -65,11 +63,11 @@ impl Guarded {
                 catalog.apply(path, Update::Reset(Snapshot { revision, entries }));
             }
         }
-        let saved = catalog.services().values().flat_map(|all| all.values());
+        let said = catalog.services().values().flat_map(|all| all.values());
         let held = self.recorded.iter().flat_map(|record| &record.held);
         let all = held
             .flat_map(HoldRecord::decode_instances)
-            .chain(saved.cloned());
+            .chain(said.cloned());
         let is_own = |one: &Arc<Instance>| {
             self.guard.rules().admits(one.ip) && self.concerns(prefix, &one.service, &one.id)
         };

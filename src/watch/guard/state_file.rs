@@ -1,5 +1,5 @@
-//! The files of guards in the state directory: a record that each guard writes for the next process and for
-//! `sidekick guard`, and a request that `sidekick guard release` leaves for the guard. Shell.
+//! What a guard leaves in the state directory: for its next process, and for `sidekick guard`, which leaves its wishes
+//! there. Shell.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,20 +17,20 @@ use crate::system::file;
 const RECORD: &str = "json";
 const REQUEST: &str = "release";
 
-/// The record of one guarded target.
+/// One guarded target, as its file in the state directory tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The target.
     pub(crate) target: String,
     /// Its file; the first one of a group.
     pub(crate) dest: PathBuf,
-    /// The process that publishes it.
+    /// The process that keeps it.
     pub(crate) pid: u32,
     /// How many instances of each service the file shows, if that is known.
     pub(crate) shown: Option<BTreeMap<String, usize>>,
-    /// What is held, one entry for each service.
+    /// What is held.
     pub(crate) held: Vec<HoldRecord>,
-    /// Instances that were lost since that process started.
+    /// Instances that went without a word since that process started.
     pub(crate) lost_total: u64,
     /// Holds that began since then.
     pub(crate) holds_total: u64,
@@ -38,31 +38,30 @@ pub(crate) struct Record {
     pub(crate) held_total: u64,
     /// Holds that were ended by hand since then.
     pub(crate) released_total: u64,
-    /// Instances that are skipped, since their addresses are outside of the networks.
+    /// Instances that are passed over, since their addresses are outside of the networks.
     pub(crate) outside: usize,
 }
 
 /// What is held of one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HoldRecord {
-    /// The service; `None` if the file as a whole is frozen.
+    /// The service; the whole file without one.
     pub(crate) service: Option<String>,
-    /// Why, as text for people.
+    /// Why.
     pub(crate) why: String,
-    /// When the hold began, in seconds since 1970.
+    /// Since when, in seconds since 1970.
     pub(crate) since: u64,
-    /// When the hold ends, in seconds since 1970; `None` if only a return or a release ends it.
+    /// Until when, likewise; until something happens without it.
     pub(crate) until: Option<u64>,
-    /// The ids of the instances that are held.
+    /// The instances that are held.
     pub(crate) instances: Vec<String>,
-    /// The same instances with their fields, for the next process.
+    /// The same with their fields, for the next process.
     #[serde(default)]
     pub(crate) fields: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl HoldRecord {
-    /// The instances that are held, with their fields. An instance that cannot be decoded is left out: another version
-    /// may have written it.
+    /// The instances as they were. What another version has written may be of no use.
     pub(crate) fn decode_instances(&self) -> Vec<Arc<Instance>> {
         let service = self.service.as_deref().unwrap_or_default();
         let decoded = self.fields.iter().filter_map(|(id, fields)| {
@@ -74,14 +73,14 @@ impl HoldRecord {
     }
 }
 
-/// What `sidekick guard release` asks of the process that publishes a target.
+/// What `sidekick guard release` asks the process for that keeps a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReleaseRequest {
-    /// The service whose instances are to be released; `None` for all that is held.
+    /// The service whose instances are to be let go; all that is held without one.
     pub(crate) service: Option<ServiceName>,
 }
 
-/// The id of an instance and its fields, as they are written to the record.
+/// The fields of an instance, to be written down.
 pub(crate) fn fields(instance: &Instance) -> (String, BTreeMap<String, String>) {
     let fields = keyspace::encode(&Prefix::root(), instance).fields;
     let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
@@ -89,31 +88,29 @@ pub(crate) fn fields(instance: &Instance) -> (String, BTreeMap<String, String>) 
     (instance.id.to_string(), fields.collect())
 }
 
-/// The directory of the records and requests.
+/// Where the records lie.
 #[derive(Debug, Clone)]
 pub(crate) struct Records {
     dir: PathBuf,
 }
 
 impl Records {
-    /// `guards` below the state directory, which need not be there yet.
     pub(crate) fn new(state_dir: &Path) -> Self {
         Self {
             dir: state_dir.join("guards"),
         }
     }
 
-    /// Makes the directory, for its owner alone.
     pub(crate) fn make_dir(&self) -> io::Result<()> {
         file::make_private_dir(&self.dir)
     }
 
-    /// The record of the target whose first file is `dest`; `None` if there is none that can be read.
+    /// The record of the target with this file.
     pub(crate) fn read(&self, dest: &Path) -> Option<Record> {
         read(&self.place(dest, RECORD))
     }
 
-    /// All records, sorted by target.
+    /// All of them, sorted by target.
     pub(crate) fn read_all(&self) -> io::Result<Vec<Record>> {
         let mut all = Vec::new();
         let entries = match fs::read_dir(&self.dir) {
@@ -124,7 +121,7 @@ impl Records {
         for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|is| is == RECORD) {
-                // A record that is removed meanwhile is left out.
+                // One that goes meanwhile is none.
                 all.extend(read(&path));
             }
         }
@@ -132,27 +129,25 @@ impl Records {
         Ok(all)
     }
 
-    /// Writes a record, in place of an earlier one.
     pub(crate) fn write(&self, record: &Record) -> io::Result<()> {
         let text = serde_json::to_string_pretty(record).map_err(io::Error::other)?;
         file::replace_own(&self.place(&record.dest, RECORD), (text + "\n").as_bytes())
     }
 
-    /// Removes the record and the request of a target that is no longer guarded.
+    /// The target is no longer kept.
     pub(crate) fn remove(&self, dest: &Path) {
-        // The record may never have been written.
+        // It may never have been written.
         let _ = fs::remove_file(self.place(dest, RECORD));
         self.remove_request(dest);
     }
 
-    /// Leaves a request for the process that publishes the target.
+    /// Asks the process that keeps the target to let go.
     pub(crate) fn request_release(&self, dest: &Path, request: &ReleaseRequest) -> io::Result<()> {
         let service = request.service.as_ref().map_or("", ServiceName::as_str);
         file::replace_own(&self.place(dest, REQUEST), service.as_bytes())
     }
 
-    /// The request that waits to be taken in. A text that is no name of a service cannot concern anything that is held,
-    /// and is no request.
+    /// What somebody has asked for, and nobody has taken yet. What is no name of a service asks for nothing that is held.
     pub(crate) fn requested_release(&self, dest: &Path) -> Option<ReleaseRequest> {
         let text = fs::read_to_string(self.place(dest, REQUEST)).ok()?;
         match text.trim() {
@@ -163,12 +158,11 @@ impl Records {
         }
     }
 
-    /// Removes the request; returns whether there was one.
+    /// Takes the wish away; whether there was one.
     pub(crate) fn remove_request(&self, dest: &Path) -> bool {
         fs::remove_file(self.place(dest, REQUEST)).is_ok()
     }
 
-    /// The path of the record or the request of a target.
     fn place(&self, dest: &Path, what: &str) -> PathBuf {
         let name = file::name_of_path(dest);
         self.dir.join(format!("{name}.{what}"))

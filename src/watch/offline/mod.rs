@@ -102,7 +102,7 @@ pub fn render(
     let many = targets.iter().map(|loaded| loaded.target.outputs.len());
     let many = many.sum::<usize>() > 1;
     for loaded in targets {
-        let state = TargetState::new(loaded, prefix);
+        let state = TargetState::new(loaded, prefix, "");
         let Loaded {
             target, templates, ..
         } = &*state.loaded;

@@ -2,6 +2,7 @@
 //! back. Shell.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::warn;
 
@@ -26,6 +27,18 @@ impl Job {
 
     /// Tells the program, and asks it whether it runs these files, those that are live.
     async fn reload_to<'a>(
+        &mut self,
+        live: impl Iterator<Item = (usize, &'a str)>,
+    ) -> Result<Told, Arc<ReloadError>> {
+        let start = Instant::now();
+        let told = self.reload_and_confirm(live).await;
+        if self.ticket.is_some() {
+            self.made("reload", start);
+        }
+        told
+    }
+
+    async fn reload_and_confirm<'a>(
         &mut self,
         live: impl Iterator<Item = (usize, &'a str)>,
     ) -> Result<Told, Arc<ReloadError>> {
@@ -136,14 +149,14 @@ impl Job {
     }
 
     /// Tells the program; if it will not have the new files, the previous ones come back.
-    pub(super) async fn put_in_force(&mut self, swapped: Swapped) -> Result<(), PublishError> {
+    pub(super) async fn put_in_force(&mut self, swapped: Swapped) -> Result<Swapped, PublishError> {
         match self.reload_to(swapped.contents()).await {
-            Ok(Told::Unread) => Ok(()),
+            Ok(Told::Unread) => Ok(swapped),
             Ok(told) => {
                 let is_first = self.is_first();
                 self.loaded(swapped.contents());
                 self.look_behind(told, is_first, swapped.contents()).await;
-                Ok(())
+                Ok(swapped)
             }
             Err(error) if matches!(*error, ReloadError::GivenUp) => Err(PublishError::GivenUp),
             Err(source) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -48,8 +49,8 @@ pub(super) enum Published {
     AtRuntime(Vec<Change>),
     /// The files were right, the running `HAProxies` were not: so many changes.
     Reconciled(usize),
-    /// It takes a reload, for which it is too early.
-    ReloadOwed,
+    /// It takes a reload, for which it is too early; these were changed already.
+    ReloadOwed(Vec<Change>),
     /// It is what the program has refused, and too early to try that again; nothing was changed.
     RefusedBefore,
     /// The running `HAProxies` have been changed; the check of the files has made way for newer data.
@@ -65,6 +66,17 @@ pub(super) enum Published {
 pub(super) struct Change {
     pub(super) dest: PathBuf,
     pub(super) how: How,
+    /// What the file said, if there was one.
+    pub(super) before: Option<Vec<u8>>,
+    /// What it says.
+    pub(super) after: String,
+}
+
+/// How long a step of a publish took: `render`, `runtime`, `check`, `swap`, `verify` or `reload`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StepTime {
+    pub(super) step: &'static str,
+    pub(super) took: Duration,
 }
 
 /// What is live, in the order of the outputs.
@@ -104,6 +116,8 @@ pub(super) struct Job {
     pub(super) wanted: Vec<Digest>,
     /// What somebody else has changed since the last publish.
     pub(super) foreign: Vec<Foreign>,
+    /// The steps that have been made, in their order.
+    pub(super) steps: Vec<StepTime>,
 }
 
 /// How a publish ended.
@@ -119,6 +133,8 @@ pub(super) struct End {
     pub(super) left: Option<Vec<Digest>>,
     /// What somebody else had changed.
     pub(super) foreign: Vec<Foreign>,
+    /// The steps that were made, in their order.
+    pub(super) steps: Vec<StepTime>,
 }
 
 impl End {
@@ -133,7 +149,7 @@ impl End {
                 Outcome::Good { reloaded: false }
             }
             Ok(Published::WouldChange) => Outcome::WouldChange,
-            Ok(Published::ReloadOwed) => Outcome::ReloadOwed,
+            Ok(Published::ReloadOwed(_)) => Outcome::ReloadOwed,
             Ok(Published::RefusedBefore) => Outcome::RefusedBefore,
             Ok(Published::Overtaken) => Outcome::Overtaken,
             Err(PublishError::GivenUp) => Outcome::GivenUp,
@@ -145,6 +161,20 @@ impl End {
                     Outcome::Failed { reloaded }
                 }
             }
+        }
+    }
+}
+
+impl End {
+    /// The files that were replaced.
+    pub(super) fn into_changes(self) -> Vec<Change> {
+        match self.result {
+            Ok(
+                Published::Swapped(changes)
+                | Published::AtRuntime(changes)
+                | Published::ReloadOwed(changes),
+            ) => changes,
+            Ok(_) | Err(_) => Vec::new(),
         }
     }
 }
@@ -162,7 +192,7 @@ impl Job {
             }
             Err(PublishError::Render(_) | PublishError::NoGeneration) => self.left,
             Err(PublishError::Check { .. }) => self.left,
-            Ok(Published::ReloadOwed) => None,
+            Ok(Published::ReloadOwed(_)) => None,
             // It comes before anything is put in place.
             Err(PublishError::Print(_)) => self.left,
             Err(PublishError::File { .. } | PublishError::CheckInPlace { .. }) => None,
@@ -172,6 +202,7 @@ impl Job {
         End {
             left,
             foreign: self.foreign,
+            steps: self.steps,
             result,
             has: self.has,
             disputes: self.disputes,
@@ -211,8 +242,10 @@ impl Job {
                 (wanted, foreign),
             ))
         };
-        let (compared, way, generation, disputes, tried, known) =
-            blocking(&self.progress, compare).await??;
+        let start = Instant::now();
+        let compared = blocking(&self.progress, compare).await;
+        self.made("render", start);
+        let (compared, way, generation, disputes, tried, known) = compared??;
         (self.wanted, self.foreign) = known;
         (self.generation, self.tried) = (generation, Some(tried));
         self.disputes = Some(disputes);
@@ -238,7 +271,7 @@ impl Job {
             return Ok(Published::RefusedBefore);
         }
         if way.takes_reload() && self.must_wait() {
-            return Ok(Published::ReloadOwed);
+            return Ok(Published::ReloadOwed(Vec::new()));
         }
         let (swapped, way) = match self.replace(differs, way).await {
             Ok(Some(replaced)) => replaced,
@@ -248,16 +281,15 @@ impl Job {
                 return Err(error);
             }
         };
-        let changes = swapped.changes();
         if !self.read_back(way).await.takes_reload() {
             self.loaded(swapped.contents());
-            return Ok(Published::AtRuntime(changes));
+            return Ok(Published::AtRuntime(swapped.into_changes()));
         }
         if self.must_wait() {
-            return Ok(Published::ReloadOwed);
+            return Ok(Published::ReloadOwed(swapped.into_changes()));
         }
-        self.put_in_force(swapped).await?;
-        Ok(Published::Swapped(changes))
+        let swapped = self.put_in_force(swapped).await?;
+        Ok(Published::Swapped(swapped.into_changes()))
     }
 
     /// The files are right; the program may not be.
@@ -285,7 +317,7 @@ impl Job {
             return Ok(Published::RefusedBefore);
         }
         if self.must_wait() {
-            return Ok(Published::ReloadOwed);
+            return Ok(Published::ReloadOwed(Vec::new()));
         }
         self.reload_owed(live).await
     }
@@ -303,16 +335,27 @@ impl Job {
         }
         // Without a loaded state nobody would know of the change if the next publish fails.
         let may_make_way = self.has.is_ahead() && !way.takes_reload() && self.ticket.is_some();
-        let Some(checked) = self.check(differs, may_make_way).await? else {
+        let start = Instant::now();
+        let checked = self.check(differs, may_make_way).await;
+        self.made("check", start);
+        let Some(checked) = checked? else {
             return Ok(None);
         };
         if !at_once {
             way = self.change(way).await;
         }
-        let swapped = self.swap(checked).await?;
-        let swapped = self.check_swapped(swapped).await?;
+        let start = Instant::now();
+        let swapped = self.swap(checked).await;
+        self.made("swap", start);
+        let swapped = self.check_swapped(swapped?).await?;
         self.has = Has::Live;
         Ok(Some((swapped, way)))
+    }
+
+    /// A step has been made that began then.
+    fn made(&mut self, step: &'static str, start: Instant) {
+        let took = start.elapsed();
+        self.steps.push(StepTime { step, took });
     }
 
     /// None if it has made way.

@@ -7,6 +7,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::{debug, info};
 
@@ -127,6 +128,13 @@ impl Job {
         }
         self.lost();
         self.has = Has::Doubt;
+        let start = Instant::now();
+        let way = self.change_each(changes).await;
+        self.made("runtime", start);
+        way
+    }
+
+    async fn change_each(&mut self, changes: Changes) -> Way {
         for piece in &changes.pieces {
             let Some(haproxy) = self.loaded.haproxies.get(piece.output) else {
                 return Way::Reload;
@@ -142,7 +150,16 @@ impl Job {
     }
 
     /// Looks, behind the swap, whether the changes are there, all of them since the file of before.
-    pub(super) async fn read_back(&self, way: Way) -> Way {
+    pub(super) async fn read_back(&mut self, way: Way) -> Way {
+        let start = Instant::now();
+        let way = self.verify(way).await;
+        if !way.takes_reload() {
+            self.made("verify", start);
+        }
+        way
+    }
+
+    async fn verify(&self, way: Way) -> Way {
         let Way::Live(changes) = way else {
             return way;
         };

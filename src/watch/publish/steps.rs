@@ -522,13 +522,18 @@ impl Swapped {
         self.0.iter().map(Part::content).enumerate()
     }
 
-    pub(super) fn changes(&self) -> Vec<Change> {
-        let news = self.0.iter().filter_map(Part::differing);
-        let change = |(new, how): &(New, How)| Change {
-            dest: new.dest.clone(),
-            how: *how,
+    /// What has been replaced.
+    pub(super) fn into_changes(self) -> Vec<Change> {
+        let change = |part: Part<(New, How)>| match part {
+            Part::Same(_) => None,
+            Part::New((new, how)) => Some(Change {
+                dest: new.dest,
+                how,
+                before: new.previous.map(|look| look.content),
+                after: new.text,
+            }),
         };
-        news.map(change).collect()
+        self.0.into_iter().filter_map(change).collect()
     }
 
     /// Puts the previous files back; what is live then, by its place among the outputs. `None` if there was none: then

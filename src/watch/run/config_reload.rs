@@ -1,5 +1,6 @@
 //! The config reload: reads conf.d again, and replaces the targets that have changed. Shell.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -171,6 +172,8 @@ impl Shell {
         let mut old = std::mem::take(&mut self.targets);
         let count = old.len();
         let mut new = 0;
+        let names = old.iter().map(|state| state.loaded.target.name.clone());
+        let names: BTreeSet<String> = names.collect();
         self.targets = old
             .extract_if(.., |state| stays_in_force(state, &configuration))
             .collect();
@@ -178,8 +181,13 @@ impl Shell {
             let same = old.iter().position(|state| state.loaded.is_same(&one));
             let state = same.map(|at| old.swap_remove(at));
             new += usize::from(state.is_none());
+            let cause = if names.contains(&one.target.name) {
+                "conf.d or a template was edited"
+            } else {
+                "the target is new"
+            };
             self.targets
-                .push(state.unwrap_or_else(|| TargetState::new(one, &self.prefix)));
+                .push(state.unwrap_or_else(|| TargetState::new(one, &self.prefix, cause)));
         }
         set_limits(&mut self.targets);
         if new == 0 && old.is_empty() {

@@ -99,7 +99,7 @@ impl Shell {
                 .filter(|state| state.excludes(&gone));
             heirs.for_each(|heir| heir.inherit(&gone));
         } else {
-            gone.done(done, self.pass.once);
+            gone.publish_ended(done, self.pass.once);
         }
         if !self.subscriptions.is_complete() {
             return;

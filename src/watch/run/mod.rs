@@ -23,6 +23,7 @@ use super::child::shell::{ChildShell, next_input};
 use super::conf::haproxy::ProcessWatch;
 use super::conf::load::Configuration;
 use super::guard::guards::Guards;
+use super::history::journal::Journal;
 use super::publish::loaded_state::LoadedState;
 use super::publish::outcome::Outcome;
 use super::reload::coalesce::Reloads;
@@ -96,13 +97,14 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
             tokio::join!(
                 leave,
                 warnings,
+                shell.journal.finish(),
                 shell.snapshot.finish(paths, &shell.catalog)
             );
             return status;
         }
         match shell.next_event(&mut signals).await {
             Event::Store(scope, followed) => shell.handle_store_event(scope, followed),
-            Event::PublishEnded(id, done) => shell.publish_ended(id, &done),
+            Event::PublishEnded(id, done) => shell.publish_ended(id, done),
             Event::PublishBroken(id) => shell.publish_broken(id),
             Event::ConfigEdited => shell.reload_config(),
             Event::FilesTouched(touched) => shell.handle_touched(touched),
@@ -160,6 +162,7 @@ struct Shell {
     stale: Option<u64>,
     reported: Reported,
     guards: Guards,
+    journal: Journal,
     announced: AnnouncedServices,
     reloads: Reloads,
     haproxy_processes: ProcessWatch,
@@ -194,7 +197,7 @@ impl Shell {
             .targets
             .good
             .into_iter()
-            .map(|loaded| TargetState::new(loaded, &plan.prefix))
+            .map(|loaded| TargetState::new(loaded, &plan.prefix, "start"))
             .collect();
         config_reload::set_limits(&mut targets);
         let paths = targets.iter().flat_map(|state| state.paths.clone());
@@ -207,6 +210,8 @@ impl Shell {
         let place = state_dir.as_deref().filter(|_| !plan.pass.once);
         let mut snapshot = SnapshotFile::new(place, &plan.conf_dir, plan.store);
         snapshot.start_silence_timer(now);
+        let history = state_dir.as_deref().filter(|_| !plan.pass.noop);
+        let journal = Journal::open(history);
         let mut guards = Guards::open(state_dir.clone(), plan.pass.noop, plan.prefix.clone());
         guards.replace_targets(&targets);
         let mut haproxy_processes = ProcessWatch::default();
@@ -239,6 +244,7 @@ impl Shell {
             unreachable: BTreeSet::new(),
             is_refused: false,
             guards,
+            journal,
             announced: AnnouncedServices::default(),
             reloads: Reloads::default(),
             haproxy_processes,
@@ -426,6 +432,7 @@ impl Shell {
         } else {
             self.guards.tick(now)
         };
+        self.take_in_guard_events();
         if !freed.is_empty() {
             self.notify_targets(|state| freed.contains(&state.loaded.target.name));
         }

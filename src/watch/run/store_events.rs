@@ -72,9 +72,15 @@ impl Shell {
         } else if was_complete {
             self.guards.take_in_changes(&self.catalog, &changes);
             self.tell_admin_of_changes(&changes);
+            self.take_in_guard_events();
+            let prefix = self.catalog.prefix();
+            for state in &mut self.targets {
+                state.add_changes(&changes, prefix);
+            }
             self.notify_targets(|state| state.concerns(&changes));
         } else if self.subscriptions.is_complete() {
             self.guards.take_in_all(&self.catalog, &self.snapshot);
+            self.take_in_guard_events();
             self.notify_targets(|_| true);
         }
         self.warn_of_unannounced();

@@ -11,10 +11,11 @@ use crate::config::BadTarget;
 use crate::system::sd_notify;
 use crate::watch::child::lifecycle;
 use crate::watch::child::shell::ChildShell;
+use crate::watch::history::entry as history;
 use crate::watch::publish::outcome::Outcome;
 use crate::watch::publish::{End, Has, Job, Progress, PublishError};
 use crate::watch::target::schedule::{Action, Input};
-use crate::watch::target::state::{Done, TargetState};
+use crate::watch::target::state::{Done, Ended, TargetState};
 
 impl Shell {
     /// Tells the schedules of the targets for which `concerned` is true that something has changed. A target whose
@@ -68,7 +69,7 @@ impl Shell {
 
     /// Counts a publish as failed that does not say so itself.
     fn fail_publish(&mut self, target: usize, error: PublishError, took: Duration) {
-        self.take_in_result(target, &failed(error, took));
+        self.take_in_result(target, failed(error, took));
     }
 
     /// Starts a publish of a target as a task. If an earlier one still hangs in a file system, it fails at once.
@@ -102,6 +103,7 @@ impl Shell {
             left: state.left(),
             wanted: Vec::new(),
             foreign: Vec::new(),
+            steps: Vec::new(),
         };
         let publish = self.publishes.spawn(async move {
             let start = Instant::now();
@@ -119,17 +121,24 @@ impl Shell {
     }
 
     /// A publish has ended, of a target in force or of an outgoing one.
-    pub(super) fn publish_ended(&mut self, id: Id, done: &Done) {
+    pub(super) fn publish_ended(&mut self, id: Id, done: Done) {
         let Some(target) = self.targets.iter().position(|state| state.runs(id)) else {
-            return self.outgoing_ended(id, done);
+            return self.outgoing_ended(id, &done);
         };
         self.take_in_result(target, done);
     }
 
     /// Takes in the result of a publish: for the target, its guard, our entry in the store and the readiness.
-    fn take_in_result(&mut self, target: usize, done: &Done) {
+    fn take_in_result(&mut self, target: usize, done: Done) {
         let state = &mut self.targets[target];
-        let (number, outcome) = state.done(done, self.pass.once);
+        let Ended {
+            number,
+            outcome,
+            entry,
+        } = state.publish_ended(&done, self.pass.once);
+        if let Some(entry) = entry {
+            self.journal.record(entry, done.end.into_changes());
+        }
         let good = outcome.is_good();
         let is_touched = state.is_touched();
         if good {
@@ -155,14 +164,33 @@ impl Shell {
         let is_behind = state.last.is_some_and(Outcome::is_failure);
         let is_frozen = self.guards.is_frozen(&state.loaded.target.name);
         if !is_behind && !is_frozen && self.subscriptions.is_complete() {
+            self.targets[target].add_cause("HAProxy is another process");
             self.advance(target, Input::Changed);
+        }
+    }
+
+    /// Writes down which holds have begun and ended: each may be the cause of the next publish.
+    pub(super) fn take_in_guard_events(&mut self) {
+        for (name, event) in self.guards.take_events() {
+            let state = self.targets.iter_mut();
+            let mut state = state.filter(|state| state.loaded.target.name == name);
+            if let Some(state) = state.next() {
+                let cause = event.describe();
+                let action = if event.is_beginning() {
+                    history::Action::Held
+                } else {
+                    history::Action::HoldEnded
+                };
+                self.journal.record(state.event(action, &cause), Vec::new());
+                state.add_cause(&cause);
+            }
         }
     }
 
     /// The task of a publish has panicked or was ended: counts it as failed, except during a stop.
     pub(super) fn publish_broken(&mut self, id: Id) {
         if !self.is_stopping() {
-            self.publish_ended(id, &failed(PublishError::Worker, Duration::ZERO));
+            self.publish_ended(id, failed(PublishError::Worker, Duration::ZERO));
         }
     }
 
@@ -194,6 +222,7 @@ fn failed(error: PublishError, took: Duration) -> Done {
             tried: None,
             left: None,
             foreign: Vec::new(),
+            steps: Vec::new(),
         },
         took,
     }

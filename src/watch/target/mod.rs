@@ -14,6 +14,7 @@
 //!
 //! Rule: this room orders publishes, one at a time for a target; what a publish does is the business of `publish`.
 
+pub(super) mod cause;
 mod log_once;
 mod repair;
 pub(super) mod schedule;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::{AbortHandle, Id};
 use tracing::{debug, error, info, warn};
 
+use super::cause::Causes;
 use super::log_once::{Failure, Trouble};
 use super::repair::Repairs;
 use super::schedule::Schedule;
@@ -20,15 +21,24 @@ use crate::model::update::Revision;
 use crate::model::watchers::is_of_watcher;
 use crate::system::file::How;
 use crate::watch::conf::load::Loaded;
+use crate::watch::history::entry::{Action, Entry, Step};
 use crate::watch::host::WORLD;
 use crate::watch::publish::outcome::Outcome;
-use crate::watch::publish::{Digest, End, Foreign, Has, Progress, PublishError, Published};
+use crate::watch::publish::{
+    Change, Digest, End, Foreign, Has, Progress, PublishError, Published, Restored, StepTime,
+    TakenOut,
+};
 use crate::watch::render::View;
 
 /// What the rest of a publish may take that has no time-out of its own: rendering, disks, many changes of HAProxies.
 const REST: Duration = Duration::from_mins(5);
 /// The clock cannot count to any time-out that somebody may give.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
+
+/// So many instances and keys are named in the log as the cause of a publish.
+const NAMED: usize = 5;
+/// So many in the history.
+const RECORDED: usize = 50;
 
 /// A publish that has ended.
 pub(crate) struct Done {
@@ -45,6 +55,17 @@ struct Running {
     number: u64,
     /// What it is made from.
     revision: Revision,
+    /// Why it is made.
+    causes: Causes,
+}
+
+/// What the loop has to know of a publish that has ended.
+pub(crate) struct Ended {
+    /// Its number in the schedule.
+    pub(crate) number: u64,
+    pub(crate) outcome: Outcome,
+    /// What the history is told, if anything was done, or failed in a new way.
+    pub(crate) entry: Option<Entry>,
 }
 
 pub(crate) struct TargetState {
@@ -69,7 +90,7 @@ pub(crate) struct TargetState {
     is_touched: bool,
     /// What the running `HAProxies` have, by the last publish.
     has: Has,
-    /// It has been told that the file cannot be replaced.
+    /// The log already says that a file is written in place.
     in_place: bool,
     /// What has failed since the last success.
     trouble: Trouble,
@@ -81,12 +102,17 @@ pub(crate) struct TargetState {
     good_revision: Option<Revision>,
     /// A reload is needed for which it was too early when it was tried last.
     owes_reload: bool,
+    /// What has happened since its files were right, or since the publish under way began.
+    causes: Causes,
     /// Contradictions between announcements that the log has named.
     disputes: BTreeSet<String>,
 }
 
 impl TargetState {
-    pub(crate) fn new(loaded: Loaded, prefix: &Prefix) -> Self {
+    /// `cause` says why it is there now.
+    pub(crate) fn new(loaded: Loaded, prefix: &Prefix, cause: &str) -> Self {
+        let mut causes = Causes::default();
+        causes.add(cause);
         let paths = paths(&loaded, prefix);
         let claims = claims(&loaded);
         Self {
@@ -113,6 +139,7 @@ impl TargetState {
             in_force_since: None,
             good_revision: None,
             owes_reload: false,
+            causes,
             disputes: BTreeSet::new(),
         }
     }
@@ -226,7 +253,36 @@ impl TargetState {
             progress,
             number: self.schedule.number(),
             revision,
+            causes: std::mem::take(&mut self.causes),
         });
+    }
+
+    /// The store has said something: what concerns it is a cause of the next publish.
+    pub(crate) fn add_changes(&mut self, changes: &Changes, prefix: &Prefix) {
+        let paths = &self.paths;
+        let follows = |path: &str| paths.iter().any(|followed| followed.covers(path));
+        self.causes.add_changes(changes, prefix, follows);
+    }
+
+    /// Something else has happened that is a cause of the next publish.
+    pub(crate) fn add_cause(&mut self, what: &str) {
+        self.causes.add(what);
+    }
+
+    /// A line of the history about something that is no publish.
+    pub(crate) fn event(&self, action: Action, cause: &str) -> Entry {
+        Entry {
+            at: (WORLD.now)().as_secs(),
+            target: self.loaded.target.name.clone(),
+            action,
+            revision: self.good_revision.unwrap_or_default().0,
+            cause: cause.to_owned(),
+            error: String::new(),
+            took_ms: 0,
+            steps: Vec::new(),
+            files: Vec::new(),
+            diff: String::new(),
+        }
     }
 
     /// How it stands, with what its guard holds, and when the snapshot was written if it is served from one.
@@ -317,31 +373,57 @@ impl TargetState {
         }
     }
 
-    /// Takes in how its publish ended; its number in the schedule, and its outcome.
-    pub(crate) fn done(&mut self, done: &Done, once: bool) -> (u64, Outcome) {
+    /// Takes in how its publish ended.
+    pub(crate) fn publish_ended(&mut self, done: &Done, once: bool) -> Ended {
         let running = self.running.take();
         let number = running
             .as_ref()
             .map_or(self.schedule.number(), |running| running.number);
+        let revision = running.as_ref().map(|running| running.revision);
+        let mut causes = running.map(|running| running.causes).unwrap_or_default();
+        for Foreign { dest, .. } in &done.end.foreign {
+            causes.add(format!("somebody else had changed {}", dest.display()));
+        }
+        let cause = causes.describe(NAMED);
         self.left.clone_from(&done.end.left);
         self.has = done.end.has.clone();
         if let Some(disputes) = &done.end.disputes {
             self.warn_of_disputes(disputes);
         }
-        self.tell(done, once);
+        let action = self.log_end(done, once, &cause);
         let outcome = done.end.outcome(self.loaded.target.reload.is_some());
         if outcome.is_final() {
             self.last = Some(outcome);
         }
         if outcome.is_good() {
             self.failing = None;
-            self.good_revision = running.map(|running| running.revision);
+            self.good_revision = revision;
             let is_same = matches!(done.end.result, Ok(Published::Unchanged));
             let since = self.in_force_since.filter(|_| is_same);
             self.in_force_since = since.or(Some((WORLD.now)().as_secs()));
+        } else {
+            let later = std::mem::take(&mut self.causes);
+            self.causes = causes.clone().followed_by(later);
         }
         self.owes_reload = matches!(outcome, Outcome::ReloadOwed | Outcome::RefusedBefore);
-        (number, outcome)
+        let entry = action.map(|action| Entry {
+            revision: revision.unwrap_or_default().0,
+            error: done
+                .end
+                .result
+                .as_ref()
+                .err()
+                .map(|error| chain(error))
+                .unwrap_or_default(),
+            took_ms: u64::try_from(done.took.as_millis()).unwrap_or(u64::MAX),
+            steps: done.end.steps.iter().map(step).collect(),
+            ..self.event(action, &causes.describe(RECORDED))
+        });
+        Ended {
+            number,
+            outcome,
+            entry,
+        }
     }
 
     /// Names each contradiction once, and once more when it is settled.
@@ -356,66 +438,16 @@ impl TargetState {
         self.disputes.clone_from(disputes);
     }
 
-    fn tell(&mut self, done: &Done, once: bool) {
-        let target = &self.loaded.target;
-        let (name, ms) = (&target.name, done.took.as_millis());
-        let dest = listed(target.outputs.iter().map(|output| output.dest.as_path()));
-        let (is, has) = match target.outputs.len() {
-            1 => ("is", "has"),
-            _ => ("are", "have"),
-        };
-        let after = match self.trouble.times() {
-            0 => String::new(),
-            1 => ", after a failure".to_owned(),
-            times => format!(", after {times} failures"),
-        };
-        match &done.end.result {
-            Ok(Published::Unchanged) if after.is_empty() => debug!("{name}: {dest} {is} right"),
-            Ok(Published::Unchanged) => info!("{name}: {dest} {is} right{after}"),
-            Ok(Published::WouldChange) => info!("{name}: {dest} would change"),
-            Ok(Published::ReloadOwed) => {
-                debug!("{name}: {dest} takes a reload, which waits for min_interval");
-                return;
-            }
-            Ok(Published::RefusedBefore) => {
-                debug!("{name}: {dest} would be what was refused, which waits for its next try");
-                return;
-            }
-            Ok(Published::Overtaken) => {
-                debug!("{name}: HAProxy has been changed; the check made way for newer data");
-                return;
-            }
-            Ok(Published::Reconciled(changes)) => {
-                let servers = if *changes == 1 { "change" } else { "changes" };
-                info!(
-                    "{name}: HAProxy did not have the servers of {dest}: {changes} {servers} in {ms} ms{after}"
-                );
-            }
-            Ok(Published::Swapped(changes) | Published::AtRuntime(changes)) => {
-                let without = match &done.end.result {
-                    Ok(Published::AtRuntime(_)) => ", without a reload",
-                    Ok(_) | Err(_) => "",
-                };
-                let dest = listed(changes.iter().map(|change| change.dest.as_path()));
-                let has = if changes.len() == 1 { "has" } else { has };
-                info!("{name}: {dest} {has} been updated in {ms} ms{without}{after}");
-                warn_of_foreign(name, &done.end.foreign);
-                let written = changes.iter().find(|change| change.how == How::InPlace);
-                if let Some(written) = written.filter(|_| !self.in_place) {
-                    self.in_place = true;
-                    let dest = written.dest.display();
-                    info!(
-                        "{name}: {dest} is a mount point, so it is written over instead of replaced; mount its directory to have it replaced at once"
-                    );
-                }
-            }
-            Ok(Published::Unread) => debug!("{name}: {dest} {is} still not read"),
-            Ok(Published::OwedReload) => {
-                info!("{name}: the reload that was owed has been made in {ms} ms{after}");
-            }
+    /// Logs how a publish ended; what the history is told that was done.
+    fn log_end(&mut self, done: &Done, once: bool, cause: &str) -> Option<Action> {
+        let published = match &done.end.result {
+            Ok(published) => published,
             Err(PublishError::GivenUp) => {
-                info!("{name}: the publish under way was given up");
-                return;
+                info!(
+                    "{}: the publish under way was given up",
+                    self.loaded.target.name
+                );
+                return None;
             }
             Err(error) => {
                 let failure = Failure {
@@ -424,11 +456,124 @@ impl TargetState {
                     exit: error.exit(),
                     text: chain(error),
                 };
-                return self.failed(failure, once);
+                let is_news = self.log_failure(failure, once);
+                return is_news.then(|| failed_action(error));
             }
+        };
+        self.log_published(published, done, cause);
+        let action = self.published_action(published);
+        let is_open = matches!(
+            published,
+            Published::ReloadOwed(_) | Published::RefusedBefore | Published::Overtaken
+        );
+        if !is_open {
+            self.trouble = Trouble::default();
+            self.count_repair(&done.end.foreign);
         }
-        self.trouble = Trouble::default();
-        self.count_repair(&done.end.foreign);
+        action
+    }
+
+    /// What the history is told of a publish that did not fail.
+    fn published_action(&self, published: &Published) -> Option<Action> {
+        match published {
+            Published::Swapped(_) if self.loaded.target.reload.is_none() => Some(Action::Written),
+            Published::Swapped(_) => Some(Action::Reloaded),
+            Published::AtRuntime(_) => Some(Action::Runtime),
+            Published::Reconciled(_) => Some(Action::Reconciled),
+            Published::OwedReload => Some(Action::OwedReload),
+            Published::ReloadOwed(changes) if !changes.is_empty() => Some(Action::ReloadOwed),
+            Published::Unchanged if self.trouble.times() > 0 => Some(Action::Recovered),
+            Published::Unchanged | Published::ReloadOwed(_) | Published::WouldChange => None,
+            Published::RefusedBefore | Published::Overtaken | Published::Unread => None,
+        }
+    }
+
+    fn log_published(&mut self, published: &Published, done: &Done, cause: &str) {
+        let target = &self.loaded.target;
+        let name = target.name.as_str();
+        let ms = u64::try_from(done.took.as_millis()).unwrap_or(u64::MAX);
+        let after = self.after_failures();
+        let because = match cause {
+            "" => String::new(),
+            cause => format!(" ({cause})"),
+        };
+        let dest = listed(target.outputs.iter().map(|output| output.dest.as_path()));
+        let is = match target.outputs.len() {
+            1 => "is",
+            _ => "are",
+        };
+        let what = match published {
+            Published::Unchanged if after.is_empty() => {
+                return debug!("{name}: {dest} {is} right");
+            }
+            Published::WouldChange => return info!("{name}: {dest} would change"),
+            Published::ReloadOwed(_) => {
+                return debug!("{name}: {dest} takes a reload, which waits for min_interval");
+            }
+            Published::RefusedBefore => {
+                return debug!(
+                    "{name}: {dest} would be what was refused, which waits for its next try"
+                );
+            }
+            Published::Overtaken => {
+                return debug!(
+                    "{name}: HAProxy has been changed; the check made way for newer data"
+                );
+            }
+            Published::Unread => return debug!("{name}: {dest} {is} still not read"),
+            Published::Unchanged => format!("{dest} {is} right"),
+            Published::Reconciled(1) => {
+                format!("HAProxy did not have the servers of {dest}: 1 change in {ms} ms")
+            }
+            Published::Reconciled(changes) => {
+                format!("HAProxy did not have the servers of {dest}: {changes} changes in {ms} ms")
+            }
+            Published::Swapped(changes) => format!("{} updated in {ms} ms", have_been(changes)),
+            Published::AtRuntime(changes) => {
+                format!(
+                    "{} updated in {ms} ms, without a reload",
+                    have_been(changes)
+                )
+            }
+            Published::OwedReload => {
+                format!("the reload that was owed has been made in {ms} ms")
+            }
+        };
+        info!(
+            target = name,
+            cause,
+            took_ms = ms,
+            "{name}: {what}{after}{because}"
+        );
+        if let Published::Swapped(changes) | Published::AtRuntime(changes) = published {
+            warn_of_foreign(name, &done.end.foreign);
+            self.log_in_place(changes);
+        }
+    }
+
+    /// `, after 3 failures in 40 s`, if it has failed.
+    fn after_failures(&self) -> String {
+        let since = self.failing.as_ref().map(|failing| failing.since);
+        let seconds = since.map_or(0, |since| (WORLD.now)().as_secs().saturating_sub(since));
+        match self.trouble.times() {
+            0 => String::new(),
+            1 => format!(", after a failure {seconds} s ago"),
+            times => format!(", after {times} failures in {seconds} s"),
+        }
+    }
+
+    /// Says once that a file is written in place.
+    fn log_in_place(&mut self, changes: &[Change]) {
+        let written = changes.iter().find(|change| change.how == How::InPlace);
+        if let Some(written) = written.filter(|_| !self.in_place) {
+            self.in_place = true;
+            info!(
+                "{}: {} is a mount point, so it is written over instead of replaced; mount its directory to have it \
+                 replaced at once",
+                self.loaded.target.name,
+                written.dest.display()
+            );
+        }
     }
 
     /// Slows repairs down, and warns once, if something else changes the files again and again.
@@ -448,7 +593,8 @@ impl TargetState {
         }
     }
 
-    fn failed(&mut self, failure: Failure, once: bool) {
+    /// Logs a failure; whether it is a new one.
+    fn log_failure(&mut self, failure: Failure, once: bool) -> bool {
         let (name, text) = (&self.loaded.target.name, failure.text.clone());
         let since = self.failing.as_ref().map(|failing| failing.since);
         let since = since.unwrap_or_else(|| (WORLD.now)().as_secs());
@@ -456,10 +602,44 @@ impl TargetState {
         if self.trouble.is_news(failure) {
             self.failing = Some(failing);
             let then = if once { "" } else { "; trying again" };
-            error!("{name}: {text}{then}");
+            error!(target = name, error = text, "{name}: {text}{then}");
+            true
         } else {
             debug!("{name}: {text}; {} times now", self.trouble.times());
+            false
         }
+    }
+}
+
+/// `/a.cfg has been`, or `/a.cfg and /b.cfg have been`.
+fn have_been(changes: &[Change]) -> String {
+    let dests = listed(changes.iter().map(|change| change.dest.as_path()));
+    let have = if changes.len() == 1 { "has" } else { "have" };
+    format!("{dests} {have} been")
+}
+
+/// What the history is told of a failure.
+fn failed_action(error: &PublishError) -> Action {
+    let is_back = match error {
+        PublishError::Reload { restored, .. } => {
+            matches!(restored, Restored::Yes | Restored::NeverLeft)
+        }
+        PublishError::CheckInPlace { taken_out, .. } => {
+            matches!(taken_out, TakenOut::Back | TakenOut::Removed)
+        }
+        _ => false,
+    };
+    if is_back {
+        Action::RolledBack
+    } else {
+        Action::Failed
+    }
+}
+
+fn step(time: &StepTime) -> Step {
+    Step {
+        step: time.step.to_owned(),
+        took_us: u64::try_from(time.took.as_micros()).unwrap_or(u64::MAX),
     }
 }
 

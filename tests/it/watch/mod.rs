@@ -9,6 +9,7 @@ mod groups;
 mod guards;
 mod handover;
 mod hanging;
+mod history;
 mod hung;
 mod in_place;
 mod killed;

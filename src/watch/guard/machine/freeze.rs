@@ -1,5 +1,4 @@
-//! What a guard does at a start about services that are empty: holds the instances that are known from before, or
-//! freezes the file. Pure.
+//! What a guard does about the time before its start: holds what was there, or leaves the file as it is. Pure.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,25 +7,20 @@ use super::{BeforeStart, EndReason, Event, Guard, HoldReason, ShownCounts};
 use crate::model::guard::OnEmpty;
 use crate::model::instance::{Instance, ServiceName, State};
 
-/// A freeze: the live file is left as it is.
+/// The live file is left as it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Frozen {
     pub(crate) since: Instant,
-    /// The services that were empty at the start, and how many instances the file shows of each. If that is not known,
-    /// the list is empty, and the first instance of any service ends the freeze.
+    /// The services that were empty, and what the file shows of them; without any, one that returns is enough.
     pub(crate) missing: ShownCounts,
-    /// When the freeze ends; `None` while one of the services is still empty.
     pub(crate) until: Option<Instant>,
 }
 
 impl Guard {
-    /// How many instances of a service are there.
     fn count_here(&self, service: &ServiceName) -> usize {
         self.services.get(service).map_or(0, |one| one.here.len())
     }
 
-    /// At a start: holds what is known of services that are empty now and that the live file shows; freezes the file
-    /// for services of which nothing is known.
     pub(crate) fn hold_or_freeze(
         &mut self,
         now: Instant,
@@ -59,8 +53,8 @@ impl Guard {
         });
     }
 
-    /// Holds the known instances of a service as if they had been lost just now; returns whether any were known. Those
-    /// that drained by then have stopped, and are not held.
+    /// Holds what was there of a service as if it had been lost just now; whether something was known of it. If all of
+    /// that was drained, it has stopped since.
     fn hold_last_known(
         &mut self,
         now: Instant,
@@ -84,7 +78,6 @@ impl Guard {
         is_known
     }
 
-    /// Ends a freeze if its services are back or its time is over.
     pub(crate) fn thaw_if_due(&mut self, now: Instant, out: &mut Vec<Event>) {
         let Some(frozen) = &self.frozen else { return };
         let (rules, missing) = (&self.rules, &frozen.missing);
@@ -95,7 +88,7 @@ impl Guard {
             let gone = shown.saturating_sub(here);
             here >= rules.min_instances && !rules.max_drop.is_exceeded_by(gone, *shown)
         });
-        // Once no service is empty any more, the instances that are still missing have the time of a hold to return.
+        // Once none of them is empty, the others can return, too; they get the time of a hold to follow.
         let until = returned.then(|| frozen.until.unwrap_or(now + rules.hold));
         let end = if rules.on_empty == OnEmpty::Render {
             Some(EndReason::Rules)

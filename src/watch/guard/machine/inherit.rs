@@ -1,14 +1,13 @@
-//! What a guard takes over from the guards of the previous configuration: all that they know and hold of what it still
-//! follows. Pure.
+//! What a guard takes over from one of before, when the configuration changes: everything of what it still follows. Pure.
 
 use std::time::Instant;
 
 use super::service::Service;
-use super::{EndReason, Event, Guard, Input};
+use super::{EndReason, Event, Guard};
 use crate::model::instance::{Instance, ServiceName};
 
 impl Guard {
-    /// Takes over what `other` knows and holds of the instances for which `follows` is true.
+    /// Takes over what `other` knows and holds of these instances.
     pub(in crate::watch) fn inherit(&mut self, other: &Self, follows: impl Fn(&Instance) -> bool) {
         let takes = |one: &Instance| self.rules.admits(one.ip) && follows(one);
         for (name, theirs) in &other.services {
@@ -25,13 +24,13 @@ impl Guard {
         }
     }
 
-    /// Takes over the counters of `other`.
+    /// The counters go on where others stopped.
     pub(in crate::watch) fn continue_counters(&mut self, other: &Self) {
         self.counters = other.counters;
     }
 
-    /// Begins to apply its own limits to what it has taken over: a hold ends when its time is over, and at once if
-    /// these limits guard nothing. `follows`: whether the target follows anything of a service.
+    /// Begins to work by its limits: what they would not hold is let go by its time, or at once if nothing is guarded.
+    /// `follows`: whether anything of a service is followed still.
     pub(in crate::watch) fn start_with_inherited(
         &mut self,
         now: Instant,
@@ -49,12 +48,12 @@ impl Guard {
         if self.rules.is_none() {
             self.end_all(EndReason::Rules, &mut out);
         } else {
-            out.extend(self.handle(now, Input::Tick));
+            out.extend(self.handle(now, crate::watch::guard::machine::Input::Tick));
         }
         out
     }
 
-    /// Ends the holds of services for which `goes_on` is false: no guard of the new configuration holds them.
+    /// What is held of services that `goes_on` does not know is given up: nobody follows them any more.
     pub(in crate::watch) fn end_unfollowed(
         &mut self,
         goes_on: impl Fn(&ServiceName) -> bool,
@@ -68,7 +67,7 @@ impl Guard {
         out
     }
 
-    /// Whether instances of a service are held.
+    /// Whether something of a service is held.
     pub(in crate::watch) fn holds(&self, service: &ServiceName) -> bool {
         let one = self.services.get(service);
         one.is_some_and(|one| one.hold.is_some())
@@ -76,7 +75,7 @@ impl Guard {
 }
 
 impl Service {
-    /// Merges what another guard knows of the same service; of two holds the longer one counts.
+    /// Two guards of before have known it; the longer hold counts.
     fn merge(&mut self, other: Self) {
         self.here.extend(other.here);
         self.lost.extend(other.lost);

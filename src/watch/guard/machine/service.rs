@@ -1,4 +1,4 @@
-//! One service of a guarded target: which instances are there, which were lost, and which of these are held. Pure.
+//! One service under guard: what is there, what was lost, what of that is held. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,18 +9,16 @@ use crate::model::catalog::Instances;
 use crate::model::guard::{OnEmpty, Rules};
 use crate::model::instance::{Instance, InstanceId, ServiceName, State};
 
-/// The instances of one service.
+/// One service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Service {
-    /// The instances that are announced.
     pub(crate) here: Instances,
-    /// The lost instances, each with the time of its loss: without a hold those within the window, else those that are
-    /// held.
+    /// While nothing is held: what was lost within the window. Else: what is held.
     pub(crate) lost: BTreeMap<InstanceId, (Arc<Instance>, Instant)>,
     pub(crate) hold: Option<Hold>,
 }
 
-/// Why, since when and until when the lost instances are held.
+/// Why and until when the losses are held.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hold {
     pub(crate) why: HoldReason,
@@ -29,7 +27,7 @@ pub(crate) struct Hold {
 }
 
 impl Service {
-    /// Removes an instance; returns whether it is lost, and did not stop cleanly.
+    /// Takes an instance away; whether it was lost.
     pub(crate) fn remove(&mut self, now: Instant, id: InstanceId) -> bool {
         match self.here.remove(&id) {
             Some(instance) if instance.state == State::Up => {
@@ -40,7 +38,7 @@ impl Service {
         }
     }
 
-    /// Begins, changes or ends the hold, after an input has been taken in. `is_losing`: the input has lost instances.
+    /// Begins, changes or ends a hold, after everything has been taken in.
     pub(crate) fn update_hold(
         &mut self,
         now: Instant,
@@ -64,7 +62,7 @@ impl Service {
                 Some(self.begin_hold(since, HoldReason::Empty, rules, name))
             }
             Some(at) if now >= at => Some(self.end_hold(name, EndReason::Over)),
-            // The first instance is back: the others have the time of a hold to return.
+            // The first one is back: the others get the time of a hold to follow.
             None if !is_empty => {
                 hold.until = Some(now + rules.hold);
                 None
@@ -73,7 +71,7 @@ impl Service {
         }
     }
 
-    /// Which limit the losses exceed, if they exceed one.
+    /// Which limit the losses exceed.
     fn exceeded_limit(&self, rules: &Rules) -> Option<HoldReason> {
         let (here, lost) = (self.here.len(), self.lost.len());
         if here == 0 && rules.on_empty == OnEmpty::Hold {
@@ -87,7 +85,6 @@ impl Service {
         }
     }
 
-    /// Begins a hold of all lost instances, or changes its reason. Without an instance left it has no end in time.
     pub(crate) fn begin_hold(
         &mut self,
         since: Instant,
@@ -105,7 +102,6 @@ impl Service {
         }
     }
 
-    /// Ends the hold; the instances that are still lost leave the file.
     pub(crate) fn end_hold(&mut self, name: &ServiceName, end: EndReason) -> Event {
         self.hold = None;
         let lost = std::mem::take(&mut self.lost);

@@ -299,7 +299,7 @@ fn what_was_there_before_the_start_is_held_for_a_service_that_is_empty() {
 }
 
 #[test]
-fn a_successor_goes_on_with_what_it_follows() {
+fn an_heir_goes_on_with_what_it_follows() {
     let (mut old, now) = (Guard::new(Rules::of_services()), Instant::now());
     let both = [here("web", "a b c d"), here("db", "x")].concat();
     old.handle(now, Input::Started(both, BeforeStart::NoFile));
@@ -310,25 +310,25 @@ fn a_successor_goes_on_with_what_it_follows() {
     let is_web = |service: &ServiceName| service.as_str() == "web";
 
     // What is followed is held on to, for no longer than before.
-    let mut successor = Guard::new(Rules::of_services());
-    successor.inherit(&old, web);
-    successor.continue_counters(&old);
-    assert_eq!(successor.start_with_inherited(now + s(1), is_web), []);
+    let mut heir = Guard::new(Rules::of_services());
+    heir.inherit(&old, web);
+    heir.continue_counters(&old);
+    assert_eq!(heir.start_with_inherited(now + s(1), is_web), []);
     assert_eq!(
-        (held(&successor).as_str(), successor.deadline()),
+        (held(&heir).as_str(), heir.deadline()),
         ("a b c", Some(now + s(60)))
     );
-    assert_eq!(successor.counters(), old.counters());
+    assert_eq!(heir.counters(), old.counters());
     // What was there before is lost if it is not there after.
-    let events = successor.handle(now + s(2), Input::Reset(here("web", "e")));
-    assert_eq!((events, held(&successor).as_str()), (Vec::new(), "a b c d"));
+    let events = heir.handle(now + s(2), Input::Reset(here("web", "e")));
+    assert_eq!((events, held(&heir).as_str()), (Vec::new(), "a b c d"));
     // Of two guards of before, the longer hold counts, and who is there is not held.
     let mut two = Guard::new(Rules::of_services());
     two.inherit(&old, web);
     two.inherit(&guard(Rules::of_services(), "b e").0, web);
     assert_eq!((held(&two).as_str(), two.shown()["web"]), ("a c", 5));
     // What nobody follows is given up; other limits hold nothing.
-    let given_up = old.end_unfollowed(|service| successor.holds(service));
+    let given_up = old.end_unfollowed(|service| heir.holds(service));
     assert!(
         matches!(&given_up[..], [Event::Freed { service, end: EndReason::Unfollowed, .. }] if service.as_str() == "db"),
         "{given_up:?}"
@@ -350,7 +350,7 @@ fn a_successor_goes_on_with_what_it_follows() {
 }
 
 #[test]
-fn a_successor_goes_on_to_be_frozen_for_what_it_follows() {
+fn an_heir_goes_on_to_be_frozen_for_what_it_follows() {
     let (mut old, now) = (Guard::new(Rules::of_services()), Instant::now());
     let before = BeforeStart::File(Some([("web".parse().unwrap(), 4)].into()), Vec::new());
     old.handle(now, Input::Started(Vec::new(), before));
@@ -358,10 +358,10 @@ fn a_successor_goes_on_to_be_frozen_for_what_it_follows() {
         (true, vec![]),
         (false, vec![Event::Thawed(EndReason::Rules)]),
     ] {
-        let mut successor = Guard::new(Rules::of_services());
-        successor.inherit(&old, |_| follows);
-        assert_eq!(successor.start_with_inherited(now, |_| follows), want);
-        assert_eq!(successor.is_frozen(), follows);
+        let mut heir = Guard::new(Rules::of_services());
+        heir.inherit(&old, |_| follows);
+        assert_eq!(heir.start_with_inherited(now, |_| follows), want);
+        assert_eq!(heir.is_frozen(), follows);
     }
     // Without a file there is nothing to keep.
     let gone = old.handle(now, Input::NoFile);
@@ -496,8 +496,7 @@ proptest! {
                 prop_assert!(!model.here.contains_key(&one.id), "shown twice");
                 prop_assert!(!model.clean.contains(&one.id), "a clean stop is held");
                 prop_assert_eq!(one.state, State::Up);
-                // Nothing is held longer than `hold`, but for what nothing is left of, and what the first return
-                // begins.
+                // Nothing is held longer than `hold`, but for what nothing is left of, and what the first return begins.
                 let held = *held_since.entry(one.id.clone()).or_insert(now);
                 let since = match rules.on_empty {
                     OnEmpty::Hold => held.max(model.not_empty_since.unwrap_or(now)),

@@ -1,0 +1,12 @@
+//! What has been published and why: the history in the state directory, which `sidekick history` shows.
+//!
+//! `entry` is one thing that happened to a target, as a line of JSON (pure); `journal` appends them to a file of bounded size,
+//! on a thread of its own, since a difference of large files takes time; `show` reads and prints them.
+//!
+//! Rule: the history is told of what happened, and decides nothing; a history that cannot be written costs no publish.
+
+pub(super) mod entry;
+pub(super) mod journal;
+mod show;
+
+pub use self::show::{HistoryError, Wanted, show};

@@ -1,0 +1,190 @@
+//! What `sidekick history` prints. Shell.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::entry::Entry;
+use super::journal::parts;
+use crate::model::date::Date;
+use crate::model::suggestion;
+
+/// Why the history cannot be shown.
+#[derive(Debug, Error)]
+pub enum HistoryError {
+    /// A file of the history cannot be read.
+    #[error("the history {} cannot be read", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nothing is known of this target.
+    #[error("the history in {} has nothing of {target:?}{known}", state_dir.display())]
+    Unknown {
+        /// What was asked for.
+        target: String,
+        /// Where it was looked for.
+        state_dir: PathBuf,
+        /// What there is.
+        known: String,
+    },
+}
+
+/// What is to be shown.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Only this target.
+    pub target: Option<String>,
+    /// So many entries at most, the newest ones.
+    pub limit: usize,
+    /// The differences of the files, too.
+    pub diff: bool,
+    /// JSON in place of a table.
+    pub json: bool,
+}
+
+/// The history in this state directory, the oldest entry first.
+pub fn show(state_dir: &Path, wanted: &Wanted) -> Result<String, HistoryError> {
+    let mut entries = read(state_dir)?;
+    if let Some(target) = &wanted.target {
+        let names: BTreeSet<String> = entries.iter().map(|one| one.target.clone()).collect();
+        entries.retain(|one| one.target == *target);
+        if entries.is_empty() {
+            return Err(HistoryError::Unknown {
+                target: target.clone(),
+                state_dir: state_dir.to_owned(),
+                known: known(target, &names),
+            });
+        }
+    }
+    entries.drain(..entries.len().saturating_sub(wanted.limit));
+    if !wanted.diff {
+        for entry in &mut entries {
+            entry.diff.clear();
+        }
+    }
+    Ok(if wanted.json {
+        serde_json::to_string_pretty(&entries).unwrap_or_default() + "\n"
+    } else {
+        table(&entries)
+    })
+}
+
+fn known(target: &str, names: &BTreeSet<String>) -> String {
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    match suggestion::did_you_mean(target, all.iter().copied()) {
+        Some(question) => format!("; {question}"),
+        None if all.is_empty() => "; it is empty".to_owned(),
+        None => format!("; it knows {}", all.join(", ")),
+    }
+}
+
+fn read(state_dir: &Path) -> Result<Vec<Entry>, HistoryError> {
+    let mut entries = Vec::new();
+    for file in parts(state_dir) {
+        match std::fs::read(&file) {
+            Ok(text) => entries.extend(Entry::decode_all(&String::from_utf8_lossy(&text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(HistoryError::Read { file, source }),
+        }
+    }
+    Ok(entries)
+}
+
+fn table(entries: &[Entry]) -> String {
+    let width = |cell: fn(&Entry) -> usize| entries.iter().map(cell).max().unwrap_or_default();
+    let (targets, actions) = (
+        width(|one| one.target.chars().count()).max("TARGET".len()),
+        width(|one| one.action.as_str().len()).max("DONE".len()),
+    );
+    let mut text = format!(
+        "{:20}  {:targets$}  {:actions$}  CAUSE\n",
+        "TIME", "TARGET", "DONE"
+    );
+    for entry in entries {
+        let (target, action) = (&entry.target, entry.action.as_str());
+        let time = Date::from_unix(entry.at).to_string();
+        let line = format!(
+            "{time}  {target:targets$}  {action:actions$}  {}",
+            entry.cause
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+        let steps = entry.steps.iter();
+        let steps: Vec<String> = steps
+            .map(|one| format!("{} {}", one.step, milliseconds(one.took_us)))
+            .collect();
+        if !steps.is_empty() {
+            let _ = writeln!(
+                text,
+                "  revision {}, {} ms: {}",
+                entry.revision,
+                entry.took_ms,
+                steps.join(", ")
+            );
+        }
+        for line in entry.error.lines() {
+            let _ = writeln!(text, "  {line}");
+        }
+        for line in entry.diff.lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+    text
+}
+
+fn milliseconds(microseconds: u64) -> String {
+    format!("{}.{} ms", microseconds / 1000, microseconds % 1000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::history::entry::{Action, Step};
+
+    #[test]
+    fn a_table_has_what_a_person_asks_for() {
+        let good = Entry {
+            at: 1_795_662_720,
+            target: "haproxy".to_owned(),
+            action: Action::Runtime,
+            revision: 7,
+            cause: "+web/b".to_owned(),
+            error: String::new(),
+            took_ms: 12,
+            steps: vec![
+                Step {
+                    step: "render".to_owned(),
+                    took_us: 900,
+                },
+                Step {
+                    step: "check".to_owned(),
+                    took_us: 10_950,
+                },
+            ],
+            files: Vec::new(),
+            diff: "@@ -1 +1 @@\n-a\n+b\n".to_owned(),
+        };
+        let bad = Entry {
+            action: Action::Failed,
+            cause: String::new(),
+            error: "the check refuses it\nline 3".to_owned(),
+            steps: Vec::new(),
+            diff: String::new(),
+            ..good.clone()
+        };
+        assert_eq!(
+            table(&[good, bad]),
+            "TIME                  TARGET   DONE     CAUSE\n\
+             2026-11-26T03:12:00Z  haproxy  runtime  +web/b\n  \
+             revision 7, 12 ms: render 0.9 ms, check 10.9 ms\n    \
+             @@ -1 +1 @@\n    -a\n    +b\n\
+             2026-11-26T03:12:00Z  haproxy  failed\n  \
+             the check refuses it\n  line 3\n"
+        );
+    }
+}
