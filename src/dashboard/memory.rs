@@ -171,7 +171,6 @@ impl Memory {
     fn instances(&mut self, now: Duration, update: Update, is_first: bool) {
         let is_reset = matches!(update, Update::Reset(_));
         let revision = update.revision();
-        let before = self.catalog.services().clone();
         let prefix = self.catalog.prefix().clone();
         let changes = self.catalog.apply(&prefix, update);
         let since = Since {
@@ -325,11 +324,4 @@ impl Memory {
         let lost = self.lost.iter();
         lost.filter(move |(key, _)| key.service.as_str() == service)
     }
-}
-
-fn find<'a>(
-    services: &'a BTreeMap<ServiceName, Arc<Instances>>,
-    key: &InstanceKey,
-) -> Option<&'a Arc<Instance>> {
-    services.get(&key.service)?.get(&key.id)
 }

@@ -136,9 +136,6 @@ impl Shell {
             outcome,
             entry,
         } = state.publish_ended(&done, self.pass.once);
-        if let Some(entry) = entry {
-            self.journal.record(entry, done.end.into_changes());
-        }
         let good = outcome.is_good();
         let is_touched = state.is_touched();
         if good {
@@ -147,7 +144,10 @@ impl Shell {
         if let Some(applied) = &mut self.applied {
             applied.publish_ended(target, good);
         }
-        self.tell_admin_of_publish(target, done, outcome);
+        self.tell_admin_of_publish(target, &done, outcome);
+        if let Some(entry) = entry {
+            self.journal.record(entry, done.end.into_changes());
+        }
         self.advance(target, Input::Ended(number, outcome));
         self.report_ready();
         if is_touched {
