@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::instance_key::InstanceKey;
 use super::journal::{Journal, Mood, tell};
-use crate::model::catalog::{Catalog, Instances};
+use crate::model::catalog::Catalog;
 use crate::model::instance::{Instance, ServiceName, State};
 use crate::model::key_tree::Tree;
 use crate::model::prefix::Prefix;
