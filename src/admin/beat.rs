@@ -1,4 +1,4 @@
-//! The heartbeat of a loop, as another thread sees it. Adapter.
+//! The beat of a loop, as another thread sees it. Adapter.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,13 +50,13 @@ impl Beat {
 
 /// The side of the loop: it beats once a second, from its own turns, so that a loop that is stuck does not.
 #[derive(Debug)]
-pub struct Heartbeat {
+pub struct LoopBeat {
     /// None if nobody looks.
     beat: Option<Arc<Beat>>,
     due: tokio::time::Instant,
 }
 
-impl Heartbeat {
+impl LoopBeat {
     pub(super) fn new(beat: Option<Arc<Beat>>) -> Self {
         Self {
             beat,
@@ -82,12 +82,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_loop_beats_once_a_second_whatever_else_happens() {
         let beat = Arc::new(Beat::new());
-        let mut heart = Heartbeat::new(Some(Arc::clone(&beat)));
+        let mut loop_beat = LoopBeat::new(Some(Arc::clone(&beat)));
         let start = tokio::time::Instant::now();
         let mut beats = Vec::new();
         while beats.len() < 3 {
             tokio::select! {
-                () = heart.next() => beats.push(start.elapsed().as_secs()),
+                () = loop_beat.next() => beats.push(start.elapsed().as_secs()),
                 () = tokio::time::sleep(Duration::from_millis(300)) => {}
             }
         }
@@ -104,8 +104,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_looks() {
-        let mut heart = Heartbeat::new(None);
+        let mut loop_beat = LoopBeat::new(None);
         let hour = Duration::from_hours(1);
-        assert!(tokio::time::timeout(hour, heart.next()).await.is_err());
+        assert!(tokio::time::timeout(hour, loop_beat.next()).await.is_err());
     }
 }

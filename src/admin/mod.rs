@@ -14,4 +14,4 @@ pub mod register;
 mod routes;
 pub mod watch;
 
-pub use self::beat::Heartbeat;
+pub use self::beat::LoopBeat;

@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 
-use super::beat::{Beat, Heartbeat};
+use super::beat::{Beat, LoopBeat};
 use super::exposition::{Gauges, flag, timestamp};
 use super::routes::{self, Board};
 use crate::model::prefix::Prefix;
@@ -98,8 +98,8 @@ impl RegisterAdmin {
 
     /// What the loop beats.
     #[must_use]
-    pub fn heartbeat(&self) -> Heartbeat {
-        Heartbeat::new(self.on.as_ref().map(|on| Arc::clone(&on.beat)))
+    pub fn loop_beat(&self) -> LoopBeat {
+        LoopBeat::new(self.on.as_ref().map(|on| Arc::clone(&on.beat)))
     }
 
     /// These are the instances now, and whether each has checks.

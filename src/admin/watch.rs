@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 
-use super::beat::{Beat, Heartbeat};
+use super::beat::{Beat, LoopBeat};
 use super::change_clock::ChangeClocks;
 use super::exposition::{Gauges, flag, timestamp, wall_seconds};
 use super::routes::{self, Board};
@@ -145,8 +145,8 @@ impl WatchAdmin {
 
     /// What the loop beats.
     #[must_use]
-    pub fn heartbeat(&self) -> Heartbeat {
-        Heartbeat::new(self.on.as_ref().map(|on| Arc::clone(&on.beat)))
+    pub fn loop_beat(&self) -> LoopBeat {
+        LoopBeat::new(self.on.as_ref().map(|on| Arc::clone(&on.beat)))
     }
 
     /// The store has said something that concerns this target.

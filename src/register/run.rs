@@ -16,7 +16,7 @@ use super::lifecycle::{Action, Input, Lifecycle};
 use super::refresh::{Found, RefreshSchedule};
 use super::resolve::{Plan, Source};
 use super::status::Report;
-use crate::admin::Heartbeat;
+use crate::admin::LoopBeat;
 use crate::admin::register::RegisterAdmin;
 use crate::model::check::Checks;
 use crate::model::lease;
@@ -50,7 +50,7 @@ pub async fn run(
         rounds: HashMap::new(),
         refresh: RefreshSchedule::new(plan.source),
         look: None,
-        heartbeat: admin.heartbeat(),
+        loop_beat: admin.loop_beat(),
         report: Report::new(admin),
     };
     shell.set(&plan.entries);
@@ -108,7 +108,7 @@ struct Shell {
     /// The program's process group, from its start to the end of its last process.
     group: Option<Group>,
     watchdog: Watchdog,
-    heartbeat: Heartbeat,
+    loop_beat: LoopBeat,
     entries: Vec<Entry>,
     targets: BTreeMap<Prefix, Target>,
     /// The rounds of checks that are under way.
@@ -147,7 +147,7 @@ impl Shell {
                 () = until(deadline) => Some(Input::Tick),
                 () = until(look) => None,
                 () = self.watchdog.beat() => None,
-                () = self.heartbeat.next() => None,
+                () = self.loop_beat.next() => None,
             };
             if let Some(input) = input {
                 return input;

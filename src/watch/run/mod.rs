@@ -31,7 +31,7 @@ use super::source::snapshot::SnapshotFile;
 use super::source::subscriptions::Subscriptions;
 use super::target::schedule::Input;
 use super::target::state::{Done, TargetState};
-use crate::admin::Heartbeat;
+use crate::admin::LoopBeat;
 use crate::admin::watch::WatchAdmin;
 use crate::config::Pass;
 use crate::model::catalog::Catalog;
@@ -180,7 +180,7 @@ struct Shell {
     child: Option<ChildShell>,
     watchdog: Watchdog,
     admin: WatchAdmin,
-    heartbeat: Heartbeat,
+    loop_beat: LoopBeat,
 }
 
 impl Shell {
@@ -254,7 +254,7 @@ impl Shell {
             stopped_by: None,
             is_ready: false,
             watchdog: Watchdog::from_env(),
-            heartbeat: plan.admin.heartbeat(),
+            loop_beat: plan.admin.loop_beat(),
             admin: plan.admin,
         }
     }
@@ -279,7 +279,7 @@ impl Shell {
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
             () = self.watchdog.beat() => Event::Deadline,
-            () = self.heartbeat.next() => Event::Deadline,
+            () = self.loop_beat.next() => Event::Deadline,
             input = next_input(&mut self.child) => Event::Child(input),
             target = self.haproxy_processes.next_replaced() => Event::HaproxyReplaced(target),
             never = run_publisher(&mut self.applied) => match never {},

@@ -105,6 +105,22 @@ fn promtool_finds_nothing_to_say_of_the_rules() {
     );
 }
 
+#[test]
+fn alerts_fire_when_they_should() {
+    let Some(promtool) = program("promtool") else {
+        return;
+    };
+    let mut test = Command::new(promtool);
+    test.args(["test", "rules", "tests/it/fixtures/rules.yaml"]);
+    let output = test.current_dir(ROOT).output().expect("run promtool");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
+}
+
 /// Who is woken finds what to do, and who reads of a metric finds what it is.
 #[test]
 fn every_alert_has_its_runbook_and_every_metric_its_line() {
