@@ -18,11 +18,13 @@ export class Totals {
     const counts = { up: 0, drain: 0, maint: 0, held: 0 };
     for (const { instances } of services.values()) for (const one of instances) counts[one.state] += 1;
     const total = this.topology.total || 0;
-    const here = watchers.filter((one) => !one.is_missing).length;
-    const failing = watchers.filter((one) => this.topology.troubles(one.key).length).length;
+    const here = watchers.filter((one) => !one.is_missing);
+    const troubled = here.filter((one) => this.topology.troubles(one.key).length).length;
+    const missing = watchers.length - here.length;
+    const wrong = [troubled && `${troubled} with trouble`, missing && `${missing} gone`].filter(Boolean).join(", ");
     const parts = Object.entries(counts).map(([state, count]) => `${state} ${count}`).join(" ");
     this.list.show([
-      ["watchers", ["Load balancers", here, failing ? `${failing} with trouble` : here ? "all follow" : "nobody watches", failing ? "bad" : ""]],
+      ["watchers", ["Load balancers", here.length, wrong || (here.length ? "all follow" : "nobody watches"), wrong ? "bad" : ""]],
       ["services", ["Services", services.size, "", ""]],
       ["instances", ["Instances", total, parts, ""]],
       ["problems", ["Problems", problems.length, problems.length ? "see below" : "nothing is wrong", problems.length ? "bad" : "good"]],
