@@ -251,6 +251,34 @@ fn rootfs() -> Rootfs {
 }
 
 #[test]
+fn the_dashboard_serves_what_is_announced_and_stops_in_order() {
+    let Some(booted) = Booted::new() else { return };
+    booted.run(&["systemctl", "start", "web", "sidekick-dashboard"]);
+    booted.wait_announced("0");
+    let feed = "curl -sN --max-time 2 http://127.0.0.1:9466/events; true";
+    wait_for("the instance on the dashboard", || {
+        let said = booted.shell(feed);
+        said.contains("\"instance:web/a\"").then_some(())
+    });
+    let status = booted.run(&["systemctl", "status", "--no-pager", "sidekick-dashboard"]);
+    assert!(
+        status.contains("serving http://127.0.0.1:9466/"),
+        "{status}"
+    );
+    booted.run(&["systemctl", "stop", "sidekick-dashboard"]);
+    let result = [
+        "systemctl",
+        "show",
+        "-P",
+        "Result",
+        "-P",
+        "NRestarts",
+        "sidekick-dashboard",
+    ];
+    assert_eq!(booted.run(&result).trim(), "success\n0");
+}
+
+#[test]
 fn an_announcement_lives_as_long_as_its_unit() {
     let Some(booted) = Booted::new() else { return };
     booted.run(&["systemctl", "start", "web"]);
