@@ -123,16 +123,12 @@ fn place(one: &Announcement, prefix: &Prefix) -> Option<Place> {
 }
 
 fn service(mut section: Section<'_, '_>, document: &Document<'_>) -> Option<Announcement> {
-    for (is_missing, what) in [
-        (!section.has("name"), "service.name is missing"),
-        (
-            !section.has("port") && !section.has("ports"),
-            "service.port is missing: a number, or ports = { NAME = NUMBER }",
-        ),
-    ] {
-        if is_missing {
-            document.say(section.span(), what);
-        }
+    if !section.has("name") {
+        section.miss(&["name"], "service.name is missing", None);
+    }
+    if !section.has("port") && !section.has("ports") {
+        let what = "service.port is missing: a number, or ports = { NAME = NUMBER }";
+        section.miss(&["port", "ports"], what, None);
     }
     let raw = raw(&mut section);
     section.finish(&KNOWN);
@@ -255,6 +251,18 @@ mod tests {
         assert_eq!(told.len(), begin.len(), "{told:#?}");
         for (told, begin) in told.iter().zip(begin) {
             assert!(told.starts_with(begin), "{told} is not {begin}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_field_that_is_required_is_one_problem() {
+        for (text, want) in [
+            ("nmae = 'web'\nport = 80\n", "a.toml:2: service.nmae is"),
+            ("name = 'web'\nprot = 80\n", "a.toml:3: service.prot is"),
+        ] {
+            let told = problems(&format!("[[service]]\n{text}"));
+            assert_eq!(told.len(), 1, "{told:#?}");
+            assert!(told[0].starts_with(want), "{told:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::input::Said;
 use super::toml_file::Document;
-use crate::model::suggestion::did_you_mean;
+use crate::model::suggestion::{did_you_mean, nearest};
 
 /// One table of a document.
 pub(super) struct Section<'d, 't> {
@@ -17,6 +17,15 @@ pub(super) struct Section<'d, 't> {
     name: String,
     span: Range<usize>,
     table: DeTable<'t>,
+    missing: Vec<Missing>,
+}
+
+/// A key that the table has to have and does not have.
+struct Missing {
+    /// The keys of which any one would have done.
+    keys: &'static [&'static str],
+    what: String,
+    hint: Option<String>,
 }
 
 /// A value and where it stands.
@@ -35,6 +44,7 @@ impl<'d, 't> Section<'d, 't> {
             name: String::new(),
             span: root.span(),
             table: root.into_inner(),
+            missing: Vec::new(),
         }
     }
 
@@ -241,6 +251,7 @@ impl<'d, 't> Section<'d, 't> {
                 name,
                 span,
                 table,
+                missing: Vec::new(),
             }),
             other => {
                 self.wrong(key, &Spanned::new(span, other), "a table");
@@ -281,6 +292,7 @@ impl<'d, 't> Section<'d, 't> {
                     name,
                     span,
                     table,
+                    missing: Vec::new(),
                 }),
                 other => self.wrong(key, &Spanned::new(span, other), "a table"),
             }
@@ -461,14 +473,35 @@ impl<'d, 't> Section<'d, 't> {
         found
     }
 
+    /// Notes that the table has none of `keys`, of which it needs one. [`Section::finish`] reports it, unless one of them
+    /// is there and misspelt: that is one mistake, and the misspelling is what an operator has to mend.
+    pub(super) fn miss(
+        &mut self,
+        keys: &'static [&'static str],
+        what: impl Into<String>,
+        hint: Option<&str>,
+    ) {
+        self.missing.push(Missing {
+            keys,
+            what: what.into(),
+            hint: hint.map(str::to_owned),
+        });
+    }
+
     /// Ends the reading: a key that nobody asked for is a problem, or a warning where the file is read leniently. `known`
     /// are the keys that can be there, a table in brackets.
-    pub(super) fn finish(self, known: &[&str]) {
+    pub(super) fn finish(mut self, known: &[&str]) {
+        let names = || known.iter().map(|name| bare(name));
+        let mut missing = std::mem::take(&mut self.missing);
         for key in self.table.keys() {
             let name = key.get_ref();
-            let names = known.iter().map(|name| bare(name));
-            let similar = did_you_mean(name, names);
-            if self.document.is_lenient() {
+            let similar = did_you_mean(name, names());
+            let before = missing.len();
+            if let Some(meant) = nearest(name, names()) {
+                missing.retain(|missing| !missing.keys.contains(&meant));
+            }
+            let is_needed = missing.len() < before;
+            if self.document.is_lenient() && !is_needed {
                 let what = format!("{} is not known here and is passed over", self.path(name));
                 self.document.warn(&key.span(), what, similar.as_deref());
                 continue;
@@ -476,6 +509,9 @@ impl<'d, 't> Section<'d, 't> {
             let what = format!("{} is not known here", self.path(name));
             let hint = similar.unwrap_or_else(|| format!("known are {}", enumerated(known)));
             self.document.note(&key.span(), what, Some(&hint));
+        }
+        for Missing { what, hint, .. } in missing {
+            self.document.note(&self.span, what, hint.as_deref());
         }
     }
 }

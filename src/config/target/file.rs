@@ -56,9 +56,10 @@ impl File<'_> {
         }
         let sections = root.one_or_more("template");
         let mut target = None;
-        if sections.is_empty() {
-            document.say(&(0..0), "there is no table [template]");
-        } else {
+        // What is no table at all has been told of already.
+        if sections.is_empty() && document.problem_count() == 0 {
+            root.miss(&["template"], "there is no table [template]", None);
+        } else if !sections.is_empty() {
             let confd = (style == Some(Style::Confd)).then_some(self.confd);
             target = group::target(sections, &document, (self.path, self.conf_dir), confd);
         }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::parse_duration;
-use crate::config::toml_file::Document;
 use crate::config::toml_table::Section;
 use crate::model::socket::Address;
 
@@ -23,14 +22,13 @@ pub struct Haproxy {
 }
 
 /// The table `haproxy`, if there is one.
-pub(super) fn haproxy(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Haproxy> {
+pub(super) fn haproxy(section: &mut Section<'_, '_>) -> Option<Haproxy> {
     let mut table = section.section("haproxy")?;
-    let span = table.span().clone();
     let has_socket = table.has("socket");
     let sockets: Vec<Address> = one_or_more(&mut table, "socket", str::parse);
     if !has_socket {
         let what = "template.haproxy.socket is missing: HAProxy's stats socket with level admin";
-        document.say(&span, what);
+        table.miss(&["socket"], what, None);
     }
     let base = one_or_more(&mut table, "base", absolute);
     let timeout = table.time("timeout", parse_duration);

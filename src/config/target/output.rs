@@ -20,12 +20,12 @@ pub(super) fn output(
     root: Prefix,
 ) -> Option<Output> {
     let source = source(section, document, conf_dir);
-    let dest = dest(section, document);
+    let dest = dest(section);
     let sources = sources(section, document);
     let make_dirs = section.flag("make_dirs");
     let mode = section.parsed("mode", octal);
     let owner = owner(section, document);
-    let haproxy = haproxy(section, document);
+    let haproxy = haproxy(section);
     let check = section.string("check_cmd").map(|command| command.value);
     let (src, template) = source?;
     Some(Output {
@@ -48,10 +48,8 @@ fn source(
     conf_dir: &Path,
 ) -> Option<(PathBuf, String)> {
     if !section.has("src") {
-        document.say(
-            section.span(),
-            "template.src is missing: the template's file in the directory templates",
-        );
+        let what = "template.src is missing: the template's file in the directory templates";
+        section.miss(&["src"], what, None);
         return None;
     }
     let src = section.string("src")?;
@@ -76,11 +74,12 @@ fn similar(missing: &Path) -> Option<String> {
     did_you_mean(wanted, names.iter().map(String::as_str))
 }
 
-fn dest(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<PathBuf> {
+fn dest(section: &mut Section<'_, '_>) -> Option<PathBuf> {
     if !section.has("dest") {
-        document.say(
-            section.span(),
+        section.miss(
+            &["dest"],
             "template.dest is missing: the file to be kept",
+            None,
         );
         return None;
     }
@@ -121,8 +120,8 @@ fn sources(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Sou
             None
         }
         (None, None) => {
-            document.note(
-                section.span(),
+            section.miss(
+                &["services", "keys"],
                 "neither template.services nor template.keys says what is followed",
                 Some("services = [\"*\"], services = [\"web\"] or keys = [\"/services\"]"),
             );

@@ -54,7 +54,8 @@ fn way(table: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Reload> {
     let needs_signal = !given.contains(&"systemd_unit") && !given.contains(&"haproxy_master");
     if needs_signal && !has_signal {
         let what = "template.reload.signal is missing, \"HUP\" for example";
-        document.say(table.span(), what);
+        // A unit and HAProxy's master can be told without one.
+        table.miss(&["signal", "systemd_unit", "haproxy_master"], what, None);
         return None;
     }
     if given.is_empty() || child == Some(false) {
@@ -62,7 +63,7 @@ fn way(table: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Reload> {
             "template.reload.pidfile is missing: the file with the id of the process to signal";
         let hint = "child = true signals the command of `sidekick watch -- COMMAND`; systemd_unit and haproxy_master \
                     name others that can be told";
-        document.note(table.span(), what, Some(hint));
+        table.miss(&WAYS, what, Some(hint));
         return None;
     }
     if let Some(socket) = master {

@@ -3,7 +3,11 @@ use super::*;
 /// Reads one conf.d file in a directory that has a template `a.tera`.
 fn load(text: &str) -> (Vec<Target>, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
-    for (path, content) in [("conf.d/a.toml", text), ("templates/a.tera", "hello")] {
+    for (path, content) in [
+        ("conf.d/a.toml", text),
+        ("templates/a.tera", "hello"),
+        ("templates/a.tmpl", "hello"),
+    ] {
         let path = dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
@@ -376,6 +380,76 @@ fn a_name_that_is_like_a_known_one_is_taken_for_it() {
     ] {
         assert_eq!(hints(&text), [want], "{text}");
     }
+}
+
+#[test]
+fn a_misspelt_field_that_is_required_is_one_problem() {
+    let haproxy = format!("{LEAST}[template.haproxy]\n");
+    let reload = format!("{LEAST}[template.reload]\n");
+    for (text, want) in [
+        (
+            LEAST.replace("dest", "dset"),
+            "a.toml:3: template.dset is not known here",
+        ),
+        (
+            LEAST.replace("src", "scr"),
+            "a.toml:2: template.scr is not known here",
+        ),
+        (
+            LEAST.replace("keys", "kesy"),
+            "a.toml:4: template.kesy is not known here",
+        ),
+        (
+            LEAST.replace("keys", "servcies"),
+            "a.toml:4: template.servcies is not known here",
+        ),
+        (
+            LEAST.replace("template", "tempalte"),
+            "a.toml:1: tempalte is not known here",
+        ),
+        // In confd's style, in which an unknown field is a warning elsewhere.
+        (
+            format!(
+                "{}prefix = '/a'\n",
+                LEAST.replace("dest", "dset").replace(".tera", ".tmpl")
+            ),
+            "a.toml:3: template.dset is not known here",
+        ),
+        (
+            format!("{haproxy}socekt = '/s'\n"),
+            "a.toml:6: template.haproxy.socekt is not known here",
+        ),
+        (
+            format!("{reload}sginal = 'HUP'\npidfile = '/p'\n"),
+            "a.toml:6: template.reload.sginal is not known here",
+        ),
+        (
+            format!("{reload}signal = 'HUP'\npidfle = '/p'\n"),
+            "a.toml:7: template.reload.pidfle is not known here",
+        ),
+        (
+            format!("{reload}systemd_unti = 'a'\n"),
+            "a.toml:6: template.reload.systemd_unti is not known here",
+        ),
+        // What is missing altogether is still told, and so is what is of another kind.
+        (
+            LEAST.replace("dest = '/d'\n", ""),
+            "a.toml:1: template.dest is missing",
+        ),
+        ("template = 5\n".to_owned(), "a.toml:1: template is a table"),
+        (
+            "template = []\n".to_owned(),
+            "a.toml:1: there is no table [template]",
+        ),
+    ] {
+        let (good, problems) = load(&text);
+        assert!(good.is_empty(), "{text}");
+        assert_eq!(problems.len(), 1, "{text}: {problems:#?}");
+        assert!(problems[0].starts_with(want), "{text}: {problems:?}");
+    }
+    // A second misspelling of another field does not hide what is missing.
+    let text = LEAST.replace("dest = '/d'", "chek_cmd = 'true'");
+    assert_eq!(load(&text).1.len(), 2);
 }
 
 #[test]
