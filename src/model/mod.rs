@@ -16,6 +16,7 @@ pub mod lease_id;
 pub mod listen_address;
 pub mod os;
 pub mod pace;
+pub mod pem;
 pub mod prefix;
 pub mod publication;
 pub mod report;

@@ -1,11 +1,13 @@
 //! What proves to the cluster who we are: read from its files for each connection, so that what is replaced there is used.
 //! Adapter.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use etcd_client::{Certificate, Identity, TlsOptions};
 
 use super::error::{Failure, Kind};
+use crate::model::pem;
+use crate::model::pem::Wanted;
 use crate::model::store_url::{EtcdOptions, Password, TlsFiles, first_line};
 
 /// The contents of the files, as they were for one connection.
@@ -49,9 +51,15 @@ impl Credentials {
 impl Tls {
     fn read(files: &TlsFiles) -> Result<Self, Failure> {
         let identity = files.identity.as_ref();
-        let identity = identity.map(|(cert, key)| Ok((read_pem(cert)?, read_pem(key)?)));
+        let read = |(cert, key): &(PathBuf, PathBuf)| {
+            let cert = read_pem(cert, Wanted::Certificate)?;
+            Ok((cert, read_pem(key, Wanted::PrivateKey)?))
+        };
+        let identity = identity.map(read);
+        let cacert = files.cacert.as_deref();
+        let cacert = cacert.map(|path| read_pem(path, Wanted::Certificate));
         Ok(Self {
-            cacert: files.cacert.as_deref().map(read_pem).transpose()?,
+            cacert: cacert.transpose()?,
             identity: identity.transpose()?,
         })
     }
@@ -62,14 +70,12 @@ fn refuse(path: &Path, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(Kind::Refused, reason)
 }
 
-fn read_pem(path: &Path) -> Result<Vec<u8>, Failure> {
+fn read_pem(path: &Path, wanted: Wanted) -> Result<Vec<u8>, Failure> {
     let bytes = std::fs::read(path).map_err(|error| refuse(path, &error))?;
-    // What holds no PEM block would be taken for an empty list, and fail later for a reason that names no file.
-    if bytes.windows(10).any(|window| window == b"-----BEGIN") {
-        Ok(bytes)
-    } else {
-        Err(refuse(path, &"it is not in PEM format"))
-    }
+    // A file without the block would be taken for an empty list, and fail later for a reason that names no file.
+    let judged = pem::judge(&String::from_utf8_lossy(&bytes), wanted);
+    judged.map_err(|why| refuse(path, &why))?;
+    Ok(bytes)
 }
 
 fn read_password(password: &Password) -> Result<String, Failure> {
@@ -88,15 +94,32 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_used_is_named() {
-        let missing = read_pem(Path::new("/nonexistent/ca.pem")).unwrap_err();
+        let missing = Path::new("/nonexistent/ca.pem");
+        let missing = read_pem(missing, Wanted::Certificate).unwrap_err();
         assert!(
             missing.reason.contains("/nonexistent/ca.pem"),
             "{missing:?}"
         );
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.pem");
-        std::fs::write(&path, "not a certificate").unwrap();
-        assert!(read_pem(&path).unwrap_err().reason.contains("PEM"));
+        for (text, wanted, why) in [
+            ("not a certificate", Wanted::Certificate, "PEM"),
+            ("-----BEGIN PRIVATE KEY-----", Wanted::Certificate, "PEM"),
+            (
+                "-----BEGIN TRUSTED CERTIFICATE-----",
+                Wanted::Certificate,
+                "openssl x509",
+            ),
+            (
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----",
+                Wanted::PrivateKey,
+                "encrypted",
+            ),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let reason = read_pem(&path, wanted).unwrap_err().reason;
+            assert!(reason.contains(why), "{text}: {reason}");
+        }
         let password = dir.path().join("password");
         let read = || read_password(&Password::File(password.clone()));
         assert!(read().unwrap_err().reason.contains("password"));
