@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod catalog;
 pub mod check;
 pub mod date;
+pub mod ending;
 pub mod fingerprint;
 pub mod guard;
 pub mod instance;

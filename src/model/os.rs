@@ -122,6 +122,9 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Nobody could tell how the program ended.
+    pub const UNKNOWN: Self = Self::Code(u8::MAX);
+
     /// The status a shell would report: the program's own, or 128 plus the signal.
     #[must_use]
     pub fn status(self) -> u8 {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 pub(super) use self::event::{Action, Input, Why};
 use super::instances;
 use super::instances::Roster;
+use crate::model::ending::{Ending, Step};
 use crate::model::os::{Exit, Signal};
 use crate::model::prefix::Prefix;
 use crate::model::report::code;
@@ -15,8 +16,6 @@ use crate::model::watchers::Marks;
 const MARK_WITHIN: Duration = Duration::from_secs(2);
 /// How long a stop waits for the store to take the instances back. The keys expire by themselves if it does not.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(2);
-/// How long killed processes have to disappear. One that hangs in the kernel, or that is not ours to kill, may stay.
-const DEAD_WITHIN: Duration = Duration::from_secs(1);
 
 /// The machine; see the module's diagram.
 #[derive(Debug)]
@@ -50,17 +49,8 @@ enum State {
         until: Instant,
         then: Then,
     },
-    /// The program has been asked to stop, by `signal`; `kill_at` is over once it has been killed.
-    Stopping {
-        signal: Signal,
-        kill_at: Option<Instant>,
-    },
-    /// The program has ended, and others of its group are asked to; `until` their grace is over.
-    Clearing {
-        status: u8,
-        until: Instant,
-        killed: bool,
-    },
+    /// The program has been asked to stop, or has ended and others of its group have been asked to.
+    Ending(Ending),
     Done,
 }
 
@@ -88,8 +78,7 @@ impl Lifecycle {
         let own = match &self.state {
             State::New | State::Starting { .. } | State::Up => None,
             State::Draining { until, .. } | State::Leaving { until, .. } => Some(*until),
-            State::Stopping { kill_at, .. } => *kill_at,
-            State::Clearing { until, .. } => Some(*until),
+            State::Ending(ending) => Some(ending.deadline()),
             State::Done => return None,
         };
         own.into_iter().chain(self.roster.deadline()).min()
@@ -136,7 +125,7 @@ impl Lifecycle {
             }
             State::Starting { stop: None } => self.up(now, out),
             State::New | State::Up | State::Draining { .. } | State::Leaving { .. } => {}
-            State::Stopping { .. } | State::Clearing { .. } | State::Done => {}
+            State::Ending(_) | State::Done => {}
         }
     }
 
@@ -157,22 +146,11 @@ impl Lifecycle {
             // Nobody is left who could answer a request.
             State::Draining { .. } => self.leave(now, Then::Clear(status), out),
             State::Leaving { then, .. } => *then = Then::Clear(status),
-            State::Stopping { signal, kill_at } => {
-                // Its whole group may have heard a TERM with it. An interrupt is what background processes ignore.
-                let has_heard = self.stop.whole_group && *signal == Signal::TERM;
-                // What was killed with the program hears nothing any more.
-                let has_heard = has_heard || kill_at.is_none();
-                let (until, killed) = (kill_at.unwrap_or(now + DEAD_WITHIN), kill_at.is_none());
-                self.state = State::Clearing {
-                    status,
-                    until,
-                    killed,
-                };
-                if !has_heard {
-                    out.push(Action::SignalGroup(Signal::TERM));
-                }
+            State::Ending(ending) => {
+                let step = ending.command_ended(now, status);
+                self.follow(step, out);
             }
-            State::Clearing { .. } | State::Done => {}
+            State::Done => {}
         }
     }
 
@@ -183,12 +161,12 @@ impl Lifecycle {
                     *then = Then::Exit(status);
                 }
             }
-            State::Clearing { status, .. } => {
-                let status = *status;
-                self.exit(status, out);
+            State::Ending(ending) => {
+                let step = ending.group_gone();
+                self.follow(step, out);
             }
             State::New | State::Starting { .. } | State::Up => {}
-            State::Draining { .. } | State::Stopping { .. } | State::Done => {}
+            State::Draining { .. } | State::Done => {}
         }
     }
 
@@ -212,23 +190,23 @@ impl Lifecycle {
             // Asked twice: somebody is in a hurry.
             (State::Draining { .. }, true) => self.drained(now, out),
             (State::Leaving { .. }, true) => self.left(now, false, out),
-            (State::Stopping { .. } | State::Clearing { .. }, true) | (_, false) => {
+            (State::Ending(_), true) | (_, false) => {
                 self.pass(signal, out);
             }
         }
     }
 
     fn pass(&self, signal: Signal, out: &mut Vec<Action>) {
-        let action = match self.state {
-            State::Up | State::Stopping { .. } if self.has_program => Action::Pass(signal),
-            State::Clearing { .. } => Action::SignalGroup(signal),
+        let action = match &self.state {
+            State::Up if self.has_program => Action::Pass(signal),
+            State::Ending(ending) if ending.is_stopping() => Action::Pass(signal),
+            State::Ending(_) => Action::SignalGroup(signal),
             State::Draining { then, .. } | State::Leaving { then, .. } => match then {
                 Then::Pass(_) => Action::Pass(signal),
                 Then::Clear(_) => Action::SignalGroup(signal),
                 Then::Exit(_) => return,
             },
-            State::Up | State::Stopping { .. } => return,
-            State::New | State::Starting { .. } | State::Done => return,
+            State::New | State::Starting { .. } | State::Up | State::Done => return,
         };
         out.push(action);
     }
@@ -283,11 +261,8 @@ impl Lifecycle {
         match then {
             Then::Pass(signal) => self.pass_and_wait(now, signal, out),
             Then::Clear(status) => {
-                self.state = State::Clearing {
-                    status,
-                    until: now + self.stop.grace,
-                    killed: false,
-                };
+                let ending = Ending::ended_by_itself(now, self.stop, status);
+                self.state = State::Ending(ending);
                 out.push(Action::SignalGroup(Signal::TERM));
             }
             Then::Exit(status) => self.exit(status, out),
@@ -295,11 +270,19 @@ impl Lifecycle {
     }
 
     fn pass_and_wait(&mut self, now: Instant, signal: Signal, out: &mut Vec<Action>) {
-        self.state = State::Stopping {
-            signal,
-            kill_at: Some(now + self.stop.grace),
-        };
+        self.state = State::Ending(Ending::asked(now, self.stop, signal));
         out.push(Action::Pass(signal));
+    }
+
+    /// Does what comes next in the end of the program.
+    fn follow(&mut self, steps: impl IntoIterator<Item = Step>, out: &mut Vec<Action>) {
+        for step in steps {
+            match step {
+                Step::SignalGroup(signal) => out.push(Action::SignalGroup(signal)),
+                Step::LeaveBehind(left) => out.push(Action::LeaveBehind(left)),
+                Step::Exit(status) => self.exit(status, out),
+            }
+        }
     }
 
     fn roster(&mut self, now: Instant, input: instances::Input, out: &mut Vec<Action>) {
@@ -335,21 +318,12 @@ impl Lifecycle {
         match &mut self.state {
             State::Draining { until, .. } if now >= *until => self.drained(now, out),
             State::Leaving { until, .. } if now >= *until => self.left(now, false, out),
-            State::Stopping { kill_at, .. } if kill_at.is_some_and(|at| now >= at) => {
-                *kill_at = None;
-                out.push(Action::SignalGroup(Signal::KILL));
-            }
-            State::Clearing { until, killed, .. } if now >= *until && !*killed => {
-                (*until, *killed) = (now + DEAD_WITHIN, true);
-                out.push(Action::SignalGroup(Signal::KILL));
-            }
-            State::Clearing { until, status, .. } if now >= *until => {
-                let status = *status;
-                self.exit(status, out);
+            State::Ending(ending) => {
+                let steps = ending.tick(now);
+                self.follow(steps, out);
             }
             State::New | State::Starting { .. } | State::Up | State::Done => {}
             State::Draining { .. } | State::Leaving { .. } => {}
-            State::Stopping { .. } | State::Clearing { .. } => {}
         }
         if !matches!(self.state, State::Done) {
             self.roster(now, instances::Input::Tick, out);

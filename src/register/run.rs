@@ -50,6 +50,7 @@ pub async fn run(
         rounds: HashMap::new(),
         refresh: RefreshSchedule::new(plan.source),
         look: None,
+        wait: None,
         loop_beat: admin.loop_beat(),
         report: Report::new(admin),
     };
@@ -116,6 +117,8 @@ struct Shell {
     refresh: RefreshSchedule,
     /// The look that is under way.
     look: Option<Id>,
+    /// The job that waits for the end of the program.
+    wait: Option<Id>,
     report: Report,
 }
 
@@ -196,8 +199,14 @@ impl Shell {
         })
     }
 
-    /// A job that panics has said so on stderr; the lease's deadline finds out what is missing of its.
+    /// A job that panics has said so on stderr; the machine's deadlines find out what is missing of its.
     fn broken_off(&mut self, error: &JoinError) -> Input {
+        if self.wait == Some(error.id()) {
+            error!(
+                "nobody can tell how the program ended, since the task that waited for it broke off: it counts as ended"
+            );
+            return Input::Ended(Exit::UNKNOWN);
+        }
         if self.look == Some(error.id()) {
             self.refresh.give_up();
         }
@@ -260,6 +269,7 @@ impl Shell {
             Action::Refused(dir) => error!(
                 "{dir} stays with its other owner, who has not gone within the TTL; giving up"
             ),
+            Action::LeaveBehind(left) => error!("{left}"),
             Action::Exit(status) => return Performed::Exit(status),
         }
         Performed::Later
@@ -272,7 +282,8 @@ impl Shell {
         match Child::start(program, args, &self.stop) {
             Ok((child, group)) => {
                 self.group = Some(group);
-                self.jobs.spawn(async { Done::Ended(child.wait().await) });
+                let wait = async { Done::Ended(child.wait().await) };
+                self.wait = Some(self.jobs.spawn(wait).id());
                 Input::Spawned
             }
             Err(error) => {

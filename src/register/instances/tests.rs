@@ -1,9 +1,13 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::check::{At, Check, Checks, Thresholds};
 use crate::model::lease::Failure;
 use crate::model::lease_id::LeaseId;
 use crate::model::os::ProbeResult;
-use crate::model::publication::{Claim, Publication};
+use crate::model::publication::{Claim, Publication, Standing};
 
 const TTL: Duration = Duration::from_secs(15);
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -290,5 +294,162 @@ fn a_conflict_of_one_of_several_stops_nobody() {
             let then = machine.handle(now, answer);
             assert!(!then.contains(&Action::Refused(dir("a"))));
         }
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Good,
+    Fails,
+    /// It is done, and nobody hears of it.
+    DoneSilently,
+    /// It is not done, and nobody hears of it.
+    Lost,
+}
+
+/// A store and checks whose answers may be lost, in virtual time.
+struct World {
+    now: Instant,
+    machine: Roster,
+    open: Vec<Action>,
+    /// What stands on each lease that lives.
+    store: BTreeMap<LeaseId, BTreeSet<Prefix>>,
+    granted: i64,
+    withdrawn: bool,
+}
+
+impl World {
+    fn new(entries: &[Entry]) -> Self {
+        let mut world = Self {
+            now: Instant::now(),
+            machine: roster(entries),
+            open: Vec::new(),
+            store: BTreeMap::new(),
+            granted: 0,
+            withdrawn: false,
+        };
+        world.give(Input::Start);
+        world
+    }
+
+    fn give(&mut self, input: Input) {
+        for action in self.machine.handle(self.now, input) {
+            self.withdrawn |= action == Action::Withdrawn;
+            self.open.push(action);
+        }
+    }
+
+    /// What was asked for first is answered, or time passes to the next deadline.
+    fn answer(&mut self, answer: Answer) {
+        if self.open.is_empty() {
+            let due = self.machine.deadline().expect("it goes on for ever");
+            self.now = self.now.max(due);
+            return self.give(Input::Tick);
+        }
+        let input = match self.open.remove(0) {
+            Action::Probe(round) if answer == Answer::Good => passed(&round),
+            Action::Probe(round) if answer == Answer::Fails => failed(&round),
+            Action::Lease(holder, action) => match self.reply(action, answer) {
+                Some(input) => Input::Lease(holder, input),
+                None => return,
+            },
+            _ => return,
+        };
+        self.give(input);
+    }
+
+    fn reply(&mut self, action: lease::Action, answer: Answer) -> Option<lease::Input> {
+        let is_done = matches!(answer, Answer::Good | Answer::DoneSilently);
+        let known = |store: &BTreeMap<_, _>, lease| match (is_done, store.contains_key(lease)) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Failure::Lost),
+            (false, _) => Err(Failure::Failed),
+        };
+        let input = match action {
+            lease::Action::Grant(_, id) if is_done => {
+                self.granted += 1;
+                let lease = id.unwrap_or(LeaseId(self.granted));
+                self.store.entry(lease).or_default();
+                lease::Input::Granted(Ok((lease, TTL)))
+            }
+            lease::Action::Grant(..) => lease::Input::Granted(Err(Failure::Failed)),
+            lease::Action::Publish(lease, publication) => {
+                let known = known(&self.store, &lease);
+                if known.is_ok() {
+                    let dir = publication.dir;
+                    for dirs in self.store.values_mut() {
+                        dirs.remove(&dir);
+                    }
+                    if !publication.fields.is_empty() {
+                        self.store.entry(lease).or_default().insert(dir);
+                    }
+                }
+                lease::Input::Published(lease, known)
+            }
+            lease::Action::KeepAlive(lease) => {
+                lease::Input::KeptAlive(lease, known(&self.store, &lease).map(|()| TTL))
+            }
+            lease::Action::Verify(lease, publication) => {
+                let stands = known(&self.store, &lease).map(|()| Standing {
+                    is_whole: self.store[&lease].contains(&publication.dir),
+                    state: None,
+                });
+                lease::Input::Verified(lease, publication.dir, stands)
+            }
+            lease::Action::Revoke(lease) => {
+                let known = known(&self.store, &lease);
+                if is_done {
+                    self.store.remove(&lease);
+                }
+                lease::Input::Revoked(lease, known)
+            }
+            lease::Action::Announced(_) | lease::Action::Removed(_) => return None,
+            lease::Action::Repaired(_) | lease::Action::Conflict(_) => return None,
+            lease::Action::Lost(_) | lease::Action::Withdrawn => return None,
+        };
+        let is_heard = matches!(answer, Answer::Good | Answer::Fails);
+        is_heard.then_some(input)
+    }
+}
+
+fn answers() -> impl Strategy<Value = Vec<Answer>> {
+    let answer = prop_oneof![
+        4 => Just(Answer::Good),
+        1 => Just(Answer::Fails),
+        1 => Just(Answer::DoneSilently),
+        2 => Just(Answer::Lost)
+    ];
+    proptest::collection::vec(answer, 0..100)
+}
+
+proptest! {
+    /// Whichever answers of the store and of checks are lost: there is always a deadline, and as soon as answers come
+    /// again, every instance stands; and after a stop none of ours does.
+    #[test]
+    fn lost_answers_hold_nothing_up(answers in answers(), late in answers()) {
+        let shared = Entry { shared: Some(OTHERS), ..entry("s") };
+        let entries = [entry("a"), checked(entry("b"), 1), shared];
+        let mut world = World::new(&entries);
+        for answer in answers {
+            world.answer(answer);
+        }
+        for _ in 0..200 {
+            world.answer(Answer::Good);
+        }
+        let stands: BTreeSet<Prefix> = world.store.values().flatten().cloned().collect();
+        prop_assert_eq!(stands, ["a", "b", "s"].map(dir).into());
+        world.give(Input::Stop);
+        for answer in late {
+            if !world.withdrawn {
+                world.answer(answer);
+            }
+        }
+        for _ in 0..50 {
+            if !world.withdrawn {
+                world.answer(Answer::Good);
+            }
+        }
+        prop_assert!(world.withdrawn);
     }
 }

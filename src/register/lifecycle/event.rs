@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::model::ending::Left;
 use crate::model::os::{Exit, Signal};
 use crate::model::prefix::Prefix;
 use crate::model::watchers::Marks;
@@ -51,6 +52,8 @@ pub(in crate::register) enum Action {
     NotWithdrawn,
     /// Say that another owner has the only instance and does not go; a sidecar leaves.
     Refused(Prefix),
+    /// Say that these processes could not be ended, and that nobody waits for them any more.
+    LeaveBehind(Left),
     /// Leave, with this status. It is the last action of all.
     Exit(u8),
 }

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::ending::{COMMAND_DEAD_WITHIN, GROUP_DEAD_WITHIN, Left};
 use crate::model::lease;
 use crate::model::lease_id::LeaseId;
 use crate::model::publication::{Claim, Publication, Standing};
@@ -293,9 +294,25 @@ fn what_a_program_leaves_behind_is_asked_to_end_and_killed_after_the_grace() {
         [Action::SignalGroup(Signal::KILL)]
     );
     // What even that does not end, nobody waits for.
-    let late = over + DEAD_WITHIN;
+    let late = over + GROUP_DEAD_WITHIN;
     assert_eq!(machine.deadline(), Some(late));
-    assert_eq!(machine.handle(late, Input::Tick), [Action::Exit(3)]);
+    let given_up = [Action::LeaveBehind(Left::Group), Action::Exit(3)];
+    assert_eq!(machine.handle(late, Input::Tick), given_up);
+}
+
+#[test]
+fn a_program_that_a_kill_does_not_end_is_left_behind() {
+    let now = Instant::now();
+    let mut machine = announced(now, true);
+    leaving(now, &mut machine, Signal::TERM);
+    machine.handle(now, revoked());
+    let over = now + GRACE;
+    let kill = [Action::SignalGroup(Signal::KILL)];
+    assert_eq!(machine.handle(over, Input::Tick), kill);
+    let late = over + COMMAND_DEAD_WITHIN;
+    assert_eq!(machine.deadline(), Some(late));
+    let given_up = [Action::LeaveBehind(Left::Command), Action::Exit(137)];
+    assert_eq!(machine.handle(late, Input::Tick), given_up);
 }
 
 #[test]

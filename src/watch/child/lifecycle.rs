@@ -1,14 +1,11 @@
 //! Decides when the command of `sidekick watch` starts, which signals it gets, and with which status `sidekick` ends
 //! after it. Pure.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::model::ending::{Ending, Left, Step};
 use crate::model::os::{Exit, Signal};
 use crate::model::stop::Stop;
-
-/// How long the machine waits for processes to disappear after a KILL. A process that hangs in the kernel, or that we
-/// may not kill, is left behind after that.
-const DEAD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What happens to the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +35,13 @@ pub(crate) enum Action {
     SignalGroup(Signal),
     /// The command has ended: report [`Input::GroupGone`] when the rest of its group has, which may be at once.
     AwaitGroup,
+    /// Say that these processes could not be ended, and that nobody waits for them any more.
+    LeaveBehind(Left),
     /// End `sidekick` with this status. No other action follows.
     Exit(u8),
 }
 
-/// The machine: `Waiting ─ published ─▶ Up ─ asked to stop ─▶ Stopping ─ ended ─▶ Clearing ─ group gone ─▶ Done`. An
-/// end leads from `Up` to `Clearing`.
+/// The machine: `Waiting ─ published ─▶ Up ─ asked to stop, or ended ─▶ Ending ─▶ Done`.
 #[derive(Debug)]
 pub(crate) struct ChildLifecycle {
     stop: Stop,
@@ -55,18 +53,8 @@ enum State {
     /// Not every target has been published, so the command could find a file missing.
     Waiting,
     Up,
-    /// `signal` has asked the command to stop. `kill_at` is the end of its grace, and `None` after the KILL.
-    Stopping {
-        signal: Signal,
-        kill_at: Option<Instant>,
-    },
-    /// The command has ended with `status`, and the rest of its group has been asked to end. At `until` the rest is
-    /// killed; if it is killed already, the machine stops waiting for it.
-    Clearing {
-        status: u8,
-        until: Instant,
-        killed: bool,
-    },
+    /// The command has been asked to stop, or has ended and the rest of its group has been asked to end.
+    Ending(Ending),
     Done,
 }
 
@@ -80,9 +68,8 @@ impl ChildLifecycle {
 
     /// When [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        match self.state {
-            State::Stopping { kill_at, .. } => kill_at,
-            State::Clearing { until, .. } => Some(until),
+        match &self.state {
+            State::Ending(ending) => Some(ending.deadline()),
             State::Waiting | State::Up | State::Done => None,
         }
     }
@@ -90,7 +77,7 @@ impl ChildLifecycle {
     /// Whether the command is about to end or has ended, so that nothing needs to be published any more.
     pub(crate) fn is_stopping(&self) -> bool {
         match self.state {
-            State::Stopping { .. } | State::Clearing { .. } | State::Done => true,
+            State::Ending(_) | State::Done => true,
             State::Waiting | State::Up => false,
         }
     }
@@ -108,40 +95,35 @@ impl ChildLifecycle {
             Input::Published => Vec::new(),
             Input::NotSpawned(status) => self.exit_with(status),
             Input::Ended(exit) => self.child_ended(now, exit.status()),
-            Input::GroupGone => match self.state {
-                State::Clearing { status, .. } => self.exit_with(status),
-                State::Waiting | State::Up | State::Stopping { .. } | State::Done => Vec::new(),
+            Input::GroupGone => match &self.state {
+                State::Ending(ending) => {
+                    let step = ending.group_gone();
+                    self.follow(step)
+                }
+                State::Waiting | State::Up | State::Done => Vec::new(),
             },
             Input::Signal(signal) => self.handle_signal(now, signal),
             Input::Tick => self.tick(now),
         }
     }
 
-    /// The command has ended: what is left of its group has the rest of the command's own grace.
+    /// The command has ended: the rest of its group has to follow it.
     fn child_ended(&mut self, now: Instant, status: u8) -> Vec<Action> {
-        let (until, killed, has_heard) = match self.state {
-            State::Stopping { signal, kill_at } => {
-                let has_heard = self.stop.whole_group && signal == Signal::TERM;
-                // The KILL went to the whole group, so no process is left that could react to a TERM.
-                let has_heard = has_heard || kill_at.is_none();
-                let until = kill_at.unwrap_or(now + DEAD_WITHIN);
-                (until, kill_at.is_none(), has_heard)
-            }
-            State::Waiting | State::Up | State::Clearing { .. } | State::Done => {
-                (now + self.stop.grace, false, false)
+        let step = match &mut self.state {
+            State::Ending(ending) if ending.is_stopping() => ending.command_ended(now, status),
+            State::Ending(_) | State::Done => return Vec::new(),
+            State::Waiting | State::Up => {
+                self.state = State::Ending(Ending::ended_by_itself(now, self.stop, status));
+                Some(Step::SignalGroup(Signal::TERM))
             }
         };
-        self.state = State::Clearing {
-            status,
-            until,
-            killed,
-        };
-        let term = (!has_heard).then_some(Action::SignalGroup(Signal::TERM));
-        term.into_iter().chain([Action::AwaitGroup]).collect()
+        let mut actions = vec![Action::AwaitGroup];
+        actions.extend(self.follow(step));
+        actions
     }
 
     fn handle_signal(&mut self, now: Instant, signal: Signal) -> Vec<Action> {
-        match self.state {
+        match &self.state {
             // The command never ran, so the status must not say that it succeeded.
             State::Waiting if self.stop.begins_with(signal) => {
                 self.exit_with(Exit::Signal(signal).status())
@@ -149,34 +131,36 @@ impl ChildLifecycle {
             State::Waiting | State::Done => Vec::new(),
             State::Up if self.stop.begins_with(signal) => {
                 let signal = self.stop.signal_for(signal);
-                self.state = State::Stopping {
-                    signal,
-                    kill_at: Some(now + self.stop.grace),
-                };
+                self.state = State::Ending(Ending::asked(now, self.stop, signal));
                 vec![Action::PassSignal(signal)]
             }
-            State::Up | State::Stopping { .. } => vec![Action::PassSignal(signal)],
-            State::Clearing { .. } => vec![Action::SignalGroup(signal)],
+            State::Up => vec![Action::PassSignal(signal)],
+            State::Ending(ending) if ending.is_stopping() => vec![Action::PassSignal(signal)],
+            State::Ending(_) => vec![Action::SignalGroup(signal)],
         }
     }
 
     fn tick(&mut self, now: Instant) -> Vec<Action> {
         match &mut self.state {
-            State::Stopping { kill_at, .. } if kill_at.is_some_and(|at| now >= at) => {
-                *kill_at = None;
-                vec![Action::SignalGroup(Signal::KILL)]
-            }
-            State::Clearing { until, killed, .. } if now >= *until && !*killed => {
-                (*until, *killed) = (now + DEAD_WITHIN, true);
-                vec![Action::SignalGroup(Signal::KILL)]
-            }
-            State::Clearing { until, status, .. } if now >= *until => {
-                let status = *status;
-                self.exit_with(status)
+            State::Ending(ending) => {
+                let steps = ending.tick(now);
+                self.follow(steps)
             }
             State::Waiting | State::Up | State::Done => Vec::new(),
-            State::Stopping { .. } | State::Clearing { .. } => Vec::new(),
         }
+    }
+
+    /// Does what comes next in the end of the command.
+    fn follow(&mut self, steps: impl IntoIterator<Item = Step>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for step in steps {
+            match step {
+                Step::SignalGroup(signal) => actions.push(Action::SignalGroup(signal)),
+                Step::LeaveBehind(left) => actions.push(Action::LeaveBehind(left)),
+                Step::Exit(status) => actions.extend(self.exit_with(status)),
+            }
+        }
+        actions
     }
 
     fn exit_with(&mut self, status: u8) -> Vec<Action> {
@@ -187,7 +171,12 @@ impl ChildLifecycle {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::ending::{COMMAND_DEAD_WITHIN, GROUP_DEAD_WITHIN};
 
     const GRACE: Duration = Duration::from_secs(10);
     const USR1: Signal = Signal(10);
@@ -220,7 +209,7 @@ mod tests {
                 Input::GroupGone,
                 Input::Signal(Signal::TERM),
             ]);
-            let clear = vec![Action::SignalGroup(Signal::TERM), Action::AwaitGroup];
+            let clear = vec![Action::AwaitGroup, Action::SignalGroup(Signal::TERM)];
             let exit = vec![Action::Exit(status)];
             assert_eq!(got, [vec![Action::Spawn], clear, exit, vec![]]);
         }
@@ -251,6 +240,14 @@ mod tests {
             [Action::SignalGroup(Signal::KILL)],
             "the grace is over"
         );
+        let late = start + GRACE + COMMAND_DEAD_WITHIN;
+        assert_eq!(
+            machine.deadline(),
+            Some(late),
+            "nobody may say that it ended"
+        );
+        let given_up = [Action::LeaveBehind(Left::Command), Action::Exit(137)];
+        assert_eq!(machine.handle(late, Input::Tick), given_up);
         assert_eq!(machine.deadline(), None);
     }
 
@@ -280,14 +277,15 @@ mod tests {
         machine.handle(now, Input::Published);
         let term = Action::SignalGroup(Signal::TERM);
         let asked = machine.handle(now, Input::Ended(Exit::Code(3)));
-        assert_eq!(asked, [term, Action::AwaitGroup]);
+        assert_eq!(asked, [Action::AwaitGroup, term]);
         assert!(machine.is_stopping());
         assert_eq!(machine.deadline(), Some(now + GRACE));
         let over = now + GRACE;
         let kill = Action::SignalGroup(Signal::KILL);
         assert_eq!(machine.handle(over, Input::Tick), [kill]);
-        let late = over + DEAD_WITHIN;
-        assert_eq!(machine.handle(late, Input::Tick), [Action::Exit(3)]);
+        let late = over + GROUP_DEAD_WITHIN;
+        let given_up = [Action::LeaveBehind(Left::Group), Action::Exit(3)];
+        assert_eq!(machine.handle(late, Input::Tick), given_up);
     }
 
     #[test]
@@ -295,7 +293,7 @@ mod tests {
         for (whole_group, want) in [
             (
                 false,
-                vec![Action::SignalGroup(Signal::TERM), Action::AwaitGroup],
+                vec![Action::AwaitGroup, Action::SignalGroup(Signal::TERM)],
             ),
             (true, vec![Action::AwaitGroup]),
         ] {
@@ -310,6 +308,37 @@ mod tests {
             let later = now + GRACE / 2;
             assert_eq!(machine.handle(later, Input::Ended(Exit::Code(0))), want);
             assert_eq!(machine.deadline(), Some(now + GRACE));
+        }
+    }
+
+    proptest! {
+        /// Whichever answers come, in whatever order, and whichever are lost: once somebody has asked the command to stop,
+        /// `sidekick` ends in time.
+        #[test]
+        fn a_stop_ends_whatever_answers_are_lost(script in proptest::collection::vec((0u8..5, 0u64..4000), 0..12)) {
+            let start = Instant::now();
+            let mut machine = ChildLifecycle::new(Stop::within(GRACE));
+            machine.handle(start, Input::Published);
+            machine.handle(start, Input::Signal(Signal::TERM));
+            let (mut now, mut script) = (start, script.into_iter());
+            let mut exits = 0;
+            while let Some(due) = machine.deadline() {
+                let (step, pause) = script.next().unwrap_or((4, 60_000));
+                let next = now + Duration::from_millis(pause);
+                now = due.min(next).max(now);
+                let input = match step {
+                    _ if due <= next => Input::Tick,
+                    0 => Input::Ended(Exit::Code(0)),
+                    1 => Input::GroupGone,
+                    2 => Input::Signal(USR1),
+                    3 => Input::Published,
+                    _ => Input::Tick,
+                };
+                let actions = machine.handle(now, input);
+                exits += actions.iter().filter(|action| matches!(action, Action::Exit(_))).count();
+            }
+            prop_assert_eq!(exits, 1);
+            prop_assert!(now <= start + GRACE + COMMAND_DEAD_WITHIN + GROUP_DEAD_WITHIN);
         }
     }
 }

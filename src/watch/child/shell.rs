@@ -68,8 +68,12 @@ impl ChildShell {
     pub(crate) async fn next_input(&mut self) -> Input {
         match self.ends.join_next().await {
             Some(Ok(input)) => input,
-            // The waiting task panicked, so the status is unknown.
-            Some(Err(_)) => Input::Ended(Exit::Code(u8::MAX)),
+            Some(Err(_)) => {
+                error!(
+                    "nobody can tell how the command ended, since the task that waited for it broke off: it counts as ended"
+                );
+                Input::Ended(Exit::UNKNOWN)
+            }
             None => std::future::pending().await,
         }
     }
@@ -88,6 +92,7 @@ impl ChildShell {
                 Action::PassSignal(signal) => self.pass_signal(signal),
                 Action::SignalGroup(signal) => self.signal_group(signal),
                 Action::AwaitGroup => self.await_group(),
+                Action::LeaveBehind(left) => error!("{left}"),
                 Action::Exit(status) => self.status = Some(status),
             }
         }

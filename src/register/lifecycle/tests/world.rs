@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::check::{At, Check, Checks, Thresholds};
+use crate::model::ending::{COMMAND_DEAD_WITHIN, GROUP_DEAD_WITHIN};
 use crate::model::os::ProbeResult;
 
 /// The lease of the shared instance.
@@ -84,6 +85,8 @@ enum Step {
     End,
     Tick,
     Answer(bool),
+    /// The answer to what was asked for first never comes.
+    Lose,
     Replace(Vec<Entry>),
 }
 
@@ -92,6 +95,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, u64)>> {
         1 => Just(Step::Stop),
         1 => Just(Step::End),
         3 => Just(Step::Tick),
+        4 => Just(Step::Lose),
         3 => shapes().prop_map(Step::Replace),
         30 => any::<bool>().prop_map(Step::Answer)
     ];
@@ -176,6 +180,7 @@ impl World {
             }
             Step::End | Step::Tick => self.give(Input::Tick),
             Step::Answer(ok) => self.answer(ok),
+            Step::Lose => self.lose(),
             Step::Replace(entries) => {
                 if !self.asked {
                     self.replace(entries.clone());
@@ -208,7 +213,7 @@ impl World {
                 }
                 Action::Pass(_) | Action::SignalGroup(_) => {}
                 Action::Spawn | Action::Stopping(_) => {}
-                Action::AwaitGroup => {}
+                Action::AwaitGroup | Action::LeaveBehind(_) => {}
                 Action::Refused(_) => panic!("nobody else is there"),
             }
             self.open.push(action);
@@ -298,6 +303,27 @@ impl World {
         ours.flat_map(|(_, on)| on.keys())
     }
 
+    /// Nobody hears what became of it. Only whether the program was started is known at once.
+    fn lose(&mut self) {
+        if !self.open.is_empty() && self.open[0] != Action::Spawn {
+            self.open.remove(0);
+        }
+    }
+
+    /// From here on no answer comes at all.
+    fn fall_silent(&mut self) {
+        while !self.exited {
+            self.open.retain(|action| *action == Action::Spawn);
+            if self.open.is_empty() {
+                let due = self.machine.deadline();
+                self.now = due.expect("somebody is waited for").max(self.now);
+                self.give(Input::Tick);
+            } else {
+                self.answer(true);
+            }
+        }
+    }
+
     /// Whoever was asked first answers.
     fn answer(&mut self, ok: bool) {
         if self.open.is_empty() {
@@ -332,7 +358,7 @@ impl World {
                 Input::Roster(instances::Input::Marked(mark.dir, since))
             }
             Action::Roster(_) | Action::Pass(_) | Action::SignalGroup(_) => return,
-            Action::Stopping(_) => return,
+            Action::Stopping(_) | Action::LeaveBehind(_) => return,
             Action::NotWithdrawn | Action::Refused(_) | Action::Exit(_) => return,
         };
         self.give(input);
@@ -444,5 +470,23 @@ proptest! {
                 fit.map(|(d, e)| (d.clone(), e.publication.fields.clone())).collect();
             prop_assert_eq!(stands, fit);
         }
+    }
+
+    /// Whichever answers have been lost before, and although all are lost from then on: a stop ends within the sum of its
+    /// bounds.
+    #[test]
+    fn a_stop_ends_whatever_answers_are_lost(
+        has_program in any::<bool>(), first in shapes(), steps in steps(), pause in 0u64..3000
+    ) {
+        let mut world = World::new(has_program, first);
+        for (step, pause) in steps {
+            world.step(step, Duration::from_millis(pause));
+        }
+        let asked = world.now + Duration::from_millis(pause);
+        world.step(Step::Stop, Duration::from_millis(pause));
+        world.fall_silent();
+        let dead = COMMAND_DEAD_WITHIN + GROUP_DEAD_WITHIN;
+        let bound = MARK_WITHIN.max(DRAIN) + WITHDRAW_WITHIN + GRACE + dead;
+        prop_assert!(world.now <= asked + bound);
     }
 }
