@@ -63,11 +63,14 @@ impl Job {
         }
     }
 
-    /// Whether a file of the target has never been loaded by the program, nor by anybody else before: then a program that
+    /// Whether a file of the target has never been seen to be loaded by the program, nor by anybody else before: then a program that
     /// has no trace of it may have to be told first that there is such a file.
     pub(super) fn is_first(&self) -> bool {
         let mut outputs = self.target().outputs.iter();
-        outputs.any(|output| self.loaded_state.was_never_loaded(&output.dest))
+        outputs.any(|output| {
+            let (state, dest) = (&self.loaded_state, &output.dest);
+            state.was_never_loaded(dest) || state.is_unread(dest)
+        })
     }
 
     /// Tells, once, that the files are in place and the program does not read them.

@@ -31,9 +31,13 @@ pub(crate) struct LoadedState {
     pub(super) access: Arc<AccessState>,
 }
 
-/// What a program has loaded: the length and the hash of the file, or nobody knows.
+/// What a program has loaded: the length and the hash of the file, or nobody knows. A file that the program was told of, and
+/// has never been seen to read, is marked as unread behind that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct LoadedVersion(String);
+
+/// The mark of a file that its program does not read.
+const UNREAD: &str = " unread\n";
 
 impl LoadedVersion {
     fn unknown() -> Self {
@@ -48,6 +52,26 @@ impl LoadedVersion {
     fn of(content: &[u8]) -> Self {
         let hash = fingerprint([content]);
         Self(format!("{} {hash:016x}\n", content.len()))
+    }
+
+    /// Without the mark.
+    fn bare(&self) -> Self {
+        let bare = self.0.strip_suffix(UNREAD);
+        bare.map_or_else(|| self.clone(), |bare| Self(format!("{bare}\n")))
+    }
+
+    fn is_unread(&self) -> bool {
+        self.0.ends_with(UNREAD)
+    }
+
+    /// With the mark, or without it.
+    fn marked(self, is_unread: bool) -> Self {
+        let Self(text) = self.bare();
+        Self(if is_unread {
+            format!("{}{UNREAD}", text.trim_end())
+        } else {
+            text
+        })
     }
 }
 
@@ -83,7 +107,7 @@ impl LoadedState {
     /// Whether the program of `dest` has loaded something else than what is live.
     pub(crate) fn owes(&self, dest: &Path, live: &[u8]) -> bool {
         self.get(dest)
-            .is_some_and(|version| version != LoadedVersion::of(live))
+            .is_some_and(|version| version.bare() != LoadedVersion::of(live))
     }
 
     /// A swap is about to be made: what is live now is what the program has, unless the loaded state knows better.
@@ -93,7 +117,7 @@ impl LoadedState {
             self.set(dest, version.clone());
         }
         if let (Some(live), Some(place)) = (live, self.place_before(dest))
-            && self.get(dest) == Some(version)
+            && self.get(dest).map(|known| known.bare()) == Some(version)
             && let Err(error) = file::replace_own(&place, live)
         {
             warn!("{} cannot be written: {error}", place.display());
@@ -103,18 +127,19 @@ impl LoadedState {
     /// What the program of `dest` is known to have loaded last, if that is not what is live.
     pub(crate) fn before(&self, dest: &Path, live: &[u8]) -> Option<Vec<u8>> {
         let kept = std::fs::read(self.place_before(dest)?).ok()?;
-        let is_it = [LoadedVersion::of(&kept), LoadedVersion::unknown()].contains(&self.get(dest)?);
+        let version = self.get(dest)?.bare();
+        let is_it = [LoadedVersion::of(&kept), LoadedVersion::unknown()].contains(&version);
         (kept != live && is_it).then_some(kept)
     }
 
-    /// The program has loaded this.
+    /// The program has loaded this, as far as it can be told: whether it reads a file that is marked as unread, only its
+    /// servers tell.
     pub(crate) fn loaded(&self, dest: &Path, content: &[u8]) {
-        self.set(dest, LoadedVersion::of(content));
-        let mut warned = self
-            .warned_unread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        warned.remove(dest);
+        let is_unread = self.is_unread(dest);
+        self.set(dest, LoadedVersion::of(content).marked(is_unread));
+        if !is_unread {
+            self.forget_warning(dest);
+        }
         if let Some(place) = self.place_before(dest) {
             // Mostly there is none.
             let _ = std::fs::remove_file(place);
@@ -124,13 +149,44 @@ impl LoadedState {
     /// Nobody knows what the program has loaded.
     pub(crate) fn lost(&self, dest: &Path) {
         if !self.was_never_loaded(dest) {
-            self.set(dest, LoadedVersion::unknown());
+            let is_unread = self.is_unread(dest);
+            self.set(dest, LoadedVersion::unknown().marked(is_unread));
         }
     }
 
     /// Whether the program of `dest` has never been seen to load it, and had no such file before it was first published.
     pub(crate) fn was_never_loaded(&self, dest: &Path) -> bool {
         self.get(dest) == Some(LoadedVersion::never())
+    }
+
+    /// The program has been reloaded and does not have what this file says: it is marked until the program has it.
+    pub(crate) fn mark_unread(&self, dest: &Path) {
+        if let Some(version) = self.get(dest) {
+            self.set(dest, version.marked(true));
+        }
+    }
+
+    /// The program has what this file says.
+    pub(crate) fn is_read(&self, dest: &Path) {
+        if self.is_unread(dest)
+            && let Some(version) = self.get(dest)
+        {
+            self.set(dest, version.marked(false));
+            self.forget_warning(dest);
+        }
+    }
+
+    /// Whether the program of `dest` has been told of it, and has never been seen to read it.
+    pub(crate) fn is_unread(&self, dest: &Path) -> bool {
+        self.get(dest).is_some_and(|version| version.is_unread())
+    }
+
+    fn forget_warning(&self, dest: &Path) {
+        let mut warned = self
+            .warned_unread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        warned.remove(dest);
     }
 
     /// Whether it is to be told that the program of `dest` does not read it yet: once, until it does.
@@ -249,6 +305,33 @@ mod tests {
         let other = Path::new("/etc/haproxy/other.cfg");
         open().begin(other, Some(b"of somebody else"));
         assert!(!open().was_never_loaded(other), "it may have been loaded");
+    }
+
+    #[test]
+    fn a_file_that_its_program_does_not_read_is_marked_until_it_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = Path::new("/etc/haproxy/haproxy.cfg");
+        let open = || LoadedState::open(Some(dir.path().join("state")));
+        open().mark_unread(dest);
+        assert!(!open().is_unread(dest), "nobody has ever been told of it");
+        let first = open();
+        first.begin(dest, None);
+        first.loaded(dest, b"old");
+        first.mark_unread(dest);
+        assert!(first.warns_unread(dest));
+        // The next process knows of it, and no reload is owed for that alone.
+        assert!(open().is_unread(dest) && !open().owes(dest, b"old"));
+        assert!(open().owes(dest, b"new"));
+        first.begin(dest, Some(b"old"));
+        assert_eq!(open().before(dest, b"new").as_deref(), Some(&b"old"[..]));
+        first.lost(dest);
+        assert!(open().is_unread(dest) && open().owes(dest, b"old"));
+        first.loaded(dest, b"new");
+        assert!(open().is_unread(dest) && !open().owes(dest, b"new"));
+        assert!(!first.warns_unread(dest), "it has been told");
+        first.is_read(dest);
+        assert!(!open().is_unread(dest) && !open().owes(dest, b"new"));
+        assert!(first.warns_unread(dest), "it did read it meanwhile");
     }
 
     #[test]

@@ -222,6 +222,7 @@ impl Job {
                 Ok(found) => {
                     haproxy.answers(self.name());
                     haproxy.is_settled();
+                    self.loaded_state.is_read(self.dest(output));
                     changed += found.changed;
                 }
                 // It reads the file when it starts.
@@ -251,12 +252,14 @@ impl Job {
                 Ok(found) => {
                     haproxy.answers(self.name());
                     haproxy.is_settled();
+                    self.loaded_state.is_read(self.dest(output));
                     haproxy.has_read(self.name(), self.dest(output), found.changed);
                 }
                 Err(doubts) if is_first && doubts.iter().all(Doubt::is_of_servers) => {
                     let whys: Vec<String> = doubts.iter().map(|doubt| chain(doubt)).collect();
                     haproxy.may_settle(text);
                     haproxy.needs_no_word();
+                    self.loaded_state.mark_unread(self.dest(output));
                     self.warn_unread(&whys.join("; "));
                 }
                 Err(doubts) if doubts.iter().all(Doubt::is_of_servers) => {
