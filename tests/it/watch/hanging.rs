@@ -184,6 +184,29 @@ fn at_the_start_it_holds_up_no_other_target() {
     assert!(process.wait().success(), "{}", process.output());
 }
 
+/// An ordinary start: the store has instances, the file of the process before is there, and no guard has to look for it.
+#[test]
+fn an_ordinary_start_holds_up_no_other_target_and_no_command_waits_in_vain() {
+    let Some((bench, hung)) = bench(UNGUARDED) else {
+        return;
+    };
+    fs::write(bench.file("below/b.cfg"), "of before").unwrap();
+    hung.hang();
+    let begun = bench.file("begun");
+    let script = format!("echo x >> {}; exec sleep 1000", begun.display());
+    let mut process = bench.start(&["--", "sh", "-c", &script]);
+    bench.wait_live(&line("i"));
+    bench.put("j");
+    bench.wait_live(&lines(&["i", "j"]));
+    assert_eq!(below(&bench).as_deref(), Some("of before"));
+    assert!(!begun.exists(), "a file of the command is not up to date");
+    hung.heal();
+    wait_below(&bench, &lines(&["i", "j"]));
+    wait_for("the command", || begun.exists().then_some(()));
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(143), "{}", process.output());
+}
+
 /// In confd's style a template that cannot be read fails its own target; the others get their files.
 #[test]
 fn a_template_that_lies_there_spoils_its_own_target() {
