@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tracing::warn;
 
+use super::cancel::Step;
 use super::steps::Swapped;
 use super::{Job, PublishError, Published, Restored, contents};
 use crate::model::report::chain;
@@ -18,6 +19,7 @@ impl Job {
         let Some(ticket) = &mut self.ticket else {
             return Ok(Told::Nobody);
         };
+        self.progress.enter(Step::Reload);
         tokio::select! {
             biased;
             told = ticket.reload() => told,
@@ -48,6 +50,7 @@ impl Job {
             generation: self.generation.as_ref(),
             told,
         };
+        self.progress.enter(Step::Confirm);
         let confirmed = tokio::select! {
             biased;
             confirmed = confirm.confirm(live) => confirmed,
@@ -177,6 +180,7 @@ impl Job {
         if !still_in_force {
             self.lost();
         }
+        self.progress.enter(Step::Swap);
         let live = match swapped.put_back(&self.progress).await {
             Ok(Some(_)) if still_in_force => return Restored::NeverLeft,
             Ok(Some(live)) => live,

@@ -1,6 +1,6 @@
 //! What passes between a publish that is under way and the loop. Shell.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
@@ -9,10 +9,33 @@ use tokio::sync::Notify;
 pub(in crate::watch) struct Progress {
     has_begun: AtomicBool,
     is_abandoned: AtomicBool,
+    /// A place in [`STEPS`].
+    step: AtomicU8,
     overtake: Notify,
     check: GiveUp,
     command: GiveUp,
 }
+
+/// What a publish is doing.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    Render,
+    Check,
+    Swap,
+    Change,
+    Reload,
+    Confirm,
+}
+
+/// The words for each of them.
+const STEPS: [&str; 6] = [
+    "rendering the files and reading those that are live",
+    "checking the new files",
+    "putting files in their places",
+    "talking to the HAProxy that runs",
+    "waiting for the reload",
+    "asking the program whether it runs the new files",
+];
 
 /// Whether something is not to be waited for any more.
 #[derive(Debug, Default)]
@@ -40,6 +63,17 @@ impl Progress {
     /// Something is about to be changed.
     pub(super) fn begin(&self) {
         self.has_begun.store(true, Ordering::Release);
+    }
+
+    /// It begins with this.
+    pub(super) fn enter(&self, step: Step) {
+        self.step.store(step as u8, Ordering::Relaxed);
+    }
+
+    /// What it is doing, in words: "it is still ...".
+    pub(in crate::watch) fn doing(&self) -> &'static str {
+        let step = self.step.load(Ordering::Relaxed);
+        STEPS.get(usize::from(step)).copied().unwrap_or_default()
     }
 
     /// Whether it has begun to change something.

@@ -3,6 +3,7 @@
 //! They run behind the swap and before the reload. What they refuse is taken out again: the file of before comes back, or
 //! there is none, as before. What was there before is noted ahead of the swap, for the next process.
 
+use super::cancel::Step;
 use super::steps::{Checked, Swapped, check_in_place};
 use super::{Job, PublishError, TakenOut, contents};
 use crate::watch::conf::placeholders::judges_in_place;
@@ -60,6 +61,7 @@ impl Job {
     }
 
     async fn judge(&self, swapped: Swapped, all: bool) -> Result<Swapped, PublishError> {
+        self.progress.enter(Step::Check);
         let judged = tokio::select! {
             biased;
             () = self.progress.check_given_up() => Err(None),

@@ -29,6 +29,7 @@ mod steps;
 mod unchecked;
 
 pub(super) use self::cancel::Progress;
+use self::cancel::Step;
 pub(super) use self::diff::{Difference, print};
 pub(super) use self::edited::{Digest, Foreign, is_changed};
 pub(super) use self::runtime::Has;
@@ -211,6 +212,7 @@ impl Job {
     }
 
     async fn bring_up_to_date(&mut self) -> Result<Published, PublishError> {
+        self.progress.enter(Step::Render);
         if self.has.is_ahead() {
             // The files follow, also if we are told to stop.
             self.progress.begin();
@@ -364,6 +366,7 @@ impl Job {
         differs: Differs,
         may_make_way: bool,
     ) -> Result<Option<Checked>, PublishError> {
+        self.progress.enter(Step::Check);
         let loaded = Arc::clone(&self.loaded);
         let staged = blocking(&self.progress, move || differs.stage(&loaded.target)).await??;
         let scratch = self.loaded_state.scratch();
@@ -378,6 +381,7 @@ impl Job {
     async fn swap(&self, checked: Checked) -> Result<Swapped, PublishError> {
         self.begin(&checked);
         self.begin_unchecked(&checked);
+        self.progress.enter(Step::Swap);
         blocking(&self.progress, move || checked.swap()).await?
     }
 

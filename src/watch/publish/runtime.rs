@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use tracing::{debug, info};
 
+use super::cancel::Step;
 use super::steps::Differs;
 use super::{Job, blocking};
 use crate::model::report::chain;
@@ -128,6 +129,7 @@ impl Job {
         }
         self.lost();
         self.has = Has::Doubt;
+        self.progress.enter(Step::Change);
         let start = Instant::now();
         let way = self.change_each(changes).await;
         self.made("runtime", start);
@@ -163,6 +165,7 @@ impl Job {
         let Way::Live(changes) = way else {
             return way;
         };
+        self.progress.enter(Step::Change);
         for piece in &changes.pieces {
             let Some(haproxy) = self.loaded.haproxies.get(piece.output) else {
                 return Way::Reload;
@@ -217,6 +220,7 @@ impl Job {
         live: impl Iterator<Item = (usize, &'a str)>,
     ) -> Option<usize> {
         let mut changed = 0;
+        self.progress.enter(Step::Change);
         for (output, haproxy, text) in self.haproxies(live) {
             match haproxy.look(text).await {
                 Ok(found) => {
@@ -247,6 +251,7 @@ impl Job {
         if told != Told::Seen {
             return;
         }
+        self.progress.enter(Step::Change);
         for (output, haproxy, text) in self.haproxies(live) {
             match haproxy.look(text).await {
                 Ok(found) => {

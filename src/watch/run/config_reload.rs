@@ -238,6 +238,6 @@ pub(super) fn set_limits(targets: &mut [TargetState]) {
     let reloads = reloads.map(|state| state.loaded.target.reload_timeout);
     let slowest = reloads.max().unwrap_or_default();
     for state in targets {
-        state.set_limit(slowest);
+        state.set_limits(slowest);
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct OutgoingTarget {
     stage: Stage,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The publish goes on; at this time it is asked to give up.
     GoesOn(Instant),
@@ -36,44 +36,67 @@ enum Stage {
     Ended,
 }
 
+/// What is done to a publish that is in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// It is asked not to wait for its command any more.
+    GiveUp,
+    /// It is ended, wherever it is.
+    End,
+}
+
+impl Stage {
+    fn new(has_begun: bool, now: Instant) -> Self {
+        Self::GoesOn(if has_begun { now + GRACE } else { now })
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::GoesOn(until) | Self::GivenUp(until) => Some(until),
+            Self::Ended => None,
+        }
+    }
+
+    /// Time has passed; what is due now.
+    fn tick(&mut self, now: Instant) -> Option<Order> {
+        match *self {
+            Self::GoesOn(until) if now >= until => {
+                *self = Self::GivenUp(now + END_WITHIN);
+                Some(Order::GiveUp)
+            }
+            Self::GivenUp(until) if now >= until => {
+                *self = Self::Ended;
+                Some(Order::End)
+            }
+            Self::GoesOn(_) | Self::GivenUp(_) | Self::Ended => None,
+        }
+    }
+}
+
 impl OutgoingTarget {
     /// An old target that is not in force any more; `None` if it is not being published.
     pub(super) fn new(state: TargetState, now: Instant) -> Option<Self> {
-        let grace = if state.has_begun() {
-            GRACE
-        } else {
-            Duration::ZERO
-        };
-        state.is_publishing().then_some(Self {
-            state,
-            stage: Stage::GoesOn(now + grace),
-        })
+        let stage = Stage::new(state.has_begun(), now);
+        state.is_publishing().then_some(Self { state, stage })
     }
 
     /// When [`OutgoingTarget::tick`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.stage {
-            Stage::GoesOn(until) | Stage::GivenUp(until) => Some(until),
-            Stage::Ended => None,
-        }
+        self.stage.deadline()
     }
 
     /// Asks the publish to give up, or ends it, if it is time to.
     pub(super) fn tick(&mut self, now: Instant) {
-        match self.stage {
-            Stage::GoesOn(until) if now >= until => {
-                self.state.kill_command();
-                self.stage = Stage::GivenUp(now + END_WITHIN);
-            }
-            Stage::GivenUp(until) if now >= until => {
+        match self.stage.tick(now) {
+            Some(Order::GiveUp) => self.state.kill_command(),
+            Some(Order::End) => {
                 warn!(
                     "{}: a publish of the previous configuration does not end, and sidekick no longer waits for it",
                     self.state.loaded.target.name
                 );
                 self.state.end();
-                self.stage = Stage::Ended;
             }
-            Stage::GoesOn(_) | Stage::GivenUp(_) | Stage::Ended => {}
+            None => {}
         }
     }
 }
@@ -105,5 +128,29 @@ impl Shell {
             return;
         }
         self.notify_targets(|state| state.excludes(&gone));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publish_in_the_way_is_given_up_and_then_ended_in_time() {
+        for (has_begun, grace) in [(true, GRACE), (false, Duration::ZERO)] {
+            let start = Instant::now();
+            let mut stage = Stage::new(has_begun, start);
+            let given_up = start + grace;
+            assert_eq!(stage.deadline(), Some(given_up), "{has_begun}");
+            if has_begun {
+                assert_eq!(stage.tick(start), None, "it has its grace");
+            }
+            assert_eq!(stage.tick(given_up), Some(Order::GiveUp));
+            assert_eq!(stage.tick(given_up), None, "once");
+            let end = given_up + END_WITHIN;
+            assert_eq!(stage.deadline(), Some(end));
+            assert_eq!(stage.tick(end), Some(Order::End));
+            assert_eq!((stage.tick(end), stage.deadline()), (None, None));
+        }
     }
 }

@@ -54,6 +54,7 @@ impl Shell {
                 may_repeat,
             }) => self.start_publish(target, may_reload, may_repeat),
             Some(Action::Overtake) => self.targets[target].overtake(),
+            Some(Action::TellSlow) => self.targets[target].warn_slow(),
             Some(Action::Abandon) => self.abandon(target),
             None => {}
         }
@@ -62,7 +63,7 @@ impl Shell {
     /// A publish has not answered within its limit: ends it as far as that is possible, and counts it as failed.
     fn abandon(&mut self, target: usize) {
         let state = &mut self.targets[target];
-        let limit = state.schedule.limit();
+        let limit = state.schedule.limits().end;
         state.abandon();
         self.fail_publish(target, PublishError::Unanswered(limit), limit);
     }

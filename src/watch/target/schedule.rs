@@ -6,7 +6,7 @@
 //! while it tries to get a port. Newer data are tried as soon as reloads may follow each other; but where one refusal
 //! follows another, these two grow apart as well.
 //!
-//! A publish that has not answered within its limit counts as failed: its job hangs, or is gone. The limit is longer than
+//! A publish that takes longer than its commands explain is told of once. One that has not answered within its limit counts as failed: its job hangs, or is gone. The limit is longer than
 //! all that a publish waits for, so it does not cut one off that is slow. The shell is told to end it before the next one
 //! is ordered, and each publish has a number, so that an answer that comes late is not taken for that of the next one.
 
@@ -53,8 +53,19 @@ pub(crate) enum Action {
     /// Ask the publish to make way for newer data, if what it waits for is the check of a change that is made already.
     /// Whatever comes of it, the publish ends as others do.
     Overtake,
+    /// Say that the publish under way takes unusually long. It comes once for a publish.
+    TellSlow,
     /// End the publish that has not answered within its limit: it counts as failed, and what it says yet does not count.
     Abandon,
+}
+
+/// How long a publish may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// One that takes longer is told of.
+    pub(crate) usual: Duration,
+    /// One that has not ended by then does not answer any more.
+    pub(crate) end: Duration,
 }
 
 /// The machine; see the diagram of [`crate::watch`].
@@ -63,8 +74,7 @@ pub(crate) struct Schedule {
     pace: Pace,
     /// Some changes take no reload, so a publish may be tried at any time.
     is_live: bool,
-    /// A publish that has not ended within this time does not answer any more.
-    limit: Duration,
+    limits: Limits,
     /// How many publishes have been ordered.
     number: u64,
     state: State,
@@ -91,6 +101,8 @@ enum State {
         overtake: Option<Range<Instant>>,
         /// When this publish began, or the first of those that were overtaken before it.
         since: Instant,
+        /// When it is told that it takes unusually long; none if it has been told.
+        slow_at: Option<Instant>,
         /// It has answered by then, or counts as failed.
         until: Instant,
     },
@@ -109,11 +121,11 @@ struct Gathering {
 }
 
 impl Schedule {
-    pub(crate) fn new(pace: Pace, is_live: bool, limit: Duration, seed: u64) -> Self {
+    pub(crate) fn new(pace: Pace, is_live: bool, limits: Limits, seed: u64) -> Self {
         Self {
             pace,
             is_live,
-            limit,
+            limits,
             number: 0,
             state: State::Idle,
             changed: None,
@@ -134,7 +146,7 @@ impl Schedule {
         Self {
             reloaded: self.reloaded,
             number: self.number,
-            ..Self::new(self.pace, self.is_live, self.limit, seed)
+            ..Self::new(self.pace, self.is_live, self.limits, seed)
         }
     }
 
@@ -143,13 +155,13 @@ impl Schedule {
         self.number
     }
 
-    pub(crate) fn limit(&self) -> Duration {
-        self.limit
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
-    /// From the next publish on this is the limit.
-    pub(crate) fn set_limit(&mut self, limit: Duration) {
-        self.limit = limit;
+    /// From the next publish on these are the limits.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// When [`Input::Tick`] is due.
@@ -159,6 +171,7 @@ impl Schedule {
             State::Publishing {
                 dirty,
                 overtake,
+                slow_at,
                 until,
                 ..
             } => {
@@ -167,7 +180,7 @@ impl Schedule {
                     let at = dirty.due.max(overtake.start);
                     overtake.contains(&at).then_some(at)
                 });
-                return Some(at.map_or(*until, |at| at.min(*until)));
+                return at.into_iter().chain(*slow_at).chain([*until]).min();
             }
             State::Settling(gathering) => gathering.due,
             State::Retrying { at } => *at,
@@ -192,11 +205,17 @@ impl Schedule {
 
     fn act(&mut self, now: Instant) -> Action {
         if let State::Publishing {
-            overtake, until, ..
+            overtake,
+            slow_at,
+            until,
+            ..
         } = &mut self.state
         {
             if now >= *until {
                 return self.abandon(now);
+            }
+            if slow_at.take_if(|at| now >= *at).is_some() {
+                return Action::TellSlow;
             }
             *overtake = None;
             return Action::Overtake;
@@ -207,7 +226,8 @@ impl Schedule {
             dirty: None,
             overtake: self.is_live.then(|| now + SHORT..since + UNCHECKED),
             since,
-            until: now + self.limit,
+            slow_at: Some(now + self.limits.usual),
+            until: now + self.limits.end,
         };
         let is_over = |until: Option<Instant>| until.is_none_or(|at| now >= at);
         Action::Publish {

@@ -9,10 +9,11 @@ use tokio::task::{AbortHandle, Id};
 use tracing::{debug, error, info, warn};
 
 use super::cause::Causes;
+use super::limits::Timeouts;
 use super::log_once::{Failure, Trouble};
 use super::repair::Repairs;
 use super::schedule::Schedule;
-use crate::config::{Output, Sources, place};
+use crate::config::{Output, Sources, Target, place};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::prefix::Prefix;
 use crate::model::report::chain;
@@ -29,11 +30,6 @@ use crate::watch::publish::{
     TakenOut,
 };
 use crate::watch::render::View;
-
-/// What the rest of a publish may take that has no time-out of its own: rendering, disks, many changes of HAProxies.
-const REST: Duration = Duration::from_mins(5);
-/// The clock cannot count to any time-out that somebody may give.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// So many instances and keys are named in the log as the cause of a publish.
 const NAMED: usize = 5;
@@ -55,6 +51,9 @@ struct Running {
     number: u64,
     /// What it is made from.
     revision: Revision,
+    since: Instant,
+    /// It has been told that it takes unusually long.
+    is_slow: bool,
     /// Why it is made.
     causes: Causes,
 }
@@ -119,7 +118,7 @@ impl TargetState {
             schedule: Schedule::new(
                 loaded.target.pace,
                 loaded.haproxies.are_there(),
-                limit(&loaded, Duration::ZERO),
+                timeouts(&loaded.target, Duration::ZERO).limits(),
                 fastrand::u64(..),
             ),
             loaded: Arc::new(loaded),
@@ -254,6 +253,8 @@ impl TargetState {
             number: self.schedule.number(),
             revision,
             causes: std::mem::take(&mut self.causes),
+            since: Instant::now(),
+            is_slow: false,
         });
     }
 
@@ -299,8 +300,23 @@ impl TargetState {
     }
 
     /// How long a publish may take, where the slowest reload of all targets may take this long.
-    pub(crate) fn set_limit(&mut self, slowest_reload: Duration) {
-        self.schedule.set_limit(limit(&self.loaded, slowest_reload));
+    pub(crate) fn set_limits(&mut self, slowest_reload: Duration) {
+        self.schedule
+            .set_limits(timeouts(&self.loaded.target, slowest_reload).limits());
+    }
+
+    /// Says that the publish under way takes unusually long, and what it waits for.
+    pub(crate) fn warn_slow(&mut self) {
+        let limit = self.schedule.limits().end.as_secs();
+        let name = &self.loaded.target.name;
+        if let Some(running) = &mut self.running {
+            running.is_slow = true;
+            warn!(
+                "{name}: the publish takes unusually long, {} s so far: it is still {}; after {limit} s it is given up",
+                running.since.elapsed().as_secs(),
+                running.progress.doing()
+            );
+        }
     }
 
     /// Ends a publish that does not answer, wherever it is. What it says yet is not for this target any more, and what it
@@ -379,6 +395,10 @@ impl TargetState {
         let number = running
             .as_ref()
             .map_or(self.schedule.number(), |running| running.number);
+        if running.as_ref().is_some_and(|running| running.is_slow) {
+            let (name, took) = (&self.loaded.target.name, done.took.as_secs());
+            info!("{name}: the publish that took unusually long has ended after {took} s");
+        }
         let revision = running.as_ref().map(|running| running.revision);
         let mut causes = running.map(|running| running.causes).unwrap_or_default();
         for Foreign { dest, .. } in &done.end.foreign {
@@ -650,27 +670,17 @@ fn warn_of_foreign(name: &str, foreign: &[Foreign]) {
     }
 }
 
-/// How long a publish of this target may take before it counts as one that does not answer: longer than all it waits for,
-/// each taken at its worst.
-fn limit(loaded: &Loaded, slowest_reload: Duration) -> Duration {
-    let target = &loaded.target;
-    // A file is judged before the swap, or in its place.
-    let judged = target
-        .outputs
-        .iter()
-        .filter_map(|output| output.check.as_ref());
-    let checks = judged.map(|_| target.check_timeout.saturating_mul(2));
-    // HAProxies are changed, looked at and changed back.
-    let asked = target
-        .outputs
-        .iter()
-        .filter_map(|output| output.haproxy.as_ref());
-    let asked = asked.map(|haproxy| haproxy.timeout.saturating_mul(8));
-    // The new files are put in force, then those of before, then HAProxies that have changed. Each time an equal reload of
-    // another target may be under way, the program is told, and has to say what it runs.
-    let reload = target.reload_timeout.max(slowest_reload);
-    let all = checks.chain(asked).chain([reload.saturating_mul(12)]);
-    all.fold(REST, Duration::saturating_add).min(LONGEST)
+/// What a publish of a target waits for. `slowest_reload` is the longest reload time-out of all targets.
+fn timeouts(target: &Target, slowest_reload: Duration) -> Timeouts {
+    let outputs = || target.outputs.iter();
+    let checked = outputs().filter_map(|output| output.check.as_ref());
+    let haproxies = outputs().filter_map(|output| output.haproxy.as_ref());
+    Timeouts {
+        checks: checked.map(|_| target.check_timeout).collect(),
+        talks: haproxies.map(|haproxy| haproxy.timeout).collect(),
+        reload: target.reload_timeout.max(slowest_reload),
+        has_reload: target.reload.is_some(),
+    }
 }
 
 /// What a publish of a target has for itself.
@@ -708,5 +718,50 @@ fn listed<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
     match paths.as_slice() {
         [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
         other => other.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::watch::conf::load::load_some;
+
+    fn state() -> TargetState {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            (
+                "conf.d/a.toml",
+                "[template]\nsrc = 'a.tera'\ndest = '/d'\nkeys = ['/s']\n",
+            ),
+            ("templates/a.tera", ""),
+        ] {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let mut loaded = load_some(dir.path(), &["a".to_owned()]).unwrap().good;
+        TargetState::new(loaded.remove(0), &Prefix::root(), "the start")
+    }
+
+    /// What was given up hangs as long as a thread of it is at work, for this target and for those that take over its files.
+    #[tokio::test]
+    async fn a_publish_that_was_given_up_hangs_as_long_as_something_of_it_is_at_work() {
+        let (mut state, mut heir) = (state(), state());
+        let progress = Arc::new(Progress::default());
+        let at_work = Arc::clone(&progress);
+        let publish = tokio::spawn(std::future::pending::<()>());
+        let id = publish.id();
+        state.started(publish.abort_handle(), progress, Revision(1));
+        assert!(state.is_publishing() && state.runs(id) && !state.hangs());
+        state.abandon();
+        assert!(!state.is_publishing() && !state.runs(id));
+        assert!(publish.await.unwrap_err().is_cancelled());
+        assert!(state.hangs(), "a thread of it is at work");
+        heir.inherit(&state);
+        assert!(heir.hangs());
+        drop(at_work);
+        assert!(!state.hangs() && !heir.hangs());
     }
 }

@@ -120,7 +120,9 @@ fn an_haproxy_that_does_not_read_the_first_file_yet_is_no_failure() {
         });
         let second = bench.live();
         bench.put("web", "d", 80);
-        wait_for("a further change", || (bench.live() != second).then_some(()));
+        wait_for("a further change", || {
+            (bench.live() != second).then_some(())
+        });
         wait_for("word of both", || {
             (times(&watch, "has been updated") == 2).then_some(())
         });

@@ -21,6 +21,11 @@ fn ms(n: u64) -> Duration {
 
 /// How long a publish may take.
 const LIMIT: Duration = Duration::from_mins(5);
+/// None is told of before that.
+const LIMITS: Limits = Limits {
+    usual: LIMIT,
+    end: LIMIT,
+};
 
 fn done(good: bool, reloaded: bool) -> Outcome {
     if good {
@@ -47,7 +52,7 @@ const OTHER: Action = Action::Publish {
 
 #[test]
 fn the_first_change_goes_out_at_once_and_what_follows_is_gathered() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMITS, 1));
     assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
     assert_eq!(target.handle(start + ms(5), Input::Changed), None);
     assert_eq!(target.end(start + ms(6), done(true, false)), None);
@@ -59,7 +64,7 @@ fn the_first_change_goes_out_at_once_and_what_follows_is_gathered() {
 
 #[test]
 fn gathering_ends_even_if_it_never_gets_quiet() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMITS, 1));
     target.handle(start, Input::Changed);
     target.end(start, done(true, false));
     for n in 1..50 {
@@ -74,7 +79,7 @@ fn gathering_ends_even_if_it_never_gets_quiet() {
 
 #[test]
 fn a_reload_holds_the_next_publish_back_and_loses_nothing() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMITS, 1));
     target.handle(start, Input::Changed);
     target.end(start, done(true, true));
     assert_eq!(target.handle(start + ms(1000), Input::Changed), None);
@@ -84,7 +89,7 @@ fn a_reload_holds_the_next_publish_back_and_loses_nothing() {
 
 #[test]
 fn a_failure_is_tried_again_later_and_later_until_newer_data_comes() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMITS, 1));
     target.handle(start, Input::Changed);
     let mut now = start;
     let mut delays = Vec::new();
@@ -103,7 +108,7 @@ fn a_failure_is_tried_again_later_and_later_until_newer_data_comes() {
 
 #[test]
 fn what_takes_no_reload_is_not_held_back() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, true, LIMIT, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, true, LIMITS, 1));
     assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
     target.end(start, done(true, true));
     let early = Action::Publish {
@@ -128,7 +133,7 @@ fn what_takes_no_reload_is_not_held_back() {
 
 #[test]
 fn what_was_refused_is_tried_again_after_ten_seconds_and_more() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMITS, 1));
     target.handle(start, Input::Changed);
     let mut now = start;
     let mut delays = Vec::new();
@@ -152,7 +157,7 @@ fn what_was_refused_is_tried_again_after_ten_seconds_and_more() {
 
 #[test]
 fn newer_data_follow_a_refusal_after_the_pause_that_grows_with_each() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMITS, 1));
     target.handle(start, Input::Changed);
     let mut now = start;
     for seconds in [2, 4, 8, 16, 32, 32] {
@@ -175,7 +180,7 @@ fn newer_data_follow_a_refusal_after_the_pause_that_grows_with_each() {
 
 #[test]
 fn the_same_again_does_not_bring_a_retry_forward() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMITS, 1));
     target.handle(start, Input::Changed);
     target.end(start, REFUSAL);
     let again = target.deadline().unwrap();
@@ -199,7 +204,7 @@ fn the_same_again_does_not_bring_a_retry_forward() {
 
 #[test]
 fn somebody_who_asks_for_it_is_not_put_off() {
-    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMIT, 1));
+    let (start, mut target) = (Instant::now(), Schedule::new(PACE, false, LIMITS, 1));
     target.handle(start, Input::Changed);
     for _ in 0..3 {
         target.end(start, REFUSAL);
@@ -214,7 +219,7 @@ fn somebody_who_asks_for_it_is_not_put_off() {
 
 /// A target whose first publish has changed what runs and waits for its check.
 fn live(start: Instant) -> Schedule {
-    let mut target = Schedule::new(PACE, true, LIMIT, 1);
+    let mut target = Schedule::new(PACE, true, LIMITS, 1);
     assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
     target
 }
@@ -254,16 +259,49 @@ fn newer_data_wait_for_a_short_check_and_for_each_other() {
 #[test]
 fn what_takes_a_reload_is_not_overtaken() {
     let start = Instant::now();
-    let mut target = Schedule::new(PACE, false, LIMIT, 1);
+    let mut target = Schedule::new(PACE, false, LIMITS, 1);
     target.handle(start, Input::Changed);
     assert_eq!(target.handle(start + ms(400), Input::Changed), None);
     assert_eq!(target.deadline(), Some(start + LIMIT));
 }
 
+/// What a publish takes at most if nothing is wrong.
+const USUAL: Duration = Duration::from_mins(2);
+
+#[test]
+fn a_publish_that_takes_long_is_told_of_once_and_goes_on() {
+    let start = Instant::now();
+    let limits = Limits {
+        usual: USUAL,
+        end: LIMIT,
+    };
+    for is_live in [false, true] {
+        let mut target = Schedule::new(PACE, is_live, limits, 1);
+        target.handle(start, Input::Changed);
+        assert_eq!(target.deadline(), Some(start + USUAL));
+        let before = start + USUAL / 2;
+        assert_eq!(target.handle(before, Input::Tick), None);
+        let told = target.handle(start + USUAL, Input::Tick);
+        assert_eq!(told, Some(Action::TellSlow));
+        assert_eq!(target.deadline(), Some(start + LIMIT), "once");
+        assert_eq!(target.handle(start + USUAL + ms(1), Input::Tick), None);
+        assert_eq!(target.end(start + USUAL + ms(2), done(true, true)), None);
+        assert_eq!(target.deadline(), None);
+        // The next one is told of again.
+        let next = start + LIMIT;
+        assert_eq!(target.handle(next, Input::Changed), Some(PUBLISH));
+        assert_eq!(target.deadline(), Some(next + USUAL));
+        let told = target.handle(next + USUAL, Input::Tick);
+        assert_eq!(told, Some(Action::TellSlow));
+        let given_up = target.handle(next + LIMIT, Input::Tick);
+        assert_eq!(given_up, Some(Action::Abandon));
+    }
+}
+
 #[test]
 fn a_publish_that_never_answers_has_failed_and_another_one_follows() {
     let start = Instant::now();
-    let mut target = Schedule::new(PACE, false, LIMIT, 1);
+    let mut target = Schedule::new(PACE, false, LIMITS, 1);
     assert_eq!(target.handle(start, Input::Changed), Some(PUBLISH));
     let hangs = target.number();
     let mut now = start;
@@ -297,7 +335,7 @@ fn a_publish_that_never_answers_has_failed_and_another_one_follows() {
 #[test]
 fn an_answer_that_comes_between_two_publishes_does_not_count() {
     let start = Instant::now();
-    let mut target = Schedule::new(PACE, false, LIMIT, 1);
+    let mut target = Schedule::new(PACE, false, LIMITS, 1);
     target.handle(start, Input::Changed);
     let late = start + LIMIT;
     assert_eq!(target.handle(late, Input::Tick), Some(Action::Abandon));
@@ -342,7 +380,7 @@ impl Slow {
                 self.ends = None;
                 self.end(now, Outcome::Overtaken);
             }
-            Some(Action::Abandon) => panic!("it is not that slow"),
+            Some(Action::Abandon | Action::TellSlow) => panic!("it is not that slow"),
             None => {}
         }
     }
@@ -370,7 +408,7 @@ proptest! {
     #[test]
     fn a_check_has_its_time(check in 1u64..5000, pauses in proptest::collection::vec(1u64..400, 400)) {
         let start = Instant::now();
-        let target = Schedule::new(PACE, true, LIMIT, 1);
+        let target = Schedule::new(PACE, true, LIMITS, 1);
         let mut slow = Slow { target, check: ms(check), ends: None, behind_since: None };
         let mut now = start;
         for pause in pauses {
@@ -435,6 +473,8 @@ struct Bench {
     publishing: Option<(u64, Instant)>,
     /// It will never answer in time.
     hangs: bool,
+    /// It has been told that it takes long.
+    is_told: bool,
     /// Those that were given up.
     given_up: Vec<u64>,
     stale_since: Option<Instant>,
@@ -444,9 +484,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        let limits = Limits {
+            usual: USUAL,
+            end: LIMIT,
+        };
         Self {
             now: Instant::now(),
-            target: Schedule::new(PACE, false, LIMIT, 7),
+            target: Schedule::new(PACE, false, limits, 7),
+            is_told: false,
             publishing: None,
             hangs: false,
             given_up: Vec::new(),
@@ -468,12 +513,21 @@ impl Bench {
                 assert!(!self.given_up.contains(&self.target.number()));
                 self.publishing = Some((self.target.number(), now));
                 (self.hangs, self.stale_since) = (false, None);
+                self.is_told = false;
             }
             Some(Action::Abandon) => {
                 let (number, since) = self.publishing.take().expect("there is one");
                 assert!(now >= since + LIMIT, "it has its time");
                 self.given_up.push(number);
                 self.stale_since = self.stale_since.or(Some(now));
+            }
+            Some(Action::TellSlow) => {
+                let (_, since) = self.publishing.expect("there is one");
+                assert!(
+                    now >= since + USUAL && !self.is_told,
+                    "once, and late enough"
+                );
+                self.is_told = true;
             }
             Some(Action::Overtake) => panic!("it takes a reload"),
             None => {}
