@@ -189,9 +189,13 @@ pub(crate) fn check_files(target: &Target, files: &[(String, String)]) -> Result
         }
     }
     let path = std::env::var("PATH").unwrap_or_default();
+    let prometheus = harness::prometheus_dir();
     let output = Command::new("/bin/sh")
         .args(["-c", &command])
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .env(
+            "PATH",
+            format!("{path}:/usr/sbin:/sbin:{}", prometheus.display()),
+        )
         .output()
         .expect("run the check");
     let said = [output.stdout, output.stderr].concat();

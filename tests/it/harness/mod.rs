@@ -113,11 +113,15 @@ pub(crate) fn unpacked(release: &str, path: &str) -> Option<PathBuf> {
 /// A program that the PATH has, or that `contrib/prometheus.sh` has unpacked.
 pub(crate) fn unpacked_or_installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian/prometheus/usr/bin");
     std::env::split_paths(&path)
-        .chain([own])
+        .chain([prometheus_dir()])
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
+}
+
+/// Where `contrib/prometheus.sh` unpacks.
+pub(crate) fn prometheus_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian/prometheus/usr/bin")
 }
 
 /// Says that a test cannot be made here, and why; also where what passing tests print is not shown.
