@@ -25,7 +25,7 @@ pub use self::dashboard::Dashboard;
 pub use self::log::{LogArgs, LogFormat, LogLevel};
 pub use self::look::{Check, Ip, Render};
 pub use self::manage::{
-    DrainArgs, Format, Guard, GuardAction, GuardRelease, History, StateArgs, Status,
+    DrainArgs, Format, Guard, GuardAction, GuardRelease, History, Ls, StateArgs, Status,
 };
 pub use self::pages::{completions, manuals};
 pub use self::register::{
@@ -67,7 +67,9 @@ pub enum Command {
     Drain(DrainArgs),
     /// Put an instance back into service.
     Undrain(DrainArgs),
-    /// Show the instances of a service, and which watchers have applied what.
+    /// List services, or the instances of one.
+    Ls(Ls),
+    /// Show what is wrong, and how services, instances, watchers and their targets stand.
     Status(Status),
     /// Ask a running sidekick whether it is healthy: for containers without curl.
     Health(Health),

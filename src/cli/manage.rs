@@ -34,21 +34,61 @@ pub struct DrainArgs {
     pub store: StoreArgs,
 }
 
-/// Show the instances of a service with their states, and the watchers that serve it.
+/// Show what is wrong, and how services, instances, watchers and their targets stand.
+///
+/// What is wrong comes first, and makes the exit status 1: targets that fail, watchers that are gone without having
+/// stopped (for 30 min), what guards hold, what is served from a snapshot, instances that break a rule. With a service, only
+/// its instances and the watchers that serve it are shown.
 ///
 /// APPLIED is the last revision of the store that the proxies of a watcher have in use, BEHIND how many revisions the
 /// furthest watcher is ahead of it. OLD WORKERS is how many worker processes its HAProxies and nginxes still have from
 /// before their last reloads, for connections that have not ended; empty if none. A watcher tells at once of a drain, of
-/// old workers within 20 s, and of all else within 15 s.
+/// what has become wrong or right within 2 s, of old workers within 20 s, and of all else within 15 s. SINCE is when the
+/// files of a target became what they are, REVISION what they were made from.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
+Examples:
+  sidekick status
+  sidekick status web --wide
+  sidekick status --format json | jq '.problems'
+
+Exit status:
+  0 it is shown, and nothing is wrong; 1 something is wrong; 64 the command line is wrong; 69
+  there is no instance of the service, or the store cannot be used; 74 the output cannot be
+  written.")]
+pub struct Status {
+    /// The service; all of them without it.
+    #[arg(value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// Show ids in full, and attributes.
+    #[arg(long)]
+    pub wide: bool,
+    /// A table for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
+}
+
+/// List services, or the instances of one.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick ls                          services, and how many instances they have
+  sidekick ls web                      the instances of one service
+  sidekick ls web --format json | jq -r '.[].addr'
+
 Exit status:
   0 it is shown; 64 the command line is wrong; 69 there is no instance of the service, or the
   store cannot be used; 74 the output cannot be written.")]
-pub struct Status {
-    /// The service.
+pub struct Ls {
+    /// The service whose instances are listed.
     #[arg(value_name = "SERVICE")]
-    pub service: String,
+    pub service: Option<String>,
+    /// Show ids in full, and attributes.
+    #[arg(long)]
+    pub wide: bool,
     /// A table for people, or JSON for programs.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,

@@ -140,6 +140,7 @@ pub fn resolve(
         (Command::Check(args), _) => Ok(check::resolve(args, &here.host)),
         (Command::Drain(args), _) => drain::resolve(&args, State::Drain, here),
         (Command::Undrain(args), _) => drain::resolve(&args, State::Up, here),
+        (Command::Ls(args), _) => status::resolve_ls(&args, here),
         (Command::Status(args), _) => status::resolve(&args, here),
         (Command::Health(args), _) => health::resolve(&args),
         (Command::History(args), _) => history::resolve(args, here),

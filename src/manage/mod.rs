@@ -1,14 +1,16 @@
 //! What people do by hand: take an instance out of service and put it back, and see who has noticed. Shell.
 
 mod drain;
+mod overview;
 mod status;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 pub use self::drain::{Order, set_state};
-pub use self::status::{Report, status};
+pub use self::status::{Question, Report, list, status};
 
 use crate::model::catalog::Catalog;
 use crate::model::instance::ServiceName;
@@ -68,6 +70,31 @@ async fn read_instances(
     let mut catalog = Catalog::new(prefix.clone());
     catalog.apply(&dir, Update::Reset(snapshot));
     Ok(catalog)
+}
+
+/// The instances that are asked for.
+async fn read_catalog(store: &Arc<dyn Store>, question: &Question) -> Result<Catalog, ManageError> {
+    let prefix = &question.prefix;
+    match &question.service {
+        Some(service) => read_instances(store, prefix, service.as_str()).await,
+        None => {
+            let snapshot = store.snapshot(prefix).await.map_err(ManageError::Store)?;
+            let mut catalog = Catalog::new(prefix.clone());
+            catalog.apply(prefix, Update::Reset(snapshot));
+            Ok(catalog)
+        }
+    }
+}
+
+/// The watchers that are gone without having stopped in order. Who may not read who was seen misses nobody.
+async fn read_missing(
+    store: &Arc<dyn Store>,
+    present: &Watchers,
+) -> BTreeMap<String, watchers::Seen> {
+    match store.snapshot(&watchers::seen_root()).await {
+        Ok(snapshot) => watchers::missing(snapshot.entries.iter(), present),
+        Err(_) => BTreeMap::new(),
+    }
 }
 
 /// The announced service that was probably meant. Who may read one service only gets no answer.

@@ -28,3 +28,9 @@ fn hostname() -> String {
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
 }
+
+/// The wall clock in whole seconds since 1970, for people.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    since_1970().as_secs()
+}

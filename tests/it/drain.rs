@@ -403,7 +403,7 @@ fn drained_and_put_back_by_hand() {
         scene.wait_live("a up\n");
         let table = run(&["status", "web"]).1;
         assert!(
-            table.starts_with("INSTANCE  ADDRESS       STATE\na         127.0.0.1:80  up"),
+            table.starts_with("INSTANCE  ADDRESS       STATE  WEIGHT\nweb/a     127.0.0.1:80  up"),
             "{table}"
         );
         // A watcher that hangs is named.

@@ -7,7 +7,7 @@ use sidekick::model::target_status::{TargetStatus, decode};
 
 use super::{Bench, PACE, TEMPLATE, line};
 use crate::harness::notify::Notify;
-use crate::harness::{Process, wait_for};
+use crate::harness::{Process, sidekick, wait_for};
 
 /// The value of this field in the entry of the only watcher.
 fn field(bench: &Bench, below: &str, field: &str) -> Option<String> {
@@ -33,6 +33,37 @@ fn start(bench: &Bench) -> (Process, Notify) {
     command.env("SIDEKICK_STATE_DIR", bench.file("state"));
     let process = Process::start(notify.tell(&mut command), &bench.file("log"));
     (process, notify)
+}
+
+/// What `sidekick status` shows, and its exit status.
+fn shown(bench: &Bench, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = sidekick();
+    command.args(args).args(["--store", &bench.etcd.url()]);
+    let output = command.output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+/// Asserts that something is wrong, and that the first lines of `sidekick status` say this.
+#[track_caller]
+fn assert_wrong(bench: &Bench, want: &str) {
+    let (status, text) = shown(bench, &["status"]);
+    let problems = text.split("\n\n").next().unwrap();
+    assert!(
+        status == Some(1) && problems.contains(want),
+        "{status:?} {text}"
+    );
+}
+
+#[track_caller]
+fn assert_right(bench: &Bench) {
+    let (status, text) = shown(bench, &["status"]);
+    assert!(
+        status == Some(0) && text.starts_with("SERVICE  UP"),
+        "{status:?} {text}"
+    );
 }
 
 #[test]
@@ -61,11 +92,21 @@ fn a_check_that_refuses_is_told_with_its_reason_until_it_is_over() {
     let failing = wrong.failing.unwrap();
     assert_eq!(failing.step, "check");
     assert!(failing.why.contains("no bad ones"), "{failing:?}");
+    assert_wrong(&bench, "1 problem:\n");
+    assert_wrong(&bench, ": a fails since ");
+    assert_wrong(&bench, ": check: ");
+    let json = shown(&bench, &["status", "web", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.1).unwrap();
+    assert_eq!(
+        json["watchers"][0]["targets"][0]["failing"]["step"],
+        "check"
+    );
     // The good revision is the one of before, whose file is in force still.
     assert_eq!((wrong.since, wrong.revision), (good.since, good.revision));
     bench.delete("bad");
     notify.wait_said("STATUS=keeping 1 file\n");
     wait_target(&bench, "the end of it to be told", |one| !one.is_wrong());
+    assert_right(&bench);
 }
 
 #[test]
@@ -88,6 +129,7 @@ fn what_a_guard_holds_is_told() {
     };
     assert_eq!((held.service.as_deref(), held.count), (Some("web"), 2));
     assert_eq!((held.why.as_str(), held.until), ("none is left", None));
+    assert_wrong(&bench, ": a: the guard holds 2 instances of web since ");
     bench.put("i");
     bench.put("j");
     wait_target(&bench, "its end to be told", |one| !one.is_wrong());
@@ -107,6 +149,10 @@ fn a_configuration_that_is_wrong_is_told_while_the_one_of_before_is_in_force() {
         let config = field(&bench, "/sidekick/watchers/", "config")?;
         config.contains("a.tera").then_some(())
     });
+    assert_wrong(
+        &bench,
+        "the configuration is wrong, so the one of before is in force: ",
+    );
     bench.template("a.tera", TEMPLATE);
     wait_for("the end of it to be told", || {
         let config = field(&bench, "/sidekick/watchers/", "config");
@@ -156,6 +202,46 @@ fn a_watcher_that_stops_in_order_is_not_remembered_and_one_that_hangs_is() {
         field(&bench, "/sidekick/seen/", "targets").as_deref(),
         Some("a")
     );
+    assert_wrong(
+        &bench,
+        ": the watcher of a is gone without having stopped: ",
+    );
     process.signal(Signal::SIGCONT);
     wait_target(&bench, "its entry to be back", |one| one.since.is_some());
+}
+
+#[test]
+fn services_and_instances_are_listed() {
+    let bench = Bench::new(PACE);
+    let (status, text) = shown(&bench, &["ls"]);
+    assert_eq!(
+        (status, text.as_str()),
+        (Some(0), "nothing is announced below /services\n")
+    );
+    bench.put("i");
+    bench.put("j");
+    bench
+        .etcd
+        .etcdctl(&["put", "/services/web/j/state", "drain"]);
+    bench
+        .etcd
+        .etcdctl(&["put", "/services/web/j/vhost", "shop.example.org"]);
+    bench.etcd.put_instance("db", "m", "2001:db8::1", 3306);
+    assert_eq!(
+        shown(&bench, &["ls"]).1,
+        "SERVICE  UP  DRAIN  MAINT\ndb       1   0      0\nweb      1   1      0\n"
+    );
+    assert_eq!(
+        shown(&bench, &["ls", "web", "--wide"]).1,
+        "INSTANCE  ADDRESS      STATE  WEIGHT  ATTRIBUTES\n\
+         web/i     10.0.0.1:80  up\n\
+         web/j     10.0.0.1:80  drain          vhost=shop.example.org\n"
+    );
+    let json = shown(&bench, &["ls", "db", "--format", "json"]).1;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["addr"], "[2001:db8::1]:3306");
+    let (status, text) = shown(&bench, &["ls", "wbe"]);
+    assert_eq!((status, text.as_str()), (Some(69), ""));
+    // Nobody watches, and that is not wrong.
+    assert_right(&bench);
 }
