@@ -556,7 +556,7 @@ mod tests {
              proxy-1: haproxy: the guard holds 2 instances of web since 03:12 UTC, until 03:13 UTC: none is left; \
              `sidekick guard release haproxy` there ends that\n  \
              proxy-1: haproxy is served from a snapshot of 2026-11-25 03:12 UTC, since the store did not answer\n  \
-             /services/web/a is served by nobody: ip \"no address\": it is neither an IPv4 nor an IPv6 address (without brackets)"
+             /services/web/a is served by nobody: ip \"no address\" is not usable: it is neither an IPv4 nor an IPv6 address (without brackets)"
         );
         assert!(
             rest.contains("x        proxy-1  0.1.0    7        2\n"),
