@@ -8,10 +8,11 @@
 //!      └────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! One lease holds them all, but for shared ids: each of those has a lease of its own, which other processes keep alive
-//! too. The set can be replaced while it runs. What stays the same is not touched, what changes is wanted anew on the
-//! lease it hangs on, so that it is never absent, and keeps its health if its checks are the same. Only one that becomes
-//! shared, or is not shared any more, may be absent for a moment: it moves to another lease.
+//! All instances hang on one lease, except those with a shared id: each of these has a lease of its own, which other
+//! processes keep alive too. A config reload or a changed address replaces the set while it runs. The roster leaves alone
+//! an instance that stays the same. It publishes one that has changed anew on its lease, so that the instance is never
+//! absent, and keeps its health if its checks are the same. Only an instance that becomes shared, or is not shared any
+//! more, may be absent for a moment: it moves to another lease.
 
 mod drain;
 mod event;
@@ -32,7 +33,8 @@ use crate::model::instance::State;
 use crate::model::lease;
 use crate::model::prefix::Prefix;
 
-/// How long a new set may take to stand before it counts as settled: a store that is down is no fault of the set.
+/// A new set counts as settled after this long even if not all of it is published: a store that is down is no fault of the
+/// set.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The machine; see the module's diagram.
@@ -40,7 +42,7 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Roster {
     members: BTreeMap<Prefix, Member>,
     leases: Leases,
-    /// What stands in the store, and on which lease.
+    /// The instances that are published, and on which lease.
     standing: BTreeMap<Prefix, Holder>,
     /// The number of the last round of checks.
     rounds: u64,
@@ -53,24 +55,24 @@ pub(super) struct Roster {
 enum Phase {
     New,
     Running,
-    /// Those that stand are about to go.
+    /// The published instances are being marked.
     Draining,
     Stopped,
     Withdrawn,
 }
 
-/// Whether the set is in force.
+/// Whether the set of instances is in force.
 #[derive(Debug)]
 enum Set {
-    /// It will be when somebody stands.
+    /// The first set is in force when one of its instances is published and the others are settled.
     First,
-    /// It replaced another one, and will be by then.
+    /// A set that replaced another one is in force at this time at the latest.
     New(Instant),
     InForce,
 }
 
 impl Roster {
-    /// These instances; `seed` decides the jitter of the leases.
+    /// A roster of these instances; `seed` decides the jitter of the leases.
     pub(super) fn new(entries: Vec<Entry>, ttl: Duration, seed: u64) -> Self {
         let member = |entry: Entry| (entry.publication.dir.clone(), Member::new(entry));
         Self {
@@ -108,7 +110,7 @@ impl Roster {
         let mut out = Vec::new();
         match (self.phase, input) {
             (Phase::Withdrawn, _) => {}
-            (_, Input::Lease(holder, input)) => self.lease(now, &holder, input, &mut out),
+            (_, Input::Lease(holder, input)) => self.handle_lease(now, &holder, input, &mut out),
             (Phase::New | Phase::Running, Input::Drain) => self.drain(now, &mut out),
             (Phase::New | Phase::Running | Phase::Draining, Input::Stop) => {
                 self.stop(now, &mut out);
@@ -117,7 +119,7 @@ impl Roster {
                 if since.is_some() {
                     // It stays so on another lease.
                     let state = State::Drain.as_str();
-                    self.leases.is_in_state(&dir, state.as_bytes());
+                    self.leases.remember_state(&dir, state.as_bytes());
                 }
                 self.drain.marked(dir, since, &mut out);
             }
@@ -129,7 +131,7 @@ impl Roster {
             (Phase::Running, Input::Probed(round, result)) => {
                 if self.members.get(&round.dir).map(|m| m.round) == Some(round.number) {
                     let input = health::Input::Probed(result);
-                    self.health(now, &round.dir, input, &mut out);
+                    self.handle_health(now, &round.dir, input, &mut out);
                 }
             }
             // What checks say does not count any more, and nobody is announced anew.
@@ -138,7 +140,7 @@ impl Roster {
             (Phase::Draining | Phase::Stopped, Input::Replace(_) | Input::Drain) => {}
             (_, Input::Marked(..)) | (Phase::Stopped, Input::Stop) => {}
         }
-        self.judge(now, &mut out);
+        self.report_progress(now, &mut out);
         out
     }
 
@@ -146,11 +148,11 @@ impl Roster {
         self.phase = Phase::Running;
         let dirs: Vec<Prefix> = self.members.keys().cloned().collect();
         for dir in dirs {
-            self.begin(now, &dir, out);
+            self.check_or_announce(now, &dir, out);
         }
     }
 
-    /// Whoever does not stand yet is not going to.
+    /// Marks the instances that are published on our lease; those that are not published yet are not going to be.
     fn drain(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.phase = Phase::Draining;
         let wanted = self.members.iter().filter(|(_, m)| m.is_wanted());
@@ -159,13 +161,13 @@ impl Roster {
         // lost would be announced anew, with no mark that says that we go.
         let stands = |(dir, holder): &(Prefix, Holder)| {
             let is_here = self.standing.get(dir) == Some(holder);
-            is_here && (*holder == Holder::Common || self.leases.stands(holder, dir))
+            is_here && (*holder == Holder::Common || self.leases.has_published(holder, dir))
         };
         let (here, absent): (Vec<_>, Vec<_>) = wanted.partition(stands);
         for (dir, _) in absent {
             self.unwant(now, &dir, out);
         }
-        // One that is shared goes on elsewhere.
+        // Other processes go on with a shared instance.
         let ours = here.into_iter().filter(|(_, on)| *on == Holder::Common);
         let ours = ours.map(|(dir, _)| dir);
         self.drain = Drain::begin(ours, self.leases.common(), out);
@@ -174,7 +176,7 @@ impl Roster {
     fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.phase = Phase::Stopped;
         for holder in self.leases.holders() {
-            self.lease(now, &holder, lease::Input::Stop, out);
+            self.handle_lease(now, &holder, lease::Input::Stop, out);
         }
     }
 
@@ -184,29 +186,35 @@ impl Roster {
             let due = self.members.iter().filter(|(_, member)| due(member));
             let due: Vec<Prefix> = due.map(|(dir, _)| dir.clone()).collect();
             for dir in due {
-                self.health(now, &dir, health::Input::Tick, out);
+                self.handle_health(now, &dir, health::Input::Tick, out);
             }
         }
         for holder in self.leases.holders() {
-            self.lease(now, &holder, lease::Input::Tick, out);
+            self.handle_lease(now, &holder, lease::Input::Tick, out);
         }
     }
 
     /// Announces an instance, or checks it first.
-    fn begin(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
+    fn check_or_announce(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
         let Some(member) = self.members.get_mut(dir) else {
             return;
         };
         if member.health.is_some() {
             self.rounds += 1;
             member.round = self.rounds;
-            self.health(now, dir, health::Input::Start, out);
+            self.handle_health(now, dir, health::Input::Start, out);
         } else {
             self.want(now, dir, out);
         }
     }
 
-    fn health(&mut self, now: Instant, dir: &Prefix, input: health::Input, out: &mut Vec<Action>) {
+    fn handle_health(
+        &mut self,
+        now: Instant,
+        dir: &Prefix,
+        input: health::Input,
+        out: &mut Vec<Action>,
+    ) {
         let Some(member) = self.members.get_mut(dir) else {
             return;
         };
@@ -246,24 +254,30 @@ impl Roster {
         if let Some(id) = member.entry.shared {
             self.leases.share(dir, id);
         }
-        self.lease(now, &holder, lease::Input::Want(publication), out);
+        self.handle_lease(now, &holder, lease::Input::Want(publication), out);
     }
 
     fn unwant(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
         if let Some(holder) = self.members.get(dir).map(Member::holder) {
-            self.lease(now, &holder, lease::Input::Unwant(dir.clone()), out);
+            self.handle_lease(now, &holder, lease::Input::Unwant(dir.clone()), out);
         }
     }
 
-    fn lease(&mut self, now: Instant, holder: &Holder, input: lease::Input, out: &mut Vec<Action>) {
+    fn handle_lease(
+        &mut self,
+        now: Instant,
+        holder: &Holder,
+        input: lease::Input,
+        out: &mut Vec<Action>,
+    ) {
         for action in self.leases.handle(now, holder, input) {
             out.push(Action::Lease(holder.clone(), action.clone()));
-            self.look(now, holder, action, out);
+            self.follow_up(now, holder, action, out);
         }
     }
 
-    /// What comes of what a lease says.
-    fn look(
+    /// Follows up what a lease reports.
+    fn follow_up(
         &mut self,
         now: Instant,
         holder: &Holder,
@@ -306,7 +320,7 @@ impl Roster {
         }
     }
 
-    /// Unless it stands elsewhere by now.
+    /// Reports that an instance is gone, unless it is published on another lease by now.
     fn gone(&mut self, holder: &Holder, dir: &Prefix, out: &mut Vec<Action>) {
         if self.standing.get(dir) == Some(holder) {
             self.standing.remove(dir);
@@ -314,7 +328,7 @@ impl Roster {
         }
     }
 
-    /// An owner who is dead goes within a TTL. One who lives stays.
+    /// Notes that another owner has the place. A dead owner's lease ends within a TTL; after that the owner lives.
     fn conflict(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
         let is_only = self.members.len() == 1;
         let Some(Stage::Wanted { stands, conflict }) =
@@ -329,8 +343,8 @@ impl Roster {
         }
     }
 
-    /// Whether the set is in force, or everything is withdrawn.
-    fn judge(&mut self, now: Instant, out: &mut Vec<Action>) {
+    /// Reports when the set comes into force, and when everything is withdrawn.
+    fn report_progress(&mut self, now: Instant, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Stopped if self.leases.are_ended() => {
                 self.phase = Phase::Withdrawn;

@@ -1,4 +1,4 @@
-//! The order of things while instances are announced: program, withdrawal, signals, exit. Pure.
+//! The order of events in `sidekick register`: the program's start, signals, drain, withdrawal, the program's end, exit. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use crate::model::report::code;
 use crate::model::stop::Stop;
 use crate::model::watchers::Marks;
 
-/// How long a stop waits for the store to mark the instances. One that does not answer will not take them back either.
+/// How long a stop waits for the store to mark the instances. A store that does not answer will not withdraw them either.
 const MARK_WITHIN: Duration = Duration::from_secs(2);
-/// How long a stop waits for the store to take the instances back. The keys expire by themselves if it does not.
+/// How long a stop waits for the store to withdraw the instances. If it does not, the keys expire with their lease.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(2);
 
 /// The machine; see the module's diagram.
@@ -23,7 +23,7 @@ pub(super) struct Lifecycle {
     /// Whether there is a program, or we are the sidecar of one.
     has_program: bool,
     stop: Stop,
-    /// How long a stop waits for those who watch.
+    /// How long a stop waits for watchers to apply the drain.
     drain: Duration,
     roster: Roster,
     state: State,
@@ -38,13 +38,13 @@ enum State {
     },
     /// The instances are announced, or kept from it by their checks.
     Up,
-    /// They are being marked, and after that those who watch are waited for, until `drained_at` at the latest.
+    /// The store marks the instances, and then we wait for watchers to apply that, until `drained_at` at the latest.
     Draining {
         until: Instant,
         drained_at: Instant,
         then: Then,
     },
-    /// They are being withdrawn from the store.
+    /// The store withdraws the instances.
     Leaving {
         until: Instant,
         then: Then,
@@ -102,8 +102,19 @@ impl Lifecycle {
             Input::Ended(exit) => self.ended(now, exit, &mut out),
             Input::GroupGone => self.group_gone(&mut out),
             Input::Signal(signal) => self.signal(now, signal, &mut out),
-            Input::Roster(input) => self.roster(now, input, &mut out),
-            Input::Waited => self.drained(now, &mut out),
+            Input::Probed(round, result) => {
+                self.hand_to_roster(now, instances::Input::Probed(round, result), &mut out);
+            }
+            Input::Lease(holder, answer) => {
+                self.hand_to_roster(now, instances::Input::Lease(holder, answer), &mut out);
+            }
+            Input::Marked(dir, since) => {
+                self.hand_to_roster(now, instances::Input::Marked(dir, since), &mut out);
+            }
+            Input::Replace(entries) => {
+                self.hand_to_roster(now, instances::Input::Replace(entries), &mut out);
+            }
+            Input::Waited => self.end_drain(now, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
         out
@@ -114,7 +125,7 @@ impl Lifecycle {
             self.state = State::Starting { stop: None };
             out.push(Action::Spawn);
         } else {
-            self.up(now, out);
+            self.announce(now, out);
         }
     }
 
@@ -123,15 +134,15 @@ impl Lifecycle {
             State::Starting { stop: Some(signal) } => {
                 self.pass_and_wait(now, self.stop.signal_for(signal), out);
             }
-            State::Starting { stop: None } => self.up(now, out),
+            State::Starting { stop: None } => self.announce(now, out),
             State::New | State::Up | State::Draining { .. } | State::Leaving { .. } => {}
             State::Ending(_) | State::Done => {}
         }
     }
 
-    fn up(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn announce(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.state = State::Up;
-        self.roster(now, instances::Input::Start, out);
+        self.hand_to_roster(now, instances::Input::Start, out);
     }
 
     fn ended(&mut self, now: Instant, exit: Exit, out: &mut Vec<Action>) {
@@ -141,10 +152,10 @@ impl Lifecycle {
         match &mut self.state {
             State::New | State::Starting { .. } | State::Up => {
                 out.push(Action::Stopping(Why::Ended(exit)));
-                self.leave(now, Then::Clear(status), out);
+                self.withdraw(now, Then::Clear(status), out);
             }
-            // Nobody is left who could answer a request.
-            State::Draining { .. } => self.leave(now, Then::Clear(status), out),
+            // No process is left that could answer a request.
+            State::Draining { .. } => self.withdraw(now, Then::Clear(status), out),
             State::Leaving { then, .. } => *then = Then::Clear(status),
             State::Ending(ending) => {
                 let step = ending.command_ended(now, status);
@@ -176,7 +187,7 @@ impl Lifecycle {
         match (&mut self.state, stops) {
             (State::New | State::Done, _) => {}
             (State::Starting { stop }, true) => *stop = Some(signal),
-            // There is nobody to pass it on to yet.
+            // The program that would get the signal does not run yet.
             (State::Starting { .. }, false) => {}
             (State::Up, true) => {
                 out.push(Action::Stopping(Why::Asked(signal)));
@@ -187,9 +198,9 @@ impl Lifecycle {
                 };
                 self.drain(now, then, out);
             }
-            // Asked twice: somebody is in a hurry.
-            (State::Draining { .. }, true) => self.drained(now, out),
-            (State::Leaving { .. }, true) => self.left(now, false, out),
+            // A second stop signal means that somebody is in a hurry.
+            (State::Draining { .. }, true) => self.end_drain(now, out),
+            (State::Leaving { .. }, true) => self.end_withdrawal(now, false, out),
             (State::Ending(_), true) | (_, false) => {
                 self.pass(signal, out);
             }
@@ -217,10 +228,10 @@ impl Lifecycle {
             drained_at: now + self.drain,
             then,
         };
-        self.roster(now, instances::Input::Drain, out);
+        self.hand_to_roster(now, instances::Input::Drain, out);
     }
 
-    /// The instances are marked, as far as they can be.
+    /// Begins to wait for the watchers, now that the store has answered the marks.
     fn marked(&mut self, now: Instant, marks: Marks, out: &mut Vec<Action>) {
         let State::Draining {
             until, drained_at, ..
@@ -231,27 +242,27 @@ impl Lifecycle {
         *until = *drained_at;
         let left = drained_at.saturating_duration_since(now);
         if marks.is_empty() || left.is_zero() {
-            self.drained(now, out);
+            self.end_drain(now, out);
         } else {
             out.push(Action::AwaitWatchers(marks, left));
         }
     }
 
-    /// Nothing new is sent to the instances, or that has been waited for long enough.
-    fn drained(&mut self, now: Instant, out: &mut Vec<Action>) {
+    /// Ends the wait for the watchers: they have applied the drain, or the time is up.
+    fn end_drain(&mut self, now: Instant, out: &mut Vec<Action>) {
         if let State::Draining { then, .. } = self.state {
-            self.leave(now, then, out);
+            self.withdraw(now, then, out);
         }
     }
 
-    fn leave(&mut self, now: Instant, then: Then, out: &mut Vec<Action>) {
+    fn withdraw(&mut self, now: Instant, then: Then, out: &mut Vec<Action>) {
         let until = now + WITHDRAW_WITHIN;
         self.state = State::Leaving { until, then };
-        self.roster(now, instances::Input::Stop, out);
+        self.hand_to_roster(now, instances::Input::Stop, out);
     }
 
-    /// The instances are withdrawn, or have been waited for long enough.
-    fn left(&mut self, now: Instant, withdrawn: bool, out: &mut Vec<Action>) {
+    /// Ends the wait for the withdrawal: it is done, or the time is up.
+    fn end_withdrawal(&mut self, now: Instant, withdrawn: bool, out: &mut Vec<Action>) {
         let State::Leaving { then, .. } = self.state else {
             return;
         };
@@ -285,39 +296,45 @@ impl Lifecycle {
         }
     }
 
-    fn roster(&mut self, now: Instant, input: instances::Input, out: &mut Vec<Action>) {
+    /// Hands an event to the roster. What it says about all instances moves the lifecycle on; the rest is for the shell.
+    fn hand_to_roster(&mut self, now: Instant, input: instances::Input, out: &mut Vec<Action>) {
         for action in self.roster.handle(now, input) {
-            match action {
-                instances::Action::Withdrawn => self.left(now, true, out),
-                instances::Action::Drained(marks) => self.marked(now, marks, out),
-                instances::Action::Refused(dir) => self.refused(now, dir, out),
-                instances::Action::Probe(_)
-                | instances::Action::Rise(_)
-                | instances::Action::Fall(..) => {
-                    out.push(Action::Roster(action));
+            out.push(match action {
+                instances::Action::Withdrawn => {
+                    self.end_withdrawal(now, true, out);
+                    continue;
                 }
-                instances::Action::Lease(..)
-                | instances::Action::Gone(_)
-                | instances::Action::Settled => {
-                    out.push(Action::Roster(action));
+                instances::Action::Drained(marks) => {
+                    self.marked(now, marks, out);
+                    continue;
                 }
-                instances::Action::Mark(_) => out.push(Action::Roster(action)),
-            }
+                instances::Action::Refused(dir) => {
+                    self.refused(now, dir, out);
+                    continue;
+                }
+                instances::Action::Probe(round) => Action::Probe(round),
+                instances::Action::Rise(dir) => Action::Rise(dir),
+                instances::Action::Fall(dir, why) => Action::Fall(dir, why),
+                instances::Action::Lease(holder, action) => Action::Lease(holder, action),
+                instances::Action::Gone(dir) => Action::Gone(dir),
+                instances::Action::Settled => Action::Settled,
+                instances::Action::Mark(change) => Action::Mark(change),
+            });
         }
     }
 
-    /// A sidecar has nothing else to do than to say so.
+    /// Lets a sidecar leave whose only instance has another owner.
     fn refused(&mut self, now: Instant, dir: Prefix, out: &mut Vec<Action>) {
         if matches!(self.state, State::Up) && !self.has_program {
             out.push(Action::Refused(dir));
-            self.leave(now, Then::Exit(code::UNAVAILABLE), out);
+            self.withdraw(now, Then::Exit(code::UNAVAILABLE), out);
         }
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Action>) {
         match &mut self.state {
-            State::Draining { until, .. } if now >= *until => self.drained(now, out),
-            State::Leaving { until, .. } if now >= *until => self.left(now, false, out),
+            State::Draining { until, .. } if now >= *until => self.end_drain(now, out),
+            State::Leaving { until, .. } if now >= *until => self.end_withdrawal(now, false, out),
             State::Ending(ending) => {
                 let steps = ending.tick(now);
                 self.follow(steps, out);
@@ -326,7 +343,7 @@ impl Lifecycle {
             State::Draining { .. } | State::Leaving { .. } => {}
         }
         if !matches!(self.state, State::Done) {
-            self.roster(now, instances::Input::Tick, out);
+            self.hand_to_roster(now, instances::Input::Tick, out);
         }
     }
 

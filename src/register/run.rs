@@ -10,7 +10,6 @@ use std::time::Instant;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
-use super::instances;
 use super::instances::{Entry, Holder, ProbeRound, Roster};
 use super::lifecycle::{Action, Input, Lifecycle};
 use super::refresh::{Found, RefreshSchedule};
@@ -23,6 +22,7 @@ use crate::model::lease;
 use crate::model::os::{Exit, ProbeResult, Signal};
 use crate::model::prefix::Prefix;
 use crate::model::report::chain;
+use crate::model::state_change::StateChange;
 use crate::model::stop::Stop;
 use crate::model::update::Revision;
 use crate::store::{Store, StoreError, drain_wait, lease_requests};
@@ -175,11 +175,11 @@ impl Shell {
             }
             Done::Answer(holder, answer, about, trouble) => {
                 self.report.trouble(&answer, about, trouble);
-                Input::Roster(instances::Input::Lease(holder, answer))
+                Input::Lease(holder, answer)
             }
             Done::Marked(dir, answer) => {
                 let since = Report::marked(&dir, answer);
-                Input::Roster(instances::Input::Marked(dir, since))
+                Input::Marked(dir, since)
             }
             Done::Waited(waited) => {
                 self.report.waited(&waited);
@@ -228,7 +228,7 @@ impl Shell {
             debug!("a check of {} failed: {why}", round.dir);
             self.refresh.look_soon();
         }
-        Input::Roster(instances::Input::Probed(round, result))
+        Input::Probed(round, result)
     }
 
     fn looked(&mut self, found: Found) -> Option<Input> {
@@ -248,7 +248,7 @@ impl Shell {
                 entries
             }
         };
-        Some(Input::Roster(instances::Input::Replace(entries)))
+        Some(Input::Replace(entries))
     }
 
     fn perform(&mut self, action: Action) -> Performed {
@@ -257,7 +257,13 @@ impl Shell {
             Action::Pass(signal) => self.pass(signal),
             Action::SignalGroup(signal) => self.signal_group(signal),
             Action::AwaitGroup => return self.await_group(),
-            Action::Roster(action) => self.roster(action),
+            Action::Probe(round) => self.probe(round),
+            Action::Rise(dir) => self.report.healthy(&dir),
+            Action::Fall(dir, why) => self.report.unhealthy(&dir, &why),
+            Action::Lease(holder, action) => self.lease(holder, action),
+            Action::Gone(dir) => self.report.gone(&dir),
+            Action::Settled => self.report.settled(),
+            Action::Mark(change) => self.mark(change),
             Action::AwaitWatchers(marks, limit) => {
                 let store = Arc::clone(&self.store);
                 let wait =
@@ -338,24 +344,10 @@ impl Shell {
         }
     }
 
-    fn roster(&mut self, action: instances::Action) {
-        match action {
-            instances::Action::Probe(round) => self.probe(round),
-            instances::Action::Rise(dir) => self.report.healthy(&dir),
-            instances::Action::Fall(dir, why) => self.report.unhealthy(&dir, &why),
-            instances::Action::Lease(holder, action) => self.lease(holder, action),
-            instances::Action::Gone(dir) => self.report.gone(&dir),
-            instances::Action::Settled => self.report.settled(),
-            // The lifecycle has drawn its conclusions.
-            instances::Action::Refused(_) | instances::Action::Withdrawn => {}
-            instances::Action::Drained(_) => {}
-            instances::Action::Mark(mark) => {
-                let store = Arc::clone(&self.store);
-                let job =
-                    async move { Done::Marked(mark.dir.clone(), store.set_state(&mark).await) };
-                self.jobs.spawn(job);
-            }
-        }
+    fn mark(&mut self, mark: StateChange) {
+        let store = Arc::clone(&self.store);
+        let job = async move { Done::Marked(mark.dir.clone(), store.set_state(&mark).await) };
+        self.jobs.spawn(job);
     }
 
     fn probe(&mut self, round: ProbeRound) {

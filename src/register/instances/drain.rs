@@ -1,4 +1,4 @@
-//! The marks of instances that are about to go: asked for all at once, told when all are answered. Pure.
+//! Marks the instances that are about to go: asks for all marks at once, and reports when all are answered. Pure.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::model::state_change::{By, StateChange};
 use crate::model::update::Revision;
 use crate::model::watchers::Marks;
 
-/// Who is being marked, and who is.
+/// Which instances are being marked, and which are marked.
 #[derive(Debug, Default)]
 pub(super) struct Drain {
     asked: BTreeSet<Prefix>,
@@ -18,8 +18,7 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// Asks for the marks of those who stand on this lease, which is that of the process. A shared instance goes on
-    /// elsewhere.
+    /// Asks for the marks of the instances on this lease, the process's own; other processes go on with shared ones.
     pub(super) fn begin(
         ours: impl Iterator<Item = Prefix>,
         lease: Option<LeaseId>,
@@ -34,20 +33,20 @@ impl Drain {
                 by: By::Owner(lease),
             }));
         }
-        drain.tell(out);
+        drain.report_if_all_answered(out);
         drain
     }
 
-    /// The store has answered.
+    /// Takes in the store's answer to one mark.
     pub(super) fn marked(&mut self, dir: Prefix, since: Option<Revision>, out: &mut Vec<Action>) {
         if !self.asked.remove(&dir) {
             return;
         }
         self.marks.extend(since.map(|since| (dir, since)));
-        self.tell(out);
+        self.report_if_all_answered(out);
     }
 
-    fn tell(&mut self, out: &mut Vec<Action>) {
+    fn report_if_all_answered(&mut self, out: &mut Vec<Action>) {
         if self.asked.is_empty() {
             out.push(Action::Drained(std::mem::take(&mut self.marks)));
         }

@@ -8,12 +8,12 @@ use crate::model::state_change::StateChange;
 use crate::model::update::Revision;
 use crate::model::watchers::Marks;
 
-/// Which lease is meant.
+/// Whose lease it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::register) enum Holder {
-    /// The one of the process.
+    /// The process's own lease.
     Common,
-    /// The one that all owners of this shared instance keep alive.
+    /// The lease that all owners of this shared instance keep alive together.
     Shared(Prefix),
 }
 
@@ -34,11 +34,11 @@ pub(in crate::register) enum Input {
     Probed(ProbeRound, ProbeResult),
     /// The store answered.
     Lease(Holder, lease::Input),
-    /// From now on it is these.
+    /// The instances are these from now on.
     Replace(Vec<Entry>),
-    /// Mark those that stand: nothing new is to be sent to them. From here on nobody else is announced.
+    /// Mark the published instances, so that proxies send nothing new to them. From here on no other instance is published.
     Drain,
-    /// The answer to [`Action::Mark`]: the revision since which it is so, unless it is not.
+    /// The answer to [`Action::Mark`]: the revision since which the instance is marked; `None` if it is not.
     Marked(Prefix, Option<Revision>),
     /// Withdraw them all, for good.
     Stop,
@@ -51,22 +51,22 @@ pub(in crate::register) enum Input {
 pub(in crate::register) enum Action {
     /// Run all checks of an instance once.
     Probe(ProbeRound),
-    /// Say that an instance is healthy.
+    /// Report that an instance is healthy.
     Rise(Prefix),
-    /// Say that it is not, and why.
+    /// Report that an instance is unhealthy, and why.
     Fall(Prefix, String),
     /// Do this about a lease.
     Lease(Holder, lease::Action),
-    /// Say that an instance does not stand in the store any more.
+    /// Report that an instance is not in the store any more.
     Gone(Prefix),
-    /// Say that the set is in force: who can stand in the store does. It comes once, and once for each new set.
+    /// Report that the set is in force: every instance that can be published is. It comes once, and once for each new set.
     Settled,
-    /// Say that the only instance has another owner, who does not go.
+    /// Report that the only instance has another owner, who does not go.
     Refused(Prefix),
     /// Mark this instance as one that is about to go.
     Mark(StateChange),
-    /// After [`Input::Drain`]: these are marked.
+    /// Report, after [`Input::Drain`], which instances are marked.
     Drained(Marks),
-    /// After [`Input::Stop`]: nothing stands in the store any more.
+    /// Report, after [`Input::Stop`], that nothing is published any more.
     Withdrawn,
 }

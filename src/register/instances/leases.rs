@@ -48,7 +48,7 @@ impl Leases {
         shared.chain([Holder::Common]).collect()
     }
 
-    /// The one that is held by the process alone.
+    /// The id of the process's own lease, if it is held.
     pub(super) fn common(&self) -> Option<LeaseId> {
         self.common.id()
     }
@@ -58,8 +58,8 @@ impl Leases {
         self.all().filter_map(Lease::expires).min()
     }
 
-    /// Whether what is wanted under this path stands on this lease, as far as is known.
-    pub(super) fn stands(&self, holder: &Holder, dir: &Prefix) -> bool {
+    /// Whether the instance at this path is published on this lease, as far as the answers say.
+    pub(super) fn has_published(&self, holder: &Holder, dir: &Prefix) -> bool {
         let lease = match holder {
             Holder::Common => Some(&self.common),
             Holder::Shared(dir) => self.shared.get(dir),
@@ -67,20 +67,20 @@ impl Leases {
         lease.is_some_and(|lease| lease.is_published(dir))
     }
 
-    /// What stands under this path is in this state, and stays so on another lease.
-    pub(super) fn is_in_state(&mut self, dir: &Prefix, state: &[u8]) {
+    /// Remembers the state of an instance on the process's own lease, so that it stays on another lease.
+    pub(super) fn remember_state(&mut self, dir: &Prefix, state: &[u8]) {
         self.common.remember_state(dir, state);
     }
 
-    /// Takes part in keeping a shared instance alive.
+    /// Begins to keep the lease of a shared instance alive, with the other processes that do.
     pub(super) fn share(&mut self, dir: &Prefix, id: LeaseId) {
         let (ttl, seed) = (self.ttl, self.seed ^ id.0.unsigned_abs());
         let lease = || Lease::shared(ttl, seed, id);
         self.shared.entry(dir.clone()).or_insert_with(lease);
     }
 
-    /// Leaves that to the others.
-    pub(super) fn leave(&mut self, dir: &Prefix) {
+    /// Leaves that lease to the others.
+    pub(super) fn stop_sharing(&mut self, dir: &Prefix) {
         self.shared.remove(dir);
     }
 
@@ -89,7 +89,7 @@ impl Leases {
             Holder::Common => Some(&mut self.common),
             Holder::Shared(dir) => self.shared.get_mut(dir),
         };
-        // There is none for a late answer about an instance that is not ours any more.
+        // A late answer may be about an instance that is not ours any more.
         lease.map_or_else(Vec::new, |lease| lease.handle(now, input))
     }
 }

@@ -9,41 +9,41 @@ use crate::model::lease_id::LeaseId;
 use crate::model::publication::Publication;
 use crate::register::health::Health;
 
-/// What is to be announced, and when.
+/// One instance as it is to be announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::register) struct Entry {
     /// Its keys.
     pub(in crate::register) publication: Publication,
     /// The lease that all owners of a shared id keep alive together.
     pub(in crate::register) shared: Option<LeaseId>,
-    /// What it has to pass before it is announced.
+    /// The checks that it has to pass before it is announced, and while it is.
     pub(in crate::register) checks: Option<Checks>,
-    /// Where it says it is; the checks go there unless they say otherwise.
+    /// The announced address; checks without an address of their own go there.
     pub(in crate::register) announced: SocketAddr,
 }
 
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) entry: Entry,
-    /// Without checks it is healthy.
+    /// `None` without checks: the instance then counts as healthy.
     pub(super) health: Option<Health>,
     /// The number of its last round of checks: an answer to an earlier one does not count.
     pub(super) round: u64,
     pub(super) stage: Stage,
-    /// It is shared, has not been, and is being taken off the common lease.
+    /// Whether it has become shared, and is being withdrawn from the common lease.
     pub(super) leaves_common: bool,
 }
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Its checks have not said anything yet.
+    /// Its checks have neither passed nor failed yet.
     Unknown,
     /// They fail.
     Unfit,
-    /// It is wanted in the store.
+    /// It is to be published.
     Wanted {
         stands: bool,
-        /// Since when another owner has stood in its place.
+        /// Since when another owner has had its place.
         conflict: Option<Instant>,
     },
 }
@@ -68,7 +68,7 @@ impl Member {
         }
     }
 
-    /// Takes over what is new. One that is wanted stays so until its new checks say otherwise.
+    /// Takes over a new configuration. An instance that is published stays so until its new checks fail.
     pub(super) fn change(&mut self, entry: Entry) -> Changed {
         let old = std::mem::replace(&mut self.entry, entry);
         let new = &self.entry;
@@ -106,7 +106,7 @@ impl Member {
         matches!(self.stage, Stage::Wanted { .. })
     }
 
-    /// Whether it stands, or cannot.
+    /// Whether it is published, or cannot be: it is unhealthy, or another owner has its place.
     pub(super) fn is_settled(&self) -> bool {
         match self.stage {
             Stage::Unknown => false,

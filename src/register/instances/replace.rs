@@ -1,4 +1,4 @@
-//! The set is replaced while it runs: who comes, who goes, who changes. Pure.
+//! Replaces the set of instances while it runs: which come, which go, which change. Pure.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::model::lease;
 use crate::model::prefix::Prefix;
 
 impl Roster {
-    /// What is new comes before what is old goes.
+    /// Replaces the set; new instances come before old ones go.
     pub(super) fn replace(&mut self, now: Instant, entries: Vec<Entry>, out: &mut Vec<Action>) {
         let dirs: Vec<Prefix> = entries.iter().map(|e| e.publication.dir.clone()).collect();
         for entry in entries {
@@ -18,7 +18,7 @@ impl Roster {
                 None => {
                     self.members.insert(dir.clone(), Member::new(entry));
                     if self.phase == Phase::Running {
-                        self.begin(now, &dir, out);
+                        self.check_or_announce(now, &dir, out);
                     }
                 }
             }
@@ -27,8 +27,8 @@ impl Roster {
         let gone: Vec<(Prefix, Member)> = gone.collect();
         for (dir, member) in gone {
             let unwant = lease::Input::Unwant(dir.clone());
-            self.lease(now, &member.holder(), unwant, out);
-            self.leases.leave(&dir);
+            self.handle_lease(now, &member.holder(), unwant, out);
+            self.leases.stop_sharing(&dir);
         }
         if matches!(self.set, Set::New(_) | Set::InForce) {
             self.set = Set::New(now + SETTLE_WITHIN);
@@ -48,11 +48,11 @@ impl Roster {
         if changed.holder && is_shared {
             member.leaves_common = true;
             let unwant = lease::Input::Unwant(dir.clone());
-            self.lease(now, &Holder::Common, unwant, out);
+            self.handle_lease(now, &Holder::Common, unwant, out);
         } else if changed.holder {
-            // Nobody renews its lease for us any more; what hangs there stays until it is taken over.
+            // We stop renewing the shared lease; the keys on it stay until our own publication replaces them.
             member.leaves_common = false;
-            self.leases.leave(dir);
+            self.leases.stop_sharing(dir);
         }
         if is_wanted && (changed.publication || changed.holder) {
             self.want(now, dir, out);
@@ -60,12 +60,13 @@ impl Roster {
         if changed.checks {
             let is_checked = self.members.get(dir).is_some_and(|m| m.health.is_some());
             if is_checked || !is_wanted {
-                self.begin(now, dir, out);
+                self.check_or_announce(now, dir, out);
             }
         }
     }
 
-    /// What is shared by now has left the common lease. A last publication there may have taken its keys along.
+    /// Publishes an instance that has become shared anew, since its withdrawal from the common lease may have removed keys
+    /// of the shared one.
     pub(super) fn has_left(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
         if let Some(member) = self.members.get_mut(dir)
             && std::mem::take(&mut member.leaves_common)
@@ -74,7 +75,7 @@ impl Roster {
         {
             let want = lease::Input::Want(member.entry.publication.clone());
             let holder = member.holder();
-            self.lease(now, &holder, want, out);
+            self.handle_lease(now, &holder, want, out);
         }
     }
 }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use crate::model::ending::Left;
-use crate::model::os::{Exit, Signal};
+use crate::model::lease;
+use crate::model::os::{Exit, ProbeResult, Signal};
 use crate::model::prefix::Prefix;
+use crate::model::state_change::StateChange;
+use crate::model::update::Revision;
 use crate::model::watchers::Marks;
-use crate::register::instances;
+use crate::register::instances::{Entry, Holder, ProbeRound};
 
 /// What happens to the instances and their program.
 #[derive(Debug)]
@@ -19,13 +22,19 @@ pub(in crate::register) enum Input {
     NotSpawned(u8),
     /// The program has ended.
     Ended(Exit),
-    /// Nobody of the program's group is left; it comes after [`Action::AwaitGroup`].
+    /// The answer to [`Action::AwaitGroup`]: no process of the program's group is left.
     GroupGone,
-    /// Somebody sent us a signal.
+    /// Somebody has sent us a signal.
     Signal(Signal),
-    /// Something about the instances.
-    Roster(instances::Input),
-    /// The answer to [`Action::AwaitWatchers`]: they have been waited for.
+    /// The answer to [`Action::Probe`]: a round of checks is over.
+    Probed(ProbeRound, ProbeResult),
+    /// The store's answer to [`Action::Lease`], for the lease of this holder.
+    Lease(Holder, lease::Input),
+    /// The answer to [`Action::Mark`]: the revision since which the instance is marked; `None` if it is not.
+    Marked(Prefix, Option<Revision>),
+    /// The instances are these from now on, after a config reload or because an address has changed.
+    Replace(Vec<Entry>),
+    /// The answer to [`Action::AwaitWatchers`]: the wait is over.
     Waited,
     /// The deadline has passed.
     Tick,
@@ -38,19 +47,31 @@ pub(in crate::register) enum Action {
     Spawn,
     /// Send a signal to the program, or to its whole group if that was asked for.
     Pass(Signal),
-    /// Send a signal to whoever is left of the program's group.
+    /// Send a signal to what is left of the program's group.
     SignalGroup(Signal),
-    /// The program has ended: tell when the rest of its group has, which may be at once.
+    /// Wait for the end of the rest of the program's group, which may have ended already.
     AwaitGroup,
-    /// Do this about the instances.
-    Roster(instances::Action),
-    /// Tell when nobody who watches sends anything new to these any more, or this time is over.
+    /// Run all checks of an instance once.
+    Probe(ProbeRound),
+    /// Report that an instance is healthy.
+    Rise(Prefix),
+    /// Report that an instance is unhealthy, and why.
+    Fall(Prefix, String),
+    /// Do this about the lease of this holder.
+    Lease(Holder, lease::Action),
+    /// Report that an instance is not in the store any more.
+    Gone(Prefix),
+    /// Report that the set of instances is in force. It comes once, and once for each new set.
+    Settled,
+    /// Mark this instance as one that is about to go.
+    Mark(StateChange),
+    /// Wait until the watchers have applied these marks, for this long at most.
     AwaitWatchers(Marks, Duration),
-    /// Say that a stop has begun, and why.
+    /// Report that a stop has begun, and why.
     Stopping(Why),
-    /// Say that the store did not take the instances back in time.
+    /// Report that the store did not withdraw the instances in time.
     NotWithdrawn,
-    /// Say that another owner has the only instance and does not go; a sidecar leaves.
+    /// Report that another owner has the only instance and does not go; a sidecar leaves.
     Refused(Prefix),
     /// Say that these processes could not be ended, and that nobody waits for them any more.
     LeaveBehind(Left),

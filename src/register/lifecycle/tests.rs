@@ -47,17 +47,17 @@ fn with_drain(has_program: bool, drain: Duration) -> Lifecycle {
 
 /// What is done about the lease.
 fn on(action: lease::Action) -> Action {
-    Action::Roster(instances::Action::Lease(Holder::Common, action))
+    Action::Lease(Holder::Common, action)
 }
 
 /// What the store answers.
 fn store(input: lease::Input) -> Input {
-    Input::Roster(instances::Input::Lease(Holder::Common, input))
+    Input::Lease(Holder::Common, input)
 }
 
 /// What is said of a withdrawal, and what comes next.
 fn withdrawn<const N: usize>(next: [Action; N]) -> Vec<Action> {
-    let gone = Action::Roster(instances::Action::Gone(dir()));
+    let gone = Action::Gone(dir());
     let said = [on(lease::Action::Withdrawn), gone];
     said.into_iter().chain(next).collect()
 }
@@ -74,21 +74,21 @@ fn announce(now: Instant, has_program: bool, mut machine: Lifecycle) -> Lifecycl
     }
     machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
     let actions = machine.handle(now, store(lease::Input::Published(A, Ok(()))));
-    let settled = Action::Roster(instances::Action::Settled);
+    let settled = Action::Settled;
     assert_eq!(actions, [on(lease::Action::Announced(dir())), settled]);
     machine
 }
 
 fn mark() -> Action {
-    Action::Roster(instances::Action::Mark(StateChange {
+    Action::Mark(StateChange {
         dir: dir(),
         state: Some(b"drain".to_vec()),
         by: By::Owner(A),
-    }))
+    })
 }
 
 fn marked(since: Option<Revision>) -> Input {
-    Input::Roster(instances::Input::Marked(dir(), since))
+    Input::Marked(dir(), since)
 }
 
 /// Stops a machine, and brings it to where its instance is being withdrawn.
@@ -408,13 +408,13 @@ fn a_sidecar_gives_up_after_a_ttl_when_its_place_is_taken_and_a_program_goes_on(
         while now < start + 3 * TTL {
             let input = match open.pop() {
                 Some(Action::Spawn) => Input::Spawned,
-                Some(Action::Roster(instances::Action::Lease(_, lease::Action::Grant(..)))) => {
+                Some(Action::Lease(_, lease::Action::Grant(..))) => {
                     store(lease::Input::Granted(Ok((A, TTL))))
                 }
-                Some(Action::Roster(instances::Action::Lease(_, lease::Action::Publish(..)))) => {
+                Some(Action::Lease(_, lease::Action::Publish(..))) => {
                     store(lease::Input::Published(A, Err(lease::Failure::Conflict)))
                 }
-                Some(Action::Roster(instances::Action::Lease(_, lease::Action::KeepAlive(_)))) => {
+                Some(Action::Lease(_, lease::Action::KeepAlive(_))) => {
                     store(lease::Input::KeptAlive(A, Ok(TTL)))
                 }
                 Some(Action::Refused(_)) => {
@@ -454,7 +454,7 @@ proptest! {
             let is_due = due <= next;
             now = due.min(next).max(now);
             let asked = |wanted: fn(&Action) -> bool| open.iter().any(wanted);
-            let revoking = asked(|a| matches!(a, Action::Roster(instances::Action::Lease(_, lease::Action::Revoke(_)))));
+            let revoking = asked(|a| matches!(a, Action::Lease(_, lease::Action::Revoke(_))));
             let input = match step {
                 _ if is_due => Input::Tick,
                 0 => marked(Some(SINCE)),

@@ -185,7 +185,7 @@ impl World {
                 if !self.asked {
                     self.replace(entries.clone());
                 }
-                self.give(Input::Roster(instances::Input::Replace(entries)));
+                self.give(Input::Replace(entries));
             }
         }
     }
@@ -195,7 +195,12 @@ impl World {
         for action in self.machine.handle(self.now, input) {
             assert!(!self.exited, "{action:?} after the exit");
             match &action {
-                Action::Roster(action) => self.look(action),
+                Action::Probe(_) | Action::Rise(_) | Action::Fall(..) | Action::Lease(..) => {
+                    self.check_action_on_instances(&action);
+                }
+                Action::Gone(_) | Action::Settled | Action::Mark(_) => {
+                    self.check_action_on_instances(&action);
+                }
                 Action::NotWithdrawn => self.left = true,
                 Action::Pass(Signal::TERM) | Action::SignalGroup(Signal::TERM) => {
                     assert!(self.asked, "nobody asked for a stop");
@@ -220,29 +225,28 @@ impl World {
         }
     }
 
-    fn look(&mut self, action: &instances::Action) {
+    fn check_action_on_instances(&mut self, action: &Action) {
         match action {
-            instances::Action::Rise(dir) => drop(self.fit.insert(dir.clone())),
-            instances::Action::Fall(dir, _) => {
+            Action::Rise(dir) => drop(self.fit.insert(dir.clone())),
+            Action::Fall(dir, _) => {
                 self.fit.remove(dir);
                 self.stable.remove(dir);
             }
-            instances::Action::Probe(round) => {
+            Action::Probe(round) => {
                 assert!(!self.asked, "a check while stopping");
                 assert!(self.set[&round.dir].checks.is_some());
             }
-            instances::Action::Lease(holder, action) => self.look_at_lease(holder, action),
-            instances::Action::Gone(dir) => {
+            Action::Lease(holder, action) => self.look_at_lease(holder, action),
+            Action::Gone(dir) => {
                 assert!(!self.stable.contains(dir) || self.asked, "{dir} is to stay");
             }
-            instances::Action::Settled => assert!(!self.asked),
-            instances::Action::Mark(mark) => {
+            Action::Settled => assert!(!self.asked),
+            Action::Mark(mark) => {
                 assert!(self.asked);
                 assert_eq!(self.set[&mark.dir].shared, None, "others go on with it");
                 self.marked.insert(mark.dir.clone());
             }
-            instances::Action::Drained(_) => panic!("{action:?}"),
-            instances::Action::Refused(_) | instances::Action::Withdrawn => panic!("{action:?}"),
+            other => panic!("{other:?} is not about instances"),
         }
     }
 
@@ -334,16 +338,16 @@ impl World {
                 self.alive = true;
                 Input::Spawned
             }
-            Action::Roster(instances::Action::Probe(round)) => {
+            Action::Probe(round) => {
                 let failed = || ProbeResult::Failed("why".to_owned());
                 let result = if ok { ProbeResult::Passed } else { failed() };
-                Input::Roster(instances::Input::Probed(round, result))
+                Input::Probed(round, result)
             }
-            Action::Roster(instances::Action::Lease(holder, action)) => {
+            Action::Lease(holder, action) => {
                 let Some(input) = self.reply(action, ok) else {
                     return;
                 };
-                Input::Roster(instances::Input::Lease(holder, input))
+                Input::Lease(holder, input)
             }
             Action::SignalGroup(Signal::KILL) if self.alive => {
                 self.alive = false;
@@ -353,11 +357,12 @@ impl World {
             Action::AwaitWatchers(..) if ok => Input::Waited,
             // They hang.
             Action::AwaitWatchers(..) => return,
-            Action::Roster(instances::Action::Mark(mark)) => {
+            Action::Mark(mark) => {
                 let since = ok.then_some(SINCE);
-                Input::Roster(instances::Input::Marked(mark.dir, since))
+                Input::Marked(mark.dir, since)
             }
-            Action::Roster(_) | Action::Pass(_) | Action::SignalGroup(_) => return,
+            Action::Rise(_) | Action::Fall(..) | Action::Gone(_) | Action::Settled => return,
+            Action::Pass(_) | Action::SignalGroup(_) => return,
             Action::Stopping(_) | Action::LeaveBehind(_) => return,
             Action::NotWithdrawn | Action::Refused(_) | Action::Exit(_) => return,
         };
@@ -428,9 +433,7 @@ impl World {
     fn settle(&mut self) {
         for _ in 0..400 {
             let as_before = match self.open.first() {
-                Some(Action::Roster(instances::Action::Probe(round))) => {
-                    self.fit.contains(&round.dir)
-                }
+                Some(Action::Probe(round)) => self.fit.contains(&round.dir),
                 Some(_) => true,
                 None => {
                     // Up to the next heartbeat, or the next round.
