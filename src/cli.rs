@@ -25,7 +25,8 @@ pub use self::dashboard::Dashboard;
 pub use self::log::{LogArgs, LogFormat, LogLevel};
 pub use self::look::{Check, Ip, Render};
 pub use self::manage::{
-    DrainArgs, Format, Guard, GuardAction, GuardRelease, History, Ls, StateArgs, Status,
+    DrainArgs, Export, ExportFormat, Format, Guard, GuardAction, GuardRelease, History, Ls,
+    StateArgs, Status,
 };
 pub use self::pages::{completions, manuals};
 pub use self::register::{
@@ -61,6 +62,8 @@ pub enum Command {
     Ip(Ip),
     /// Render targets from a file that stands for the store.
     Render(Render),
+    /// Print what the store has, as such a file.
+    Export(Export),
     /// Look for mistakes in conf.d, templates and commands, all at once.
     Check(Check),
     /// Take an instance out of service: what it has it finishes, new requests go to others.

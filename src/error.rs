@@ -187,6 +187,9 @@ impl From<ManageError> for Failure {
                 "`sidekick status` tells who has applied what, to a user who may read below /sidekick/watchers"
                     .to_owned()
             }),
+            ManageError::Binary(_) => {
+                "a fixture has texts only; --prefix names a path without these keys".to_owned()
+            }
             ManageError::Store(why) => why.take_advice(),
         };
         Self::unavailable(&error, &hint)

@@ -21,16 +21,23 @@ pub struct Ip {
 
 /// Render targets from a file that stands for the store.
 ///
+/// With --with and --without: what would the files be if these instances came and went?
+///
 /// The file is JSON or YAML, as its extension says, else its first character: an object of keys and values, flat
-/// ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services": {"web": {"a": {"ip": "10.0.0.1"}}}}). Nothing is written but to standard output; no command is run, no store is asked.
+/// ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services": {"web": {"a": {"ip": "10.0.0.1"}}}}); or what `etcdctl get --prefix / -w json` prints. `sidekick export` writes
+/// one. Nothing is written but to standard output; no command is run, no store is asked.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
+Examples:
+  sidekick export | sidekick render --from - haproxy
+  sidekick export | sidekick render --from - --with web/x=10.0.0.9:80,weight=50 --without web/a --diff
+
 Exit status:
   0 done; 1 a target cannot be rendered; 2 a file would change (--diff); 64 the command line is
   wrong; 69 the fixture cannot be used; 74 the output cannot be written; 78 the configuration
   is wrong.")]
 pub struct Render {
-    /// The file with the keys and values.
+    /// The file with the keys and values; - is standard input.
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
     /// The targets to be rendered, by the names of their files in conf.d without .toml; all of them without it.
@@ -39,6 +46,12 @@ pub struct Render {
     /// The directory that holds conf.d and templates; /etc/sidekick without it.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_CONF_DIR")]
     pub conf_dir: Option<PathBuf>,
+    /// As if this instance were there, in place of one of the same id: web/x=10.0.0.9:80,weight=50. May be repeated.
+    #[arg(long, value_name = "SERVICE/ID=IP:PORT[,FIELD=VALUE...]")]
+    pub with: Vec<String>,
+    /// As if this instance were not there; before --with. May be repeated.
+    #[arg(long, value_name = "SERVICE/ID")]
+    pub without: Vec<String>,
     /// Print a unified diff of each change to the live files, in place of the text; exit 2 if there is one.
     #[arg(long)]
     pub diff: bool,

@@ -97,6 +97,35 @@ pub struct Ls {
     pub store: StoreArgs,
 }
 
+/// Print what the store has below the prefix, as a file that `sidekick render --from` reads.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick export > today.json
+  sidekick export --format yaml --prefix /
+  sidekick export | sidekick render --from - --without web/a --diff
+
+Exit status:
+  0 it is printed; 64 the command line is wrong; 69 the store cannot be used, or a value is no
+  text; 74 the output cannot be written.")]
+pub struct Export {
+    /// JSON or YAML: an object of keys and values.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
+    pub format: ExportFormat,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub store: StoreArgs,
+}
+
+/// How a fixture is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
 /// How something is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {

@@ -22,6 +22,7 @@ use crate::system::signals::BlockedSignals;
 mod check;
 mod dashboard;
 mod drain;
+mod export;
 mod guard;
 mod health;
 mod history;
@@ -136,6 +137,7 @@ pub fn resolve(
             unreachable!("hold_signals holds them for all of them")
         }
         (Command::Ip(args), _) => ip::resolve(&args, here),
+        (Command::Export(args), _) => export::resolve(&args, here),
         (Command::Render(args), _) => render::resolve(args, here),
         (Command::Check(args), _) => Ok(check::resolve(args, &here.host)),
         (Command::Drain(args), _) => drain::resolve(&args, State::Drain, here),

@@ -1,6 +1,7 @@
 //! What people do by hand: take an instance out of service and put it back, and see who has noticed. Shell.
 
 mod drain;
+mod export;
 mod overview;
 mod status;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use self::drain::{Order, set_state};
+pub use self::export::export;
 pub use self::status::{Question, Report, list, status};
 
 use crate::model::catalog::Catalog;
@@ -46,6 +48,9 @@ pub enum ManageError {
     /// The instance is in its new state, and nobody knows who has noticed.
     #[error("it is done, but who watches cannot be read")]
     Watchers(#[source] StoreError),
+    /// Values that are no text.
+    #[error("these keys have values that are no text: {}", .0.join(", "))]
+    Binary(Vec<String>),
     /// The store did not do it.
     #[error("the store cannot be used")]
     Store(#[source] StoreError),
@@ -75,15 +80,13 @@ async fn read_instances(
 /// The instances that are asked for.
 async fn read_catalog(store: &Arc<dyn Store>, question: &Question) -> Result<Catalog, ManageError> {
     let prefix = &question.prefix;
-    match &question.service {
-        Some(service) => read_instances(store, prefix, service.as_str()).await,
-        None => {
-            let snapshot = store.snapshot(prefix).await.map_err(ManageError::Store)?;
-            let mut catalog = Catalog::new(prefix.clone());
-            catalog.apply(prefix, Update::Reset(snapshot));
-            Ok(catalog)
-        }
+    if let Some(service) = &question.service {
+        return read_instances(store, prefix, service.as_str()).await;
     }
+    let snapshot = store.snapshot(prefix).await.map_err(ManageError::Store)?;
+    let mut catalog = Catalog::new(prefix.clone());
+    catalog.apply(prefix, Update::Reset(snapshot));
+    Ok(catalog)
 }
 
 /// The watchers that are gone without having stopped in order. Who may not read who was seen misses nobody.

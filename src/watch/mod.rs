@@ -46,6 +46,7 @@ pub use self::guard::{GuardCommandError, list as guard_list, release as guard_re
 pub use self::history::{HistoryError, Wanted as WantedHistory, show as show_history};
 pub use self::host::unix_seconds;
 pub use self::offline::{
-    Fault, Findings, FixtureError, Show, check, fixture, render as render_offline,
+    Change as WhatIf, Fault, Findings, FixtureError, Show, WhatIfError, change_fixture, check,
+    fixture, render as render_offline,
 };
 pub use self::run::{Plan, run};

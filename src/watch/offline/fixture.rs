@@ -10,6 +10,7 @@ use super::node::{Fault, Node, What};
 use serde_json::Value as Json;
 
 use crate::model::key::{Entries, Key};
+use crate::watch::render::strings::base64_bytes;
 
 /// How a fixture is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +32,16 @@ pub(crate) fn format(extension: Option<&str>, text: &str) -> Format {
 /// The keys and values of a text.
 pub(crate) fn parse(text: &str, format: Format) -> Result<Entries, Fault> {
     let node = match format {
-        Format::Json => serde_json::from_str(text)
-            .map(json)
-            .map_err(|error| Fault::Syntax {
+        Format::Json => {
+            let value: Json = serde_json::from_str(text).map_err(|error| Fault::Syntax {
                 line: error.line(),
                 what: without_place(&error.to_string()),
-            })?,
+            })?;
+            if let Some(kvs) = dumped(&value) {
+                return from_dump(kvs);
+            }
+            json(value)
+        }
         Format::Yaml => super::yaml::parse(text)?,
     };
     let mut entries = Entries::new();
@@ -46,6 +51,33 @@ pub(crate) fn parse(text: &str, format: Format) -> Result<Entries, Fault> {
         What::Other(what) => return Err(no_value(&node, "/".to_owned(), what)),
     }
     Ok(entries)
+}
+
+/// The pairs of what `etcdctl get -w json` prints. It has none of them in it if there are none.
+fn dumped(value: &Json) -> Option<&[Json]> {
+    value.get("header")?.get("cluster_id")?;
+    match value.get("kvs") {
+        Some(kvs) => kvs.as_array().map(Vec::as_slice),
+        None => Some(&[]),
+    }
+}
+
+fn from_dump(kvs: &[Json]) -> Result<Entries, Fault> {
+    let bytes = |pair: &Json, name: &str| {
+        let text = pair.get(name).and_then(Json::as_str).unwrap_or_default();
+        base64_bytes(text)
+    };
+    let entry = |(number, pair): (usize, &Json)| {
+        let key = bytes(pair, "key").and_then(|key| String::from_utf8(key).ok());
+        let both = key.zip(bytes(pair, "value"));
+        both.map(|(key, value)| (Key::from(key.as_str()), value.into()))
+            .ok_or_else(|| Fault::Value {
+                line: None,
+                key: format!("kvs[{number}]"),
+                what: "no pair of base64",
+            })
+    };
+    kvs.iter().enumerate().map(entry).collect()
 }
 
 /// The line is said elsewhere.
@@ -115,6 +147,30 @@ pub(super) mod tests {
                 assert_eq!(read(text, format).unwrap(), want, "{text} {format:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_etcdctl_prints_is_a_fixture() {
+        let dump = r#"{"header":{"cluster_id":14841639068965178418,"revision":7},"kvs":[
+            {"key":"L3NlcnZpY2VzL3dlYi9hL2lw","create_revision":4,"value":"MTAuMC4wLjE="},
+            {"key":"L2VtcHR5","version":1}],"count":2}"#;
+        assert_eq!(
+            read(dump, Format::Json).unwrap(),
+            ["/empty=", "/services/web/a/ip=10.0.0.1"]
+        );
+        let none = r#"{"header":{"cluster_id":1,"revision":7}}"#;
+        assert_eq!(read(none, Format::Json).unwrap(), [""; 0]);
+        let broken = r#"{"header":{"cluster_id":1},"kvs":[{"key":"not base64"}]}"#;
+        assert!(
+            read(broken, Format::Json)
+                .unwrap_err()
+                .starts_with("kvs[0] is no pair of base64")
+        );
+        // Keys of these names alone are no dump.
+        assert_eq!(
+            read(r#"{"header": "x", "kvs": 1}"#, Format::Json).unwrap(),
+            ["/header=x", "/kvs=1"]
+        );
     }
 
     #[test]

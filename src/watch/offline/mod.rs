@@ -3,6 +3,7 @@
 mod check;
 mod fixture;
 mod node;
+mod what_if;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use thiserror::Error;
 
 pub use self::check::{Findings, check};
 pub use self::node::Fault;
+pub use self::what_if::{Change, WhatIfError};
 
 use super::conf::load::{Configuration, Loaded, hinted};
 use super::publish::{Difference, print};
@@ -47,9 +49,15 @@ pub enum FixtureError {
     },
 }
 
-/// Reads keys and values: an object, in JSON or YAML, whose names are paths, nested or not.
+/// Reads keys and values, from standard input for `-`: an object, in JSON or YAML, whose names are paths, nested or not; or
+/// what `etcdctl get -w json` prints.
 pub fn fixture(path: &Path) -> Result<Entries, FixtureError> {
-    let text = std::fs::read_to_string(path).map_err(|source| FixtureError::Read {
+    let text = if path == Path::new("-") {
+        io::read_to_string(io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.map_err(|source| FixtureError::Read {
         path: path.to_owned(),
         source,
     })?;
@@ -59,6 +67,18 @@ pub fn fixture(path: &Path) -> Result<Entries, FixtureError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// A fixture with changes, made in their order.
+pub fn change_fixture(
+    mut entries: Entries,
+    prefix: &Prefix,
+    changes: &[Change],
+) -> Result<Entries, WhatIfError> {
+    for change in changes {
+        change.apply(&mut entries, prefix)?;
+    }
+    Ok(entries)
 }
 
 /// What to do with what is rendered.

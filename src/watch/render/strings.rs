@@ -151,12 +151,14 @@ pub fn base64_encode(text: &str) -> String {
 
 /// The text behind base64: standard alphabet, padding required, and UTF-8 behind it.
 pub fn base64_decode(text: &str) -> Result<String, TextError> {
-    decode(text)
+    base64_bytes(text)
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| not("the base64 form of a text", text))
 }
 
-fn decode(text: &str) -> Option<Vec<u8>> {
+/// The bytes behind base64, as [`base64_decode`] reads it.
+#[must_use]
+pub fn base64_bytes(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let quads = text.as_bytes().chunks(4);
     let last = quads.len().checked_sub(1);

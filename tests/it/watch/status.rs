@@ -1,6 +1,8 @@
 //! What a watcher says of its targets in its entry in the store, and to the service manager.
 
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use sidekick::model::target_status::{TargetStatus, decode};
@@ -244,4 +246,70 @@ fn services_and_instances_are_listed() {
     assert_eq!((status, text.as_str()), (Some(69), ""));
     // Nobody watches, and that is not wrong.
     assert_right(&bench);
+}
+
+#[test]
+fn what_would_change_is_shown_from_an_export() {
+    let bench = Bench::new(PACE);
+    bench.put("a");
+    bench.put("b");
+    let (status, json) = shown(&bench, &["export"]);
+    assert_eq!(status, Some(0), "{json}");
+    let yaml = shown(&bench, &["export", "--format", "yaml"]).1;
+    assert!(
+        yaml.contains("\n\"/services/web/b/ip\": \"10.0.0.1\"\n"),
+        "{yaml}"
+    );
+    let dump = bench
+        .etcd
+        .etcdctl(&["get", "--prefix", "/services", "-w", "json"]);
+    let all = line("a") + &line("b");
+    for fixture in [&json, &yaml, &dump] {
+        assert_eq!(rendered(&bench, fixture, &[]), (Some(0), all.clone()));
+    }
+    let what_if = [
+        "--without",
+        "web/a",
+        "--with",
+        "web/x=10.0.0.9:81,state=drain",
+    ];
+    assert_eq!(
+        rendered(&bench, &json, &what_if),
+        (Some(0), line("b") + "x 10.0.0.9:81 drain\n")
+    );
+    // The live file has both.
+    fs::write(bench.out("a.cfg"), &all).unwrap();
+    assert_eq!(
+        rendered(&bench, &json, &["--diff"]),
+        (Some(0), String::new())
+    );
+    let (status, diff) = rendered(&bench, &json, &[&what_if[..], &["--diff"]].concat());
+    assert_eq!(status, Some(2));
+    assert!(
+        diff.contains("\n-a 10.0.0.1:80 up\n") && diff.contains("\n+x 10.0.0.9:81 drain\n"),
+        "{diff}"
+    );
+    assert_eq!(
+        rendered(&bench, &json, &["--without", "web/c", "--with", "x"]).0,
+        Some(64)
+    );
+    assert_eq!(rendered(&bench, &json, &["--without", "web/c"]).0, Some(64));
+    bench.etcd.etcdctl(&["put", "/services/raw", "\u{e9}"]);
+    assert_eq!(shown(&bench, &["export"]).0, Some(0));
+}
+
+/// What `sidekick render` prints of this fixture, and its exit status.
+fn rendered(bench: &Bench, fixture: &str, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = sidekick();
+    command.args(["render", "--from", "-"]).args(args);
+    command.arg("--conf-dir").arg(bench.file(""));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // One that does not like its command line does not read this.
+    let _ = child.stdin.take().unwrap().write_all(fixture.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
 }
