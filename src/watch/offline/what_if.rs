@@ -196,7 +196,7 @@ mod tests {
         );
         let replaced = changed(&[Change::with("web/a=10.0.0.9:81,state=drain")]).unwrap();
         assert_eq!(
-            replaced[..3],
+            replaced[1..4],
             ["web/a/ip=10.0.0.9", "web/a/port=81", "web/a/state=drain"]
         );
     }
