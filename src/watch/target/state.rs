@@ -402,7 +402,7 @@ impl TargetState {
         let revision = running.as_ref().map(|running| running.revision);
         let mut causes = running.map(|running| running.causes).unwrap_or_default();
         for Foreign { dest, .. } in &done.end.foreign {
-            causes.add(format!("somebody else had changed {}", dest.display()));
+            causes.add(format!("hand-edit of {}", dest.display()));
         }
         let cause = causes.describe(NAMED);
         self.left.clone_from(&done.end.left);

@@ -49,14 +49,33 @@ pub(crate) async fn wait_for_async<T>(
     }
 }
 
-/// A port of 127.0.0.1 that was free a moment ago, below the range from which the kernel takes ports by itself.
+/// A port of 127.0.0.1 that was free a moment ago, below the range from which the kernel takes ports by itself. It is this
+/// process's until that ends: a test that stops its etcd for a while must not find another test's etcd in its place.
 pub(crate) fn free_port() -> u16 {
+    let ports = std::env::temp_dir().join("sidekick-test-ports");
+    std::fs::create_dir_all(&ports).expect("make the directory of ports");
     loop {
         let port = fastrand::u16(20_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if reserves(&ports.join(port.to_string())) && TcpListener::bind(("127.0.0.1", port)).is_ok()
+        {
             return port;
         }
     }
+}
+
+/// Whether this file, which stands for a port, could be made. One whose process is gone is removed, for others to find.
+fn reserves(file: &Path) -> bool {
+    let made = std::fs::File::create_new(file);
+    if let Ok(mut made) = made {
+        let pid = std::process::id().to_string();
+        return std::io::Write::write_all(&mut made, pid.as_bytes()).is_ok();
+    }
+    let pid = std::fs::read_to_string(file).unwrap_or_default();
+    let is_owned = pid.is_empty() || Path::new("/proc").join(pid).exists();
+    if !is_owned {
+        let _ = std::fs::remove_file(file);
+    }
+    false
 }
 
 /// A directory that goes with its test; in memory where there is room (an etcd server takes 130 MB at its start), since

@@ -88,7 +88,7 @@ fn it_says_why_a_file_changed_and_what_was_done() {
     let repaired = wait_newest(
         &bench,
         "reloaded",
-        &format!("somebody else had changed {}", bench.out("a.cfg").display()),
+        &format!("hand-edit of {}", bench.out("a.cfg").display()),
     );
     assert!(
         repaired["diff"].as_str().unwrap().contains("\n-by hand\n"),
