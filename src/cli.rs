@@ -25,8 +25,8 @@ pub use self::dashboard::Dashboard;
 pub use self::log::{LogArgs, LogFormat, LogLevel};
 pub use self::look::{Check, Ip, Render};
 pub use self::manage::{
-    DrainArgs, Export, ExportFormat, Format, Guard, GuardAction, GuardRelease, History, Ls,
-    StateArgs, Status,
+    DrainArgs, Export, ExportFormat, Format, Guard, GuardAction, GuardList, GuardRelease, History,
+    Ls, StateArgs, Status,
 };
 pub use self::pages::{completions, manuals};
 pub use self::register::{

@@ -187,11 +187,22 @@ pub enum GuardAction {
     /// Show what is held, since when, why, and until when.
     ///
     /// Exits 0, whether anything is held or not; 69 if the state directory cannot be read.
-    List(StateArgs),
+    List(GuardList),
     /// Let go what is held: the running `sidekick watch` renders what is announced.
     ///
     /// Exits 0 if something was held, 1 if nothing was, 64 if there is no such target, 69 if no `sidekick watch` answers.
     Release(GuardRelease),
+}
+
+/// How what is held is shown.
+#[derive(Debug, Args)]
+pub struct GuardList {
+    /// Lines for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub state: StateArgs,
 }
 
 /// What is to be let go.

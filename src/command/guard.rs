@@ -1,7 +1,7 @@
 //! `sidekick guard`. Shell.
 
 use super::{Job, Surroundings, print};
-use crate::cli::{Guard, GuardAction, GuardRelease};
+use crate::cli::{Format, Guard, GuardAction, GuardRelease};
 use crate::config;
 use crate::error::Failure;
 use crate::model::report::code;
@@ -9,15 +9,16 @@ use crate::watch;
 
 pub(super) fn resolve(args: Guard, here: &Surroundings) -> Result<Job, Failure> {
     let state = match &args.action {
-        GuardAction::List(state) => state,
+        GuardAction::List(list) => &list.state,
         GuardAction::Release(release) => &release.state,
     };
     let dir = config::state_of_watch(state, (&here.env, &here.host), here.is_root);
     let dir = dir.map_err(|problem| Failure::usage(&[problem]))?;
     let work = async move {
         match args.action {
-            GuardAction::List(_) => {
-                print(watch::guard_list(&dir)?)?;
+            GuardAction::List(list) => {
+                let json = list.format == Format::Json;
+                print(watch::guard_list(&dir, json)?)?;
                 Ok(0)
             }
             GuardAction::Release(release) => self::release(&dir, &release),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use thiserror::Error;
 
 use super::guards::RELEASE_POLL;
@@ -49,10 +50,13 @@ pub enum GuardCommandError {
     },
 }
 
-/// Everything that is held, as lines for people.
-pub fn list(state_dir: &Path) -> Result<String, GuardCommandError> {
+/// Everything that is held, as lines for people or as JSON.
+pub fn list(state_dir: &Path, json: bool) -> Result<String, GuardCommandError> {
     let records = read_all(state_dir)?;
     let now = (WORLD.now)().as_secs();
+    if json {
+        return Ok(holds_as_json(&records));
+    }
     let mut lines = Vec::new();
     for record in records.iter().filter(|record| !record.held.is_empty()) {
         let running = if process::exists(record.pid) {
@@ -79,6 +83,40 @@ pub fn list(state_dir: &Path) -> Result<String, GuardCommandError> {
         }
     }
     Ok(lines_or_nothing(&lines))
+}
+
+/// One hold, as `sidekick guard list --format json` shows it; fields may be added.
+#[derive(Serialize)]
+struct Hold<'a> {
+    target: &'a str,
+    dest: &'a Path,
+    /// The service; null for the whole file.
+    service: Option<&'a str>,
+    instances: &'a [String],
+    why: &'a str,
+    /// Seconds since 1970.
+    since: u64,
+    /// Seconds since 1970; null until something returns.
+    until: Option<u64>,
+    /// Whether the process that holds it runs.
+    running: bool,
+}
+
+fn holds_as_json(records: &[Record]) -> String {
+    let holds = records.iter().flat_map(|record| {
+        record.held.iter().map(|held| Hold {
+            target: &record.target,
+            dest: &record.dest,
+            service: held.service.as_deref(),
+            instances: &held.instances,
+            why: &held.why,
+            since: held.since,
+            until: held.until,
+            running: process::exists(record.pid),
+        })
+    });
+    // There are no maps and no floats that could fail.
+    serde_json::to_string_pretty(&holds.collect::<Vec<_>>()).unwrap_or_default() + "\n"
 }
 
 fn lines_or_nothing(lines: &[String]) -> String {

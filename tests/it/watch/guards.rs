@@ -150,6 +150,17 @@ fn a_lost_service_is_held_while_others_change_until_one_returns() {
     bench.put("web", "j");
     bench.wait_live(&["i", "j", "x", "y", "z"]);
     let list = bench.list();
+    let json = text(&bench.guard(&["list", "--format", "json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json[0]["target"], &json[0]["running"]),
+        (&"a".into(), &true.into()),
+        "{json}"
+    );
+    assert!(
+        json[0]["since"].is_u64() && json[0]["instances"].is_array(),
+        "{json}"
+    );
     assert!(
         list.contains("a: db: none is left") && list.contains("until something returns: x, y, z"),
         "{list}"
