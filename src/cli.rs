@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub use self::admin::{AdminArgs, Health};
+pub use self::admin::{AdminArgs, AllowedHosts, Health};
 pub use self::dashboard::Dashboard;
 pub use self::log::{LogArgs, LogFormat, LogLevel};
 pub use self::look::{Check, Ip, Render};

@@ -6,24 +6,42 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Admin endpoint")]
 pub struct AdminArgs {
-    /// Answer /health, /ready, /status and /metrics (Prometheus) here: ADDRESS:PORT or unix:/PATH; off without it.
+    /// Answer /health, /ready, /status and /metrics (Prometheus) here: ADDRESS:PORT or unix:/PATH; off without it, or if
+    /// it is empty.
     ///
     /// Nothing can be changed there, and there is no password: 127.0.0.1:9465 and a socket are for this host only, with
     /// 0.0.0.0:9465 everybody who reaches the port reads it. A socket is open to its owner and group. --once and --noop
     /// pass by, and have none. docs/metrics.md lists the metrics.
     #[arg(long, value_name = "ADDRESS", env = "SIDEKICK_ADMIN")]
     pub admin: Option<String>,
-    /// A host name under which the admin endpoint is asked from elsewhere; may be repeated.
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub allowed: AllowedHosts,
+}
+
+/// By which names a server of ours may be asked.
+#[derive(Debug, Default, Args)]
+pub struct AllowedHosts {
+    /// A host name by which clients may ask; may be repeated, or several by commas.
     ///
-    /// Names that a page of the web could point here (DNS rebinding) are refused. Addresses, localhost, names without a dot
-    /// and the name of this host are always right.
+    /// Addresses, localhost, names without a dot and the name of this host are always allowed. Any other name in a request
+    /// is refused: a page of the web could let its own name point here (DNS rebinding), and read what only you may read.
     #[arg(
         long,
         value_name = "NAME",
-        env = "SIDEKICK_ADMIN_HOST",
+        env = "SIDEKICK_ALLOWED_HOST",
         value_delimiter = ','
     )]
-    pub admin_host: Vec<String>,
+    pub allowed_host: Vec<String>,
+}
+
+impl AllowedHosts {
+    /// The names. An empty variable names none.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let given = self.allowed_host.iter();
+        given.filter(|name| !name.is_empty()).cloned().collect()
+    }
 }
 
 /// Ask a running sidekick whether it is healthy: for containers without curl.
@@ -38,10 +56,10 @@ Examples:
   HEALTHCHECK CMD [\"sidekick\", \"health\"]         with SIDEKICK_ADMIN in the image
 
 Exit status:
-  0 it is; 1 it is not, or nobody answers; 64 the command line is wrong; 74 the output cannot be
-  written.")]
+  0 it is; 1 it is not, nobody answers, or the endpoint is off (--admin is empty); 64 the command
+  line is wrong; 74 the output cannot be written.")]
 pub struct Health {
-    /// The address of the admin endpoint.
+    /// The address of the admin endpoint. If it is empty, the endpoint is off, and nobody can be asked: exit status 1.
     #[arg(
         long,
         value_name = "ADDRESS",

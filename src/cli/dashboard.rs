@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{LogArgs, StoreArgs};
+use super::{AllowedHosts, LogArgs, StoreArgs};
 
 /// Show what is announced, who watches and what is wrong, on a web page that follows the store.
 ///
@@ -30,12 +30,9 @@ pub struct Dashboard {
         env = "SIDEKICK_DASHBOARD_LISTEN"
     )]
     pub listen: String,
-    /// A name by which browsers ask for it; may be given several times.
-    ///
-    /// Addresses, localhost, names without a dot and the name of this host are always right. Any other name in a request is
-    /// refused: a page of the web could have its own name point here, and read what only you may read.
-    #[arg(long, value_name = "NAME")]
-    pub hostname: Vec<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub allowed: AllowedHosts,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,

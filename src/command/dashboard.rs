@@ -23,7 +23,7 @@ pub(super) fn resolve(
         let store = open(&place)?;
         let plan = Plan {
             listen,
-            names: args.hostname,
+            names: args.allowed.names(),
             prefix: place.prefix,
             store: place.location.identity(),
         };

@@ -7,10 +7,20 @@ use crate::error::Failure;
 use crate::model::report::code;
 use crate::system::http_get;
 
+/// Why nobody can be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the admin endpoint is switched off: --admin (SIDEKICK_ADMIN) is empty")]
+struct SwitchedOff;
+
 pub(super) fn resolve(args: &Health) -> Result<Job, Failure> {
     let asked = config::health(args).map_err(|problems| Failure::usage(&problems))?;
     Ok(Job::new(async move {
-        let answer = http_get::get(&asked.address, asked.path, asked.limit).await;
+        let Some(address) = asked.address else {
+            let hint = "give --admin (SIDEKICK_ADMIN) the address to `sidekick watch` or `sidekick register` and to \
+                        `sidekick health`; without a value they have no admin endpoint";
+            return Err(Failure::failed(&SwitchedOff, hint));
+        };
+        let answer = http_get::get(&address, asked.path, asked.limit).await;
         let (status, text) = answer.map_err(|error| {
             let hint = "`sidekick watch` and `sidekick register` answer where their --admin says";
             Failure::failed(&error, hint)

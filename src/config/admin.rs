@@ -19,8 +19,8 @@ pub struct Admin {
 /// What `sidekick health` asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthQuestion {
-    /// Where the admin endpoint is.
-    pub address: ListenAddress,
+    /// Where the admin endpoint is; `None` if it is switched off.
+    pub address: Option<ListenAddress>,
     /// The path.
     pub path: &'static str,
     /// How long the answer may take.
@@ -33,17 +33,16 @@ pub fn admin(args: &cli::AdminArgs) -> Result<Option<Admin>, Vec<Problem>> {
     let Some(text) = given else {
         return Ok(None);
     };
-    let names = args.admin_host.iter();
-    let names = names.filter(|name| !name.is_empty()).cloned().collect();
     Ok(Some(Admin {
         address: address(text).map_err(|problem| vec![problem])?,
-        names,
+        names: args.allowed.names(),
     }))
 }
 
 /// What the flags of `sidekick health` mean.
 pub fn health(args: &cli::Health) -> Result<HealthQuestion, Vec<Problem>> {
-    let address = address(&args.admin);
+    let address = Some(&args.admin).filter(|text| !text.is_empty());
+    let address = address.map(|text| self::address(text)).transpose();
     let limit = parse_duration(&args.timeout);
     let limit = limit.map_err(|what| Problem::with(format!("--timeout: {what}")));
     match (address, limit) {
@@ -69,7 +68,9 @@ mod tests {
     fn an_empty_variable_is_none() {
         let args = |admin: Option<&str>| cli::AdminArgs {
             admin: admin.map(str::to_owned),
-            admin_host: vec![String::new(), "metrics.example.org".to_owned()],
+            allowed: cli::AllowedHosts {
+                allowed_host: vec![String::new(), "metrics.example.org".to_owned()],
+            },
         };
         assert_eq!(admin(&args(None)), Ok(None));
         assert_eq!(admin(&args(Some(""))), Ok(None));
@@ -80,11 +81,12 @@ mod tests {
 
     #[test]
     fn all_mistakes_of_a_question_come_at_once() {
-        let args = cli::Health {
-            admin: "nowhere".to_owned(),
+        let args = |admin: &str, timeout: &str| cli::Health {
+            admin: admin.to_owned(),
             ready: false,
-            timeout: "soon".to_owned(),
+            timeout: timeout.to_owned(),
         };
-        assert_eq!(health(&args).unwrap_err().len(), 2);
+        assert_eq!(health(&args("nowhere", "soon")).unwrap_err().len(), 2);
+        assert_eq!(health(&args("", "3s")).unwrap().address, None);
     }
 }

@@ -733,3 +733,18 @@ fn the_file_of_the_units_says_where_the_guards_and_the_configuration_are() {
     let text = stderr(&output);
     assert!(text.contains(&format!("{at}/state")), "{text}");
 }
+
+#[test]
+fn an_admin_endpoint_that_is_switched_off_is_not_healthy_and_the_error_says_why() {
+    let output = sidekick()
+        .arg("health")
+        .env("SIDEKICK_ADMIN", "")
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("the admin endpoint is switched off"),
+        "{text}"
+    );
+}
