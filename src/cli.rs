@@ -10,6 +10,7 @@ mod dashboard;
 mod log;
 mod look;
 mod manage;
+mod output;
 mod pages;
 mod register;
 mod stop;
@@ -18,7 +19,7 @@ mod watch;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::admin::{AdminArgs, AllowedHosts, Health};
 pub use self::dashboard::Dashboard;
@@ -28,6 +29,7 @@ pub use self::manage::{
     DrainArgs, Export, ExportFormat, Format, Guard, GuardAction, GuardList, GuardRelease, History,
     Ls, StateArgs, Status,
 };
+pub use self::output::{ColorWhen, OutputArgs};
 pub use self::pages::{completions, manuals};
 pub use self::register::{
     CHECK_INTERVAL, CHECK_STATUS, CHECK_TIMEOUT, CheckArgs, FALL, RISE, Register,
@@ -49,6 +51,32 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub output: OutputArgs,
+}
+
+impl Cli {
+    /// What the command line of this process says, or the help or the mistake to print in its place.
+    pub fn read() -> Result<Self, clap::Error> {
+        // Help and mistakes are printed before the command line is understood, and in colour or not.
+        let args = || {
+            std::env::args_os()
+                .filter_map(|arg| arg.into_string().ok())
+                .skip(1)
+                .take_while(|arg| arg != "--")
+        };
+        let split = args().skip_while(|arg| arg != "--color").nth(1);
+        let joined = args().find_map(|arg| arg.strip_prefix("--color=").map(str::to_owned));
+        let choice = match split.or(joined).as_deref() {
+            Some("always") => ColorChoice::Always,
+            Some("never") => ColorChoice::Never,
+            Some(_) | None => ColorChoice::Auto,
+        };
+        let mut command = Self::command().color(choice);
+        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
 }
 
 /// The modes.
@@ -97,8 +125,6 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

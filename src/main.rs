@@ -1,11 +1,10 @@
 //! argv → exit code, in five phases that all commands share: parse, hold signals, resolve, log, run.
 
 use std::fmt::{self, Debug};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-use sidekick::cli::{Cli, LogArgs, LogFormat, LogLevel};
+use sidekick::cli::{Cli, LogFormat, LogLevel, OutputArgs};
 use sidekick::command::{self, Job, Surroundings, Work};
 use sidekick::error::Failure;
 use sidekick::model::report::code;
@@ -19,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(answer(&error)),
     };
@@ -44,13 +43,18 @@ fn answer(error: &clap::Error) -> u8 {
 
 fn perform(cli: Cli) -> Result<u8, Failure> {
     let held = command::hold_signals(&cli.command)?;
-    let job = command::resolve(cli.command, held, &Surroundings::read())?;
-    start_log(&job);
+    let here = Surroundings::read(cli.output);
+    let job = command::resolve(cli.command, held, &here)?;
+    start_log(&job, cli.output, here.has_colored_log());
     run(job.work)
 }
 
-fn start_log(job: &Job) {
-    log(&job.log);
+fn start_log(job: &Job, output: OutputArgs, has_color: bool) {
+    log(
+        job.log.log_format,
+        job.log.log_level.shifted(output),
+        has_color,
+    );
     if let Some(line) = &job.first_line {
         info!("{line}");
     }
@@ -78,8 +82,8 @@ fn write_message(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> f
     }
 }
 
-fn log(args: &LogArgs) {
-    let level = match args.log_level {
+fn log(format: LogFormat, level: LogLevel, has_color: bool) {
+    let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
@@ -93,9 +97,9 @@ fn log(args: &LogArgs) {
         .with_target("sidekick", level);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(has_color)
         .with_target(false);
-    let layer = match args.log_format {
+    let layer = match format {
         // The message says in words what the fields say to programs.
         LogFormat::Text => layer.fmt_fields(debug_fn(write_message)).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),

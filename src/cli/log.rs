@@ -2,11 +2,13 @@
 
 use clap::{Args, ValueEnum};
 
+use super::OutputArgs;
+
 /// What is said, and how.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
-    /// How much is said: error, warn, info, debug or trace.
+    /// How much is said: error, warn, info, debug or trace. Each -v is one step more, each -q one less.
     #[arg(
         long,
         value_name = "LEVEL",
@@ -34,7 +36,7 @@ impl Default for LogArgs {
 }
 
 /// How much is said.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
     /// What failed for good.
     Error,
@@ -48,6 +50,24 @@ pub enum LogLevel {
     Trace,
 }
 
+impl LogLevel {
+    const ALL: [Self; 5] = [
+        Self::Error,
+        Self::Warn,
+        Self::Info,
+        Self::Debug,
+        Self::Trace,
+    ];
+
+    /// This level, one step more for each `-v` and one less for each `-q`.
+    #[must_use]
+    pub fn shifted(self, output: OutputArgs) -> Self {
+        let more = self as usize + usize::from(output.verbose);
+        let level = more.saturating_sub(usize::from(output.quiet));
+        Self::ALL[level.min(Self::ALL.len() - 1)]
+    }
+}
+
 /// How it is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -55,4 +75,27 @@ pub enum LogFormat {
     Text,
     /// One JSON object per event.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::ColorWhen;
+
+    #[test]
+    fn each_v_is_one_step_more_and_each_q_one_less() {
+        let shifted = |level: LogLevel, verbose, quiet| {
+            level.shifted(OutputArgs {
+                color: ColorWhen::Auto,
+                quiet,
+                verbose,
+            })
+        };
+        assert_eq!(shifted(LogLevel::Info, 0, 0), LogLevel::Info);
+        assert_eq!(shifted(LogLevel::Info, 1, 0), LogLevel::Debug);
+        assert_eq!(shifted(LogLevel::Info, 9, 0), LogLevel::Trace);
+        assert_eq!(shifted(LogLevel::Info, 0, 1), LogLevel::Warn);
+        assert_eq!(shifted(LogLevel::Error, 0, 3), LogLevel::Error);
+        assert_eq!(shifted(LogLevel::Info, 2, 2), LogLevel::Info);
+    }
 }

@@ -9,6 +9,7 @@ use crate::model::instance::State;
 
 pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Result<Job, Failure> {
     let ((service, id, wait), place) = both(config::mark(args), here.place(&args.store))?;
+    let is_quiet = here.output.is_quiet();
     let name = place.to_string();
     let verb = match state {
         State::Up => "undrain",
@@ -24,7 +25,9 @@ pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Re
             wait,
         };
         let (text, status) = manage::set_state(order, store).await?;
-        print(text)?;
+        if !is_quiet {
+            print(text)?;
+        }
         Ok(status)
     };
     Ok(Job::new(work).on_store(verb, &name))

@@ -14,23 +14,26 @@ pub(super) fn resolve(args: Guard, here: &Surroundings) -> Result<Job, Failure> 
     };
     let dir = config::state_of_watch(state, (&here.env, &here.host), here.is_root);
     let dir = dir.map_err(|problem| Failure::usage(&[problem]))?;
+    let (screen, is_quiet) = (here.screen, here.output.is_quiet());
     let work = async move {
         match args.action {
             GuardAction::List(list) => {
-                let json = list.format == Format::Json;
-                print(watch::guard_list(&dir, json)?)?;
+                let screen = (list.format == Format::Table).then_some(screen);
+                print(watch::guard_list(&dir, screen)?)?;
                 Ok(0)
             }
-            GuardAction::Release(release) => self::release(&dir, &release),
+            GuardAction::Release(release) => self::release(&dir, &release, is_quiet),
         }
     };
     Ok(Job::new(work))
 }
 
-fn release(dir: &std::path::Path, args: &GuardRelease) -> Result<u8, Failure> {
+fn release(dir: &std::path::Path, args: &GuardRelease, is_quiet: bool) -> Result<u8, Failure> {
     let service = args.service.as_deref().map(config::service).transpose();
     let service = service.map_err(|problems| Failure::usage(&problems))?;
     let (text, any) = watch::guard_release(dir, &args.targets, args.all, service.as_ref())?;
-    print(text)?;
+    if !is_quiet {
+        print(text)?;
+    }
     Ok(if any { 0 } else { code::FAILED })
 }

@@ -1,6 +1,6 @@
 //! `sidekick health`. Shell.
 
-use super::{Job, print};
+use super::{Job, Surroundings, print};
 use crate::cli::Health;
 use crate::config;
 use crate::error::Failure;
@@ -12,8 +12,9 @@ use crate::system::http_get;
 #[error("the admin endpoint is switched off: --admin (SIDEKICK_ADMIN) is empty")]
 struct SwitchedOff;
 
-pub(super) fn resolve(args: &Health) -> Result<Job, Failure> {
+pub(super) fn resolve(args: &Health, here: &Surroundings) -> Result<Job, Failure> {
     let asked = config::health(args).map_err(|problems| Failure::usage(&problems))?;
+    let is_quiet = here.output.is_quiet();
     Ok(Job::new(async move {
         let Some(address) = asked.address else {
             let hint = "give --admin (SIDEKICK_ADMIN) the address to `sidekick watch` or `sidekick register` and to \
@@ -25,7 +26,9 @@ pub(super) fn resolve(args: &Health) -> Result<Job, Failure> {
             let hint = "`sidekick watch` and `sidekick register` answer where their --admin says";
             Failure::failed(&error, hint)
         })?;
-        print(text)?;
+        if status != 200 || !is_quiet {
+            print(text)?;
+        }
         Ok(if status == 200 { 0 } else { code::FAILED })
     }))
 }

@@ -13,7 +13,7 @@ pub(super) fn resolve(args: History, here: &Surroundings) -> Result<Job, Failure
         target: args.target,
         limit: args.limit,
         diff: args.diff,
-        json: args.format == Format::Json,
+        screen: (args.format == Format::Table).then_some(here.screen),
     };
     Ok(Job::new(async move {
         print(watch::show_history(&dir, &wanted)?)?;

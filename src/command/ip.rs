@@ -12,11 +12,14 @@ use crate::register;
 pub(super) fn resolve(args: &Ip, here: &Surroundings) -> Result<Job, Failure> {
     let specs = config::addresses(args.spec.as_deref());
     let (specs, place) = both(specs, here.place(&args.store))?;
+    let is_quiet = here.output.is_quiet();
     let name = place.to_string();
     let work = async move {
         let choice = register::choose_address(&specs, &place.location);
-        // Nothing can be done about a terminal that is gone.
-        let _ = write!(std::io::stderr(), "{choice}");
+        if !is_quiet || choice.ip.is_none() {
+            // Nothing can be done about a terminal that is gone.
+            let _ = write!(std::io::stderr(), "{choice}");
+        }
         let Some(ip) = choice.ip else {
             return Ok(code::UNAVAILABLE);
         };

@@ -5,19 +5,22 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io::{self, IsTerminal};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::cli::{Command, LogArgs, StoreArgs};
+use crate::cli::{Command, LogArgs, OutputArgs, StoreArgs};
 use crate::config::{self, Env, HostFile, Place, Problem};
 use crate::error::Failure;
 use crate::model::instance::State;
+use crate::model::screen::Screen;
 use crate::store::{self, Store};
 use crate::system::http_server::{Limits, Server};
 use crate::system::output;
 use crate::system::signals::BlockedSignals;
+use crate::system::terminal;
 
 mod check;
 mod dashboard;
@@ -86,21 +89,37 @@ pub struct Surroundings {
     env: Env,
     host: HostFile,
     is_root: bool,
+    output: OutputArgs,
+    /// What standard output is.
+    screen: Screen,
 }
 
 impl Surroundings {
-    /// The environment of this process, the file of this host, and whether we are root.
+    /// The environment of this process, the file of this host, where standard output goes, and whether we are root.
     #[must_use]
-    pub fn read() -> Self {
+    pub fn read(output: OutputArgs) -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         let env: Env = std::env::vars_os().filter_map(text).collect();
+        let size = terminal::size();
         Self {
+            output,
+            screen: Screen {
+                has_color: config::has_color(output.color, &env, size.is_some()),
+                width: size.map(|(width, _)| width),
+            },
             host: HostFile::read(&env),
             env,
             is_root: nix::unistd::geteuid().is_root(),
         }
+    }
+
+    /// Whether the log, which goes to standard error, is in colour.
+    #[must_use]
+    pub fn has_colored_log(&self) -> bool {
+        let is_terminal = io::stderr().is_terminal();
+        config::has_color(self.output.color, &self.env, is_terminal)
     }
 
     fn place(&self, args: &StoreArgs) -> Result<Place, Vec<Problem>> {
@@ -139,12 +158,12 @@ pub fn resolve(
         (Command::Ip(args), _) => ip::resolve(&args, here),
         (Command::Export(args), _) => export::resolve(&args, here),
         (Command::Render(args), _) => render::resolve(args, here),
-        (Command::Check(args), _) => Ok(check::resolve(args, &here.host)),
+        (Command::Check(args), _) => Ok(check::resolve(args, here)),
         (Command::Drain(args), _) => drain::resolve(&args, State::Drain, here),
         (Command::Undrain(args), _) => drain::resolve(&args, State::Up, here),
         (Command::Ls(args), _) => status::resolve_ls(&args, here),
         (Command::Status(args), _) => status::resolve(&args, here),
-        (Command::Health(args), _) => health::resolve(&args),
+        (Command::Health(args), _) => health::resolve(&args, here),
         (Command::History(args), _) => history::resolve(args, here),
         (Command::Guard(args), _) => guard::resolve(args, here),
         (Command::Completions { shell }, _) => Ok(pages::completions(shell)),

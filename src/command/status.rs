@@ -4,18 +4,14 @@ use super::{Job, Surroundings, both, open, print};
 use crate::cli::{Format, Ls, Status, StoreArgs};
 use crate::config::{self, Place};
 use crate::error::Failure;
-use crate::manage::{self, Question};
+use crate::manage::{self, Form, Question};
 use crate::model::report::code;
 use crate::watch;
 
 pub(super) fn resolve(args: &Status, here: &Surroundings) -> Result<Job, Failure> {
-    let (question, place) = question(args.service.as_deref(), &args.store, here)?;
+    let form = form(args.format, args.wide, here);
+    let (question, place) = question(args.service.as_deref(), form, &args.store, here)?;
     let name = place.to_string();
-    let question = Question {
-        json: args.format == Format::Json,
-        wide: args.wide,
-        ..question
-    };
     let work = async move {
         let report = manage::status(&question, open(&place)?).await?;
         print(report.text)?;
@@ -29,13 +25,9 @@ pub(super) fn resolve(args: &Status, here: &Surroundings) -> Result<Job, Failure
 }
 
 pub(super) fn resolve_ls(args: &Ls, here: &Surroundings) -> Result<Job, Failure> {
-    let (question, place) = question(args.service.as_deref(), &args.store, here)?;
+    let form = form(args.format, args.wide, here);
+    let (question, place) = question(args.service.as_deref(), form, &args.store, here)?;
     let name = place.to_string();
-    let question = Question {
-        json: args.format == Format::Json,
-        wide: args.wide,
-        ..question
-    };
     let work = async move {
         let report = manage::list(&question, open(&place)?).await?;
         print(report.text)?;
@@ -44,8 +36,20 @@ pub(super) fn resolve_ls(args: &Ls, here: &Surroundings) -> Result<Job, Failure>
     Ok(Job::new(work).on_store("ls", &name))
 }
 
+fn form(format: Format, is_wide: bool, here: &Surroundings) -> Form {
+    match format {
+        Format::Json => Form::Json,
+        Format::Table => Form::Tables {
+            screen: here.screen,
+            is_wide,
+            is_quiet: here.output.is_quiet(),
+        },
+    }
+}
+
 fn question(
     service: Option<&str>,
+    form: Form,
     store: &StoreArgs,
     here: &Surroundings,
 ) -> Result<(Question, Place), Failure> {
@@ -54,8 +58,7 @@ fn question(
     let question = Question {
         service,
         prefix: place.prefix.clone(),
-        json: false,
-        wide: false,
+        form,
         now: watch::unix_seconds(),
     };
     Ok((question, place))

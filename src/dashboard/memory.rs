@@ -313,6 +313,16 @@ impl Memory {
         self.watchers_came.get(id).copied()
     }
 
+    /// Those who are gone without having stopped in order.
+    pub(super) fn missing_watchers(&self) -> &BTreeMap<String, Seen> {
+        &self.missing
+    }
+
+    /// When one of them went, if the dashboard has seen that.
+    pub(super) fn watcher_went(&self, id: &str) -> Option<Duration> {
+        self.watchers_went.get(id).copied()
+    }
+
     /// Those who are gone without having stopped in order, and when they went, if the dashboard has seen that.
     pub(super) fn missing(&self) -> impl Iterator<Item = (&str, &Seen, Option<Duration>)> {
         let missing = self.missing.iter();

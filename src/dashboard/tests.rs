@@ -202,7 +202,7 @@ fn a_watcher_that_is_gone_is_missed_until_it_is_forgotten_or_replaced() {
     assert_eq!(world.problems(), [""; 0]);
     world.pass(Duration::from_mins(1));
     world.change(&deletes(&LB));
-    let missed = ["the watcher on lb is gone, and nobody has taken its place: lb-1"];
+    let missed = ["the watcher of haproxy on lb is gone, and nobody has taken its place: lb-1"];
     assert_eq!(world.problems(), missed);
     let item = world.item("watcher:lb-1");
     assert_eq!(
@@ -249,7 +249,8 @@ fn a_held_instance_is_marked_if_it_is_clear_which_one_it_is() {
     assert_eq!(
         world.problems(),
         [
-            "haproxy on lb still serves 1 instance of web that the store has no more: none would be left"
+            "haproxy on lb still serves 1 instance of web that the store has no more: none would be left; \
+             `sidekick guard release haproxy` there ends that"
         ]
     );
     // Two are gone and one is held: nobody can tell which.
@@ -273,7 +274,7 @@ fn targets_that_fail_come_first() {
         world.problems(),
         [
             "haproxy on lb fails: check: no such keyword",
-            "nginx on lb is left as it is by its guard: none would be left",
+            "nginx on lb is left as it is by its guard: none would be left; `sidekick guard release nginx` there ends that",
             "nginx on lb serves what the store said before: the watcher does not reach it"
         ]
     );

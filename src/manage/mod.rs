@@ -12,7 +12,7 @@ use thiserror::Error;
 
 pub use self::drain::{Order, set_state};
 pub use self::export::export;
-pub use self::status::{Question, Report, list, status};
+pub use self::status::{Form, Question, Report, list, status};
 
 use crate::model::catalog::Catalog;
 use crate::model::instance::ServiceName;

@@ -1,7 +1,7 @@
 //! What `sidekick status` and `sidekick ls` show, made of what the store says: what is wrong first, then services, instances,
 //! watchers and their targets. Pure.
 //!
-//! The JSON is kept: fields may be added. Times are seconds since 1970.
+//! docs/json.md has the form of the JSON, which is kept. Times are seconds since 1970.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,14 +12,13 @@ use crate::model::catalog::Catalog;
 use crate::model::date::time_of_day;
 use crate::model::instance::{Instance, ServiceName};
 use crate::model::prefix::Prefix;
+use crate::model::problems::{Level, Problem, problems};
 use crate::model::report::counted;
-use crate::model::table::format_table;
-use crate::model::target_status::{HeldService, TargetStatus};
+use crate::model::screen::{Printable, Screen, Tone};
+use crate::model::table::{Cell, Fit, Table};
+use crate::model::target_status::TargetStatus;
 use crate::model::update::Revision;
 use crate::model::watchers::{Seen, Watcher, Watchers};
-
-/// An id that is longer is shortened in a table, in the middle: its ends tell ids apart.
-const ID: usize = 24;
 
 /// Everything that the store says.
 #[derive(Debug, Serialize)]
@@ -29,8 +28,8 @@ pub(super) struct Overview {
     service: Option<String>,
     /// The revision of the store.
     revision: u64,
-    /// What is wrong, in sentences.
-    pub(super) problems: Vec<String>,
+    /// What is wrong, the worst first.
+    pub(super) problems: Vec<Problem>,
     pub(super) instances: Vec<InstanceRow>,
     pub(super) watchers: Vec<WatcherRow>,
     /// Those that are gone without having stopped in order.
@@ -42,6 +41,9 @@ pub(super) struct InstanceRow {
     service: String,
     id: String,
     addr: String,
+    host: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    ports: BTreeMap<String, u16>,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<u16>,
@@ -70,9 +72,10 @@ struct MissingRow {
     targets: Vec<String>,
 }
 
-/// How many instances of a service are in which state.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Counts {
+/// A service, and how many of its instances are in which state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct ServiceRow {
+    service: String,
     up: usize,
     drain: usize,
     maint: usize,
@@ -84,8 +87,25 @@ pub(super) struct Said<'a> {
     pub(super) watchers: &'a Watchers,
     pub(super) missing: &'a BTreeMap<String, Seen>,
     pub(super) revision: Revision,
-    /// Seconds since 1970.
+}
+
+/// How tables are drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) screen: Screen,
+    /// With attributes, however wide the tables become.
+    pub(super) is_wide: bool,
+    /// The time, in seconds since 1970.
     pub(super) now: u64,
+}
+
+impl Look {
+    fn screen(self) -> Screen {
+        Screen {
+            width: self.screen.width.filter(|_| !self.is_wide),
+            ..self.screen
+        }
+    }
 }
 
 impl Overview {
@@ -100,7 +120,7 @@ impl Overview {
         Self {
             service: service.map(ToString::to_string),
             revision: said.revision.0,
-            problems: problems(said, watchers()),
+            problems: problems(watchers(), said.catalog, said.missing),
             instances: instances(said.catalog, service),
             watchers: watchers()
                 .map(|(id, one)| watcher_row(id, one, said.watchers, dir.as_ref()))
@@ -109,125 +129,175 @@ impl Overview {
         }
     }
 
+    /// What is wrong, as lines; empty if nothing is.
+    pub(super) fn problem_lines(&self, look: Look) -> String {
+        if self.problems.is_empty() {
+            return String::new();
+        }
+        let mut text = format!("{}:\n", counted(self.problems.len(), "problem"));
+        for problem in &self.problems {
+            let tone = match problem.level {
+                Level::Error => Tone::Bad,
+                Level::Warning => Tone::Notice,
+            };
+            let sentence = format!("{}{}", Printable(&problem.text), times(problem, look.now));
+            let lines = look.screen().wrap(&sentence, 4);
+            let _ = writeln!(text, "  {}", look.screen.paint(tone, &lines));
+        }
+        text
+    }
+
     /// As tables, and what is wrong above them.
-    pub(super) fn tables(&self, is_wide: bool, now: u64) -> String {
-        let mut parts = Vec::new();
-        if !self.problems.is_empty() {
-            let mut text = format!("{}:\n", counted(self.problems.len(), "problem"));
-            for problem in &self.problems {
-                let _ = writeln!(text, "  {}", shown(problem));
-            }
-            parts.push(text);
+    pub(super) fn tables(&self, look: Look) -> String {
+        let mut parts = vec![self.problem_lines(look)];
+        if self.service.is_none() {
+            parts.push(service_table(&service_rows(&self.instances), look));
         }
-        if self.service.is_none() && !self.instances.is_empty() {
-            parts.push(service_table(&counts(&self.instances)));
-        }
-        if !self.instances.is_empty() {
-            parts.push(instance_table(&self.instances, is_wide));
-        }
-        if !self.watchers.is_empty() {
-            parts.push(self.watcher_table());
-            let targets = self.target_table(now);
-            parts.extend(targets);
-        }
+        parts.push(instance_table(&self.instances, look));
+        parts.push(self.watcher_table(look));
+        parts.push(self.target_table(look));
+        parts.retain(|part| !part.is_empty());
         if parts.is_empty() {
             parts.push("nothing is announced, and nobody watches\n".to_owned());
         }
         parts.join("\n")
     }
 
-    fn watcher_table(&self) -> String {
-        let row = |one: &WatcherRow| {
-            let old_workers = Some(one.old_workers).filter(|count| *count > 0);
-            vec![
-                shortened(&one.id),
-                shortened(&one.host),
-                shown(&one.version),
-                one.applied.to_string(),
-                one.behind.to_string(),
-                old_workers.map_or_else(String::new, |count| count.to_string()),
-            ]
-        };
-        let head = [
-            "WATCHER",
-            "HOST",
-            "VERSION",
-            "APPLIED",
-            "BEHIND",
-            "OLD WORKERS",
-        ];
-        format_table(&head, self.watchers.iter().map(row).collect())
+    fn watcher_table(&self, look: Look) -> String {
+        let mut table = Table::new(&[
+            ("WATCHER", Fit::Shorten),
+            ("HOST", Fit::Shorten),
+            ("VERSION", Fit::Whole),
+            ("APPLIED", Fit::Whole),
+            ("BEHIND", Fit::Whole),
+            ("OLD WORKERS", Fit::Whole),
+        ]);
+        for one in &self.watchers {
+            table.push(vec![
+                Cell::plain(&one.id),
+                Cell::plain(&one.host),
+                Cell::plain(&one.version),
+                Cell::of(Some(one.applied)),
+                Cell::of(Some(one.behind)),
+                Cell::of(Some(one.old_workers).filter(|count| *count > 0)),
+            ]);
+        }
+        draw(&table, look)
     }
 
-    fn target_table(&self, now: u64) -> Option<String> {
-        let row = |host: &str, one: &TargetStatus| {
-            let since = one
-                .since
-                .map_or_else(String::new, |at| time_of_day(at, now));
-            let revision = one.revision.map_or_else(String::new, |one| one.to_string());
-            vec![
-                shortened(&one.name),
-                shortened(host),
-                state_of(one),
-                since,
-                revision,
-            ]
-        };
-        let rows: Vec<Vec<String>> = self
-            .watchers
-            .iter()
-            .flat_map(|one| one.targets.iter().map(|target| row(&one.host, target)))
-            .collect();
-        let head = ["TARGET", "HOST", "STATE", "SINCE", "REVISION"];
-        (!rows.is_empty()).then(|| format_table(&head, rows))
+    fn target_table(&self, look: Look) -> String {
+        let mut table = Table::new(&[
+            ("TARGET", Fit::Shorten),
+            ("HOST", Fit::Shorten),
+            ("STATE", Fit::Whole),
+            ("SINCE", Fit::Whole),
+            ("REVISION", Fit::Whole),
+        ]);
+        for watcher in &self.watchers {
+            for one in &watcher.targets {
+                table.push(vec![
+                    Cell::plain(&one.name),
+                    Cell::plain(&watcher.host),
+                    state_of(one),
+                    Cell::of(one.since.map(|at| time_of_day(at, look.now))),
+                    Cell::of(one.revision),
+                ]);
+            }
+        }
+        draw(&table, look)
     }
 }
 
-/// Services with the number of their instances.
-pub(super) fn counts(instances: &[InstanceRow]) -> BTreeMap<String, Counts> {
-    let mut all: BTreeMap<String, Counts> = BTreeMap::new();
+/// A table with its head, or nothing at all if it has no rows.
+fn draw(table: &Table, look: Look) -> String {
+    if table.is_empty() {
+        String::new()
+    } else {
+        table.draw(look.screen())
+    }
+}
+
+fn times(problem: &Problem, now: u64) -> String {
+    let time =
+        |word: &str, at: Option<u64>| at.map(|at| format!("{word} {}", time_of_day(at, now)));
+    let times = [time("since", problem.since), time("until", problem.until)];
+    let times: Vec<String> = times.into_iter().flatten().collect();
+    if times.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", times.join(", "))
+    }
+}
+
+/// Services with the numbers of their instances, sorted.
+pub(super) fn service_rows(instances: &[InstanceRow]) -> Vec<ServiceRow> {
+    let mut all: BTreeMap<&str, ServiceRow> = BTreeMap::new();
     for one in instances {
-        let counts = all.entry(one.service.clone()).or_default();
+        let row = all.entry(&one.service).or_insert_with(|| ServiceRow {
+            service: one.service.clone(),
+            up: 0,
+            drain: 0,
+            maint: 0,
+        });
         match one.state {
-            "up" => counts.up += 1,
-            "drain" => counts.drain += 1,
-            _ => counts.maint += 1,
+            "up" => row.up += 1,
+            "drain" => row.drain += 1,
+            _ => row.maint += 1,
         }
     }
-    all
+    all.into_values().collect()
 }
 
-pub(super) fn service_table(counts: &BTreeMap<String, Counts>) -> String {
-    let row = |(service, counts): (&String, &Counts)| {
-        let numbers = [counts.up, counts.drain, counts.maint].map(|count| count.to_string());
-        [vec![service.clone()], numbers.to_vec()].concat()
+pub(super) fn service_table(rows: &[ServiceRow], look: Look) -> String {
+    let mut table = Table::new(&[
+        ("SERVICE", Fit::Shorten),
+        ("UP", Fit::Whole),
+        ("DRAIN", Fit::Whole),
+        ("MAINT", Fit::Whole),
+    ]);
+    let number = |count: usize, tone: Tone| {
+        let tone = if count > 0 { tone } else { Tone::Plain };
+        Cell::toned(tone, &count.to_string())
     };
-    let rows = counts.iter().map(row).collect();
-    format_table(&["SERVICE", "UP", "DRAIN", "MAINT"], rows)
+    for one in rows {
+        let up = if one.up > 0 { Tone::Good } else { Tone::Bad };
+        table.push(vec![
+            Cell::plain(&one.service),
+            Cell::toned(up, &one.up.to_string()),
+            number(one.drain, Tone::Notice),
+            number(one.maint, Tone::Notice),
+        ]);
+    }
+    draw(&table, look)
 }
 
-/// Addresses are never shortened.
-pub(super) fn instance_table(instances: &[InstanceRow], is_wide: bool) -> String {
-    let row = |one: &InstanceRow| {
-        let name = if is_wide {
-            format!("{}/{}", one.service, one.id)
+pub(super) fn instance_table(instances: &[InstanceRow], look: Look) -> String {
+    let mut table = Table::new(&[
+        ("INSTANCE", Fit::Shorten),
+        ("ADDRESS", Fit::Whole),
+        ("STATE", Fit::Whole),
+        ("WEIGHT", Fit::Whole),
+        ("ATTRIBUTES", Fit::Whole),
+    ]);
+    for one in instances {
+        let tone = if one.state == "up" {
+            Tone::Good
         } else {
-            format!("{}/{}", one.service, shortened(&one.id))
+            Tone::Notice
         };
-        let weight = one.weight.map_or_else(String::new, |one| one.to_string());
-        let mut cells = vec![name, one.addr.clone(), one.state.to_owned(), weight];
-        if is_wide {
-            let attrs = one.attrs.iter();
-            let attrs: Vec<String> = attrs
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
-            cells.push(shown(&attrs.join(" ")));
-        }
-        cells
-    };
-    let head = ["INSTANCE", "ADDRESS", "STATE", "WEIGHT", "ATTRIBUTES"];
-    let head = &head[..if is_wide { 5 } else { 4 }];
-    format_table(head, instances.iter().map(row).collect())
+        let attrs = one.attrs.iter().filter(|_| look.is_wide);
+        let attrs: Vec<String> = attrs
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        table.push(vec![
+            Cell::plain(&format!("{}/{}", one.service, one.id)),
+            Cell::plain(&one.addr),
+            Cell::toned(tone, one.state),
+            Cell::of(one.weight),
+            Cell::plain(&attrs.join(" ")),
+        ]);
+    }
+    draw(&table, look)
 }
 
 /// The instances of one service, or of all, sorted.
@@ -236,6 +306,13 @@ pub(super) fn instances(catalog: &Catalog, service: Option<&ServiceName>) -> Vec
         service: one.service.to_string(),
         id: one.id.to_string(),
         addr: one.addr().to_string(),
+        host: one.host(),
+        ports: one
+            .ports
+            .named()
+            .iter()
+            .map(|(name, port)| (name.as_str().to_owned(), *port))
+            .collect(),
         state: one.state.as_str(),
         weight: one.weight,
         attrs: one
@@ -299,85 +376,11 @@ fn missing_row((id, seen): (&String, &Seen)) -> MissingRow {
     }
 }
 
-/// What is wrong, in sentences: first what fails, then what is missing, held and stale, then what is skipped.
-fn problems<'a>(
-    said: &Said<'_>,
-    watchers: impl Iterator<Item = (&'a str, &'a Watcher)>,
-) -> Vec<String> {
-    let since = |seconds| time_of_day(seconds, said.now);
-    let (mut failing, mut kept) = (Vec::new(), Vec::new());
-    for (
-        _,
-        Watcher {
-            host,
-            config,
-            targets,
-            ..
-        },
-    ) in watchers
-    {
-        if let Some(why) = config {
-            failing.push(format!(
-                "{host}: the configuration is wrong, so the one of before is in force: {why}"
-            ));
-        }
-        for target in targets {
-            let name = format!("{host}: {}", target.name);
-            if let Some(one) = &target.failing {
-                failing.push(format!(
-                    "{name} fails since {}: {}: {}",
-                    since(one.since),
-                    one.step,
-                    one.why
-                ));
-            }
-            for held in &target.held {
-                kept.push(format!("{name}: {}", hold(held, &target.name, said.now)));
-            }
-            if let Some(stale) = target.stale {
-                kept.push(format!(
-                    "{name} is served from a snapshot of {}, since the store did not answer",
-                    since(stale)
-                ));
-            }
-        }
-    }
-    let missing = said.missing.iter().map(|(id, seen)| {
-        let targets: Vec<&str> = seen.targets.iter().map(String::as_str).collect();
-        format!(
-            "{}: the watcher of {} is gone without having stopped: {id}",
-            seen.host,
-            targets.join(", ")
-        )
-    });
-    failing.extend(missing);
-    failing.extend(kept);
-    let skipped = said.catalog.skipped().iter();
-    failing.extend(skipped.map(|(dir, error)| format!("{dir} is served by nobody: {error}")));
-    failing
-}
-
-fn hold(held: &HeldService, target: &str, now: u64) -> String {
-    let since = time_of_day(held.since, now);
-    let until = held.until.map_or_else(
-        || "until it returns".to_owned(),
-        |until| format!("until {}", time_of_day(until, now)),
-    );
-    let what = match &held.service {
-        Some(service) => format!("{} of {service}", counted(held.count, "instance")),
-        None => "the file as it is".to_owned(),
-    };
-    format!(
-        "the guard holds {what} since {since}, {until}: {}; `sidekick guard release {target}` there ends that",
-        held.why
-    )
-}
-
-/// In a word or two.
-fn state_of(target: &TargetStatus) -> String {
+/// How a target stands, in a word or two.
+fn state_of(target: &TargetStatus) -> Cell {
     let mut words = Vec::new();
     if let Some(failing) = &target.failing {
-        words.push(format!("failing at {}", shown(&failing.step)));
+        words.push(format!("failing at {}", failing.step));
     }
     if !target.held.is_empty() {
         words.push("held".to_owned());
@@ -389,35 +392,18 @@ fn state_of(target: &TargetStatus) -> String {
         words.push("reload owed".to_owned());
     }
     match words.as_slice() {
-        [] if target.since.is_none() => "starting".to_owned(),
-        [] => "good".to_owned(),
-        words => words.join(", "),
+        [] if target.since.is_none() => Cell::toned(Tone::Notice, "starting"),
+        [] => Cell::toned(Tone::Good, "good"),
+        words if target.is_wrong() => Cell::toned(Tone::Bad, &words.join(", ")),
+        words => Cell::toned(Tone::Notice, &words.join(", ")),
     }
-}
-
-/// An id for a table, with its middle left out if it is long.
-fn shortened(id: &str) -> String {
-    let id = shown(id);
-    let length = id.chars().count();
-    if length <= ID {
-        return id;
-    }
-    let head = id.chars().take(ID / 2);
-    let tail = id.chars().skip(length - (ID - ID / 2 - 1));
-    head.chain(['…']).chain(tail).collect()
-}
-
-/// Without what a terminal would take for a command: anybody may write into the store.
-fn shown(text: &str) -> String {
-    let safe = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(safe).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::key::{Key, Value};
-    use crate::model::target_status::Failing;
+    use crate::model::target_status::{Failing, HeldService};
     use crate::model::update::{Snapshot, Update};
     use crate::model::watchers::Applied;
 
@@ -486,9 +472,13 @@ mod tests {
             watchers: &watchers(all),
             missing,
             revision: Revision(9),
+        };
+        let look = Look {
+            screen: Screen::default(),
+            is_wide: false,
             now: AT + 60,
         };
-        Overview::new(&said, None).tables(false, AT + 60)
+        Overview::new(&said, None).tables(look)
     }
 
     #[test]
@@ -509,7 +499,7 @@ mod tests {
              INSTANCE  ADDRESS      STATE  WEIGHT\n\
              web/a     10.0.0.1:80  up     7\n\
              web/b     10.0.0.2:80  drain\n\n\
-             WATCHER           HOST     VERSION  APPLIED  BEHIND  OLD WORKERS\n\
+             WATCHER           HOST     VERSION  APPLIED  BEHIND\n\
              proxy-1-123-00ab  proxy-1  0.1.0    9        0\n\n\
              TARGET   HOST     STATE  SINCE      REVISION\n\
              haproxy  proxy-1  good   03:12 UTC  7\n"
@@ -550,27 +540,20 @@ mod tests {
         assert_eq!(
             problems,
             "6 problems:\n  \
-             proxy-1: the configuration is wrong, so the one of before is in force: a.toml:3: no\n  \
-             proxy-1: haproxy fails since 03:12 UTC: check: line 3 is wrong\n  \
-             proxy-3: the watcher of haproxy is gone without having stopped: z-1-2\n  \
-             proxy-1: haproxy: the guard holds 2 instances of web since 03:12 UTC, until 03:13 UTC: none is left; \
-             `sidekick guard release haproxy` there ends that\n  \
-             proxy-1: haproxy is served from a snapshot of 2026-11-25 03:12 UTC, since the store did not answer\n  \
-             /services/web/a is served by nobody: ip \"no address\" is not usable: it is neither an IPv4 nor an IPv6 address (without brackets)"
+             haproxy on proxy-1 fails: check: line 3 is wrong (since 03:12 UTC)\n  \
+             proxy-1 goes on with its old configuration, since the new one is wrong: a.toml:3: no\n  \
+             the watcher of haproxy on proxy-3 is gone, and nobody has taken its place: z-1-2\n  \
+             haproxy on proxy-1 still serves 2 instances of web that the store has no more: none is left; \
+             `sidekick guard release haproxy` there ends that (since 03:12 UTC, until 03:13 UTC)\n  \
+             /services/web/a breaks a rule, and no watcher serves it: ip \"no address\" is not usable: it is neither an \
+             IPv4 nor an IPv6 address (without brackets)\n  \
+             haproxy on proxy-1 serves what the store said before: the watcher does not reach it (since 2026-11-25 \
+             03:12 UTC)"
         );
         assert!(
             rest.contains("x        proxy-1  0.1.0    7        2\n"),
             "{rest}"
         );
         assert!(rest.contains("failing at check, held, stale"), "{rest}");
-    }
-
-    #[test]
-    fn long_ids_are_shortened_and_nothing_commands_a_terminal() {
-        assert_eq!(
-            shortened("a-rather-long-host-name-123-00abcdef"),
-            "a-rather-lon…23-00abcdef"
-        );
-        assert_eq!(shown("a\u{1b}[31m\n"), "a\u{fffd}[31m\u{fffd}");
     }
 }

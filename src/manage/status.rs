@@ -2,25 +2,42 @@
 
 use std::sync::Arc;
 
-use super::overview::{Overview, Said, counts, instance_table, instances, service_table};
+use super::overview::{
+    Look, Overview, Said, instance_table, instances, service_rows, service_table,
+};
 use super::{ManageError, read_catalog, read_missing, read_watchers, suggest_service};
 use crate::model::instance::ServiceName;
 use crate::model::prefix::Prefix;
+use crate::model::screen::Screen;
 use crate::store::Store;
 
 /// What is asked for, and how it is shown.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Question {
     /// The service; all of them without it.
     pub service: Option<ServiceName>,
     /// Where instances live in the store.
     pub prefix: Prefix,
-    /// JSON in place of tables.
-    pub json: bool,
-    /// Tables have everything, however wide they become.
-    pub wide: bool,
+    /// How the answer is shown.
+    pub form: Form,
     /// The time, in seconds since 1970.
     pub now: u64,
+}
+
+/// How an answer is shown.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    /// As JSON.
+    Json,
+    /// As tables on this screen.
+    Tables {
+        /// What they are drawn on.
+        screen: Screen,
+        /// With everything, however wide they become.
+        is_wide: bool,
+        /// Only what is wrong.
+        is_quiet: bool,
+    },
 }
 
 /// The answer.
@@ -44,18 +61,29 @@ pub async fn status(question: &Question, store: Arc<dyn Store>) -> Result<Report
         watchers: &watchers,
         missing: &missing,
         revision,
-        now: question.now,
     };
     let overview = Overview::new(&said, question.service.as_ref());
-    let text = if question.json {
-        json(&overview)
-    } else if question.service.is_some()
-        && overview.instances.is_empty()
-        && overview.watchers.is_empty()
-    {
-        String::new()
-    } else {
-        overview.tables(question.wide, question.now)
+    let is_unknown =
+        question.service.is_some() && overview.instances.is_empty() && overview.watchers.is_empty();
+    let text = match question.form {
+        Form::Json => json(&overview),
+        Form::Tables { .. } if is_unknown => String::new(),
+        Form::Tables {
+            screen,
+            is_wide,
+            is_quiet,
+        } => {
+            let look = Look {
+                screen,
+                is_wide,
+                now: question.now,
+            };
+            if is_quiet {
+                overview.problem_lines(look)
+            } else {
+                overview.tables(look)
+            }
+        }
     };
     Ok(Report {
         text,
@@ -68,15 +96,27 @@ pub async fn status(question: &Question, store: Arc<dyn Store>) -> Result<Report
 pub async fn list(question: &Question, store: Arc<dyn Store>) -> Result<Report, ManageError> {
     let catalog = read_catalog(&store, question).await?;
     let rows = instances(&catalog, question.service.as_ref());
-    let text = match (&question.service, question.json) {
-        (Some(_), true) => json(&rows),
-        (Some(_), false) if rows.is_empty() => String::new(),
-        (Some(_), false) => instance_table(&rows, question.wide),
-        (None, true) => json(&counts(&rows)),
-        (None, false) if rows.is_empty() => {
+    let is_of_one = question.service.is_some();
+    let text = match question.form {
+        Form::Json if is_of_one => json(&rows),
+        Form::Json => json(&service_rows(&rows)),
+        Form::Tables { .. } if rows.is_empty() && !is_of_one => {
             format!("nothing is announced below {}\n", question.prefix)
         }
-        (None, false) => service_table(&counts(&rows)),
+        Form::Tables {
+            screen, is_wide, ..
+        } => {
+            let look = Look {
+                screen,
+                is_wide,
+                now: question.now,
+            };
+            if is_of_one {
+                instance_table(&rows, look)
+            } else {
+                service_table(&service_rows(&rows), look)
+            }
+        }
     };
     Ok(Report {
         text,

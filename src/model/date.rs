@@ -80,6 +80,17 @@ pub fn time_of_day(seconds: u64, now: u64) -> String {
     }
 }
 
+/// How long something has been so, or will be, for a table: `45 s`, `12 min`, `5 h`, `3 d`.
+#[must_use]
+pub fn length(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +123,16 @@ mod tests {
             };
             assert!(is_next, "{one} {next}");
         }
+    }
+
+    #[test]
+    fn lengths_of_time_are_whole_and_short() {
+        let all = [0, 59, 60, 3599, 3600, 172_799, 172_800];
+        let lengths = all.map(length);
+        assert_eq!(
+            lengths,
+            ["0 s", "59 s", "1 min", "59 min", "1 h", "47 h", "2 d"]
+        );
     }
 
     #[test]

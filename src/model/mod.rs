@@ -19,13 +19,16 @@ pub mod os;
 pub mod pace;
 pub mod pem;
 pub mod prefix;
+pub mod problems;
 pub mod publication;
 pub mod report;
+pub mod screen;
 pub mod socket;
 pub mod state_change;
 pub mod stop;
 pub mod store_url;
 pub mod suggestion;
+
 pub mod table;
 pub mod target_status;
 pub mod update;

@@ -23,5 +23,5 @@ pub mod sandbox;
 pub mod sd_notify;
 pub mod signals;
 pub mod systemd;
-mod terminal;
+pub mod terminal;
 pub mod xattr;

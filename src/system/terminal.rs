@@ -1,4 +1,4 @@
-//! The terminal at our standard input, lent to a program while it runs. Adapter.
+//! The terminal: lent to a program while it runs, and drawn on. Adapter.
 
 use std::io::{self, IsTerminal};
 
@@ -23,4 +23,24 @@ impl Drop for Foreground {
         // Our signal mask holds back what the terminal has to say about it, and one that is gone needs no group.
         let _ = tcsetpgrp(io::stdin(), getpgrp());
     }
+}
+
+/// How many characters a line of the terminal at our standard output has, and how many lines it has; `None` if there is no
+/// terminal. One that does not say has 80 by 24.
+#[must_use]
+pub fn size() -> Option<(usize, usize)> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(&stdout).ok();
+    let or = |said: u16, default| {
+        if said == 0 {
+            default
+        } else {
+            usize::from(said)
+        }
+    };
+    let said = |size: rustix::termios::Winsize| (or(size.ws_col, 80), or(size.ws_row, 24));
+    Some(size.map_or((80, 24), said))
 }

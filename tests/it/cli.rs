@@ -550,6 +550,7 @@ fn a_command_whose_output_cannot_be_written_fails() {
     file("conf.d/a.toml", &target);
     let at = |name: &str| dir.path().join(name).display().to_string();
     let (conf, store, state) = (at(""), format!("dir://{}", at("store")), at("state"));
+    make_store(&format!("--store={store}"));
     let fixture = at("fixture.json");
     let render = ["render", "--conf-dir", &conf, "--from", &fixture];
     let watch = [
@@ -563,6 +564,20 @@ fn a_command_whose_output_cannot_be_written_fails() {
     ];
     for (args, full, closed) in [
         (&["status", "web", "--store", &store][..], 74, 0),
+        (&["status", "--store", &store, "--format", "json"], 74, 0),
+        (&["ls", "--store", &store], 74, 0),
+        (&["export", "--store", &store], 74, 0),
+        (&["history", "--state-dir", &state], 74, 0),
+        (
+            &["drain", "web", "a", "--no-wait", "--store", &store],
+            74,
+            0,
+        ),
+        (
+            &["undrain", "web", "a", "--no-wait", "--store", &store],
+            74,
+            0,
+        ),
         (&["check", "--conf-dir", &conf], 74, 0),
         (&render, 74, 0),
         (&[&render[..], &["--diff"]].concat(), 74, 2),
@@ -747,4 +762,88 @@ fn an_admin_endpoint_that_is_switched_off_is_not_healthy_and_the_error_says_why(
         text.contains("the admin endpoint is switched off"),
         "{text}"
     );
+}
+
+/// A store in which `web/a` is up and `web/b` drains, as an argument.
+fn store_of_two(dir: &std::path::Path) -> String {
+    for (id, state) in [("a", None), ("b", Some("drain"))] {
+        let instance = dir.join("services/web").join(id);
+        std::fs::create_dir_all(&instance).unwrap();
+        let fields = [
+            ("ip", Some("10.0.0.1")),
+            ("port", Some("80")),
+            ("state", state),
+        ];
+        for (field, value) in fields {
+            if let Some(value) = value {
+                std::fs::write(instance.join(field), value).unwrap();
+            }
+        }
+    }
+    let store = format!("--store=dir://{}", dir.display());
+    make_store(&store);
+    store
+}
+
+/// What hands have made becomes a store whose instances can be drained.
+fn make_store(store: &str) {
+    let instance = ["--name=other", "--id=x", "--port=1", "--ip=127.0.0.1"];
+    let output = run(&[&["register", store], &instance[..], &["--", "true"]].concat());
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn colour_goes_where_it_is_wanted() {
+    let dir = temp_dir();
+    let store = store_of_two(dir.path());
+    let drawn = |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = sidekick();
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        command.args(args).arg(&store).envs(env.iter().copied());
+        let output = command.output().unwrap();
+        let is_colored = |text: &[u8]| text.contains(&0x1b);
+        (is_colored(&output.stdout), is_colored(&output.stderr))
+    };
+    let force = [("CLICOLOR_FORCE", "1")];
+    // Neither standard output nor standard error is a terminal here.
+    assert_eq!(drawn(&["ls"], &[]), (false, false));
+    assert_eq!(drawn(&["ls"], &force), (true, true));
+    assert_eq!(drawn(&["ls", "--color", "never"], &force), (false, false));
+    assert_eq!(drawn(&["--color=always", "ls"], &[]), (true, true));
+    let both = [("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")];
+    assert_eq!(drawn(&["status", "web"], &both), (false, false));
+    assert_eq!(drawn(&["status", "--color", "always"], &both), (true, true));
+    assert!(!drawn(&["ls", "--format=json", "--color=always"], &[]).0);
+    assert!(drawn(&["ls", "--help", "--color=always"], &[]).0);
+    assert!(!drawn(&["ls", "--help", "--color", "never"], &force).0);
+    assert!(drawn(&["ls", "--hlep", "--color=always"], &[]).1);
+}
+
+#[test]
+fn quiet_commands_print_results_and_errors_only() {
+    let dir = temp_dir();
+    let store = store_of_two(dir.path());
+    let run = |args: &[&str]| {
+        let output = sidekick().args(args).arg(&store).output().unwrap();
+        let stdout = String::from_utf8(output.stdout.clone()).unwrap();
+        (output.status.code(), stdout, stderr(&output))
+    };
+    let nothing = (Some(0), String::new(), String::new());
+    assert_eq!(run(&["status", "-q"]), nothing);
+    assert_eq!(run(&["-q", "drain", "web", "a", "--no-wait"]), nothing);
+    let (status, text, log) = run(&["status", "--quiet"]);
+    assert_eq!((status, log.as_str()), (Some(1), ""));
+    assert_eq!(
+        text,
+        "1 problem:\n  no instance of web is in service; it has 2 instances\n"
+    );
+    assert_eq!(run(&["undrain", "web", "a", "--no-wait", "-q"]), nothing);
+    let ip = (Some(0), "127.0.0.1\n".to_owned(), String::new());
+    assert_eq!(run(&["ip", "127.0.0.1", "-q"]), ip);
+    let (status, _, text) = run(&["drain", "-q", "web", "c", "--no-wait"]);
+    assert_eq!(status, Some(69));
+    assert!(text.starts_with("error: there is no instance"), "{text}");
+    // The other way round: the log says more.
+    let log = |args: &[&str]| run(args).2;
+    assert!(log(&["ls"]).contains(" INFO ") && !log(&["ls"]).contains("DEBUG"));
 }

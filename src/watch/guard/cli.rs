@@ -9,14 +9,19 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::guards::RELEASE_POLL;
-use super::log;
 use super::state_file::{Record, Records, ReleaseRequest};
+use crate::model::date::length;
 use crate::model::instance::ServiceName;
+use crate::model::screen::{Screen, Tone};
+use crate::model::table::{Cell, Fit, Table};
 use crate::system::process;
 use crate::watch::host::WORLD;
 
 /// A process that is busy takes a wish later, but not much.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is said where nothing is held.
+const NOTHING: &str = "nothing is held\n";
 
 /// Why nothing could be seen or released.
 #[derive(Debug, Error)]
@@ -50,39 +55,55 @@ pub enum GuardCommandError {
     },
 }
 
-/// Everything that is held, as lines for people or as JSON.
-pub fn list(state_dir: &Path, json: bool) -> Result<String, GuardCommandError> {
+/// Everything that is held: as a table on this screen, or as JSON.
+pub fn list(state_dir: &Path, screen: Option<Screen>) -> Result<String, GuardCommandError> {
     let records = read_all(state_dir)?;
-    let now = (WORLD.now)().as_secs();
-    if json {
-        return Ok(holds_as_json(&records));
-    }
-    let mut lines = Vec::new();
-    for record in records.iter().filter(|record| !record.held.is_empty()) {
-        let running = if process::exists(record.pid) {
-            String::new()
-        } else {
-            format!(" (process {} has ended)", record.pid)
-        };
+    Ok(match screen {
+        Some(screen) => holds_as_table(&records, screen, (WORLD.now)().as_secs()),
+        None => holds_as_json(&records),
+    })
+}
+
+/// A row for each hold, and below it the instances that are held.
+fn holds_as_table(records: &[Record], screen: Screen, now: u64) -> String {
+    let mut table = Table::new(&[
+        ("TARGET", Fit::Shorten),
+        ("SERVICE", Fit::Shorten),
+        ("HELD", Fit::Whole),
+        ("FOR", Fit::Whole),
+        ("LEFT", Fit::Whole),
+        ("WHY", Fit::Wrap),
+    ]);
+    let mut below = Vec::new();
+    for record in records {
+        let is_running = process::exists(record.pid);
         for held in &record.held {
-            let service = held.service.as_deref().unwrap_or("the whole file");
-            let until = match held.until {
-                Some(at) => format!("{} s left", at.saturating_sub(now)),
-                None if held.service.is_none() => "until what is missing returns".to_owned(),
-                None => "until something returns".to_owned(),
+            let count = held.instances.len();
+            let left = match held.until {
+                Some(at) => length(at.saturating_sub(now)),
+                None => "until it returns".to_owned(),
             };
-            let since = now.saturating_sub(held.since);
-            let what = match held.instances.as_slice() {
-                [] => String::new(),
-                ids => format!(": {}", log::names(ids)),
-            };
-            let (target, why) = (&record.target, &held.why);
-            lines.push(format!(
-                "{target}: {service}: {why}; held for {since} s, {until}{running}{what}\n"
-            ));
+            table.push(vec![
+                Cell::plain(&record.target),
+                Cell::plain(held.service.as_deref().unwrap_or("(whole file)")),
+                Cell::of((count > 0).then_some(count)),
+                Cell::plain(&length(now.saturating_sub(held.since))),
+                Cell::plain(&left),
+                Cell::toned(Tone::Bad, &held.why),
+            ]);
+            let ids = held.instances.join(", ");
+            let ids = (count > 0).then(|| format!("  {}\n", screen.wrap(&ids, 2)));
+            let ended = format!("  (process {} has ended)\n", record.pid);
+            let ended = (!is_running).then_some(ended);
+            below.push(ids.into_iter().chain(ended).collect::<String>());
         }
     }
-    Ok(lines_or_nothing(&lines))
+    if table.is_empty() {
+        return NOTHING.to_owned();
+    }
+    let (head, rows) = table.lines(screen);
+    let rows = rows.into_iter().zip(below);
+    rows.fold(head, |text, (row, below)| text + &row + &below)
 }
 
 /// One hold, as `sidekick guard list --format json` shows it; fields may be added.
@@ -121,7 +142,7 @@ fn holds_as_json(records: &[Record]) -> String {
 
 fn lines_or_nothing(lines: &[String]) -> String {
     if lines.is_empty() {
-        return "nothing is held\n".to_owned();
+        return NOTHING.to_owned();
     }
     lines.concat()
 }

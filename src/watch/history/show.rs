@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::entry::Entry;
+use super::entry::{Action, Entry};
 use super::journal::parts;
 use crate::model::date::Date;
+use crate::model::screen::{Printable, Screen, Tone};
 use crate::model::suggestion;
+use crate::model::table::{Cell, Fit, Table};
 
 /// Why the history cannot be shown.
 #[derive(Debug, Error)]
@@ -44,8 +46,8 @@ pub struct Wanted {
     pub limit: usize,
     /// The differences of the files, too.
     pub diff: bool,
-    /// JSON in place of a table.
-    pub json: bool,
+    /// What a table is drawn on; JSON without it.
+    pub screen: Option<Screen>,
 }
 
 /// The history in this state directory, the oldest entry first.
@@ -68,10 +70,9 @@ pub fn show(state_dir: &Path, wanted: &Wanted) -> Result<String, HistoryError> {
             entry.diff.clear();
         }
     }
-    Ok(if wanted.json {
-        serde_json::to_string_pretty(&entries).unwrap_or_default() + "\n"
-    } else {
-        table(&entries)
+    Ok(match wanted.screen {
+        Some(screen) => table(&entries, screen),
+        None => serde_json::to_string_pretty(&entries).unwrap_or_default() + "\n",
     })
 }
 
@@ -96,45 +97,77 @@ fn read(state_dir: &Path) -> Result<Vec<Entry>, HistoryError> {
     Ok(entries)
 }
 
-fn table(entries: &[Entry]) -> String {
-    let width = |cell: fn(&Entry) -> usize| entries.iter().map(cell).max().unwrap_or_default();
-    let (targets, actions) = (
-        width(|one| one.target.chars().count()).max("TARGET".len()),
-        width(|one| one.action.as_str().len()).max("DONE".len()),
-    );
-    let mut text = format!(
-        "{:20}  {:targets$}  {:actions$}  CAUSE\n",
-        "TIME", "TARGET", "DONE"
-    );
+fn table(entries: &[Entry], screen: Screen) -> String {
+    let mut table = Table::new(&[
+        ("TIME", Fit::Whole),
+        ("TARGET", Fit::Shorten),
+        ("DONE", Fit::Whole),
+        ("CAUSE", Fit::Wrap),
+    ]);
     for entry in entries {
-        let (target, action) = (&entry.target, entry.action.as_str());
-        let time = Date::from_unix(entry.at).to_string();
+        table.push(vec![
+            Cell::plain(&Date::from_unix(entry.at).to_string()),
+            Cell::plain(&entry.target),
+            Cell::toned(tone(entry.action), entry.action.as_str()),
+            Cell::plain(&entry.cause),
+        ]);
+    }
+    if table.is_empty() {
+        return "nothing has been published yet\n".to_owned();
+    }
+    let (head, rows) = table.lines(screen);
+    let rows = rows.into_iter().zip(entries);
+    rows.fold(head, |text, (row, entry)| {
+        text + &row + &below(entry, screen)
+    })
+}
+
+/// What stands below the row of an entry: how long the steps took, what went wrong, what differs.
+fn below(entry: &Entry, screen: Screen) -> String {
+    let mut text = String::new();
+    let steps = entry.steps.iter();
+    let steps: Vec<String> = steps
+        .map(|one| format!("{} {}", one.step, milliseconds(one.took_us)))
+        .collect();
+    if !steps.is_empty() {
         let line = format!(
-            "{time}  {target:targets$}  {action:actions$}  {}",
-            entry.cause
+            "revision {}, {} ms: {}",
+            entry.revision,
+            entry.took_ms,
+            steps.join(", ")
         );
-        let _ = writeln!(text, "{}", line.trim_end());
-        let steps = entry.steps.iter();
-        let steps: Vec<String> = steps
-            .map(|one| format!("{} {}", one.step, milliseconds(one.took_us)))
-            .collect();
-        if !steps.is_empty() {
-            let _ = writeln!(
-                text,
-                "  revision {}, {} ms: {}",
-                entry.revision,
-                entry.took_ms,
-                steps.join(", ")
-            );
-        }
-        for line in entry.error.lines() {
-            let _ = writeln!(text, "  {line}");
-        }
-        for line in entry.diff.lines() {
-            let _ = writeln!(text, "    {line}");
-        }
+        let _ = writeln!(text, "  {}", screen.wrap(&line, 2));
+    }
+    for line in entry.error.lines() {
+        let line = Printable(line).to_string();
+        let line = screen.paint(Tone::Bad, &screen.wrap(&line, 2));
+        let _ = writeln!(text, "  {line}");
+    }
+    for line in entry.diff.lines() {
+        let tone = match line.as_bytes().first() {
+            Some(b'+') => Tone::Good,
+            Some(b'-') => Tone::Bad,
+            Some(_) | None => Tone::Plain,
+        };
+        let line = screen.paint(tone, &Printable(line).to_string());
+        let _ = writeln!(text, "    {line}");
     }
     text
+}
+
+fn tone(action: Action) -> Tone {
+    match action {
+        Action::Failed | Action::RolledBack => Tone::Bad,
+        Action::Held | Action::ReloadOwed => Tone::Notice,
+        Action::Reloaded
+        | Action::Runtime
+        | Action::Written
+        | Action::OwedReload
+        | Action::Reconciled
+        | Action::Recovered
+        | Action::HoldEnded => Tone::Good,
+        Action::Unknown => Tone::Plain,
+    }
 }
 
 fn milliseconds(microseconds: u64) -> String {
@@ -144,7 +177,7 @@ fn milliseconds(microseconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::history::entry::{Action, Step};
+    use crate::watch::history::entry::Step;
 
     #[test]
     fn a_table_has_what_a_person_asks_for() {
@@ -178,7 +211,7 @@ mod tests {
             ..good.clone()
         };
         assert_eq!(
-            table(&[good, bad]),
+            table(&[good, bad], Screen::default()),
             "TIME                  TARGET   DONE     CAUSE\n\
              2026-11-26T03:12:00Z  haproxy  runtime  +web/b\n  \
              revision 7, 12 ms: render 0.9 ms, check 10.9 ms\n    \

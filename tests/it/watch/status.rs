@@ -95,8 +95,8 @@ fn a_check_that_refuses_is_told_with_its_reason_until_it_is_over() {
     assert_eq!(failing.step, "check");
     assert!(failing.why.contains("no bad ones"), "{failing:?}");
     assert_wrong(&bench, "1 problem:\n");
-    assert_wrong(&bench, ": a fails since ");
-    assert_wrong(&bench, ": check: ");
+    assert_wrong(&bench, " fails: check: ");
+    assert_wrong(&bench, " (since ");
     let json = shown(&bench, &["status", "web", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json.1).unwrap();
     assert_eq!(
@@ -131,7 +131,10 @@ fn what_a_guard_holds_is_told() {
     };
     assert_eq!((held.service.as_deref(), held.count), (Some("web"), 2));
     assert_eq!((held.why.as_str(), held.until), ("none is left", None));
-    assert_wrong(&bench, ": a: the guard holds 2 instances of web since ");
+    assert_wrong(
+        &bench,
+        " still serves 2 instances of web that the store has no more: none is left; ",
+    );
     bench.put("i");
     bench.put("j");
     wait_target(&bench, "its end to be told", |one| !one.is_wrong());
@@ -153,7 +156,7 @@ fn a_configuration_that_is_wrong_is_told_while_the_one_of_before_is_in_force() {
     });
     assert_wrong(
         &bench,
-        "the configuration is wrong, so the one of before is in force: ",
+        " goes on with its old configuration, since the new one is wrong: ",
     );
     bench.template("a.tera", TEMPLATE);
     wait_for("the end of it to be told", || {
@@ -204,10 +207,7 @@ fn a_watcher_that_stops_in_order_is_not_remembered_and_one_that_hangs_is() {
         field(&bench, "/sidekick/seen/", "targets").as_deref(),
         Some("a")
     );
-    assert_wrong(
-        &bench,
-        ": the watcher of a is gone without having stopped: ",
-    );
+    assert_wrong(&bench, " is gone, and nobody has taken its place: ");
     process.signal(Signal::SIGCONT);
     wait_target(&bench, "its entry to be back", |one| one.since.is_some());
 }
@@ -235,9 +235,9 @@ fn services_and_instances_are_listed() {
     );
     assert_eq!(
         shown(&bench, &["ls", "web", "--wide"]).1,
-        "INSTANCE  ADDRESS      STATE  WEIGHT  ATTRIBUTES\n\
+        "INSTANCE  ADDRESS      STATE  ATTRIBUTES\n\
          web/i     10.0.0.1:80  up\n\
-         web/j     10.0.0.1:80  drain          vhost=shop.example.org\n"
+         web/j     10.0.0.1:80  drain  vhost=shop.example.org\n"
     );
     let json = shown(&bench, &["ls", "db", "--format", "json"]).1;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
