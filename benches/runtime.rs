@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sidekick::proxy::haproxy::change::Op;
+use sidekick::proxy::haproxy::change::ServerChange;
 use sidekick::proxy::haproxy::diff::{Change, diff};
 use sidekick::proxy::haproxy::runtime::{REST, Runtime};
 
@@ -145,7 +145,7 @@ async fn measure(size: usize) {
     ));
 }
 
-fn changes(live: &str, new: &str) -> Vec<Op> {
+fn changes(live: &str, new: &str) -> Vec<ServerChange> {
     match diff("", live, new) {
         Change::Runtime(ops) => ops,
         other => panic!("{other:?}"),

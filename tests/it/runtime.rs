@@ -223,20 +223,20 @@ impl Bench {
             .enable_all()
             .build()
             .unwrap();
-        let reply = runtime.block_on(cli.batch(&[command])).ok()?.pop()?;
+        let reply = runtime.block_on(cli.send_batch(&[command])).ok()?.pop()?;
         reply.is_success().then_some(reply.text)
     }
 
     fn worker(&self, socket: &str) -> Option<u32> {
         let info = self.ask(socket, Ask::new("show info"))?;
-        Worker::read(&info)
+        Worker::parse(&info)
             .filter(|worker| !worker.stopping)
             .map(|worker| worker.pid)
     }
 
     fn servers(&self, socket: &str) -> Option<show_servers::Servers> {
         let mut servers =
-            show_servers::servers(&self.ask(socket, Ask::new("show servers state"))?)?;
+            show_servers::parse_state(&self.ask(socket, Ask::new("show servers state"))?)?;
         // Workers of old versions know their master as a backend.
         servers.retain(|id, _| id.backend.as_str() != "MASTER");
         Some(servers)
@@ -564,7 +564,7 @@ fn a_server_that_went_is_deleted_when_nothing_uses_it() {
         .unwrap();
     tokio.block_on(runtime.apply(&ops)).unwrap();
     let b = Id::new("app", "b").unwrap();
-    let look = || tokio.block_on(runtime.look("", &new)).unwrap().deleted;
+    let look = || tokio.block_on(runtime.reconcile("", &new)).unwrap().deleted;
     let seen = || bench.servers("stats.sock").unwrap().remove(&b);
     wait_for("its rest", || {
         assert_eq!(look(), 0, "it is in use");

@@ -1,66 +1,68 @@
-//! Changes of servers that the runtime API can make, and why something else takes a reload. Pure.
+//! Changes of servers that HAProxy's runtime API can make, and the reasons why any other change needs a reload. Pure.
 
 use std::net::SocketAddr;
 
 use thiserror::Error;
 
-use super::server::{Full, Id};
+use super::server::{Id, Settings};
 use super::socket::Word;
 
 /// One change of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Op {
-    /// Which server.
+pub struct ServerChange {
+    /// The server that changes.
     pub id: Id,
-    /// What becomes of it.
-    pub act: Act,
+    /// What is done to it.
+    pub action: Action,
 }
 
-/// What becomes of a server.
+/// What is done to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// It is new.
-    Add(SocketAddr, Full),
-    /// It takes no new request, and is deleted when nothing uses it any more.
+pub enum Action {
+    /// The server is added, with this address and all its settings.
+    Add(SocketAddr, Settings),
+    /// The server is taken out of service at once, and deleted when no connection uses it any more.
     Remove {
-        /// What it was, so that one that comes back the same can be used again. None if nobody knows.
+        /// The keywords that it had, so that it can be used again if the same server comes back. `None` if they are not
+        /// known.
         was: Option<Vec<Word>>,
     },
-    /// It is somewhere else.
+    /// The server gets another address.
     Move {
-        /// Where.
+        /// The new address.
         to: SocketAddr,
     },
-    /// Its share of the requests.
-    Weigh(u16),
-    /// In service, or out of it (`disabled`).
-    Serve(bool),
+    /// The server gets another weight, 0 to 256.
+    SetWeight(u16),
+    /// The server is put into service (true), or taken out of it (false, `disabled` in a file).
+    SetEnabled(bool),
 }
 
-/// Why it takes a reload.
+/// Why a difference between two configurations needs a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Why {
-    /// Something else than a server.
-    #[error("line {0} is no server that could be changed at run time")]
-    Line(usize),
-    /// A section came or went.
-    #[error("the sections are others from line {0} on")]
+pub enum ReloadReason {
+    /// A line differs that is not a `server` line.
+    #[error("line {0} differs, and it is not a server that can be changed at run time")]
+    OtherLine(usize),
+    /// A section was added, removed or renamed.
+    #[error("the sections differ from line {0} on")]
     Sections(usize),
     /// A line may change the meaning of others.
     #[error("line {0} may change what other lines mean")]
-    Odd(usize),
-    /// A server is written in a way that is not understood.
+    Ambiguous(usize),
+    /// The line of a server cannot be read with certainty.
     #[error("the server of line {0} is not written with a plain name, address and port")]
-    Server(usize),
-    /// Something else about a server that stays.
+    UnreadableServer(usize),
+    /// A server that stays differs in something that cannot be changed at run time.
     #[error("{0} differs in more than address, weight and state")]
-    Rest(Id),
-    /// The balance counts servers by their place or makes its map at the start.
+    OtherKeywords(Id),
+    /// The balance algorithm goes by the order of the servers, or computes its map when HAProxy starts.
     #[error(
-        "the servers of {0} have fixed places: balance roundrobin, leastconn or random has none"
+        "the balance algorithm of {0} goes by the order of its servers: with balance roundrobin, leastconn or random they \
+         can change at run time"
     )]
-    Places(String),
-    /// A keyword that cannot be given at run time.
+    FixedPlaces(String),
+    /// A server has a keyword that HAProxy does not take at run time.
     #[error("{id} cannot be added at run time with {keyword:?}")]
     Keyword {
         /// The server.
@@ -68,21 +70,23 @@ pub enum Why {
         /// The keyword.
         keyword: String,
     },
-    /// Something in the section that is not known at run time.
-    #[error("servers of {backend} depend on {what:?} of the section")]
+    /// A setting of the section applies to its servers, and HAProxy does not apply it to one that is added at run time.
+    #[error(
+        "{what:?} of the section {backend} is not applied to servers that are added at run time"
+    )]
     Section {
         /// The section.
         backend: String,
-        /// What.
+        /// The setting.
         what: &'static str,
     },
-    /// Another line names the server.
-    #[error("{0} is named by another line")]
-    Named(Id),
-    /// The rest of the configuration, with its defaults, is elsewhere.
+    /// Another line refers to the server (`track`, `use-server`).
+    #[error("another line refers to {0}")]
+    Referenced(Id),
+    /// The file is a part of a configuration, and the defaults of its servers stand in another part.
     #[error(
-        "the file is a part of a configuration, so the defaults of a new server are not in sight: name the rest with \
+        "the file is a part of a configuration, so the defaults of a new server are not known: name the other files with \
          `base`"
     )]
-    Part,
+    UnknownDefaults,
 }

@@ -1,33 +1,33 @@
-//! What a section says about its servers, with the defaults that count for it: what may be done to them at run time.
-//! Pure.
+//! A section with the defaults that apply to it, and which changes of its servers HAProxy can make at run time. Pure.
 
 use std::collections::BTreeSet;
 
-use super::change::{Act, Op, Why};
+use super::change::{Action, ReloadReason, ServerChange};
 use super::parse::{Line, Section, Text};
 use super::server::{self, Id, Server};
 
-/// How servers are chosen.
+/// What the balance algorithm allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Balance {
-    /// Any can come and go.
+    /// Servers can be added and removed.
     Free,
-    /// A hash ring: weights may change, but the place of a server comes from its place in the file.
+    /// A hash ring: weights may change, but the place of a server on the ring comes from its place in the file.
     Ring,
-    /// As they stand in the file.
+    /// The algorithm goes by the order of the servers in the file.
     Fixed,
 }
 
-/// What a `defaults` section, the one before or the one that is named, says for a section.
+/// A section of `backend` or `listen`, with the `defaults` section that applies to it: the one it names, or the last one
+/// before it.
 pub(super) struct Context<'a> {
     defaults: Option<&'a Section<'a>>,
     pub(super) section: &'a Section<'a>,
     /// Its lines without its servers.
     others: Vec<Line<'a>>,
-    /// Whether `defaults` could be elsewhere.
+    /// Whether the `defaults` section may stand in a file that is not known here.
     is_part: bool,
-    /// The words that follow `track` and `use-server` anywhere.
-    named: &'a BTreeSet<&'a str>,
+    /// The servers that `track` and `use-server` of any line refer to.
+    referenced: &'a BTreeSet<&'a str>,
 }
 
 impl<'a> Context<'a> {
@@ -35,8 +35,8 @@ impl<'a> Context<'a> {
         base: &'a Text<'a>,
         text: &'a Text<'a>,
         at: usize,
-        named: &'a BTreeSet<&'a str>,
-    ) -> Result<Self, Why> {
+        referenced: &'a BTreeSet<&'a str>,
+    ) -> Result<Self, ReloadReason> {
         let section = &text.sections[at];
         let mut before = base.sections.iter().chain(&text.sections[..at]);
         let all = || base.sections.iter().chain(&text.sections);
@@ -45,15 +45,15 @@ impl<'a> Context<'a> {
             [_, _, "from", name, ..] => {
                 let has_name = |s: &&Section<'_>| s.kind() == "defaults" && s.name() == Some(name);
                 let mut found = all().filter(has_name);
-                let first = found.next().ok_or(Why::Part)?;
+                let first = found.next().ok_or(ReloadReason::UnknownDefaults)?;
                 found.next().is_none().then_some(first)
             }
             _ => before.rfind(|section| section.kind() == "defaults"),
         };
-        // Defaults may themselves come from others; nobody has to follow that.
+        // Defaults that take over others are not followed.
         let head = defaults.and_then(|defaults| defaults.head?.words());
         if head.unwrap_or_default().contains(&"from") {
-            return Err(Why::Odd(defaults.map_or(0, Section::number)));
+            return Err(ReloadReason::Ambiguous(defaults.map_or(0, Section::number)));
         }
         Ok(Self {
             defaults,
@@ -65,7 +65,7 @@ impl<'a> Context<'a> {
                 .copied()
                 .collect(),
             is_part: defaults.is_none() && ![base, text].into_iter().any(has_settings),
-            named,
+            referenced,
         })
     }
 
@@ -73,14 +73,14 @@ impl<'a> Context<'a> {
         self.section.name().unwrap_or_default()
     }
 
-    /// The lines that begin with this word, of the defaults and then of the section.
+    /// The lines that begin with this word: first those of the defaults, then those of the section.
     fn lines(&self, first: &str) -> impl Iterator<Item = Line<'a>> {
         let defaults = self.defaults.into_iter().flat_map(|section| &section.lines);
         let lines = defaults.chain(&self.others).copied();
         lines.filter(move |line| line.first() == first)
     }
 
-    /// The last words of this setting.
+    /// The words of the last line with this setting, which is the one that counts.
     fn setting(&self, first: &str) -> Option<Vec<&'a str>> {
         let line = self.lines(first).last()?;
         Some(line.words().unwrap_or_else(|| vec![line.raw()]))
@@ -99,7 +99,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What keeps a server from being added to the section, or from being moved.
+    /// The setting of the section that keeps its servers from being added or moved.
     fn obstacle(&self) -> Option<&'static str> {
         let is_external = self.lines("option").any(|line| {
             let words = line.words().unwrap_or_default();
@@ -111,141 +111,157 @@ impl<'a> Context<'a> {
             .or(has_key.then_some("dynamic-cookie-key"))
     }
 
-    pub(super) fn require_places_to_be_free(&self) -> Result<(), Why> {
-        let fixed = || Why::Places(self.backend().to_owned());
+    pub(super) fn require_places_to_be_free(&self) -> Result<(), ReloadReason> {
+        let fixed = || ReloadReason::FixedPlaces(self.backend().to_owned());
         (self.balance() == Balance::Free)
             .then_some(())
             .ok_or_else(fixed)
     }
 
-    fn require_no_obstacle(&self) -> Result<(), Why> {
+    fn require_no_obstacle(&self) -> Result<(), ReloadReason> {
         match self.obstacle() {
             None => Ok(()),
-            Some(what) => Err(Why::Section {
+            Some(what) => Err(ReloadReason::Section {
                 backend: self.backend().to_owned(),
                 what,
             }),
         }
     }
 
-    /// A new server, with all that it has to be told.
-    pub(super) fn add(&self, placed: &Placed<'a>) -> Result<Op, Why> {
-        let (id, server) = self.read(&placed.line)?;
+    /// The change that adds a server, with all its settings.
+    pub(super) fn add(&self, server_line: &ServerLine<'a>) -> Result<ServerChange, ReloadReason> {
+        let (id, server) = self.read(&server_line.line)?;
         self.require_places_to_be_free()?;
         self.require_no_obstacle()?;
         if self.is_part {
-            return Err(Why::Part);
+            return Err(ReloadReason::UnknownDefaults);
         }
-        let defaults = self.defaults_of(placed)?;
-        let keyword = |word: &str| Why::Keyword {
+        let defaults = self.defaults_of(server_line)?;
+        let keyword = |word: &str| ReloadReason::Keyword {
             id: id.clone(),
             keyword: word.to_owned(),
         };
         let mode = self.setting("mode").unwrap_or_default();
         if !matches!(mode.get(1).unwrap_or(&"tcp"), &"tcp" | &"http") {
-            return Err(Why::Section {
+            return Err(ReloadReason::Section {
                 backend: self.backend().to_owned(),
                 what: "mode",
             });
         }
-        let full = server::full(&defaults, &server).map_err(|refused| keyword(&refused.0))?;
-        Ok(Op {
-            act: Act::Add(server.at, full),
+        let all_settings =
+            server::all_settings(&defaults, &server).map_err(|refused| keyword(&refused.0))?;
+        Ok(ServerChange {
+            action: Action::Add(server.at, all_settings),
             id,
         })
     }
 
-    pub(super) fn remove(&self, live: &Placed<'a>) -> Result<Op, Why> {
-        let name = server::name(&live.line).ok_or(Why::Server(live.line.number))?;
+    pub(super) fn remove(&self, live: &ServerLine<'a>) -> Result<ServerChange, ReloadReason> {
+        let name =
+            server::name(&live.line).ok_or(ReloadReason::UnreadableServer(live.line.number))?;
         let id = self.id(name, live.line.number)?;
         self.require_places_to_be_free()?;
-        if self.named.contains(name) || self.named.contains(id.to_string().as_str()) {
-            return Err(Why::Named(id));
+        if self.referenced.contains(name) || self.referenced.contains(id.to_string().as_str()) {
+            return Err(ReloadReason::Referenced(id));
         }
-        // One that could not have been added cannot come back either, so nobody has to know what it was.
-        let was = Server::read(&live.line).and_then(|server| {
+        // A server that cannot be added cannot come back either, so its keywords are not needed.
+        let was = Server::parse(&live.line).and_then(|server| {
             let defaults = self.defaults_of(live).ok()?;
-            Some(server::full(&defaults, &server).ok()?.keywords)
+            Some(server::all_settings(&defaults, &server).ok()?.keywords)
         });
-        Ok(Op {
+        Ok(ServerChange {
             id,
-            act: Act::Remove { was },
+            action: Action::Remove { was },
         })
     }
 
     /// The changes of a server that stays.
-    pub(super) fn alter(&self, live: &Placed<'a>, new: &Placed<'a>) -> Result<Vec<Op>, Why> {
+    pub(super) fn alter(
+        &self,
+        live: &ServerLine<'a>,
+        new: &ServerLine<'a>,
+    ) -> Result<Vec<ServerChange>, ReloadReason> {
         let (_, old) = self.read(&live.line)?;
         let (id, server) = self.read(&new.line)?;
         if old.rest != server.rest || live.defaults != new.defaults {
-            return Err(Why::Rest(id));
+            return Err(ReloadReason::OtherKeywords(id));
         }
         let defaults = self.defaults_of(new)?;
-        let standing =
-            |server| server::standing(&defaults, server).ok_or(Why::Server(new.line.number));
-        let ((old_weight, was_off), (weight, is_off)) = (standing(&old)?, standing(&server)?);
-        let op = |act| Op {
+        let weight_and_state = |server| {
+            server::weight_and_state(&defaults, server)
+                .ok_or(ReloadReason::UnreadableServer(new.line.number))
+        };
+        let ((old_weight, was_off), (weight, is_off)) =
+            (weight_and_state(&old)?, weight_and_state(&server)?);
+        let op = |action| ServerChange {
             id: id.clone(),
-            act,
+            action,
         };
         let mut ops = Vec::new();
         if old.at != server.at {
             self.require_no_obstacle()?;
             if server.rest.contains(&"hash-key") {
-                return Err(Why::Places(self.backend().to_owned()));
+                return Err(ReloadReason::FixedPlaces(self.backend().to_owned()));
             }
-            ops.push(op(Act::Move { to: server.at }));
+            ops.push(op(Action::Move { to: server.at }));
         }
         if old_weight != weight {
             if self.balance() == Balance::Fixed {
-                return Err(Why::Places(self.backend().to_owned()));
+                return Err(ReloadReason::FixedPlaces(self.backend().to_owned()));
             }
-            ops.push(op(Act::Weigh(weight)));
+            ops.push(op(Action::SetWeight(weight)));
         }
         if was_off != is_off {
-            ops.push(op(Act::Serve(!is_off)));
+            ops.push(op(Action::SetEnabled(!is_off)));
         }
         Ok(ops)
     }
 
-    fn id(&self, name: &str, line: usize) -> Result<Id, Why> {
-        let backend = self.section.name().ok_or(Why::Server(line))?;
-        Id::new(backend, name).ok_or(Why::Server(line))
+    fn id(&self, name: &str, line: usize) -> Result<Id, ReloadReason> {
+        let backend = self
+            .section
+            .name()
+            .ok_or(ReloadReason::UnreadableServer(line))?;
+        Id::new(backend, name).ok_or(ReloadReason::UnreadableServer(line))
     }
 
-    pub(super) fn read(&self, line: &Line<'a>) -> Result<(Id, Server<'a>), Why> {
-        let server = Server::read(line).ok_or(Why::Server(line.number))?;
+    pub(super) fn read(&self, line: &Line<'a>) -> Result<(Id, Server<'a>), ReloadReason> {
+        let server = Server::parse(line).ok_or(ReloadReason::UnreadableServer(line.number))?;
         Ok((self.id(server.name, line.number)?, server))
     }
 
-    /// The default-server lines that count for a server.
-    pub(super) fn defaults_of(&self, placed: &Placed<'a>) -> Result<Vec<Vec<&'a str>>, Why> {
-        // The section's own are the same in the old text and the new, or we would not be here.
+    /// The words of the `default-server` lines that apply to a server.
+    pub(super) fn defaults_of(
+        &self,
+        server_line: &ServerLine<'a>,
+    ) -> Result<Vec<Vec<&'a str>>, ReloadReason> {
+        // The caller has made sure that the section's own lines are the same in the old text and the new one.
         let own = self
             .others
             .iter()
             .filter(|line| line.first() == "default-server")
             .count();
-        let lines = self.lines("default-server").count() - own + placed.defaults;
+        let lines = self.lines("default-server").count() - own + server_line.defaults;
         let words = |line: Line<'a>| Some(line.words()?.split_off(1));
         let read: Option<Vec<_>> = self
             .lines("default-server")
             .take(lines)
             .map(words)
             .collect();
-        read.ok_or(Why::Server(placed.line.number))
+        read.ok_or(ReloadReason::UnreadableServer(server_line.line.number))
     }
 }
 
-/// Whether it has the settings of HAProxy as a whole: a mark alone is none.
+/// Whether the text has a `global` section with more than a generation mark: then it is the whole configuration, or its
+/// beginning.
 fn has_settings(text: &Text<'_>) -> bool {
     let mut globals = text.sections.iter().filter(|s| s.kind() == "global");
     globals.any(|section| text.marks.is_empty() || !section.lines.is_empty())
 }
 
-/// A server line and the number of default-server lines of its section before it.
+/// A `server` line and the number of `default-server` lines of its section before it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Placed<'a> {
+pub(super) struct ServerLine<'a> {
     pub(super) line: Line<'a>,
     pub(super) defaults: usize,
 }

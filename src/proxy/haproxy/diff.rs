@@ -1,28 +1,28 @@
 //! The difference between two configurations: nothing, changes of servers that the runtime API can make, or a reload.
 //! Pure.
 //!
-//! Only the texts decide, so it works with any template. Whatever differs outside `server` lines of a backend or listen
-//! section is a reload, and so is whatever is not understood.
+//! The comparison needs the two texts alone, so it works with any template. A difference outside the `server` lines of a
+//! backend or listen section needs a reload, and so does a line that cannot be read with certainty.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::change::{Op, Why};
-use super::context::{Context, Placed};
+use super::change::{ReloadReason, ServerChange};
+use super::context::{Context, ServerLine};
 use super::parse::{Line, Section, Text};
 use super::server;
 
-/// What has to happen to HAProxy for a new text.
+/// What has to be done for HAProxy to run by a new text.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
     /// Nothing: both mean the same.
     None,
-    /// These changes while it runs; never empty.
-    Runtime(Vec<Op>),
-    /// A reload.
-    Reload(Why),
+    /// These changes can be made while HAProxy runs; there is at least one.
+    Runtime(Vec<ServerChange>),
+    /// HAProxy has to be reloaded, for this reason.
+    Reload(ReloadReason),
 }
 
-/// Compares two texts. `base` is what HAProxy reads before them.
+/// Compares the live text with a new one. `base` is the text of the files that HAProxy reads before either.
 #[must_use]
 pub fn diff(base: &str, live: &str, new: &str) -> Change {
     if live == new {
@@ -35,20 +35,30 @@ pub fn diff(base: &str, live: &str, new: &str) -> Change {
     }
 }
 
-fn changes(base: &Text<'_>, live: &Text<'_>, new: &Text<'_>) -> Result<Vec<Op>, Why> {
-    if let Some(line) = live.odd.or(new.odd).or(base.odd_beside) {
-        return Err(Why::Odd(line));
+fn changes(
+    base: &Text<'_>,
+    live: &Text<'_>,
+    new: &Text<'_>,
+) -> Result<Vec<ServerChange>, ReloadReason> {
+    if let Some(line) = live
+        .ambiguous
+        .or(new.ambiguous)
+        .or(base.ambiguous_for_others)
+    {
+        return Err(ReloadReason::Ambiguous(line));
     }
     let mut both = live.sections.iter().zip(&new.sections);
     let apart = both.find(|(live, new)| !is_same_head(live, new));
     let missing = new.sections.get(live.sections.len());
     if let Some(section) = apart.map(|(_, new)| new).or(missing) {
-        return Err(Why::Sections(section.number()));
+        return Err(ReloadReason::Sections(section.number()));
     }
     if live.sections.len() > new.sections.len() {
-        return Err(Why::Sections(live.sections[new.sections.len()].number()));
+        return Err(ReloadReason::Sections(
+            live.sections[new.sections.len()].number(),
+        ));
     }
-    let named = named([base, live, new]);
+    let referenced = referenced_servers([base, live, new]);
     let mut ops = Vec::new();
     for (n, (live, section)) in live.sections.iter().zip(&new.sections).enumerate() {
         if is_alike(live, section) {
@@ -57,13 +67,13 @@ fn changes(base: &Text<'_>, live: &Text<'_>, new: &Text<'_>) -> Result<Vec<Op>, 
         if !has_servers(section) {
             return Err(first_difference(&live.lines, &section.lines));
         }
-        let context = Context::new(base, new, n, &named)?;
+        let context = Context::new(base, new, n, &referenced)?;
         ops.extend(of_section(live, &context)?);
     }
     Ok(ops)
 }
 
-/// Whether the servers of a section are ours to change.
+/// Whether a section has servers that sidekick changes.
 pub(super) fn has_servers(section: &Section<'_>) -> bool {
     matches!(section.kind(), "backend" | "listen")
 }
@@ -76,7 +86,7 @@ fn is_same_head(live: &Section<'_>, new: &Section<'_>) -> bool {
     }
 }
 
-/// A line that equals all lines that mean the same.
+/// A line that equals every line with the same meaning.
 struct Same<'a>(&'a Line<'a>);
 
 impl PartialEq for Same<'_> {
@@ -93,24 +103,24 @@ fn is_alike(live: &Section<'_>, new: &Section<'_>) -> bool {
 fn first_difference<'a>(
     live: impl IntoIterator<Item = &'a Line<'a>>,
     new: impl IntoIterator<Item = &'a Line<'a>>,
-) -> Why {
+) -> ReloadReason {
     let (mut live, mut new) = (live.into_iter(), new.into_iter());
     loop {
         match (live.next(), new.next()) {
             (Some(live), Some(new)) if live.is_same(new) => {}
-            (_, Some(line)) | (Some(line), None) => return Why::Line(line.number),
-            (None, None) => return Why::Line(0),
+            (_, Some(line)) | (Some(line), None) => return ReloadReason::OtherLine(line.number),
+            (None, None) => return ReloadReason::OtherLine(0),
         }
     }
 }
 
-/// Servers that other lines name, as they name them: `name` or `backend/name`.
-pub(super) fn named<'a>(texts: [&Text<'a>; 3]) -> BTreeSet<&'a str> {
+/// The servers that `track` and `use-server` of any line refer to, as written: `name` or `backend/name`.
+pub(super) fn referenced_servers<'a>(texts: [&Text<'a>; 3]) -> BTreeSet<&'a str> {
     let lines = texts
         .into_iter()
         .flat_map(|text| &text.sections)
         .flat_map(|section| &section.lines);
-    // A cheap look first: most lines are servers that track nothing.
+    // Most lines are servers without `track`, so the cheap test comes first.
     let lines = lines.filter(|line| !line.is_server() || line.raw().contains("track"));
     let words = lines.flat_map(|line| line.words().unwrap_or_default());
     let mut found = BTreeSet::new();
@@ -124,28 +134,29 @@ pub(super) fn named<'a>(texts: [&Text<'a>; 3]) -> BTreeSet<&'a str> {
     found
 }
 
-/// The servers by name, in order.
+/// The server lines of a section, in order and by name.
 pub(super) struct Servers<'a> {
-    pub(super) order: Vec<(&'a str, Placed<'a>)>,
-    pub(super) by_name: HashMap<&'a str, Placed<'a>>,
+    pub(super) order: Vec<(&'a str, ServerLine<'a>)>,
+    pub(super) by_name: HashMap<&'a str, ServerLine<'a>>,
 }
 
 impl<'a> Servers<'a> {
-    pub(super) fn of(section: &Section<'a>) -> Result<Self, Why> {
+    pub(super) fn of(section: &Section<'a>) -> Result<Self, ReloadReason> {
         Self::among(&section.lines, 0)
     }
 
-    /// Those of some lines, which have so many default-server lines before them.
-    fn among(lines: &[Line<'a>], mut defaults: usize) -> Result<Self, Why> {
+    /// The server lines among these lines, which have so many `default-server` lines before them.
+    fn among(lines: &[Line<'a>], mut defaults: usize) -> Result<Self, ReloadReason> {
         let mut order = Vec::new();
         for line in lines {
             match line.first() {
                 "default-server" => defaults += 1,
                 "server" => {
-                    let name = server::name(line).ok_or(Why::Server(line.number))?;
+                    let name =
+                        server::name(line).ok_or(ReloadReason::UnreadableServer(line.number))?;
                     order.push((
                         name,
-                        Placed {
+                        ServerLine {
                             line: *line,
                             defaults,
                         },
@@ -158,17 +169,20 @@ impl<'a> Servers<'a> {
         let number = lines.last().map_or(0, |line| line.number);
         (by_name.len() == order.len())
             .then_some(Self { order, by_name })
-            .ok_or(Why::Server(number))
+            .ok_or(ReloadReason::UnreadableServer(number))
     }
 
-    /// The names that the other has too, in order.
+    /// The names that both have, in the order of this one.
     fn common(&self, other: &Self) -> impl Iterator<Item = &'a str> {
         let names = self.order.iter().map(|(name, _)| *name);
         names.filter(|name| other.by_name.contains_key(name))
     }
 }
 
-fn of_section<'a>(live: &'a Section<'a>, context: &Context<'a>) -> Result<Vec<Op>, Why> {
+fn of_section<'a>(
+    live: &'a Section<'a>,
+    context: &Context<'a>,
+) -> Result<Vec<ServerChange>, ReloadReason> {
     let ends = Ends::of(&live.lines, &context.section.lines);
     let (ours, theirs) = (ends.cut(&live.lines), ends.cut(&context.section.lines));
     let others = |lines: &'a [Line<'a>]| lines.iter().filter(|line| !line.is_server());
@@ -185,27 +199,28 @@ fn of_section<'a>(live: &'a Section<'a>, context: &Context<'a>) -> Result<Vec<Op
     }
     let mut ops = Vec::new();
     let mut added = BTreeMap::new();
-    for (name, placed) in &new.order {
+    for (name, server_line) in &new.order {
         match old.by_name.get(name) {
             None => {
-                added.insert(*name, placed.line.number);
-                ops.push(context.add(placed)?);
+                added.insert(*name, server_line.line.number);
+                ops.push(context.add(server_line)?);
             }
-            Some(was) if was.defaults == placed.defaults && was.line.is_same(&placed.line) => {}
-            Some(was) => ops.extend(context.alter(was, placed)?),
+            Some(was)
+                if was.defaults == server_line.defaults && was.line.is_same(&server_line.line) => {}
+            Some(was) => ops.extend(context.alter(was, server_line)?),
         }
     }
-    for (name, placed) in &old.order {
+    for (name, server_line) in &old.order {
         if !new.by_name.contains_key(name) {
-            ops.push(context.remove(placed)?);
+            ops.push(context.remove(server_line)?);
         }
     }
     ends.require_others(&context.section.lines, &added)?;
     Ok(ops)
 }
 
-/// How many lines two sections have in common at their beginnings and at their ends: of ten thousand servers a few
-/// change, and the others need not be read.
+/// How many lines two sections have in common at their beginnings and at their ends. Of ten thousand servers a few
+/// change, and only the lines between the common ends are read.
 struct Ends {
     head: usize,
     tail: usize,
@@ -224,8 +239,12 @@ impl Ends {
         &lines[self.head..lines.len() - self.tail]
     }
 
-    /// No server of the common lines has one of these names, given with their lines.
-    fn require_others(&self, lines: &[Line<'_>], added: &BTreeMap<&str, usize>) -> Result<(), Why> {
+    /// Requires that no server of the common lines has one of these names, which are given with the numbers of their lines.
+    fn require_others(
+        &self,
+        lines: &[Line<'_>],
+        added: &BTreeMap<&str, usize>,
+    ) -> Result<(), ReloadReason> {
         if added.is_empty() {
             return Ok(());
         }
@@ -235,7 +254,9 @@ impl Ends {
             .filter(|line| line.is_server())
             .filter_map(server::name);
         let mut taken = names.filter_map(|name| added.get(name));
-        taken.next().map_or(Ok(()), |line| Err(Why::Server(*line)))
+        taken
+            .next()
+            .map_or(Ok(()), |line| Err(ReloadReason::UnreadableServer(*line)))
     }
 }
 

@@ -1,39 +1,39 @@
-//! Why it is not certain what HAProxy has: for a reload to settle, never for a guess. Adapter.
+//! Why it is not certain which servers HAProxy has. The caller then asks for a reload; it never guesses. Adapter.
 
 use thiserror::Error;
 
-use super::change::Why;
+use super::change::ReloadReason;
 use super::server::Id;
 use super::socket::{Address, CliError};
 
 /// Why it is not certain that HAProxy has the servers that it should have.
 #[derive(Debug, Error)]
-pub enum Doubt {
-    /// It could not be asked or told.
+pub enum RuntimeError {
+    /// HAProxy could not be reached over its socket, or did not answer.
     #[error(transparent)]
     Cli(#[from] CliError),
-    /// It did not do as told.
+    /// HAProxy did not carry out a command.
     #[error("{address} refused `{command}`: {reply}")]
     Refused {
         /// The socket.
         address: Address,
         /// The command.
         command: String,
-        /// What it said.
+        /// The first line of HAProxy's reply.
         reply: String,
     },
-    /// It did as told, and yet is not as it should be: it may have been reloaded in between.
-    #[error("{what} of {id} is not as it should be behind {address}")]
+    /// HAProxy carried out the commands, and a server differs all the same: HAProxy may have been reloaded in between.
+    #[error("{what} of {id} differs from what the HAProxy behind {address} was given")]
     Differs {
         /// The socket.
         address: Address,
         /// The server.
         id: Id,
-        /// What of it.
+        /// What differs: `address`, `weight`, `state` or `presence`.
         what: &'static str,
     },
-    /// The answer is none that we know.
-    #[error("the answer of {address} to `{command}` is not understood")]
+    /// The answer has a form that sidekick does not know.
+    #[error("the answer of {address} to `{command}` has a form that sidekick does not know")]
     Unreadable {
         /// The socket.
         address: Address,
@@ -43,37 +43,40 @@ pub enum Doubt {
     /// The process has been replaced by another one.
     #[error("the HAProxy behind {0} is stopping")]
     Stopping(Address),
-    /// A server of the same name is still there.
-    #[error("{0} was another server a while ago, and is still there")]
-    Haunted(Id),
-    /// It is too old for a server that is new.
+    /// HAProxy still has an earlier server of the same name, which had other settings.
+    #[error("HAProxy still has an earlier server {0} with other settings")]
+    RetiredDiffers(Id),
+    /// HAProxy is too old to add a server while it runs.
     #[error("HAProxy {}.{} cannot add {id} while it runs, 2.5 and later can", version.0, version.1)]
     TooOld {
-        /// Major and minor.
+        /// HAProxy's major and minor version.
         version: (u32, u32),
-        /// The server.
+        /// The server that is to be added.
         id: Id,
     },
-    /// What is missing cannot be done at run time.
+    /// HAProxy lacks something that only a reload can bring.
     #[error(transparent)]
-    Why(#[from] Why),
-    /// The task that changes it has died.
-    #[error("the task of a socket has died")]
+    NeedsReload(#[from] ReloadReason),
+    /// The task that talks to one of the sockets has panicked.
+    #[error("the task that talks to a socket has panicked")]
     Task,
 }
 
-impl Doubt {
-    /// Whether nobody listens there.
+impl RuntimeError {
+    /// Whether nobody listens at the socket.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Cli(error) if error.is_absent())
     }
 
-    /// Whether it was asked, and its servers are what is wrong.
+    /// Whether HAProxy has answered, and the trouble is with its servers.
     #[must_use]
     pub fn is_of_servers(&self) -> bool {
         match self {
-            Self::Refused { .. } | Self::Differs { .. } | Self::Haunted(_) | Self::Why(_) => true,
+            Self::Refused { .. }
+            | Self::Differs { .. }
+            | Self::RetiredDiffers(_)
+            | Self::NeedsReload(_) => true,
             Self::TooOld { .. } => true,
             Self::Cli(_) | Self::Unreadable { .. } | Self::Stopping(_) | Self::Task => false,
         }

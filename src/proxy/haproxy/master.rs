@@ -1,7 +1,7 @@
-//! The master of an HAProxy: told by its socket to reload, and asked what became of it. Adapter.
+//! The master process of an HAProxy: sidekick orders a reload over its socket, and asks what became of it. Adapter.
 //!
-//! A signal that comes while the master loads is lost; a command on its socket is refused meanwhile, so it can be given
-//! again. Afterwards the master itself says whether the new configuration is in force.
+//! A signal that comes while the master loads a configuration is lost. A command on its socket is refused at that time, so
+//! it can be given again. Afterwards the master itself says whether the new configuration is in force.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -10,63 +10,64 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 use super::runtime::value_of;
-use super::show_proc::{Outcome, Processes, outcome};
+use super::show_proc::{Processes, ReloadOutcome, compare};
 use super::socket::{Address, Cli, CliError, Command, Word};
 
 /// How often the master is asked while it loads.
 const POLL: Duration = Duration::from_millis(20);
-/// A master that answers does so at once; one that loads does not answer.
+/// How long one answer may take. A master answers at once, except while it loads a configuration.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long the socket may be missing: a command that has just been started is about to make it.
+/// How long the socket may be missing: an HAProxy that has just been started is about to make it.
 const MISSING: Duration = Duration::from_secs(2);
-/// How long it may refuse before it is told: it may be loading for somebody else, or it died and left its socket.
+/// How long the socket may refuse connections before the reload is ordered: the master may be loading a configuration for
+/// somebody else, or it has died and left its socket.
 const REFUSING: Duration = Duration::from_secs(10);
-/// A master that still answers as before has not heard of the reload: it was loading when it was told.
+/// A master that answers for this long as before has missed the command, because it was loading: it gets it again.
 const UNHEARD: Duration = Duration::from_secs(1);
 
-/// Why HAProxy does not run the new configuration, or nobody knows.
+/// Why HAProxy does not run the new configuration, or why that is not known.
 #[derive(Debug, Error)]
 pub enum MasterError {
-    /// Nobody listens.
+    /// The master does not answer on its socket.
     #[error("HAProxy's master does not answer (haproxy -W -S {address})")]
     Unreachable {
         /// The socket.
         address: Address,
-        /// Why not.
+        /// The last failure.
         source: CliError,
     },
-    /// Whoever answers is no master, or does not take commands from us.
+    /// What answers is not a master, or does not allow sidekick to give commands.
     #[error(
-        "{address} is not the socket of a master that can be told to reload: {}",
-        shown(said)
+        "{address} is not the socket of an HAProxy master that takes the command to reload: {}",
+        describe_answer(answer)
     )]
     NoMaster {
         /// The socket.
         address: Address,
         /// The answer.
-        said: String,
+        answer: String,
     },
-    /// It was tried, and the configuration of before is still in force.
+    /// HAProxy has tried to load the new configuration and failed; the previous one is still in force.
     #[error(
-        "HAProxy could not load the new configuration, and the one of before stays in force{}",
-        reason(said)
+        "HAProxy could not load the new configuration, and the previous one stays in force{}",
+        describe_log(answer)
     )]
     Rejected {
-        /// What HAProxy said; before 2.7 it says it to its log alone.
-        said: String,
+        /// HAProxy's own account of the failure. Before version 2.7 HAProxy writes it to its log only, and this is empty.
+        answer: String,
     },
-    /// The end of it was not seen.
+    /// HAProxy did not say in time how the reload ended.
     #[error("HAProxy has not said within {} s whether it runs the new configuration", limit.as_secs_f64())]
     TimedOut {
-        /// How long it had.
+        /// How long HAProxy had.
         limit: Duration,
-        /// What was in the way last.
+        /// The last failure of a question, if there was one.
         source: Option<CliError>,
     },
 }
 
 impl MasterError {
-    /// Whether nobody listens at the socket, if there is one: HAProxy does not run.
+    /// Whether HAProxy does not run: nobody listens at the socket, or there is none.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         match self {
@@ -76,166 +77,179 @@ impl MasterError {
     }
 }
 
-/// The start of an answer.
-fn shown(said: &str) -> String {
-    let line = said.lines().find(|line| !line.trim().is_empty());
+/// The first line of an answer, shortened.
+fn describe_answer(answer: &str) -> String {
+    let line = answer.lines().find(|line| !line.trim().is_empty());
     match line {
         Some(line) => format!("it says {:?}", line.chars().take(200).collect::<String>()),
         None => "it says nothing".to_owned(),
     }
 }
 
-/// Why a configuration was not loaded.
-fn reason(said: &str) -> String {
-    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+/// HAProxy's account of a failure on one line, or where to look for it.
+fn describe_log(answer: &str) -> String {
+    let lines = answer
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
     let lines: Vec<String> = lines.map(|line| line.escape_debug().collect()).collect();
     match lines.as_slice() {
-        [] => "; its own log says why: the check does not see a port that is taken, or too few file descriptors"
+        [] => "; HAProxy's own log says why (the check cannot see a port that is taken, or too few file descriptors)"
             .to_owned(),
         lines => format!(", saying: {}", lines.join(" / ")),
     }
 }
 
-/// How long workers of before are waited for. With `option idle-close-on-response` they serve one more request on each
-/// kept connection, and may send it to a server that is not in the new file: busy clients have done so by then.
+/// How long a reload waits for old workers to end. With `option idle-close-on-response` an old worker serves one more
+/// request on each kept-alive connection, and may send it to a server that is not in the new file. Busy clients have sent
+/// that request within this time.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// A configuration that is in force.
+/// The new configuration is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Live {
-    /// Workers of earlier configurations that still serve connections.
+pub struct Reloaded {
+    /// How many workers of earlier configurations still serve connections.
     pub old_workers: usize,
 }
 
-/// The process of a master, where it can be seen: in another PID namespace it cannot.
-struct Seen {
+/// The master's process. In another PID namespace it is not visible, and nothing is known of its end.
+struct MasterProcess {
     pid: u32,
     is_visible: bool,
 }
 
-impl Seen {
+impl MasterProcess {
     fn of(pid: u32) -> Self {
-        let is_visible = runs(pid);
+        let is_visible = is_running(pid);
         Self { pid, is_visible }
     }
 
-    /// One that loads does not answer either, but is there.
+    /// Whether the master has certainly ended. One that loads does not answer either, but its process is there.
     fn has_ended(&self) -> bool {
-        self.is_visible && !runs(self.pid)
+        self.is_visible && !is_running(self.pid)
     }
 }
 
-/// Whether there is an HAProxy with this id that is no zombie.
-fn runs(pid: u32) -> bool {
+/// Whether a process of HAProxy with this id runs, and is not a zombie.
+fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.split_once("(haproxy)").map(|(_, rest)| rest.trim());
     after_name.is_some_and(|rest| !rest.starts_with(['Z', 'X']))
 }
 
-/// Reloads, and returns when the new configuration is in force. The caller sees to it that nobody else does so at the
-/// same time. A master that does not listen is waited for if it `should_run`.
+/// Orders a reload, and returns when the new configuration is in force, within `limit`. The caller makes sure that nothing
+/// else of sidekick reloads the same master at the same time. If HAProxy `should_run`, a master that does not listen yet is
+/// waited for; otherwise its absence is an error at once.
 pub async fn reload(
     address: &Address,
     limit: Duration,
     should_run: bool,
-) -> Result<Live, MasterError> {
+) -> Result<Reloaded, MasterError> {
     let cli = Cli::new(address.clone(), ANSWER.min(limit));
     let start = Instant::now();
     let until = start + limit;
-    let before = first_look(&cli, start, limit, should_run).await?;
-    let master = Seen::of(before.master);
+    let before = list_before(&cli, start, limit, should_run).await?;
+    let master = MasterProcess::of(before.master);
     let patient = Cli::new(address.clone(), limit);
-    let mut said = tell(&patient, until, &master).await?;
-    let mut told = Instant::now();
+    let mut answer = order_reload(&patient, until, &master).await?;
+    let mut ordered_at = Instant::now();
     let mut leaving = None;
     loop {
         sleep(POLL).await;
-        let now = match look(&cli).await {
+        let now = match list_processes(&cli).await {
             Ok(now) => now,
-            Err(Trouble::Cli(source)) if source.is_absent() && master.has_ended() => {
+            Err(ListError::Cli(source)) if source.is_absent() && master.has_ended() => {
                 let address = address.clone();
                 return Err(MasterError::Unreachable { address, source });
             }
-            // It loads, or has just begun to.
-            Err(Trouble::Cli(source)) if Instant::now() >= until => {
+            // The master is loading the configuration.
+            Err(ListError::Cli(source)) if Instant::now() >= until => {
                 let source = Some(source);
                 return Err(MasterError::TimedOut { limit, source });
             }
-            Err(Trouble::Cli(_)) => continue,
-            Err(Trouble::Other(error)) => return Err(error),
+            Err(ListError::Cli(_)) => continue,
+            Err(ListError::Other(error)) => return Err(error),
         };
-        match outcome(&before, &now) {
-            Outcome::Live if before.serves_still(&now) && is_within(&mut leaving, until) => {}
-            Outcome::Live => {
+        match compare(&before, &now) {
+            ReloadOutcome::InForce
+                if before.still_serves_in(&now)
+                    && may_wait_for_old_workers(&mut leaving, until) => {}
+            ReloadOutcome::InForce => {
                 let old_workers = now.old.len();
-                return Ok(Live { old_workers });
+                return Ok(Reloaded { old_workers });
             }
-            Outcome::Failed => return Err(MasterError::Rejected { said: log(&said) }),
-            Outcome::Pending if refused(&said) => {
-                return Err(MasterError::Rejected { said: log(&said) });
+            ReloadOutcome::Failed => {
+                return Err(MasterError::Rejected {
+                    answer: log_of(&answer),
+                });
             }
-            Outcome::Pending if Instant::now() >= until => {
+            ReloadOutcome::Pending if says_failed(&answer) => {
+                return Err(MasterError::Rejected {
+                    answer: log_of(&answer),
+                });
+            }
+            ReloadOutcome::Pending if Instant::now() >= until => {
                 let source = None;
                 return Err(MasterError::TimedOut { limit, source });
             }
-            Outcome::Pending if now == before && told.elapsed() >= UNHEARD => {
-                said = tell(&patient, until, &master).await?;
-                told = Instant::now();
+            ReloadOutcome::Pending if now == before && ordered_at.elapsed() >= UNHEARD => {
+                answer = order_reload(&patient, until, &master).await?;
+                ordered_at = Instant::now();
             }
-            Outcome::Pending => {}
+            ReloadOutcome::Pending => {}
         }
     }
 }
 
-/// How many workers of earlier configurations still serve connections; none if HAProxy does not run.
-pub async fn old_workers(address: &Address, limit: Duration) -> usize {
+/// How many workers of earlier configurations still serve connections; 0 if HAProxy does not answer within `limit`.
+pub async fn count_old_workers(address: &Address, limit: Duration) -> usize {
     let cli = Cli::new(address.clone(), ANSWER.min(limit));
-    // It may be loading just now.
-    let list = first_look(&cli, Instant::now(), limit, true).await;
+    // The master may be loading, so its answer is waited for.
+    let list = list_before(&cli, Instant::now(), limit, true).await;
     list.map_or(0, |list| list.old.len())
 }
 
-/// Whether workers of before may still be waited for: for a moment from the first time on.
-fn is_within(leaving: &mut Option<Instant>, until: Instant) -> bool {
+/// Whether a reload may still wait for old workers: for [`LEAVING`] from the first call on, and not beyond its own limit.
+fn may_wait_for_old_workers(leaving: &mut Option<Instant>, until: Instant) -> bool {
     let now = Instant::now();
     now < until.min(*leaving.get_or_insert(now + LEAVING))
 }
 
 /// Why there is no list of processes.
-enum Trouble {
+enum ListError {
     Cli(CliError),
     Other(MasterError),
 }
 
-async fn look(cli: &Cli) -> Result<Processes, Trouble> {
-    let said = cli
+async fn list_processes(cli: &Cli) -> Result<Processes, ListError> {
+    let answer = cli
         .ask(&Command::new("show proc"))
         .await
-        .map_err(Trouble::Cli)?;
-    match Processes::parse(&said) {
+        .map_err(ListError::Cli)?;
+    match Processes::parse(&answer) {
         Some(processes) => Ok(processes),
-        // Its master went away while it answered.
-        None if said.is_empty() => Err(Trouble::Cli(CliError::Broken {
+        // The master closed the connection without an answer, as it does when it starts to load.
+        None if answer.is_empty() => Err(ListError::Cli(CliError::Broken {
             address: cli.address().clone(),
             source: ErrorKind::UnexpectedEof.into(),
         })),
-        None => Err(Trouble::Other(MasterError::NoMaster {
+        None => Err(ListError::Other(MasterError::NoMaster {
             address: cli.address().clone(),
-            said,
+            answer,
         })),
     }
 }
 
-/// The list of before. A master that loads something else just now does not answer yet.
-async fn first_look(
+/// The list of processes before the reload. A master that is loading something else does not answer yet, and is waited for.
+async fn list_before(
     cli: &Cli,
     start: Instant,
     limit: Duration,
     should_run: bool,
 ) -> Result<Processes, MasterError> {
     loop {
-        let source = match look(cli).await {
-            // A worker that is not there yet could not be told from the one that is to come.
+        let source = match list_processes(cli).await {
+            // Without a worker in this list, the first worker to appear would look like the new one.
             Ok(processes) if !processes.workers.is_empty() => return Ok(processes),
             Ok(_) if start.elapsed() >= limit => {
                 let source = None;
@@ -245,8 +259,8 @@ async fn first_look(
                 sleep(POLL).await;
                 continue;
             }
-            Err(Trouble::Other(error)) => return Err(error),
-            Err(Trouble::Cli(source)) => source,
+            Err(ListError::Other(error)) => return Err(error),
+            Err(ListError::Cli(source)) => source,
         };
         let patience = if !should_run && source.is_absent() {
             Duration::ZERO
@@ -263,16 +277,20 @@ async fn first_look(
     }
 }
 
-/// Gives the command until somebody takes it; what is answered, which is nothing before HAProxy 2.7.
-async fn tell(cli: &Cli, until: Instant, master: &Seen) -> Result<String, MasterError> {
+/// Gives the command to reload until the master takes it, and returns its answer, which is empty before HAProxy 2.7.
+async fn order_reload(
+    cli: &Cli,
+    until: Instant,
+    master: &MasterProcess,
+) -> Result<String, MasterError> {
     loop {
         match cli.ask(&Command::new("reload")).await {
-            // HAProxy 3.2 answers while it loads.
-            Ok(said) if is_busy(&said) && Instant::now() < until => sleep(POLL).await,
-            Ok(said) if said.is_empty() || said.starts_with("Success=") => return Ok(said),
-            Ok(said) => {
+            // HAProxy 3.2 answers while it loads, and refuses.
+            Ok(answer) if is_busy(&answer) && Instant::now() < until => sleep(POLL).await,
+            Ok(answer) if answer.is_empty() || answer.starts_with("Success=") => return Ok(answer),
+            Ok(answer) => {
                 let address = cli.address().clone();
-                return Err(MasterError::NoMaster { address, said });
+                return Err(MasterError::NoMaster { address, answer });
             }
             Err(source)
                 if source.is_absent() && (Instant::now() >= until || master.has_ended()) =>
@@ -281,33 +299,34 @@ async fn tell(cli: &Cli, until: Instant, master: &Seen) -> Result<String, Master
                 return Err(MasterError::Unreachable { address, source });
             }
             Err(source) if source.is_absent() => sleep(POLL).await,
-            // It went away in the middle, as it does when it reloads.
+            // The connection broke in the middle, as it does when the master reloads.
             Err(_) => return Ok(String::new()),
         }
     }
 }
 
-/// What a variable of the environment is set to in the worker that serves; an error if the master does not answer.
+/// The value of an environment variable in the current worker, if it is set there.
 pub async fn variable(address: &Address, name: &Word) -> Result<Option<String>, CliError> {
     let cli = Cli::new(address.clone(), ANSWER);
-    let said = cli.ask(&Command::new("@1 show env").word(name)).await?;
-    Ok(said.lines().find_map(|line| value_of(name, line)))
+    let answer = cli.ask(&Command::new("@1 show env").word(name)).await?;
+    Ok(answer.lines().find_map(|line| value_of(name, line)))
 }
 
-/// Whether the answer says that it loads something else just now.
-fn is_busy(said: &str) -> bool {
-    refused(said) && said.contains("reload is still in progress")
+/// Whether the answer says that the master is loading something else.
+fn is_busy(answer: &str) -> bool {
+    says_failed(answer) && answer.contains("reload is still in progress")
 }
 
 /// Whether the answer says that the reload has failed.
-fn refused(said: &str) -> bool {
-    said.starts_with("Success=0")
+fn says_failed(answer: &str) -> bool {
+    answer.starts_with("Success=0")
 }
 
-/// What HAProxy has to say on a reload, without the mark in front.
-fn log(said: &str) -> String {
-    said.split_once("--\n")
-        .map_or("", |(_, log)| log)
+/// HAProxy's log of a reload, which follows the line with the result.
+fn log_of(answer: &str) -> String {
+    answer
+        .split_once("--\n")
+        .map_or("", |(_, log_of)| log_of)
         .to_owned()
 }
 

@@ -1,4 +1,4 @@
-//! HAProxy, changed and asked over its sockets while it runs. Adapter.
+//! A running HAProxy: sidekick changes and asks it over its sockets. Adapter.
 
 pub mod change;
 pub mod commands;

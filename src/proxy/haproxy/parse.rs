@@ -1,10 +1,10 @@
 //! The text of a configuration, read into sections and lines as HAProxy does. Pure.
 //!
-//! It has to be right about two things only: that two lines which it calls the same mean the same to HAProxy, and in
-//! which section a line stands. Whatever it does not understand is kept as it is written, and is the same as nothing but
-//! itself.
+//! This reader has to be right about two things only: two lines that it calls the same mean the same to HAProxy, and it
+//! knows in which section a line stands. A line that it cannot read is kept as it is written, and equals only the same text.
 
-/// The words that begin a section, of all versions. Several of them have `server` lines that are no servers of ours.
+/// The words that begin a section, in all versions of HAProxy. Sections such as `peers` have `server` lines, too, which are
+/// not the servers of a backend.
 const SECTIONS: [&str; 20] = [
     "global",
     "defaults",
@@ -28,51 +28,51 @@ const SECTIONS: [&str; 20] = [
     "healthcheck",
 ];
 
-/// A variable whose name begins so, set in `global`, says which text HAProxy has loaded. It changes nothing else.
+/// A variable whose name begins so, set in `global`, is a generation mark: by it a running HAProxy says which text it has
+/// loaded. It changes nothing else.
 const MARK: &str = "SIDEKICK_GENERATION";
 
 /// A configuration.
 #[derive(Debug)]
 pub struct Text<'a> {
-    /// In order; the first has no head if something stands before all sections.
+    /// The sections in order. The first one has no head if lines stand before all sections.
     pub sections: Vec<Section<'a>>,
-    /// The first line that may change what others mean: a condition (`.if`), or a first word that is written with
-    /// quotes or escapes.
-    pub odd: Option<usize>,
-    /// The first line by which this text, read before another one, may change what that one means.
-    pub odd_beside: Option<usize>,
-    /// What says which text it is: names of variables, and what they are set to. For everything else such a line is a
-    /// comment.
+    /// The number of the first line that may change what other lines mean: a condition (`.if`), or a first word that is
+    /// written with quotes or escapes.
+    pub ambiguous: Option<usize>,
+    /// The number of the first line that may change what another file means if this text is read before it.
+    pub ambiguous_for_others: Option<usize>,
+    /// The generation marks: names of variables and their values. A comparison ignores these lines.
     pub marks: Vec<(&'a str, &'a str)>,
 }
 
-/// A section.
+/// A section of a configuration.
 #[derive(Debug, Default)]
 pub struct Section<'a> {
-    /// `backend app`.
+    /// The line that begins the section: `backend app`.
     pub head: Option<Line<'a>>,
-    /// What follows, without blank lines and comments.
+    /// The lines that follow it, without blank lines and comments.
     pub lines: Vec<Line<'a>>,
 }
 
-/// A line with something in it.
+/// A line that is neither blank nor a comment.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
-    /// Counted from one.
+    /// The number of the line, counted from 1.
     pub number: usize,
-    /// As it is written, without blanks around it; with the lines that continue it.
+    /// The text without blanks around it, with the lines that continue it.
     raw: &'a str,
-    /// Whether its first word is `server`: there may be ten thousand of them, so it is looked up once.
+    /// Whether its first word is `server`. There may be ten thousand servers, so this is determined once.
     is_server: bool,
 }
 
 impl<'a> Text<'a> {
-    /// Reads a text. Never fails.
+    /// Reads a text. It never fails.
     #[must_use]
     pub fn read(text: &'a str) -> Self {
         let mut sections = Vec::new();
         let mut section = Section::default();
-        let (mut odd, mut odd_beside, mut marks) = (None, None, Vec::new());
+        let (mut ambiguous, mut ambiguous_for_others, mut marks) = (None, None, Vec::new());
         let mut conditions = 0_usize;
         for line in lines(text) {
             if line.is_server {
@@ -92,13 +92,13 @@ impl<'a> Text<'a> {
                 continue;
             }
             if is_condition || !is_plain(first) {
-                odd = odd.or(Some(line.number));
+                ambiguous = ambiguous.or(Some(line.number));
             }
             let is_section = SECTIONS.contains(&first);
             if (conditions > 0 && is_section)
                 || (!is_harmless && (is_condition || !is_plain(first)))
             {
-                odd_beside = odd_beside.or(Some(line.number));
+                ambiguous_for_others = ambiguous_for_others.or(Some(line.number));
             }
             if is_section {
                 sections.push(std::mem::take(&mut section));
@@ -111,8 +111,8 @@ impl<'a> Text<'a> {
         sections.retain(|section| section.head.is_some() || !section.lines.is_empty());
         Self {
             sections,
-            odd,
-            odd_beside,
+            ambiguous,
+            ambiguous_for_others,
             marks,
         }
     }
@@ -130,7 +130,7 @@ fn mark<'a>(section: &str, line: &Line<'a>) -> Option<(&'a str, &'a str)> {
     }
 }
 
-/// The lines with something in them.
+/// The lines that are neither blank nor comments.
 fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     let mut rest = text;
     let mut next = 1;
@@ -145,7 +145,7 @@ fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
             length += line.len();
             next += 1;
             rest = &rest[line.len()..];
-            // HAProxy is not asked what exactly a backslash at the end joins: such lines are taken as one.
+            // HAProxy's rules about a backslash at the end are not copied here: such lines are taken as one line.
             if !line.trim_end_matches(['\n', '\r']).ends_with('\\') || rest.is_empty() {
                 break;
             }
@@ -163,19 +163,19 @@ fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
 }
 
 impl<'a> Section<'a> {
-    /// The line on which it begins.
+    /// The number of its first line.
     pub(super) fn number(&self) -> usize {
         let first = self.head.as_ref().or(self.lines.first());
         first.map_or(0, |line| line.number)
     }
 
-    /// `backend`; empty before the first section.
+    /// The first word of its head, such as `backend`; empty before the first section.
     #[must_use]
     pub fn kind(&self) -> &'a str {
         self.head.map_or("", |head| head.first())
     }
 
-    /// `app` of `backend app`, where it has a plain name.
+    /// Its name, `app` of `backend app`, if it has a plain one.
     #[must_use]
     pub fn name(&self) -> Option<&'a str> {
         self.head?.words()?.get(1).copied().filter(|w| is_plain(w))
@@ -189,7 +189,7 @@ impl<'a> Section<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The line as it is written.
+    /// The line as written, without blanks around it.
     #[must_use]
     pub fn raw(&self) -> &'a str {
         self.raw
@@ -201,14 +201,14 @@ impl<'a> Line<'a> {
         self.is_server
     }
 
-    /// The first word, as it is written.
+    /// The first word as written.
     #[must_use]
     pub fn first(&self) -> &'a str {
         self.raw.split([' ', '\t', '#']).next().unwrap_or_default()
     }
 
-    /// The words as they are written, with their quotes and escapes and without a comment; none if the line is not
-    /// understood.
+    /// The words as written, with their quotes and escapes and without a comment; `None` if the line cannot be read with
+    /// certainty.
     #[must_use]
     pub fn words(&self) -> Option<Vec<&'a str>> {
         let raw = self.raw;
@@ -227,7 +227,7 @@ impl<'a> Line<'a> {
                 }
                 (_, b'\\') if quote != Some(b'\'') => {
                     from = from.or(Some(at));
-                    // What is escaped ends nothing; a backslash that escapes nothing is not understood.
+                    // An escaped character ends nothing. A line whose last character is a backslash cannot be read.
                     bytes.next()?;
                 }
                 (None, b'"' | b'\'') => {
@@ -242,7 +242,7 @@ impl<'a> Line<'a> {
         quote.is_none().then_some(words)
     }
 
-    /// Whether both mean the same, for all that can be told from the lines alone.
+    /// Whether both lines certainly mean the same.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let words = || Some((self.words()?, other.words()?));
@@ -250,7 +250,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Whether a word means what it says: no quote, escape or variable.
+/// Whether a word has no quote, escape or variable, so that HAProxy takes it as written.
 #[must_use]
 pub fn is_plain(word: &str) -> bool {
     !word.contains(['"', '\'', '\\', '$'])
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_words() {
+    fn a_line_is_cut_into_words() {
         for (line, expected) in [
             ("server a 10.0.0.1:80 check", "server|a|10.0.0.1:80|check"),
             ("  server\ta   b\t", "server|a|b"),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_one_thing() {
+    fn a_line_that_cannot_be_read_has_no_words() {
         for text in [
             "a \"b",
             "a 'b",
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn sections() {
+    fn lines_belong_to_their_sections() {
         let text = "# head\n\nglobal\n  maxconn 1\n\ndefaults\nbackend app # x\n server a b\npeers p\n server c d\n";
         let text = Text::read(text);
         let read: Vec<_> = text
@@ -330,12 +330,12 @@ mod tests {
                 ("peers", Some("p"), 1)
             ]
         );
-        assert_eq!(text.odd, None);
+        assert_eq!(text.ambiguous, None);
         assert_eq!(text.sections[2].lines[0].number, 8);
     }
 
     #[test]
-    fn a_mark_is_a_comment_but_told() {
+    fn a_generation_mark_is_noted_and_is_no_line() {
         fn read(text: &str) -> (Vec<(&str, &str)>, usize) {
             let text = Text::read(text);
             let lines = text.sections.iter().map(|section| section.lines.len());
@@ -363,11 +363,11 @@ mod tests {
         }
     }
 
-    /// What stands beside a file matters by its defaults and by its servers: a condition within settings or within a
-    /// frontend does not touch those.
+    /// Other files matter by their defaults and servers, which a condition within `global` or a frontend cannot
+    /// change.
     #[test]
-    fn a_condition_beside_a_file_is_odd_where_it_may_touch_defaults_or_servers() {
-        for (text, odd) in [
+    fn a_condition_in_another_file_is_ambiguous_where_it_may_change_defaults_or_servers() {
+        for (text, ambiguous) in [
             (
                 "global\n.if defined(X)\n daemon\n.else\n.endif\ndefaults\n mode http\n",
                 None,
@@ -382,20 +382,20 @@ mod tests {
             (".if defined(X)\nglobal\n.endif\n", Some(1)),
             ("global\nback\\end app\n", Some(2)),
         ] {
-            assert_eq!(Text::read(text).odd_beside, odd, "{text}");
+            assert_eq!(Text::read(text).ambiguous_for_others, ambiguous, "{text}");
         }
     }
 
     #[test]
-    fn odd_lines_are_told() {
+    fn ambiguous_lines_are_noted() {
         for text in [
             "global\n.if defined(X)\n.endif\n",
             "global\n\"backend\" app\n",
             "global\nback\\end app\n",
         ] {
-            assert_eq!(Text::read(text).odd, Some(2), "{text}");
+            assert_eq!(Text::read(text).ambiguous, Some(2), "{text}");
         }
-        // A line that continues another one is not a line.
+        // A line that continues another one is a part of it.
         let text = Text::read("backend a\n server x \\\nbackend b\n");
         assert_eq!(text.sections.len(), 1);
     }
@@ -413,7 +413,7 @@ mod tests {
         }
 
         #[test]
-        fn blanks_and_comments_mean_nothing(
+        fn blanks_and_comments_make_no_difference(
             words in prop::collection::vec("[a-z0-9.:/\"']{1,6}", 1..6),
             gap in "[ \t]{1,3}",
             end in "( ?#[ -~]{0,9})?",
@@ -421,7 +421,7 @@ mod tests {
             let (plain, other) = (words.join(" "), format!("{gap}{}{end}", words.join(&gap)));
             let (plain, other) = (format!("{plain}\n"), format!("{other}\n"));
             let (plain, other) = (lines(&plain).next().unwrap(), lines(&other).next().unwrap());
-            // With an open quote a blank is a part of a word.
+            // Behind an open quote, a blank is a part of the word.
             if plain.words().is_some_and(|read| read.len() == words.len()) && !end.ends_with('\\') {
                 prop_assert!(plain.is_same(&other));
             }

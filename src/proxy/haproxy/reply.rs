@@ -1,28 +1,28 @@
-//! What HAProxy replies to lines of commands. Pure.
+//! HAProxy's replies to lines of commands. Pure.
 //!
-//! A prompt stands behind each reply, in HAProxy 3.2 only behind the last one of a line. An empty line ends each in both.
+//! HAProxy writes a prompt behind each reply, and since 3.2 only behind the last reply to a line. In both cases an empty
+//! line ends each reply.
 
 /// What HAProxy writes when it has answered and waits for more.
 const PROMPT: &[u8] = b"\n> ";
 
-/// How grave HAProxy takes its reply to be (as in syslog).
+/// The severity that HAProxy gives its reply, as in syslog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// It did as told, or says something else that is no failure. It also greets a command that it does not know with
-    /// it; [`Reply::is_success`] tells the two apart.
+    /// HAProxy carried out the command, or does not know it: [`Reply::is_success`] tells the two apart.
     Info,
-    /// It did as told, and tells what has changed.
+    /// HAProxy carried out the command, and says what has changed.
     Warning,
-    /// It did not do as told.
+    /// HAProxy did not carry out the command.
     Error,
 }
 
 /// What HAProxy replied to one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// How grave, where it says so: most successes are silent, and what is shown has no mark.
+    /// The severity, if the reply has one: most successes are silent, and the output of `show` commands has none.
     pub severity: Option<Severity>,
-    /// The text without the mark and without the line end behind it.
+    /// The text without the severity and without the line end behind it.
     pub text: String,
 }
 
@@ -54,8 +54,9 @@ impl Reply {
     }
 }
 
-/// The replies to lines of so many commands each; if they are not as many, how many there are.
-pub fn read(answer: &[u8], lines: &[usize]) -> Result<Vec<Reply>, usize> {
+/// Cuts an answer into the replies to the commands; `lines` says how many commands each line had. If the number of replies
+/// does not fit, the error is the number of parts that were found.
+pub fn parse(answer: &[u8], lines: &[usize]) -> Result<Vec<Reply>, usize> {
     let mut parts = split(answer);
     let rest = parts.pop().unwrap_or_default();
     let asked: usize = lines.iter().sum();
@@ -72,7 +73,7 @@ pub fn read(answer: &[u8], lines: &[usize]) -> Result<Vec<Reply>, usize> {
     Ok(replies.into_iter().map(Reply::new).collect())
 }
 
-/// The parts that are ended by a prompt, and what follows the last prompt.
+/// The parts of an answer that end with a prompt, and last what follows the last prompt.
 fn split(answer: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let (mut from, mut at) = (0, 0);
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replies() {
+    fn a_reply_says_whether_the_command_was_carried_out() {
         let read = |text: &str| Reply::new(text.as_bytes());
         assert!(read("").is_success());
         assert!(read("[6]: New server registered.\n").is_success());
@@ -122,8 +123,8 @@ mod tests {
         assert_eq!(read("1\n# be_id\n").text, "1\n# be_id");
     }
 
-    fn told(answer: &str, lines: &[usize]) -> Result<Vec<String>, usize> {
-        let replies = read(answer.as_bytes(), lines)?;
+    fn reply_texts(answer: &str, lines: &[usize]) -> Result<Vec<String>, usize> {
+        let replies = parse(answer.as_bytes(), lines)?;
         Ok(replies.into_iter().map(|reply| reply.text).collect())
     }
 
@@ -132,19 +133,19 @@ mod tests {
         let want = ["", "", "", "gone", "", "1\n# be_id", "no\n  help"].map(str::to_owned);
         let lines = [1, 1, 3, 1, 1];
         let each = "\n> \n> \n> [3]: gone\n\n> \n> 1\n# be_id\n\n> [6]: no\n  help\n\n> ";
-        assert_eq!(told(each, &lines), Ok(want.to_vec()));
+        assert_eq!(reply_texts(each, &lines), Ok(want.to_vec()));
         let line = "\n> \n> \n[3]: gone\n\n\n> 1\n# be_id\n\n> [6]: no\n  help\n\n> ";
-        assert_eq!(told(line, &lines), Ok(want.to_vec()));
+        assert_eq!(reply_texts(line, &lines), Ok(want.to_vec()));
         let last = "\n> \n> \n\n[3]: gone\n\n> ";
-        assert_eq!(told(last, &[1, 1, 3]).unwrap()[4], "gone");
+        assert_eq!(reply_texts(last, &[1, 1, 3]).unwrap()[4], "gone");
     }
 
     #[test]
-    fn what_is_missing_is_noticed() {
-        assert_eq!(told("", &[1, 1]), Err(0));
-        assert_eq!(told("\n> ", &[1, 1]), Err(1));
-        assert_eq!(told("\n> \n> Only", &[1, 1]), Err(2));
-        assert_eq!(told("\n> \n> \n> ", &[1, 1]), Err(3));
-        assert_eq!(told("\n> [3]: gone\n\n> ", &[1, 2]), Err(2));
+    fn a_missing_reply_is_an_error() {
+        assert_eq!(reply_texts("", &[1, 1]), Err(0));
+        assert_eq!(reply_texts("\n> ", &[1, 1]), Err(1));
+        assert_eq!(reply_texts("\n> \n> Only", &[1, 1]), Err(2));
+        assert_eq!(reply_texts("\n> \n> \n> ", &[1, 1]), Err(3));
+        assert_eq!(reply_texts("\n> [3]: gone\n\n> ", &[1, 2]), Err(2));
     }
 }

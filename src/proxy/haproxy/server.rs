@@ -1,5 +1,4 @@
-//! A `server` line: what it says, and which of it the runtime API can change or write out for a server that is added.
-//! Pure.
+//! A `server` line, and the full settings with which the runtime API adds the same server. Pure.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::parse::{Line, is_plain};
 use super::socket::Word;
 
-/// A server of a section, by the names that the runtime API knows it by.
+/// The names by which the runtime API knows a server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     /// The backend (or listen section).
@@ -17,7 +16,7 @@ pub struct Id {
 }
 
 impl Id {
-    /// If both names are such that HAProxy takes them.
+    /// The id, if both names have only characters that HAProxy allows.
     #[must_use]
     pub fn new(backend: &str, name: &str) -> Option<Self> {
         let named = |text: &str| text.bytes().all(is_name).then(|| Word::new(text))?;
@@ -27,7 +26,7 @@ impl Id {
         })
     }
 
-    /// `app/web-1`, as commands name it.
+    /// The id as commands write it: `app/web-1`.
     #[must_use]
     pub fn word(&self) -> Word {
         self.backend.join('/', &self.name)
@@ -44,11 +43,11 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte)
 }
 
-/// Keywords that a server added at run time takes with the meaning they have in a file, and how many words follow each.
+/// Keywords that mean the same for a server that is added at run time as in a file, and how many words follow each.
 ///
-/// Left out, though HAProxy takes them: what another program or server decides (`agent-check`, `track`), what depends on
-/// the place among the others (`backup`, `id`) or on what was reckoned at the start (`minconn`), and certificates of our
-/// own. Refused by HAProxy: `cookie`, `redir`, `resolvers`, `init-addr`.
+/// Keywords that HAProxy takes and that are left out here: those that let another program or server decide (`agent-check`,
+/// `track`), those that depend on the order of the servers (`backup`, `id`) or on a calculation at the start (`minconn`),
+/// and client certificates (`crt`). HAProxy refuses `cookie`, `redir`, `resolvers` and `init-addr`.
 const ADDABLE: [(&str, usize); 41] = [
     ("addr", 1),
     ("alpn", 1),
@@ -93,8 +92,8 @@ const ADDABLE: [(&str, usize); 41] = [
     ("ws", 1),
 ];
 
-/// What has to be written out, because a server that is added lacks the defaults of one in a file. Without the pool's it
-/// would open a connection for each request (2.6).
+/// Defaults of a server in a file that HAProxy does not apply to one that is added at run time, so the command has to give
+/// them. Without those of the pool, HAProxy 2.6 would open a connection for each request.
 const IMPLIED: [(&str, &str); 2] = [("pool-purge-delay", "5s"), ("pool-max-conn", "-1")];
 
 /// A `server` line with a plain address.
@@ -104,30 +103,30 @@ pub struct Server<'a> {
     pub name: &'a str,
     /// Address and port.
     pub at: SocketAddr,
-    /// Its own keywords and their values, without weight and state.
+    /// The keywords of this line and their values, without weight and state.
     pub rest: Vec<&'a str>,
-    /// Its own weight.
+    /// The weight on this line.
     pub weight: Option<u16>,
-    /// Its own `disabled` (true) or `enabled`.
+    /// `disabled` (true) or `enabled` (false) on this line.
     pub disabled: Option<bool>,
 }
 
-/// The name of a server on a `server` line.
+/// The name on a `server` line, if it has only characters that HAProxy allows.
 #[must_use]
 pub fn name<'a>(line: &Line<'a>) -> Option<&'a str> {
-    // Without looking at the rest: there may be ten thousand.
+    // Only the beginning of the line is read, since there may be ten thousand.
     let name = line.raw().split([' ', '\t']).filter(|w| !w.is_empty());
     name.clone().nth(1).filter(|name| name.bytes().all(is_name))
 }
 
 impl<'a> Server<'a> {
-    /// Reads a line; none if it says anything in a way that is not understood, or has a host name for an address.
-    pub fn read(line: &Line<'a>) -> Option<Self> {
+    /// Reads a line; `None` if it cannot be read with certainty, or has a host name instead of an address.
+    pub fn parse(line: &Line<'a>) -> Option<Self> {
         let words = line.words()?;
         let [_, name, at, keywords @ ..] = words.as_slice() else {
             return None;
         };
-        let (rest, weight, disabled) = split(keywords)?;
+        let (rest, weight, disabled) = take_weight_and_state(keywords)?;
         let server = Self {
             name,
             at: address(at)?,
@@ -139,14 +138,16 @@ impl<'a> Server<'a> {
     }
 }
 
-/// Takes weight and state out of keywords. None if a keyword might be the value of another one.
-fn split<'a>(keywords: &[&'a str]) -> Option<(Vec<&'a str>, Option<u16>, Option<bool>)> {
+/// Takes weight and state out of keywords; `None` if `weight`, `disabled` or `enabled` might be the value of another one.
+fn take_weight_and_state<'a>(
+    keywords: &[&'a str],
+) -> Option<(Vec<&'a str>, Option<u16>, Option<bool>)> {
     let (mut rest, mut weight, mut disabled) = (Vec::new(), None, None);
     let mut words = keywords.iter().copied();
     let mut before = "";
     while let Some(word) = words.next() {
         match word {
-            // Behind a word that takes a value, this is the value.
+            // This word may be the value of the word before it.
             "weight" | "disabled" | "enabled" if takes_value(before) => return None,
             "weight" => {
                 weight = Some(words.next()?.parse().ok().filter(|n| *n <= 256)?);
@@ -162,7 +163,7 @@ fn split<'a>(keywords: &[&'a str]) -> Option<(Vec<&'a str>, Option<u16>, Option<
     Some((rest, weight, disabled))
 }
 
-/// Further keywords with a value, which might read `disabled`.
+/// Further keywords that take a value, which might be `disabled`.
 const VALUED: [&str; 12] = [
     "agent-send",
     "cookie",
@@ -178,13 +179,13 @@ const VALUED: [&str; 12] = [
     "track",
 ];
 
-/// Whether a word may take the next one as its value, for all that we know.
+/// Whether a word is known to take the next one as its value.
 fn takes_value(word: &str) -> bool {
     let known = ADDABLE.iter().find(|(keyword, _)| *keyword == word);
     known.map_or(VALUED.contains(&word), |(_, values)| *values > 0)
 }
 
-/// `10.0.0.1:80`, `[2001:db8::1]:80`, or `2001:db8::1:80`, whose last colon is the port's.
+/// Reads `10.0.0.1:80`, `[2001:db8::1]:80` or `2001:db8::1:80`, where the last colon stands before the port.
 fn address(text: &str) -> Option<SocketAddr> {
     let (host, port) = text.rsplit_once(':')?;
     let host = host
@@ -196,29 +197,29 @@ fn address(text: &str) -> Option<SocketAddr> {
     (!ip.is_unspecified()).then_some(SocketAddr::new(ip, port))
 }
 
-/// Everything that a server has to be told when it is added.
+/// All settings of a server, as the command that adds it has to give them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Full {
-    /// Keywords and values, the weight last.
+pub struct Settings {
+    /// Keywords and values, without weight and state.
     pub keywords: Vec<Word>,
-    /// With an explicit or implied weight.
+    /// The weight: the server's own, that of the defaults, or 1.
     pub weight: u16,
-    /// Not to be enabled.
+    /// Whether the server stays out of service.
     pub disabled: bool,
-    /// With health checks.
+    /// Whether HAProxy checks the server's health.
     pub checked: bool,
 }
 
-/// A keyword that a server cannot be added with.
+/// The keyword because of which a server cannot be added at run time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAddable(pub String);
 
-/// The weight and the state of a server with these default-server lines before it.
+/// The weight of a server with these `default-server` lines before it, and whether it is disabled.
 #[must_use]
-pub fn standing(defaults: &[Vec<&str>], server: &Server<'_>) -> Option<(u16, bool)> {
+pub fn weight_and_state(defaults: &[Vec<&str>], server: &Server<'_>) -> Option<(u16, bool)> {
     let (mut weight, mut disabled) = (1, false);
     for words in defaults {
-        let (_, line_weight, line_disabled) = split(words)?;
+        let (_, line_weight, line_disabled) = take_weight_and_state(words)?;
         weight = line_weight.unwrap_or(weight);
         disabled = line_disabled.unwrap_or(disabled);
     }
@@ -228,8 +229,8 @@ pub fn standing(defaults: &[Vec<&str>], server: &Server<'_>) -> Option<(u16, boo
     ))
 }
 
-/// Writes out what a server has to be told: its own keywords over those of the default-server lines before it.
-pub fn full(defaults: &[Vec<&str>], server: &Server<'_>) -> Result<Full, NotAddable> {
+/// The settings of a server: its own keywords over those of the `default-server` lines before it.
+pub fn all_settings(defaults: &[Vec<&str>], server: &Server<'_>) -> Result<Settings, NotAddable> {
     let not = |word: &str| NotAddable(word.to_owned());
     let mut found: Vec<(&str, Option<&str>)> = Vec::new();
     for words in defaults.iter().chain([&server.rest]) {
@@ -249,7 +250,7 @@ pub fn full(defaults: &[Vec<&str>], server: &Server<'_>) -> Result<Full, NotAdda
             }
         }
     }
-    let (weight, disabled) = standing(defaults, server).ok_or_else(|| not("weight"))?;
+    let (weight, disabled) = weight_and_state(defaults, server).ok_or_else(|| not("weight"))?;
     found.retain(|(keyword, _)| !matches!(*keyword, "weight" | "disabled" | "enabled"));
     for (keyword, value) in IMPLIED {
         if !found.iter().any(|(name, _)| *name == keyword) {
@@ -257,7 +258,7 @@ pub fn full(defaults: &[Vec<&str>], server: &Server<'_>) -> Result<Full, NotAdda
         }
     }
     let has = |keyword: &str| found.iter().any(|(name, _)| *name == keyword);
-    // In a file the checks of a server with ssl go over ssl by themselves.
+    // In a file, `ssl` makes the checks use TLS, too. A server that is added would be checked without.
     if has("ssl") && has("check") && !has("check-ssl") {
         return Err(not("ssl"));
     }
@@ -269,7 +270,7 @@ pub fn full(defaults: &[Vec<&str>], server: &Server<'_>) -> Result<Full, NotAdda
         let word = Some(word).filter(|word| is_plain(word)).and_then(Word::new);
         word.ok_or_else(|| not("a quoted value"))
     });
-    Ok(Full {
+    Ok(Settings {
         keywords: keywords.collect::<Result<_, _>>()?,
         weight,
         disabled,
@@ -282,14 +283,14 @@ mod tests {
     use super::*;
     use crate::proxy::haproxy::parse::Text;
 
-    fn with<T>(line: &str, look: impl FnOnce(Option<Server<'_>>) -> T) -> T {
+    fn with_server<T>(line: &str, check: impl FnOnce(Option<Server<'_>>) -> T) -> T {
         let text = Text::read(line);
-        look(Server::read(&text.sections[0].lines[0]))
+        check(Server::parse(&text.sections[0].lines[0]))
     }
 
     #[test]
-    fn a_line() {
-        with(
+    fn a_line_is_read() {
+        with_server(
             "server a 10.0.0.1:80 check weight 7 inter 2s disabled # x",
             |server| {
                 let server = server.unwrap();
@@ -305,14 +306,14 @@ mod tests {
             ("[2001:db8::1]:80", "[2001:db8::1]:80"),
             ("2001:db8::1:80", "[2001:db8::1]:80"),
         ] {
-            with(&format!("server a {text}"), |server| {
+            with_server(&format!("server a {text}"), |server| {
                 assert_eq!(server.unwrap().at.to_string(), at);
             });
         }
     }
 
     #[test]
-    fn what_is_no_plain_server() {
+    fn a_line_without_a_plain_address_is_not_read() {
         for line in [
             "server a",
             "server a host:80",
@@ -330,32 +331,47 @@ mod tests {
             "server a\"b\" 10.0.0.1:80",
             "server a 10.0.0.1:80 sni \"x",
         ] {
-            with(line, |server| assert_eq!(server, None, "{line}"));
+            with_server(line, |server| assert_eq!(server, None, "{line}"));
         }
     }
 
     #[test]
-    fn a_server_that_is_added_is_told_everything() {
+    fn all_settings_have_those_of_the_defaults() {
         let defaults = [
             vec!["check", "inter", "1s", "weight", "3"],
             vec!["inter", "5s"],
         ];
-        with("server a 10.0.0.1:80 fall 2 maxconn 9", |server| {
-            let full = full(&defaults, &server.unwrap()).unwrap();
-            let words: Vec<_> = full.keywords.iter().map(Word::as_str).collect();
+        with_server("server a 10.0.0.1:80 fall 2 maxconn 9", |server| {
+            let all_settings = all_settings(&defaults, &server.unwrap()).unwrap();
+            let words: Vec<_> = all_settings.keywords.iter().map(Word::as_str).collect();
             assert_eq!(
                 words.join(" "),
                 "check inter 5s fall 2 maxconn 9 pool-purge-delay 5s pool-max-conn -1"
             );
-            assert_eq!((full.weight, full.disabled, full.checked), (3, false, true));
+            assert_eq!(
+                (
+                    all_settings.weight,
+                    all_settings.disabled,
+                    all_settings.checked
+                ),
+                (3, false, true)
+            );
         });
-        with(
+        with_server(
             "server a 10.0.0.1:80 no-check disabled weight 0 pool-max-conn 4",
             |server| {
-                let full = full(&defaults, &server.unwrap()).unwrap();
-                assert_eq!((full.weight, full.disabled, full.checked), (0, true, false));
+                let all_settings = all_settings(&defaults, &server.unwrap()).unwrap();
+                assert_eq!(
+                    (
+                        all_settings.weight,
+                        all_settings.disabled,
+                        all_settings.checked
+                    ),
+                    (0, true, false)
+                );
                 assert!(
-                    full.keywords
+                    all_settings
+                        .keywords
                         .iter()
                         .filter(|w| w.as_str() == "pool-max-conn")
                         .count()
@@ -366,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_server_can_be_added_with() {
+    fn some_keywords_keep_a_server_from_being_added() {
         for (line, word) in [
             ("cookie x", "cookie"),
             ("check track b/s", "track"),
@@ -378,8 +394,8 @@ mod tests {
             ("check inter", "inter"),
             ("sni str(\"a\")", "a quoted value"),
         ] {
-            with(&format!("server a 10.0.0.1:80 {line}"), |server| {
-                let refused = full(&[], &server.unwrap()).unwrap_err();
+            with_server(&format!("server a 10.0.0.1:80 {line}"), |server| {
+                let refused = all_settings(&[], &server.unwrap()).unwrap_err();
                 assert_eq!(refused, NotAddable(word.to_owned()), "{line}");
             });
         }

@@ -1,9 +1,9 @@
 //! The processes of an HAProxy as its master lists them (`show proc`). Pure.
 
-/// What `show proc` says.
+/// The processes of one HAProxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Processes {
-    /// The master's process id. It stays the same in a reload, and changes in a restart.
+    /// The master's process id. A reload keeps it, a restart changes it.
     pub master: u32,
     /// How often the master has reloaded, failures included.
     pub reloads: u64,
@@ -11,33 +11,33 @@ pub struct Processes {
     pub failed: u64,
     /// The workers that run the newest configuration that could be loaded; one, as a rule.
     pub workers: Vec<u32>,
-    /// Those of earlier configurations that still have connections to serve.
+    /// The workers of earlier configurations that still serve connections.
     pub old: Vec<u32>,
 }
 
-/// Which part of the list a line is in.
+/// The parts of the list.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Workers,
     Old,
-    /// Programs that the master keeps beside, and whatever may come yet.
+    /// Programs that the master runs beside its workers, and parts that a later version may add.
     Other,
 }
 
 impl Processes {
-    /// Whether a worker of this list serves on as an old one.
+    /// Whether a worker of this list is an old worker in a later list.
     #[must_use]
-    pub fn serves_still(&self, now: &Self) -> bool {
+    pub fn still_serves_in(&self, now: &Self) -> bool {
         self.workers.iter().any(|worker| now.old.contains(worker))
     }
 
-    /// Reads an answer; `None` if it is none, or not all of it.
+    /// Reads the answer to `show proc`; `None` if the text is something else, or is cut off.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut part = Part::Other;
         let mut master = None;
         let (mut workers, mut old) = (Vec::new(), Vec::new());
-        // Versions that may have several workers at a time number them, in one more column.
+        // Versions that may run several workers at a time number them in one more column.
         let is_numbered = text.contains("<relative PID>");
         for line in text.lines() {
             if let Some(title) = line.strip_prefix('#') {
@@ -65,12 +65,12 @@ impl Processes {
         let failed = match failed {
             Some(failed) => {
                 if failed > 0 {
-                    stay_in_force(&mut workers, &mut old);
+                    restore_in_force(&mut workers, &mut old);
                 }
                 failed
             }
-            // They do not count failures, but list no worker as a new one after one.
-            None if is_numbered => u64::from(stay_in_force(&mut workers, &mut old)),
+            // These versions do not count failures, but list all workers as old ones after a failure.
+            None if is_numbered => u64::from(restore_in_force(&mut workers, &mut old)),
             None => return None,
         };
         Some(Self {
@@ -83,9 +83,9 @@ impl Processes {
     }
 }
 
-/// After a failure some versions (2.2, 3.2) list all workers as old ones. Those that have seen the fewest reloads are in
-/// force then; whether it is so.
-fn stay_in_force(workers: &mut Vec<u32>, old: &mut Vec<(u32, u64)>) -> bool {
+/// After a failed reload, versions such as 2.2 and 3.2 list all workers as old ones. Those that have seen the fewest
+/// reloads are the workers in force; this moves them to `workers`, and says whether there was anything to move.
+fn restore_in_force(workers: &mut Vec<u32>, old: &mut Vec<(u32, u64)>) -> bool {
     let newest = old.iter().map(|(_, reloads)| *reloads).min();
     let Some(newest) = newest.filter(|_| workers.is_empty()) else {
         return false;
@@ -101,30 +101,30 @@ fn failed(line: &str) -> Option<u64> {
     rest.split_once(']')?.0.trim().parse().ok()
 }
 
-/// What became of a reload, as far as two lists can tell.
+/// What became of a reload, as far as the lists before and after it show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is not over yet.
+pub enum ReloadOutcome {
+    /// The reload is not over yet.
     Pending,
     /// The new configuration is in force.
-    Live,
-    /// The configuration of before is still in force.
+    InForce,
+    /// The reload has failed, and the previous configuration is still in force.
     Failed,
 }
 
-/// Compares the list of before a reload with one of later.
+/// Compares the list from before a reload with a later one.
 #[must_use]
-pub fn outcome(before: &Processes, now: &Processes) -> Outcome {
+pub fn compare(before: &Processes, now: &Processes) -> ReloadOutcome {
     let is_new = |pid: &u32| !before.workers.contains(pid) && !before.old.contains(pid);
     let has_new = now.workers.iter().any(is_new);
-    // A master that was started meanwhile has read the new file.
+    // A master that was started in the meantime has read the new file.
     let is_over = now.master != before.master || now.reloads > before.reloads;
     match (is_over, now.failed, has_new) {
-        (false, _, _) => Outcome::Pending,
-        (true, 0, true) => Outcome::Live,
+        (false, _, _) => ReloadOutcome::Pending,
+        (true, 0, true) => ReloadOutcome::InForce,
         // The new worker is not in the list yet.
-        (true, 0, false) => Outcome::Pending,
-        (true, _, _) => Outcome::Failed,
+        (true, 0, false) => ReloadOutcome::Pending,
+        (true, _, _) => ReloadOutcome::Failed,
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn real_lists() {
+    fn the_lists_of_real_versions_are_read() {
         let list = |master, reloads, failed, workers: &[u32], old: &[u32]| Processes {
             master,
             reloads,
@@ -231,23 +231,23 @@ mod tests {
     }
 
     #[test]
-    fn outcomes() {
+    fn two_lists_tell_what_became_of_a_reload() {
         let (first, second, failed) = (read(FIRST), read(SECOND), read(FAILED));
-        assert_eq!(outcome(&first, &first), Outcome::Pending);
-        assert_eq!(outcome(&first, &second), Outcome::Live);
-        assert_eq!(outcome(&second, &failed), Outcome::Failed);
-        // The worker of before is all there is: the new one is being forked.
+        assert_eq!(compare(&first, &first), ReloadOutcome::Pending);
+        assert_eq!(compare(&first, &second), ReloadOutcome::InForce);
+        assert_eq!(compare(&second, &failed), ReloadOutcome::Failed);
+        // The previous worker is the only one in the list, because the master is just starting the new one.
         let counted = Processes {
             reloads: 4,
             ..second.clone()
         };
-        assert_eq!(outcome(&second, &counted), Outcome::Pending);
+        assert_eq!(compare(&second, &counted), ReloadOutcome::Pending);
         // After a restart everything counts from the start.
         let restarted = Processes {
             master: 7,
             workers: vec![8],
             ..first
         };
-        assert_eq!(outcome(&second, &restarted), Outcome::Live);
+        assert_eq!(compare(&second, &restarted), ReloadOutcome::InForce);
     }
 }

@@ -1,30 +1,32 @@
-//! What HAProxy says about itself and its servers. Pure.
+//! HAProxy's answers to `show info`, `show servers state` and `show servers conn`. Pure.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::server::Id;
 
-/// `disabled`, or put into maintenance at run time. The other bits say who else keeps it there, or that it drains.
+/// The bit of a server's admin state that `disabled` in the file, or `set server … state maint`, sets. Other bits stand for
+/// other reasons of maintenance, and for drain.
 const MAINTENANCE: u32 = 1;
 
 /// A process of HAProxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
-    /// Its id; in a container a new process may well have it again.
+    /// Its process id; in a container a new process may well get the same one again.
     pub pid: u32,
-    /// When it started, in its own words; old versions do not say.
+    /// The time of its start in seconds, by a clock of HAProxy's own; old versions do not say it.
     start: Option<u64>,
+    /// Seconds since its start.
     uptime: u64,
-    /// Major and minor.
+    /// Major and minor version.
     pub version: (u32, u32),
-    /// It has been replaced, and ends with its last connection.
+    /// Whether the process is an old worker, which ends with its last connection.
     pub stopping: bool,
 }
 
 impl Process {
-    /// Reads `show info`.
-    pub fn read(info: &str) -> Option<Self> {
+    /// Reads the answer to `show info`; `None` if the text is something else.
+    pub fn parse(info: &str) -> Option<Self> {
         let field = |name: &str| {
             let lines = info.lines().filter_map(|line| line.split_once(": "));
             let mut found = lines.filter(|(key, _)| *key == name);
@@ -40,32 +42,32 @@ impl Process {
         })
     }
 
-    /// Whether both were seen of one process, this one later.
+    /// Whether this is the process of an earlier answer.
     #[must_use]
     pub fn is_still(&self, before: &Self) -> bool {
         self.pid == before.pid && self.start == before.start && self.uptime >= before.uptime
     }
 }
 
-/// A server as HAProxy has it.
+/// A server as the running HAProxy has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct RunningServer {
     /// Address and port; none while it has no address.
     pub at: Option<SocketAddr>,
     /// Its weight.
     pub weight: u16,
-    /// Out of service by the file or by a command.
+    /// Whether the file or a command has taken it out of service.
     pub disabled: bool,
     /// Seconds since its state changed.
     pub since: u64,
 }
 
-/// The servers as HAProxy has them.
-pub type Servers = HashMap<Id, Seen>;
+/// The servers that the running HAProxy has.
+pub type Servers = HashMap<Id, RunningServer>;
 
-/// Reads `show servers state`. None if it is something else.
+/// Reads the answer to `show servers state`; `None` if the text is something else.
 #[must_use]
-pub fn servers(text: &str) -> Option<Servers> {
+pub fn parse_state(text: &str) -> Option<Servers> {
     let mut lines = text.lines().skip_while(|line| !line.starts_with("# be_id"));
     let columns: Vec<&str> = lines.next()?.trim_start_matches("# ").split(' ').collect();
     let column = |name| columns.iter().position(|column| *column == name);
@@ -84,7 +86,7 @@ pub fn servers(text: &str) -> Option<Servers> {
         let ip: Option<IpAddr> = word(ip)?.parse().ok();
         let port: u16 = word(port)?.parse().ok()?;
         let admin: u32 = word(admin)?.parse().ok()?;
-        let seen = Seen {
+        let seen = RunningServer {
             at: ip.map(|ip| SocketAddr::new(ip, port)),
             weight: word(weight)?.parse().ok()?,
             disabled: admin & MAINTENANCE != 0,
@@ -92,15 +94,16 @@ pub fn servers(text: &str) -> Option<Servers> {
         };
         Some((Id::new(word(backend)?, word(name)?), seen))
     });
-    // Names that no command could carry are no business of ours.
+    // A server whose name no command can carry is not one that sidekick has made or changes.
     let rows = rows.map(|row| row.map(|(id, seen)| id.map(|id| (id, seen))));
     let rows: Option<Vec<_>> = rows.collect();
     Some(rows?.into_iter().flatten().collect())
 }
 
-/// The servers that no connection is attached to, in use or idle. Reads `show servers conn`.
+/// Reads the answer to `show servers conn`: the servers that have no connection, neither in use nor idle. `None` if the
+/// text is something else.
 #[must_use]
-pub fn unused(text: &str) -> Option<Vec<String>> {
+pub fn parse_unused(text: &str) -> Option<Vec<String>> {
     let mut lines = text.lines().skip_while(|line| !line.starts_with("# "));
     let columns: Vec<&str> = lines.next()?.trim_start_matches("# ").split(' ').collect();
     let column = |name| columns.iter().position(|column| *column == name);
@@ -127,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_state_of_servers() {
-        let servers = servers(STATE).unwrap();
+        let servers = parse_state(STATE).unwrap();
         let get = |name| &servers[&Id::new("app", name).unwrap()];
         assert_eq!(get("a").at.unwrap().to_string(), "127.0.0.9:20009");
         assert_eq!(
@@ -145,25 +148,25 @@ mod tests {
             (None, false),
             "was disabled in the file, is ready"
         );
-        assert!(super::servers("Can't find backend.").is_none());
-        assert!(super::servers(&STATE.replace("20009", "x")).is_none());
+        assert!(parse_state("Can't find backend.").is_none());
+        assert!(parse_state(&STATE.replace("20009", "x")).is_none());
     }
 
     #[test]
     fn processes() {
         let info = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 18393\nUptime_sec: 554\nStart_time_sec: 17\nStopping: 0\n";
-        let process = Process::read(info).unwrap();
+        let process = Process::parse(info).unwrap();
         assert_eq!(
             (process.pid, process.version, process.stopping),
             (18393, (2, 6), false)
         );
-        let other = |from: &str, to: &str| Process::read(&info.replace(from, to)).unwrap();
+        let other = |from: &str, to: &str| Process::parse(&info.replace(from, to)).unwrap();
         assert!(other("554", "555").is_still(&process));
         assert!(!other("554", "3").is_still(&process));
         assert!(!other("17", "18").is_still(&process));
         assert!(!other("18393", "18394").is_still(&process));
         assert!(other("Stopping: 0", "Stopping: 1").stopping);
-        assert_eq!(Process::read("Unknown command"), None);
+        assert_eq!(Process::parse("Unknown command"), None);
     }
 
     #[test]
@@ -172,7 +175,7 @@ mod tests {
             app/a 3/1 127.0.0.9 20009 - 5000 0 1 1 0 0 -1 0 0 0\n\
             app/b 3/2 127.0.0.1 20002 - 5000 1 1 1 0 0 -1 0 0 0\n\
             app/c 3/3 127.0.0.1 20002 - 5000 0 1 1 0 0 -1 2 0 0\n";
-        assert_eq!(unused(text).unwrap(), ["app/a"]);
-        assert_eq!(unused("?"), None);
+        assert_eq!(parse_unused(text).unwrap(), ["app/a"]);
+        assert_eq!(parse_unused("?"), None);
     }
 }

@@ -1,7 +1,7 @@
-//! A command line of HAProxy: one short connection to its stats socket or to the socket of its master. Adapter.
+//! Commands over HAProxy's stats socket, or over the socket of its master; each batch has a connection of its own. Adapter.
 //!
-//! A connection that is kept open would keep an old worker alive after a reload, and would talk to that worker: so each
-//! batch has its own. Nothing that is sent can become a second command: a [`Command`] is made of [`Word`]s.
+//! A connection that stays open would keep an old worker alive after a reload, and later commands would go to that worker.
+//! No value can become a second command, because a [`Command`] is made of [`Word`]s.
 
 use std::fmt;
 use std::io;
@@ -16,19 +16,19 @@ use tokio::time::timeout;
 use super::reply::{self, Reply};
 pub use crate::model::socket::{Address, AddressError};
 
-/// No answer that we ask for comes near it: `show stat` of 10,000 servers is 2 MB.
-const MOST: usize = 64 << 20;
+/// The most that is read of an answer. No answer comes near it: `show stat` of 10,000 servers is 2 MB.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// A word that stays one word of one command, whatever it says: no blank, `;`, line end, quote, backslash or `<<`.
+/// A text that HAProxy takes as one word of one command: it has no blank, `;`, line end, quote, backslash or `<<`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Word(String);
 
 impl Word {
-    /// The text, if it is such a word.
+    /// The word, if the text is one.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-/@,=+%[]()*~!".contains(&byte);
-        // `@` and `!` in front address another process on the master's socket.
+        // On the master's socket, `@` and `!` in front address another process.
         let first = text.bytes().next()?;
         let fine = text.bytes().all(fine) && !matches!(first, b'@' | b'!');
         fine.then(|| Self(text.to_owned()))
@@ -37,7 +37,7 @@ impl Word {
     /// Two words as one: `app/web-1`.
     #[must_use]
     pub fn join(&self, between: char, other: &Self) -> Self {
-        debug_assert!(matches!(between, '/' | ':'), "safe itself");
+        debug_assert!(matches!(between, '/' | ':'), "the separator is safe, too");
         Self(format!("{}{between}{}", self.0, other.0))
     }
 
@@ -53,13 +53,13 @@ impl Word {
 pub struct Command(String);
 
 impl Command {
-    /// A command that the source spells out, such as `show servers state`.
+    /// A command that is written out in the source code, such as `show servers state`.
     #[must_use]
     pub fn new(verb: &'static str) -> Self {
         Self(verb.to_owned())
     }
 
-    /// One more word.
+    /// Appends a word.
     #[must_use]
     pub fn word(mut self, word: &Word) -> Self {
         self.0.push(' ');
@@ -67,7 +67,7 @@ impl Command {
         self
     }
 
-    /// One more part that the source spells out, such as `state ready`.
+    /// Appends text that is written out in the source code, such as `state ready`.
     #[must_use]
     pub fn then(mut self, text: &'static str) -> Self {
         self.0.push(' ');
@@ -75,7 +75,7 @@ impl Command {
         self
     }
 
-    /// One more address, as the runtime API takes it.
+    /// Appends an IP address.
     #[must_use]
     pub fn ip(mut self, ip: IpAddr) -> Self {
         self.0.push(' ');
@@ -83,7 +83,7 @@ impl Command {
         self
     }
 
-    /// One more address with its port.
+    /// Appends an IP address with its port.
     #[must_use]
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.0.push(' ');
@@ -91,7 +91,7 @@ impl Command {
         self
     }
 
-    /// One more number.
+    /// Appends a number.
     #[must_use]
     pub fn number(mut self, number: impl Into<u64>) -> Self {
         self.0.push(' ');
@@ -106,15 +106,15 @@ impl fmt::Display for Command {
     }
 }
 
-/// Why HAProxy could not be asked.
+/// Why HAProxy has not answered.
 #[derive(Debug, Error)]
 pub enum CliError {
-    /// Nobody listens there, or not to us. [`CliError::is_absent`] tells the two apart.
+    /// Nobody listens at the socket, or sidekick may not connect. [`CliError::is_absent`] tells the two apart.
     #[error("cannot connect to {address}")]
     Connect {
         /// The socket.
         address: Address,
-        /// Why not.
+        /// What the system said.
         source: io::Error,
     },
     /// The connection broke.
@@ -122,25 +122,25 @@ pub enum CliError {
     Broken {
         /// The socket.
         address: Address,
-        /// How.
+        /// What the system said.
         source: io::Error,
     },
-    /// No complete answer in time.
+    /// HAProxy did not answer completely in time.
     #[error("{address} has not answered within {} s", deadline.as_secs_f32())]
     Silent {
         /// The socket.
         address: Address,
-        /// How long it had.
+        /// How long HAProxy had.
         deadline: Duration,
     },
-    /// It closed the connection before it had replied to everything, or replied more than was asked.
+    /// HAProxy closed the connection before it had replied to every command, or sent more replies than commands.
     #[error("{address} gave {got} replies to {asked} commands")]
     Count {
         /// The socket.
         address: Address,
-        /// Commands that were sent.
+        /// How many commands were sent.
         asked: usize,
-        /// Replies that came.
+        /// How many replies came.
         got: usize,
     },
 }
@@ -159,7 +159,7 @@ impl CliError {
     }
 }
 
-/// A socket of HAProxy, and how long it may take for a whole connection. Holds no connection.
+/// A socket of HAProxy, and how long a whole connection may take. It holds no connection.
 #[derive(Debug, Clone)]
 pub struct Cli {
     address: Address,
@@ -167,31 +167,31 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Of this socket.
+    /// The client of this socket.
     #[must_use]
     pub fn new(address: Address, deadline: Duration) -> Self {
         Self { address, deadline }
     }
 
-    /// Which socket.
+    /// The address of the socket.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Sends all the commands to a stats socket; one reply for each, in order. An error does not say how many of the
-    /// commands were carried out.
-    pub async fn batch(&self, commands: &[Command]) -> Result<Vec<Reply>, CliError> {
-        self.lines(commands.chunks(1)).await
+    /// Sends the commands to a stats socket and returns one reply for each, in order. After an error it is not known how
+    /// many of the commands were carried out.
+    pub async fn send_batch(&self, commands: &[Command]) -> Result<Vec<Reply>, CliError> {
+        self.send_lines(commands.chunks(1)).await
     }
 
-    /// As [`Cli::batch`], with each slice on one line: HAProxy does nothing else between the commands of a line.
-    pub async fn lines<'a>(
+    /// As [`Cli::send_batch`], with each slice on one line: HAProxy does nothing else between the commands of a line.
+    pub async fn send_lines<'a>(
         &self,
         lines: impl IntoIterator<Item = &'a [Command]>,
     ) -> Result<Vec<Reply>, CliError> {
         let mut text = String::from("prompt\nset severity-output number\n");
-        // Commands of each line, two lines of our own first.
+        // How many commands each line has; the first two lines are `prompt` and `set`.
         let mut asked = vec![1, 1];
         for line in lines {
             for (n, command) in line.iter().enumerate() {
@@ -202,8 +202,8 @@ impl Cli {
             asked.push(line.len());
         }
         text.push_str("quit\n");
-        let answer = self.talk(&text, End::Theirs).await?;
-        let replies = reply::read(&answer, &asked).map_err(|got| CliError::Count {
+        let answer = self.exchange_in_time(&text, FirstToClose::HaProxy).await?;
+        let replies = reply::parse(&answer, &asked).map_err(|got| CliError::Count {
             address: self.address.clone(),
             asked: asked.iter().skip(2).sum(),
             got: got.saturating_sub(2),
@@ -211,18 +211,24 @@ impl Cli {
         Ok(replies.into_iter().skip(2).collect())
     }
 
-    /// Sends one command to the socket of a master and returns all that comes back, without line ends around it. A
-    /// command for its current worker begins with `@1`.
+    /// Sends one command to the socket of a master and returns its whole answer, without line ends around it. A command for
+    /// the current worker begins with `@1`.
     pub async fn ask(&self, command: &Command) -> Result<String, CliError> {
-        let answer = self.talk(&format!("{command}\n"), End::Ours).await?;
+        let answer = self
+            .exchange_in_time(&format!("{command}\n"), FirstToClose::Sidekick)
+            .await?;
         Ok(String::from_utf8_lossy(&answer)
             .trim_matches('\n')
             .to_owned())
     }
 
-    /// One connection: everything out, everything in.
-    async fn talk(&self, text: &str, end: End) -> Result<Vec<u8>, CliError> {
-        match timeout(self.deadline, self.connect_and_exchange(text, end)).await {
+    /// Connects, sends the text and reads the whole answer, within the deadline.
+    async fn exchange_in_time(
+        &self,
+        text: &str,
+        closer: FirstToClose,
+    ) -> Result<Vec<u8>, CliError> {
+        match timeout(self.deadline, self.connect_and_exchange(text, closer)).await {
             Ok(answer) => answer,
             Err(_) => Err(CliError::Silent {
                 address: self.address.clone(),
@@ -231,20 +237,29 @@ impl Cli {
         }
     }
 
-    async fn connect_and_exchange(&self, text: &str, end: End) -> Result<Vec<u8>, CliError> {
+    async fn connect_and_exchange(
+        &self,
+        text: &str,
+        closer: FirstToClose,
+    ) -> Result<Vec<u8>, CliError> {
         let connect = |source| CliError::Connect {
             address: self.address.clone(),
             source,
         };
         let answer = match &self.address {
             Address::Unix(path) => {
-                exchange(UnixStream::connect(path).await.map_err(connect)?, text, end).await
+                exchange(
+                    UnixStream::connect(path).await.map_err(connect)?,
+                    text,
+                    closer,
+                )
+                .await
             }
             Address::Tcp(address) => {
                 exchange(
                     TcpStream::connect(address).await.map_err(connect)?,
                     text,
-                    end,
+                    closer,
                 )
                 .await
             }
@@ -256,33 +271,33 @@ impl Cli {
     }
 }
 
-/// Who closes a connection first.
+/// Which side closes a connection first.
 #[derive(Clone, Copy)]
-enum End {
-    /// HAProxy, at our `quit`.
-    Theirs,
-    /// We, our half: the socket of a master closes only then.
-    Ours,
+enum FirstToClose {
+    /// HAProxy, at the command `quit`.
+    HaProxy,
+    /// Sidekick closes its half; the master closes only then.
+    Sidekick,
 }
 
-/// Writes and reads at the same time: HAProxy stops to read when nobody reads its replies.
+/// Writes and reads at the same time, because HAProxy stops reading while nobody reads its replies.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite,
     text: &str,
-    end: End,
+    closer: FirstToClose,
 ) -> io::Result<Vec<u8>> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut answer = Vec::new();
     let write = async {
         writer.write_all(text.as_bytes()).await?;
-        match end {
-            End::Theirs => writer.flush().await,
-            End::Ours => writer.shutdown().await,
+        match closer {
+            FirstToClose::HaProxy => writer.flush().await,
+            FirstToClose::Sidekick => writer.shutdown().await,
         }
     };
-    let mut reader = reader.take(MOST as u64);
+    let mut reader = reader.take(MAX_ANSWER_BYTES as u64);
     let (written, read) = tokio::join!(write, reader.read_to_end(&mut answer));
-    // HAProxy may close after `quit` before it has seen our end: what it has answered counts.
+    // HAProxy may close the connection after `quit` while we still write; what it has answered until then counts.
     match (written, read) {
         (_, Err(error)) if error.kind() != io::ErrorKind::ConnectionReset => Err(error),
         (Err(error), _) if answer.is_empty() => Err(error),

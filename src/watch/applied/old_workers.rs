@@ -51,7 +51,7 @@ impl OldWorkers {
         for proxy in &self.proxies {
             count += match proxy {
                 Reload::HaproxyMaster(socket) => {
-                    master::old_workers(&socket.as_path().into(), LIMIT).await
+                    master::count_old_workers(&socket.as_path().into(), LIMIT).await
                 }
                 Reload::Signal {
                     pidfile,

@@ -12,8 +12,8 @@ use tracing::{error, info, warn};
 use crate::config::{self, Target};
 use crate::model::report::chain;
 use crate::proxy::haproxy::diff::{Change, diff};
-use crate::proxy::haproxy::error::Doubt;
-use crate::proxy::haproxy::runtime::{Found, REST, Runtime};
+use crate::proxy::haproxy::error::RuntimeError;
+use crate::proxy::haproxy::runtime::{REST, Reconciled, Runtime};
 use crate::system::mount;
 
 /// How often each HAProxy is asked whether it is still the same process.
@@ -101,15 +101,15 @@ impl Haproxy {
     }
 
     /// Looks whether they have what this text says, and sees to it.
-    pub(crate) async fn look(&self, text: &str) -> Result<Found, Vec<Doubt>> {
-        self.runtime.look(&self.base(), text).await
+    pub(crate) async fn look(&self, text: &str) -> Result<Reconciled, Vec<RuntimeError>> {
+        self.runtime.reconcile(&self.base(), text).await
     }
 
     /// Tells why it takes a reload; that nobody answers, or what could be done about it, once.
-    pub(crate) fn tell(&self, name: &str, doubts: &[Doubt]) {
+    pub(crate) fn tell(&self, name: &str, doubts: &[RuntimeError]) {
         for doubt in doubts {
             let text = chain(doubt);
-            if matches!(doubt, Doubt::TooOld { .. }) {
+            if matches!(doubt, RuntimeError::TooOld { .. }) {
                 info!("{name}: a reload is needed: {text}");
                 if !self.is_old.swap(true, Ordering::Relaxed) {
                     info!(
@@ -143,7 +143,7 @@ impl Haproxy {
     }
 
     /// A reload has not settled it: told once, since no further one would.
-    pub(crate) fn differs_still(&self, name: &str, dest: &Path, doubts: &[Doubt]) {
+    pub(crate) fn differs_still(&self, name: &str, dest: &Path, doubts: &[RuntimeError]) {
         if !self.is_unsettled.swap(true, Ordering::Relaxed) {
             let doubts: Vec<String> = doubts.iter().map(|doubt| chain(doubt)).collect();
             error!(

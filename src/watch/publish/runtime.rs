@@ -15,9 +15,9 @@ use super::cancel::Step;
 use super::steps::Differs;
 use super::{Job, blocking};
 use crate::model::report::chain;
-use crate::proxy::haproxy::change::Op;
+use crate::proxy::haproxy::change::ServerChange;
 use crate::proxy::haproxy::diff::Change;
-use crate::proxy::haproxy::error::Doubt;
+use crate::proxy::haproxy::error::RuntimeError;
 use crate::watch::conf::haproxy::Haproxy;
 use crate::watch::conf::load::Loaded;
 use crate::watch::reload::send::Told;
@@ -67,9 +67,9 @@ pub(super) struct Changes {
 struct Piece {
     output: usize,
     /// From what HAProxy has.
-    ops: Vec<Op>,
+    ops: Vec<ServerChange>,
     /// From what the live file says.
-    whole: Vec<Op>,
+    whole: Vec<ServerChange>,
 }
 
 impl Way {
@@ -230,7 +230,7 @@ impl Job {
                     changed += found.changed;
                 }
                 // It reads the file when it starts.
-                Err(doubts) if doubts.iter().all(Doubt::is_absent) => {}
+                Err(doubts) if doubts.iter().all(RuntimeError::is_absent) => {}
                 Err(doubts) if haproxy.may_settle(text) => {
                     haproxy.tell(self.name(), &doubts);
                     return None;
@@ -260,14 +260,14 @@ impl Job {
                     self.loaded_state.is_read(self.dest(output));
                     haproxy.has_read(self.name(), self.dest(output), found.changed);
                 }
-                Err(doubts) if is_first && doubts.iter().all(Doubt::is_of_servers) => {
+                Err(doubts) if is_first && doubts.iter().all(RuntimeError::is_of_servers) => {
                     let whys: Vec<String> = doubts.iter().map(|doubt| chain(doubt)).collect();
                     haproxy.may_settle(text);
                     haproxy.needs_no_word();
                     self.loaded_state.mark_unread(self.dest(output));
                     self.warn_unread(&whys.join("; "));
                 }
-                Err(doubts) if doubts.iter().all(Doubt::is_of_servers) => {
+                Err(doubts) if doubts.iter().all(RuntimeError::is_of_servers) => {
                     // Another one would not settle it either.
                     haproxy.may_settle(text);
                     haproxy.differs_still(self.name(), self.dest(output), &doubts);
@@ -291,7 +291,7 @@ impl Job {
 }
 
 /// The changes, where there are such.
-fn list(change: Change) -> Vec<Op> {
+fn list(change: Change) -> Vec<ServerChange> {
     match change {
         Change::Runtime(ops) => ops,
         Change::None | Change::Reload(_) => Vec::new(),

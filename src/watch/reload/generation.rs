@@ -114,7 +114,7 @@ impl Confirm<'_> {
 /// The variables by which a text for HAProxy can be told from others. Where conditions decide what counts, there is none.
 fn marks(text: &str) -> Vec<(Word, Word)> {
     let text = Text::read(text);
-    if text.odd.is_some() {
+    if text.ambiguous.is_some() {
         return Vec::new();
     }
     let marks = text.marks.into_iter();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sidekick::proxy::haproxy::show_servers::Seen;
+use sidekick::proxy::haproxy::show_servers::RunningServer;
 
 use super::*;
 use crate::harness::unpacked;
@@ -59,8 +59,9 @@ impl Bench {
     fn is_served_by(&self, live: &[(&str, Web)]) -> Option<()> {
         let file = slots_of(&fs::read_to_string(self.file("haproxy.cfg")).ok()?);
         let seen = self.servers("stats.sock")?;
-        let slot =
-            |(id, seen): (Id, Seen)| Some((id, (seen.at?.to_string(), seen.weight, seen.disabled)));
+        let slot = |(id, seen): (Id, RunningServer)| {
+            Some((id, (seen.at?.to_string(), seen.weight, seen.disabled)))
+        };
         let seen: Option<Slots> = seen.into_iter().map(slot).collect();
         (file.len() == 4 && file == seen?).then_some(())?;
         let serving = file

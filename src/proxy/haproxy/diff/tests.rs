@@ -6,48 +6,55 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::proxy::haproxy::change::Act;
+use crate::proxy::haproxy::change::Action;
 use crate::proxy::haproxy::socket::Word;
 
 const HEAD: &str = "global\n maxconn 9\ndefaults\n mode http\n default-server inter 1s\n";
 
-/// What has to happen when the lines of a backend change, in words.
+/// The change between these lines of a backend, in words.
 fn change(live: &str, new: &str) -> String {
     let text = |lines: &str| {
         let lines: Vec<_> = lines.split(" | ").collect();
         format!("{HEAD}backend app\n {}\n", lines.join("\n "))
     };
-    tell(&diff("", &text(live), &text(new)))
+    describe(&diff("", &text(live), &text(new)))
 }
 
-fn tell(change: &Change) -> String {
+fn describe(change: &Change) -> String {
     match change {
         Change::None => "nothing".to_owned(),
         Change::Reload(why) => format!("reload: {why}"),
-        Change::Runtime(ops) => ops.iter().map(tell_op).collect::<Vec<_>>().join(", "),
+        Change::Runtime(ops) => ops
+            .iter()
+            .map(describe_change)
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
-fn tell_op(Op { id, act }: &Op) -> String {
-    match act {
-        Act::Add(at, full) => {
-            let keywords: Vec<_> = full.keywords.iter().map(Word::as_str).collect();
+fn describe_change(ServerChange { id, action }: &ServerChange) -> String {
+    match action {
+        Action::Add(at, all_settings) => {
+            let keywords: Vec<_> = all_settings.keywords.iter().map(Word::as_str).collect();
             let keywords = keywords.join(" ");
-            let off = if full.disabled { " off" } else { "" };
-            format!("add {id} {at} {} weight {}{off}", keywords, full.weight)
+            let off = if all_settings.disabled { " off" } else { "" };
+            format!(
+                "add {id} {at} {} weight {}{off}",
+                keywords, all_settings.weight
+            )
         }
-        Act::Remove { was } => {
+        Action::Remove { was } => {
             let known = if was.is_some() { "" } else { " (unknown)" };
             format!("remove {id}{known}")
         }
-        Act::Move { to } => format!("move {id} {to}"),
-        Act::Weigh(weight) => format!("weigh {id} {weight}"),
-        Act::Serve(yes) => format!("serve {id} {yes}"),
+        Action::Move { to } => format!("move {id} {to}"),
+        Action::SetWeight(weight) => format!("weigh {id} {weight}"),
+        Action::SetEnabled(yes) => format!("serve {id} {yes}"),
     }
 }
 
 #[test]
-fn changes_of_servers() {
+fn servers_change_at_run_time() {
     for (live, new, expected) in [
         ("server a 1.0.0.1:1", "server a 1.0.0.1:1", "nothing"),
         (
@@ -150,7 +157,7 @@ fn changes_of_servers() {
 }
 
 #[test]
-fn what_takes_a_reload() {
+fn other_changes_take_a_reload() {
     for (live, new) in [
         ("balance roundrobin", "balance leastconn"),
         ("server a 1.0.0.1:1", "server a 1.0.0.1:1 check"),
@@ -227,15 +234,15 @@ fn what_takes_a_reload() {
             ".if x | server a 1.0.0.1:2 | .endif",
         ),
     ] {
-        let told = change(live, new);
-        assert!(told.starts_with("reload: "), "{live} -> {new}: {told}");
+        let forth = change(live, new);
+        assert!(forth.starts_with("reload: "), "{live} -> {new}: {forth}");
         let back = change(new, live);
         assert!(!back.is_empty() && back != "nothing", "{new} -> {live}");
     }
 }
 
 #[test]
-fn the_sections_around_are_compared_too() {
+fn the_other_sections_are_compared_too() {
     let backend = |lines: &str| format!("{HEAD}backend app\n server a 1.0.0.1:1\n{lines}");
     for (live, new) in [
         ("", "backend b\n"),
@@ -250,43 +257,46 @@ fn the_sections_around_are_compared_too() {
         ("ring r\n server a 1.0.0.1:1\n", "ring r\n"),
         ("frontend f\n bind :80\n", "frontend f\n bind :81\n"),
     ] {
-        let told = tell(&diff("", &backend(live), &backend(new)));
-        assert!(told.starts_with("reload: "), "{live} -> {new}: {told}");
+        let change = describe(&diff("", &backend(live), &backend(new)));
+        assert!(change.starts_with("reload: "), "{live} -> {new}: {change}");
     }
-    let told = tell(&diff(
+    let change = describe(&diff(
         "",
         &backend("listen b\n server a 1.0.0.1:1\n"),
         &backend("listen b\n"),
     ));
-    assert_eq!(told, "remove b/a");
+    assert_eq!(change, "remove b/a");
 }
 
 #[test]
-fn the_rest_of_the_configuration_has_the_defaults() {
+fn defaults_are_taken_from_the_other_files() {
     let (live, new) = ("backend app\n", "backend app\n server a 1.0.0.1:1\n");
-    assert_eq!(diff("", live, new), Change::Reload(Why::Part));
+    assert_eq!(
+        diff("", live, new),
+        Change::Reload(ReloadReason::UnknownDefaults)
+    );
     assert!(
         matches!(diff("", new, live), Change::Runtime(_)),
         "what goes has no defaults"
     );
     assert_eq!(
-        tell(&diff("defaults\n default-server check\n", live, new)),
+        describe(&diff("defaults\n default-server check\n", live, new)),
         "add app/a 1.0.0.1:1 check pool-purge-delay 5s pool-max-conn -1 weight 1"
     );
     assert_eq!(
-        tell(&diff("defaults\n balance source\n", live, new)),
-        "reload: the servers of app have fixed places: balance roundrobin, leastconn or random has none"
+        describe(&diff("defaults\n balance source\n", live, new)),
+        "reload: the balance algorithm of app goes by the order of its servers: with balance roundrobin, leastconn or random they can change at run time"
     );
     let named = "defaults d\n default-server check\ndefaults e\n balance source\n";
     let from = |text: &str| text.replace("app", "app from d");
     assert_eq!(
-        tell(&diff(named, &from(live), &from(new))),
+        describe(&diff(named, &from(live), &from(new))),
         "add app/a 1.0.0.1:1 check pool-purge-delay 5s pool-max-conn -1 weight 1"
     );
 }
 
 #[test]
-fn a_mark_of_the_text_is_no_change() {
+fn a_generation_mark_is_no_change() {
     let text = |mark: &str, rest: &str| {
         format!("global\n setenv SIDEKICK_GENERATION {mark}\nbackend app\n{rest}")
     };
@@ -296,39 +306,43 @@ fn a_mark_of_the_text_is_no_change() {
         Change::None
     );
     assert_eq!(
-        tell(&diff(
+        describe(&diff(
             "",
             &text("1", server),
             &text("2", " server a 1.0.0.2:1\n")
         )),
         "move app/a 1.0.0.2:1"
     );
-    // It is no sight of the defaults.
+    // A generation mark alone does not make the text the whole configuration.
     assert_eq!(
         diff("", &text("1", ""), &text("2", server)),
-        Change::Reload(Why::Part)
+        Change::Reload(ReloadReason::UnknownDefaults)
     );
-    // Whoever writes it for the first time reloads once, so that it is there to be asked for.
-    let told = tell(&diff("", "backend app\n", &text("1", "")));
-    assert!(told.starts_with("reload"), "{told}");
+    // HAProxy reloads once for the first mark, since it has none to show before.
+    let change = describe(&diff("", "backend app\n", &text("1", "")));
+    assert!(change.starts_with("reload"), "{change}");
 }
 
-/// A server, as a small machine sees it.
+/// Address, weight and whether it is in service.
 type Known = (SocketAddr, u16, bool);
 
-/// What the servers are after the changes.
-fn carry_out(mut servers: BTreeMap<String, Known>, ops: &[Op]) -> BTreeMap<String, Known> {
-    for Op { id, act } in ops {
+/// The servers after the changes.
+fn carry_out(
+    mut servers: BTreeMap<String, Known>,
+    ops: &[ServerChange],
+) -> BTreeMap<String, Known> {
+    for ServerChange { id, action } in ops {
         let name = id.name.as_str().to_owned();
-        match act {
-            Act::Add(at, full) => {
-                let before = servers.insert(name, (*at, full.weight, !full.disabled));
+        match action {
+            Action::Add(at, all_settings) => {
+                let before =
+                    servers.insert(name, (*at, all_settings.weight, !all_settings.disabled));
                 assert!(before.is_none());
             }
-            Act::Remove { .. } => assert!(servers.remove(&name).is_some()),
-            Act::Move { to } => servers.get_mut(&name).unwrap().0 = *to,
-            Act::Weigh(weight) => servers.get_mut(&name).unwrap().1 = *weight,
-            Act::Serve(yes) => servers.get_mut(&name).unwrap().2 = *yes,
+            Action::Remove { .. } => assert!(servers.remove(&name).is_some()),
+            Action::Move { to } => servers.get_mut(&name).unwrap().0 = *to,
+            Action::SetWeight(weight) => servers.get_mut(&name).unwrap().1 = *weight,
+            Action::SetEnabled(yes) => servers.get_mut(&name).unwrap().2 = *yes,
         }
     }
     servers
@@ -367,7 +381,7 @@ proptest! {
     }
 
     #[test]
-    fn no_letter_is_overlooked(live in servers(), at in any::<prop::sample::Index>(), with in "[a-z2-9\"\\\\]") {
+    fn a_changed_letter_is_never_overlooked(live in servers(), at in any::<prop::sample::Index>(), with in "[a-z2-9\"\\\\]") {
         let live = text(&live);
         let mut new = live.clone();
         new.insert_str(at.index(live.len()), &with);
