@@ -32,7 +32,7 @@ mod tree;
 mod values;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tera::{Kwargs, State as Scope, Tera, TeraResult, Value};
 
@@ -40,17 +40,21 @@ use super::error::with_hint;
 use super::generation;
 use super::host::Family;
 use super::keys::Keys;
+use super::tera::Rows;
 use super::view::View;
-use crate::model::instance::State;
-
-/// The instances of a service as values, each with its state.
-pub(super) type Rows = Vec<(State, Value)>;
 
 /// What the functions of one render know.
 pub(super) struct Inputs {
     pub(super) view: View,
-    pub(super) keys: Keys,
+    /// The keys, once a function has asked for them.
+    pub(super) keys: OnceLock<Keys>,
     pub(super) rows: BTreeMap<String, Rows>,
+}
+
+impl Inputs {
+    fn keys(&self) -> &Keys {
+        self.keys.get_or_init(|| self.view.raw_keys())
+    }
 }
 
 type Call = fn(&Inputs, &Kwargs) -> TeraResult<Value>;

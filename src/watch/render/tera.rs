@@ -1,20 +1,21 @@
 //! The engine for `*.tera`: sources in, text out. Pure.
 
 mod mistakes;
+mod rows;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use serde::Serialize;
 use tera::{Context, Tera, Value};
 
 use self::mistakes::{Found, Source};
+pub(super) use self::rows::Rows;
+use self::rows::{Fields, LastRows};
 use super::disputes::disputes;
-use super::functions::{self, Inputs, Rows};
-use super::view::Seen;
+use super::functions::{self, Inputs};
 use super::{Fault, Mistakes, RenderError, View, filters};
-use crate::model::instance::{HostName, Instance, ServiceName};
+use crate::model::instance::ServiceName;
 
 /// A compiled template, with those it includes or extends.
 #[derive(Clone)]
@@ -23,6 +24,9 @@ pub(super) struct TeraTemplate {
     engine: Tera,
     /// The lists of protocols by which it, or a template that it includes, chooses between announcements.
     protocols: BTreeSet<Vec<String>>,
+    /// What it reads of instances.
+    fields: Fields,
+    last_rows: Arc<LastRows>,
 }
 
 impl TeraTemplate {
@@ -55,6 +59,8 @@ impl TeraTemplate {
             name: name.to_owned(),
             engine,
             protocols,
+            fields: Fields::new(|_| true),
+            last_rows: Arc::default(),
         })
     }
 
@@ -106,20 +112,17 @@ impl TeraTemplate {
     }
 
     fn try_render(&self, view: &View) -> tera::TeraResult<String> {
-        let mut services = BTreeMap::new();
-        let mut rows_by_service = BTreeMap::new();
-        for (service, seen) in view.visible() {
-            let rows = rows(&seen)?;
-            let list: Vec<Value> = rows.iter().map(|(_, value)| value.clone()).collect();
-            services.insert(service.to_owned(), Value::from(list));
-            rows_by_service.insert(service.to_owned(), rows);
-        }
+        let rows = self.last_rows.update(&view.visible(), self.fields)?;
+        let services = rows
+            .iter()
+            .map(|(service, rows)| (service.clone(), rows.all()));
+        let services: BTreeMap<String, Value> = services.collect();
         let mut context = Context::new();
         context.insert_value("services", Value::from(services));
         let inputs = Arc::new(Inputs {
             view: view.clone(),
-            keys: view.raw_keys(),
-            rows: rows_by_service,
+            keys: OnceLock::new(),
+            rows,
         });
         // A function of Tera knows nothing but its arguments, so each render has an engine whose functions know its
         // view. The copy costs microseconds.
@@ -158,45 +161,4 @@ fn named_in<'a>(source: &'a str, others: &[(&'a str, &'a str)]) -> Vec<(&'a str,
         }
     }
     found
-}
-
-/// An instance as templates see it. What was not announced is absent, so that `i.weight is defined` and
-/// `i.weight | default(value=100)` work, and printing it without either is an error and not an empty word.
-#[derive(Serialize)]
-struct Row<'a> {
-    id: &'a str,
-    host: &'a str,
-    ip: &'a str,
-    port: u16,
-    ports: BTreeMap<&'a str, u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    weight: Option<u16>,
-    state: &'static str,
-    attrs: BTreeMap<&'a str, &'a str>,
-    addr: String,
-}
-
-fn rows(instances: &Seen<'_>) -> tera::TeraResult<Rows> {
-    let row = |instance: &&Arc<Instance>| Ok((instance.state, value(instance)?));
-    instances.iter().map(row).collect()
-}
-
-fn value(instance: &Instance) -> tera::TeraResult<Value> {
-    let ip = instance.ip.to_string();
-    let host = instance.host.as_ref().map(HostName::as_str);
-    let named = instance.ports.named().iter();
-    let attrs = instance.attrs.iter();
-    Value::try_from_serializable(&Row {
-        id: instance.id.as_str(),
-        host: host.unwrap_or(&ip),
-        ip: &ip,
-        port: instance.ports.default_port(),
-        ports: named.map(|(name, port)| (name.as_str(), *port)).collect(),
-        weight: instance.weight,
-        state: instance.state.as_str(),
-        attrs: attrs
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect(),
-        addr: instance.addr().to_string(),
-    })
 }

@@ -23,11 +23,7 @@ pub(super) fn instances(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
         State::Drain => draining,
         State::Maint => false,
     };
-    let rows = rows.iter().filter(|(state, _)| wanted(*state));
-    Ok(rows
-        .map(|(_, value)| value.clone())
-        .collect::<Vec<_>>()
-        .into())
+    Ok(rows.list(|instance| wanted(instance.state)))
 }
 
 pub(super) fn routes(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
@@ -54,11 +50,9 @@ pub(super) fn speaking(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     let Some(protocol) = routing::protocol(&seen, &borrowed(&protocols)) else {
         return Ok(Vec::<Value>::new().into());
     };
-    let rows = inputs.rows.get(service).into_iter().flatten();
-    let pairs = seen.iter().zip(rows);
-    let speaking = pairs.filter(|(instance, _)| routing::speaks(instance, protocol));
-    let values = speaking.map(|(_, (_, value))| value.clone());
-    Ok(values.collect::<Vec<_>>().into())
+    let rows = inputs.rows.get(service);
+    let speaking = rows.map(|rows| rows.list(|instance| routing::speaks(instance, protocol)));
+    Ok(speaking.unwrap_or_else(|| Vec::<Value>::new().into()))
 }
 
 /// The value of an attribute that all of the instances announce alike; nothing if they do not.

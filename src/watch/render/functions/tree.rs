@@ -21,17 +21,17 @@ fn explain(error: KeyError) -> tera::Error {
 }
 
 pub(super) fn exists(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    Ok(inputs.keys.exists(word(args, "key")?).into())
+    Ok(inputs.keys().exists(word(args, "key")?).into())
 }
 
 pub(super) fn get(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    let found = inputs.keys.get(word(args, "key")?);
+    let found = inputs.keys().get(word(args, "key")?);
     found.map(pair).map_err(explain)
 }
 
 pub(super) fn getv(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     let key = word(args, "key")?;
-    let value = inputs.keys.value(key).map_err(explain)?;
+    let value = inputs.keys().value(key).map_err(explain)?;
     match (value, args.get::<Value>("default")?) {
         (Some(value), _) => Ok(value.into()),
         (None, Some(default)) => Ok(default),
@@ -45,7 +45,7 @@ fn pair(pair: Pair) -> Value {
 }
 
 fn matching(inputs: &Inputs, args: &Kwargs) -> TeraResult<Vec<Pair>> {
-    let found = inputs.keys.matching(word(args, "pattern")?);
+    let found = inputs.keys().matching(word(args, "pattern")?);
     found.map_err(explain)
 }
 
@@ -62,11 +62,11 @@ pub(super) fn getvs(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
 }
 
 pub(super) fn ls(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    let names = inputs.keys.list(word(args, "path")?);
+    let names = inputs.keys().list(word(args, "path")?);
     names.map(Value::from).map_err(explain)
 }
 
 pub(super) fn lsdir(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    let names = inputs.keys.list_dirs(word(args, "path")?);
+    let names = inputs.keys().list_dirs(word(args, "path")?);
     names.map(Value::from).map_err(explain)
 }
