@@ -8,7 +8,8 @@ use crate::manage;
 use crate::model::instance::State;
 
 pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Result<Job, Failure> {
-    let ((service, id, wait), place) = both(config::mark(args), here.place(&args.store))?;
+    let ((service, id, wait), place) =
+        both(config::parse_drain_args(args), here.place(&args.store))?;
     let is_quiet = here.output.is_quiet();
     let name = place.to_string();
     let verb = match state {

@@ -12,7 +12,7 @@ pub(super) fn resolve(args: Guard, here: &Surroundings) -> Result<Job, Failure> 
         GuardAction::List(list) => &list.state,
         GuardAction::Release(release) => &release.state,
     };
-    let dir = config::state_of_watch(state, (&here.env, &here.host), here.is_root);
+    let dir = config::watch_state_dir(state, (&here.env, &here.host), here.is_root);
     let dir = dir.map_err(|problem| Failure::usage(&[problem]))?;
     let (screen, is_quiet) = (here.screen, here.output.is_quiet());
     let work = async move {
@@ -29,7 +29,11 @@ pub(super) fn resolve(args: Guard, here: &Surroundings) -> Result<Job, Failure> 
 }
 
 fn release(dir: &std::path::Path, args: &GuardRelease, is_quiet: bool) -> Result<u8, Failure> {
-    let service = args.service.as_deref().map(config::service).transpose();
+    let service = args
+        .service
+        .as_deref()
+        .map(config::parse_service)
+        .transpose();
     let service = service.map_err(|problems| Failure::usage(&problems))?;
     let (text, any) = watch::guard_release(dir, &args.targets, args.all, service.as_ref())?;
     if !is_quiet {

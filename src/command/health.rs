@@ -13,7 +13,7 @@ use crate::system::http_get;
 struct SwitchedOff;
 
 pub(super) fn resolve(args: &Health, here: &Surroundings) -> Result<Job, Failure> {
-    let asked = config::health(args).map_err(|problems| Failure::usage(&problems))?;
+    let asked = config::parse_health(args).map_err(|problems| Failure::usage(&problems))?;
     let is_quiet = here.output.is_quiet();
     Ok(Job::new(async move {
         let Some(address) = asked.address else {

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::watch::{self, WantedHistory};
 
 pub(super) fn resolve(args: History, here: &Surroundings) -> Result<Job, Failure> {
-    let dir = config::state_of_watch(&args.state, (&here.env, &here.host), here.is_root);
+    let dir = config::watch_state_dir(&args.state, (&here.env, &here.host), here.is_root);
     let dir = dir.map_err(|problem| Failure::usage(&[problem]))?;
     let wanted = WantedHistory {
         target: args.target,

@@ -10,7 +10,7 @@ use crate::model::report::code;
 use crate::register;
 
 pub(super) fn resolve(args: &Ip, here: &Surroundings) -> Result<Job, Failure> {
-    let specs = config::addresses(args.spec.as_deref());
+    let specs = config::parse_ip_arg(args.spec.as_deref());
     let (specs, place) = both(specs, here.place(&args.store))?;
     let is_quiet = here.output.is_quiet();
     let name = place.to_string();

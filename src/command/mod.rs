@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::cli::{Command, LogArgs, OutputArgs, StoreArgs};
-use crate::config::{self, Env, HostFile, Place, Problem};
+use crate::config::{self, Env, HostFile, Problem, StorePlace};
 use crate::error::Failure;
 use crate::model::instance::State;
 use crate::model::screen::Screen;
@@ -122,8 +122,8 @@ impl Surroundings {
         config::has_color(self.output.color, &self.env, is_terminal)
     }
 
-    fn place(&self, args: &StoreArgs) -> Result<Place, Vec<Problem>> {
-        config::location(args, &self.env, &self.host, self.is_root)
+    fn place(&self, args: &StoreArgs) -> Result<StorePlace, Vec<Problem>> {
+        config::choose_store(args, &self.env, &self.host, self.is_root)
     }
 }
 
@@ -182,7 +182,7 @@ fn both<A, B>(a: Result<A, Vec<Problem>>, b: Result<B, Vec<Problem>>) -> Result<
     }
 }
 
-fn open(place: &Place) -> Result<Arc<dyn Store>, Failure> {
+fn open(place: &StorePlace) -> Result<Arc<dyn Store>, Failure> {
     store::open(&place.location).map_err(|mut error| {
         let advice = error.take_advice();
         Failure::unavailable(&error, &advice)

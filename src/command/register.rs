@@ -16,9 +16,9 @@ pub(super) fn resolve(
 ) -> Result<Job, Failure> {
     let place = here.place(&args.store);
     let prefix = place.as_ref().ok().map(|place| &place.prefix);
-    let registration = config::registration(&args, prefix);
+    let registration = config::read_registration(&args, prefix);
     let (registration, place) = both(registration, place)?;
-    let admin = config::admin(&args.admin).map_err(|problems| Failure::usage(&problems))?;
+    let admin = config::parse_admin(&args.admin).map_err(|problems| Failure::usage(&problems))?;
     let admin_store = place.to_string();
     let name = place.to_string();
     let has_program = !args.command.is_empty();

@@ -2,7 +2,7 @@
 
 use super::{Job, Surroundings, both, open, print};
 use crate::cli::{Format, Ls, Status, StoreArgs};
-use crate::config::{self, Place};
+use crate::config::{self, StorePlace};
 use crate::error::Failure;
 use crate::manage::{self, Form, Question};
 use crate::model::report::code;
@@ -52,8 +52,8 @@ fn question(
     form: Form,
     store: &StoreArgs,
     here: &Surroundings,
-) -> Result<(Question, Place), Failure> {
-    let service = service.map(config::service).transpose();
+) -> Result<(Question, StorePlace), Failure> {
+    let service = service.map(config::parse_service).transpose();
     let (service, place) = both(service, here.place(store))?;
     let question = Question {
         service,

@@ -3,7 +3,7 @@
 use super::{Job, Surroundings, bind, both, no_system, open};
 use crate::admin::watch::WatchAdmin;
 use crate::cli::Watch;
-use crate::config::{self, Confd, Place, Problem, Source};
+use crate::config::{self, Confd, Problem, Source, StorePlace};
 use crate::error::Failure;
 use crate::system::init;
 use crate::system::signals::BlockedSignals;
@@ -16,9 +16,9 @@ pub(super) fn resolve(
 ) -> Result<Job, Failure> {
     let conf_dir = config::conf_dir(args.conf_dir.as_deref(), &here.host);
     let confd = Confd::read(&conf_dir).map_err(|problems| Failure::config(&problems))?;
-    let pass = config::pass(&args, &confd, (&here.env, &here.host), here.is_root);
+    let pass = config::watch_options(&args, &confd, (&here.env, &here.host), here.is_root);
     let (pass, place) = both(pass, place(&args, &confd, here))?;
-    let admin = config::admin(&args.admin).map_err(|problems| Failure::usage(&problems))?;
+    let admin = config::parse_admin(&args.admin).map_err(|problems| Failure::usage(&problems))?;
     let admin = admin.filter(|_| !pass.once);
     let admin_store = place.to_string();
     let name = place.to_string();
@@ -56,9 +56,9 @@ pub(super) fn resolve(
 }
 
 /// The store that flags and environment name, else `confd.toml`, else the file of this host.
-fn place(args: &Watch, confd: &Confd, here: &Surroundings) -> Result<Place, Vec<Problem>> {
+fn place(args: &Watch, confd: &Confd, here: &Surroundings) -> Result<StorePlace, Vec<Problem>> {
     let (env, file) = confd.environment(&args.store, here.env.clone())?;
-    let mut place = config::location(&args.store, &env, &here.host, here.is_root)?;
+    let mut place = config::choose_store(&args.store, &env, &here.host, here.is_root)?;
     if let Some(file) = file {
         place.source = Source::Confd(file.to_owned());
     }

@@ -1,4 +1,4 @@
-//! Where the admin endpoint is, and where it is asked.
+//! The flags of the admin endpoint, and of `sidekick health`, which asks it.
 
 use std::time::Duration;
 
@@ -10,39 +10,39 @@ use crate::model::listen_address::ListenAddress;
 /// The admin endpoint of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// Where it listens.
+    /// The address at which it listens.
     pub address: ListenAddress,
-    /// Under which further names it is asked.
+    /// Further host names that requests may use.
     pub names: Vec<String>,
 }
 
-/// What `sidekick health` asks.
+/// The question of `sidekick health`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthQuestion {
-    /// Where the admin endpoint is; `None` if it is switched off.
+    /// The address of the admin endpoint; `None` if it is switched off.
     pub address: Option<ListenAddress>,
-    /// The path.
+    /// The path of the request.
     pub path: &'static str,
     /// How long the answer may take.
     pub limit: Duration,
 }
 
-/// What the flags of the admin endpoint mean; none if there is to be none.
-pub fn admin(args: &cli::AdminArgs) -> Result<Option<Admin>, Vec<Problem>> {
+/// Reads the flags of the admin endpoint; `None` if it is switched off.
+pub fn parse_admin(args: &cli::AdminArgs) -> Result<Option<Admin>, Vec<Problem>> {
     let given = args.admin.as_deref().filter(|text| !text.is_empty());
     let Some(text) = given else {
         return Ok(None);
     };
     Ok(Some(Admin {
-        address: address(text).map_err(|problem| vec![problem])?,
+        address: parse_address(text).map_err(|problem| vec![problem])?,
         names: args.allowed.names(),
     }))
 }
 
-/// What the flags of `sidekick health` mean.
-pub fn health(args: &cli::Health) -> Result<HealthQuestion, Vec<Problem>> {
+/// Reads the flags of `sidekick health`.
+pub fn parse_health(args: &cli::Health) -> Result<HealthQuestion, Vec<Problem>> {
     let address = Some(&args.admin).filter(|text| !text.is_empty());
-    let address = address.map(|text| self::address(text)).transpose();
+    let address = address.map(|text| parse_address(text)).transpose();
     let limit = parse_duration(&args.timeout);
     let limit = limit.map_err(|what| Problem::with(format!("--timeout: {what}")));
     match (address, limit) {
@@ -55,7 +55,7 @@ pub fn health(args: &cli::Health) -> Result<HealthQuestion, Vec<Problem>> {
     }
 }
 
-fn address(text: &str) -> Result<ListenAddress, Problem> {
+fn parse_address(text: &str) -> Result<ListenAddress, Problem> {
     text.parse()
         .map_err(|error| Problem::with(format!("--admin: {error}")))
 }
@@ -65,18 +65,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_variable_is_none() {
+    fn an_empty_variable_switches_the_endpoint_off() {
         let args = |admin: Option<&str>| cli::AdminArgs {
             admin: admin.map(str::to_owned),
             allowed: cli::AllowedHosts {
                 allowed_host: vec![String::new(), "metrics.example.org".to_owned()],
             },
         };
-        assert_eq!(admin(&args(None)), Ok(None));
-        assert_eq!(admin(&args(Some(""))), Ok(None));
-        let one = admin(&args(Some("127.0.0.1:1"))).unwrap().unwrap();
+        assert_eq!(parse_admin(&args(None)), Ok(None));
+        assert_eq!(parse_admin(&args(Some(""))), Ok(None));
+        let one = parse_admin(&args(Some("127.0.0.1:1"))).unwrap().unwrap();
         assert_eq!(one.names, ["metrics.example.org"]);
-        assert_eq!(admin(&args(Some("9465"))).unwrap_err().len(), 1);
+        assert_eq!(parse_admin(&args(Some("9465"))).unwrap_err().len(), 1);
     }
 
     #[test]
@@ -86,7 +86,7 @@ mod tests {
             ready: false,
             timeout: timeout.to_owned(),
         };
-        assert_eq!(health(&args("nowhere", "soon")).unwrap_err().len(), 2);
-        assert_eq!(health(&args("", "3s")).unwrap().address, None);
+        assert_eq!(parse_health(&args("nowhere", "soon")).unwrap_err().len(), 2);
+        assert_eq!(parse_health(&args("", "3s")).unwrap().address, None);
     }
 }

@@ -1,9 +1,9 @@
-//! An instance to announce: what was said of it, with flags or in a file, as far as it means anything.
+//! An instance to announce: its settings from flags or a file are checked and parsed here.
 
 use std::collections::BTreeMap;
 
-use super::check::checks;
-use super::input::{Found, Raw, Said};
+use super::check::parse_checks;
+use super::input::{Problems, RawInstance, Setting};
 use crate::model::address::Spec;
 use crate::model::check::Checks;
 use crate::model::instance::{
@@ -12,69 +12,72 @@ use crate::model::instance::{
 };
 use crate::model::prefix::Prefix;
 
-/// As many attributes as fit into one transaction beside the other keys of an instance.
-pub(super) const MOST_ATTRS: usize = 100;
+/// The most attributes that fit into one transaction of etcd beside the other keys of an instance.
+pub(super) const MAX_ATTRS: usize = 100;
 
-/// An instance to announce, as far as it can be told without asking the system.
+/// An instance to announce, as configured; nothing is taken from the host yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
     /// The service.
     pub service: ServiceName,
-    /// Where it lives in the store, if not where all others do.
+    /// Its own path in the store, if it has one; otherwise that of the process.
     pub prefix: Option<Prefix>,
     /// Its ports.
     pub ports: Ports,
-    /// The ways to its address, in the order in which they are tried; nobody said if there are none.
+    /// The ways to find its address, in the order in which they are tried; empty if none was given.
     pub ip: Vec<Spec>,
     /// Its host name; this host's own if none was given.
     pub host: Option<HostName>,
     /// Its id.
     pub id: IdSpec,
-    /// What to do about another owner of the same id.
+    /// What happens if another owner has the same id.
     pub ownership: Ownership,
-    /// Its share of the load.
+    /// Its share of the load, 0 to 256.
     pub weight: Option<u16>,
     /// Its further keys.
     pub attrs: BTreeMap<AttrName, AttrValue>,
-    /// What it has to pass before it is announced; without checks it is healthy while its program runs.
+    /// The checks that it has to pass; without checks it is healthy while its program runs.
     pub checks: Option<Checks>,
 }
 
-/// What to do about another owner of the same id, alive, at another address.
+/// What happens if another living owner has announced the same id at another address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ownership {
-    /// Wait for it to go for a TTL, then give up.
+    /// `register` waits for the other to go for one TTL, and then gives up.
     Sole,
-    /// Take its place.
+    /// `register` takes the other's place.
     TakeOver,
-    /// Announce together.
+    /// Both announce the id, on one lease.
     Shared,
 }
 
 /// Where the id comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdSpec {
-    /// It was given.
+    /// From the configuration.
     Given(InstanceId),
-    /// A random one.
+    /// A random UUID.
     Random,
-    /// The host's name and the port.
+    /// From the host's name and the port.
     HostAndPort,
 }
 
-/// What was said of one instance means this, unless problems were noted.
-pub(super) fn announcement(raw: &Raw, found: &mut Found<'_, '_>) -> Option<Announcement> {
+/// Parses the settings of one instance. `None` if a required one is missing or wrong; problems are reported to `found`.
+pub(super) fn parse_announcement(
+    raw: &RawInstance,
+    found: &mut Problems<'_, '_>,
+) -> Option<Announcement> {
     let service = raw.name.as_ref();
     let service = service.and_then(|name| name.parse(found, str::parse::<ServiceName>));
-    let prefix = optional(raw.prefix.as_ref(), found, Prefix::parse);
-    let ports = ports(&raw.ports, found);
-    let ip = raw.ip.as_ref().map(|said| specs(said, found));
-    let host = optional(raw.host.as_ref(), found, str::parse::<HostName>);
-    let id = id(raw, found);
-    let weight = optional(raw.weight.as_ref(), found, parse_weight);
-    let attrs = attrs(&raw.attrs, found);
-    let checks = checks(&raw.checks, found);
-    let ownership = ownership(raw, found);
+    let prefix = parse_optional(raw.prefix.as_ref(), found, Prefix::parse);
+    let ports = parse_ports(&raw.ports, found);
+    let ip = raw.ip.as_ref().map(|said| parse_address_specs(said, found));
+    let host = parse_optional(raw.host.as_ref(), found, str::parse::<HostName>);
+    let id = parse_id(raw, found);
+    let weight = parse_optional(raw.weight.as_ref(), found, parse_weight);
+    let attrs = parse_attrs(&raw.attrs, found);
+    let checks = parse_checks(&raw.checks, found);
+    let ownership = parse_ownership(raw, found);
     Some(Announcement {
         service: service?,
         prefix: prefix.ok()?,
@@ -89,22 +92,22 @@ pub(super) fn announcement(raw: &Raw, found: &mut Found<'_, '_>) -> Option<Annou
     })
 }
 
-/// The problem was noted.
-struct Noted;
+/// The setting is wrong, and the problem is reported.
+struct Reported;
 
-/// `None` if it was not said.
-fn optional<T, E: std::fmt::Display>(
-    said: Option<&Said>,
-    found: &mut Found<'_, '_>,
+/// Parses a setting that may be absent.
+fn parse_optional<T, E: std::fmt::Display>(
+    said: Option<&Setting>,
+    found: &mut Problems<'_, '_>,
     parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<Option<T>, Noted> {
+) -> Result<Option<T>, Reported> {
     match said {
         None => Ok(None),
-        Some(said) => said.parse(found, parse).map(Some).ok_or(Noted),
+        Some(said) => said.parse(found, parse).map(Some).ok_or(Reported),
     }
 }
 
-fn id(raw: &Raw, found: &mut Found<'_, '_>) -> Option<IdSpec> {
+fn parse_id(raw: &RawInstance, found: &mut Problems<'_, '_>) -> Option<IdSpec> {
     match &raw.id {
         None => Some(IdSpec::HostAndPort),
         Some(said) if said.text == "uuid" => Some(IdSpec::Random),
@@ -112,14 +115,17 @@ fn id(raw: &Raw, found: &mut Found<'_, '_>) -> Option<IdSpec> {
     }
 }
 
-fn ownership(raw: &Raw, found: &mut Found<'_, '_>) -> Ownership {
+fn parse_ownership(raw: &RawInstance, found: &mut Problems<'_, '_>) -> Ownership {
     match (&raw.shared, &raw.take_over) {
         (Some(shared), take_over) => {
             if take_over.is_some() {
-                found.say(shared, "it and taking over exclude each other");
+                found.report(shared, "an instance cannot be shared and take over");
             }
             if raw.id.as_ref().is_none_or(|id| id.text == "uuid") {
-                found.say(shared, "it needs an id, which is the same everywhere");
+                found.report(
+                    shared,
+                    "a shared instance needs an id, the same in all processes",
+                );
             }
             Ownership::Shared
         }
@@ -128,22 +134,22 @@ fn ownership(raw: &Raw, found: &mut Found<'_, '_>) -> Ownership {
     }
 }
 
-/// It is a list: the first spec that leads to an address wins.
-pub(super) fn specs(said: &Said, found: &mut Found<'_, '_>) -> Vec<Spec> {
+/// Parses the ways to find an address, separated by commas.
+pub(super) fn parse_address_specs(said: &Setting, found: &mut Problems<'_, '_>) -> Vec<Spec> {
     let specs = said.text.split(',');
     specs
         .filter_map(|spec| said.parse(found, |_| spec.trim().parse()))
         .collect()
 }
 
-fn ports(all: &[(Option<Said>, Said)], found: &mut Found<'_, '_>) -> Option<Ports> {
+fn parse_ports(all: &[(Option<Setting>, Setting)], found: &mut Problems<'_, '_>) -> Option<Ports> {
     let (mut main, mut named) = (None, BTreeMap::new());
     for (name, said) in all {
         let port = said.parse(found, parse_port);
         match name {
             None => {
                 if main.is_some() {
-                    found.say(
+                    found.report(
                         said,
                         "there is one port without a name already; write NAME=PORT",
                     );
@@ -151,11 +157,11 @@ fn ports(all: &[(Option<Said>, Said)], found: &mut Found<'_, '_>) -> Option<Port
                 main = port.or(main);
             }
             Some(name) => {
-                let key = name.parse(found, port_name);
+                let key = name.parse(found, parse_port_name);
                 if let (Some(key), Some(port)) = (key, port)
                     && let Some(other) = named.insert(key.clone(), port)
                 {
-                    found.say(name, format!("{key} is given twice, {other} and {port}"));
+                    found.report(name, format!("{key} is given twice, {other} and {port}"));
                 }
             }
         }
@@ -163,17 +169,20 @@ fn ports(all: &[(Option<Said>, Said)], found: &mut Found<'_, '_>) -> Option<Port
     Ports::new(main, named)
 }
 
-/// The key of a named port, `<name>-port`, has to be a segment too.
-fn port_name(name: &str) -> Result<PortName, InvalidField> {
+/// Parses the name of a port. Its key in the store, `<name>-port`, has to be valid, too.
+fn parse_port_name(name: &str) -> Result<PortName, InvalidField> {
     format!("{name}-port").parse::<PortName>()?;
     name.parse()
 }
 
-fn attrs(all: &[(Said, Option<Said>)], found: &mut Found<'_, '_>) -> BTreeMap<AttrName, AttrValue> {
+fn parse_attrs(
+    all: &[(Setting, Option<Setting>)],
+    found: &mut Problems<'_, '_>,
+) -> BTreeMap<AttrName, AttrValue> {
     let mut attrs = BTreeMap::new();
     for (name, value) in all {
         let Some(value) = value else {
-            found.say(name, format!("{:?} is not KEY=VALUE", name.text));
+            found.report(name, format!("{:?} is not KEY=VALUE", name.text));
             continue;
         };
         let key = name.parse(found, str::parse::<AttrName>);
@@ -181,17 +190,17 @@ fn attrs(all: &[(Said, Option<Said>)], found: &mut Found<'_, '_>) -> BTreeMap<At
         if let (Some(key), Some(value)) = (key, value)
             && attrs.insert(key, value).is_some()
         {
-            found.say(name, format!("{} is given twice", name.text));
+            found.report(name, format!("{} is given twice", name.text));
         }
     }
     if let Some((last, _)) = all.last() {
         last.parse(found, |_| Instance::check_attrs(&attrs));
-        if attrs.len() > MOST_ATTRS {
+        if attrs.len() > MAX_ATTRS {
             let what = "etcd writes no more than 128 keys in one transaction";
-            found.say(
+            found.report(
                 last,
                 format!(
-                    "{} attributes are more than {MOST_ATTRS}; {what}",
+                    "{} attributes are more than {MAX_ATTRS}; {what}",
                     attrs.len()
                 ),
             );

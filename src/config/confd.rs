@@ -1,7 +1,7 @@
-//! Directories made for confd: its `confd.toml`, and its fields in conf.d, which become ours.
+//! Directories made for confd: reads `confd.toml`, and translates confd's fields in conf.d into sidekick's.
 //!
 //! A file in conf.d is in confd's style if its `src` does not end in `.tera`, or if there is a `confd.toml`. In such a file
-//! a field that nobody knows is a warning, since confd passes over those and directories that work have some.
+//! an unknown field is a warning only: confd ignores unknown fields, and directories that work with it have some.
 
 use std::borrow::Cow;
 use std::fs;
@@ -14,15 +14,15 @@ use toml::de::DeValue;
 
 use super::store::is_endpoint;
 use super::style::{Style, is_tera};
-use super::toml_file::Document;
-use super::toml_table::Section;
+use super::toml_file::TomlFile;
+use super::toml_table::TomlTable;
 use super::{Env, Problem};
 use crate::cli::StoreArgs;
 use crate::model::pace::Pace;
 use crate::model::prefix::Prefix;
 
 const FILE: &str = "confd.toml";
-/// Where confd looks for etcd if nobody says.
+/// The default of confd for `nodes`.
 const NODE: &str = "127.0.0.1:2379";
 const KNOWN: [&str; 10] = [
     "backend",
@@ -37,23 +37,23 @@ const KNOWN: [&str; 10] = [
     "password",
 ];
 
-/// What `confd.toml` says.
+/// The settings in `confd.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Confd {
     /// The longest time between two comparisons.
     pub interval: Option<Duration>,
-    /// What it says and we do not do.
+    /// Settings that sidekick does not follow.
     pub(super) warnings: Vec<Problem>,
     file: Option<PathBuf>,
     prefix: Option<String>,
     backend: Option<String>,
     nodes: Vec<String>,
-    /// What `etcdctl` reads from its environment for the same purpose.
+    /// The settings for access to etcd, by the variable from which `etcdctl` reads the same.
     access: Vec<(&'static str, String)>,
 }
 
 impl Confd {
-    /// Reads `<conf_dir>/confd.toml`; without one nothing is said.
+    /// Reads `<conf_dir>/confd.toml`; without such a file there are no settings.
     pub fn read(conf_dir: &Path) -> Result<Self, Vec<Problem>> {
         let file = conf_dir.join(FILE);
         match fs::read_to_string(&file) {
@@ -67,16 +67,16 @@ impl Confd {
     }
 
     fn parse(file: &Path, text: &str) -> Result<Self, Vec<Problem>> {
-        let document = Document::new(file, text);
+        let document = TomlFile::new(file, text);
         document.be_lenient();
-        let mut root = Section::root(&document);
+        let mut root = TomlTable::root(&document);
         root.ignore_case();
         let mut confd = Self {
             file: Some(file.to_owned()),
-            interval: interval(&mut root),
-            prefix: not_empty(&mut root, "prefix"),
-            backend: not_empty(&mut root, "backend"),
-            nodes: nodes(&mut root),
+            interval: take_interval(&mut root),
+            prefix: take_non_empty(&mut root, "prefix"),
+            backend: take_non_empty(&mut root, "backend"),
+            nodes: take_nodes(&mut root),
             ..Self::default()
         };
         for (field, variable) in [
@@ -86,17 +86,17 @@ impl Confd {
             ("username", "ETCDCTL_USER"),
             ("password", "ETCDCTL_PASSWORD"),
         ] {
-            let value = not_empty(&mut root, field);
+            let value = take_non_empty(&mut root, field);
             confd.access.extend(value.map(|value| (variable, value)));
         }
-        if let Some(scheme) = not_empty(&mut root, "scheme") {
+        if let Some(scheme) = take_non_empty(&mut root, "scheme") {
             confd.give_scheme(&scheme);
         }
         for field in ["noop", "sync-only", "sync_only"] {
-            refuse(&mut root, &document, field);
+            report_unsupported(&mut root, &document, field);
         }
         for field in ["watch", "onetime", "basic_auth", "confdir"] {
-            // They say how confd runs, or what goes without saying here.
+            // These say how confd itself runs, or ask for what sidekick always does.
             root.drop_key(field);
         }
         root.finish(&KNOWN);
@@ -115,12 +115,13 @@ impl Confd {
         }
     }
 
-    /// Whether the directory is one of confd's as a whole.
-    pub(super) fn is_there(&self) -> bool {
+    /// Whether there is a `confd.toml`, so that the whole directory is in confd's style.
+    pub(super) fn exists(&self) -> bool {
         self.file.is_some()
     }
 
-    /// The environment, with the store that `confd.toml` names where nobody else names one, and the file's path then.
+    /// The environment, completed by the store of `confd.toml` if neither a flag nor the environment names one. The path is
+    /// that of `confd.toml`, if it was used.
     pub fn environment(
         &self,
         args: &StoreArgs,
@@ -156,9 +157,9 @@ impl Confd {
         Ok((env, Some(file)))
     }
 
-    /// The style of a file in conf.d: what renders a template in Go's language is confd's. Unknown if no template is named.
-    pub(super) fn style(&self, root: &Section<'_, '_>) -> Option<Style> {
-        if self.is_there() {
+    /// The style of a file in conf.d: a file with a Go template is in confd's. `None` if the file names no template.
+    pub(super) fn style(&self, root: &TomlTable<'_, '_>) -> Option<Style> {
+        if self.exists() {
             return Some(Style::Confd);
         }
         let sources = root.strings_below("template", "src");
@@ -168,11 +169,11 @@ impl Confd {
         (!sources.is_empty()).then_some(Style::Own)
     }
 
-    /// Puts our fields in the place of confd's; the answer is the prefix, which templates do not see.
+    /// Replaces confd's fields by sidekick's. Returns the prefix, which is left out of the keys that templates see.
     pub(super) fn translate(
         &self,
-        section: &mut Section<'_, '_>,
-        document: &Document<'_>,
+        section: &mut TomlTable<'_, '_>,
+        document: &TomlFile<'_>,
     ) -> Prefix {
         for field in [
             "prefix",
@@ -190,43 +191,42 @@ impl Confd {
             if section.is_negative(number) {
                 section.drop_key(number);
             } else if section.has(name) && section.has(number) {
-                let what = format!(
-                    "template.{name} is passed over, since template.{number} says the same"
-                );
+                let what =
+                    format!("template.{name} is ignored, since template.{number} is given, too");
                 document.warn(section.span(), what, None);
                 section.drop_key(name);
             }
         }
         section.map_strings("src", |src| src.trim_start_matches('/').to_owned());
-        let root = self.root(section);
-        section.map_strings("keys", |key| joined(&root, key));
-        pace(section, document);
+        let root = self.effective_prefix(section);
+        section.map_strings("keys", |key| join_paths(&root, key));
+        translate_pace(section, document);
         let valid = if root.is_empty() { "/" } else { &root };
         Prefix::parse(valid).unwrap_or_else(|error| {
-            document.say(section.span(), format!("template.prefix: {error}"));
+            document.report(section.span(), format!("template.prefix: {error}"));
             Prefix::root()
         })
     }
 
     /// The effective prefix: that of `confd.toml`, else that of the file.
-    fn root(&self, section: &mut Section<'_, '_>) -> String {
+    fn effective_prefix(&self, section: &mut TomlTable<'_, '_>) -> String {
         let own = section.string("prefix").map(|prefix| prefix.value);
         let prefix = self.prefix.clone().or(own).unwrap_or_default();
-        joined("", &prefix).trim_end_matches('/').to_owned()
+        join_paths("", &prefix).trim_end_matches('/').to_owned()
     }
 }
 
-fn not_empty(root: &mut Section<'_, '_>, field: &str) -> Option<String> {
+fn take_non_empty(root: &mut TomlTable<'_, '_>, field: &str) -> Option<String> {
     let value = root.string(field)?.value;
     (!value.is_empty()).then_some(value)
 }
 
-fn interval(root: &mut Section<'_, '_>) -> Option<Duration> {
+fn take_interval(root: &mut TomlTable<'_, '_>) -> Option<Duration> {
     let seconds = root.number("interval")?;
     (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
-fn nodes(root: &mut Section<'_, '_>) -> Vec<String> {
+fn take_nodes(root: &mut TomlTable<'_, '_>) -> Vec<String> {
     let node = |text: &str| {
         if is_endpoint(text) {
             return Ok(text.to_owned());
@@ -240,21 +240,21 @@ fn nodes(root: &mut Section<'_, '_>) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// What would make `sidekick` do more than confd was told to.
-fn refuse(root: &mut Section<'_, '_>, document: &Document<'_>, field: &str) {
-    let span = root.place(field).unwrap_or_default();
+/// Reports a field that keeps confd from changing files: sidekick does not follow it, so it would do more than confd.
+fn report_unsupported(root: &mut TomlTable<'_, '_>, document: &TomlFile<'_>, field: &str) {
+    let span = root.span_of(field).unwrap_or_default();
     if root.flag(field) == Some(true) {
         let hint = "sidekick watch --noop --diff shows what would change, and changes nothing";
-        document.note(
+        document.report_with_hint(
             &span,
-            format!("{field} = true is not taken from here"),
+            format!("sidekick does not follow {field} = true"),
             Some(hint),
         );
     }
 }
 
-/// confd's `path.Join`: one slash between parts, none at the end, `.` and `..` resolved.
-fn joined(root: &str, key: &str) -> String {
+/// Joins two paths as confd does with Go's `path.Join`: one slash between parts, none at the end, `.` and `..` resolved.
+fn join_paths(root: &str, key: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in root.split('/').chain(key.split('/')) {
         match part {
@@ -266,52 +266,52 @@ fn joined(root: &str, key: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// The times that the maintained fork of confd knows.
-fn pace(section: &mut Section<'_, '_>, document: &Document<'_>) {
+/// Translates the time settings that the maintained fork of confd has.
+fn translate_pace(section: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) {
     for (theirs, ours) in [
         ("check_cmd_timeout", "check_timeout"),
         ("reload_cmd_timeout", "reload_timeout"),
     ] {
-        if let Some((time, span)) = time(section, document, theirs) {
-            section.put(&[ours], written(time), span);
+        if let Some((time, span)) = take_time(section, document, theirs) {
+            section.put(&[ours], as_toml(time), span);
         }
     }
-    if let Some((time, span)) = time(section, document, "debounce") {
-        section.put(&["pace", "settle"], written(time), span.clone());
+    if let Some((time, span)) = take_time(section, document, "debounce") {
+        section.put(&["pace", "settle"], as_toml(time), span.clone());
         let longest = time.max(Pace::default().max_wait);
-        section.put(&["pace", "max_wait"], written(longest), span);
+        section.put(&["pace", "max_wait"], as_toml(longest), span);
     }
-    if let Some((time, span)) = time(section, document, "min_reload_interval") {
-        section.put(&["pace", "min_interval"], written(time), span);
+    if let Some((time, span)) = take_time(section, document, "min_reload_interval") {
+        section.put(&["pace", "min_interval"], as_toml(time), span);
     }
 }
 
-fn written(time: Duration) -> DeValue<'static> {
+fn as_toml(time: Duration) -> DeValue<'static> {
     DeValue::String(Cow::Owned(format!("{}ms", time.as_millis())))
 }
 
-/// A time that is longer than nothing.
-fn time(
-    section: &mut Section<'_, '_>,
-    document: &Document<'_>,
+/// Takes a time that is longer than 0, in Go's notation.
+fn take_time(
+    section: &mut TomlTable<'_, '_>,
+    document: &TomlFile<'_>,
     field: &str,
 ) -> Option<(Duration, Range<usize>)> {
-    let span = section.place(field)?;
+    let span = section.span_of(field)?;
     let text = section.time(field, |text| Ok(text.to_owned()))?;
-    match go_duration(&text) {
+    match parse_go_duration(&text) {
         Some(Duration::ZERO) => None,
         Some(time) => Some((time, span)),
         None => {
             let what =
                 format!("template.{field}: {text:?} is not a time such as 500ms, 30s or 1m30s");
-            document.say(&span, what);
+            document.report(&span, what);
             None
         }
     }
 }
 
-/// A duration as Go writes it: `1h15m30.5s`; an empty one is none.
-fn go_duration(text: &str) -> Option<Duration> {
+/// Parses a duration as Go writes it, such as `1h15m30.5s`. An empty text is 0.
+fn parse_go_duration(text: &str) -> Option<Duration> {
     let mut rest = if text == "0" { "" } else { text };
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
@@ -335,10 +335,10 @@ fn go_duration(text: &str) -> Option<Duration> {
     Some(total)
 }
 
-/// What else may be in confd's style besides the plain files of conf.d: confd reads whatever ends in `toml`, hidden files
-/// and those in subdirectories too. Hidden directories are not looked into: there Kubernetes keeps what its links point
-/// to. Hidden files come last.
-pub(super) fn others(dir: &Path, plain: &[PathBuf]) -> Vec<PathBuf> {
+/// Further files that may be in confd's style, besides the plain files of conf.d. confd reads every file whose name ends in
+/// `toml`, also hidden ones and those in subdirectories. Hidden directories are left out: Kubernetes keeps the files there
+/// to which its links point. Hidden files come last.
+pub(super) fn other_files(dir: &Path, plain: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(next) = dirs.pop() {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Nobody means more than ten years.
+/// The longest time that is accepted: ten years.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// Parses a duration; the unit is required, since nobody agrees on which one goes without saying.
+/// Parses a duration. The unit is required, since a bare number means seconds to some people and milliseconds to others.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let bad = || {
         format!(
@@ -27,12 +27,20 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if time > LONGEST { Err(bad()) } else { Ok(time) }
 }
 
+/// Parses a duration that is longer than 0.
+pub(super) fn parse_positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("it has to be longer than 0".to_owned()),
+        time => Ok(time),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_with_units() {
+    fn a_duration_is_a_number_with_a_unit() {
         for (text, millis) in [
             ("20ms", 20),
             ("0s", 0),

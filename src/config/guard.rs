@@ -1,13 +1,14 @@
-//! `[template.guard]`: what a target may lose at once, as conf.d says it.
+//! The table `[template.guard]` of conf.d: how many instances a target may lose at once.
 
 use std::time::Duration;
 
-use super::toml_table::Section;
-use super::{Output, Sources, parse_duration};
+use super::duration::parse_positive_duration;
+use super::toml_table::TomlTable;
+use super::{Output, Sources};
 use crate::model::address::Network;
 use crate::model::guard::{OnEmpty, Percent, Rules};
 
-/// What a table says of the limits.
+/// The limits in a table; `None` where the table says nothing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Limits {
     on_empty: Option<OnEmpty>,
@@ -19,16 +20,16 @@ pub(super) struct Limits {
 }
 
 /// The table `guard`, if there is one.
-pub(super) fn guard(section: &mut Section<'_, '_>) -> Option<Limits> {
+pub(super) fn read_guard(section: &mut TomlTable<'_, '_>) -> Option<Limits> {
     let mut table = section.section("guard")?;
     let limits = Limits {
-        on_empty: table.parsed("on_empty", on_empty),
+        on_empty: table.parsed("on_empty", parse_on_empty),
         min_instances: table
             .number("min_instances")
             .and_then(|count| count.try_into().ok()),
-        max_drop: table.share("max_drop", percent),
-        window: table.time("window", positive),
-        hold: table.time("hold", positive),
+        max_drop: table.share("max_drop", parse_percent),
+        window: table.time("window", parse_positive_duration),
+        hold: table.time("hold", parse_positive_duration),
         networks: table
             .list("networks", str::parse::<Network>)
             .map(|networks| networks.value),
@@ -45,8 +46,7 @@ pub(super) fn guard(section: &mut Section<'_, '_>) -> Option<Limits> {
 }
 
 impl Limits {
-    /// The rules for a target with these files. Services are guarded unless conf.d says otherwise; raw keys are not, as
-    /// with confd.
+    /// The rules for a target with these files. By default, services are guarded and raw keys are not, as with confd.
     pub(super) fn rules(self, outputs: &[Output]) -> Rules {
         let follows_services = |output: &Output| match output.sources {
             Sources::AllServices | Sources::Services(_) => true,
@@ -68,7 +68,7 @@ impl Limits {
     }
 }
 
-fn on_empty(text: &str) -> Result<OnEmpty, String> {
+fn parse_on_empty(text: &str) -> Result<OnEmpty, String> {
     match text {
         "hold" => Ok(OnEmpty::Hold),
         "render" => Ok(OnEmpty::Render),
@@ -76,8 +76,8 @@ fn on_empty(text: &str) -> Result<OnEmpty, String> {
     }
 }
 
-/// The sign is required: a bare number could as well be a count.
-fn percent(text: &str) -> Result<Percent, String> {
+/// Parses a share. The sign `%` is required, since a bare number could be a count.
+fn parse_percent(text: &str) -> Result<Percent, String> {
     let number = text.strip_suffix('%').filter(|number| {
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());
         digits && !number.is_empty()
@@ -86,12 +86,4 @@ fn percent(text: &str) -> Result<Percent, String> {
         Some(share @ 0..=100) => Ok(Percent(share)),
         Some(_) | None => Err(format!("{text:?} is not a share from \"0%\" to \"100%\"")),
     }
-}
-
-fn positive(text: &str) -> Result<Duration, String> {
-    let time = parse_duration(text)?;
-    if time.is_zero() {
-        return Err("it must be longer than nothing".to_owned());
-    }
-    Ok(time)
 }

@@ -1,7 +1,8 @@
-//! `/etc/sidekick/sidekick.env`: what the units of this host share, for those who run `sidekick` by hand.
+//! The host's file `/etc/sidekick/sidekick.env`: the settings of this host's units also apply to whoever calls `sidekick`
+//! by hand.
 //!
-//! systemd reads the file for the units (`EnvironmentFile=`), so its syntax is systemd's. Whatever the environment or a
-//! flag says comes before what the file says. Only variables of ours, and those of `etcdctl`, are taken from it.
+//! systemd reads the file for the units (`EnvironmentFile=`), so its syntax is systemd's. A flag or a variable of the
+//! environment takes precedence over the file. Only the variables of sidekick and of `etcdctl` are taken from it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,54 +10,55 @@ use std::path::{Path, PathBuf};
 use super::{Env, Problem};
 
 const FILE: &str = "/etc/sidekick/sidekick.env";
-/// Names another file, for tests and for hosts that keep theirs elsewhere.
+/// The variable that names another file, for tests and for hosts that keep the file elsewhere.
 const FILE_VARIABLE: &str = "SIDEKICK_ENV_FILE";
 const OURS: [&str; 2] = ["SIDEKICK_", "ETCDCTL_"];
 
-/// The file of this host. Its values may be secret, so it cannot be printed.
+/// The host's file. It has no `Debug`, because its values may be secret.
 pub struct HostFile {
     path: PathBuf,
     content: Result<Env, Problem>,
 }
 
 impl HostFile {
-    /// Reads the file. One that is not there says nothing.
+    /// Reads the file. If it does not exist, it has no variables.
     #[must_use]
     pub fn read(env: &Env) -> Self {
         let path = env.get(FILE_VARIABLE).filter(|path| !path.is_empty());
         let path = PathBuf::from(path.map_or(FILE, String::as_str));
         let content = match std::fs::read(&path) {
-            Ok(bytes) => Ok(ours(parse(&String::from_utf8_lossy(&bytes)))),
+            Ok(bytes) => Ok(keep_ours(parse(&String::from_utf8_lossy(&bytes)))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Env::new()),
             Err(error) => Err(unreadable(&path, &error)),
         };
         Self { path, content }
     }
 
-    /// Where it lies.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The value that the file gives a variable, or why nobody can tell.
+    /// The value of a variable in the file; an error if the file cannot be read.
     pub fn value(&self, variable: &str) -> Result<Option<&str>, Problem> {
         let content = self.content.as_ref().map_err(Clone::clone)?;
         let value = content.get(variable).map(String::as_str);
         Ok(value.filter(|value| !value.is_empty()))
     }
 
-    /// The environment, completed by what the file says and the environment does not.
+    /// The environment, completed by the variables of the file that the environment does not set.
     pub fn complete(&self, env: &Env) -> Result<Env, Problem> {
         let content = self.content.as_ref().map_err(Clone::clone)?;
-        Ok(completed(env, content.iter()))
+        Ok(add_missing(env, content.iter()))
     }
 
-    /// What templates see of the environment: completed as for a unit, but without the ways into the store.
+    /// The environment that templates see: completed as for a unit, but without the variables of `etcdctl`, which give
+    /// access to the store.
     #[must_use]
     pub fn complete_for_templates(&self, env: &Env) -> Env {
         let content = self.content.iter().flatten();
-        completed(env, content.filter(|(name, _)| name.starts_with(OURS[0])))
+        add_missing(env, content.filter(|(name, _)| name.starts_with(OURS[0])))
     }
 
     /// Why the file cannot be read, if it cannot.
@@ -73,8 +75,8 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
     )
 }
 
-/// What is set to nothing is not set.
-fn completed<'a>(env: &Env, file: impl Iterator<Item = (&'a String, &'a String)>) -> Env {
+/// Adds the variables of the file to those of the environment. An empty variable counts as not set.
+fn add_missing<'a>(env: &Env, file: impl Iterator<Item = (&'a String, &'a String)>) -> Env {
     let mut all = env.clone();
     for (name, value) in file {
         let given = all.entry(name.clone()).or_default();
@@ -85,7 +87,7 @@ fn completed<'a>(env: &Env, file: impl Iterator<Item = (&'a String, &'a String)>
     all
 }
 
-fn ours(pairs: Vec<(String, String)>) -> Env {
+fn keep_ours(pairs: Vec<(String, String)>) -> Env {
     let is_ours = |name: &str| OURS.iter().any(|prefix| name.starts_with(prefix));
     let pairs = pairs.into_iter();
     pairs.filter(|(name, _)| is_ours(name)).collect()
@@ -97,18 +99,18 @@ enum Part {
     LineStart,
     Comment,
     Name,
-    /// Outside of quotes, before anything of the value or between two quoted pieces of it.
+    /// Outside of quotes, before the value or between two quoted pieces of it.
     ValueStart,
     Value,
     SingleQuoted,
     DoubleQuoted,
 }
 
-/// The assignments of a file in the syntax of `EnvironmentFile=`, in their order. A line without `=` is passed over.
+/// The assignments of a file in the syntax of `EnvironmentFile=`, in their order. Lines without `=` are ignored.
 fn parse(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let (mut name, mut value) = (String::new(), String::new());
-    // Blanks at the end of an unquoted value do not belong to it; this much of the value is certain to.
+    // How much of the value certainly belongs to it: blanks at the end of an unquoted value do not.
     let mut certain = 0;
     let mut part = Part::LineStart;
     let mut characters = text.chars().peekable();
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_comes_first_and_foreign_variables_are_left_alone() {
+    fn the_environment_takes_precedence_and_other_variables_are_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sidekick.env");
         let text =
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_says_nothing_and_one_that_cannot_be_read_is_a_problem() {
+    fn a_missing_file_has_no_variables_and_an_unreadable_one_is_a_problem() {
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &Path| {
             let pair = (FILE_VARIABLE.to_owned(), path.display().to_string());

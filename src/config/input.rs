@@ -1,53 +1,54 @@
-//! What somebody said of an instance, on the command line or in a file, before it is known whether it means anything.
+//! The settings of an instance as written on the command line or in a file, before they are checked.
 
 use std::fmt::Display;
 use std::ops::Range;
 
 use super::Problem;
-use super::toml_file::Document;
+use super::toml_file::TomlFile;
 
-/// A text as it was written, what it is called there, and where it stands if it stands in a file.
+/// The text of one setting, with the name and the place that a problem with it is reported under.
 #[derive(Debug, Clone)]
-pub(super) struct Said {
+pub(super) struct Setting {
     pub(super) text: String,
-    /// `--port`, or `service.port`.
+    /// The name of the setting: `--port`, or `service.port`.
     pub(super) label: String,
+    /// Its place in the file, if it stands in a file.
     pub(super) span: Option<Range<usize>>,
 }
 
-/// An instance.
+/// All settings of an instance.
 #[derive(Debug, Default)]
-pub(super) struct Raw {
-    pub(super) name: Option<Said>,
-    pub(super) prefix: Option<Said>,
-    /// Each with its name, if it has one.
-    pub(super) ports: Vec<(Option<Said>, Said)>,
-    pub(super) ip: Option<Said>,
-    pub(super) host: Option<Said>,
-    pub(super) id: Option<Said>,
-    pub(super) weight: Option<Said>,
-    /// Names and values.
-    pub(super) attrs: Vec<(Said, Option<Said>)>,
-    pub(super) take_over: Option<Said>,
-    pub(super) shared: Option<Said>,
+pub(super) struct RawInstance {
+    pub(super) name: Option<Setting>,
+    pub(super) prefix: Option<Setting>,
+    /// The ports, each with its name if it has one.
+    pub(super) ports: Vec<(Option<Setting>, Setting)>,
+    pub(super) ip: Option<Setting>,
+    pub(super) host: Option<Setting>,
+    pub(super) id: Option<Setting>,
+    pub(super) weight: Option<Setting>,
+    /// Names and values; `None` where a flag has no `=`.
+    pub(super) attrs: Vec<(Setting, Option<Setting>)>,
+    pub(super) take_over: Option<Setting>,
+    pub(super) shared: Option<Setting>,
     pub(super) checks: RawChecks,
 }
 
-/// What it has to pass.
+/// The settings of an instance's checks.
 #[derive(Debug, Default)]
 pub(super) struct RawChecks {
-    pub(super) list: Vec<Said>,
-    pub(super) interval: Option<Said>,
-    pub(super) timeout: Option<Said>,
-    pub(super) rise: Option<Said>,
-    pub(super) fall: Option<Said>,
-    pub(super) status: Option<Said>,
-    pub(super) headers: Vec<Said>,
-    pub(super) body: Option<Said>,
+    pub(super) list: Vec<Setting>,
+    pub(super) interval: Option<Setting>,
+    pub(super) timeout: Option<Setting>,
+    pub(super) rise: Option<Setting>,
+    pub(super) fall: Option<Setting>,
+    pub(super) status: Option<Setting>,
+    pub(super) headers: Vec<Setting>,
+    pub(super) body: Option<Setting>,
 }
 
-impl Said {
-    /// What was given with a flag.
+impl Setting {
+    /// A setting that was given with a flag.
     pub(super) fn flag(label: &str, text: &str) -> Self {
         Self {
             text: text.to_owned(),
@@ -56,36 +57,41 @@ impl Said {
         }
     }
 
-    /// Parsed, or a problem noted.
+    /// Parses the text, or reports the problem.
     pub(super) fn parse<T, E: Display>(
         &self,
-        found: &mut Found<'_, '_>,
+        found: &mut Problems<'_, '_>,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         parse(&self.text)
-            .map_err(|error| found.say(self, error))
+            .map_err(|error| found.report(self, error))
             .ok()
     }
 }
 
-/// The problems found so far; those of a file are kept by its document.
+/// Collects the problems with settings. Problems in a file go to its [`TomlFile`], which knows the lines.
 #[derive(Default)]
-pub(super) struct Found<'d, 't> {
-    pub(super) document: Option<&'d Document<'t>>,
+pub(super) struct Problems<'d, 't> {
+    pub(super) document: Option<&'d TomlFile<'t>>,
     pub(super) problems: Vec<Problem>,
 }
 
-impl Found<'_, '_> {
-    /// Something is wrong with what was said.
-    pub(super) fn say(&mut self, said: &Said, what: impl Display) {
-        self.note(said, what, None);
+impl Problems<'_, '_> {
+    /// Reports a problem with a setting.
+    pub(super) fn report(&mut self, said: &Setting, what: impl Display) {
+        self.report_with_hint(said, what, None);
     }
 
-    /// The same, with advice.
-    pub(super) fn note(&mut self, said: &Said, what: impl Display, hint: Option<&str>) {
+    /// Reports a problem with a setting, and what to do about it.
+    pub(super) fn report_with_hint(
+        &mut self,
+        said: &Setting,
+        what: impl Display,
+        hint: Option<&str>,
+    ) {
         let what = format!("{}: {what}", said.label);
         if let (Some(document), Some(span)) = (self.document, &said.span) {
-            document.note(span, what, hint);
+            document.report_with_hint(span, what, hint);
         } else {
             let mut problem = Problem::with(what);
             problem.hint = hint.map(str::to_owned);

@@ -1,4 +1,5 @@
-//! What the command line, the environment and the files of conf.d mean. Every problem is found at once.
+//! The configuration: from the command line, the environment and files to values that the other layers use. All problems
+//! are reported at once.
 
 mod admin;
 mod announcement;
@@ -10,6 +11,7 @@ mod duration;
 mod guard;
 mod host_file;
 mod input;
+mod path;
 mod registration;
 mod services;
 mod stop;
@@ -24,41 +26,41 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use admin::{Admin, HealthQuestion, admin, health};
+pub use admin::{Admin, HealthQuestion, parse_admin, parse_health};
 pub use announcement::{Announcement, IdSpec, Ownership};
-pub use arguments::{addresses, mark, service};
+pub use arguments::{parse_drain_args, parse_ip_arg, parse_service};
 pub use color::has_color;
 pub use confd::Confd;
 pub use duration::parse_duration;
 pub use host_file::HostFile;
-pub use registration::{Registration, registration};
-pub use services::announcements;
+pub use registration::{Registration, read_registration};
+pub use services::read_announcements;
 pub use stop::stop_signal;
-pub use store::{Place, Source, location};
+pub use store::{Source, StorePlace, choose_store};
 pub use style::{Style, is_tera};
 pub use target::{
-    BadTarget, Haproxy, Output, Owner, Reload, Sources, Target, Targets, place, targets,
+    BadTarget, Haproxy, Output, Owner, Reload, Sources, Target, Targets, read_targets, real_path,
 };
 
 use crate::cli;
 use crate::model::stop::Stop;
 
 const STATE_DIR: &str = "SIDEKICK_STATE_DIR";
-/// The longest time between two comparisons if nobody says.
+/// The default of `--interval`.
 const INTERVAL: std::time::Duration = std::time::Duration::from_mins(5);
 
-/// Where instances live in the store if nobody says.
+/// The default of `--prefix`: the path of the instances in the store.
 const PREFIX: &str = "/services";
-/// Where conf.d and templates are if nobody says.
+/// The default of `--conf-dir`.
 const CONF_DIR: &str = "/etc/sidekick";
 
-/// The environment, as far as it is text.
+/// The variables of the environment whose names and values are valid UTF-8.
 pub type Env = BTreeMap<String, String>;
 
-/// One thing that is wrong with the configuration.
+/// One mistake in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file and the line, if it stands in a file.
+    /// The file and the line of the mistake, if it is in a file.
     pub place: Option<(PathBuf, Option<usize>)>,
     /// What is wrong.
     pub what: String,
@@ -67,7 +69,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with what was typed, or with the environment.
+    /// A problem with the command line or the environment.
     #[must_use]
     pub fn with(what: impl fmt::Display) -> Self {
         Self {
@@ -86,7 +88,7 @@ impl Problem {
         }
     }
 
-    /// The same problem with advice.
+    /// The same problem with a hint what to do.
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {
         Self {
@@ -106,29 +108,29 @@ impl fmt::Display for Problem {
     }
 }
 
-/// How `sidekick watch` goes about its work.
+/// How `sidekick watch` runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pass {
-    /// Publish once and leave.
+pub struct WatchOptions {
+    /// Whether it publishes once and exits.
     pub once: bool,
-    /// How long to wait for the store before leaving, if there is a limit.
+    /// How long it waits for the store before it gives up; without a limit if `None`.
     pub timeout: Option<std::time::Duration>,
-    /// Change nothing.
+    /// Whether it changes nothing.
     pub noop: bool,
-    /// Print diffs.
+    /// Whether it prints the differences of the files.
     pub diff: bool,
-    /// Where is kept what outlives the process; nowhere if there is no place.
+    /// The directory for state that outlives the process, if there is one.
     pub state_dir: Option<PathBuf>,
-    /// The longest time between two comparisons of a file with what it should be.
+    /// The longest time between two comparisons of a live file with the rendered one.
     pub interval: std::time::Duration,
-    /// The program that reads the files, and its arguments, if it is ours to start.
+    /// The command that `watch` starts and supervises, with its arguments, if there is one.
     pub program: Option<(OsString, Vec<OsString>)>,
-    /// How the program is asked to end.
+    /// How that command is stopped.
     pub stop: Stop,
 }
 
-impl Pass {
-    /// A pass in which nothing is published.
+impl WatchOptions {
+    /// The options for a check or a render without a store: nothing is published.
     #[must_use]
     pub fn offline() -> Self {
         Self {
@@ -144,7 +146,7 @@ impl Pass {
     }
 }
 
-/// What `--prefix` means, or `SIDEKICK_PREFIX` in its place.
+/// The path of the instances in the store: `--prefix`, or `SIDEKICK_PREFIX`, or the default.
 pub fn prefix(flag: Option<&str>, env: &Env) -> Result<crate::model::prefix::Prefix, Problem> {
     let given = flag.or_else(|| env.get("SIDEKICK_PREFIX").map(String::as_str));
     let text = given.filter(|text| !text.is_empty()).unwrap_or(PREFIX);
@@ -152,7 +154,7 @@ pub fn prefix(flag: Option<&str>, env: &Env) -> Result<crate::model::prefix::Pre
         .map_err(|error| Problem::with(format!("--prefix: {error}")))
 }
 
-/// The directory that holds conf.d and templates.
+/// The directory that holds conf.d and templates: the flag, or `SIDEKICK_CONF_DIR` of the host's file, or the default.
 #[must_use]
 pub fn conf_dir(flag: Option<&Path>, host: &HostFile) -> PathBuf {
     let in_file = || host.value("SIDEKICK_CONF_DIR").ok().flatten();
@@ -160,13 +162,13 @@ pub fn conf_dir(flag: Option<&Path>, host: &HostFile) -> PathBuf {
     given.unwrap_or(Path::new(CONF_DIR)).to_owned()
 }
 
-/// What the flags of `sidekick watch` mean, and what `confd.toml` says where they say nothing.
-pub fn pass(
+/// The options of `sidekick watch`, from its flags, and from `confd.toml` where a flag is not given.
+pub fn watch_options(
     args: &cli::Watch,
     confd: &Confd,
     (env, host): (&Env, &HostFile),
     is_root: bool,
-) -> Result<Pass, Vec<Problem>> {
+) -> Result<WatchOptions, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut time = |flag: &str, text: &str| {
         parse_duration(text).unwrap_or_else(|what| {
@@ -179,28 +181,29 @@ pub fn pass(
         None => confd.interval.unwrap_or(INTERVAL),
     };
     let timeout = args.timeout.as_deref().map(|text| time("--timeout", text));
-    let stop = stop::stop(&args.stop).unwrap_or_else(|more| {
+    let stop = stop::parse_stop(&args.stop).unwrap_or_else(|more| {
         problems.extend(more);
         Stop::within(std::time::Duration::ZERO)
     });
     if interval.is_zero() {
-        problems.push(Problem::with("--interval: it must be longer than nothing"));
+        problems.push(Problem::with("--interval: it has to be longer than 0"));
     }
     if timeout.is_some() && !args.once && !args.noop {
         problems.push(
-            Problem::with("--timeout has a meaning with --once or --noop only")
-                .hint("without them sidekick waits for the store for ever"),
+            Problem::with("--timeout has an effect with --once or --noop only")
+                .hint("leave it out: without --once and --noop sidekick waits for the store without a limit"),
         );
     }
     if !args.command.is_empty() && (args.once || args.noop) {
-        let what = "--once and --noop leave when they are done, so there is no use for a command";
+        let what =
+            "with --once or --noop sidekick exits when it is done, so it cannot run a command";
         problems.push(Problem::with(what));
     }
     if !problems.is_empty() {
         return Err(problems);
     }
     let program = args.command.split_first();
-    Ok(Pass {
+    Ok(WatchOptions {
         program: program.map(|(program, args)| (program.clone(), args.to_vec())),
         stop,
         once: args.once || args.noop,
@@ -216,8 +219,8 @@ pub fn pass(
     })
 }
 
-/// Where the `sidekick watch` of the same user, or of this host's unit, keeps what outlives it.
-pub fn state_of_watch(
+/// The state directory of the `sidekick watch` of the same user, or of this host's unit.
+pub fn watch_state_dir(
     args: &cli::StateArgs,
     (env, host): (&Env, &HostFile),
     is_root: bool,
@@ -231,12 +234,12 @@ pub fn state_of_watch(
         .map_err(|problem| problem.hint(hint))?;
     let dir = in_file.map(PathBuf::from);
     let none =
-        || Problem::with("there is no place for state: neither XDG_STATE_HOME nor HOME is set");
+        || Problem::with("there is no state directory: neither XDG_STATE_HOME nor HOME is set");
     dir.or_else(|| state_dir(env, is_root))
         .ok_or_else(|| none().hint(hint))
 }
 
-/// Where programs keep what outlives them.
+/// The default state directory of this user.
 fn state_dir(env: &Env, is_root: bool) -> Option<PathBuf> {
     if is_root {
         return Some(PathBuf::from("/var/lib/sidekick"));

@@ -1,51 +1,51 @@
-//! What `sidekick register` is to announce.
+//! The configuration of `sidekick register`: what it announces, and how.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::announcement::{Announcement, announcement};
-use super::input::{Found, Raw, RawChecks, Said};
-use super::services::announcements;
+use super::announcement::{Announcement, parse_announcement};
+use super::input::{Problems, RawChecks, RawInstance, Setting};
+use super::services::read_announcements;
 use super::{Problem, parse_duration, stop};
 use crate::cli;
 use crate::model::prefix::Prefix;
 use crate::model::stop::Stop;
 
-/// The shortest TTL: etcd's own minimum.
+/// The shortest TTL that etcd grants.
 const SHORTEST_TTL: Duration = Duration::from_secs(2);
 
-/// What one process announces, and for whom.
+/// What one process announces, and the program that it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
-    /// The instances: one from the command line, or those of a configuration.
+    /// The instances: one from the command line, or those of the files.
     pub announcements: Vec<Announcement>,
-    /// The file or directory they come from, to be read again at SIGHUP.
+    /// The file or directory that they come from, if it is not the command line. It is read again at SIGHUP.
     pub config: Option<PathBuf>,
-    /// How long their keys outlive us.
+    /// The TTL of the leases: how long the keys stay after the process is gone.
     pub ttl: Duration,
-    /// How long a stop waits for those who watch.
+    /// How long a stop waits for the watchers to apply the drain.
     pub drain: Duration,
-    /// How the program is asked to end.
+    /// How the program is stopped.
     pub stop: Stop,
-    /// The program and its arguments.
+    /// The program and its arguments, if there is one.
     pub program: Option<(OsString, Vec<OsString>)>,
 }
 
-/// What the flags of `sidekick register` mean, and the configuration that they name; `prefix` is where instances live, if
-/// that is known. Whoever looks for the store reports why it is not.
-pub fn registration(
+/// Reads the flags of `sidekick register`, and the files that they name. `prefix` is the path of the instances in the
+/// store; it is `None` if it is wrong, which the caller has reported already.
+pub fn read_registration(
     args: &cli::Register,
     prefix: Option<&Prefix>,
 ) -> Result<Registration, Vec<Problem>> {
-    let mut found = Found::default();
-    let ttl = Said::flag("--ttl", &args.ttl).parse(&mut found, ttl);
-    let stop = stop::stop(&args.stop).map_err(|more| found.problems.extend(more));
-    let drain = Said::flag("--drain", &args.drain).parse(&mut found, parse_duration);
+    let mut found = Problems::default();
+    let ttl = Setting::flag("--ttl", &args.ttl).parse(&mut found, parse_ttl);
+    let stop = stop::parse_stop(&args.stop).map_err(|more| found.problems.extend(more));
+    let drain = Setting::flag("--drain", &args.drain).parse(&mut found, parse_duration);
     let announced = if let Some(path) = &args.config {
-        prefix.map_or(Err(Vec::new()), |prefix| announcements(path, prefix))
+        prefix.map_or(Err(Vec::new()), |prefix| read_announcements(path, prefix))
     } else {
-        let one = announcement(&flags(args), &mut found);
+        let one = parse_announcement(&settings_of_flags(args), &mut found);
         Ok(one.into_iter().collect())
     };
     let mut problems = found.problems;
@@ -67,38 +67,41 @@ pub fn registration(
     }
 }
 
-fn ttl(text: &str) -> Result<Duration, String> {
+fn parse_ttl(text: &str) -> Result<Duration, String> {
     let ttl = parse_duration(text)?;
     if ttl < SHORTEST_TTL {
         return Err(format!(
-            "{text} is shorter than 2s, the shortest that etcd can do"
+            "{text} is shorter than 2s, the shortest TTL of etcd"
         ));
     }
     if ttl.subsec_nanos() > 0 {
         return Err(format!(
-            "{text} is not a whole number of seconds, which is all that etcd can do"
+            "{text} is not a whole number of seconds, as etcd requires"
         ));
     }
     Ok(ttl)
 }
 
-/// What was said on the command line.
-fn flags(args: &cli::Register) -> Raw {
-    let said = |flag: &str, text: &Option<String>| text.as_ref().map(|t| Said::flag(flag, t));
-    let is_set = |flag: &str, is_set: bool| is_set.then(|| Said::flag(flag, ""));
+/// The settings on the command line.
+fn settings_of_flags(args: &cli::Register) -> RawInstance {
+    let said = |flag: &str, text: &Option<String>| text.as_ref().map(|t| Setting::flag(flag, t));
+    let is_set = |flag: &str, is_set: bool| is_set.then(|| Setting::flag(flag, ""));
     let port = |text: &String| match text.split_once('=') {
-        None => (None, Said::flag("--port", text)),
-        Some((name, port)) => (Some(Said::flag("--port", name)), Said::flag("--port", port)),
+        None => (None, Setting::flag("--port", text)),
+        Some((name, port)) => (
+            Some(Setting::flag("--port", name)),
+            Setting::flag("--port", port),
+        ),
     };
     let attr = |text: &String| {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (&**text, None),
         };
-        let value = value.map(|value| Said::flag("--attr", value));
-        (Said::flag("--attr", name), value)
+        let value = value.map(|value| Setting::flag("--attr", value));
+        (Setting::flag("--attr", name), value)
     };
-    Raw {
+    RawInstance {
         name: said("--name", &args.name),
         prefix: None,
         ports: args.port.iter().map(port).collect(),
@@ -109,13 +112,13 @@ fn flags(args: &cli::Register) -> Raw {
         attrs: args.attr.iter().map(attr).collect(),
         take_over: is_set("--take-over", args.take_over),
         shared: is_set("--shared", args.shared),
-        checks: check_flags(&args.checks),
+        checks: settings_of_check_flags(&args.checks),
     }
 }
 
-fn check_flags(args: &cli::CheckArgs) -> RawChecks {
-    let of = |flag: &str, text: &String| Said::flag(flag, text);
-    // The others have defaults, which say nothing.
+fn settings_of_check_flags(args: &cli::CheckArgs) -> RawChecks {
+    let of = |flag: &str, text: &String| Setting::flag(flag, text);
+    // These flags have defaults, so they count only together with a check.
     let given = |flag, text| (!args.check.is_empty()).then(|| of(flag, text));
     let each = |flag, texts: &[String]| texts.iter().map(|text| of(flag, text)).collect();
     RawChecks {
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use crate::config::IdSpec;
-    use crate::config::announcement::MOST_ATTRS;
+    use crate::config::announcement::MAX_ATTRS;
     use crate::model::address::Spec;
 
     fn one(flags: &str) -> Announcement {
@@ -157,12 +160,12 @@ mod tests {
         let Command::Register(args) = Cli::try_parse_from(line).unwrap().command else {
             unreachable!("register was typed");
         };
-        registration(&args, None)
+        read_registration(&args, None)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     #[test]
-    fn the_least() {
+    fn a_name_and_a_port_are_enough() {
         let least = one("--name web --port 80");
         assert_eq!((least.ip, least.id), (vec![], IdSpec::HostAndPort));
         assert_eq!((least.prefix, least.ports.default_port()), (None, 80));
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most() {
+    fn all_flags_are_read() {
         let flags = "--name web --port 80 --port http=81 --ip 2001:db8::1 --host a.b --id i --ttl 5s --attr a/b=c=d \
              --weight 0 -- echo --port";
         let most = one(flags);
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_the_rules_is_refused() {
+    fn a_wrong_flag_is_one_problem() {
         for flags in [
             "--name a/b --port 80",
             "--name web --port 0",
@@ -210,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn as_many_attributes_as_one_transaction_takes() {
+    fn more_attributes_than_one_transaction_takes_are_a_problem() {
         let flags = |count: usize| {
             let attrs: Vec<String> = (0..count).map(|n| format!(" --attr a{n}=v")).collect();
             format!("--name web --port 80{}", attrs.concat())
         };
-        assert!(parse(&flags(MOST_ATTRS)).is_ok());
-        let problems = parse(&flags(MOST_ATTRS + 1)).unwrap_err();
+        assert!(parse(&flags(MAX_ATTRS)).is_ok());
+        let problems = parse(&flags(MAX_ATTRS + 1)).unwrap_err();
         assert!(
             problems.len() == 1 && problems[0].contains("128"),
             "{problems:?}"
@@ -224,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_at_once() {
+    fn all_problems_are_reported_at_once() {
         let problems = parse("--name a/b --port x --ip y --ttl z").unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
     }

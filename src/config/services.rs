@@ -1,15 +1,15 @@
-//! Several services of one process: the tables `[[service]]` of a TOML file, or of all files of a directory.
+//! The instances of `sidekick register --config`: the tables `[[service]]` of a TOML file, or of all files of a directory.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Problem;
-use super::announcement::{Announcement, IdSpec, announcement};
-use super::input::{Found, Raw, RawChecks};
+use super::announcement::{Announcement, IdSpec, parse_announcement};
+use super::input::{Problems, RawChecks, RawInstance};
 use super::target;
-use super::toml_file::Document;
-use super::toml_table::Section;
+use super::toml_file::TomlFile;
+use super::toml_table::TomlTable;
 use crate::model::prefix::Prefix;
 
 const KNOWN: [&str; 19] = [
@@ -34,10 +34,9 @@ const KNOWN: [&str; 19] = [
     "fall",
 ];
 
-/// What a file, or the `*.toml` of a directory, say is to be announced; `prefix` is where what says nothing of it lives.
-///
-/// Either all of it is good, or nothing is.
-pub fn announcements(path: &Path, prefix: &Prefix) -> Result<Vec<Announcement>, Vec<Problem>> {
+/// Reads the instances from a file, or from the `*.toml` of a directory. `prefix` is the path in the store of those without
+/// a prefix of their own. If anything is wrong, all problems are returned and no instance.
+pub fn read_announcements(path: &Path, prefix: &Prefix) -> Result<Vec<Announcement>, Vec<Problem>> {
     let mut all = All::default();
     for file in files(path)? {
         match fs::read_to_string(&file) {
@@ -51,7 +50,7 @@ pub fn announcements(path: &Path, prefix: &Prefix) -> Result<Vec<Announcement>, 
     if all.good.is_empty() && all.problems.is_empty() {
         let problem = Problem::in_file(path, None, "there is no [[service]] in it");
         all.problems
-            .push(problem.hint("it takes a name and a port at least"));
+            .push(problem.hint("write at least one, with name and port"));
     }
     if all.problems.is_empty() {
         Ok(all.good)
@@ -65,7 +64,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
         return Ok(vec![path.to_owned()]);
     }
     let cannot = |error| Problem::in_file(path, None, format!("cannot be read: {error}"));
-    let mut files = target::list(path).map_err(|error| vec![cannot(error)])?;
+    let mut files = target::list_toml_files(path).map_err(|error| vec![cannot(error)])?;
     files.sort();
     if files.is_empty() {
         let problem = Problem::in_file(path, None, "there is no *.toml in it");
@@ -74,34 +73,34 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
     Ok(files)
 }
 
-/// What makes an instance another one: two of the same would stand in the same place.
-type Place = (Prefix, String, String);
+/// Prefix, service and id: two instances that agree in all three would have the same keys.
+type Identity = (Prefix, String, String);
 
-/// What was read so far.
+/// The instances and problems so far.
 #[derive(Default)]
 struct All {
     good: Vec<Announcement>,
     problems: Vec<Problem>,
-    /// Where each of them was read.
-    places: HashMap<Place, String>,
+    /// The file and line of each instance.
+    origins: HashMap<Identity, String>,
 }
 
 impl All {
     fn read(&mut self, file: &Path, text: &str, prefix: &Prefix) {
-        let document = Document::new(file, text);
-        let mut root = Section::root(&document);
+        let document = TomlFile::new(file, text);
+        let mut root = TomlTable::root(&document);
         for section in root.sections("service") {
             let span = section.span().clone();
-            let Some(one) = service(section, &document) else {
+            let Some(one) = read_service(section, &document) else {
                 continue;
             };
             let here = format!("{}:{}", file.display(), document.line(&span));
-            if let Some(place) = place(&one, prefix)
-                && let Some(first) = self.places.insert(place, here)
+            if let Some(identity) = identity(&one, prefix)
+                && let Some(first) = self.origins.insert(identity, here)
             {
-                let what = format!("service: the same name and id as that of {first}");
-                let hint = "another id, or another prefix, tells them apart";
-                document.note(&span, what, Some(hint));
+                let what = format!("service: {first} has the same name and id");
+                let hint = "give one of them another id or another prefix";
+                document.report_with_hint(&span, what, Some(hint));
             }
             self.good.push(one);
         }
@@ -110,11 +109,11 @@ impl All {
     }
 }
 
-/// Random ids are never the same.
-fn place(one: &Announcement, prefix: &Prefix) -> Option<Place> {
+/// What tells an instance from all others; `None` if its id is random, and therefore unique.
+fn identity(one: &Announcement, prefix: &Prefix) -> Option<Identity> {
     let id = match &one.id {
         IdSpec::Given(id) => id.to_string(),
-        // No id has a slash.
+        // An id has no slash, so this cannot equal one.
         IdSpec::HostAndPort => format!("/{}", one.ports.default_port()),
         IdSpec::Random => return None,
     };
@@ -122,29 +121,29 @@ fn place(one: &Announcement, prefix: &Prefix) -> Option<Place> {
     Some((prefix, one.service.to_string(), id))
 }
 
-fn service(mut section: Section<'_, '_>, document: &Document<'_>) -> Option<Announcement> {
+fn read_service(mut section: TomlTable<'_, '_>, document: &TomlFile<'_>) -> Option<Announcement> {
     if !section.has("name") {
-        section.miss(&["name"], "service.name is missing", None);
+        section.note_missing(&["name"], "service.name is missing", None);
     }
     if !section.has("port") && !section.has("ports") {
         let what = "service.port is missing: a number, or ports = { NAME = NUMBER }";
-        section.miss(&["port", "ports"], what, None);
+        section.note_missing(&["port", "ports"], what, None);
     }
-    let raw = raw(&mut section);
+    let raw = read_settings(&mut section);
     section.finish(&KNOWN);
-    let mut found = Found {
+    let mut found = Problems {
         document: Some(document),
         problems: Vec::new(),
     };
-    announcement(&raw, &mut found)
+    parse_announcement(&raw, &mut found)
 }
 
-fn raw(section: &mut Section<'_, '_>) -> Raw {
+fn read_settings(section: &mut TomlTable<'_, '_>) -> RawInstance {
     let main = section.text("port").map(|port| (None, port));
     let named = section.pairs("ports").into_iter();
     let named = named.map(|(name, port)| (Some(name), port));
     let attrs = section.pairs("attrs").into_iter();
-    Raw {
+    RawInstance {
         name: section.text("name"),
         prefix: section.text("prefix"),
         ports: main.into_iter().chain(named).collect(),
@@ -173,7 +172,7 @@ mod tests {
     use super::*;
     use crate::config::Ownership;
 
-    /// Reads the files of a directory; what is said of them names them without it.
+    /// Reads the files of a directory; the problems name the files without the directory.
     fn load(files: &[(&str, &str)]) -> Result<Vec<Announcement>, Vec<String>> {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -181,7 +180,7 @@ mod tests {
         }
         let root = format!("{}/", dir.path().display());
         let prefix = Prefix::parse("/services").unwrap();
-        announcements(dir.path(), &prefix).map_err(|problems| {
+        read_announcements(dir.path(), &prefix).map_err(|problems| {
             let told = problems.iter().map(ToString::to_string);
             told.map(|text| text.replace(&root, "")).collect()
         })
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_and_the_most() {
+    fn all_files_and_all_fields_are_read() {
         let all = load(&[
             ("b.toml", "[[service]]\nname = 'web'\nport = 80\n"),
             (
@@ -245,8 +244,8 @@ mod tests {
             "a.toml:10: service.attrs.ip: attribute ip has a meaning",
             "a.toml:10: service.attrs.",
             "a.toml:11: service.weight is a string or a number, not a boolean",
-            "a.toml:15: service.rise: it has a meaning with a check only",
-            "a.toml:16: service.shared: it needs an id",
+            "a.toml:15: service.rise: it has an effect with a check only",
+            "a.toml:16: service.shared: a shared instance needs an id",
         ];
         assert_eq!(told.len(), begin.len(), "{told:#?}");
         for (told, begin) in told.iter().zip(begin) {
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn two_in_one_place_are_a_problem() {
+    fn two_instances_with_the_same_keys_are_a_problem() {
         let web = |more: &str| format!("[[service]]\nname = 'web'\nport = 80\n{more}\n");
         let of =
             |first: &str, second: &str| load(&[("a.toml", &web(first)), ("b.toml", &web(second))]);
@@ -277,7 +276,7 @@ mod tests {
             ("prefix = '/services/'", ""),
         ] {
             let told = of(first, second).unwrap_err();
-            let want = "b.toml:1: service: the same name and id as that of a.toml:1";
+            let want = "b.toml:1: service: a.toml:1 has the same name and id";
             assert_eq!(told, [want], "{first}, {second}");
         }
         for (first, second) in [
@@ -290,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_configuration() {
+    fn a_file_without_services_is_a_problem() {
         assert!(problems("")[0].contains("there is no [[service]] in it"));
         for (text, want) in [
             (
@@ -316,7 +315,7 @@ mod tests {
         }
         assert!(load(&[]).unwrap_err()[0].contains("there is no *.toml in it"));
         let prefix = Prefix::root();
-        let missing = announcements(Path::new("/no/such/file"), &prefix).unwrap_err();
+        let missing = read_announcements(Path::new("/no/such/file"), &prefix).unwrap_err();
         assert!(missing[0].to_string().contains("cannot be read"));
     }
 }

@@ -1,4 +1,4 @@
-//! Which store is meant: flags first, then the environment, then the file of this host, then a directory.
+//! The choice of the store: by a flag, else the environment, else the host's file, else a directory.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,18 +15,18 @@ const DIRECTORY: &str = "sidekick";
 const STORE: &str = "SIDEKICK_STORE";
 const ENDPOINTS: &str = "ETCDCTL_ENDPOINTS";
 
-/// The store, the path of the instances in it, and who named the store.
+/// The store, the path of the instances in it, and where the store's name comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct StorePlace {
     /// The store.
     pub location: Location,
-    /// Where instances live in it.
+    /// The path of the instances in it.
     pub prefix: Prefix,
-    /// Who named the store.
+    /// Where the store's name comes from.
     pub source: Source,
 }
 
-/// Who named the store.
+/// Where the store's name comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// `--store`.
@@ -35,9 +35,9 @@ pub enum Source {
     Environment(&'static str),
     /// `confd.toml`.
     Confd(PathBuf),
-    /// This variable in the file that the units of this host share.
+    /// This variable in the host's file.
     HostFile(&'static str, PathBuf),
-    /// Nobody.
+    /// No flag, variable or file names a store.
     Default,
 }
 
@@ -48,29 +48,29 @@ impl fmt::Display for Source {
             Self::Environment(variable) => write!(f, "from {variable} in the environment"),
             Self::Confd(file) => write!(f, "from {}", file.display()),
             Self::HostFile(variable, file) => write!(f, "from {variable} in {}", file.display()),
-            Self::Default => f.write_str("the default: nobody names a store"),
+            Self::Default => f.write_str("the default, since no store is given"),
         }
     }
 }
 
 /// For the first line of a log; nothing secret is in it.
-impl fmt::Display for Place {
+impl fmt::Display for StorePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (store, prefix) = (self.location.identity(), self.prefix.as_str());
         write!(f, "the store is {store} ({}), prefix {prefix}", self.source)
     }
 }
 
-/// The store that is meant. The file of this host counts where neither a flag nor the environment names a store: what it
-/// says of one store is not taken for the way into another.
-pub fn location(
+/// Chooses the store. The host's file is used only if neither a flag nor the environment names a store, so that the
+/// credentials of one store are never sent to another.
+pub fn choose_store(
     args: &StoreArgs,
     env: &Env,
     host: &HostFile,
     is_root: bool,
-) -> Result<Place, Vec<Problem>> {
+) -> Result<StorePlace, Vec<Problem>> {
     let mut problems = Vec::new();
-    // Set to nothing is not set: compose files like to do that.
+    // An empty variable counts as not set, because compose files often set variables to nothing.
     let flag = args.store.as_deref().filter(|url| !url.is_empty());
     let is_named = flag.is_some() || var(env, ENDPOINTS).is_some();
     let completed = if is_named {
@@ -97,12 +97,12 @@ pub fn location(
         } else {
             Source::Flag
         };
-        (parse(url, args, env, &mut problems), source)
+        (parse_url(url, args, env, &mut problems), source)
     } else if let Some(url) = var(&completed, STORE).filter(|_| !is_named) {
-        let location = parse(url, args, &completed, &mut problems);
+        let location = parse_url(url, args, &completed, &mut problems);
         (location, from(STORE))
     } else if let Some(list) = var(&completed, ENDPOINTS) {
-        let location = etcd(list, ENDPOINTS, args, &completed, &mut problems);
+        let location = etcd_location(list, ENDPOINTS, args, &completed, &mut problems);
         (Some(location), from(ENDPOINTS))
     } else if problems.is_empty() {
         (
@@ -110,11 +110,11 @@ pub fn location(
             Source::Default,
         )
     } else {
-        // The file that cannot be read may name one.
+        // The host's file cannot be read, and it may name a store.
         (None, Source::Default)
     };
     match (location, prefix, problems.is_empty()) {
-        (Some(location), Ok(prefix), true) => Ok(Place {
+        (Some(location), Ok(prefix), true) => Ok(StorePlace {
             location,
             prefix,
             source,
@@ -129,9 +129,14 @@ fn var<'e>(env: &'e Env, name: &str) -> Option<&'e str> {
         .filter(|value| !value.is_empty())
 }
 
-fn parse(url: &str, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<Location> {
+fn parse_url(
+    url: &str,
+    args: &StoreArgs,
+    env: &Env,
+    problems: &mut Vec<Problem>,
+) -> Option<Location> {
     if let Some(path) = url.strip_prefix("dir:") {
-        // `dir:///run/x` as a URL has it, `dir:/run/x` as people type it.
+        // `dir:///run/x` is the URL; people also type `dir:/run/x`.
         let path = path.strip_prefix("//").unwrap_or(path);
         if path.starts_with('/') {
             return Some(Location::Directory(PathBuf::from(path)));
@@ -143,9 +148,9 @@ fn parse(url: &str, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) ->
     }
     if let Some(list) = url.strip_prefix("etcd://") {
         let list = list.trim_end_matches('/');
-        return Some(etcd(list, "--store", args, env, problems));
+        return Some(etcd_location(list, "--store", args, env, problems));
     }
-    // Whatever stands before an @ may be a password.
+    // The text before an `@` may have a password, so the message leaves it out.
     let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
     problems.push(
         Problem::with(format!("--store: {shown:?} is neither etcd:// nor dir://"))
@@ -154,7 +159,7 @@ fn parse(url: &str, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) ->
     None
 }
 
-fn etcd(
+fn etcd_location(
     list: &str,
     source: &str,
     args: &StoreArgs,
@@ -169,11 +174,11 @@ fn etcd(
         let bare = bare
             .or_else(|| part.strip_prefix("http://"))
             .unwrap_or(part);
-        match endpoint(bare.trim_end_matches('/')) {
+        match parse_endpoint(bare.trim_end_matches('/')) {
             Some(endpoint) => endpoints.push(endpoint),
-            // What stands before an @ is a user and a password, as in other URLs; it is nobody's business.
+            // As in other URLs, a user and a password stand before an `@`; the message leaves them out.
             None if part.contains('@') => problems.push(
-                Problem::with(format!("{source}: an endpoint holds a user and a password"))
+                Problem::with(format!("{source}: an endpoint has a user and a password"))
                     .hint("give them with --user and --password-file, or ETCDCTL_USER and ETCDCTL_PASSWORD"),
             ),
             None => problems.push(
@@ -183,8 +188,8 @@ fn etcd(
             ),
         }
     }
-    let tls = tls(secure, args, env, problems);
-    let auth = auth(args, env, problems);
+    let tls = read_tls(secure, args, env, problems);
+    let auth = read_auth(args, env, problems);
     Location::Etcd(EtcdOptions {
         endpoints,
         tls,
@@ -192,16 +197,16 @@ fn etcd(
     })
 }
 
-/// Whether it is an endpoint, bare or as a URL.
+/// Whether a text is an endpoint, bare or as a URL.
 pub(super) fn is_endpoint(text: &str) -> bool {
     let bare = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));
-    endpoint(bare.unwrap_or(text).trim_end_matches('/')).is_some()
+    parse_endpoint(bare.unwrap_or(text).trim_end_matches('/')).is_some()
 }
 
-/// `host:port`, with the port that etcd has by default where there is none.
-fn endpoint(text: &str) -> Option<String> {
+/// Parses `host:port`; the default is etcd's port, 2379.
+fn parse_endpoint(text: &str) -> Option<String> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse::<u16>().ok()?),
         Some(_) | None => (text, 2379),
@@ -221,7 +226,12 @@ fn endpoint(text: &str) -> Option<String> {
     (is_host && port > 0).then(|| format!("{host}:{port}"))
 }
 
-fn tls(secure: bool, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<TlsFiles> {
+fn read_tls(
+    secure: bool,
+    args: &StoreArgs,
+    env: &Env,
+    problems: &mut Vec<Problem>,
+) -> Option<TlsFiles> {
     let file =
         |flag: &Option<PathBuf>, name| flag.clone().or_else(|| var(env, name).map(PathBuf::from));
     let cacert = file(&args.cacert, "ETCDCTL_CACERT");
@@ -230,7 +240,10 @@ fn tls(secure: bool, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -
         (&file(&args.cert, "ETCDCTL_CERT"), pem::Wanted::Certificate),
         (&file(&args.key, "ETCDCTL_KEY"), pem::Wanted::PrivateKey),
     ] {
-        problems.extend(path.as_deref().and_then(|path| unusable_pem(path, wanted)));
+        problems.extend(
+            path.as_deref()
+                .and_then(|path| find_pem_problem(path, wanted)),
+        );
     }
     let identity = match (
         file(&args.cert, "ETCDCTL_CERT"),
@@ -248,8 +261,8 @@ fn tls(secure: bool, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -
     (secure || cacert.is_some() || identity.is_some()).then_some(TlsFiles { cacert, identity })
 }
 
-/// What is wrong with a certificate or a key, as far as a look can tell. They are read again for each connection.
-fn unusable_pem(file: &Path, wanted: pem::Wanted) -> Option<Problem> {
+/// Why a file with a certificate or a key cannot be used, if it cannot. The store reads it again for each connection.
+fn find_pem_problem(file: &Path, wanted: pem::Wanted) -> Option<Problem> {
     let why = match std::fs::read(file) {
         Ok(bytes) => pem::judge(&String::from_utf8_lossy(&bytes), wanted)
             .err()?
@@ -259,10 +272,14 @@ fn unusable_pem(file: &Path, wanted: pem::Wanted) -> Option<Problem> {
     Some(Problem::in_file(file, None, why))
 }
 
-fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(String, Password)> {
+fn read_auth(
+    args: &StoreArgs,
+    env: &Env,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, Password)> {
     if args.user.as_ref().is_some_and(|user| user.contains(':')) {
         problems.push(
-            Problem::with("--user: a password on the command line is there for everybody to see")
+            Problem::with("--user: everybody on this host can see a password on the command line")
                 .hint("put it into a file for --password-file, or into ETCDCTL_PASSWORD"),
         );
         return None;
@@ -285,7 +302,7 @@ fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(Str
     let from_file = args
         .password_file
         .as_deref()
-        .map(|file| password_file(file, problems));
+        .map(|file| check_password_file(file, problems));
     let given = || with_user.or_else(|| var(env, "ETCDCTL_PASSWORD").map(str::to_owned));
     let password = from_file.flatten().or_else(|| given().map(Password::Given));
     if password.is_none() && problems.is_empty() {
@@ -297,8 +314,8 @@ fn auth(args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<(Str
     Some((user, password?))
 }
 
-/// A file that can be used now; it is read again for each login.
-fn password_file(file: &Path, problems: &mut Vec<Problem>) -> Option<Password> {
+/// Checks that a password file can be read. The store reads it again for each login.
+fn check_password_file(file: &Path, problems: &mut Vec<Problem>) -> Option<Password> {
     match std::fs::read_to_string(file) {
         Ok(text) if store_url::first_line(&text).is_some() => Some(Password::File(file.to_owned())),
         Ok(_) => {
@@ -324,8 +341,10 @@ fn default_directory(env: &Env, is_root: bool, problems: &mut Vec<Problem>) -> O
     };
     if parent.is_none() {
         problems.push(
-            Problem::with("no store is given, and XDG_RUNTIME_DIR is not set to put one there")
-                .hint("give --store etcd://HOST:2379 or --store dir:///PATH"),
+            Problem::with(
+                "no store is given, and the default is below XDG_RUNTIME_DIR, which is not set",
+            )
+            .hint("give --store etcd://HOST:2379 or --store dir:///PATH"),
         );
     }
     Some(Location::Directory(Path::new(parent?).join(DIRECTORY)))
@@ -348,18 +367,18 @@ mod tests {
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
         let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
-        location(&watch.store, &env, &HostFile::read(&nowhere()), false)
+        choose_store(&watch.store, &env, &HostFile::read(&nowhere()), false)
             .map(|place| place.location)
             .map_err(texts)
     }
 
-    /// An environment in which this host has no file.
+    /// An environment for a host without a file.
     fn nowhere() -> Env {
         Env::from([("SIDEKICK_ENV_FILE".to_owned(), "/nonexistent".to_owned())])
     }
 
     #[test]
-    fn the_file_of_the_host_names_the_store_where_nobody_else_does() {
+    fn the_hosts_file_names_the_store_if_no_flag_or_variable_does() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = "SIDEKICK_STORE=etcd://file\nSIDEKICK_PREFIX=/file\nETCDCTL_USER=u\nETCDCTL_PASSWORD=p\n";
         std::fs::write(file.path(), text).unwrap();
@@ -372,7 +391,7 @@ mod tests {
             let Command::Watch(watch) = Cli::try_parse_from(line).unwrap().command else {
                 unreachable!("watch was typed");
             };
-            location(&watch.store, &env, &HostFile::read(&env), false).unwrap()
+            choose_store(&watch.store, &env, &HostFile::read(&env), false).unwrap()
         };
         let shown = |flags: &[&str], more: &[(&str, &str)]| place(flags, more).to_string();
         assert_eq!(
@@ -396,7 +415,7 @@ mod tests {
             shown(&[], &[("ETCDCTL_ENDPOINTS", "env:1")]),
             "the store is etcd://env:1 (from ETCDCTL_ENDPOINTS in the environment), prefix /services"
         );
-        // The password of one store does not go to another one.
+        // The password for the file's store is not sent to another store.
         let Location::Etcd(etcd) = place(&["--store", "etcd://flag"], &[]).location else {
             panic!("an etcd was asked for");
         };
@@ -404,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_no_reason_to_use_another_store() {
+    fn an_unreadable_hosts_file_does_not_lead_to_another_store() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
         let host = HostFile::read(&Env::from([(
@@ -417,7 +436,7 @@ mod tests {
             let Command::Watch(watch) = Cli::try_parse_from(line).unwrap().command else {
                 unreachable!("watch was typed");
             };
-            location(&watch.store, &env, &host, false)
+            choose_store(&watch.store, &env, &host, false)
         };
         let problems = with(&[]).unwrap_err();
         assert_eq!(problems.len(), 1, "{problems:?}");
@@ -433,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn directories() {
+    fn a_directory_is_given_or_the_default() {
         for (url, path) in [("dir:///run/x", "/run/x"), ("dir:/run/x", "/run/x")] {
             assert_eq!(
                 resolve(&["--store", url], &[]),
@@ -451,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn several_endpoints() {
+    fn a_list_of_endpoints_is_read() {
         let list = resolve(&["--store", "etcd://a:1,b,[::1]:3/"], &[]).map(endpoints);
         assert_eq!(
             list,
@@ -474,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variables_of_etcdctl_are_honoured() {
+    fn the_variables_of_etcdctl_are_used() {
         let ca = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(ca.path(), "-----BEGIN CERTIFICATE-----").unwrap();
         let env = [
@@ -520,9 +539,12 @@ mod tests {
     }
 
     #[test]
-    fn secrets_do_not_go_on_the_command_line() {
+    fn a_password_on_the_command_line_is_refused() {
         let error = resolve(&["--store", "etcd://a", "--user", "u:p"], &[]).unwrap_err();
-        assert!(error[0].contains("for everybody to see"), "{error:?}");
+        assert!(
+            error[0].contains("everybody on this host can see"),
+            "{error:?}"
+        );
         for store in ["etcd://u:secret@a", "http://u:secret@a"] {
             let error = resolve(&["--store", store], &[]).unwrap_err();
             assert!(!error[0].contains("secret"), "{error:?}");
@@ -532,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_at_once() {
+    fn all_problems_are_reported_at_once() {
         let flags = [
             "--store",
             "etcd://a b,c:x",

@@ -1,4 +1,5 @@
-//! The targets: what the files of `conf.d` say is to be rendered, from what, to where, and what to do about it.
+//! The targets: each file of `conf.d` says what is rendered, from which keys, to which file, and how it is checked and
+//! reloaded.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,66 +23,66 @@ mod haproxy;
 mod output;
 mod reload;
 
-use file::{File, Read};
+use file::{Read, TargetFile};
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 const RELOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Files that belong together, mostly one: checked together, swapped together, and followed by one reload.
+/// One or more files that are checked together and swapped together, and followed by one reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// How it is called in the log: the name of its file in conf.d, without `.toml`.
+    /// Its name in the log: that of its file in conf.d, without `.toml`.
     pub name: String,
     /// The file in conf.d.
     pub file: PathBuf,
     /// How that file is read.
     pub style: Style,
-    /// The files to be kept; at least one.
+    /// The files that sidekick keeps up to date; at least one.
     pub outputs: Vec<Output>,
-    /// The directory of which a check sees a copy with all new files in place, if it asks for one.
+    /// The directory of which a check gets a copy with all candidates in place, if it asks for one.
     pub tree: Option<PathBuf>,
     /// How long a check may take.
     pub check_timeout: Duration,
-    /// How the program that reads the files is told.
+    /// How the program that reads the files is reloaded.
     pub reload: Option<Reload>,
-    /// How long that may take.
+    /// How long a reload may take.
     pub reload_timeout: Duration,
-    /// The page on which the program shows the generation of the files that it runs.
+    /// The page on which the program shows the generation of the files that it runs, if it has one.
     pub generation: Option<HttpCheck>,
-    /// How fast they follow.
+    /// How changes are gathered, and how far reloads are apart.
     pub pace: Pace,
-    /// What they may lose at once.
+    /// How many instances may be lost at once.
     pub guard: Rules,
 }
 
 pub use haproxy::Haproxy;
 
-/// One file to be kept equal to what is announced.
+/// One file that sidekick renders and keeps up to date.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// The template's file.
     pub src: PathBuf,
     /// The template's text.
     pub template: String,
-    /// The file to be kept.
+    /// The destination: the live file.
     pub dest: PathBuf,
-    /// What the template reads.
+    /// What the template reads from the store.
     pub sources: Sources,
-    /// Whether missing directories above the file are made.
+    /// Whether missing directories above the destination are made.
     pub make_dirs: bool,
-    /// What is left out at the start of each key in the template, as confd does with its `prefix`.
+    /// The beginning of each key that the template does not see, as with confd's `prefix`.
     pub root: Prefix,
-    /// The permission bits; those of the existing file, or 0644, if not said.
+    /// The permission bits; if `None`, those of the existing file, or 0644.
     pub mode: Option<u32>,
-    /// The owners.
+    /// The owner and the group.
     pub owner: Owner,
-    /// A command that says whether the staged file is good.
+    /// The command that judges the candidate.
     pub check: Option<String>,
-    /// The `HAProxies` whose servers are changed while they run.
+    /// The `HAProxies` whose servers are changed at run time.
     pub haproxy: Option<Haproxy>,
 }
 
-/// What a template reads.
+/// What a template reads from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sources {
     /// The instances of every service, also of those that are announced later.
@@ -92,7 +93,7 @@ pub enum Sources {
     Keys(Vec<Prefix>),
 }
 
-/// The owner and group of a file; those of the existing file, or our own, if not said.
+/// The owner and group of a file; if `None`, those of the existing file, or those of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Owner {
     /// The owner.
@@ -101,7 +102,7 @@ pub struct Owner {
     pub gid: Option<u32>,
 }
 
-/// How a program is told of a new file.
+/// How a program is told to reload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reload {
     /// By a command.
@@ -112,43 +113,43 @@ pub enum Reload {
         signal: Signal,
         /// The file.
         pidfile: PathBuf,
-        /// Whether it is looked at until it runs the new file, if it is a daemon that we know.
+        /// Whether the reload is verified, if sidekick knows the daemon.
         verify: bool,
     },
     /// By a signal to the command of `sidekick watch`.
     Child {
         /// The signal.
         signal: Signal,
-        /// As above.
+        /// Whether the reload is verified, if sidekick knows the daemon.
         verify: bool,
     },
-    /// By the service manager.
+    /// By systemd.
     Unit {
         /// The unit's whole name.
         unit: String,
-        /// Sent to its main process, in place of the reload that the unit describes.
+        /// The signal to its main process, if it is not the reload that the unit describes.
         signal: Option<Signal>,
-        /// As above.
+        /// Whether the reload is verified, if sidekick knows the daemon.
         verify: bool,
     },
-    /// By the socket of HAProxy's master.
+    /// By a command over the socket of HAProxy's master.
     HaproxyMaster(PathBuf),
 }
 
-/// All targets of a directory, and everything that is wrong with them.
+/// All targets of a directory, and all problems with them.
 #[derive(Debug, Default)]
 pub struct Targets {
-    /// The good ones, sorted by file.
+    /// The targets without problems, sorted by file.
     pub good: Vec<Target>,
-    /// Those that cannot be used.
+    /// The targets that cannot be used.
     pub bad: Vec<BadTarget>,
-    /// What is wrong with the directory as a whole.
+    /// The problems with the directory as a whole.
     pub problems: Vec<Problem>,
-    /// What is no problem, and should be known all the same.
+    /// The warnings.
     pub warnings: Vec<Problem>,
 }
 
-/// A file in conf.d that gives no target, because something in it or in its templates is wrong.
+/// A file in conf.d that gives no usable target, because something in it or in its templates is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadTarget {
     /// The name that the target would have.
@@ -157,21 +158,21 @@ pub struct BadTarget {
     pub file: PathBuf,
     /// How that file is read.
     pub style: Style,
-    /// What is wrong; at least one.
+    /// The problems; at least one.
     pub problems: Vec<Problem>,
-    /// The texts that were read. As long as they are the same, nobody has tried to mend it.
+    /// The texts that were read. While they stay the same, the problems do, too.
     pub texts: Vec<String>,
 }
 
 impl Targets {
-    /// Everything that is wrong, in the order of the files.
+    /// All problems, in the order of the files.
     #[must_use]
     pub fn all_problems(&self) -> Vec<Problem> {
         let of_targets = self.bad.iter().flat_map(|bad| &bad.problems);
         self.problems.iter().chain(of_targets).cloned().collect()
     }
 
-    /// The style of a file that does not show one: that of all others, if they have the same.
+    /// The style of a file that does not show its own: confd's if all other files have it.
     fn common_style(&self) -> Style {
         let good = self.good.iter().map(|target| target.style);
         let mut styles = good.chain(self.bad.iter().map(|bad| bad.style)).peekable();
@@ -182,8 +183,8 @@ impl Targets {
         }
     }
 
-    /// Takes a target out of the good ones. `what` is wrong with it.
-    fn spoil(&mut self, file: &Path, what: &str) {
+    /// Makes a good target a bad one, with this problem.
+    fn reject(&mut self, file: &Path, what: &str) {
         let is_it = |target: &mut Target| target.file == file;
         let spoiled: Vec<Target> = self.good.extract_if(.., is_it).collect();
         let bad = spoiled.into_iter().map(|target| {
@@ -195,7 +196,7 @@ impl Targets {
 }
 
 impl Target {
-    /// The target as one that cannot be used.
+    /// Makes it a target that cannot be used.
     #[must_use]
     pub fn into_bad(self, problems: Vec<Problem>) -> BadTarget {
         let outputs = self.outputs.into_iter();
@@ -209,9 +210,9 @@ impl Target {
     }
 }
 
-/// Reads `<conf_dir>/conf.d/*.toml`, and what else is in confd's style there and below.
+/// Reads `<conf_dir>/conf.d/*.toml`, and further files there and below that are in confd's style.
 #[must_use]
-pub fn targets(conf_dir: &Path) -> Targets {
+pub fn read_targets(conf_dir: &Path) -> Targets {
     let mut all = Targets::default();
     let layout = Confd::read(conf_dir).unwrap_or_else(|problems| {
         all.problems.extend(problems);
@@ -219,7 +220,7 @@ pub fn targets(conf_dir: &Path) -> Targets {
     });
     all.warnings.clone_from(&layout.warnings);
     let dir = conf_dir.join("conf.d");
-    let mut files = match list(&dir) {
+    let mut files = match list_toml_files(&dir) {
         Ok(files) => files,
         Err(error) => {
             let problem = Problem::in_file(&dir, None, format!("cannot be read: {error}"));
@@ -230,14 +231,14 @@ pub fn targets(conf_dir: &Path) -> Targets {
         }
     };
     files.sort();
-    // A hidden file comes last: it may be the copy that an editor has left of another one.
-    let others = confd::others(&dir, &files);
+    // Hidden files come last, because one may be a copy of another file that an editor has left.
+    let others = confd::other_files(&dir, &files);
     let mut seen = 0;
-    let mut in_doubt = Vec::new();
+    let mut of_unknown_style = Vec::new();
     for (file, is_plain) in
         (files.iter().map(|file| (file, true))).chain(others.iter().map(|file| (file, false)))
     {
-        let file = File {
+        let file = TargetFile {
             path: file,
             conf_dir,
             is_plain,
@@ -246,9 +247,9 @@ pub fn targets(conf_dir: &Path) -> Targets {
         match file.read(&mut all) {
             Read::Nothing => {}
             Read::Target => seen += 1,
-            Read::InDoubt(bad) => {
+            Read::UnknownStyle(bad) => {
                 seen += 1;
-                in_doubt.push(bad);
+                of_unknown_style.push(bad);
             }
         }
     }
@@ -257,15 +258,18 @@ pub fn targets(conf_dir: &Path) -> Targets {
         all.problems.push(Problem::in_file(&dir, None, what));
     }
     let style = all.common_style();
-    all.bad
-        .extend(in_doubt.into_iter().map(|bad| BadTarget { style, ..bad }));
-    no_two_for_one_file(&mut all);
+    all.bad.extend(
+        of_unknown_style
+            .into_iter()
+            .map(|bad| BadTarget { style, ..bad }),
+    );
+    reject_shared_destinations(&mut all);
     all.bad.sort_by(|one, other| one.file.cmp(&other.file));
     all
 }
 
 /// The files `*.toml` of a directory that are not hidden.
-pub(super) fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn list_toml_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -283,27 +287,28 @@ pub(super) fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn no_two_for_one_file(all: &mut Targets) {
+/// Rejects each target with a destination that an earlier target has, too.
+fn reject_shared_destinations(all: &mut Targets) {
     let mut first: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     let mut second = Vec::new();
     for target in &all.good {
         for output in &target.outputs {
-            let Some(other) = first.insert(place(&output.dest), target.file.clone()) else {
+            let Some(other) = first.insert(real_path(&output.dest), target.file.clone()) else {
                 continue;
             };
             let (dest, other) = (output.dest.display(), other.display());
-            let what = format!("{dest} is the dest of {other} already");
+            let what = format!("the dest {dest} is already taken by {other}");
             second.push((target.file.clone(), what));
         }
     }
     for (file, what) in second {
-        all.spoil(&file, &what);
+        all.reject(&file, &what);
     }
 }
 
-/// Where a file lies, whatever links lead to it. Where the file system does not answer, that is `dest` itself.
+/// The real path of a file, with symbolic links resolved. If the file system does not answer in time, it is `dest` itself.
 #[must_use]
-pub fn place(dest: &Path) -> PathBuf {
+pub fn real_path(dest: &Path) -> PathBuf {
     let real = |dest: &Path| {
         let in_its_dir = || {
             let dir = fs::canonicalize(dest.parent()?).ok()?;

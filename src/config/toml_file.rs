@@ -1,4 +1,4 @@
-//! A TOML file and all that is found wrong with it, each problem with its line.
+//! A TOML file with the problems and warnings that are found in it, each with its line.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -9,18 +9,19 @@ use toml::de::{DeTable, Error as TomlError};
 
 use super::Problem;
 
-/// A file and what is wrong with it.
-pub(super) struct Document<'t> {
+/// A TOML file and the problems found in it so far.
+pub(super) struct TomlFile<'t> {
     file: PathBuf,
     text: &'t str,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
+    /// Whether an unknown key is a warning only.
     lenient: Cell<bool>,
-    /// It has a syntax error.
+    /// Whether it has a syntax error; further problems are then not reported.
     is_broken: Cell<bool>,
 }
 
-impl<'t> Document<'t> {
+impl<'t> TomlFile<'t> {
     pub(super) fn new(file: &Path, text: &'t str) -> Self {
         Self {
             file: file.to_owned(),
@@ -32,24 +33,24 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Parses the file. A syntax error is a problem, and the only one: what the parser makes of the rest is a guess, which
-    /// shows in which style the file is and is good for nothing else.
+    /// Parses the file. A syntax error is reported as the only problem: the parser guesses the rest of the file, and the
+    /// guess is used for nothing but the style of the file.
     pub(super) fn parse(&self) -> Spanned<DeTable<'t>> {
         let (root, errors) = DeTable::parse_recoverable(self.text);
         let first = |error: &&TomlError| error.span().map(|span| span.start);
         if let Some(error) = errors.iter().min_by_key(first) {
-            self.say(&error.span().unwrap_or_default(), error.message());
+            self.report(&error.span().unwrap_or_default(), error.message());
             self.is_broken.set(true);
         }
         root
     }
 
-    /// Notes a problem.
-    pub(super) fn say(&self, span: &Range<usize>, what: impl std::fmt::Display) {
-        self.note(span, what, None);
+    /// Reports a problem.
+    pub(super) fn report(&self, span: &Range<usize>, what: impl std::fmt::Display) {
+        self.report_with_hint(span, what, None);
     }
 
-    pub(super) fn note(
+    pub(super) fn report_with_hint(
         &self,
         span: &Range<usize>,
         what: impl std::fmt::Display,
@@ -62,7 +63,7 @@ impl<'t> Document<'t> {
         self.problems.borrow_mut().push(problem);
     }
 
-    /// Notes what is no problem, and should be known all the same.
+    /// Reports a warning.
     pub(super) fn warn(
         &self,
         span: &Range<usize>,
@@ -76,12 +77,12 @@ impl<'t> Document<'t> {
         self.warnings.borrow_mut().push(problem);
     }
 
-    /// How many problems have been noted so far.
+    /// How many problems have been reported so far.
     pub(super) fn problem_count(&self) -> usize {
         self.problems.borrow().len()
     }
 
-    /// From now on a key that nobody knows is a warning and no problem.
+    /// From now on an unknown key is a warning and not a problem.
     pub(super) fn be_lenient(&self) {
         self.lenient.set(true);
     }
@@ -107,7 +108,7 @@ impl<'t> Document<'t> {
         warnings
     }
 
-    /// The line on which something begins.
+    /// The number of the line on which a span begins.
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         1 + before.matches('\n').count()

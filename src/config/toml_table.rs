@@ -1,4 +1,4 @@
-//! A table of a TOML file, read field by field, so that every problem in it is found at once.
+//! A table of a TOML file, read field by field, so that all problems in it are reported at once.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -6,38 +6,38 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::input::Said;
-use super::toml_file::Document;
+use super::input::Setting;
+use super::toml_file::TomlFile;
 use crate::model::suggestion::{did_you_mean, nearest};
 
 /// One table of a document.
-pub(super) struct Section<'d, 't> {
-    document: &'d Document<'t>,
-    /// How a person would call it, `template.reload`.
+pub(super) struct TomlTable<'d, 't> {
+    document: &'d TomlFile<'t>,
+    /// Its name in messages, such as `template.reload`.
     name: String,
     span: Range<usize>,
     table: DeTable<'t>,
     missing: Vec<Missing>,
 }
 
-/// A key that the table has to have and does not have.
+/// A required key that the table does not have.
 struct Missing {
-    /// The keys of which any one would have done.
+    /// The keys of which one is required.
     keys: &'static [&'static str],
     what: String,
     hint: Option<String>,
 }
 
-/// A value and where it stands.
+/// A value and its place in the file.
 #[derive(Debug, Clone)]
 pub(super) struct Located<T> {
     pub(super) value: T,
     pub(super) span: Range<usize>,
 }
 
-impl<'d, 't> Section<'d, 't> {
-    /// The whole file.
-    pub(super) fn root(document: &'d Document<'t>) -> Self {
+impl<'d, 't> TomlTable<'d, 't> {
+    /// The top level of a file.
+    pub(super) fn root(document: &'d TomlFile<'t>) -> Self {
         let root = document.parse();
         Self {
             document,
@@ -48,7 +48,7 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
-    /// Where the table stands.
+    /// The place of the table in the file.
     pub(super) fn span(&self) -> &Range<usize> {
         &self.span
     }
@@ -57,16 +57,17 @@ impl<'d, 't> Section<'d, 't> {
         self.table.remove(key)
     }
 
-    fn wrong(&self, key: &str, found: &Spanned<DeValue<'_>>, wanted: &str) {
+    fn report_type(&self, key: &str, found: &Spanned<DeValue<'_>>, wanted: &str) {
         let what = format!(
             "{} is {wanted}, not {}",
             self.path(key),
-            article(found.get_ref())
+            with_article(found.get_ref())
         );
-        let quoted = typed(found.get_ref()).filter(|_| found.get_ref().is_integer());
+        let quoted = as_typed(found.get_ref()).filter(|_| found.get_ref().is_integer());
         let hint = quoted.filter(|_| wanted == "a string");
         let hint = hint.map(|number| format!("write it in quotes: \"{number}\""));
-        self.document.note(&found.span(), what, hint.as_deref());
+        self.document
+            .report_with_hint(&found.span(), what, hint.as_deref());
     }
 
     fn path(&self, key: &str) -> String {
@@ -77,7 +78,7 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
-    /// A time, parsed.
+    /// Takes and parses a time.
     pub(super) fn time<T>(
         &mut self,
         key: &str,
@@ -90,7 +91,7 @@ impl<'d, 't> Section<'d, 't> {
         )
     }
 
-    /// A share, parsed.
+    /// Takes and parses a share.
     pub(super) fn share<T, E: std::fmt::Display>(
         &mut self,
         key: &str,
@@ -99,7 +100,7 @@ impl<'d, 't> Section<'d, 't> {
         self.with_unit(key, &[("%", "")], parse)
     }
 
-    /// A string, parsed; a bare number gets a hint with the units that it may have, each with what it is for.
+    /// Takes and parses a string. For a bare number, the problem's hint names the `units` that fit, each with its meaning.
     fn with_unit<T, E: std::fmt::Display>(
         &mut self,
         key: &str,
@@ -115,35 +116,35 @@ impl<'d, 't> Section<'d, 't> {
         let written: Vec<String> = written.collect();
         let refused = units.first().and_then(|(unit, _)| fits(unit).err());
         match refused {
-            // No unit helps.
+            // The number is wrong with any unit.
             Some(error) if written.is_empty() => {
                 let what = format!("{}: {error}", self.path(key));
-                self.document.say(&span, what);
+                self.document.report(&span, what);
             }
             Some(_) | None => {
                 let what = format!("{}: {number} has no unit", self.path(key));
                 let hint = format!("write {}", written.join(" or "));
-                self.document.note(&span, what, Some(&hint));
+                self.document.report_with_hint(&span, what, Some(&hint));
             }
         }
         None
     }
 
-    /// Takes a whole number, as it would be typed, from a key that holds one.
+    /// Takes a whole number as text; `None` if the key holds something else.
     fn take_integer(&mut self, key: &str) -> Option<(String, Range<usize>)> {
         let found = self.table.get(key)?;
         found.get_ref().as_integer()?;
-        let number = (typed(found.get_ref())?, found.span());
+        let number = (as_typed(found.get_ref())?, found.span());
         self.drop_key(key);
         Some(number)
     }
 
-    /// A string.
+    /// Takes a string.
     pub(super) fn string(&mut self, key: &str) -> Option<Located<String>> {
         let found = self.take(key)?;
         let text = found.get_ref().as_str().map(str::to_owned);
         if text.is_none() {
-            self.wrong(key, &found, "a string");
+            self.report_type(key, &found, "a string");
         }
         Some(Located {
             value: text?,
@@ -151,46 +152,46 @@ impl<'d, 't> Section<'d, 't> {
         })
     }
 
-    /// A string, parsed; a problem names the key.
+    /// Takes and parses a string.
     pub(super) fn parsed<T, E: std::fmt::Display>(
         &mut self,
         key: &str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
         if let Some((number, span)) = self.take_integer(key) {
-            // Quotes are no help for what is wrong in quotes, too.
+            // Quotes are suggested only if the number is right within quotes.
             match parse(&number) {
-                Ok(_) => self.without_quotes(key, &number, &span),
+                Ok(_) => self.report_missing_quotes(key, &number, &span),
                 Err(error) => self
                     .document
-                    .say(&span, format!("{}: {error}", self.path(key))),
+                    .report(&span, format!("{}: {error}", self.path(key))),
             }
             return None;
         }
         let text = self.string(key)?;
-        self.judge(key, &text, parse)
+        self.parse_or_report(key, &text, parse)
     }
 
-    fn without_quotes(&self, key: &str, number: &str, span: &Range<usize>) {
+    fn report_missing_quotes(&self, key: &str, number: &str, span: &Range<usize>) {
         let what = format!("{} is a string, not an integer", self.path(key));
         let hint = format!("write it in quotes: \"{number}\"");
-        self.document.note(span, what, Some(&hint));
+        self.document.report_with_hint(span, what, Some(&hint));
     }
 
-    fn judge<T, E: std::fmt::Display>(
+    fn parse_or_report<T, E: std::fmt::Display>(
         &self,
         key: &str,
         text: &Located<String>,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let say = |error| {
+        let report = |error| {
             self.document
-                .say(&text.span, format!("{}: {error}", self.path(key)));
+                .report(&text.span, format!("{}: {error}", self.path(key)));
         };
-        parse(&text.value).map_err(say).ok()
+        parse(&text.value).map_err(report).ok()
     }
 
-    /// A whole number that is not negative.
+    /// Takes a whole number that is not negative.
     pub(super) fn number(&mut self, key: &str) -> Option<u32> {
         let found = self.take(key)?;
         let number = found
@@ -198,22 +199,22 @@ impl<'d, 't> Section<'d, 't> {
             .as_integer()
             .and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok());
         if number.is_none() {
-            self.wrong(key, &found, "a number from 0 to 4294967295");
+            self.report_type(key, &found, "a number from 0 to 4294967295");
         }
         number
     }
 
-    /// `true` or `false`.
+    /// Takes `true` or `false`.
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
         let found = self.take(key)?;
         let flag = found.get_ref().as_bool();
         if flag.is_none() {
-            self.wrong(key, &found, "true or false");
+            self.report_type(key, &found, "true or false");
         }
         flag
     }
 
-    /// A list of strings, each parsed.
+    /// Takes a list of strings and parses each.
     pub(super) fn list<T, E: std::fmt::Display>(
         &mut self,
         key: &str,
@@ -222,7 +223,7 @@ impl<'d, 't> Section<'d, 't> {
         let found = self.take(key)?;
         let span = found.span();
         let Some(items) = found.get_ref().as_array() else {
-            self.wrong(key, &found, "a list of strings");
+            self.report_type(key, &found, "a list of strings");
             return None;
         };
         let mut value = Vec::new();
@@ -233,20 +234,20 @@ impl<'d, 't> Section<'d, 't> {
                         value: text.to_owned(),
                         span: item.span(),
                     };
-                    value.extend(self.judge(key, &text, &mut parse));
+                    value.extend(self.parse_or_report(key, &text, &mut parse));
                 }
-                None => self.wrong(key, item, "a list of strings"),
+                None => self.report_type(key, item, "a list of strings"),
             }
         }
         Some(Located { value, span })
     }
 
-    /// A table below this one.
-    pub(super) fn section(&mut self, key: &str) -> Option<Section<'d, 't>> {
+    /// Takes a table below this one.
+    pub(super) fn section(&mut self, key: &str) -> Option<TomlTable<'d, 't>> {
         let found = self.take(key)?;
         let (span, name) = (found.span(), self.path(key));
         match found.into_inner() {
-            DeValue::Table(table) => Some(Section {
+            DeValue::Table(table) => Some(TomlTable {
                 document: self.document,
                 name,
                 span,
@@ -254,14 +255,14 @@ impl<'d, 't> Section<'d, 't> {
                 missing: Vec::new(),
             }),
             other => {
-                self.wrong(key, &Spanned::new(span, other), "a table");
+                self.report_type(key, &Spanned::new(span, other), "a table");
                 None
             }
         }
     }
 
-    /// A table, `[template]`, or the tables of a list, `[[template]]`.
-    pub(super) fn one_or_more(&mut self, key: &str) -> Vec<Section<'d, 't>> {
+    /// Takes a table, `[template]`, or the tables of a list, `[[template]]`.
+    pub(super) fn one_or_more(&mut self, key: &str) -> Vec<TomlTable<'d, 't>> {
         let is_list = |found: &Spanned<DeValue<'_>>| found.get_ref().is_array();
         if self.table.get(key).is_some_and(is_list) {
             return self.sections(key);
@@ -269,8 +270,8 @@ impl<'d, 't> Section<'d, 't> {
         self.section(key).into_iter().collect()
     }
 
-    /// The tables of a list, `[[service]]`.
-    pub(super) fn sections(&mut self, key: &str) -> Vec<Section<'d, 't>> {
+    /// Takes the tables of a list, `[[service]]`.
+    pub(super) fn sections(&mut self, key: &str) -> Vec<TomlTable<'d, 't>> {
         let Some(found) = self.take(key) else {
             return Vec::new();
         };
@@ -278,8 +279,11 @@ impl<'d, 't> Section<'d, 't> {
         let items = match found.into_inner() {
             DeValue::Array(items) => items,
             other => {
-                let what = format!("{name} is written [[{name}]], not as {}", article(&other));
-                self.document.say(&span, what);
+                let what = format!(
+                    "{name} is written [[{name}]], not as {}",
+                    with_article(&other)
+                );
+                self.document.report(&span, what);
                 return Vec::new();
             }
         };
@@ -287,31 +291,31 @@ impl<'d, 't> Section<'d, 't> {
         for item in items {
             let (document, name, span) = (self.document, name.clone(), item.span());
             match item.into_inner() {
-                DeValue::Table(table) => sections.push(Section {
+                DeValue::Table(table) => sections.push(TomlTable {
                     document,
                     name,
                     span,
                     table,
                     missing: Vec::new(),
                 }),
-                other => self.wrong(key, &Spanned::new(span, other), "a table"),
+                other => self.report_type(key, &Spanned::new(span, other), "a table"),
             }
         }
         sections
     }
 
-    /// A string, or a whole number as it would be typed.
-    pub(super) fn text(&mut self, key: &str) -> Option<Said> {
+    /// Takes a string or a whole number, as text.
+    pub(super) fn text(&mut self, key: &str) -> Option<Setting> {
         let found = self.take(key)?;
-        let text = typed(found.get_ref());
+        let text = as_typed(found.get_ref());
         if text.is_none() {
-            self.wrong(key, &found, "a string or a number");
+            self.report_type(key, &found, "a string or a number");
         }
-        Some(self.said(key, &found, text?))
+        Some(self.setting(key, &found, text?))
     }
 
-    /// A string, or a list of strings.
-    pub(super) fn texts(&mut self, key: &str) -> Vec<Said> {
+    /// Takes a string or a list of strings.
+    pub(super) fn texts(&mut self, key: &str) -> Vec<Setting> {
         let Some(found) = self.take(key) else {
             return Vec::new();
         };
@@ -319,34 +323,34 @@ impl<'d, 't> Section<'d, 't> {
             Some(items) => items.iter().collect(),
             None => vec![&found],
         };
-        let mut said = Vec::new();
+        let mut settings = Vec::new();
         for item in items {
             match item.get_ref().as_str() {
-                Some(text) => said.push(self.said(key, item, text.to_owned())),
-                None => self.wrong(key, item, "a string or a list of strings"),
+                Some(text) => settings.push(self.setting(key, item, text.to_owned())),
+                None => self.report_type(key, item, "a string or a list of strings"),
             }
         }
-        said
+        settings
     }
 
-    /// The names and values of a table below this one.
-    pub(super) fn pairs(&mut self, key: &str) -> Vec<(Said, Said)> {
+    /// Takes the names and values of a table below this one.
+    pub(super) fn pairs(&mut self, key: &str) -> Vec<(Setting, Setting)> {
         let Some(section) = self.section(key) else {
             return Vec::new();
         };
         let mut pairs = Vec::new();
         for (name, value) in &section.table {
             let (name, at) = (name.get_ref().as_ref(), name.span());
-            let Some(text) = typed(value.get_ref()) else {
+            let Some(text) = as_typed(value.get_ref()) else {
                 let what = match value.get_ref() {
                     DeValue::Table(_) => "a string or a number; a path stands in quotes, \"a/b\"",
                     _ => "a string or a number",
                 };
-                section.wrong(name, value, what);
+                section.report_type(name, value, what);
                 continue;
             };
-            let value = section.said(name, value, text);
-            let name = Said {
+            let value = section.setting(name, value, text);
+            let name = Setting {
                 text: name.to_owned(),
                 span: Some(at),
                 ..value.clone()
@@ -356,30 +360,30 @@ impl<'d, 't> Section<'d, 't> {
         pairs
     }
 
-    /// Something that is said with `true`, and not said with `false`.
-    pub(super) fn is_set(&mut self, key: &str) -> Option<Said> {
+    /// Takes a switch: the setting if it is `true`, `None` if it is `false` or absent.
+    pub(super) fn is_set(&mut self, key: &str) -> Option<Setting> {
         let found = self.take(key)?;
         let is_set = found.get_ref().as_bool();
         if is_set.is_none() {
-            self.wrong(key, &found, "true or false");
+            self.report_type(key, &found, "true or false");
         }
-        is_set?.then(|| self.said(key, &found, String::new()))
+        is_set?.then(|| self.setting(key, &found, String::new()))
     }
 
-    fn said(&self, key: &str, found: &Spanned<DeValue<'_>>, text: String) -> Said {
-        Said {
+    fn setting(&self, key: &str, found: &Spanned<DeValue<'_>>, text: String) -> Setting {
+        Setting {
             text,
             label: self.path(key),
             span: Some(found.span()),
         }
     }
 
-    /// Whether there is such a key, whatever it holds.
+    /// Whether the table has this key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// The string of a key, without taking it.
+    /// The string of a key, which stays in the table.
     pub(super) fn peek(&self, key: &str) -> Option<&str> {
         self.table.get(key)?.get_ref().as_str()
     }
@@ -393,12 +397,12 @@ impl<'d, 't> Section<'d, 't> {
         number.is_some_and(|number| number.as_str().starts_with('-'))
     }
 
-    /// Where the value of a key stands.
-    pub(super) fn place(&self, key: &str) -> Option<Range<usize>> {
+    /// The place of a key's value in the file.
+    pub(super) fn span_of(&self, key: &str) -> Option<Range<usize>> {
         self.table.get(key).map(Spanned::span)
     }
 
-    /// Takes a key away unread.
+    /// Removes a key without reading it.
     pub(super) fn drop_key(&mut self, key: &str) {
         self.table.remove(key);
     }
@@ -423,7 +427,7 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
-    /// Puts a value at a path of keys, as if it stood at `span`; one that is there already stays.
+    /// Inserts a value at a path of keys, as if it stood at `span`. A value that is there already stays.
     pub(super) fn put(&mut self, path: &[&str], value: DeValue<'t>, span: Range<usize>) {
         let mut value = Spanned::new(span.clone(), value);
         let mut table = &mut self.table;
@@ -446,36 +450,36 @@ impl<'d, 't> Section<'d, 't> {
                 .or_insert_with(|| Spanned::new(span.clone(), DeValue::Table(DeTable::new())));
             match next.get_mut() {
                 DeValue::Table(below) => table = below,
-                // It is a problem that whoever reads it reports.
+                // The value should be a table; whoever takes it reports that.
                 _ => return,
             }
         }
     }
 
-    /// Names become lower-case, here and below, as Go reads them whatever their case. Of two that become the same, the
-    /// one that was lower-case stays.
+    /// Makes all names lower-case, here and below, because confd (in Go) ignores their case. If two names become the same,
+    /// the one that was lower-case stays.
     pub(super) fn ignore_case(&mut self) {
         ignore_case(&mut self.table);
     }
 
-    /// The strings that a key has in a table below this one, or in the tables of a list, whatever the case of the names.
+    /// The strings of a key in a table below this one, or in the tables of a list. The case of the names is ignored.
     pub(super) fn strings_below(&self, table: &str, key: &str) -> Vec<&str> {
         let mut found = Vec::new();
-        for value in named(&self.table, table) {
+        for value in values_named(&self.table, table) {
             let list = value
                 .as_array()
                 .map(|items| items.iter().map(Spanned::get_ref));
             let tables = list.into_iter().flatten().chain([value]);
             for table in tables.filter_map(DeValue::as_table) {
-                found.extend(named(table, key).filter_map(DeValue::as_str));
+                found.extend(values_named(table, key).filter_map(DeValue::as_str));
             }
         }
         found
     }
 
-    /// Notes that the table has none of `keys`, of which it needs one. [`Section::finish`] reports it, unless one of them
-    /// is there and misspelt: that is one mistake, and the misspelling is what an operator has to mend.
-    pub(super) fn miss(
+    /// Notes that the table has none of `keys`, and needs one of them. [`TomlTable::finish`] reports it, unless one of them is
+    /// there and misspelt: then it reports the misspelt key only, since that is the one mistake to correct.
+    pub(super) fn note_missing(
         &mut self,
         keys: &'static [&'static str],
         what: impl Into<String>,
@@ -488,10 +492,10 @@ impl<'d, 't> Section<'d, 't> {
         });
     }
 
-    /// Ends the reading: a key that nobody asked for is a problem, or a warning where the file is read leniently. `known`
-    /// are the keys that can be there, a table in brackets.
+    /// Ends the reading and reports the keys that are left: they are unknown, which is a problem, or a warning if the file is
+    /// read leniently. `known` are the valid keys, with tables in brackets.
     pub(super) fn finish(mut self, known: &[&str]) {
-        let names = || known.iter().map(|name| bare(name));
+        let names = || known.iter().map(|name| bare_key(name));
         let mut missing = std::mem::take(&mut self.missing);
         for key in self.table.keys() {
             let name = key.get_ref();
@@ -502,22 +506,27 @@ impl<'d, 't> Section<'d, 't> {
             }
             let is_needed = missing.len() < before;
             if self.document.is_lenient() && !is_needed {
-                let what = format!("{} is not known here and is passed over", self.path(name));
+                let what = format!("{} is not known here and is ignored", self.path(name));
                 self.document.warn(&key.span(), what, similar.as_deref());
                 continue;
             }
             let what = format!("{} is not known here", self.path(name));
-            let hint = similar.unwrap_or_else(|| format!("known are {}", enumerated(known)));
-            self.document.note(&key.span(), what, Some(&hint));
+            let hint = similar.unwrap_or_else(|| format!("known are {}", enumerate(known)));
+            self.document
+                .report_with_hint(&key.span(), what, Some(&hint));
         }
         for Missing { what, hint, .. } in missing {
-            self.document.note(&self.span, what, hint.as_deref());
+            self.document
+                .report_with_hint(&self.span, what, hint.as_deref());
         }
     }
 }
 
-/// The values under a name, whatever its case.
-fn named<'v, 't>(table: &'v DeTable<'t>, name: &str) -> impl Iterator<Item = &'v DeValue<'t>> {
+/// The values under a name; the case is ignored.
+fn values_named<'v, 't>(
+    table: &'v DeTable<'t>,
+    name: &str,
+) -> impl Iterator<Item = &'v DeValue<'t>> {
     let is_it = move |key: &str| key.eq_ignore_ascii_case(name);
     let pairs = table.iter().filter(move |(key, _)| is_it(key.get_ref()));
     pairs.map(|(_, value)| value.get_ref())
@@ -547,21 +556,22 @@ fn ignore_case(table: &mut DeTable<'_>) {
     }
 }
 
-/// The key of `[template.pace]` or `[[service]]` in its table.
-fn bare(name: &str) -> &str {
+/// The bare key of a name in brackets: `pace` of `[template.pace]`, `service` of `[[service]]`.
+fn bare_key(name: &str) -> &str {
     let name = name.trim_matches(['[', ']']);
     name.rsplit('.').next().unwrap_or(name)
 }
 
-/// Names as part of a sentence.
-fn enumerated(names: &[&str]) -> String {
+/// Writes names as part of a sentence: `a, b and c`.
+fn enumerate(names: &[&str]) -> String {
     match names {
         [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
         other => other.concat(),
     }
 }
 
-fn typed(value: &DeValue<'_>) -> Option<String> {
+/// A string or a whole number as a person would type it.
+fn as_typed(value: &DeValue<'_>) -> Option<String> {
     if let Some(text) = value.as_str() {
         return Some(text.to_owned());
     }
@@ -570,7 +580,7 @@ fn typed(value: &DeValue<'_>) -> Option<String> {
     Some(number.to_string())
 }
 
-fn article(value: &DeValue<'_>) -> String {
+fn with_article(value: &DeValue<'_>) -> String {
     match value {
         DeValue::Integer(_) | DeValue::Array(_) => format!("an {}", value.type_str()),
         DeValue::String(_) | DeValue::Float(_) | DeValue::Boolean(_) => {

@@ -173,7 +173,8 @@ impl Source {
     pub(super) fn reload_config(&mut self) -> Result<Vec<Entry>, Unread> {
         let mut new = self.clone();
         if let Some(path) = &self.config {
-            new.announcements = config::announcements(path, &self.prefix).map_err(Unread::Wrong)?;
+            new.announcements =
+                config::read_announcements(path, &self.prefix).map_err(Unread::Wrong)?;
         }
         let entries = new.resolve().map_err(Unread::Impossible)?;
         *self = new;

@@ -397,7 +397,7 @@ fn check_finds_what_would_go_wrong_in_use() {
             "a.tmpl",
             format!("{OF_KEYS}\nchek_cmd = 'true'"),
             String::new(),
-            "warning: conf.d/a.toml:5: template.chek_cmd is not known here and is passed over\nhint: did you mean check_cmd?",
+            "warning: conf.d/a.toml:5: template.chek_cmd is not known here and is ignored\nhint: did you mean check_cmd?",
         ),
     ] {
         let (code, text, summary) = check_of(src, &lines, &template);

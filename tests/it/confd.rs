@@ -101,8 +101,8 @@ fn a_directory_of_confd_renders_as_it_is() {
     reloads.sort();
     assert_eq!(reloads, ["haproxy", "nginx"]);
     for warning in [
-        "confd.toml:6: log-level is not known here and is passed over",
-        "conf.d/web/nginx.toml:5: template.confdir is not known here and is passed over",
+        "confd.toml:6: log-level is not known here and is ignored",
+        "conf.d/web/nginx.toml:5: template.confdir is not known here and is ignored",
     ] {
         assert!(said.contains(warning), "{said}");
     }

@@ -4,7 +4,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::{Cli, Command};
-use crate::config::registration;
+use crate::config::read_registration;
 
 fn parse(flags: &[&str]) -> Result<Option<Checks>, Vec<String>> {
     let least = ["sidekick", "register", "--name", "web", "--port", "80"];
@@ -12,7 +12,8 @@ fn parse(flags: &[&str]) -> Result<Option<Checks>, Vec<String>> {
     let Command::Register(args) = Cli::try_parse_from(line).unwrap().command else {
         unreachable!("register was typed");
     };
-    let registration = registration(&args, None).map(|mut all| all.announcements.remove(0).checks);
+    let registration =
+        read_registration(&args, None).map(|mut all| all.announcements.remove(0).checks);
     registration.map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
@@ -24,7 +25,7 @@ fn at(host: &str, port: u16) -> At {
 }
 
 #[test]
-fn places() {
+fn each_kind_of_check_is_read() {
     for (text, want) in [
         ("tcp", at("", 0)),
         ("tcp:81", at("", 81)),
@@ -55,7 +56,7 @@ fn places() {
 }
 
 #[test]
-fn the_least_and_the_most() {
+fn defaults_apply_and_all_flags_are_read() {
     assert_eq!(parse(&[]), Ok(None));
     let least = parse(&["--check", "tcp"]).unwrap().unwrap();
     let thresholds = Thresholds {
@@ -91,7 +92,7 @@ fn the_least_and_the_most() {
 }
 
 #[test]
-fn what_is_no_check_is_refused() {
+fn a_wrong_check_is_one_problem() {
     for text in [
         "",
         "udp",
@@ -125,7 +126,7 @@ fn what_is_no_check_is_refused() {
 }
 
 #[test]
-fn what_goes_with_a_check_is_refused_if_it_is_wrong() {
+fn a_wrong_setting_of_a_check_is_one_problem() {
     let http = "--check=http://:80/";
     for flags in [
         [http, "--check-interval=0s"],
@@ -153,7 +154,7 @@ fn what_goes_with_a_check_is_refused_if_it_is_wrong() {
 }
 
 #[test]
-fn what_goes_with_a_check_needs_one() {
+fn a_setting_of_checks_needs_a_check() {
     for flag in [
         "--check-interval=1s",
         "--check-timeout=1s",

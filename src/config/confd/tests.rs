@@ -1,10 +1,10 @@
-//! Directories of confd, read as they are.
+//! Directories that were made for confd.
 
 use clap::Parser;
 
 use super::*;
 use crate::cli::{Cli, Command};
-use crate::config::{HostFile, Sources, Target, location, targets};
+use crate::config::{HostFile, Sources, Target, choose_store, read_targets};
 use crate::model::store_url::Location;
 
 /// A directory with these files below it.
@@ -18,7 +18,7 @@ fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     dir
 }
 
-/// What is read from a conf.d file and a `confd.toml`; problems and warnings without the directory's name.
+/// The targets, problems and warnings of a conf.d file and a `confd.toml`; problems and warnings without the directory's name.
 fn load(text: &str, confd: Option<&str>) -> (Vec<Target>, Vec<String>, Vec<String>) {
     let mut files = vec![
         ("conf.d/a.toml", text),
@@ -28,7 +28,7 @@ fn load(text: &str, confd: Option<&str>) -> (Vec<Target>, Vec<String>, Vec<Strin
     ];
     files.extend(confd.map(|confd| ("confd.toml", confd)));
     let dir = directory(&files);
-    let all = targets(dir.path());
+    let all = read_targets(dir.path());
     let root = format!("{}/", dir.path().display());
     let texts = |problems: Vec<Problem>| {
         let texts = problems
@@ -57,7 +57,7 @@ fn keys(target: &Target) -> Vec<&str> {
 }
 
 #[test]
-fn a_file_of_confd_with_everything() {
+fn all_fields_of_confd_are_translated() {
     let target = one(
         "[template]\nprefix = 'app/'\nsrc = '/a.tmpl'\ndest = '/d'\nmode = '0640'\nuid = -1\ngid = 0\nowner = ''\n\
          keys = ['web', '/db//x/', '../up', '/']\ncheck_cmd = '/bin/check {{.src}}'\nreload_cmd = ''\n\
@@ -116,7 +116,7 @@ fn keys_lie_below_the_prefix_of_confd_toml_or_of_the_file() {
 }
 
 #[test]
-fn what_confd_passes_over_is_a_warning_with_its_line() {
+fn an_unknown_field_is_a_warning_with_its_line() {
     let text = format!(
         "confdir = '/etc/confd'\n{LEAST}colour = 'red'\nuid = 0\nowner = 'root'\n[other]\n"
     );
@@ -125,13 +125,13 @@ fn what_confd_passes_over_is_a_warning_with_its_line() {
     assert_eq!(
         warnings,
         [
-            "conf.d/a.toml:1: confdir is not known here and is passed over",
-            "conf.d/a.toml:2: template.owner is passed over, since template.uid says the same",
-            "conf.d/a.toml:6: template.colour is not known here and is passed over",
-            "conf.d/a.toml:9: other is not known here and is passed over",
+            "conf.d/a.toml:1: confdir is not known here and is ignored",
+            "conf.d/a.toml:2: template.owner is ignored, since template.uid is given, too",
+            "conf.d/a.toml:6: template.colour is not known here and is ignored",
+            "conf.d/a.toml:9: other is not known here and is ignored",
         ]
     );
-    // What is known has to be right all the same.
+    // A known field with a mistake is a problem all the same.
     for (line, want) in [
         ("mode = 'rw'", "conf.d/a.toml:5: template.mode"),
         (
@@ -155,7 +155,7 @@ fn what_confd_passes_over_is_a_warning_with_its_line() {
 }
 
 #[test]
-fn what_is_not_tera_is_go_and_in_confds_style() {
+fn a_file_with_a_go_template_is_in_confds_style() {
     for (src, confd, style) in [
         ("a.tmpl", None, Style::Confd),
         ("a.conf", None, Style::Confd),
@@ -168,7 +168,7 @@ fn what_is_not_tera_is_go_and_in_confds_style() {
 }
 
 #[test]
-fn what_else_confd_reads_in_conf_d_and_below() {
+fn hidden_files_and_subdirectories_are_read_as_confd_does() {
     let ours = LEAST.replace("a.tmpl", "a.tera");
     let with = |dest: &str| LEAST.replace("/d", dest);
     let dir = directory(&[
@@ -185,7 +185,7 @@ fn what_else_confd_reads_in_conf_d_and_below() {
         ("templates/a.tmpl", ""),
     ]);
     std::os::unix::fs::symlink("nobody@host.1", dir.path().join("conf.d/.#a.toml")).unwrap();
-    let all = targets(dir.path());
+    let all = read_targets(dir.path());
     let mut names: Vec<_> = all.good.iter().map(|target| target.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(all.all_problems(), []);
@@ -199,7 +199,7 @@ fn of_two_files_with_one_dest_the_hidden_one_is_wrong() {
         ("conf.d/a.toml", LEAST),
         ("templates/a.tmpl", ""),
     ]);
-    let all = targets(dir.path());
+    let all = read_targets(dir.path());
     assert_eq!((all.good[0].name.as_str(), all.good.len()), ("a", 1));
     assert_eq!(
         (all.bad[0].name.as_str(), all.bad[0].style),
@@ -208,7 +208,7 @@ fn of_two_files_with_one_dest_the_hidden_one_is_wrong() {
 }
 
 #[test]
-fn names_count_whatever_their_case_as_with_confd() {
+fn the_case_of_names_is_ignored_as_with_confd() {
     let target = one(
         "[Template]\nSRC = 'a.tmpl'\nDest = '/d'\nKeys = ['/services']\nmode = '0o640'\nCheck_Cmd = 'true'\n\
          [Template.Pace]\nMax_Wait = '9s'\n",
@@ -218,7 +218,7 @@ fn names_count_whatever_their_case_as_with_confd() {
     assert_eq!(target.outputs[0].check.as_deref(), Some("true"));
     assert_eq!(target.pace.max_wait, Duration::from_secs(9));
     assert_eq!(keys(&target), ["/p/services"]);
-    // In our own style a name is written as it is.
+    // In sidekick's own style the case counts.
     let ours = LEAST.replace("a.tmpl", "a.tera").replace("src", "Src");
     let (good, problems, _) = load(&ours, None);
     assert!(good.is_empty() && problems.len() == 1, "{problems:?}");
@@ -238,7 +238,7 @@ fn a_file_that_cannot_be_read_is_in_the_style_of_the_others() {
         files.push(("templates/a.tera", ""));
         files.extend(["conf.d/a.toml", "conf.d/b.toml"].into_iter().zip(others));
         files.extend(confd.map(|confd| ("confd.toml", confd)));
-        let all = targets(directory(&files).path());
+        let all = read_targets(directory(&files).path());
         let styles: Vec<_> = all.bad.iter().map(|bad| bad.style).collect();
         assert_eq!(styles, [style], "{files:?}");
     }
@@ -258,13 +258,13 @@ fn store(confd: &str, flags: &[&str], env: &[(&str, &str)]) -> Result<Location, 
         .map_err(texts)?;
     let nowhere = ("SIDEKICK_ENV_FILE".to_owned(), "/nonexistent".to_owned());
     let host = HostFile::read(&Env::from([nowhere]));
-    location(&watch.store, &env, &host, true)
+    choose_store(&watch.store, &env, &host, true)
         .map(|place| place.location)
         .map_err(texts)
 }
 
 #[test]
-fn the_store_of_confd_toml_is_used_where_nobody_names_another() {
+fn the_store_of_confd_toml_is_used_if_no_other_is_given() {
     let url = |found: Result<Location, Vec<String>>| match found {
         Ok(Location::Etcd(etcd)) => format!("{} {}", etcd.endpoints.join(","), etcd.tls.is_some()),
         Ok(Location::Directory(path)) => path.display().to_string(),
@@ -307,7 +307,7 @@ fn the_store_of_confd_toml_is_used_where_nobody_names_another() {
             "noop = true\n",
             &[],
             &[],
-            "confd.toml:1: noop = true is not taken from here",
+            "confd.toml:1: sidekick does not follow noop = true",
         ),
         (
             "username = 'u'\npassword = 'p'\nnodes = ['a:1']\nnoop = false",
@@ -332,7 +332,7 @@ fn the_store_of_confd_toml_is_used_where_nobody_names_another() {
 }
 
 #[test]
-fn interval_and_warnings() {
+fn confd_toml_gives_an_interval_and_warnings() {
     let confd = Confd::parse(
         Path::new("c"),
         "interval = 60\nlog-level = 'debug'\nwatch = true\n",
@@ -342,7 +342,7 @@ fn interval_and_warnings() {
     let warnings: Vec<_> = confd.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
-        ["c:2: log-level is not known here and is passed over"]
+        ["c:2: log-level is not known here and is ignored"]
     );
     assert!(
         Confd::parse(Path::new("c"), "interval = 'x'\nnodes = 1\n")
@@ -354,7 +354,7 @@ fn interval_and_warnings() {
 }
 
 #[test]
-fn durations_of_go() {
+fn durations_are_read_as_go_writes_them() {
     for (text, millis) in [
         ("", Some(0)),
         ("0", Some(0)),
@@ -369,7 +369,7 @@ fn durations_of_go() {
         ("1x", None),
         ("1e9999s", None),
     ] {
-        let found = go_duration(text).map(|time| time.as_millis());
+        let found = parse_go_duration(text).map(|time| time.as_millis());
         assert_eq!(found, millis, "{text}");
     }
 }

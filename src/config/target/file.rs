@@ -1,4 +1,4 @@
-//! One file of conf.d: in which style it is, and whether it gives a target.
+//! One file of conf.d: finds its style, and reads its target.
 
 use std::fs;
 use std::io;
@@ -8,45 +8,46 @@ use super::{BadTarget, Targets, group};
 use crate::config::Problem;
 use crate::config::confd::Confd;
 use crate::config::style::Style;
-use crate::config::toml_file::Document;
-use crate::config::toml_table::Section;
+use crate::config::toml_file::TomlFile;
+use crate::config::toml_table::TomlTable;
 
 /// A file that may give a target.
-pub(super) struct File<'a> {
+pub(super) struct TargetFile<'a> {
     pub(super) path: &'a Path,
     pub(super) conf_dir: &'a Path,
-    /// Its name is `*.toml` and not hidden, and it lies in conf.d itself. Any other is read in confd's style only.
+    /// Whether its name is `*.toml` and not hidden, and it lies in conf.d itself. Any other file gives a target in confd's
+    /// style only.
     pub(super) is_plain: bool,
     pub(super) confd: &'a Confd,
 }
 
-/// What a file gives.
+/// The result of reading a file.
 pub(super) enum Read {
-    /// It is none of ours, and was passed over.
+    /// The file gives no target and is ignored.
     Nothing,
-    /// It gives a target, which stands among the good or the bad ones.
+    /// The file gives a target, which was added to the good or the bad ones.
     Target,
-    /// It gives a bad target that does not show its style.
-    InDoubt(BadTarget),
+    /// The file gives a bad target, and does not show its style.
+    UnknownStyle(BadTarget),
 }
 
-impl File<'_> {
-    /// Reads it, and puts what it gives into `all`.
+impl TargetFile<'_> {
+    /// Reads the file, and adds its target to `all`.
     pub(super) fn read(&self, all: &mut Targets) -> Read {
         let text = match fs::read_to_string(self.path) {
             Ok(text) => text,
-            // Emacs marks a file as locked by a hidden link that leads nowhere.
+            // Emacs locks a file by a hidden link that leads nowhere.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_plain => {
                 return Read::Nothing;
             }
             Err(error) => {
                 let problem = Problem::in_file(self.path, None, format!("cannot be read: {error}"));
-                let style = self.confd.is_there().then_some(Style::Confd);
+                let style = self.confd.exists().then_some(Style::Confd);
                 return self.bad(style, vec![problem], Vec::new(), all);
             }
         };
-        let document = Document::new(self.path, &text);
-        let mut root = Section::root(&document);
+        let document = TomlFile::new(self.path, &text);
+        let mut root = TomlTable::root(&document);
         let style = self.confd.style(&root);
         if style == Some(Style::Confd) {
             document.be_lenient();
@@ -56,12 +57,12 @@ impl File<'_> {
         }
         let sections = root.one_or_more("template");
         let mut target = None;
-        // What is no table at all has been told of already.
+        // A `template` that is not a table has been reported already.
         if sections.is_empty() && document.problem_count() == 0 {
-            root.miss(&["template"], "there is no table [template]", None);
+            root.note_missing(&["template"], "there is no table [template]", None);
         } else if !sections.is_empty() {
             let confd = (style == Some(Style::Confd)).then_some(self.confd);
-            target = group::target(sections, &document, (self.path, self.conf_dir), confd);
+            target = group::read_target(sections, &document, (self.path, self.conf_dir), confd);
         }
         root.finish(&["[template]"]);
         all.warnings.extend(document.take_warnings());
@@ -81,7 +82,7 @@ impl File<'_> {
         all: &mut Targets,
     ) -> Read {
         let bad = |style| BadTarget {
-            name: group::name(self.path, self.conf_dir),
+            name: group::target_name(self.path, self.conf_dir),
             file: self.path.to_owned(),
             style,
             problems,
@@ -92,7 +93,7 @@ impl File<'_> {
                 all.bad.push(bad(style));
                 Read::Target
             }
-            None if self.is_plain => Read::InDoubt(bad(Style::Own)),
+            None if self.is_plain => Read::UnknownStyle(bad(Style::Own)),
             None => Read::Nothing,
         }
     }

@@ -1,20 +1,21 @@
-//! One file of conf.d as a target: `[template]`, or `[[template]]` several times for a group.
+//! The target of one file of conf.d: `[template]`, or `[[template]]` several times for a group.
 //!
-//! What concerns a group as a whole stands in any of its tables.
+//! The settings of a group as a whole may stand in any of its tables.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::output::output;
-use super::reload::{pace, reload};
+use super::output::read_output;
+use super::reload::{read_pace, read_reload};
 use super::{CHECK_TIMEOUT, RELOAD_TIMEOUT, Reload, Target};
-use crate::config::check::page;
+use crate::config::check::parse_page;
 use crate::config::confd::Confd;
-use crate::config::guard::{Limits, guard};
-use crate::config::parse_duration;
+use crate::config::duration::parse_positive_duration;
+use crate::config::guard::{Limits, read_guard};
+use crate::config::path::parse_absolute_path;
 use crate::config::style::Style;
-use crate::config::toml_file::Document;
-use crate::config::toml_table::Section;
+use crate::config::toml_file::TomlFile;
+use crate::config::toml_table::TomlTable;
 use crate::model::check::HttpCheck;
 use crate::model::pace::Pace;
 use crate::model::prefix::Prefix;
@@ -42,7 +43,7 @@ const KNOWN: [&str; 20] = [
     "[template.guard]",
 ];
 
-/// What a table may say of its whole group.
+/// The settings in a table that concern the whole group.
 #[derive(Debug, Default)]
 struct Shared {
     tree: Option<PathBuf>,
@@ -54,10 +55,10 @@ struct Shared {
     guard: Option<Limits>,
 }
 
-/// Reads the tables of a file; nothing if one of them has no file that could be kept.
-pub(super) fn target(
-    sections: Vec<Section<'_, '_>>,
-    document: &Document<'_>,
+/// Reads the tables of a file; `None` if one of them has no usable template or destination.
+pub(super) fn read_target(
+    sections: Vec<TomlTable<'_, '_>>,
+    document: &TomlFile<'_>,
     (file, conf_dir): (&Path, &Path),
     confd: Option<&Confd>,
 ) -> Option<Target> {
@@ -69,9 +70,9 @@ pub(super) fn target(
         let root = confd.map_or_else(Prefix::root, |confd| {
             confd.translate(&mut section, document)
         });
-        outputs.extend(output(&mut section, document, conf_dir, root));
-        let own = said(&mut section, document);
-        shared.take_in(own, &section, document);
+        outputs.extend(read_output(&mut section, document, conf_dir, root));
+        let own = read_shared(&mut section, document);
+        shared.merge(own, &section, document);
         section.finish(&KNOWN);
     }
     if outputs.len() < count {
@@ -81,10 +82,10 @@ pub(super) fn target(
         && !outputs.iter().any(|output| output.dest.starts_with(tree))
     {
         let what = format!("template.tree: no dest lies below {}", tree.display());
-        document.say(&span, what);
+        document.report(&span, what);
     }
     Some(Target {
-        name: name(file, conf_dir),
+        name: target_name(file, conf_dir),
         file: file.to_owned(),
         style: if confd.is_some() {
             Style::Confd
@@ -102,46 +103,44 @@ pub(super) fn target(
     })
 }
 
-fn said(section: &mut Section<'_, '_>, document: &Document<'_>) -> Shared {
+fn read_shared(section: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Shared {
     Shared {
-        tree: section.parsed("tree", |text| match Path::new(text) {
-            path if path.is_absolute() => Ok(path.to_owned()),
-            _ => Err(format!("{text:?} is not an absolute path")),
-        }),
-        check_timeout: section.time("check_timeout", positive),
-        reload: reload(section, document),
-        reload_timeout: section.time("reload_timeout", positive),
-        generation: section.parsed("generation_url", page),
-        pace: pace(section),
-        guard: guard(section),
+        tree: section.parsed("tree", parse_absolute_path),
+        check_timeout: section.time("check_timeout", parse_positive_duration),
+        reload: read_reload(section, document),
+        reload_timeout: section.time("reload_timeout", parse_positive_duration),
+        generation: section.parsed("generation_url", parse_page),
+        pace: read_pace(section),
+        guard: read_guard(section),
     }
 }
 
 impl Shared {
-    /// Two tables may say the same, but not two things.
-    fn take_in(&mut self, other: Self, section: &Section<'_, '_>, document: &Document<'_>) {
-        let say = |what: &str| {
-            let what =
-                format!("{what} is another one than in the tables above, and a group has one");
-            document.say(section.span(), what);
+    /// Adds the settings of another table. Two tables may have the same setting, but not with different values.
+    fn merge(&mut self, other: Self, section: &TomlTable<'_, '_>, document: &TomlFile<'_>) {
+        let report = |what: &str| {
+            let what = format!(
+                "{what} differs from that of the tables above, and a group can have only one"
+            );
+            document.report(section.span(), what);
         };
-        merge(&mut self.tree, other.tree, || say("template.tree"));
-        merge(&mut self.check_timeout, other.check_timeout, || {
-            say("template.check_timeout");
+        merge_setting(&mut self.tree, other.tree, || report("template.tree"));
+        merge_setting(&mut self.check_timeout, other.check_timeout, || {
+            report("template.check_timeout");
         });
-        merge(&mut self.reload, other.reload, || say("the reload"));
-        merge(&mut self.reload_timeout, other.reload_timeout, || {
-            say("template.reload_timeout");
+        merge_setting(&mut self.reload, other.reload, || report("the reload"));
+        merge_setting(&mut self.reload_timeout, other.reload_timeout, || {
+            report("template.reload_timeout");
         });
-        merge(&mut self.generation, other.generation, || {
-            say("template.generation_url");
+        merge_setting(&mut self.generation, other.generation, || {
+            report("template.generation_url");
         });
-        merge(&mut self.pace, other.pace, || say("[template.pace]"));
-        merge(&mut self.guard, other.guard, || say("[template.guard]"));
+        merge_setting(&mut self.pace, other.pace, || report("[template.pace]"));
+        merge_setting(&mut self.guard, other.guard, || report("[template.guard]"));
     }
 }
 
-fn merge<T: PartialEq>(first: &mut Option<T>, other: Option<T>, differs: impl FnOnce()) {
+fn merge_setting<T: PartialEq>(first: &mut Option<T>, other: Option<T>, differs: impl FnOnce()) {
     match (&*first, other) {
         (Some(one), Some(other)) if *one != other => differs(),
         (Some(_), _) | (None, None) => {}
@@ -149,16 +148,9 @@ fn merge<T: PartialEq>(first: &mut Option<T>, other: Option<T>, differs: impl Fn
     }
 }
 
-/// The path below conf.d, without `.toml`.
-pub(super) fn name(file: &Path, conf_dir: &Path) -> String {
+/// The name of a target: the path of its file below conf.d, without `.toml`.
+pub(super) fn target_name(file: &Path, conf_dir: &Path) -> String {
     let below = file.strip_prefix(conf_dir.join("conf.d"));
     let name = below.unwrap_or(file).with_extension("");
     name.to_string_lossy().into_owned()
-}
-
-fn positive(text: &str) -> Result<Duration, String> {
-    match parse_duration(text)? {
-        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
-        time => Ok(time),
-    }
 }

@@ -1,36 +1,37 @@
-//! How conf.d says that the servers of an HAProxy are changed while it runs.
+//! The table `[template.haproxy]` of conf.d: the `HAProxies` whose servers are changed at run time.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::parse_duration;
-use crate::config::toml_table::Section;
+use crate::config::path::parse_absolute_path;
+use crate::config::toml_table::TomlTable;
 use crate::model::socket::Address;
 
-/// A socket answers at once, or something is wrong with it.
+/// The default of `timeout`. A socket that works answers at once.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The `HAProxies` that run with a file.
+/// The `HAProxies` that read a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Haproxy {
     /// Their stats sockets; at least one.
     pub sockets: Vec<Address>,
-    /// The files that they read before it, in order: there may be defaults in them that its sections go by.
+    /// The files that they read before this one, in order; they may have `defaults` for its sections.
     pub base: Vec<PathBuf>,
-    /// How long a socket may take for what it is told at a time.
+    /// How long a socket may take for one batch of commands.
     pub timeout: Duration,
 }
 
 /// The table `haproxy`, if there is one.
-pub(super) fn haproxy(section: &mut Section<'_, '_>) -> Option<Haproxy> {
+pub(super) fn read_haproxy(section: &mut TomlTable<'_, '_>) -> Option<Haproxy> {
     let mut table = section.section("haproxy")?;
     let has_socket = table.has("socket");
     let sockets: Vec<Address> = one_or_more(&mut table, "socket", str::parse);
     if !has_socket {
         let what = "template.haproxy.socket is missing: HAProxy's stats socket with level admin";
-        table.miss(&["socket"], what, None);
+        table.note_missing(&["socket"], what, None);
     }
-    let base = one_or_more(&mut table, "base", absolute);
+    let base = one_or_more(&mut table, "base", parse_absolute_path);
     let timeout = table.time("timeout", parse_duration);
     table.finish(&["socket", "base", "timeout"]);
     (!sockets.is_empty()).then_some(Haproxy {
@@ -40,9 +41,9 @@ pub(super) fn haproxy(section: &mut Section<'_, '_>) -> Option<Haproxy> {
     })
 }
 
-/// A string, or a list of strings, each parsed.
+/// Takes a string or a list of strings, and parses each.
 fn one_or_more<T, E: std::fmt::Display>(
-    table: &mut Section<'_, '_>,
+    table: &mut TomlTable<'_, '_>,
     key: &str,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> Vec<T> {
@@ -52,11 +53,4 @@ fn one_or_more<T, E: std::fmt::Display>(
     table
         .list(key, parse)
         .map_or_else(Vec::new, |list| list.value)
-}
-
-fn absolute(text: &str) -> Result<PathBuf, String> {
-    match Path::new(text) {
-        path if path.is_absolute() => Ok(path.to_owned()),
-        _ => Err(format!("{text:?} is not an absolute path")),
-    }
 }

@@ -1,31 +1,31 @@
-//! One table of conf.d as a file to be kept: from which template, where, with which access.
+//! The settings of one file in a table of conf.d: its template, destination, sources and access.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::haproxy::haproxy;
+use super::haproxy::read_haproxy;
 use super::{Output, Owner, Sources};
-use crate::config::toml_file::Document;
-use crate::config::toml_table::{Located, Section};
+use crate::config::toml_file::TomlFile;
+use crate::config::toml_table::{Located, TomlTable};
 use crate::model::instance::ServiceName;
 use crate::model::prefix::Prefix;
 use crate::model::suggestion::did_you_mean;
 use crate::system::bounded;
 
-/// Reads what a table says of its own file.
-pub(super) fn output(
-    section: &mut Section<'_, '_>,
-    document: &Document<'_>,
+/// Reads the settings in a table that concern its own file.
+pub(super) fn read_output(
+    section: &mut TomlTable<'_, '_>,
+    document: &TomlFile<'_>,
     conf_dir: &Path,
     root: Prefix,
 ) -> Option<Output> {
-    let source = source(section, document, conf_dir);
-    let dest = dest(section);
-    let sources = sources(section, document);
+    let source = read_template(section, document, conf_dir);
+    let dest = read_dest(section);
+    let sources = read_sources(section, document);
     let make_dirs = section.flag("make_dirs");
-    let mode = section.parsed("mode", octal);
-    let owner = owner(section, document);
-    let haproxy = haproxy(section);
+    let mode = section.parsed("mode", parse_mode);
+    let owner = read_owner(section, document);
+    let haproxy = read_haproxy(section);
     let check = section.string("check_cmd").map(|command| command.value);
     let (src, template) = source?;
     Some(Output {
@@ -42,14 +42,14 @@ pub(super) fn output(
     })
 }
 
-fn source(
-    section: &mut Section<'_, '_>,
-    document: &Document<'_>,
+fn read_template(
+    section: &mut TomlTable<'_, '_>,
+    document: &TomlFile<'_>,
     conf_dir: &Path,
 ) -> Option<(PathBuf, String)> {
     if !section.has("src") {
         let what = "template.src is missing: the template's file in the directory templates";
-        section.miss(&["src"], what, None);
+        section.note_missing(&["src"], what, None);
         return None;
     }
     let src = section.string("src")?;
@@ -58,14 +58,14 @@ fn source(
         Ok(text) => Some((path, text)),
         Err(error) => {
             let what = format!("template.src: {} cannot be read: {error}", path.display());
-            document.note(&src.span, what, similar(&path).as_deref());
+            document.report_with_hint(&src.span, what, suggest_similar(&path).as_deref());
             None
         }
     }
 }
 
-/// The file beside a missing one that was probably meant.
-fn similar(missing: &Path) -> Option<String> {
+/// A hint with the file beside a missing one that was probably meant.
+fn suggest_similar(missing: &Path) -> Option<String> {
     let entries = fs::read_dir(missing.parent()?).ok()?.flatten();
     let names: Vec<String> = entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -74,11 +74,11 @@ fn similar(missing: &Path) -> Option<String> {
     did_you_mean(wanted, names.iter().map(String::as_str))
 }
 
-fn dest(section: &mut Section<'_, '_>) -> Option<PathBuf> {
+fn read_dest(section: &mut TomlTable<'_, '_>) -> Option<PathBuf> {
     if !section.has("dest") {
-        section.miss(
+        section.note_missing(
             &["dest"],
-            "template.dest is missing: the file to be kept",
+            "template.dest is missing: the file to write",
             None,
         );
         return None;
@@ -93,36 +93,38 @@ fn dest(section: &mut Section<'_, '_>) -> Option<PathBuf> {
     })
 }
 
-fn sources(section: &mut Section<'_, '_>, document: &Document<'_>) -> Option<Sources> {
+fn read_sources(section: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Option<Sources> {
     let before = document.problem_count();
     let services = section.list("services", Wanted::parse);
     let keys = section.list("keys", Prefix::parse);
-    // A list of which nothing could be read is neither empty nor absent.
+    // A list with mistakes counts neither as empty nor as absent.
     if document.problem_count() > before {
         return None;
     }
     let not_empty = |located: &Located<Vec<_>>| !located.value.is_empty();
     match (services, keys) {
-        (Some(services), None) if !services.value.is_empty() => of_services(&services, document),
+        (Some(services), None) if !services.value.is_empty() => {
+            sources_of_services(&services, document)
+        }
         (None, Some(keys)) if not_empty(&keys) => Some(Sources::Keys(keys.value)),
         (Some(services), Some(_)) => {
-            document.say(
+            document.report(
                 &services.span,
                 "template.services and template.keys exclude each other",
             );
             None
         }
         (Some(Located { span, .. }), None) | (None, Some(Located { span, .. })) => {
-            document.say(
+            document.report(
                 &span,
                 "the list is empty, so nothing would ever be rendered",
             );
             None
         }
         (None, None) => {
-            section.miss(
+            section.note_missing(
                 &["services", "keys"],
-                "neither template.services nor template.keys says what is followed",
+                "template.services or template.keys is missing: what the template reads from the store",
                 Some("services = [\"*\"], services = [\"web\"] or keys = [\"/services\"]"),
             );
             None
@@ -152,7 +154,10 @@ impl Wanted {
     }
 }
 
-fn of_services(services: &Located<Vec<Wanted>>, document: &Document<'_>) -> Option<Sources> {
+fn sources_of_services(
+    services: &Located<Vec<Wanted>>,
+    document: &TomlFile<'_>,
+) -> Option<Sources> {
     let names = services.value.iter().filter_map(|wanted| match wanted {
         Wanted::All => None,
         Wanted::One(name) => Some(name.clone()),
@@ -162,7 +167,7 @@ fn of_services(services: &Located<Vec<Wanted>>, document: &Document<'_>) -> Opti
         return Some(Sources::Services(names));
     }
     if !names.is_empty() {
-        document.say(
+        document.report(
             &services.span,
             "template.services: \"*\" is every service already, so it stands alone",
         );
@@ -171,8 +176,8 @@ fn of_services(services: &Located<Vec<Wanted>>, document: &Document<'_>) -> Opti
     Some(Sources::AllServices)
 }
 
-/// `644` and `0644` are the same to people who think of files; `0o644` is how Go and TOML write it.
-fn octal(text: &str) -> Result<u32, String> {
+/// Parses permission bits: `644`, `0644` and, as Go and TOML write it, `0o644`.
+fn parse_mode(text: &str) -> Result<u32, String> {
     let number = text.strip_prefix("0o").or_else(|| text.strip_prefix("0O"));
     let number = number.unwrap_or(text);
     let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
@@ -182,10 +187,10 @@ fn octal(text: &str) -> Result<u32, String> {
     }
 }
 
-fn owner(section: &mut Section<'_, '_>, document: &Document<'_>) -> Owner {
+fn read_owner(section: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Owner {
     for (name, number) in [("owner", "uid"), ("group", "gid")] {
         if section.has(name) && section.has(number) {
-            document.say(
+            document.report(
                 section.span(),
                 format!("template.{name} and template.{number} exclude each other"),
             );

@@ -12,7 +12,7 @@ fn load(text: &str) -> (Vec<Target>, Vec<String>) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    let all = targets(dir.path());
+    let all = read_targets(dir.path());
     let root = format!("{}/conf.d/", dir.path().display());
     let problems = all
         .all_problems()
@@ -25,7 +25,7 @@ fn load(text: &str) -> (Vec<Target>, Vec<String>) {
 const LEAST: &str = "[template]\nsrc = 'a.tera'\ndest = '/d'\nkeys = ['/services']\n";
 
 #[test]
-fn the_least() {
+fn a_small_target_has_defaults() {
     let (good, problems) = load(LEAST);
     assert_eq!(problems, [""; 0]);
     let [target] = good.as_slice() else {
@@ -42,7 +42,7 @@ fn the_least() {
 }
 
 #[test]
-fn the_most() {
+fn all_fields_are_read() {
     let (good, problems) = load(
         "[template]\nsrc = 'a.tera'\ndest = '/d'\nservices = ['web']\nmode = '640'\nowner = 'root'\ngid = 0\n\
          check_cmd = 'true {{src}}'\ncheck_timeout = '1s'\nreload_timeout = '2s'\n\
@@ -92,7 +92,7 @@ fn a_star_stands_for_every_service_and_stands_alone() {
 }
 
 #[test]
-fn a_page_shows_the_generation() {
+fn the_page_of_a_generation_is_a_url() {
     let load = |url: &str| load(&format!("{LEAST}generation_url = '{url}'\n"));
     let (good, problems) = load("http://127.0.0.1:8089/generation");
     assert_eq!(problems, [""; 0]);
@@ -115,7 +115,7 @@ fn a_page_shows_the_generation() {
 }
 
 #[test]
-fn the_command_is_signalled_without_a_pidfile() {
+fn the_command_of_watch_needs_no_pidfile() {
     let reload = "[template.reload]\nsignal = 'USR2'\nchild = true\n";
     let (good, problems) = load(&format!("{LEAST}{reload}"));
     assert_eq!(problems, [""; 0]);
@@ -129,7 +129,7 @@ fn the_command_is_signalled_without_a_pidfile() {
 }
 
 #[test]
-fn others_are_told_by_name() {
+fn a_unit_or_a_master_is_reloaded() {
     let told = |lines: &str| {
         let (good, problems) = load(&format!("{LEAST}[template.reload]\n{lines}\n"));
         assert_eq!(problems, [""; 0], "{lines}");
@@ -162,11 +162,11 @@ fn others_are_told_by_name() {
         ("haproxy_master = 'm.sock'", "is not an absolute path"),
         (
             "haproxy_master = '/m'\nsignal = 'HUP'",
-            "has no meaning with haproxy_master",
+            "has no effect with haproxy_master",
         ),
         (
             "haproxy_master = '/m'\nverify = false",
-            "has no meaning with haproxy_master",
+            "has no effect with haproxy_master",
         ),
         ("pidfile = '/p'", "signal is missing"),
         ("signal = 'HUP'", "pidfile is missing"),
@@ -204,7 +204,7 @@ fn a_group_is_several_files_with_one_reload() {
 }
 
 #[test]
-fn what_a_group_has_once_is_not_said_in_two_ways() {
+fn a_group_with_two_values_for_one_setting_is_a_problem() {
     let third = "[[template]]\nsrc = 'a.tera'\nkeys = ['/a']\n";
     for (lines, want) in [
         ("dest = '/d/c'\nreload_cmd = 'true'", None),
@@ -212,28 +212,31 @@ fn what_a_group_has_once_is_not_said_in_two_ways() {
         (
             "dest = '/d/c'\nreload_cmd = 'false'",
             Some(
-                "a.toml:15: the reload is another one than in the tables above, and a group has one",
+                "a.toml:15: the reload differs from that of the tables above, and a group can have only one",
             ),
         ),
         (
             "dest = '/d/c'\n[template.pace]\nsettle = '2ms'",
             Some(
-                "a.toml:15: [template.pace] is another one than in the tables above, and a group has one",
+                "a.toml:15: [template.pace] differs from that of the tables above, and a group can have only one",
             ),
         ),
         (
             "dest = '/d/c'\ntree = '/e'",
             Some(
-                "a.toml:15: template.tree is another one than in the tables above, and a group has one",
+                "a.toml:15: template.tree differs from that of the tables above, and a group can have only one",
             ),
         ),
-        ("dest = '/d/a'", Some("a.toml: /d/a is the dest of")),
+        (
+            "dest = '/d/a'",
+            Some("a.toml: the dest /d/a is already taken by"),
+        ),
         (
             "dest = 'c'",
             Some("a.toml:18: template.dest: \"c\" is not the absolute path of a file"),
         ),
     ] {
-        // The whole file stands on line 15 and below.
+        // The third table begins on line 15.
         let (_, problems) = load(&format!("{GROUP}{third}{lines}\n"));
         match want {
             None => assert_eq!(problems, [""; 0], "{lines}"),
@@ -264,7 +267,7 @@ fn every_problem_has_its_line_and_a_file_with_one_has_no_target() {
         ),
         (
             "check_timeout = '0s'",
-            "a.toml:5: template.check_timeout: it must be longer than nothing",
+            "a.toml:5: template.check_timeout: it has to be longer than 0",
         ),
         (
             "services = ['web']",
@@ -314,7 +317,7 @@ fn every_problem_has_its_line_and_a_file_with_one_has_no_target() {
 }
 
 #[test]
-fn all_problems_at_once() {
+fn all_problems_are_reported_at_once() {
     let (_, problems) =
         load("[template]\nsrc = 'b.tera'\ndest = 'd'\nkeys = []\nmode = 'x'\n[other]\n");
     assert_eq!(problems.len(), 5, "{problems:?}");
@@ -323,7 +326,7 @@ fn all_problems_at_once() {
 }
 
 #[test]
-fn a_syntax_error_is_one_error() {
+fn a_syntax_error_is_the_only_problem() {
     for (text, line) in [
         ("[template\nsrc = \n", "a.toml:1: "),
         (&LEAST.replace("'/d'", "'/d"), "a.toml:3: "),
@@ -344,14 +347,14 @@ fn a_syntax_error_is_one_error() {
 }
 
 #[test]
-fn a_name_that_is_like_a_known_one_is_taken_for_it() {
+fn a_misspelt_name_gets_a_suggestion() {
     let hints = |lines: &str| {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("conf.d")).unwrap();
         fs::create_dir_all(dir.path().join("templates")).unwrap();
         fs::write(dir.path().join("templates/backends.cfg.tera"), "").unwrap();
         fs::write(dir.path().join("conf.d/a.toml"), lines).unwrap();
-        let problems = targets(dir.path()).all_problems();
+        let problems = read_targets(dir.path()).all_problems();
         let hints = problems
             .into_iter()
             .map(|problem| problem.hint.unwrap_or_default());
@@ -407,7 +410,7 @@ fn a_misspelt_field_that_is_required_is_one_problem() {
             LEAST.replace("template", "tempalte"),
             "a.toml:1: tempalte is not known here",
         ),
-        // In confd's style, in which an unknown field is a warning elsewhere.
+        // In confd's style, where other unknown fields are warnings.
         (
             format!(
                 "{}prefix = '/a'\n",
@@ -431,7 +434,7 @@ fn a_misspelt_field_that_is_required_is_one_problem() {
             format!("{reload}systemd_unti = 'a'\n"),
             "a.toml:6: template.reload.systemd_unti is not known here",
         ),
-        // What is missing altogether is still told, and so is what is of another kind.
+        // A field that is missing altogether is still reported, and so is one with a value of another kind.
         (
             LEAST.replace("dest = '/d'\n", ""),
             "a.toml:1: template.dest is missing",
@@ -453,7 +456,7 @@ fn a_misspelt_field_that_is_required_is_one_problem() {
 }
 
 #[test]
-fn a_number_without_a_unit_is_told_how_a_time_is_written() {
+fn a_number_without_a_unit_gets_a_hint() {
     for (lines, what, hint) in [
         (
             "[template.pace]\nmax_wait = 5\n",
@@ -475,7 +478,7 @@ fn a_number_without_a_unit_is_told_how_a_time_is_written() {
             "a.toml:6: template.guard.max_drop: 50 has no unit",
             "write \"50%\"",
         ),
-        // A hint that leads to the next problem is none.
+        // There is no hint if the number would be wrong with a unit, too.
         (
             "[template.guard]\nmax_drop = 500\n",
             "a.toml:6: template.guard.max_drop: \"500%\" is not a share from \"0%\" to \"100%\"",
@@ -488,7 +491,7 @@ fn a_number_without_a_unit_is_told_how_a_time_is_written() {
         ),
         (
             "[template.guard]\nwindow = 0\n",
-            "a.toml:6: template.guard.window: it must be longer than nothing",
+            "a.toml:6: template.guard.window: it has to be longer than 0",
             "",
         ),
         (
@@ -526,7 +529,7 @@ fn a_number_without_a_unit_is_told_how_a_time_is_written() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let problems = targets(dir.path()).all_problems();
+        let problems = read_targets(dir.path()).all_problems();
         let [problem] = problems.as_slice() else {
             panic!("{problems:?}")
         };
@@ -536,7 +539,7 @@ fn a_number_without_a_unit_is_told_how_a_time_is_written() {
 }
 
 #[test]
-fn what_is_no_string_is_not_missing() {
+fn a_value_of_another_type_is_not_missing() {
     for (line, wrong, what) in [
         (
             "src = 'a.tera'",
@@ -561,13 +564,13 @@ fn what_is_no_string_is_not_missing() {
 fn a_directory_that_is_missing_or_empty_is_a_problem() {
     let dir = tempfile::tempdir().unwrap();
     assert!(
-        targets(dir.path()).all_problems()[0]
+        read_targets(dir.path()).all_problems()[0]
             .to_string()
             .contains("cannot be read")
     );
     fs::create_dir(dir.path().join("conf.d")).unwrap();
     assert!(
-        targets(dir.path()).all_problems()[0]
+        read_targets(dir.path()).all_problems()[0]
             .to_string()
             .contains("nothing to render")
     );
@@ -583,14 +586,14 @@ fn two_targets_for_one_file_are_a_problem() {
         fs::write(dir.path().join(format!("conf.d/{name}.toml")), LEAST).unwrap();
     }
     assert!(
-        targets(dir.path()).all_problems()[0]
+        read_targets(dir.path()).all_problems()[0]
             .to_string()
             .contains("already")
     );
 }
 
 #[test]
-fn services_are_guarded_and_keys_are_not_unless_they_say_so() {
+fn services_are_guarded_by_default_and_keys_are_not() {
     use crate::model::guard::{OnEmpty, Percent};
     let services = LEAST.replace("keys = ['/services']", "services = ['web']");
     assert_eq!(load(LEAST).0[0].guard, Rules::none());
@@ -614,7 +617,7 @@ fn services_are_guarded_and_keys_are_not_unless_they_say_so() {
 }
 
 #[test]
-fn everything_wrong_with_a_guard_is_told_at_once() {
+fn all_mistakes_of_a_guard_are_reported_at_once() {
     let table = "[template.guard]\non_empty = 'keep'\nmin_instances = -1\nmax_drop = '101%'\nwindow = '0s'\n\
                  hold = '1'\nnetworks = ['10.0.0.0']\nmin = 1\n";
     let (good, problems) = load(&format!("{LEAST}{table}"));
@@ -632,7 +635,7 @@ fn everything_wrong_with_a_guard_is_told_at_once() {
 }
 
 #[test]
-fn the_sockets_of_an_haproxy() {
+fn the_table_haproxy_is_read() {
     let (good, problems) = load(&format!(
         "{LEAST}[template.haproxy]\nsocket = '/run/a.sock'\n"
     ));
@@ -662,7 +665,7 @@ fn the_sockets_of_an_haproxy() {
 }
 
 #[test]
-fn a_list_that_is_wrong_is_neither_empty_nor_absent() {
+fn a_list_with_a_mistake_is_neither_empty_nor_absent() {
     for (line, want) in [
         (
             "keys = [5]",

@@ -9,7 +9,9 @@ use tracing::warn;
 
 use super::haproxy::Haproxies;
 use super::placeholders;
-use crate::config::{self, BadTarget, Output, Pass, Problem, Reload, Style, Target, is_tera};
+use crate::config::{
+    self, BadTarget, Output, Problem, Reload, Style, Target, WatchOptions, is_tera,
+};
 use crate::model::suggestion::did_you_mean;
 use crate::system::bounded;
 use crate::watch::render::{RenderError, Template};
@@ -109,7 +111,7 @@ pub struct Configuration {
 
 /// Reads the targets of a directory. `pass` says whether there is a command that they can signal. A mistake in a target in
 /// confd's style spoils that target, any other mistake spoils all of them.
-pub fn load(conf_dir: &Path, pass: &Pass) -> Result<Configuration, Vec<Problem>> {
+pub fn load(conf_dir: &Path, pass: &WatchOptions) -> Result<Configuration, Vec<Problem>> {
     let Everything {
         good,
         bad,
@@ -137,9 +139,9 @@ pub fn load_some(conf_dir: &Path, names: &[String]) -> Result<Configuration, Loa
 
 fn read_some(conf_dir: &Path, names: &[String]) -> Result<Configuration, LoadError> {
     if names.is_empty() {
-        return load(conf_dir, &Pass::offline()).map_err(LoadError::Bad);
+        return load(conf_dir, &WatchOptions::offline()).map_err(LoadError::Bad);
     }
-    let mut everything = Everything::read(conf_dir, &Pass::offline());
+    let mut everything = Everything::read(conf_dir, &WatchOptions::offline());
     everything.choose(names)?;
     let Everything {
         good,
@@ -178,13 +180,13 @@ pub(crate) struct Everything {
 }
 
 impl Everything {
-    pub(crate) fn read(conf_dir: &Path, pass: &Pass) -> Self {
+    pub(crate) fn read(conf_dir: &Path, pass: &WatchOptions) -> Self {
         let config::Targets {
             good,
             bad,
             problems,
             warnings,
-        } = config::targets(conf_dir);
+        } = config::read_targets(conf_dir);
         let mut everything = Self {
             good: Vec::new(),
             bad,
@@ -201,7 +203,13 @@ impl Everything {
         everything
     }
 
-    fn compile(&mut self, target: Target, conf_dir: &Path, others: &Arc<Others>, pass: &Pass) {
+    fn compile(
+        &mut self,
+        target: Target,
+        conf_dir: &Path,
+        others: &Arc<Others>,
+        pass: &WatchOptions,
+    ) {
         let mut problems: Vec<Problem> = no_command(&target, pass).into_iter().collect();
         let mut templates = Vec::new();
         for output in &target.outputs {
@@ -322,7 +330,7 @@ fn warning_of_check(target: &Target, output: &Output) -> Option<Problem> {
 }
 
 /// What a target signals has to be there, unless nothing is to be signalled anyway.
-fn no_command(target: &Target, pass: &Pass) -> Option<Problem> {
+fn no_command(target: &Target, pass: &WatchOptions) -> Option<Problem> {
     let missing = pass.program.is_none() && !pass.noop;
     match target.reload {
         Some(Reload::Child { .. }) if missing => {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Output, Pass, Problem, Reload, Sources, Target, is_tera};
+use crate::config::{Output, Problem, Reload, Sources, Target, WatchOptions, is_tera};
 use crate::model::catalog::Catalog;
 use crate::model::instance::ServiceName;
 use crate::model::key::Entries;
@@ -32,7 +32,7 @@ pub struct Findings {
 
 /// Looks for mistakes in the targets of these names without running anything; in all of them if there is no name.
 pub fn check(conf_dir: &Path, names: &[String]) -> Result<Findings, LoadError> {
-    let mut everything = Everything::read(conf_dir, &Pass::offline());
+    let mut everything = Everything::read(conf_dir, &WatchOptions::offline());
     if !names.is_empty() {
         everything.choose(names)?;
     }

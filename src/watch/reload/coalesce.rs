@@ -194,7 +194,7 @@ mod tests {
                 "[template]\nsrc = 'a.tera'\ndest = '/d'\nkeys = ['/a']\nreload_cmd = '{command}'\n"
             ),
         );
-        crate::config::targets(dir.path()).good.remove(0)
+        crate::config::read_targets(dir.path()).good.remove(0)
     }
 
     struct Bench {

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::Shell;
 use super::handover::OutgoingTarget;
 use super::store_events::count_files;
-use crate::config::{BadTarget, Pass, Problem};
+use crate::config::{BadTarget, Problem, WatchOptions};
 use crate::model::catalog::Catalog;
 use crate::system::file_watch::Watched;
 use crate::watch::conf::load::{
@@ -22,7 +22,7 @@ use crate::watch::target::state::{TargetState, paths};
 /// The configuration: where it lies, how it is read, and what was wrong with it.
 pub(super) struct Conf {
     pub(super) dir: PathBuf,
-    pub(super) pass: Pass,
+    pub(super) pass: WatchOptions,
     pub(super) watched: Watched,
     /// The new configuration follows other paths than the one in force, and waits until the store answers.
     pub(super) waits_for_store: bool,
@@ -36,7 +36,7 @@ pub(super) struct Conf {
 
 impl Conf {
     /// Begins to watch the files of conf.d and the templates, unless there is only a single pass.
-    pub(super) fn new(dir: PathBuf, pass: Pass) -> Self {
+    pub(super) fn new(dir: PathBuf, pass: WatchOptions) -> Self {
         let mut watched = Watched::new("the files of conf.d and templates");
         if !pass.once {
             watched.follow(directories(&dir), links(&dir));

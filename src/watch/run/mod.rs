@@ -33,7 +33,7 @@ use super::target::schedule::Input;
 use super::target::state::{Done, TargetState};
 use crate::admin::LoopBeat;
 use crate::admin::watch::WatchAdmin;
-use crate::config::Pass;
+use crate::config::WatchOptions;
 use crate::model::catalog::Catalog;
 use crate::model::os::{Exit, Signal};
 use crate::model::prefix::Prefix;
@@ -70,7 +70,7 @@ pub struct Plan {
     /// Where instances live in the store.
     pub prefix: Prefix,
     /// How to publish them, and how long to stay.
-    pub pass: Pass,
+    pub pass: WatchOptions,
     /// What templates see of the environment.
     pub env: BTreeMap<String, String>,
     /// Which store it is, as [`crate::model::store_url::Location::identity`] has it.
@@ -143,7 +143,7 @@ struct Shell {
     /// Targets of the previous configuration whose publishes are still under way.
     outgoing: Vec<OutgoingTarget>,
     catalog: Arc<Catalog>,
-    pass: Pass,
+    pass: WatchOptions,
     env: Arc<BTreeMap<String, String>>,
     store: Arc<dyn Store>,
     prefix: Prefix,

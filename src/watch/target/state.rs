@@ -13,7 +13,7 @@ use super::limits::Timeouts;
 use super::log_once::{Failure, Trouble};
 use super::repair::Repairs;
 use super::schedule::Schedule;
-use crate::config::{Output, Sources, Target, place};
+use crate::config::{Output, Sources, Target, real_path};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::prefix::Prefix;
 use crate::model::report::chain;
@@ -687,7 +687,7 @@ fn timeouts(target: &Target, slowest_reload: Duration) -> Timeouts {
 fn claims(loaded: &Loaded) -> BTreeSet<String> {
     let target = &loaded.target;
     let files = target.outputs.iter();
-    let files = files.map(|output| format!("file {}", place(&output.dest).display()));
+    let files = files.map(|output| format!("file {}", real_path(&output.dest).display()));
     let name = format!("target {}", target.name);
     files.chain([name]).collect()
 }
