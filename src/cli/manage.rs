@@ -42,7 +42,9 @@ pub struct DrainArgs {
 ///
 /// APPLIED is the last revision of the store that the proxies of a watcher have in use, BEHIND how many revisions the
 /// furthest watcher is ahead of it. OLD WORKERS is how many worker processes its HAProxies and nginxes still have from
-/// before their last reloads, for connections that have not ended; empty if none. A watcher tells at once of a drain, of
+/// before their last reloads, for connections that have not ended; empty if none. FOR and BY are how long an instance has not
+/// been in service, and who did that: an operator, or its own stop. LEASE is how many seconds are left of those that its keys
+/// stand without a keep-alive; it is there for one service, and with --wide. A watcher tells at once of a drain, of
 /// what has become wrong or right within 2 s, of old workers within 20 s, and of all else within 15 s. SINCE is when the
 /// files of a target became what they are, REVISION what they were made from.
 #[derive(Debug, Args)]
@@ -60,7 +62,7 @@ pub struct Status {
     /// The service; all of them without it.
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
-    /// Show ids in full, and attributes.
+    /// Show everything, however wide the tables become: names in full, attributes, leases, dates in place of ages.
     #[arg(long)]
     pub wide: bool,
     /// A table for people, or JSON for programs.
@@ -86,7 +88,7 @@ pub struct Ls {
     /// The service whose instances are listed.
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
-    /// Show ids in full, and attributes.
+    /// Show everything, however wide the tables become: names in full, attributes, leases, dates in place of ages.
     #[arg(long)]
     pub wide: bool,
     /// A table for people, or JSON for programs.

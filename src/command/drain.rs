@@ -6,6 +6,7 @@ use crate::config;
 use crate::error::Failure;
 use crate::manage;
 use crate::model::instance::State;
+use crate::system::clock::unix_seconds;
 
 pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Result<Job, Failure> {
     let ((service, id, wait), place) =
@@ -24,6 +25,7 @@ pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Re
             id,
             state,
             wait,
+            now: unix_seconds(),
         };
         let (text, status) = manage::set_state(order, store).await?;
         if !is_quiet {

@@ -6,7 +6,7 @@ use crate::config::{self, StorePlace};
 use crate::error::Failure;
 use crate::manage::{self, Form, Question};
 use crate::model::report::code;
-use crate::watch;
+use crate::system::clock::unix_seconds;
 
 pub(super) fn resolve(args: &Status, here: &Surroundings) -> Result<Job, Failure> {
     let form = form(args.format, args.wide, here);
@@ -59,7 +59,7 @@ fn question(
         service,
         prefix: place.prefix.clone(),
         form,
-        now: watch::unix_seconds(),
+        now: unix_seconds(),
     };
     Ok((question, place))
 }

@@ -92,6 +92,14 @@ pub(super) struct InstanceItem {
     weight: Option<u16>,
     ports: BTreeMap<String, u16>,
     attrs: BTreeMap<String, String>,
+    /// When it was announced, in seconds since 1970, by the clock of its host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announced_at: Option<u64>,
+    /// Since when it has its state, likewise, and who has put it into it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_since: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_by: Option<&'static str>,
     /// Since when it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     came: Option<Time>,
@@ -351,6 +359,9 @@ fn as_announced(instance: &Instance) -> InstanceItem {
         attrs: attrs
             .map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned()))
             .collect(),
+        announced_at: instance.times.announced_at,
+        state_since: instance.times.state_since.map(|since| since.at),
+        state_by: instance.times.state_since.map(|since| since.by.as_str()),
         came: None,
         changed: None,
         gone: None,

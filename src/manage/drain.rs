@@ -11,8 +11,9 @@ use crate::model::instance::{InstanceId, ServiceName, State};
 use crate::model::keyspace;
 use crate::model::prefix::Prefix;
 use crate::model::report::code;
-use crate::model::state_change::{By, StateChange};
+use crate::model::state_change::{By, StateChange, StateValue};
 use crate::model::suggestion::did_you_mean;
+use crate::model::times::{StateBy, StateSince};
 use crate::model::watchers::Marks;
 use crate::store::Store;
 use crate::store::drain_wait;
@@ -31,6 +32,8 @@ pub struct Order {
     pub state: State,
     /// How long to wait for the watchers; `None` waits for none.
     pub wait: Option<Duration>,
+    /// The time, in seconds since 1970, to be written beside the state.
+    pub now: u64,
 }
 
 /// Changes the state in the store and waits for the watchers; returns the text to print and the exit status.
@@ -38,7 +41,10 @@ pub async fn set_state(order: Order, store: Arc<dyn Store>) -> Result<(String, u
     let dir = keyspace::dir(&order.prefix, order.service.as_str(), order.id.as_str());
     let state = match order.state {
         State::Up => None,
-        state @ (State::Drain | State::Maint) => Some(state.as_str().into()),
+        state @ (State::Drain | State::Maint) => {
+            let (at, by) = (order.now, StateBy::Operator);
+            Some(StateValue::new(state.as_str()).since(StateSince { at, by }))
+        }
     };
     let by = By::Hand;
     let change = StateChange {

@@ -9,14 +9,17 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::model::catalog::Catalog;
-use crate::model::date::time_of_day;
+use crate::model::date::{Date, length, time_of_day};
 use crate::model::instance::{Instance, ServiceName};
+use crate::model::key::Key;
+use crate::model::keyspace;
 use crate::model::prefix::Prefix;
 use crate::model::problems::{Level, Problem, problems};
 use crate::model::report::counted;
 use crate::model::screen::{Printable, Screen, Tone};
 use crate::model::table::{Cell, Fit, Table};
 use crate::model::target_status::TargetStatus;
+use crate::model::times::LeaseTime;
 use crate::model::update::Revision;
 use crate::model::watchers::{Seen, Watcher, Watchers};
 
@@ -45,11 +48,47 @@ pub(super) struct InstanceRow {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     ports: BTreeMap<String, u16>,
     state: &'static str,
+    /// Since when it has this state, unless it is up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_since: Option<u64>,
+    /// Who has put it into this state: `operator` or `stop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_by: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announced_at: Option<u64>,
+    #[serde(skip_serializing_if = "Lease::is_unknown")]
+    lease: Lease,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     attrs: BTreeMap<String, String>,
 }
+
+/// How long the keys of an instance stand without another keep-alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Lease {
+    /// Nobody has asked, or the store does not say.
+    Unknown,
+    /// They hang on no lease: hands have made them, and they stay.
+    None,
+    /// In seconds: from the last keep-alive on, and from now on.
+    Time {
+        /// From the last keep-alive on.
+        ttl: u64,
+        /// From now on.
+        left: u64,
+    },
+}
+
+impl Lease {
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+}
+
+/// The times of the leases of all keys, if somebody has asked for them.
+pub(super) type LeaseTimes = Option<BTreeMap<Key, LeaseTime>>;
 
 #[derive(Debug, Serialize)]
 pub(super) struct WatcherRow {
@@ -86,6 +125,7 @@ pub(super) struct Said<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) watchers: &'a Watchers,
     pub(super) missing: &'a BTreeMap<String, Seen>,
+    pub(super) leases: &'a LeaseTimes,
     pub(super) revision: Revision,
 }
 
@@ -121,7 +161,7 @@ impl Overview {
             service: service.map(ToString::to_string),
             revision: said.revision.0,
             problems: problems(watchers(), said.catalog, said.missing),
-            instances: instances(said.catalog, service),
+            instances: instances(said.catalog, said.leases, service),
             watchers: watchers()
                 .map(|(id, one)| watcher_row(id, one, said.watchers, dir.as_ref()))
                 .collect(),
@@ -272,11 +312,16 @@ pub(super) fn service_table(rows: &[ServiceRow], look: Look) -> String {
 }
 
 pub(super) fn instance_table(instances: &[InstanceRow], look: Look) -> String {
+    let since = if look.is_wide { "SINCE" } else { "FOR" };
     let mut table = Table::new(&[
         ("INSTANCE", Fit::Shorten),
         ("ADDRESS", Fit::Whole),
         ("STATE", Fit::Whole),
+        (since, Fit::Whole),
+        ("BY", Fit::Whole),
         ("WEIGHT", Fit::Whole),
+        ("AGE", Fit::Whole),
+        ("LEASE", Fit::Whole),
         ("ATTRIBUTES", Fit::Whole),
     ]);
     for one in instances {
@@ -293,7 +338,24 @@ pub(super) fn instance_table(instances: &[InstanceRow], look: Look) -> String {
             Cell::plain(&format!("{}/{}", one.service, one.id)),
             Cell::plain(&one.addr),
             Cell::toned(tone, one.state),
+            Cell::of(one.state_since.map(|at| {
+                if look.is_wide {
+                    Date::from_unix(at).to_string()
+                } else {
+                    length(look.now.saturating_sub(at))
+                }
+            })),
+            Cell::of(one.state_by),
             Cell::of(one.weight),
+            Cell::of(
+                one.announced_at
+                    .map(|at| length(look.now.saturating_sub(at))),
+            ),
+            Cell::of(match one.lease {
+                Lease::Unknown => None,
+                Lease::None => Some("none".to_owned()),
+                Lease::Time { ttl, left } => Some(format!("{left}/{ttl} s")),
+            }),
             Cell::plain(&attrs.join(" ")),
         ]);
     }
@@ -301,8 +363,27 @@ pub(super) fn instance_table(instances: &[InstanceRow], look: Look) -> String {
 }
 
 /// The instances of one service, or of all, sorted.
-pub(super) fn instances(catalog: &Catalog, service: Option<&ServiceName>) -> Vec<InstanceRow> {
+pub(super) fn instances(
+    catalog: &Catalog,
+    leases: &LeaseTimes,
+    service: Option<&ServiceName>,
+) -> Vec<InstanceRow> {
+    let lease = |one: &Instance| {
+        let dir = keyspace::dir(catalog.prefix(), one.service.as_str(), one.id.as_str());
+        let Some(leases) = leases else {
+            return Lease::Unknown;
+        };
+        let time = leases.get(dir.join("ip").as_str());
+        time.map_or(Lease::None, |time| Lease::Time {
+            ttl: time.ttl,
+            left: time.left,
+        })
+    };
     let row = |one: &Instance| InstanceRow {
+        state_since: one.times.state_since.map(|since| since.at),
+        state_by: one.times.state_since.map(|since| since.by.as_str()),
+        announced_at: one.times.announced_at,
+        lease: lease(one),
         service: one.service.to_string(),
         id: one.id.to_string(),
         addr: one.addr().to_string(),
@@ -402,7 +483,7 @@ fn state_of(target: &TargetStatus) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::key::{Key, Value};
+    use crate::model::key::Value;
     use crate::model::target_status::{Failing, HeldService};
     use crate::model::update::{Snapshot, Update};
     use crate::model::watchers::Applied;
@@ -471,6 +552,7 @@ mod tests {
             catalog,
             watchers: &watchers(all),
             missing,
+            leases: &None,
             revision: Revision(9),
         };
         let look = Look {

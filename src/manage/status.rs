@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::overview::{
-    Look, Overview, Said, instance_table, instances, service_rows, service_table,
+    LeaseTimes, Look, Overview, Said, instance_table, instances, service_rows, service_table,
 };
 use super::{ManageError, read_catalog, read_missing, read_watchers, suggest_service};
 use crate::model::instance::ServiceName;
@@ -56,10 +56,12 @@ pub async fn status(question: &Question, store: Arc<dyn Store>) -> Result<Report
     let catalog = read_catalog(&store, question).await?;
     let (watchers, revision) = read_watchers(&store).await?;
     let missing = read_missing(&store, &watchers).await;
+    let leases = read_leases(&store, question).await;
     let said = Said {
         catalog: &catalog,
         watchers: &watchers,
         missing: &missing,
+        leases: &leases,
         revision,
     };
     let overview = Overview::new(&said, question.service.as_ref());
@@ -95,8 +97,13 @@ pub async fn status(question: &Question, store: Arc<dyn Store>) -> Result<Report
 /// The services with the numbers of their instances, or the instances of one service.
 pub async fn list(question: &Question, store: Arc<dyn Store>) -> Result<Report, ManageError> {
     let catalog = read_catalog(&store, question).await?;
-    let rows = instances(&catalog, question.service.as_ref());
     let is_of_one = question.service.is_some();
+    let leases = if is_of_one {
+        read_leases(&store, question).await
+    } else {
+        None
+    };
+    let rows = instances(&catalog, &leases, question.service.as_ref());
     let text = match question.form {
         Form::Json if is_of_one => json(&rows),
         Form::Json => json(&service_rows(&rows)),
@@ -123,6 +130,17 @@ pub async fn list(question: &Question, store: Arc<dyn Store>) -> Result<Report, 
         is_wrong: false,
         missing: nobody(question, &store, rows.is_empty()).await,
     })
+}
+
+/// How long the leases of instances live. etcd tells that of one lease at a time, so it is asked only for one service, for wide
+/// tables and for programs. Who may not know gets no answer.
+async fn read_leases(store: &Arc<dyn Store>, question: &Question) -> LeaseTimes {
+    let path = match (&question.service, question.form) {
+        (Some(service), _) => question.prefix.join(service.as_str()),
+        (None, Form::Json | Form::Tables { is_wide: true, .. }) => question.prefix.clone(),
+        (None, Form::Tables { is_wide: false, .. }) => return None,
+    };
+    store.lease_times(&path).await.ok()
 }
 
 fn json(value: &impl serde::Serialize) -> String {

@@ -145,6 +145,11 @@ impl Catalog {
         if before == now {
             return None;
         }
+        // Times are for people; no target has to be published for them.
+        let is_news = match (&before, &now) {
+            (Some(before), Some(now)) => !before.differs_in_times_only(now),
+            (_, _) => true,
+        };
         if let Some(now) = &now {
             let instances = self.services.entry(service.clone()).or_default();
             Arc::make_mut(instances).insert(id.clone(), Arc::clone(now));
@@ -155,7 +160,7 @@ impl Catalog {
                 self.services.remove(&service);
             }
         }
-        Some(InstanceChange {
+        is_news.then_some(InstanceChange {
             service,
             id,
             before,
@@ -288,6 +293,27 @@ mod tests {
         let gone = catalog.apply(&root(), Update::Reset(Snapshot::default()));
         assert_eq!(kinds(&gone), [("a", Some(State::Drain), None)]);
         assert!(catalog.services().is_empty() && catalog.tree().is_empty());
+    }
+
+    #[test]
+    fn a_time_is_kept_and_is_no_change_of_an_instance() {
+        let mut catalog = Catalog::new(root());
+        let keys = [("ip", "10.0.0.1"), ("port", "80")];
+        let keys = keys.map(|(field, value)| put(&format!("/services/web/a/{field}"), value));
+        change(&mut catalog, keys.to_vec());
+        let time = put("/services/web/a/announced_at", "2026-11-26T03:12:07Z");
+        assert_eq!(kinds(&change(&mut catalog, vec![time])), []);
+        let one = catalog.instances("web").next().unwrap();
+        assert_eq!(one.times.announced_at, Some(1_795_662_727));
+        let drain = [
+            put("/services/web/a/state", "drain"),
+            put("/services/web/a/state_since", "2026-11-26T03:13:07Z stop"),
+        ];
+        let drained = change(&mut catalog, drain.to_vec());
+        assert_eq!(
+            kinds(&drained),
+            [("a", Some(State::Up), Some(State::Drain))]
+        );
     }
 
     #[test]

@@ -40,6 +40,27 @@ impl Date {
             second: seconds % 60,
         }
     }
+
+    /// The seconds from 1970 to a moment that is written as [`Date`] is printed; `None` if that is not a moment.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<u64> {
+        let number = |range: std::ops::Range<usize>| {
+            let digits = text.get(range)?;
+            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then(|| digits.parse::<u64>().ok()).flatten()
+        };
+        let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+        let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+        // As in `from_unix`, years begin in March.
+        let year_from_march = year.checked_sub(u64::from(month <= 2))?;
+        let month_from_march = (month + 9) % 12;
+        let day_of_year = (153 * month_from_march + 2) / 5 + day.checked_sub(1)?;
+        let leap_days = year_from_march / 4 - year_from_march / 100 + year_from_march / 400;
+        let days = (365 * year_from_march + leap_days + day_of_year).checked_sub(719_468)?;
+        let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+        // A day that its month does not have, and anything else that is out of range, is printed differently.
+        (Self::from_unix(seconds).to_string() == text).then_some(seconds)
+    }
 }
 
 /// To the second: `2026-11-26T03:12:07Z`.
@@ -108,6 +129,26 @@ mod tests {
             (4_107_456_000, "2100-02-28T00:00:00Z"),
         ] {
             assert_eq!(Date::from_unix(seconds).to_string(), date);
+            assert_eq!(Date::parse(date), Some(seconds));
+        }
+    }
+
+    #[test]
+    fn what_is_no_date_is_not_taken_for_one() {
+        for text in [
+            "",
+            "2026-11-26",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-11-00T00:00:00Z",
+            "2026-11-26T24:00:00Z",
+            "2026-11-26T03:12:07+01:00",
+            "1969-12-31T23:59:59Z",
+            "0000-01-01T00:00:00Z",
+            "+026-11-26T03:12:07Z",
+            "2026-11-26T03:12:07Zé",
+        ] {
+            assert_eq!(Date::parse(text), None, "{text}");
         }
     }
 

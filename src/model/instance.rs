@@ -16,6 +16,8 @@ pub use self::name::{
     AttrName, HostName, InstanceId, MAX_SEGMENT, PortName, ServiceName, host_segment,
 };
 
+use super::times::Times;
+
 /// The longest value of an attribute, in bytes.
 pub const MAX_VALUE: usize = 4096;
 /// The largest weight; HAProxy's own range is 0–256.
@@ -190,6 +192,8 @@ pub struct Instance {
     pub state: State,
     /// Everything else that was announced.
     pub attrs: BTreeMap<AttrName, AttrValue>,
+    /// Since when it is there, and as it is; for people only.
+    pub times: Times,
 }
 
 impl Instance {
@@ -205,6 +209,17 @@ impl Instance {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.ports.default_port())
+    }
+
+    /// Whether nothing but its times differs from another one.
+    #[must_use]
+    pub fn differs_in_times_only(&self, other: &Self) -> bool {
+        self.times != other.times
+            && *other
+                == Self {
+                    times: other.times,
+                    ..self.clone()
+                }
     }
 
     /// Refuses attributes of which one would have to be a value and a directory at once.

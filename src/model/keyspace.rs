@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::date::Date;
 use super::instance::{
-    AttrName, AttrValue, Instance, InvalidField, PortName, Ports, parse_ip, parse_port,
+    AttrName, AttrValue, Instance, InvalidField, PortName, Ports, State, parse_ip, parse_port,
     parse_weight,
 };
 use super::prefix::Prefix;
 use super::publication::{Claim, Publication};
+use super::times::{ANNOUNCED_AT, STATE_SINCE, StateSince, Times};
 
 /// The path below which instances live unless it is configured otherwise.
 pub const DEFAULT_PREFIX: &str = "/services";
@@ -37,10 +39,16 @@ pub fn encode(prefix: &Prefix, instance: &Instance) -> Publication {
         put("weight".to_owned(), weight.to_string());
     }
     match instance.state {
-        super::instance::State::Up => {}
-        state @ (super::instance::State::Drain | super::instance::State::Maint) => {
+        State::Up => {}
+        state @ (State::Drain | State::Maint) => {
             put("state".to_owned(), state.as_str().to_owned());
+            if let Some(since) = instance.times.state_since {
+                put(STATE_SINCE.to_owned(), since.to_string());
+            }
         }
+    }
+    if let Some(at) = instance.times.announced_at {
+        put(ANNOUNCED_AT.to_owned(), Date::from_unix(at).to_string());
     }
     for (name, value) in &instance.attrs {
         put(name.as_str().to_owned(), value.as_str().to_owned());
@@ -91,8 +99,8 @@ pub fn decode<'a>(
 ) -> Result<Option<Instance>, InvalidField> {
     let (service, id) = (service.parse()?, id.parse()?);
     let (mut ip, mut host, mut weight, mut main) = (None, None, None, None);
-    let (mut state, mut named, mut attrs) =
-        (super::instance::State::Up, BTreeMap::new(), BTreeMap::new());
+    let (mut state, mut named, mut attrs) = (State::Up, BTreeMap::new(), BTreeMap::new());
+    let mut times = Times::default();
     for (field, bytes) in fields {
         // Some tools write a key of their own for a directory.
         if field.is_empty() || field.ends_with('/') {
@@ -105,6 +113,9 @@ pub fn decode<'a>(
             "port" => main = Some(parse_port(text)?),
             "weight" => weight = Some(parse_weight(text)?),
             "state" => state = text.parse()?,
+            // What cannot be read says nothing; an instance is not left out for it.
+            STATE_SINCE => times.state_since = StateSince::parse(text),
+            ANNOUNCED_AT => times.announced_at = Date::parse(text),
             _ => match field
                 .strip_suffix(PORT_SUFFIX)
                 .filter(|name| !name.contains('/'))
@@ -124,6 +135,9 @@ pub fn decode<'a>(
         Some(text) if text != ip.to_string() => Some(text.parse()?),
         Some(_) | None => None,
     };
+    if state == State::Up {
+        times.state_since = None;
+    }
     Ok(Some(Instance {
         service,
         id,
@@ -133,6 +147,7 @@ pub fn decode<'a>(
         weight,
         state,
         attrs,
+        times,
     }))
 }
 
@@ -149,7 +164,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::instance::{HostName, State};
+    use crate::model::instance::HostName;
+    use crate::model::times::StateBy;
 
     fn read(fields: &[(&str, &str)]) -> Result<Option<Instance>, InvalidField> {
         decode("web", "a", fields.iter().map(|(f, v)| (*f, v.as_bytes())))
@@ -191,6 +207,13 @@ mod tests {
                 .collect();
             assert!(read(&fields).is_err(), "{bad:?}");
         }
+        let late = [
+            ("state", "drain"),
+            ("state_since", "x"),
+            ("announced_at", "long ago"),
+        ];
+        let fields: Vec<_> = good.into_iter().chain(late).collect();
+        assert_eq!(read(&fields).unwrap().unwrap().times, Times::default());
         assert!(decode("web", "a b", [("ip", b"10.0.0.1".as_slice())].into_iter()).is_err());
         assert!(decode("web", "a", [("ip", b"\xff".as_slice())].into_iter()).is_err());
     }
@@ -222,6 +245,8 @@ mod tests {
             host in proptest::option::of("[a-z][a-z0-9]{0,9}(\\.[a-z]{1,5}){0,2}"),
             weight in proptest::option::of(0u16..=256),
             state in prop_oneof![Just(State::Up), Just(State::Drain), Just(State::Maint)],
+            announced_at in proptest::option::of(0_u64..4_102_444_800),
+            since in proptest::option::of((0_u64..4_102_444_800, prop_oneof![Just(StateBy::Stop), Just(StateBy::Operator)])),
             attrs in proptest::collection::btree_map("[a-z]{2,8}/[a-z]{1,4}", "[^\\p{Cc}]{0,40}", 0..4),
         ) -> Instance {
             let named = named.into_iter().map(|(n, p)| (n.parse().unwrap(), p)).collect();
@@ -235,6 +260,12 @@ mod tests {
                 weight,
                 state,
                 attrs,
+                times: Times {
+                    announced_at,
+                    state_since: since
+                        .filter(|_| state != State::Up)
+                        .map(|(at, by)| StateSince { at, by }),
+                },
             }
         }
     }

@@ -38,6 +38,7 @@ use super::backoff::{Backoff, Dice};
 use super::lease_id::LeaseId;
 use super::prefix::Prefix;
 use super::publication::{Publication, Standing};
+use super::state_change::StateValue;
 
 /// Heartbeats per TTL.
 const BEATS: u32 = 3;
@@ -143,7 +144,7 @@ impl Lease {
 
     /// Remembers the state of what is published under this path, unless it had one before: the machine sets it again on
     /// another lease.
-    pub fn remember_state(&mut self, dir: &Prefix, state: &[u8]) {
+    pub fn remember_state(&mut self, dir: &Prefix, state: StateValue) {
         self.wanted.set_first_state(dir, state);
     }
 

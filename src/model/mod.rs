@@ -31,5 +31,6 @@ pub mod suggestion;
 
 pub mod table;
 pub mod target_status;
+pub mod times;
 pub mod update;
 pub mod watchers;

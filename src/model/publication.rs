@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lease_id::LeaseId;
 use super::prefix::Prefix;
+use super::state_change::StateValue;
 
 /// The keys of one instance. A store publishes them in one transaction, in place of those of an earlier announcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct Publication {
     pub fields: BTreeMap<String, Vec<u8>>,
     /// The [`STATE`](super::state_change::STATE) that an operator had set on the lease before. The store writes it on a new
     /// lease where the instance has no state yet; a state on this lease, or on none, stays as it is.
-    pub state: Option<Vec<u8>>,
+    pub state: Option<StateValue>,
     /// Which other owners of these keys give way.
     pub claim: Claim,
     /// Our own leases before this one. Where the instance still hangs on one of them, the store carries its state over:
@@ -109,5 +110,5 @@ pub struct Standing {
     /// Whether every field of the publication is there and hangs on its lease.
     pub is_whole: bool,
     /// The state that somebody has set on that lease; it ends with the lease.
-    pub state: Option<Vec<u8>>,
+    pub state: Option<StateValue>,
 }

@@ -32,6 +32,7 @@ use super::health;
 use crate::model::instance::State;
 use crate::model::lease;
 use crate::model::prefix::Prefix;
+use crate::model::state_change::StateValue;
 
 /// A new set counts as settled after this long even if not all of it is published: a store that is down is no fault of the
 /// set.
@@ -119,7 +120,7 @@ impl Roster {
                 if since.is_some() {
                     // It stays so on another lease.
                     let state = State::Drain.as_str();
-                    self.leases.remember_state(&dir, state.as_bytes());
+                    self.leases.remember_state(&dir, StateValue::new(state));
                 }
                 self.drain.marked(dir, since, &mut out);
             }

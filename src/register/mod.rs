@@ -24,6 +24,7 @@
 //! A program that has ended may leave other processes of its group behind. In `Clearing`, `register` asks them to end (by
 //! TERM, unless they have just had it), waits for the grace, and kills what is left.
 
+mod announced;
 mod health;
 mod instances;
 mod lifecycle;

@@ -21,6 +21,7 @@ use crate::model::publication::Claim;
 use crate::model::report::chain;
 use crate::model::stop::Stop;
 use crate::model::store_url::Location;
+use crate::model::times::Times;
 use crate::system::address;
 
 /// What `register` announces, and the program for which it does so.
@@ -327,6 +328,7 @@ impl Source {
             weight: one.weight,
             state: State::Up,
             attrs: one.attrs,
+            times: Times::default(),
         };
         let prefix = one.prefix.as_ref().unwrap_or(&self.prefix);
         let mut publication = keyspace::encode(prefix, &instance);

@@ -10,6 +10,7 @@ use std::time::Instant;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
+use super::announced::Announced;
 use super::instances::{Entry, Holder, ProbeRound, Roster};
 use super::lifecycle::{Action, Input, Lifecycle};
 use super::refresh::{Found, RefreshSchedule};
@@ -24,9 +25,11 @@ use crate::model::prefix::Prefix;
 use crate::model::report::chain;
 use crate::model::state_change::StateChange;
 use crate::model::stop::Stop;
+use crate::model::times::{StateBy, StateSince};
 use crate::model::update::Revision;
 use crate::store::{Store, StoreError, drain_wait, lease_requests};
 use crate::system::child::{Child, Group};
+use crate::system::clock::unix_seconds;
 use crate::system::sd_notify::Watchdog;
 use crate::system::signals::Signals;
 use crate::system::{probe, process};
@@ -53,6 +56,7 @@ pub async fn run(
         wait: None,
         loop_beat: admin.loop_beat(),
         report: Report::new(admin),
+        announced: Announced::default(),
     };
     shell.set(&plan.entries);
     let roster = Roster::new(plan.entries, plan.ttl, fastrand::u64(..));
@@ -120,6 +124,7 @@ struct Shell {
     /// The job that waits for the end of the program.
     wait: Option<Id>,
     report: Report,
+    announced: Announced,
 }
 
 impl Shell {
@@ -344,7 +349,10 @@ impl Shell {
         }
     }
 
-    fn mark(&mut self, mark: StateChange) {
+    fn mark(&mut self, mut mark: StateChange) {
+        let at = unix_seconds();
+        let by = StateBy::Stop;
+        mark.state = mark.state.map(|state| state.since(StateSince { at, by }));
         let store = Arc::clone(&self.store);
         let job = async move { Done::Marked(mark.dir.clone(), store.set_state(&mark).await) };
         self.jobs.spawn(job);
@@ -374,6 +382,7 @@ impl Shell {
             lease::Action::Conflict(_) | lease::Action::Removed(_) => return,
             lease::Action::Withdrawn => return,
         };
+        let action = self.announced.stamp(action, unix_seconds());
         if let Some(request) = lease_requests::request_for(&self.store, action) {
             self.jobs.spawn(async move {
                 let answer = request.await;

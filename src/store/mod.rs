@@ -1,8 +1,9 @@
 //! Where keys live: the trait that every store implements, and the function that opens one. Adapter.
 //!
-//! Eight verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract/`) runs against
+//! Nine verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract/`) runs against
 //! every implementation.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::model::key::Key;
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
 use crate::model::publication::{Publication, Standing};
 use crate::model::state_change::StateChange;
 use crate::model::store_url::Location;
+use crate::model::times::LeaseTime;
 use crate::model::update::{Revision, Snapshot, Update};
 
 pub mod directory;
@@ -148,6 +151,13 @@ pub trait Store: Send + Sync {
         &'a self,
         change: &'a StateChange,
     ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>>;
+
+    /// The keys under `prefix` that hang on leases, and how long these leases live. A key of whose lease the user may not
+    /// know is left out.
+    fn lease_times<'a>(
+        &'a self,
+        prefix: &'a Prefix,
+    ) -> BoxFuture<'a, Result<BTreeMap<Key, LeaseTime>, StoreError>>;
 
     /// Renews a lease; the answer is the TTL that begins anew.
     fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<Duration, StoreError>>;

@@ -4,6 +4,7 @@ pub mod address;
 pub mod bounded;
 pub mod check_tree;
 pub mod child;
+pub mod clock;
 pub mod command;
 pub mod dns;
 pub mod family;

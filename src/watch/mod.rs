@@ -44,7 +44,6 @@ mod target;
 pub use self::conf::load::{Configuration, LoadError, Loaded, load, load_some};
 pub use self::guard::{GuardCommandError, list as guard_list, release as guard_release};
 pub use self::history::{HistoryError, Wanted as WantedHistory, show as show_history};
-pub use self::host::unix_seconds;
 pub use self::offline::{
     Change as WhatIf, Fault, Findings, FixtureError, Show, WhatIfError, change_fixture, check,
     fixture, render as render_offline,

@@ -429,7 +429,7 @@ fn the_wall_clock_decides_nothing() {
         let files = [
             "src/store/directory/revision.rs",
             "src/store/directory/cache.rs",
-            "src/watch/host.rs",
+            "src/system/clock.rs",
             "src/admin/exposition.rs",
         ];
         let may = files.contains(&source.path.as_str());

@@ -398,12 +398,26 @@ fn drained_and_put_back_by_hand() {
         let status = run(&["status", "web", "--format", "json"]);
         assert!(status.1.contains("\"state\": \"drain\""), "{status:?}");
         assert!(status.1.contains("\"watchers\": [\n    {"), "{status:?}");
+        // Since when, and by whom.
+        assert!(
+            status.1.contains("\"state_by\": \"operator\""),
+            "{status:?}"
+        );
+        let since = scene.get("/services/web/a/state_since").unwrap();
+        assert!(since.ends_with("Z operator"), "{since}");
+        let table = run(&["ls", "web"]).1;
+        assert!(
+            table.contains("  drain  ") && table.contains(" operator  "),
+            "{table}"
+        );
         let put_back = run(&["undrain", "web", "a", "--wait", "120s"]);
         assert_eq!(put_back.0, Some(0), "{put_back:?}");
         scene.wait_live("a up\n");
+        assert_eq!(scene.get("/services/web/a/state_since"), None);
         let table = run(&["status", "web"]).1;
         assert!(
-            table.starts_with("INSTANCE  ADDRESS       STATE  WEIGHT\nweb/a     127.0.0.1:80  up"),
+            table.starts_with("INSTANCE  ADDRESS       STATE  AGE")
+                && table.contains("\nweb/a     127.0.0.1:80  up     "),
             "{table}"
         );
         // A watcher that hangs is named.

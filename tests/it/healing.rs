@@ -18,6 +18,8 @@ use crate::etcd::auth;
 use crate::harness::etcd::{Cluster, Etcd};
 use crate::harness::{PATIENCE, Process, sidekick, skipped, temp_dir, wait_for};
 
+/// `host`, `ip`, `port` and `announced_at`.
+const KEYS: usize = 4;
 const TTL: Duration = Duration::from_secs(2);
 
 /// A registered program, and a look at its keys that has nothing to do with it.
@@ -68,7 +70,7 @@ impl Scene {
     }
 
     fn wait_for_keys(&self, what: &str) {
-        wait_for(what, || (self.keys()? == 3).then_some(()));
+        wait_for(what, || (self.keys()? == KEYS).then_some(()));
     }
 
     /// Looks on until the keys have been there without a break for more than a TTL; says what was seen.
@@ -76,7 +78,7 @@ impl Scene {
         let start = Instant::now();
         let (mut gone, mut back, mut last) = (Duration::ZERO, None, start);
         loop {
-            let there = self.keys() == Some(3);
+            let there = self.keys() == Some(KEYS);
             let now = Instant::now();
             if there {
                 let since = *back.get_or_insert(now);
@@ -185,7 +187,7 @@ fn the_token_runs_out() {
     let scene = Scene::start(&options);
     // The tokens live for four seconds without use; heartbeats go over a stream that needs none.
     last_for(Duration::from_secs(7));
-    assert_eq!(scene.keys(), Some(3), "{}", scene.process.output());
+    assert_eq!(scene.keys(), Some(KEYS), "{}", scene.process.output());
     etcd.etcdctl(&["del", "--prefix", "/services/web"]);
     scene.settle("token run out, then keys deleted");
 }

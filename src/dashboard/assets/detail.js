@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { ageSince, ageSinceClock, badge, stateOf, statusOf } from "./marks.js";
-import { STATES, clock, counted } from "./words.js";
+import { STATES, STATE_BY, clock, counted } from "./words.js";
 
 export class Detail {
   constructor(dialog, topology, search) {
@@ -63,12 +63,13 @@ export class Detail {
       this.title(`instance of ${one.service}`, one.id),
       facts([
         ["State", stateOf(one.state)],
+        one.state_since !== undefined && ["So for", [ageSinceClock(one.state_since), `, by ${STATE_BY[one.state_by]}`]],
         one.gone !== undefined && ["Gone from the store for", ageSince({ at: one.gone })],
         ["Address", el("code", {}, one.addr)],
         ["Host", one.host],
         ["Ports", ports],
         one.weight !== undefined && ["Weight", String(one.weight)],
-        one.came && ["Seen for", ageSince(one.came)],
+        one.announced_at !== undefined ? ["Announced for", ageSinceClock(one.announced_at)] : one.came && ["Seen for", ageSince(one.came)],
         one.changed && one.came && one.changed.at !== one.came.at && ["As it is for", ageSince(one.changed)],
         wanted && ["Changed at revision", String(wanted)],
       ]),

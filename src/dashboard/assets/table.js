@@ -1,7 +1,7 @@
 // The tables: one row for each target, one for each instance, below the name of its service.
 
 import { List, el, say, set } from "./dom.js";
-import { ageSince, badge, missing, shortId, sinceOf, stateOf, statusOf, summary } from "./marks.js";
+import { ageSince, ageSinceClock, badge, missing, shortId, sinceOf, stateOf, statusOf, summary } from "./marks.js";
 
 export class Table {
   constructor(topology, open) {
@@ -94,10 +94,10 @@ class Group {
     return el("tr", { class: one.isNew ? "new" : undefined, "data-state": one.state },
       el("th", { scope: "row" }, el("button", { type: "button", class: "plain id", "data-stop": "", "data-key": one.key, onclick: () => this.table.open(one.key) }, one.id), el("span", { class: "under" }, one.addr)),
       el("td", { class: "middle mono addr" }, one.addr),
-      el("td", {}, stateOf(one.state)),
+      el("td", {}, stateOf(one.state), one.state_since === undefined ? null : [" ", ageSinceClock(one.state_since)]),
       el("td", { class: "wide" }, one.host === one.addr.replace(/:\d+$/, "") ? "" : one.host),
       el("td", { class: "wide number" }, one.weight === undefined ? "" : String(one.weight)),
-      el("td", { class: "middle number" }, one.gone !== undefined ? ["gone ", ageSince({ at: one.gone })] : ageSince(one.came)),
+      el("td", { class: "middle number" }, one.gone !== undefined ? ["gone ", ageSince({ at: one.gone })] : one.announced_at !== undefined ? ageSinceClock(one.announced_at) : ageSince(one.came)),
       el("td", { class: "wide" }, one.serving ? `${applied} ${one.serving === 1 ? "watcher" : "watchers"}` : "nobody"),
       el("td", { class: "wide cut mono", title: attrs }, attrs));
   }

@@ -46,5 +46,8 @@ export function clock(seconds) {
   return new Intl.DateTimeFormat(undefined, options).format(date);
 }
 
+/** Who has put an instance into its state. */
+export const STATE_BY = { operator: "an operator", stop: "its own stop" };
+
 /** What a state is called. */
 export const STATES = { up: "in service", drain: "draining", maint: "in maintenance", held: "held", gone: "gone" };

@@ -173,6 +173,7 @@ impl FromStr for AttrName {
         match text {
             "host" | "ip" | "port" | "weight" => reserved("give it with the option of that name"),
             "state" => reserved("it says whether the instance takes requests (drain or maint)"),
+            "announced_at" | "state_since" => reserved("sidekick writes times there"),
             _ if text.ends_with("-port") && !text.contains('/') => {
                 reserved("keys that end in -port hold further ports, given with --port NAME=PORT")
             }

@@ -6,6 +6,7 @@ use super::Action;
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
 use crate::model::publication::{Claim, Publication};
+use crate::model::state_change::StateValue;
 
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
@@ -13,7 +14,7 @@ pub(super) struct Wanted {
     all: BTreeMap<Prefix, Publication>,
     /// The states that operators have set, as of the last heartbeat. In the store they end with the lease, and are meant for
     /// longer: the machine sets them again on another lease, and after a withdrawal.
-    states: BTreeMap<Prefix, Vec<u8>>,
+    states: BTreeMap<Prefix, StateValue>,
 }
 
 impl Wanted {
@@ -100,7 +101,7 @@ impl Wanted {
     }
 
     /// Remembers the state that the store has under this path.
-    pub(super) fn set_state(&mut self, dir: &Prefix, state: Option<Vec<u8>>) {
+    pub(super) fn set_state(&mut self, dir: &Prefix, state: Option<StateValue>) {
         match state {
             Some(state) => self.states.insert(dir.clone(), state),
             None => self.states.remove(dir),
@@ -108,8 +109,8 @@ impl Wanted {
     }
 
     /// Remembers a state, unless one is remembered already.
-    pub(super) fn set_first_state(&mut self, dir: &Prefix, state: &[u8]) {
+    pub(super) fn set_first_state(&mut self, dir: &Prefix, state: StateValue) {
         let states = self.states.entry(dir.clone());
-        states.or_insert_with(|| state.to_vec());
+        states.or_insert(state);
     }
 }

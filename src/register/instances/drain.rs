@@ -6,7 +6,7 @@ use super::Action;
 use crate::model::instance::State;
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
-use crate::model::state_change::{By, StateChange};
+use crate::model::state_change::{By, StateChange, StateValue};
 use crate::model::update::Revision;
 use crate::model::watchers::Marks;
 
@@ -29,7 +29,7 @@ impl Drain {
             drain.asked.insert(dir.clone());
             out.push(Action::Mark(StateChange {
                 dir,
-                state: Some(State::Drain.as_str().into()),
+                state: Some(StateValue::new(State::Drain.as_str())),
                 by: By::Owner(lease),
             }));
         }

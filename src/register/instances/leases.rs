@@ -7,6 +7,7 @@ use super::Holder;
 use crate::model::lease::{Action, Input, Lease};
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
+use crate::model::state_change::StateValue;
 
 #[derive(Debug)]
 pub(super) struct Leases {
@@ -68,7 +69,7 @@ impl Leases {
     }
 
     /// Remembers the state of an instance on the process's own lease, so that it stays on another lease.
-    pub(super) fn remember_state(&mut self, dir: &Prefix, state: &[u8]) {
+    pub(super) fn remember_state(&mut self, dir: &Prefix, state: StateValue) {
         self.common.remember_state(dir, state);
     }
 

@@ -7,7 +7,7 @@ use crate::model::ending::{COMMAND_DEAD_WITHIN, GROUP_DEAD_WITHIN, Left};
 use crate::model::lease;
 use crate::model::lease_id::LeaseId;
 use crate::model::publication::{Claim, Publication, Standing};
-use crate::model::state_change::{By, StateChange};
+use crate::model::state_change::{By, StateChange, StateValue};
 use crate::model::update::Revision;
 use crate::register::instances::{Entry, Holder};
 
@@ -82,7 +82,7 @@ fn announce(now: Instant, has_program: bool, mut machine: Lifecycle) -> Lifecycl
 fn mark() -> Action {
     Action::Mark(StateChange {
         dir: dir(),
-        state: Some(b"drain".to_vec()),
+        state: Some(StateValue::new("drain")),
         by: By::Owner(A),
     })
 }

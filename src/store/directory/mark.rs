@@ -17,7 +17,8 @@ use super::publish::with_state;
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
 use crate::model::publication::{Claim, Publication};
-use crate::model::state_change::{By, STATE, StateChange};
+use crate::model::state_change::{By, STATE, StateChange, StateValue};
+use crate::model::times::STATE_SINCE;
 use crate::model::update::Revision;
 use crate::store::StoreError;
 
@@ -41,12 +42,15 @@ impl Writer<'_> {
             self.published_state(&data)?,
             self.state_by_hand(&change.dir)?,
         );
+        let state = |value: Option<&StateValue>| value.map(|value| value.state.clone());
         match change.by {
             By::Owner(lease) if lease != data.lease => return Ok(None),
             // Nobody has counted what a hand has done; it is older than this.
             By::Owner(_) if by_hand => return Ok(Some(Revision::default())),
             By::Owner(_) if before.is_some() => return self.since(&data).map(Some),
-            By::Hand if before == change.state && !by_hand => return self.since(&data).map(Some),
+            By::Hand if !by_hand && state(before.as_ref()) == state(change.state.as_ref()) => {
+                return self.since(&data).map(Some);
+            }
             By::Owner(_) | By::Hand => {}
         }
         if by_hand {
@@ -63,14 +67,16 @@ impl Writer<'_> {
     }
 
     /// The state that is a part of a publication.
-    pub(super) fn published_state(&self, data: &Data) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn published_state(&self, data: &Data) -> Result<Option<StateValue>, StoreError> {
         let dir = self.layout.data(data);
         let read = || {
             let manifest = Manifest::read(&dir)?.unwrap_or_default();
-            match manifest.fields.get(STATE) {
-                Some(newline) => field(&dir, STATE, *newline),
+            let value = |name: &str| match manifest.fields.get(name) {
+                Some(newline) => field(&dir, name, *newline),
                 None => Ok(None),
-            }
+            };
+            let since = value(STATE_SINCE)?;
+            Ok(value(STATE)?.map(|state| StateValue { state, since }))
         };
         read().map_err(|e| self.layout.failed("read", &dir, &e))
     }
@@ -80,7 +86,7 @@ impl Writer<'_> {
         &self,
         lease: LeaseId,
         publication: &Publication,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    ) -> Result<Option<StateValue>, StoreError> {
         if publication.fields.contains_key(STATE) || self.state_by_hand(&publication.dir)? {
             return Ok(None);
         }
@@ -112,7 +118,7 @@ impl Writer<'_> {
             let manifest = Manifest::read(&dir)?.unwrap_or_default();
             let names = manifest.fields.into_iter();
             let mut fields = BTreeMap::new();
-            for (name, newline) in names.filter(|(name, _)| name != STATE) {
+            for (name, newline) in names.filter(|(name, _)| name != STATE && name != STATE_SINCE) {
                 if let Some(value) = field(&dir, &name, newline)? {
                     fields.insert(name, value);
                 }
@@ -138,19 +144,29 @@ impl Writer<'_> {
             }
             (By::Hand, None) => self.remove_state(change)?,
             (By::Hand, Some(state)) => {
-                let file = self.state_file(&change.dir);
-                // Prepared beside what readers see, and moved there in one step. Its name is ours: we hold the lock.
-                let candidate = self.layout.own().join(STATE_CANDIDATE);
-                let written = fs::write(&candidate, state);
-                let moved = written.and_then(|()| fs::rename(&candidate, &file));
-                moved.map_err(|e| self.layout.failed("write", &file, &e))?;
+                // A reader that sees the time without the state passes over it.
+                match &state.since {
+                    Some(since) => self.write_by_hand(&change.dir, STATE_SINCE, since)?,
+                    None => self.remove_by_hand(&change.dir, STATE_SINCE)?,
+                }
+                self.write_by_hand(&change.dir, STATE, &state.state)?;
             }
         }
         self.bump().map(Some)
     }
 
-    fn state_file(&self, dir: &Prefix) -> PathBuf {
-        self.layout.place(dir.as_str()).join(STATE)
+    fn state_file(&self, dir: &Prefix, name: &str) -> PathBuf {
+        self.layout.place(dir.as_str()).join(name)
+    }
+
+    /// Writes a field of an instance that is made by hand.
+    fn write_by_hand(&self, dir: &Prefix, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        let file = self.state_file(dir, name);
+        // Prepared beside what readers see, and moved there in one step. Its name is ours: we hold the lock.
+        let candidate = self.layout.own().join(STATE_CANDIDATE);
+        let written = fs::write(&candidate, value);
+        let moved = written.and_then(|()| fs::rename(&candidate, &file));
+        moved.map_err(|e| self.layout.failed("write", &file, &e))
     }
 
     /// Whether somebody has written a file `state` by hand.
@@ -159,13 +175,18 @@ impl Writer<'_> {
             Place::Publication(data) => self.published_state(&data)?.is_some(),
             Place::Dir | Place::Nothing | Place::Foreign(_) => false,
         };
-        let file = self.state_file(dir);
+        let file = self.state_file(dir, STATE);
         let kind = data::kind(&file).map_err(|e| self.layout.failed("look at", &file, &e))?;
         Ok(!published && kind == Some(data::Kind::File))
     }
 
     fn remove_state(&self, change: &StateChange) -> Result<(), StoreError> {
-        let file = self.state_file(&change.dir);
+        self.remove_by_hand(&change.dir, STATE)?;
+        self.remove_by_hand(&change.dir, STATE_SINCE)
+    }
+
+    fn remove_by_hand(&self, dir: &Prefix, name: &str) -> Result<(), StoreError> {
+        let file = self.state_file(dir, name);
         match fs::remove_file(&file) {
             Err(error) if !is_absent(&error) => Err(self.layout.failed("remove", &file, &error)),
             Ok(()) | Err(_) => Ok(()),

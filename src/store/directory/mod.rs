@@ -24,6 +24,7 @@
 //! The directory is on a local file system, in memory best of all: nothing is flushed to a disk, and a lease does not
 //! outlive a boot. All who use it share a kernel; containers share it as a volume.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +34,12 @@ use tokio::time::timeout;
 
 use self::expiry::Clock;
 use super::{BoxFuture, Store, StoreError, Watch};
+use crate::model::key::Key;
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
 use crate::model::publication::{Publication, Standing};
 use crate::model::state_change::StateChange;
+use crate::model::times::LeaseTime;
 use crate::model::update::{Revision, Snapshot};
 use cache::Recheck;
 use layout::Layout;
@@ -51,6 +54,7 @@ mod expiry;
 mod inotify;
 mod layout;
 mod lease;
+mod lease_times;
 mod lock;
 mod mark;
 mod publish;
@@ -241,6 +245,17 @@ impl Store for DirectoryStore {
                 writer.map_or(Ok(None), |writer| writer.set_state(&change))
             })
             .await
+        })
+    }
+
+    fn lease_times<'a>(
+        &'a self,
+        prefix: &'a Prefix,
+    ) -> BoxFuture<'a, Result<BTreeMap<Key, LeaseTime>, StoreError>> {
+        Box::pin(async move {
+            let prefix = prefix.clone();
+            self.blocking(move |layout, clock| lease_times::list(layout, clock, &prefix))
+                .await
         })
     }
 

@@ -13,7 +13,8 @@ use super::layout::{Data, Layout};
 use super::lock::Writer;
 use crate::model::lease_id::LeaseId;
 use crate::model::publication::{Claim, Publication, Standing};
-use crate::model::state_change::STATE;
+use crate::model::state_change::{STATE, StateValue};
+use crate::model::times::STATE_SINCE;
 use crate::model::update::Revision;
 use crate::store::StoreError;
 
@@ -234,8 +235,10 @@ impl Writer<'_> {
 }
 
 /// The publication with this state as a part of it.
-pub(super) fn with_state(publication: &Publication, state: Vec<u8>) -> Publication {
+pub(super) fn with_state(publication: &Publication, value: StateValue) -> Publication {
     let mut publication = publication.clone();
-    publication.fields.insert(STATE.to_owned(), state);
+    publication.fields.insert(STATE.to_owned(), value.state);
+    let since = value.since.map(|since| (STATE_SINCE.to_owned(), since));
+    publication.fields.extend(since);
     publication
 }

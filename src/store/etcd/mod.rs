@@ -3,16 +3,19 @@
 //! What each file handles: `session` the way to the cluster, `credentials` what proves who we are, `error` what can go
 //! wrong, `keys` the form of the keys; `snapshot`, `watch` (with `history_check`), `lease`, `publish` and `mark` the verbs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BoxFuture, Store, StoreError, Watch};
+use crate::model::key::Key;
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
 use crate::model::publication::{Publication, Standing};
 use crate::model::state_change::StateChange;
 use crate::model::store_url::EtcdOptions;
+use crate::model::times::LeaseTime;
 use crate::model::update::{Revision, Snapshot};
 
 mod credentials;
@@ -20,6 +23,7 @@ mod error;
 mod history_check;
 mod keys;
 mod lease;
+mod lease_times;
 mod mark;
 mod publish;
 mod session;
@@ -139,6 +143,16 @@ impl Store for EtcdStore {
         Box::pin(async move {
             let marked = mark::set_state(&self.session, change).await;
             marked.map_err(|at| at.about(parent(&change.dir)).into_error())
+        })
+    }
+
+    fn lease_times<'a>(
+        &'a self,
+        prefix: &'a Prefix,
+    ) -> BoxFuture<'a, Result<BTreeMap<Key, LeaseTime>, StoreError>> {
+        Box::pin(async move {
+            let listed = lease_times::list(&self.session, prefix).await;
+            listed.map_err(|at| at.about(prefix.as_str()).into_error())
         })
     }
 

@@ -9,7 +9,8 @@ use super::keys::{self, Range};
 use super::session::{ANSWER, At, Connection, Session};
 use crate::model::lease_id::LeaseId;
 use crate::model::publication::{Claim, Publication, Standing};
-use crate::model::state_change::STATE;
+use crate::model::state_change::{STATE, StateValue};
+use crate::model::times::STATE_SINCE;
 use crate::model::update::Revision;
 
 /// etcd's default limit on the operations of one transaction (`--max-txn-ops`).
@@ -88,18 +89,21 @@ pub(super) async fn verify(
         if !keys.kvs().iter().any(is_state) {
             return Ok((keys, None));
         }
+        // One read for both: `state_since` lies behind `state`, and what lies between them is small.
         let state = publication.key(STATE).into_bytes();
-        let state = session.get(&connection, state, GetOptions::new()).await?;
-        Ok((keys, Some(state)))
+        let end = publication.key(STATE_SINCE) + "\0";
+        let both = GetOptions::new().with_range(end);
+        let both = session.get(&connection, state, both).await?;
+        Ok((keys, Some(both)))
     };
-    let (found, state) = session.call(ANSWER, look).await?;
+    let (found, both) = session.call(ANSWER, look).await?;
     let ours = found.kvs().iter().filter(|kv| kv.lease() == lease.0);
     let standing = ours.filter_map(|kv| field(publication, kv));
     let standing = standing.filter(|field| publication.fields.contains_key(*field));
-    let state = state.as_ref().and_then(|state| state.kvs().first());
+    let both = both.as_ref().map_or(&[][..], |both| both.kvs());
     Ok(Standing {
         is_whole: standing.count() == publication.fields.len(),
-        state: state.map(|kv| kv.value().to_vec()),
+        state: state_of(publication, both.iter()),
     })
 }
 
@@ -109,16 +113,29 @@ fn is_state_on(publication: &Publication, kv: &KeyValue, lease: i64) -> bool {
     is_state && kv.lease() == lease && !publication.fields.contains_key(STATE)
 }
 
+/// The state among these keys, and since when it is so.
+fn state_of<'k>(
+    publication: &Publication,
+    keys: impl Iterator<Item = &'k KeyValue> + Clone,
+) -> Option<StateValue> {
+    let value = |name: &str| {
+        let kv = keys.clone().find(|kv| field(publication, kv) == Some(name));
+        kv.map(|kv| kv.value().to_vec())
+    };
+    Some(StateValue {
+        state: value(STATE)?,
+        since: value(STATE_SINCE),
+    })
+}
+
 /// The state that the instance gets on this lease: the one that it has on an earlier lease of ours, if it is still there;
 /// else the publication's own.
-fn first_state(publication: &Publication, found: &[KeyValue]) -> Option<Vec<u8>> {
+fn first_state(publication: &Publication, found: &[KeyValue]) -> Option<StateValue> {
     let is_ours = |kv: &&KeyValue| publication.predecessors.contains(&LeaseId(kv.lease()));
     if !found.iter().any(|kv| is_ours(&kv)) {
         return publication.state.clone();
     }
-    let mut ours = found.iter().filter(is_ours);
-    let state = ours.find(|kv| field(publication, kv) == Some(STATE))?;
-    Some(state.value().to_vec())
+    state_of(publication, found.iter().filter(is_ours))
 }
 
 /// The field of a key below a publication's directory.
@@ -154,22 +171,34 @@ fn operations(
         Claim::Whole | Claim::TakeOver(_) | Claim::Restart(_) | Claim::Alone(_) => kv.lease() != 0,
     };
     let is_withdrawal = publication.fields.is_empty();
-    let stays = |kv: &KeyValue| !is_withdrawal && is_state_on(publication, kv, lease.0);
-    let stands = |kv: &KeyValue| stays(kv) || is_state_on(publication, kv, 0);
+    let state_stays = |kv: &KeyValue| !is_withdrawal && is_state_on(publication, kv, lease.0);
+    let has_state = found.iter().any(state_stays);
+    let is_its_time = |kv: &KeyValue| {
+        has_state && kv.lease() == lease.0 && field(publication, kv) == Some(STATE_SINCE)
+    };
+    let stays = |kv: &KeyValue| state_stays(kv) || is_its_time(kv);
+    let stands = |kv: &KeyValue| state_stays(kv) || is_state_on(publication, kv, 0);
     let state = first_state(publication, found).filter(|_| {
         let is_free = !found.iter().any(stands);
         is_free && !is_withdrawal && !publication.fields.contains_key(STATE)
     });
-    let state = state.map(|value| {
-        let options = PutOptions::new().with_lease(lease.0);
-        TxnOp::put(publication.key(STATE), value.clone(), Some(options))
+    let given: Vec<(&str, Vec<u8>)> = state.map_or_else(Vec::new, |value| {
+        let since = value.since.map(|since| (STATE_SINCE, since));
+        [(STATE, value.state)].into_iter().chain(since).collect()
     });
-    let is_put = |kv: &KeyValue| state.is_some() && field(publication, kv) == Some(STATE);
+    let is_put = |kv: &KeyValue| {
+        let field = field(publication, kv);
+        given.iter().any(|(name, _)| field == Some(name))
+    };
+    let state = given.iter().map(|(name, value)| {
+        let options = PutOptions::new().with_lease(lease.0);
+        TxnOp::put(publication.key(name), value.clone(), Some(options))
+    });
     let deletes = found
         .iter()
         .filter(|kv| may_go(kv) && !is_wanted(kv) && !stays(kv) && !is_put(kv))
         .map(|kv| TxnOp::delete(kv.key(), None::<DeleteOptions>));
-    let operations: Vec<TxnOp> = puts.chain(state.clone()).chain(deletes).collect();
+    let operations: Vec<TxnOp> = puts.chain(state).chain(deletes).collect();
     if operations.len() > OPERATIONS {
         let reason = format!(
             "{} needs {} changes at once, and etcd takes {OPERATIONS}: give the instance fewer attributes",

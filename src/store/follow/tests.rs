@@ -1,13 +1,14 @@
 //! Following against a store that plays a script, in virtual time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use super::*;
-use crate::model::key::Entries;
+use crate::model::key::{Entries, Key};
 use crate::model::lease_id::LeaseId;
 use crate::model::publication::{Publication, Standing};
 use crate::model::state_change::StateChange;
+use crate::model::times::LeaseTime;
 use crate::model::update::{Change, Snapshot};
 use crate::store::BoxFuture;
 
@@ -89,6 +90,13 @@ impl Store for Script {
         _: &'a StateChange,
     ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
         unreachable!("a follower announces nothing")
+    }
+
+    fn lease_times<'a>(
+        &'a self,
+        _: &'a Prefix,
+    ) -> BoxFuture<'a, Result<BTreeMap<Key, LeaseTime>, StoreError>> {
+        unreachable!("a follower asks for no times")
     }
 
     fn grant(

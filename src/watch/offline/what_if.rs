@@ -105,11 +105,6 @@ impl Change {
                     let key = Key::from(publication.key(&field));
                     entries.insert(key, value.into());
                 }
-                if let Some(state) = &publication.state {
-                    let dir = &publication.dir;
-                    let key = dir.join(crate::model::state_change::STATE);
-                    entries.insert(Key::from(key.as_str()), state.as_slice().into());
-                }
                 Ok(())
             }
             Self::Without(service, id) if remove(entries, prefix, service, id) => Ok(()),

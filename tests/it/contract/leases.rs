@@ -8,7 +8,8 @@ use sidekick::model::lease_id::LeaseId;
 use sidekick::store::Store;
 
 use super::{
-    Bench, LONG, Readable, SHORT, Watcher, assert_lost, expected, grant, keys, publication, publish,
+    Bench, LONG, Readable, SHORT, Watcher, assert_lost, expected, grant, keys, prefix, publication,
+    publish,
 };
 use crate::harness::wait_for_async;
 
@@ -162,4 +163,31 @@ pub(crate) async fn ttls_are_never_shortened<S: Bench>(bench: S) {
         let again = store.keep_alive(lease).await.expect("keep a lease alive");
         assert!(again >= asked, "{again:?} for {asked:?}");
     }
+}
+
+pub(crate) async fn the_time_left_of_leases_is_told<B: Bench>(bench: B) {
+    let store = bench.store();
+    let services = prefix("/services");
+    let times = async || store.lease_times(&services).await.expect("times");
+    assert!(times().await.is_empty());
+    let lease = grant(&store, LONG).await;
+    publish(&store, lease, "/services/web/a", &[("ip", "1")]).await;
+    publish(&store, lease, "/servicesx/web/a", &[("ip", "1")]).await;
+    bench.set("/services/web/b/ip", b"2").await;
+    let found = times().await;
+    let keys: Vec<&str> = found.keys().map(|key| &**key).collect();
+    assert_eq!(keys, ["/services/web/a/ip"]);
+    let time = found[keys[0]];
+    assert_eq!(time.ttl, LONG.as_secs());
+    assert!(
+        time.left <= time.ttl && time.left > time.ttl / 2,
+        "{time:?}"
+    );
+    // What has another owner now hangs on the lease of that one.
+    let other = grant(&store, LONG * 2).await;
+    publish(&store, other, "/services/web/a", &[("ip", "1")]).await;
+    let found = times().await;
+    assert_eq!(found["/services/web/a/ip"].ttl, LONG.as_secs() * 2);
+    store.revoke(other).await.expect("revoke");
+    assert!(times().await.is_empty());
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sidekick::model::lease_id::LeaseId;
-use sidekick::model::state_change::{By, StateChange};
+use sidekick::model::state_change::{By, StateChange, StateValue};
 use sidekick::model::update::Revision;
 use sidekick::store::Store;
 
@@ -12,10 +12,20 @@ use super::{Bench, LONG, expected, grant, keys, prefix, publication};
 const A: &str = "/services/web/a";
 const IP: (&str, &str) = ("/services/web/a/ip", "1");
 
+/// The time beside a state.
+const SINCE: (&str, &str) = ("/services/web/a/state_since", "then");
+
+fn with_time(state: &str) -> StateValue {
+    StateValue {
+        since: Some(SINCE.1.into()),
+        ..StateValue::new(state)
+    }
+}
+
 async fn mark(store: &Arc<dyn Store>, state: Option<&str>, by: By) -> Option<Revision> {
     let mark = StateChange {
         dir: prefix(A),
-        state: state.map(std::convert::Into::into),
+        state: state.map(with_time),
         by,
     };
     store.set_state(&mark).await.expect("mark")
@@ -26,9 +36,17 @@ async fn publish(store: &Arc<dyn Store>, lease: LeaseId) -> Revision {
     published.expect("publish")
 }
 
+/// Asserts that it is in this state, with the time beside it.
 async fn assert_state(store: &Arc<dyn Store>, state: Option<&str>) {
+    let since = state.map(|_| SINCE);
     let state = state.map(|state| ("/services/web/a/state", state));
-    let all: Vec<_> = [IP].into_iter().chain(state).collect();
+    let all: Vec<_> = [IP].into_iter().chain(state).chain(since).collect();
+    assert_eq!(keys(store, "/services").await, expected(&all));
+}
+
+/// Asserts that it is in this state, which a hand has set, and nobody knows since when.
+async fn assert_set(store: &Arc<dyn Store>, state: &str) {
+    let all = [IP, ("/services/web/a/state", state)];
     assert_eq!(keys(store, "/services").await, expected(&all));
 }
 
@@ -69,7 +87,7 @@ pub(crate) async fn an_owner_leaves_a_state_alone<B: Bench>(bench: B) {
             .await
             .is_some()
     );
-    assert_state(&store, Some("maint")).await;
+    assert_set(&store, "maint").await;
 }
 
 pub(crate) async fn a_hand_changes_any_state<B: Bench>(bench: B) {
@@ -100,20 +118,20 @@ pub(crate) async fn a_state_outlives_a_publication_on_its_lease<B: Bench>(bench:
     let mut brought = publication(A, &[("ip", "1")]);
     let standing = store.verify(lease, &brought).await.expect("look");
     assert!(standing.is_whole);
-    assert_eq!(standing.state.as_deref(), Some(&b"drain"[..]));
+    assert_eq!(standing.state, Some(with_time("drain")));
     // On another lease it is what its owner brings along, and nothing without that.
     publish(&store, other).await;
     assert_state(&store, None).await;
-    brought.state = Some(b"drain".to_vec());
+    brought.state = Some(with_time("drain"));
     store.publish(lease, &brought).await.expect("publish");
     assert_state(&store, Some("drain")).await;
     let standing = store.verify(lease, &brought).await.expect("look");
-    assert_eq!(standing.state.as_deref(), Some(&b"drain"[..]));
+    assert_eq!(standing.state, Some(with_time("drain")));
     store.revoke(other).await.expect("revoke");
     assert_state(&store, Some("drain")).await;
     // What is brought along gives way to what a hand has set.
     mark(&store, None, By::Hand).await;
     bench.set("/services/web/a/state", b"maint").await;
     store.publish(lease, &brought).await.expect("publish");
-    assert_state(&store, Some("maint")).await;
+    assert_set(&store, "maint").await;
 }

@@ -109,6 +109,7 @@ macro_rules! contract {
             the_new_owner_outlives_a_revoked_old_one,
             the_new_owner_outlives_an_expired_old_one,
             ttls_are_never_shortened,
+            the_time_left_of_leases_is_told,
         );
         $crate::contract::contract!(@tests $bench, marks:
             a_mark_is_a_later_change_and_goes_with_its_lease,

@@ -200,12 +200,16 @@ impl Etcd {
         run(&mut command, input)
     }
 
-    /// Keys and values under a prefix, if all of them are of one line.
+    /// Keys and values under a prefix, if all of them are of one line; without those that hold the time at which an instance
+    /// was announced.
     pub(crate) fn keys(&self, prefix: &str) -> BTreeMap<String, String> {
         let out = self.etcdctl(&["get", "--prefix", prefix]);
         let lines: Vec<&str> = out.lines().collect();
         let pair = |pair: &[&str]| (pair[0].to_owned(), pair[1].to_owned());
-        lines.chunks(2).map(pair).collect()
+        let pairs = lines.chunks(2).map(pair);
+        pairs
+            .filter(|(key, _)| !key.ends_with("/announced_at"))
+            .collect()
     }
 
     /// Puts an instance, in one transaction.

@@ -13,7 +13,7 @@ use super::data::Manifest;
 use super::*;
 use crate::model::key::Entries;
 use crate::model::publication::Claim;
-use crate::model::state_change::{By, STATE};
+use crate::model::state_change::{By, STATE, StateValue};
 
 mod crash;
 mod hanging;
@@ -400,7 +400,7 @@ async fn a_state_that_a_hand_sets_is_replaced_in_one_step() {
     bench.set("/services/web/a/ip", "10.0.0.1");
     let mark = |state: &str| StateChange {
         dir: Prefix::parse(A).unwrap(),
-        state: Some(state.into()),
+        state: Some(StateValue::new(state)),
         by: By::Hand,
     };
     bench.store.set_state(&mark("maint")).await.unwrap();
@@ -421,7 +421,7 @@ async fn a_state_goes_with_its_instance_to_the_next_lease_of_the_same_owner() {
     bench.publish(first, A, &[("ip", "1")]).await;
     let mark = StateChange {
         dir: Prefix::parse(A).unwrap(),
-        state: Some("drain".into()),
+        state: Some(StateValue::new("drain")),
         by: By::Hand,
     };
     bench.store.set_state(&mark).await.unwrap();
@@ -431,5 +431,5 @@ async fn a_state_goes_with_its_instance_to_the_next_lease_of_the_same_owner() {
     };
     bench.store.publish(second, &successor).await.unwrap();
     let standing = bench.store.verify(second, &successor).await.unwrap();
-    assert_eq!(standing.state, Some("drain".into()));
+    assert_eq!(standing.state, Some(StateValue::new("drain")));
 }
