@@ -1,4 +1,4 @@
-//! The error with which `sidekick` ends: an exit code, and a report in lines of `error:`, `caused by:` and `hint:`.
+//! The error with which a command ends: its exit code, and a report in lines of `error:`, `caused by:` and `hint:`.
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::model::report::{causes, code, counted};
 use crate::register::PlanError;
 use crate::watch::{Findings, GuardCommandError, HistoryError, LoadError};
 
-/// Why `sidekick` gives up.
+/// Why a command has failed.
 #[derive(Debug)]
 pub struct Failure {
     code: u8,
@@ -23,19 +23,19 @@ impl Failure {
         self.code
     }
 
-    /// The command line or the environment is wrong.
+    /// The failure for mistakes in the command line or the environment, or in a file that they name.
     #[must_use]
     pub fn usage(problems: &[Problem]) -> Self {
-        // A file that was named there is not the command line's fault.
+        // A mistake in a file is one of the configuration, not of the command line.
         let in_file = problems.iter().any(|problem| problem.place.is_some());
         let code = if in_file { code::CONFIG } else { code::USAGE };
         Self {
             code,
-            report: list(problems),
+            report: format_problems("error", problems),
         }
     }
 
-    /// Standard output cannot be written.
+    /// The failure for a standard output that cannot be written.
     #[must_use]
     pub fn output(error: &std::io::Error) -> Self {
         Self {
@@ -44,16 +44,16 @@ impl Failure {
         }
     }
 
-    /// The configuration is wrong.
+    /// The failure for mistakes in the configuration.
     #[must_use]
     pub fn config(problems: &[Problem]) -> Self {
         Self {
             code: code::CONFIG,
-            report: list(problems),
+            report: format_problems("error", problems),
         }
     }
 
-    /// What was asked has been found out, and is bad.
+    /// The failure for a command that has its answer, and the answer is bad.
     #[must_use]
     pub fn failed(error: &(dyn Error + 'static), hint: &str) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Failure {
         }
     }
 
-    /// Something that is needed is not there.
+    /// The failure for something that is needed and not available.
     #[must_use]
     pub fn unavailable(error: &(dyn Error + 'static), hint: &str) -> Self {
         let causes = causes(error).map(|cause| format!("caused by: {cause}\n"));
@@ -75,11 +75,7 @@ impl Failure {
     }
 }
 
-fn list(problems: &[Problem]) -> String {
-    listed("error", problems)
-}
-
-fn listed(kind: &str, problems: &[Problem]) -> String {
+fn format_problems(kind: &str, problems: &[Problem]) -> String {
     let one = |problem: &Problem| {
         let hint = problem.hint.as_ref();
         let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
@@ -88,15 +84,15 @@ fn listed(kind: &str, problems: &[Problem]) -> String {
     problems.iter().map(one).collect::<Vec<_>>().concat()
 }
 
-/// What was found in a configuration, as lines of `error:`, `warning:` and `hint:`.
+/// Formats the mistakes and warnings of a configuration as lines of `error:`, `warning:` and `hint:`.
 #[must_use]
-pub fn findings(found: &Findings) -> String {
-    listed("error", &found.mistakes) + &listed("warning", &found.warnings)
+pub fn format_findings(found: &Findings) -> String {
+    format_problems("error", &found.mistakes) + &format_problems("warning", &found.warnings)
 }
 
-/// How much was found, in one line.
+/// Formats the numbers of targets, mistakes and warnings in one line.
 #[must_use]
-pub fn summary(found: &Findings) -> String {
+pub fn format_summary(found: &Findings) -> String {
     let mistakes = match found.mistakes.len() {
         0 => "no mistakes".to_owned(),
         count => counted(count, "mistake"),
@@ -121,7 +117,7 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         let hint = match &error {
             PlanError::Address(..) => {
-                "give the address, or a way to it, with --ip (`ip` in a file); `sidekick ip` explains the choice"
+                "give the address, or a way to find it, with --ip (`ip` in a file); `sidekick ip` explains the choice"
             }
             PlanError::Twice(_) => "give one of them another id",
         };
@@ -136,13 +132,13 @@ impl From<GuardCommandError> for Failure {
                 "give the state directory of `sidekick watch` with --state-dir"
             }
             GuardCommandError::Unknown { .. } => {
-                "a target is named as its file in conf.d is, without .toml; --state-dir names the state directory of \
+                "a target has the name of its file in conf.d without .toml; --state-dir names the state directory of \
                  `sidekick watch`"
             }
             GuardCommandError::NotRunning(_) => {
-                "a restart renders what is announced, except for a file that would become empty"
+                "start it: it renders the announced instances, unless a file would become empty"
             }
-            GuardCommandError::NoAnswer { .. } => "its log may tell why",
+            GuardCommandError::NoAnswer { .. } => "look into its log",
         };
         let code = match &error {
             GuardCommandError::Unknown { .. } => code::USAGE,
@@ -160,7 +156,7 @@ impl From<GuardCommandError> for Failure {
 impl From<HistoryError> for Failure {
     fn from(error: HistoryError) -> Self {
         let hint =
-            "the history lies in the state directory of `sidekick watch`, which --state-dir names";
+            "the history is in the state directory of `sidekick watch`, which --state-dir names";
         let code = match &error {
             HistoryError::Unknown { .. } => code::USAGE,
             HistoryError::Read { .. } => code::UNAVAILABLE,
@@ -176,15 +172,15 @@ impl From<ManageError> for Failure {
     fn from(mut error: ManageError) -> Self {
         let hint = match &mut error {
             ManageError::Unknown { similar, .. } => similar.clone().unwrap_or_else(|| {
-                "give one of them; --prefix names the place of services, --store the store".to_owned()
+                "give one of them; --prefix names the path of the services, --store the store".to_owned()
             }),
             ManageError::Nobody { similar, .. } => similar.clone().unwrap_or_else(|| {
-                "--prefix names the place of services, --store the store; an instance counts as soon as it has an ip and a \
-                 port"
+                "--prefix names the path of the services, --store the store; an instance counts as soon as it has an ip and \
+                 a port"
                     .to_owned()
             }),
             ManageError::Watchers(why) => why.take_hint().unwrap_or_else(|| {
-                "`sidekick status` tells who has applied what, to a user who may read below /sidekick/watchers"
+                "`sidekick status` shows what each watcher has applied, to a user who may read below /sidekick/watchers"
                     .to_owned()
             }),
             ManageError::Binary(_) => {

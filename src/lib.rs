@@ -1,4 +1,5 @@
-//! `sidekick`: announces services in a store and keeps configuration files equal to what is announced.
+//! `sidekick` announces services in a store, and renders the configuration files of proxies from the services that are
+//! announced.
 //!
 //! Two pipelines share one set of nouns ([`model`]) and one kind of store ([`store`]):
 //!
@@ -7,16 +8,17 @@
 //! watch:     store ──▶ catalog ──▶ guard ──▶ schedule ──▶ render ──▶ check ──▶ swap ──▶ reload
 //! ```
 //!
-//! [`cli`] parses what was typed, [`config`] works out what that, the environment and the files mean, [`command`] makes a
-//! job of it, which `main.rs` runs, and [`error`] turns a failure into a report and an exit code. [`manage`] has what
-//! operators do by hand (drain, undrain, status), and [`dashboard`] shows them all of it in a browser.
+//! [`cli`] parses the command line, [`config`] checks it together with the environment and the files, [`command`] has a
+//! function for each command, which `main.rs` runs, and [`error`] turns a failure into a report and an exit code.
+//! [`manage`] has the commands that operators use by hand (drain, undrain, status), [`dashboard`] shows services and
+//! watchers in a browser, and [`admin`] answers requests for health, status and metrics.
 //!
-//! Pure code decides, a shell acts. The first lines of each file say which of the two it is: a pure file is a machine
-//! `handle(now, input) -> actions` or plain functions; a shell performs the actions and brings every result back as an
-//! input; an adapter ([`store`], [`system`], [`proxy`]) talks to one part of the outside and imports no other adapter.
+//! The first lines of each file say of which kind it is. A pure file decides: it is a machine
+//! `handle(now, input) -> actions`, or plain functions. A shell performs the actions and brings every result back as an
+//! input. An adapter ([`store`], [`system`], [`proxy`]) talks to one part of the outside and imports no other adapter.
 //!
-//! `docs/architecture.md` has the layers, the rooms of [`watch`] and the way of one event through the files. A test
-//! (`tests/it/architecture.rs`) reads the tables of that page and the `use` lines, and compares them.
+//! `docs/architecture.md` describes the layers, the rooms of [`watch`] and the path of one event through the files. A test
+//! (`tests/it/architecture.rs`) compares the tables of that page with the `use` lines.
 
 pub mod admin;
 pub mod cli;

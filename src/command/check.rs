@@ -17,9 +17,9 @@ pub(super) fn resolve(args: Check, here: &Surroundings) -> Job {
         if is_quiet {
             found.warnings.clear();
         }
-        let _ = write!(std::io::stderr(), "{}", error::findings(&found));
+        let _ = write!(std::io::stderr(), "{}", error::format_findings(&found));
         if !is_quiet {
-            print(format_args!("{}\n", error::summary(&found)))?;
+            print(format_args!("{}\n", error::format_summary(&found)))?;
         }
         Ok(if found.mistakes.is_empty() {
             0

@@ -1,4 +1,4 @@
-//! The catalog: a fold of a store's updates into complete, valid instances, sorted. Pure.
+//! The catalog: folds the updates of a store into the sorted list of complete, valid instances. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::update::{Revision, Update};
 /// The instances of one service, sorted by id.
 pub type Instances = BTreeMap<InstanceId, Arc<Instance>>;
 
-/// Everything a watcher knows. Cloning it is cheap enough to render from a clone while updates come in.
+/// All instances and keys that a watcher knows. A clone is cheap, so a render works on a clone while updates come in.
 #[derive(Debug, Clone)]
 pub struct Catalog {
     prefix: Prefix,
@@ -23,14 +23,15 @@ pub struct Catalog {
     skipped: BTreeMap<Prefix, InvalidField>,
 }
 
-/// What an update did to the catalog.
+/// What an update has changed in the catalog.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Every key whose value is another one now.
+    /// The keys that were added, deleted or given another value.
     pub keys: BTreeSet<Key>,
-    /// Every instance that came, went or changed.
+    /// The instances that came, went or changed.
     pub instances: Vec<InstanceChange>,
-    /// Instances that have begun to break the rules, or to break another one: each is named once.
+    /// The instances that have become invalid, or invalid for another reason, with the reason. An instance that stays
+    /// invalid is not repeated.
     pub skipped: Vec<(Prefix, InvalidField)>,
 }
 
@@ -42,16 +43,16 @@ impl Changes {
     }
 }
 
-/// What became of one instance.
+/// The change of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceChange {
     /// Its service.
     pub service: ServiceName,
     /// Its id.
     pub id: InstanceId,
-    /// How it was, if it was there.
+    /// The instance before the change; `None` if it is new.
     pub before: Option<Arc<Instance>>,
-    /// How it is, if it is there.
+    /// The instance after the change; `None` if it is gone.
     pub now: Option<Arc<Instance>>,
 }
 
@@ -68,7 +69,7 @@ impl Catalog {
         }
     }
 
-    /// Takes in what the store said about everything under `scope`.
+    /// Applies an update that the store has sent for `scope`.
     pub fn apply(&mut self, scope: &Prefix, update: Update) -> Changes {
         self.revision = update.revision();
         let keys = match update {
@@ -85,13 +86,13 @@ impl Catalog {
             ..Changes::default()
         };
         for (service, id) in touched {
-            self.reread(&service, &id, &mut changes);
+            self.refresh_instance(&service, &id, &mut changes);
         }
         changes
     }
 
-    /// Reads one instance anew from the raw keys.
-    fn reread(&mut self, service: &str, id: &str, changes: &mut Changes) {
+    /// Decodes one instance again after its keys have changed.
+    fn refresh_instance(&mut self, service: &str, id: &str, changes: &mut Changes) {
         let dir = keyspace::dir(&self.prefix, service, id);
         let now = match self.read(&dir, service, id) {
             Ok(instance) => {
@@ -125,7 +126,7 @@ impl Catalog {
             .peekable();
         match fields.peek() {
             Some(_) => keyspace::decode(service, id, fields),
-            // Nothing is left of it, so no rule is broken either, whatever its name.
+            // All its keys are gone, so it is gone, and not invalid.
             None => Ok(None),
         }
     }
@@ -168,7 +169,7 @@ impl Catalog {
         })
     }
 
-    /// The same without the `hidden` instances, and with the `held` ones, their keys included.
+    /// A copy without the `hidden` instances and their keys, and with the `held` ones and theirs.
     #[must_use]
     pub fn overlaid<'a>(
         &self,
@@ -197,7 +198,7 @@ impl Catalog {
         other
     }
 
-    /// Where the instances lie.
+    /// The path of the instances in the store.
     #[must_use]
     pub fn prefix(&self) -> &Prefix {
         &self.prefix
@@ -229,7 +230,7 @@ impl Catalog {
         self.revision
     }
 
-    /// The instances that break the rules right now, and how.
+    /// The instances that are invalid, and why.
     #[must_use]
     pub fn skipped(&self) -> &BTreeMap<Prefix, InvalidField> {
         &self.skipped
@@ -263,8 +264,8 @@ mod tests {
         )
     }
 
-    /// The ids, with the states of before and now.
-    fn kinds(changes: &Changes) -> Vec<(&str, Option<State>, Option<State>)> {
+    /// The ids of the changed instances, with their states before and after.
+    fn states(changes: &Changes) -> Vec<(&str, Option<State>, Option<State>)> {
         let state = |one: &Option<Arc<Instance>>| one.as_ref().map(|one| one.state);
         changes
             .instances
@@ -277,21 +278,21 @@ mod tests {
     fn an_instance_comes_changes_and_goes() {
         let mut catalog = Catalog::new(root());
         assert_eq!(
-            kinds(&change(
+            states(&change(
                 &mut catalog,
                 vec![put("/services/web/a/ip", "10.0.0.1")]
             )),
             []
         );
         let complete = change(&mut catalog, vec![put("/services/web/a/port", "80")]);
-        assert_eq!(kinds(&complete), [("a", None, Some(State::Up))]);
+        assert_eq!(states(&complete), [("a", None, Some(State::Up))]);
         let drained = change(&mut catalog, vec![put("/services/web/a/state", "drain")]);
         assert_eq!(
-            kinds(&drained),
+            states(&drained),
             [("a", Some(State::Up), Some(State::Drain))]
         );
         let gone = catalog.apply(&root(), Update::Reset(Snapshot::default()));
-        assert_eq!(kinds(&gone), [("a", Some(State::Drain), None)]);
+        assert_eq!(states(&gone), [("a", Some(State::Drain), None)]);
         assert!(catalog.services().is_empty() && catalog.tree().is_empty());
     }
 
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_instance_is_skipped_named_once_and_harms_no_other() {
+    fn an_invalid_instance_is_reported_once_and_affects_no_other() {
         let mut catalog = Catalog::new(root());
         let good = [
             put("/services/web/a/ip", "10.0.0.1"),
@@ -360,17 +361,17 @@ mod tests {
             put("/services/web/b/port", "80"),
         ];
         let changes = change(&mut catalog, good.into_iter().chain(bad).collect());
-        assert_eq!(kinds(&changes), [("a", None, Some(State::Up))]);
+        assert_eq!(states(&changes), [("a", None, Some(State::Up))]);
         assert_eq!(changes.skipped.len(), 1);
         let again = change(&mut catalog, vec![put("/services/web/b/port", "81")]);
         assert_eq!((again.skipped.len(), catalog.skipped().len()), (0, 1));
         let mended = change(&mut catalog, vec![put("/services/web/b/ip", "10.0.0.2")]);
-        assert_eq!(kinds(&mended), [("b", None, Some(State::Up))]);
+        assert_eq!(states(&mended), [("b", None, Some(State::Up))]);
         assert!(catalog.skipped().is_empty());
     }
 
     #[test]
-    fn an_instance_that_turns_bad_is_removed() {
+    fn an_instance_that_becomes_invalid_is_removed() {
         let mut catalog = Catalog::new(root());
         change(
             &mut catalog,
@@ -380,7 +381,7 @@ mod tests {
             ],
         );
         let turned = change(&mut catalog, vec![put("/services/web/a/ip", "nonsense")]);
-        assert_eq!(kinds(&turned), [("a", Some(State::Up), None)]);
+        assert_eq!(states(&turned), [("a", Some(State::Up), None)]);
     }
 
     fn histories() -> impl Strategy<Value = Vec<Vec<Change>>> {
@@ -399,7 +400,7 @@ mod tests {
     }
 
     proptest! {
-        /// Changes applied one by one, and one reset with what they lead to, give the same catalog.
+        /// Changes that are applied one by one give the same catalog as a reset with their result.
         #[test]
         fn a_fold_of_changes_equals_a_reset(history in histories()) {
             let (mut folded, mut entries) = (Catalog::new(root()), Entries::new());

@@ -31,7 +31,7 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-pub use self::event::{Action, Failure, Input};
+pub use self::event::{Action, Answer, Failure, Input};
 use self::state::{Beat, HeldLease, Later, Sent, State};
 use self::wanted::Wanted;
 use super::backoff::{Backoff, Dice};
@@ -154,23 +154,29 @@ impl Lease {
         matches!(self.state, State::Ended)
     }
 
-    /// The transition.
-    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Action> {
+    /// The transition: takes an [`Input`], or an [`Answer`] of the store as it is.
+    pub fn handle(&mut self, now: Instant, input: impl Into<Input>) -> Vec<Action> {
         let mut actions = Vec::new();
-        match input {
+        match input.into() {
             Input::Want(publication) => self.want(now, publication, &mut actions),
             Input::Unwant(dir) => self.unwant(now, &dir, &mut actions),
             Input::Stop => self.stop(now, &mut actions),
-            Input::Granted(answer) => self.granted(now, answer, &mut actions),
-            Input::Published(lease, answer) => self.published(now, lease, answer, &mut actions),
-            Input::KeptAlive(lease, answer) => self.kept_alive(now, lease, answer, &mut actions),
-            Input::Verified(lease, dir, answer) => {
-                self.verified(now, lease, dir, answer, &mut actions);
-            }
-            Input::Revoked(lease, answer) => self.revoked(now, lease, answer, &mut actions),
+            Input::Answered(answer) => self.answered(now, answer, &mut actions),
             Input::Tick => self.tick(now, &mut actions),
         }
         actions
+    }
+
+    fn answered(&mut self, now: Instant, answer: Answer, actions: &mut Vec<Action>) {
+        match answer {
+            Answer::Granted(answer) => self.granted(now, answer, actions),
+            Answer::Published(lease, answer) => self.published(now, lease, answer, actions),
+            Answer::KeptAlive(lease, answer) => self.kept_alive(now, lease, answer, actions),
+            Answer::Verified(lease, dir, answer) => {
+                self.verified(now, lease, dir, answer, actions);
+            }
+            Answer::Revoked(lease, answer) => self.revoked(now, lease, answer, actions),
+        }
     }
 
     fn want(&mut self, now: Instant, publication: Publication, actions: &mut Vec<Action>) {

@@ -1,14 +1,14 @@
-//! Those who watch, as they announce themselves: the only file that knows
+//! The entries of watchers in the store. This is the only file that knows the keys
 //! `/sidekick/watchers/<id>/{host,version,applied,targets,config,old_workers}` and `/sidekick/seen/<id>/{host,targets}`.
 //! Pure.
 //!
 //! `applied` has a line for each path that the watcher serves: the last revision of the store that its proxies have in use,
-//! a space, the path. A path whose first revision is still to come has 0. `targets` is the JSON of
-//! [`super::target_status`]. `config` says what is wrong with the configuration as a whole, and `old_workers` how many there
-//! are; both are there only while there is something to say.
+//! a space, the path. The revision is 0 until the first one is applied. `targets` is the JSON of [`super::target_status`].
+//! `config` is the first mistake of a configuration that is not in force because of it, and `old_workers` the number of old
+//! workers; both keys exist only while they apply.
 //!
-//! What lies under `/sidekick/seen` has a lease of its own that is much longer. So a watcher that is gone without having
-//! stopped in order is missed for that long: it has been seen, and is not there.
+//! The keys below `/sidekick/seen` have a lease of their own with a much longer TTL. A watcher with an entry there and none
+//! below `/sidekick/watchers` has ended without a clean stop, and is reported as missing until that lease ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +18,9 @@ use super::publication::{Claim, Publication};
 use super::target_status::{self, TargetStatus};
 use super::update::{Change, Revision, Update};
 
-/// Since which revision each of these instances has been in the state it is to be in.
+/// Instances that were marked, each with the revision of its mark.
 pub type Marks = BTreeMap<Prefix, Revision>;
-/// The last revision that is in use, for each path that is served.
+/// The last revision that is in use, for each path that a watcher serves.
 pub type Applied = BTreeMap<Prefix, Revision>;
 
 const HOST: &str = "host";
@@ -30,43 +30,43 @@ const VERSION: &str = "version";
 const TARGETS: &str = "targets";
 const CONFIG: &str = "config";
 
-/// Where watchers announce themselves.
+/// The path of the watchers' entries.
 #[must_use]
 pub fn root() -> Prefix {
     Prefix::root().join("sidekick").join("watchers")
 }
 
-/// Where those are remembered who have watched.
+/// The path of the entries that outlive a watcher.
 #[must_use]
 pub fn seen_root() -> Prefix {
     Prefix::root().join("sidekick").join("seen")
 }
 
-/// Whether a key tells of a watcher, which is no news to a proxy.
+/// Whether a key belongs to an entry of a watcher; such a key is of no interest to a proxy.
 #[must_use]
 pub fn is_of_watcher(key: &str) -> bool {
     key.starts_with("/sidekick/watchers/") || key.starts_with("/sidekick/seen/")
 }
 
-/// One who watches.
+/// The entry of a running `sidekick watch`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Watcher {
     /// The name of its host.
     pub host: String,
-    /// What it serves, and how far it is.
+    /// The paths that it serves, and the revision of each that its proxies have in use.
     pub applied: Applied,
-    /// How many workers its proxies still have from before their last reloads.
+    /// How many old workers its proxies have.
     pub old_workers: usize,
-    /// The version of `sidekick`; empty for one that does not say.
+    /// The version of its `sidekick`; empty for versions that do not write it.
     pub version: String,
-    /// Its targets and how they stand.
+    /// The status of its targets.
     pub targets: Vec<TargetStatus>,
-    /// What is wrong with its configuration as a whole, so that the one of before is in force.
+    /// A mistake in its configuration, because of which the previous one is still in force.
     pub config: Option<String>,
 }
 
 impl Watcher {
-    /// What announces it.
+    /// The keys of its entry.
     #[must_use]
     pub fn encode(&self, id: &str) -> Publication {
         let lines = self.applied.iter();
@@ -84,7 +84,7 @@ impl Watcher {
         publication(root().join(id), fields)
     }
 
-    /// What remembers it when it is gone.
+    /// The keys of the entry that outlives it.
     #[must_use]
     pub fn encode_seen(&self, id: &str) -> Publication {
         let names: Vec<&str> = self.targets.iter().map(|one| one.name.as_str()).collect();
@@ -95,7 +95,7 @@ impl Watcher {
         publication(seen_root().join(id), fields)
     }
 
-    /// The last revision of what lies at `dir` that all its proxies have in use; `None` if it does not serve that.
+    /// The last revision that all its proxies have in use for the keys at `dir`; `None` if it does not serve them.
     #[must_use]
     pub fn applied_at(&self, dir: &Prefix) -> Option<Revision> {
         let serving = self.applied.iter();
@@ -103,7 +103,7 @@ impl Watcher {
         serving.map(|(_, revision)| *revision).min()
     }
 
-    /// Whether it may still send something to one of these.
+    /// Whether its proxies may still send requests to one of these instances as before its mark.
     fn is_behind(&self, marks: &Marks) -> bool {
         marks.iter().any(|(dir, since)| {
             let applied = self.applied_at(dir);
@@ -138,12 +138,12 @@ fn decode_applied(text: &str) -> Applied {
     text.lines().filter_map(line).collect()
 }
 
-/// All who watch, by id: a fold of what the store says about [`root`].
+/// All watchers, by id: a fold of the store's updates for [`root`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Watchers(BTreeMap<String, Watcher>);
 
 impl Watchers {
-    /// Takes in what the store said.
+    /// Applies an update of the store.
     pub fn apply(&mut self, update: Update) {
         match update {
             Update::Reset(snapshot) => {
@@ -176,12 +176,12 @@ impl Watchers {
             VERSION => watcher.version = text.into_owned(),
             TARGETS => watcher.targets = target_status::decode(&text),
             CONFIG => watcher.config = Some(text.into_owned()),
-            // Of a later version.
+            // A later version may have further fields.
             _ => {}
         }
     }
 
-    /// All keys of a watcher go together, but for what it says only while there is something to say.
+    /// A watcher is gone with its first key, since all go together. `old_workers` and `config` may go alone.
     fn delete(&mut self, key: &Key) {
         match place(key) {
             Some((id, HOST | APPLIED)) => {
@@ -201,18 +201,18 @@ impl Watchers {
         }
     }
 
-    /// All of them, sorted by id.
+    /// All watchers, sorted by id.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Watcher)> {
         self.0.iter().map(|(id, one)| (id.as_str(), one))
     }
 
-    /// One of them.
+    /// The watcher with this id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Watcher> {
         self.0.get(id)
     }
 
-    /// Those who serve something at `dir`, and how far they are.
+    /// The watchers that serve the keys at `dir`, with the revision that they have applied.
     pub fn serving<'a>(
         &'a self,
         dir: &'a Prefix,
@@ -221,13 +221,13 @@ impl Watchers {
         all.filter_map(|(id, one)| Some((id.as_str(), one, one.applied_at(dir)?)))
     }
 
-    /// Those who serve one of these instances.
+    /// The watchers that serve one of these instances.
     #[must_use]
     pub fn concerned(&self, marks: &Marks) -> BTreeSet<String> {
         self.ids(|watcher| watcher.serves(marks))
     }
 
-    /// Those of them who may still send something to one of them.
+    /// The watchers that have not applied the mark of one of these instances.
     #[must_use]
     pub fn behind(&self, marks: &Marks) -> BTreeSet<String> {
         self.ids(|watcher| watcher.is_behind(marks))
@@ -249,7 +249,7 @@ fn place_below<'a>(root: &Prefix, key: &'a str) -> Option<(&'a str, &'a str)> {
     below.split_once('/')
 }
 
-/// A watcher that has been seen.
+/// The entry that outlives a watcher.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seen {
     /// The name of its host.
@@ -258,8 +258,8 @@ pub struct Seen {
     pub targets: BTreeSet<String>,
 }
 
-/// Those of `seen`, which the store has below [`seen_root`], that are gone without having stopped in order. One whose host
-/// has another watcher now, with all of its targets, has been replaced, and is not missed.
+/// The missing watchers: those of `seen`, the keys below [`seen_root`], that have no entry any more. A watcher is replaced,
+/// and therefore not missing, if its host has another watcher now that has all its targets.
 #[must_use]
 pub fn missing<'a>(
     seen: impl Iterator<Item = (&'a Key, &'a Value)>,
@@ -336,18 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn old_workers_are_there_while_there_are_some() {
+    fn the_key_of_old_workers_exists_while_there_are_some() {
         let none = watcher(&[("/", 3)]);
         let some = Watcher {
             old_workers: 12,
             ..none.clone()
         };
         assert_eq!(some.encode("x").fields[OLD_WORKERS], b"12");
-        assert_eq!(
-            none.encode("x").fields.len(),
-            4,
-            "what there is nothing to say of has no key"
-        );
+        assert_eq!(none.encode("x").fields.len(), 4, "no old workers, no key");
         let mut all = listed(&[("x", &some)]);
         assert_eq!(all.0["x"], some);
         let key = |field: &str| Key::from(some.encode("x").key(field));
@@ -360,12 +356,12 @@ mod tests {
         };
         assert_eq!(deleted(OLD_WORKERS), Some(0));
         assert_eq!(deleted(HOST), None);
-        // Whatever comes first when all of them go.
+        // The order in which the keys go does not matter.
         assert_eq!(deleted(OLD_WORKERS), None);
     }
 
     #[test]
-    fn a_watcher_that_was_seen_is_missed_until_it_returns_or_is_replaced() {
+    fn a_watcher_is_missing_until_it_returns_or_is_replaced() {
         let target = |name: &str| TargetStatus {
             name: name.to_owned(),
             ..TargetStatus::default()
@@ -404,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_serves_an_instance_is_as_far_as_its_slowest_path() {
+    fn a_watcher_has_applied_what_its_slowest_path_has() {
         let one = watcher(&[("/services", 5), ("/services/web", 7), ("/other", 1)]);
         assert_eq!(one.applied_at(&path("/services/web/a")), Some(Revision(5)));
         assert_eq!(one.applied_at(&path("/services/db/a")), Some(Revision(5)));
@@ -413,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_are_behind_are_named_until_they_catch_up_or_go() {
+    fn a_watcher_is_behind_until_it_catches_up_or_goes() {
         let (slow, fast) = (
             watcher(&[("/services/web", 4)]),
             watcher(&[("/services", 9)]),
@@ -441,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_watcher_of_ours_is_passed_over() {
+    fn other_keys_and_later_fields_are_ignored() {
         let mut all = Watchers::default();
         let put =
             |key: &str, value: &str| Change::Put(Key::from(key), Value::from(value.as_bytes()));

@@ -111,7 +111,7 @@ impl Roster {
         let mut out = Vec::new();
         match (self.phase, input) {
             (Phase::Withdrawn, _) => {}
-            (_, Input::Lease(holder, input)) => self.handle_lease(now, &holder, input, &mut out),
+            (_, Input::Lease(holder, answer)) => self.handle_lease(now, &holder, answer, &mut out),
             (Phase::New | Phase::Running, Input::Drain) => self.drain(now, &mut out),
             (Phase::New | Phase::Running | Phase::Draining, Input::Stop) => {
                 self.stop(now, &mut out);
@@ -268,7 +268,7 @@ impl Roster {
         &mut self,
         now: Instant,
         holder: &Holder,
-        input: lease::Input,
+        input: impl Into<lease::Input>,
         out: &mut Vec<Action>,
     ) {
         for action in self.leases.handle(now, holder, input) {

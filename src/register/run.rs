@@ -1,4 +1,4 @@
-//! The loop of `sidekick register`: waits for answers, signals and deadlines, and performs what the lifecycle says.
+//! The loop of `sidekick register`: waits for answers, signals and deadlines, and performs the actions of the lifecycle.
 //! Shell.
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +15,7 @@ use super::instances::{Entry, Holder, ProbeRound, Roster};
 use super::lifecycle::{Action, Input, Lifecycle};
 use super::refresh::{Found, RefreshSchedule};
 use super::resolve::{Plan, Source};
-use super::status::Report;
+use super::status::StatusReport;
 use crate::admin::LoopBeat;
 use crate::admin::register::RegisterAdmin;
 use crate::model::check::Checks;
@@ -34,7 +34,7 @@ use crate::system::sd_notify::Watchdog;
 use crate::system::signals::Signals;
 use crate::system::{probe, process};
 
-/// Announces the instances until a signal, or the end of the program; returns the exit status.
+/// Announces the instances until a signal comes or the program ends. Returns the exit status.
 pub async fn run(
     plan: Plan,
     store: Arc<dyn Store>,
@@ -49,16 +49,16 @@ pub async fn run(
         group: None,
         watchdog: Watchdog::from_env(),
         entries: Vec::new(),
-        targets: BTreeMap::new(),
+        probed: BTreeMap::new(),
         rounds: HashMap::new(),
         refresh: RefreshSchedule::new(plan.source),
-        look: None,
+        refresh_job: None,
         wait: None,
         loop_beat: admin.loop_beat(),
-        report: Report::new(admin),
+        report: StatusReport::new(admin),
         announced: Announced::default(),
     };
-    shell.set(&plan.entries);
+    shell.set_instances(&plan.entries);
     let roster = Roster::new(plan.entries, plan.ttl, fastrand::u64(..));
     let has_program = shell.program.is_some();
     let mut machine = Lifecycle::new(has_program, plan.stop, plan.drain, roster);
@@ -75,35 +75,35 @@ pub async fn run(
         shell.report.lease_expires(machine.expires());
         input = match answers.pop() {
             Some(answer) => answer,
-            None => shell.next(&mut signals, machine.deadline()).await,
+            None => shell.next_input(&mut signals, machine.deadline()).await,
         };
     }
 }
 
-/// What came of an action.
+/// The result of performing an action.
 enum Performed {
-    /// It was the last one.
+    /// The process exits with this status.
     Exit(u8),
-    /// Its answer is here already.
+    /// The action has its answer at once.
     Answer(Input),
-    /// Its answer, if it has one, comes from the job set.
+    /// The answer, if there is one, will come from a job.
     Later,
 }
 
-/// A job that is done.
+/// The result of a job.
 enum Done {
     Ended(Exit),
     Probed(ProbeRound, ProbeResult),
     GroupGone,
-    /// The store's answer, what is the matter with it if anything is, and with which instance.
-    Answer(Holder, lease::Input, Option<Prefix>, Option<StoreError>),
+    /// The store's answer, the instance that was asked about, and the error, if there was one.
+    Answered(Holder, lease::Answer, Option<Prefix>, Option<StoreError>),
     Marked(Prefix, Result<Option<Revision>, StoreError>),
     Waited(drain_wait::Waited),
-    Looked(Box<(Source, Found)>),
+    Refreshed(Box<(Source, Found)>),
 }
 
-/// What is checked, and where.
-type Target = (Arc<Checks>, SocketAddr);
+/// The checks of an instance, and the address that they go to.
+type Probed = (Arc<Checks>, SocketAddr);
 
 struct Shell {
     program: Option<(OsString, Vec<OsString>)>,
@@ -115,45 +115,45 @@ struct Shell {
     watchdog: Watchdog,
     loop_beat: LoopBeat,
     entries: Vec<Entry>,
-    targets: BTreeMap<Prefix, Target>,
+    probed: BTreeMap<Prefix, Probed>,
     /// The rounds of checks that are under way.
     rounds: HashMap<Id, ProbeRound>,
     refresh: RefreshSchedule,
-    /// The look that is under way.
-    look: Option<Id>,
+    /// The refresh job that is under way.
+    refresh_job: Option<Id>,
     /// The job that waits for the end of the program.
     wait: Option<Id>,
-    report: Report,
+    report: StatusReport,
     announced: Announced,
 }
 
 impl Shell {
-    /// These are the instances now.
-    fn set(&mut self, entries: &[Entry]) {
-        self.report.set(entries);
+    /// Replaces the instances by these.
+    fn set_instances(&mut self, entries: &[Entry]) {
+        self.report.set_instances(entries);
         self.entries = entries.to_vec();
-        let target = |entry: &Entry| {
+        let probed = |entry: &Entry| {
             let checks = Arc::new(entry.checks.clone()?);
             Some((entry.publication.dir.clone(), (checks, entry.announced)))
         };
-        self.targets = entries.iter().filter_map(target).collect();
+        self.probed = entries.iter().filter_map(probed).collect();
     }
 
-    async fn next(&mut self, signals: &mut Signals, deadline: Option<Instant>) -> Input {
+    async fn next_input(&mut self, signals: &mut Signals, deadline: Option<Instant>) -> Input {
         loop {
             if let Some(job) = self.refresh.start_due_job(Instant::now()) {
-                let job = move || Done::Looked(Box::new(job()));
-                self.look = Some(self.jobs.spawn_blocking(job).id());
+                let job = move || Done::Refreshed(Box::new(job()));
+                self.refresh_job = Some(self.jobs.spawn_blocking(job).id());
             }
-            let look = self.refresh.deadline();
+            let refresh = self.refresh.deadline();
             let input = tokio::select! {
                 Some(done) = self.jobs.join_next_with_id() => match done {
-                    Ok((id, done)) => self.done(id, done),
-                    Err(error) => Some(self.broken_off(&error)),
+                    Ok((id, done)) => self.handle_result(id, done),
+                    Err(error) => Some(self.job_panicked(&error)),
                 },
-                signal = signals.next() => Some(self.signal(signal)),
-                () = until(deadline) => Some(Input::Tick),
-                () = until(look) => None,
+                signal = signals.next() => Some(self.handle_signal(signal)),
+                () = sleep_until(deadline) => Some(Input::Tick),
+                () = sleep_until(refresh) => None,
                 () = self.watchdog.beat() => None,
                 () = self.loop_beat.next() => None,
             };
@@ -163,27 +163,27 @@ impl Shell {
         }
     }
 
-    fn signal(&mut self, signal: Signal) -> Input {
+    fn handle_signal(&mut self, signal: Signal) -> Input {
         if signal == Signal::HUP && self.refresh.request_config_reload() {
             self.report.reloading();
         }
         Input::Signal(signal)
     }
 
-    fn done(&mut self, id: Id, done: Done) -> Option<Input> {
+    fn handle_result(&mut self, id: Id, done: Done) -> Option<Input> {
         Some(match done {
             Done::Ended(exit) => Input::Ended(exit),
             Done::GroupGone => {
-                // From here on its number may be somebody else's.
+                // From here on another process may get the number of the group.
                 self.group = None;
                 Input::GroupGone
             }
-            Done::Answer(holder, answer, about, trouble) => {
-                self.report.trouble(&answer, about, trouble);
+            Done::Answered(holder, answer, about, error) => {
+                self.report.store_answered(&answer, about, error);
                 Input::Lease(holder, answer)
             }
             Done::Marked(dir, answer) => {
-                let since = Report::marked(&dir, answer);
+                let since = StatusReport::marked(&dir, answer);
                 Input::Marked(dir, since)
             }
             Done::Waited(waited) => {
@@ -192,41 +192,44 @@ impl Shell {
             }
             Done::Probed(round, result) => {
                 self.rounds.remove(&id);
-                self.probed(round, result)
+                self.round_done(round, result)
             }
-            // One that was given up has been followed by another one.
-            Done::Looked(_) if self.look != Some(id) => return None,
-            Done::Looked(looked) => {
-                let (source, found) = *looked;
+            // The job was given up, and another one has been started since.
+            Done::Refreshed(_) if self.refresh_job != Some(id) => return None,
+            Done::Refreshed(refreshed) => {
+                let (source, found) = *refreshed;
                 self.refresh.finish(source);
-                return self.looked(found);
+                return self.refreshed(found);
             }
         })
     }
 
-    /// A job that panics has said so on stderr; the machine's deadlines find out what is missing of its.
-    fn broken_off(&mut self, error: &JoinError) -> Input {
+    /// Handles a job that has panicked; the panic itself is on stderr already. Answers that are missing because of it are
+    /// found by the deadlines of the machines.
+    fn job_panicked(&mut self, error: &JoinError) -> Input {
         if self.wait == Some(error.id()) {
             error!(
-                "nobody can tell how the program ended, since the task that waited for it broke off: it counts as ended"
+                "the task that waited for the program has panicked, so its exit status is not known: sidekick takes it as \
+                 ended"
             );
             return Input::Ended(Exit::UNKNOWN);
         }
-        if self.look == Some(error.id()) {
+        if self.refresh_job == Some(error.id()) {
             self.refresh.give_up();
         }
         match self.rounds.remove(&error.id()) {
-            // No round, no more rounds: one that broke off has to count.
+            // The next round starts only after the result of this one, so a panic has to count as a result.
             Some(round) => {
-                let failed = ProbeResult::Failed("the checks broke off".to_owned());
-                self.probed(round, failed)
+                let failed = ProbeResult::Failed("the task of the checks has panicked".to_owned());
+                self.round_done(round, failed)
             }
             None => Input::Tick,
         }
     }
 
-    /// Only the failure that tips the scales is worth a line in the log; the others are there for who looks.
-    fn probed(&mut self, round: ProbeRound, result: ProbeResult) -> Input {
+    /// Hands on the result of a round. The log reports a failure when it changes the verdict; each single one is there at
+    /// the level `debug`.
+    fn round_done(&mut self, round: ProbeRound, result: ProbeResult) -> Input {
         let has_passed = !matches!(result, ProbeResult::Failed(_));
         self.report.checked(&round.dir, has_passed);
         if let ProbeResult::Failed(why) = &result {
@@ -236,20 +239,20 @@ impl Shell {
         Input::Probed(round, result)
     }
 
-    fn looked(&mut self, found: Found) -> Option<Input> {
+    fn refreshed(&mut self, found: Found) -> Option<Input> {
         let entries = match found {
             Found::Seen(entries) if entries.is_empty() || entries == self.entries => return None,
             Found::Seen(entries) => {
-                self.set(&entries);
+                self.set_instances(&entries);
                 entries
             }
             Found::Read(Err(why)) => {
-                self.report.not_taken(&why);
+                self.report.reload_failed(&why);
                 return None;
             }
             Found::Read(Ok(entries)) => {
-                self.set(&entries);
-                self.report.taken();
+                self.set_instances(&entries);
+                self.report.reloaded();
                 entries
             }
         };
@@ -259,13 +262,13 @@ impl Shell {
     fn perform(&mut self, action: Action) -> Performed {
         match action {
             Action::Spawn => return Performed::Answer(self.spawn()),
-            Action::Pass(signal) => self.pass(signal),
+            Action::Pass(signal) => self.pass_signal(signal),
             Action::SignalGroup(signal) => self.signal_group(signal),
             Action::AwaitGroup => return self.await_group(),
             Action::Probe(round) => self.probe(round),
             Action::Rise(dir) => self.report.healthy(&dir),
             Action::Fall(dir, why) => self.report.unhealthy(&dir, &why),
-            Action::Lease(holder, action) => self.lease(holder, action),
+            Action::Lease(holder, action) => self.perform_lease_action(holder, action),
             Action::Gone(dir) => self.report.gone(&dir),
             Action::Settled => self.report.settled(),
             Action::Mark(change) => self.mark(change),
@@ -277,9 +280,9 @@ impl Shell {
             }
             Action::Stopping(why) => self.report.stopping(why),
             Action::NotWithdrawn => self.report.not_withdrawn(),
-            Action::Refused(dir) => error!(
-                "{dir} stays with its other owner, who has not gone within the TTL; giving up"
-            ),
+            Action::Refused(dir) => {
+                error!("the other owner of {dir} has not gone within the TTL; giving up")
+            }
             Action::LeaveBehind(left) => error!("{left}"),
             Action::Exit(status) => return Performed::Exit(status),
         }
@@ -317,9 +320,10 @@ impl Shell {
         }
     }
 
-    fn pass(&mut self, signal: Signal) {
+    fn pass_signal(&mut self, signal: Signal) {
         let Some(group) = self.group else { return };
-        // With files to be read again, SIGHUP is for us first, and a program that knows nothing of it would die of it.
+        // With a configuration file, SIGHUP means a config reload. A program that does not handle the signal would be
+        // killed by it.
         if signal == Signal::HUP
             && self.refresh.has_config_file()
             && !process::leader_handles(group, signal)
@@ -335,7 +339,7 @@ impl Shell {
     fn await_group(&mut self) -> Performed {
         match self.group {
             Some(group) if group.lives() => {
-                info!("the program has ended, others of its process group have not");
+                info!("the program has ended, but other processes of its group have not");
                 self.jobs.spawn(async move {
                     group.wait_until_gone().await;
                     Done::GroupGone
@@ -359,7 +363,7 @@ impl Shell {
     }
 
     fn probe(&mut self, round: ProbeRound) {
-        let Some((checks, announced)) = self.targets.get(&round.dir).cloned() else {
+        let Some((checks, announced)) = self.probed.get(&round.dir).cloned() else {
             return;
         };
         let asked = round.clone();
@@ -367,8 +371,8 @@ impl Shell {
         self.rounds.insert(self.jobs.spawn(job).id(), round);
     }
 
-    /// Does what the lease says; what it asks of the store is about one instance if others may claim it.
-    fn lease(&mut self, holder: Holder, action: lease::Action) {
+    /// Performs an action of a lease: reports it, or sends a request to the store.
+    fn perform_lease_action(&mut self, holder: Holder, action: lease::Action) {
         let about = match &action {
             lease::Action::Publish(_, publication) => Some(publication.dir.clone()),
             lease::Action::Grant(..) | lease::Action::KeepAlive(_) => None,
@@ -378,21 +382,21 @@ impl Shell {
                 return warn!("{dir} was changed by somebody else; announcing it again");
             }
             lease::Action::Lost(id) => return self.report.lease_lost(*id, &holder),
-            // What the store said about it has been told, and who is gone is told by name.
+            // A conflict was reported with the store's answer, and an instance that is gone is reported by `Action::Gone`.
             lease::Action::Conflict(_) | lease::Action::Removed(_) => return,
             lease::Action::Withdrawn => return,
         };
         let action = self.announced.stamp(action, unix_seconds());
         if let Some(request) = lease_requests::request_for(&self.store, action) {
             self.jobs.spawn(async move {
-                let answer = request.await;
-                Done::Answer(holder, answer.input, about, answer.trouble)
+                let (answer, error) = request.await;
+                Done::Answered(holder, answer, about, error)
             });
         }
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,

@@ -1,4 +1,4 @@
-//! What the log and the service manager are told: each thing once. Shell.
+//! The reports of `register` to the log, to systemd and to the admin endpoint; each matter is logged once. Shell.
 
 use std::collections::BTreeSet;
 use std::mem::{Discriminant, discriminant};
@@ -20,64 +20,64 @@ use crate::store::StoreError;
 use crate::store::drain_wait::Waited;
 use crate::system::sd_notify;
 
-/// What has been told.
+/// The state of the instances as reported so far.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct StatusReport {
     admin: RegisterAdmin,
     all: BTreeSet<Prefix>,
-    /// Those that other processes keep alive too, also of sets before this one.
+    /// The shared instances, also those of previous configurations that are still announced.
     shared: BTreeSet<Prefix>,
-    standing: BTreeSet<Prefix>,
+    announced: BTreeSet<Prefix>,
     outage: Option<Outage>,
-    /// The instances in whose place another owner stands.
+    /// The instances whose place another owner has.
     conflicts: BTreeSet<Prefix>,
-    /// Whether the service manager knows that we are up.
+    /// Whether systemd has been told that the process is ready.
     ready: bool,
-    reload: Reload,
+    reload: ConfigReload,
 }
 
-/// How far a reload is that the service manager waits for.
+/// How far a config reload is that systemd waits for.
 #[derive(Debug, Default, PartialEq, Eq)]
-enum Reload {
+enum ConfigReload {
     #[default]
     No,
     /// The files are being read.
-    Asked,
-    /// The new set is being announced.
-    Taken,
+    Reading,
+    /// The new instances are being announced.
+    Announcing,
 }
 
-/// What the store does not do, since it was last told.
+/// A failure of the store that the log has reported, and whose end it has not.
 #[derive(Debug, PartialEq, Eq)]
 enum Outage {
-    /// It does not answer.
+    /// The store does not answer.
     Silent,
-    /// It answers, and refuses requests of this kind. What it does otherwise does not end that.
-    Refuses(Discriminant<lease::Input>),
+    /// The store refuses requests of this kind. Only a success of the same kind ends that.
+    Refuses(Discriminant<lease::Answer>),
 }
 
-impl Report {
+impl StatusReport {
     pub(super) fn new(admin: RegisterAdmin) -> Self {
         Self {
             admin,
             all: BTreeSet::new(),
             shared: BTreeSet::new(),
-            standing: BTreeSet::new(),
+            announced: BTreeSet::new(),
             outage: None,
             conflicts: BTreeSet::new(),
             ready: false,
-            reload: Reload::No,
+            reload: ConfigReload::No,
         }
     }
 
-    /// These are the instances now.
-    pub(super) fn set(&mut self, entries: &[Entry]) {
+    /// Replaces the instances by these.
+    pub(super) fn set_instances(&mut self, entries: &[Entry]) {
         for entry in entries {
             let dir = &entry.publication.dir;
             match entry.shared {
                 Some(_) => drop(self.shared.insert(dir.clone())),
-                // One that is not shared any more has to leave its shared lease first.
-                None if !self.standing.contains(dir) => drop(self.shared.remove(dir)),
+                // An instance that is not shared any more counts as shared until it has left its shared lease.
+                None if !self.announced.contains(dir) => drop(self.shared.remove(dir)),
                 None => {}
             }
         }
@@ -100,20 +100,20 @@ impl Report {
 
     fn status(&self) -> String {
         match self.all.first() {
-            Some(dir) if self.all.len() == 1 && self.standing.contains(dir) => {
+            Some(dir) if self.all.len() == 1 && self.announced.contains(dir) => {
                 format!("{dir} is announced")
             }
             Some(dir) if self.all.len() == 1 => format!("{dir} is not announced"),
             Some(_) | None => {
-                let here = self.all.intersection(&self.standing).count();
+                let here = self.all.intersection(&self.announced).count();
                 format!("{here} of {} instances are announced", self.all.len())
             }
         }
     }
 
-    /// Says how things are, to a service manager that knows that we are up.
-    fn tell(&self, why: Option<&str>) {
-        if !self.ready || self.reload != Reload::No {
+    /// Sends the status to systemd, unless systemd waits for the process to be ready.
+    fn send_status(&self, why: Option<&str>) {
+        if !self.ready || self.reload != ConfigReload::No {
             return;
         }
         match why {
@@ -126,14 +126,14 @@ impl Report {
         info!("{dir} is announced");
         self.admin.announced(&dir);
         self.conflicts.remove(&dir);
-        self.standing.insert(dir);
-        self.tell(None);
+        self.announced.insert(dir);
+        self.send_status(None);
     }
 
     pub(super) fn gone(&mut self, dir: &Prefix) {
         self.admin.gone(dir);
-        // What never stood there needs no word.
-        if self.standing.remove(dir) {
+        // An instance that was never announced needs no report.
+        if self.announced.remove(dir) {
             if self.shared.contains(dir) {
                 info!(
                     "{dir} is left to its other owners; without any, it disappears when its lease ends"
@@ -144,10 +144,10 @@ impl Report {
         }
     }
 
-    /// Who can be announced is.
+    /// All healthy instances are announced, or in conflict.
     pub(super) fn settled(&mut self) {
-        if !self.ready || self.reload == Reload::Taken {
-            (self.ready, self.reload) = (true, Reload::No);
+        if !self.ready || self.reload == ConfigReload::Announcing {
+            (self.ready, self.reload) = (true, ConfigReload::No);
             sd_notify::ready(&self.status());
         }
     }
@@ -166,7 +166,7 @@ impl Report {
             Holder::Common => !self.shared.contains(dir),
             Holder::Shared(of) => dir == of,
         };
-        for dir in self.standing.iter().filter(|dir| is_on_it(dir)) {
+        for dir in self.announced.iter().filter(|dir| is_on_it(dir)) {
             self.admin.lease_lost(dir);
         }
     }
@@ -181,7 +181,7 @@ impl Report {
         warn!("{dir} is unhealthy: {why}");
         match self.all.len() {
             1 => sd_notify::status(&format!("unhealthy: {why}")),
-            _ => self.tell(Some(&format!("{dir} is unhealthy: {why}"))),
+            _ => self.send_status(Some(&format!("{dir} is unhealthy: {why}"))),
         }
     }
 
@@ -196,7 +196,7 @@ impl Report {
         }
     }
 
-    /// An instance is marked as about to go, or could not be; since when it is.
+    /// Reports an instance that could not be marked as draining. Returns the revision of the mark, if there is one.
     pub(super) fn marked(
         dir: &Prefix,
         answer: Result<Option<Revision>, StoreError>,
@@ -210,22 +210,22 @@ impl Report {
         }
     }
 
-    /// Those who watch have been waited for.
+    /// The wait for the watchers is over.
     pub(super) fn waited(&self, waited: &Waited) {
         let names = |ids: &BTreeSet<String>| ids.iter().cloned().collect::<Vec<_>>().join(", ");
         let (who, took) = (self.who(), waited.took.as_millis());
         if let Some(why) = &waited.unknown {
-            warn!("{who}: waited {took} ms without knowing who watches: {why}");
+            warn!("{who}: waited {took} ms without knowing the watchers: {why}");
         } else if !waited.missing.is_empty() {
             warn!(
                 "{who}: waited {took} ms; these watchers have not applied the drain: {}",
                 names(&waited.missing)
             );
         } else if waited.watchers.is_empty() {
-            info!("{who}: nobody watches, so nobody was waited for");
+            info!("{who}: there is no watcher to wait for");
         } else {
             info!(
-                "{who}: after {took} ms the drain is applied by {}",
+                "{who}: these watchers have applied the drain, after {took} ms: {}",
                 names(&waited.watchers)
             );
         }
@@ -244,26 +244,26 @@ impl Report {
         );
     }
 
-    /// The configuration is read again.
+    /// A config reload begins.
     pub(super) fn reloading(&mut self) {
         info!("SIGHUP: reading the configuration again");
         if self.ready {
-            self.reload = Reload::Asked;
+            self.reload = ConfigReload::Reading;
             sd_notify::reloading("reading the configuration");
         }
     }
 
-    /// The configuration was read again, and is this set.
-    pub(super) fn taken(&mut self) {
+    /// A config reload has succeeded.
+    pub(super) fn reloaded(&mut self) {
         self.admin.config_read(None);
         info!("the new configuration is in force: {}", self.who());
-        if self.reload == Reload::Asked {
-            self.reload = Reload::Taken;
+        if self.reload == ConfigReload::Reading {
+            self.reload = ConfigReload::Announcing;
         }
     }
 
-    /// It cannot be used.
-    pub(super) fn not_taken(&mut self, why: &Unread) {
+    /// A config reload has failed.
+    pub(super) fn reload_failed(&mut self, why: &Unread) {
         self.admin.config_read(Some(why.first_line()));
         match why {
             Unread::Wrong(problems) => {
@@ -275,27 +275,29 @@ impl Report {
             }
             Unread::Impossible(why) => error!("{}", chain(why)),
         }
-        error!("the configuration cannot be used; what was announced stays announced");
-        if self.reload == Reload::Asked {
-            self.reload = Reload::No;
+        error!(
+            "the new configuration cannot be used; the instances of the previous one stay announced"
+        );
+        if self.reload == ConfigReload::Reading {
+            self.reload = ConfigReload::No;
             let status = format!("{}; the new configuration is wrong", self.status());
             sd_notify::ready(&status);
         }
     }
 
-    /// Tells of an outage when it begins and when it ends, and of another owner of the instance `about`.
-    pub(super) fn trouble(
+    /// Reports the beginning and the end of an outage, and another owner of the instance `about`.
+    pub(super) fn store_answered(
         &mut self,
-        answer: &lease::Input,
+        answer: &lease::Answer,
         about: Option<Prefix>,
-        trouble: Option<StoreError>,
+        error: Option<StoreError>,
     ) {
         let kind = discriminant(answer);
         self.admin.store_answers(!matches!(
-            trouble,
+            error,
             Some(StoreError::Unavailable { .. } | StoreError::Refused { .. })
         ));
-        match trouble {
+        match error {
             None => match &self.outage {
                 Some(Outage::Silent) => {
                     self.outage = None;
@@ -303,7 +305,7 @@ impl Report {
                 }
                 Some(Outage::Refuses(refused)) if *refused == kind => {
                     self.outage = None;
-                    info!("the store no longer refuses what we ask");
+                    info!("the store no longer refuses the requests");
                 }
                 Some(Outage::Refuses(_)) | None => {}
             },
@@ -324,7 +326,7 @@ impl Report {
                 if about.is_some_and(|dir| self.conflicts.insert(dir)) {
                     sd_notify::status(&format!("not announced: {why}"));
                     error!(
-                        "{why}; waiting for it to go. --take-over takes its place, --id gives us another one"
+                        "{why}; waiting for it to go. --take-over takes its place, --id announces another id"
                     );
                 }
             }

@@ -1,41 +1,35 @@
-//! Carries the requests of a lease machine to a store, and brings the answers back as the machine's inputs. Adapter.
+//! Carries the requests of a lease machine to a store, and brings back the answers. Adapter.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use super::{BoxFuture, Store, StoreError};
-use crate::model::lease::{Action, Failure, Input};
+use crate::model::lease::{Action, Answer, Failure};
 
-/// The answer to a request of a lease machine.
-#[derive(Debug)]
-pub struct Answer {
-    /// The answer as an input of the machine.
-    pub input: Input,
-    /// Why the request failed, for the log.
-    pub trouble: Option<StoreError>,
-}
+/// The store's answer to a request of a lease machine, and the error for the log if the request failed.
+pub type Answered = (Answer, Option<StoreError>);
 
 /// The request to the store that an action asks for; `None` for an action that only reports something.
-pub fn request_for(store: &Arc<dyn Store>, action: Action) -> Option<BoxFuture<'static, Answer>> {
+pub fn request_for(store: &Arc<dyn Store>, action: Action) -> Option<BoxFuture<'static, Answered>> {
     let store = Arc::clone(store);
     Some(match action {
-        Action::Grant(ttl, id) => send(async move { store.grant(ttl, id).await }, Input::Granted),
+        Action::Grant(ttl, id) => send(async move { store.grant(ttl, id).await }, Answer::Granted),
         Action::Publish(id, publication) => send(
             async move { store.publish(id, &publication).await },
-            move |answer| Input::Published(id, answer.map(|_| ())),
+            move |answer| Answer::Published(id, answer.map(|_| ())),
         ),
         Action::KeepAlive(id) => send(async move { store.keep_alive(id).await }, move |answer| {
-            Input::KeptAlive(id, answer)
+            Answer::KeptAlive(id, answer)
         }),
         Action::Verify(id, publication) => {
             let dir = publication.dir.clone();
             send(
                 async move { store.verify(id, &publication).await },
-                move |answer| Input::Verified(id, dir, answer),
+                move |answer| Answer::Verified(id, dir, answer),
             )
         }
         Action::Revoke(id) => send(async move { store.revoke(id).await }, move |answer| {
-            Input::Revoked(id, answer)
+            Answer::Revoked(id, answer)
         }),
         Action::Announced(_) | Action::Removed(_) | Action::Conflict(_) => return None,
         Action::Repaired(_) | Action::Lost(_) | Action::Withdrawn => return None,
@@ -44,13 +38,13 @@ pub fn request_for(store: &Arc<dyn Store>, action: Action) -> Option<BoxFuture<'
 
 fn send<T: 'static>(
     request: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    answer: impl FnOnce(Result<T, Failure>) -> Input + Send + 'static,
-) -> BoxFuture<'static, Answer> {
+    answer: impl FnOnce(Result<T, Failure>) -> Answer + Send + 'static,
+) -> BoxFuture<'static, Answered> {
     Box::pin(async move {
         let result = request.await;
-        let trouble = result.as_ref().err().cloned();
-        let input = answer(result.map_err(|error| failure_of(&error)));
-        Answer { input, trouble }
+        let error = result.as_ref().err().cloned();
+        let answer = answer(result.map_err(|error| failure_of(&error)));
+        (answer, error)
     })
 }
 

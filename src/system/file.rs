@@ -1,4 +1,4 @@
-//! Files that are replaced as a whole: staged beside the destination, swapped in by a rename. Adapter.
+//! Files that are replaced as a whole: a candidate is staged beside the destination, and a rename puts it in place. Adapter.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
@@ -16,16 +16,16 @@ use super::xattr::{self, Attributes};
 use crate::model::fingerprint::fingerprint;
 
 const PERMISSIONS: u32 = 0o7777;
-/// How the name of a candidate ends.
+/// The ending of a candidate's name.
 const SUFFIX: &str = ".sidekick";
-/// A candidate that is older belongs to nobody: whoever staged it was killed.
-const LITTER: Duration = Duration::from_mins(10);
-/// File systems take names of 255 bytes. A longer name of a path is cut here and ends in a hash.
+/// A candidate that is older was left behind by a process that was killed.
+const MAX_CANDIDATE_AGE: Duration = Duration::from_mins(10);
+/// Names of paths are cut to this many bytes and get a hash behind, since file systems allow 255 bytes.
 const LONGEST_NAME: usize = 180;
 
-/// A file as it stands.
+/// The content of a file and who may access it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
+pub struct FileState {
     /// Its bytes.
     pub content: Vec<u8>,
     /// Its permission bits and owners.
@@ -43,58 +43,58 @@ pub struct Access {
     pub gid: u32,
 }
 
-/// All that a file has besides its content.
+/// The properties of a file besides its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct Properties {
     /// Its permission bits and owners.
     pub access: Access,
-    /// Which file it is.
+    /// Its identity.
     pub inode: Inode,
     /// Its access control list, labels and attributes.
     pub attributes: Attributes,
 }
 
-/// What tells a file from another one that has taken its name.
+/// The identity of a file, by which it differs from another file of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inode {
-    /// The number of a file that is gone may be given to the next one.
+    /// The inode number; the file system may give the number of a deleted file to a new one.
     pub number: u64,
-    /// When it was made, in nanoseconds; not every file system knows.
+    /// When it was created, in nanoseconds since 1970; `None` if the file system does not record it.
     pub born: Option<u64>,
 }
 
-/// Whether there is something at `path`. As confd has it, what cannot be looked at is there: only "no such file" is no.
+/// Whether `path` exists. As in confd, a path that cannot be examined counts as existing; only "no such file" means no.
 #[must_use]
 pub fn exists(path: &str) -> bool {
     !matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Looks at a file; `None` if there is none.
-pub fn look(path: &Path) -> io::Result<Option<Look>> {
-    Ok(open(path)?.map(|(_, look)| look))
+/// Reads a file with its access; `None` if it does not exist.
+pub fn read(path: &Path) -> io::Result<Option<FileState>> {
+    Ok(open(path)?.map(|(_, state)| state))
 }
 
-/// Looks at a file and all that it has besides its content.
-pub fn look_closely(path: &Path) -> io::Result<Option<(Look, Standing)>> {
-    let Some((file, look)) = open(path)? else {
+/// Reads a file with all its properties; `None` if it does not exist.
+pub fn read_with_properties(path: &Path) -> io::Result<Option<(FileState, Properties)>> {
+    let Some((file, state)) = open(path)? else {
         return Ok(None);
     };
     let meta = file.metadata()?;
     let born = meta.created().ok();
     let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
-    let standing = Standing {
-        access: look.access,
+    let properties = Properties {
+        access: state.access,
         inode: Inode {
             number: meta.ino(),
             born: born.and_then(|born| u64::try_from(born.as_nanos()).ok()),
         },
         attributes: Attributes::read_from(&file).unwrap_or_default(),
     };
-    Ok(Some((look, standing)))
+    Ok(Some((state, properties)))
 }
 
-fn open(path: &Path) -> io::Result<Option<(File, Look)>> {
-    // Opening a pipe would wait for somebody to write into it.
+fn open(path: &Path) -> io::Result<Option<(File, FileState)>> {
+    // Without this flag, opening a pipe would wait for a writer.
     let flags = nix::libc::O_NONBLOCK;
     let found = match File::options().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
@@ -112,7 +112,7 @@ fn open(path: &Path) -> io::Result<Option<(File, Look)>> {
         uid: meta.uid(),
         gid: meta.gid(),
     };
-    Ok(Some((found, Look { content, access })))
+    Ok(Some((found, FileState { content, access })))
 }
 
 /// How long ago a file was changed, by the clock of the system.
@@ -121,8 +121,8 @@ pub fn age(path: &Path) -> io::Result<Duration> {
     Ok(changed.elapsed().unwrap_or_default())
 }
 
-/// The name of a file that stands for a path. Different paths have different names, and every name leaves room for an
-/// ending and for what [`Candidate`] adds.
+/// A file name that stands for a path. Different paths have different names, and every name leaves room for an ending and
+/// for the prefix and suffix of a [`Candidate`].
 #[must_use]
 pub fn name_of_path(path: &Path) -> String {
     let mut name = String::new();
@@ -133,16 +133,17 @@ pub fn name_of_path(path: &Path) -> String {
     if name.len() <= LONGEST_NAME {
         return name;
     }
-    // The whole path counts, also what does not fit into the name of a file.
+    // The hash is that of the whole path, including the part that is cut off.
     let hash = fingerprint([path.as_os_str().as_encoded_bytes()]);
     let start = name.floor_char_boundary(LONGEST_NAME);
     format!("{}%~{hash:016x}", &name[..start])
 }
 
-/// Where a destination really lies: the target of a symbolic link, so that the link stays when the file is replaced.
+/// Follows symbolic links to the real destination, so that a link stays when the file is replaced. The destination need
+/// not exist.
 pub fn resolve(dest: &Path) -> io::Result<PathBuf> {
     let mut path = dest.to_owned();
-    // The kernel's own limit.
+    // The kernel has the same limit.
     for _ in 0..40 {
         match fs::read_link(&path) {
             Ok(target) => path = path.parent().unwrap_or(Path::new("/")).join(target),
@@ -152,8 +153,8 @@ pub fn resolve(dest: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many levels of symbolic links"))
 }
 
-/// A file written beside its destination under a hidden name, which patterns like `conf.d/*` do not match. Dropping it
-/// removes it. It has the access control list, the labels and the attributes of the file that it is to replace.
+/// A file that is written beside its destination under a hidden name, which patterns like `conf.d/*` do not match. It has
+/// the access control list, the labels and the attributes of the file that it will replace. Dropping it removes it.
 #[derive(Debug)]
 pub struct Candidate {
     file: NamedTempFile,
@@ -166,9 +167,9 @@ impl Candidate {
         Self::stage_with(dest, content, access, None)
     }
 
-    /// The same for a file that is gone or not the one that was known, with the attributes that it is remembered to have
-    /// had. Where its owners cannot be had again, it is ours, and open to no more people for that.
-    pub fn stage_again(
+    /// Writes a candidate for a destination that is gone or was exchanged, with the access and attributes that the file had.
+    /// If the process may not give the file to its former owners, it keeps it, and allows nobody more than before.
+    pub fn stage_remembered(
         dest: &Path,
         content: &[u8],
         access: Access,
@@ -187,9 +188,9 @@ impl Candidate {
         prefix.push(dest.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         prefix.push(".");
         let dir = dest.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        clear_litter(dir, &prefix);
-        // The same name each time, so that what a check says of it is the same each time too. Whatever has that name
-        // was left behind by an earlier process with our id.
+        remove_old_candidates(dir, &prefix);
+        // The name is the same each time, so that the messages of a check are the same each time, too. A file that has the
+        // name already was left behind by an earlier process with the same id.
         let own = format!("{}{SUFFIX}", std::process::id());
         let mut left = prefix.clone();
         left.push(&own);
@@ -199,10 +200,10 @@ impl Candidate {
             .rand_bytes(0)
             .suffix(&own)
             .tempfile_in(dir)
-            .map_err(plain)?;
+            .map_err(without_path)?;
         file.write_all(content)?;
         let meta = file.as_file().metadata()?;
-        // Before the mode: a change of owner clears set-id bits.
+        // The owner is set before the mode, because a change of owner clears set-id bits.
         if (meta.uid(), meta.gid()) != (access.uid, access.gid) {
             match fchown(file.as_file(), Some(access.uid), Some(access.gid)) {
                 Err(error)
@@ -213,7 +214,8 @@ impl Candidate {
                 other => other?,
             }
         }
-        // Between the two: a change of owner clears some attributes, and the mode is part of an access control list.
+        // The attributes are set between owner and mode: a change of owner clears some of them, and the mode changes the
+        // access control list.
         match remembered {
             Some(attributes) => xattr::set_attributes(dest, attributes, file.as_file()),
             None => xattr::copy_attributes(dest, file.as_file()),
@@ -226,21 +228,21 @@ impl Candidate {
         })
     }
 
-    /// Where it lies until it is swapped in.
+    /// The path of the candidate until it is swapped in.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Puts it in the place of its destination; after this returns, a power cut leaves the new file.
-    pub fn swap(self) -> io::Result<How> {
+    /// Puts it in the place of its destination. After this has returned, the new file survives a power cut.
+    pub fn swap(self) -> io::Result<SwapMethod> {
         self.file.as_file().sync_all()?;
         let how = match self.file.persist(&self.dest) {
-            Ok(_) => How::Renamed,
-            // A file that is a mount point of its own, as containers have them, cannot be replaced.
+            Ok(_) => SwapMethod::Renamed,
+            // A destination that is a mount point, as in containers, cannot be replaced by a rename.
             Err(error) if error.error.raw_os_error() == Some(nix::libc::EBUSY) => {
                 write_over(&self.dest, error.file.as_file())?;
-                return Ok(How::InPlace);
+                return Ok(SwapMethod::InPlace);
             }
             Err(error) => return Err(error.error),
         };
@@ -251,28 +253,29 @@ impl Candidate {
     }
 }
 
-/// The mode of a file that could not be given its owner, and perhaps not its group: ours may do no more than that could.
+/// The mode of a file that could not be given its former owner: it allows the process's own user and group no more than the
+/// former ones. The group is restored if possible.
 fn mode_of_another_owner(file: &File, access: Access) -> u32 {
     const SET_ID: u32 = 0o6000;
     const GROUP: u32 = 0o070;
     let mode = access.mode & !SET_ID;
     match fchown(file, None, Some(access.gid)) {
         Ok(()) => mode,
-        // What everybody may do, our group may.
+        // The process's own group is allowed what everybody is.
         Err(_) => mode & (!GROUP | ((mode & 0o007) << 3)),
     }
 }
 
 /// How a file was replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
-    /// At once.
+pub enum SwapMethod {
+    /// By a rename, in one step.
     Renamed,
-    /// By writing over it: who reads it meanwhile may see a part.
+    /// By writing over it; a program that reads it at that moment may see a part.
     InPlace,
 }
 
-/// Gives a file the content and the access of another one.
+/// Gives the destination the content and the access of the candidate.
 fn write_over(dest: &Path, candidate: &File) -> io::Result<()> {
     let (mut from, wanted) = (candidate, candidate.metadata()?);
     let mut content = Vec::new();
@@ -290,25 +293,25 @@ fn write_over(dest: &Path, candidate: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Sees to it that there is room, so that a full disk is noticed while the file is still whole.
+/// Reserves space on the disk, so that a full disk is noticed while the old content is still whole.
 fn reserve(file: &File, length: usize) -> io::Result<()> {
     let Ok(length @ 1..) = i64::try_from(length) else {
         return Ok(());
     };
     let keep_size = FallocateFlags::FALLOC_FL_KEEP_SIZE;
     match fallocate(file, keep_size, 0, length) {
-        // The file system has no such thing.
+        // The file system cannot reserve space.
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
         other => Ok(other?),
     }
 }
 
-/// Makes the directories above a file.
+/// Creates the directories above a file.
 pub fn make_parents(file: &Path) -> io::Result<()> {
     file.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
-/// Makes a directory, and those above it, that nobody else has to look into.
+/// Creates a directory with mode 0700, and those above it.
 pub fn make_private_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -316,7 +319,8 @@ pub fn make_private_dir(dir: &Path) -> io::Result<()> {
         .create(dir)
 }
 
-/// Writes a file of our own in one step. It need not outlive a power cut, so nothing is flushed to the disk.
+/// Replaces a file of sidekick's own in one step, with mode 0600. Nothing is flushed to the disk: the file need not survive
+/// a power cut.
 pub fn replace_own(path: &Path, content: &[u8]) -> io::Result<()> {
     let (uid, gid) = process::effective_ids();
     let mode = 0o600;
@@ -325,8 +329,8 @@ pub fn replace_own(path: &Path, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what was staged for a destination by those who did not live to swap it in.
-fn clear_litter(dir: &Path, prefix: &OsString) {
+/// Removes old candidates of a destination, which processes that were killed have left behind.
+fn remove_old_candidates(dir: &Path, prefix: &OsString) {
     let Ok(entries) = fs::read_dir(dir) else {
         return;
     };
@@ -337,15 +341,15 @@ fn clear_litter(dir: &Path, prefix: &OsString) {
             .starts_with(prefix.as_encoded_bytes())
             && name.as_encoded_bytes().ends_with(SUFFIX.as_bytes());
         let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
-        if is_candidate && age().is_some_and(|age| age > LITTER) {
-            // Next time, then.
+        if is_candidate && age().is_some_and(|age| age > MAX_CANDIDATE_AGE) {
+            // If this fails, the next candidate tries again.
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// An error without the name of the temporary file that could not be made: nobody knows it.
-fn plain(error: io::Error) -> io::Error {
+/// The error without the name of the temporary file, which means nothing to an operator.
+fn without_path(error: io::Error) -> io::Error {
     match error.to_string().split_once(" at path ") {
         Some((text, _)) => io::Error::new(error.kind(), text.to_owned()),
         None => error,
@@ -366,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_swap_replaces_all_at_once_and_leaves_no_litter() {
+    fn a_swap_replaces_all_at_once_and_leaves_no_candidate() {
         let dir = tempfile::tempdir().unwrap();
         let dest = dir.path().join("a.cfg");
         let access = access(dir.path(), 0o640);
@@ -383,16 +387,16 @@ mod tests {
                 "{name}"
             );
             candidate.swap().unwrap();
-            let look = look(&dest).unwrap().unwrap();
-            assert_eq!((look.content, look.access), (content.into(), access));
+            let state = read(&dest).unwrap().unwrap();
+            assert_eq!((state.content, state.access), (content.into(), access));
         }
         drop(Candidate::stage(&dest, b"three", access).unwrap());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert_eq!(look(&dest).unwrap().unwrap().content, b"two");
+        assert_eq!(read(&dest).unwrap().unwrap().content, b"two");
     }
 
     #[test]
-    fn what_a_killed_process_left_behind_is_cleared_away_when_it_is_old() {
+    fn an_old_candidate_of_a_killed_process_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let dest = dir.path().join("a.cfg");
         let old = std::time::SystemTime::now() - Duration::from_hours(1);
@@ -446,12 +450,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_and_what_is_no_file() {
+    fn a_missing_file_is_none_and_a_special_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(look(&dir.path().join("none")).unwrap(), None);
-        assert!(look(dir.path()).is_err());
+        assert_eq!(read(&dir.path().join("none")).unwrap(), None);
+        assert!(read(dir.path()).is_err());
         let pipe = dir.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(look(&pipe).is_err());
+        assert!(read(&pipe).is_err());
     }
 }

@@ -159,7 +159,7 @@ mod tests {
         }
         let mode = || fs::metadata(&dest).unwrap().permissions().mode() & 0o777;
         let before = mode();
-        let look = super::super::file::look(&dest).unwrap().unwrap();
+        let look = super::super::file::read(&dest).unwrap().unwrap();
         let swap = |dest: &Path| {
             let candidate =
                 super::super::file::Candidate::stage(dest, b"new", look.access).unwrap();
@@ -173,7 +173,8 @@ mod tests {
         // It is gone, and made again.
         let known = Attributes::read_from(&new).unwrap();
         fs::remove_file(&dest).unwrap();
-        let again = super::super::file::Candidate::stage_again(&dest, b"x", look.access, &known);
+        let again =
+            super::super::file::Candidate::stage_remembered(&dest, b"x", look.access, &known);
         again.unwrap().swap().unwrap();
         assert_eq!(
             Attributes::read_from(&File::open(&dest).unwrap()),

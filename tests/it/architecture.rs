@@ -395,7 +395,7 @@ fn the_loop_asks_no_file_of_a_target_without_a_bound() {
     ];
     let asks = [
         "fs::",
-        "file::look(",
+        "file::read(",
         "file::resolve(",
         ".exists()",
         ".is_file()",

@@ -214,7 +214,7 @@ fn a_stop_lasts_until_the_watcher_has_applied_the_drain() {
         register.wait();
         let order = [
             "the check is over",
-            "the drain is applied by",
+            "have applied the drain",
             "is withdrawn",
             "the program is told",
         ];

@@ -252,7 +252,7 @@ fn restart_all(scene: &Scene, proxy: &Process) {
             server.signal(Signal::SIGTERM);
             server.wait();
             let log = server.output();
-            assert!(log.contains("the drain is applied by"), "{log}");
+            assert!(log.contains("have applied the drain"), "{log}");
             *server = start(id, round);
             clients[0].forget();
             clients[0].wait_who(&["a", "b"]);

@@ -1,4 +1,4 @@
-//! What happens to a lease, and what is to be done about it. Pure.
+//! The events of a lease machine: its inputs, the store's answers among them, and its actions. Pure.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub enum Failure {
     Failed,
 }
 
-/// What happens to a lease.
+/// What happens to a lease: an order, an answer of the store, or a deadline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// Publish this from now on; it replaces what was wanted under the same path.
@@ -26,6 +26,21 @@ pub enum Input {
     Unwant(Prefix),
     /// Withdraw everything, for good.
     Stop,
+    /// The store has answered a request.
+    Answered(Answer),
+    /// The deadline has passed.
+    Tick,
+}
+
+impl From<Answer> for Input {
+    fn from(answer: Answer) -> Self {
+        Self::Answered(answer)
+    }
+}
+
+/// The store's answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
     /// The answer to [`Action::Grant`]: the lease and the TTL that the store gave it.
     Granted(Result<(LeaseId, Duration), Failure>),
     /// The answer to [`Action::Publish`].
@@ -36,8 +51,6 @@ pub enum Input {
     Verified(LeaseId, Prefix, Result<Standing, Failure>),
     /// The answer to [`Action::Revoke`].
     Revoked(LeaseId, Result<(), Failure>),
-    /// The deadline has passed.
-    Tick,
 }
 
 /// What is to be done about a lease.

@@ -37,9 +37,9 @@ fn announced(now: Instant) -> Lease {
         [Action::Grant(TTL, None)]
     );
     let publish = Action::Publish(A, publication("a"));
-    assert_eq!(lease.handle(now, Input::Granted(Ok((A, TTL)))), [publish]);
+    assert_eq!(lease.handle(now, Answer::Granted(Ok((A, TTL)))), [publish]);
     assert!(!lease.is_announced());
-    assert_eq!(lease.handle(now, Input::Published(A, Ok(()))), [said("a")]);
+    assert_eq!(lease.handle(now, Answer::Published(A, Ok(()))), [said("a")]);
     assert!(lease.is_announced());
     lease
 }
@@ -58,7 +58,7 @@ fn heartbeats_come_every_third_of_the_ttl() {
         now = next;
         assert_eq!(lease.handle(now, Input::Tick), [Action::KeepAlive(A)]);
         let looks = [Action::Verify(A, publication("a"))];
-        assert_eq!(lease.handle(now, Input::KeptAlive(A, Ok(TTL))), looks);
+        assert_eq!(lease.handle(now, Answer::KeptAlive(A, Ok(TTL))), looks);
     }
 }
 
@@ -72,7 +72,7 @@ fn an_error_keeps_the_lease_and_silence_loses_it() {
         if actions == [Action::KeepAlive(A)] {
             beats += 1;
             assert_eq!(
-                lease.handle(now, Input::KeptAlive(A, Err(Failure::Failed))),
+                lease.handle(now, Answer::KeptAlive(A, Err(Failure::Failed))),
                 []
             );
         } else {
@@ -89,22 +89,22 @@ fn a_lost_lease_is_granted_anew_and_everything_published_on_it() {
     let now = Instant::now();
     let mut lease = announced(now);
     lease.handle(now, Input::Want(publication("b")));
-    lease.handle(now, Input::Published(A, Ok(())));
+    lease.handle(now, Answer::Published(A, Ok(())));
     lease.handle(lease.deadline().unwrap(), Input::Tick);
-    let lost = lease.handle(now, Input::KeptAlive(A, Err(Failure::Lost)));
+    let lost = lease.handle(now, Answer::KeptAlive(A, Err(Failure::Lost)));
     assert_eq!(lost, [Action::Lost(A), Action::Grant(TTL, None)]);
     assert_eq!(
-        lease.handle(now, Input::Granted(Ok((B, TTL)))),
+        lease.handle(now, Answer::Granted(Ok((B, TTL)))),
         [Action::Publish(B, publication("a"))]
     );
     // A late answer about the old lease changes nothing.
     assert_eq!(
-        lease.handle(now, Input::Published(A, Err(Failure::Lost))),
+        lease.handle(now, Answer::Published(A, Err(Failure::Lost))),
         []
     );
-    let next = lease.handle(now, Input::Published(B, Ok(())));
+    let next = lease.handle(now, Answer::Published(B, Ok(())));
     assert_eq!(next, [said("a"), Action::Publish(B, publication("b"))]);
-    assert_eq!(lease.handle(now, Input::Published(B, Ok(()))), [said("b")]);
+    assert_eq!(lease.handle(now, Answer::Published(B, Ok(()))), [said("b")]);
 }
 
 #[test]
@@ -113,13 +113,13 @@ fn stopping_revokes_and_tries_again_until_it_works() {
     let mut lease = announced(now);
     assert_eq!(lease.handle(now, Input::Stop), [Action::Revoke(A)]);
     assert_eq!(
-        lease.handle(now, Input::Revoked(A, Err(Failure::Failed))),
+        lease.handle(now, Answer::Revoked(A, Err(Failure::Failed))),
         []
     );
     let again = lease.handle(lease.deadline().unwrap(), Input::Tick);
     assert_eq!(again, [Action::Revoke(A)]);
     assert_eq!(
-        lease.handle(now, Input::Revoked(A, Ok(()))),
+        lease.handle(now, Answer::Revoked(A, Ok(()))),
         [Action::Withdrawn]
     );
 }
@@ -131,7 +131,7 @@ fn stopping_before_the_grant_came_gives_it_straight_back() {
     lease.handle(now, Input::Want(publication("a")));
     assert_eq!(lease.handle(now, Input::Stop), []);
     assert_eq!(
-        lease.handle(now, Input::Granted(Ok((A, TTL)))),
+        lease.handle(now, Answer::Granted(Ok((A, TTL)))),
         [Action::Revoke(A)]
     );
 }
@@ -143,11 +143,11 @@ fn what_is_wanted_no_longer_is_taken_back_until_it_works_and_can_be_wanted_again
     let unwant = || Input::Unwant(publication("a").dir);
     assert_eq!(lease.handle(now, unwant()), [Action::Revoke(A)]);
     assert_eq!(lease.handle(now, unwant()), []);
-    let failed = Input::Revoked(A, Err(Failure::Failed));
+    let failed = Answer::Revoked(A, Err(Failure::Failed));
     assert_eq!(lease.handle(now, failed), []);
     let again = lease.handle(lease.deadline().unwrap(), Input::Tick);
     assert_eq!(again, [Action::Revoke(A)]);
-    let done = lease.handle(now, Input::Revoked(A, Ok(())));
+    let done = lease.handle(now, Answer::Revoked(A, Ok(())));
     assert_eq!(done, [Action::Withdrawn]);
     assert_eq!(lease.deadline(), None, "no heartbeat");
     let want = Input::Want(publication("a"));
@@ -161,7 +161,7 @@ fn wanted_again_while_it_is_taken_back() {
     lease.handle(now, Input::Unwant(publication("a").dir));
     assert_eq!(lease.handle(now, Input::Want(publication("a"))), []);
     assert_eq!(
-        lease.handle(now, Input::Revoked(A, Ok(()))),
+        lease.handle(now, Answer::Revoked(A, Ok(()))),
         [Action::Withdrawn, Action::Grant(TTL, None)]
     );
 }
@@ -171,7 +171,7 @@ fn what_others_hang_beside_is_taken_back_without_them() {
     let now = Instant::now();
     let mut lease = announced(now);
     lease.handle(now, Input::Want(publication("b")));
-    lease.handle(now, Input::Published(A, Ok(())));
+    lease.handle(now, Answer::Published(A, Ok(())));
     let dir = publication("b").dir;
     let nothing = Publication {
         dir: dir.clone(),
@@ -185,7 +185,7 @@ fn what_others_hang_beside_is_taken_back_without_them() {
         [Action::Publish(A, nothing)]
     );
     assert_eq!(
-        lease.handle(now, Input::Published(A, Ok(()))),
+        lease.handle(now, Answer::Published(A, Ok(()))),
         [Action::Removed(dir)]
     );
     assert!(lease.is_announced(), "the other one");
@@ -200,10 +200,10 @@ fn what_is_new_stands_before_what_is_old_is_taken_back() {
     assert_eq!(lease.handle(now, Input::Unwant(publication("a").dir)), []);
     assert_eq!(lease.handle(now, Input::Want(publication("b"))), []);
     assert_eq!(
-        lease.handle(now, Input::Published(A, Ok(()))),
+        lease.handle(now, Answer::Published(A, Ok(()))),
         [said("c"), Action::Publish(A, publication("b"))]
     );
-    let removal = lease.handle(now, Input::Published(A, Ok(())));
+    let removal = lease.handle(now, Answer::Published(A, Ok(())));
     assert!(
         matches!(&removal[..], [announced, Action::Publish(A, p)] if *announced == said("b") && p.fields.is_empty()),
         "{removal:?}"
@@ -218,20 +218,23 @@ fn one_that_cannot_be_published_holds_up_none_of_the_others() {
         for name in ["a", "b", "c"] {
             lease.handle(now, Input::Want(publication(name)));
         }
-        lease.handle(now, Input::Granted(Ok((A, TTL))));
-        let next = lease.handle(now, Input::Published(A, Err(failure)));
+        lease.handle(now, Answer::Granted(Ok((A, TTL))));
+        let next = lease.handle(now, Answer::Published(A, Err(failure)));
         let (b, c) = (publication("b"), publication("c"));
         assert!(next.contains(&Action::Publish(A, b)), "{next:?}");
         // A failure is tried again as soon as the store answers; another owner is waited for.
-        let next = lease.handle(now, Input::Published(A, Ok(())));
+        let next = lease.handle(now, Answer::Published(A, Ok(())));
         let a_first = failure == Failure::Failed;
         let second = if a_first { publication("a") } else { c.clone() };
         assert_eq!(next, [said("b"), Action::Publish(A, second)]);
         if a_first {
-            let next = lease.handle(now, Input::Published(A, Err(failure)));
+            let next = lease.handle(now, Answer::Published(A, Err(failure)));
             assert_eq!(next, [Action::Publish(A, c)]);
         }
-        assert_eq!(lease.handle(now, Input::Published(A, Ok(())))[0], said("c"));
+        assert_eq!(
+            lease.handle(now, Answer::Published(A, Ok(())))[0],
+            said("c")
+        );
         assert!(!lease.is_announced());
     }
 }
@@ -241,12 +244,12 @@ fn a_silent_lease_that_stands_in_our_own_way_is_given_back() {
     let now = Instant::now();
     let mut lease = announced(now);
     lease.handle(now, Input::Want(publication("b")));
-    lease.handle(now, Input::Published(A, Ok(())));
+    lease.handle(now, Answer::Published(A, Ok(())));
     let silent = now + TTL;
     lease.handle(silent, Input::Tick);
-    lease.handle(silent, Input::Granted(Ok((B, TTL))));
+    lease.handle(silent, Answer::Granted(Ok((B, TTL))));
     // The address has changed in the meantime: the keys on the old lease are in conflict with those on the new one.
-    let conflict = lease.handle(silent, Input::Published(B, Err(Failure::Conflict)));
+    let conflict = lease.handle(silent, Answer::Published(B, Err(Failure::Conflict)));
     let on_successor = |name| Publication {
         predecessors: [A].into(),
         ..publication(name)
@@ -257,13 +260,13 @@ fn a_silent_lease_that_stands_in_our_own_way_is_given_back() {
         [Action::Conflict(a.dir.clone()), Action::Publish(B, b)]
     );
     assert_eq!(
-        lease.handle(silent, Input::Published(B, Ok(()))),
+        lease.handle(silent, Answer::Published(B, Ok(()))),
         [said("b"), Action::Revoke(A)]
     );
-    let again = lease.handle(silent, Input::Revoked(A, Ok(())));
+    let again = lease.handle(silent, Answer::Revoked(A, Ok(())));
     assert_eq!(again, [Action::Publish(B, a)]);
     assert_eq!(
-        lease.handle(silent, Input::Published(B, Ok(()))),
+        lease.handle(silent, Answer::Published(B, Ok(()))),
         [said("a")]
     );
 }
@@ -279,7 +282,7 @@ fn a_request_that_is_never_answered_is_made_again() {
     };
     let publishing = || {
         let mut lease = wanted();
-        lease.handle(start, Input::Granted(Ok((A, TTL))));
+        lease.handle(start, Answer::Granted(Ok((A, TTL))));
         lease
     };
     let stopping = || {
@@ -306,7 +309,7 @@ fn a_request_that_is_never_answered_is_made_again() {
             now = lease.deadline().expect("it goes on");
             made = lease.handle(now, Input::Tick);
             if order != Action::KeepAlive(A) && made.contains(&Action::KeepAlive(A)) {
-                lease.handle(now, Input::KeptAlive(A, Ok(TTL)));
+                lease.handle(now, Answer::KeptAlive(A, Ok(TTL)));
             }
         }
         assert!(
@@ -327,7 +330,7 @@ fn an_answer_that_takes_long_loses_no_lease() {
         now += TTL / 3 + Duration::from_millis(700);
         assert!(lease.deadline().unwrap() > now);
         let looks = [Action::Verify(A, publication("a"))];
-        assert_eq!(lease.handle(now, Input::KeptAlive(A, Ok(TTL))), looks);
+        assert_eq!(lease.handle(now, Answer::KeptAlive(A, Ok(TTL))), looks);
     }
 }
 
@@ -338,7 +341,7 @@ fn an_answer_counts_from_the_first_heartbeat_that_it_may_be_the_answer_to() {
     lease.handle(first, Input::Tick);
     let second = lease.deadline().unwrap();
     assert_eq!(lease.handle(second, Input::Tick), [Action::KeepAlive(A)]);
-    lease.handle(second, Input::KeptAlive(A, Ok(TTL)));
+    lease.handle(second, Answer::KeptAlive(A, Ok(TTL)));
     let lost = loop {
         let now = lease.deadline().unwrap();
         if lease.handle(now, Input::Tick).contains(&Action::Lost(A)) {
@@ -357,12 +360,12 @@ fn a_lease_that_fell_silent_is_given_back_too() {
         lease.handle(silent, Input::Tick),
         [Action::Lost(A), Action::Grant(TTL, None)]
     );
-    lease.handle(silent, Input::Granted(Err(Failure::Failed)));
+    lease.handle(silent, Answer::Granted(Err(Failure::Failed)));
     let unwant = Input::Unwant(publication("a").dir);
     assert_eq!(lease.handle(silent, unwant), [Action::Revoke(A)]);
     // The store has never heard of an end: its keys are still there until it answers this.
     assert_eq!(
-        lease.handle(silent, Input::Revoked(A, Ok(()))),
+        lease.handle(silent, Answer::Revoked(A, Ok(()))),
         [Action::Withdrawn]
     );
 }
@@ -375,10 +378,10 @@ fn what_hands_have_deleted_is_published_again_with_the_next_heartbeat() {
     assert_eq!(lease.handle(at, Input::Tick), [Action::KeepAlive(A)]);
     let ours = publication("a");
     assert_eq!(
-        lease.handle(at, Input::KeptAlive(A, Ok(TTL))),
+        lease.handle(at, Answer::KeptAlive(A, Ok(TTL))),
         [Action::Verify(A, ours.clone())]
     );
-    let verified = |answer| Input::Verified(A, publication("a").dir, answer);
+    let verified = |answer| Answer::Verified(A, publication("a").dir, answer);
     assert_eq!(lease.handle(at, verified(Ok(standing(true)))), []);
     assert_eq!(lease.handle(at, verified(Err(Failure::Failed))), []);
     assert_eq!(
@@ -392,9 +395,9 @@ fn a_conflict_is_tried_again_and_keeps_the_lease() {
     let now = Instant::now();
     let mut lease = Lease::new(TTL, 1);
     lease.handle(now, Input::Want(publication("a")));
-    lease.handle(now, Input::Granted(Ok((A, TTL))));
+    lease.handle(now, Answer::Granted(Ok((A, TTL))));
     assert_eq!(
-        lease.handle(now, Input::Published(A, Err(Failure::Conflict))),
+        lease.handle(now, Answer::Published(A, Err(Failure::Conflict))),
         [Action::Conflict(publication("a").dir)]
     );
     assert!(!lease.is_announced());
@@ -413,12 +416,12 @@ fn a_taken_place_is_kept_as_any_other() {
     let mut ours = publication("a");
     ours.claim = Claim::TakeOver(fields.clone());
     lease.handle(now, Input::Want(ours.clone()));
-    let published = lease.handle(now, Input::Granted(Ok((A, TTL))));
+    let published = lease.handle(now, Answer::Granted(Ok((A, TTL))));
     assert_eq!(published, [Action::Publish(A, ours.clone())]);
-    lease.handle(now, Input::Published(A, Ok(())));
+    lease.handle(now, Answer::Published(A, Ok(())));
     let again = lease.handle(
         now,
-        Input::Verified(A, ours.dir.clone(), Ok(standing(false))),
+        Answer::Verified(A, ours.dir.clone(), Ok(standing(false))),
     );
     ours.claim = Claim::Alone(fields);
     assert!(again.contains(&Action::Publish(A, ours)), "{again:?}");
@@ -432,25 +435,25 @@ fn a_shared_lease_is_never_given_back() {
         lease.handle(now, Input::Want(publication("a"))),
         [Action::Grant(TTL, Some(B))]
     );
-    lease.handle(now, Input::Granted(Ok((B, TTL))));
-    lease.handle(now, Input::Published(B, Ok(())));
+    lease.handle(now, Answer::Granted(Ok((B, TTL))));
+    lease.handle(now, Answer::Published(B, Ok(())));
     assert_eq!(lease.handle(now, Input::Stop), [Action::Withdrawn]);
     assert_eq!(lease.deadline(), None);
 }
 
-/// What a store does with a request, as the dice of the test fall.
+/// What the store of the test does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum Behaviour {
     Good,
     Fails,
-    /// It is done, and nobody hears of it.
+    /// The store carries out the request, and its answer is lost.
     DoneSilently,
     Forgets,
-    /// The job that asks breaks off: nothing is done, and nothing comes back.
+    /// The job of the request panics: the store never gets it, and no answer comes.
     Never,
 }
 
-/// A step of a script: a change of mind, or the next answer.
+/// A step of a script: an order, or the next answer.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Want(&'static str),
@@ -458,16 +461,16 @@ enum Step {
     /// Somebody deletes it by hand.
     Hand(&'static str),
     Stop,
-    Answer(Answer),
+    Answer(Behaviour),
 }
 
 fn steps() -> impl Strategy<Value = Vec<(Step, u64)>> {
     let answer = prop_oneof![
-        8 => Just(Answer::Good),
-        3 => Just(Answer::Fails),
-        2 => Just(Answer::DoneSilently),
-        1 => Just(Answer::Forgets),
-        1 => Just(Answer::Never)
+        8 => Just(Behaviour::Good),
+        3 => Just(Behaviour::Fails),
+        2 => Just(Behaviour::DoneSilently),
+        1 => Just(Behaviour::Forgets),
+        1 => Just(Behaviour::Never)
     ];
     let name = || prop_oneof![Just("a"), Just("b"), Just("c")];
     let step = prop_oneof![
@@ -538,7 +541,7 @@ impl World {
     }
 
     /// Hands an input over and looks at every action that comes of it.
-    fn give(&mut self, input: Input) {
+    fn give(&mut self, input: impl Into<Input>) {
         for action in self.lease.handle(self.now, input) {
             match &action {
                 Action::Publish(lease, publication) => {
@@ -567,7 +570,7 @@ impl World {
     }
 
     /// The store takes the next request, or time passes until the machine makes one.
-    fn answer(&mut self, answer: Answer) {
+    fn answer(&mut self, behaviour: Behaviour) {
         if self.open.is_empty() {
             if let Some(at) = self.lease.deadline() {
                 self.now = self.now.max(at);
@@ -576,23 +579,23 @@ impl World {
             return;
         }
         let action = self.open.remove(0);
-        if answer == Answer::Never {
+        if behaviour == Behaviour::Never {
             return;
         }
-        let input = match action {
+        let answer = match action {
             Action::Grant(..) => {
                 self.granted += 1;
                 let lease = LeaseId(self.granted);
-                let reply = self.reply(lease, answer, |store| {
+                let reply = self.reply(lease, behaviour, |store| {
                     store.insert(lease, BTreeSet::new());
                 });
-                Input::Granted(match reply {
+                Answer::Granted(match reply {
                     Ok(()) => Ok((lease, TTL)),
                     Err(failure) => Err(failure),
                 })
             }
             Action::Publish(lease, publication) => {
-                let reply = self.reply(lease, answer, |store| {
+                let reply = self.reply(lease, behaviour, |store| {
                     if publication.claim == Claim::Ours {
                         store
                             .get_mut(&lease)
@@ -608,46 +611,46 @@ impl World {
                         dirs.insert(publication.dir.clone());
                     }
                 });
-                Input::Published(lease, reply)
+                Answer::Published(lease, reply)
             }
             Action::KeepAlive(lease) => {
-                let reply = self.reply(lease, answer, |_| {});
-                Input::KeptAlive(lease, reply.map(|()| TTL))
+                let reply = self.reply(lease, behaviour, |_| {});
+                Answer::KeptAlive(lease, reply.map(|()| TTL))
             }
             Action::Revoke(lease) => {
-                let reply = self.reply(lease, answer, |store| drop(store.remove(&lease)));
-                Input::Revoked(lease, reply)
+                let reply = self.reply(lease, behaviour, |store| drop(store.remove(&lease)));
+                Answer::Revoked(lease, reply)
             }
             Action::Verify(lease, publication) => {
                 let dir = publication.dir;
-                let reply = self.reply(lease, answer, |_| {});
+                let reply = self.reply(lease, behaviour, |_| {});
                 let stands = self
                     .store
                     .get(&lease)
                     .is_some_and(|dirs| dirs.contains(&dir));
-                Input::Verified(lease, dir, reply.map(|()| standing(stands)))
+                Answer::Verified(lease, dir, reply.map(|()| standing(stands)))
             }
             Action::Announced(_) | Action::Lost(_) | Action::Withdrawn => return,
             Action::Removed(_) | Action::Conflict(_) | Action::Repaired(_) => return,
         };
-        self.give(input);
+        self.give(answer);
     }
 
     fn reply(
         &mut self,
         lease: LeaseId,
-        answer: Answer,
+        behaviour: Behaviour,
         request: impl FnOnce(&mut BTreeMap<LeaseId, BTreeSet<Prefix>>),
     ) -> Result<(), Failure> {
-        match answer {
-            Answer::Good | Answer::DoneSilently => request(&mut self.store),
-            Answer::Fails | Answer::Never => return Err(Failure::Failed),
-            Answer::Forgets => drop(self.store.remove(&lease)),
+        match behaviour {
+            Behaviour::Good | Behaviour::DoneSilently => request(&mut self.store),
+            Behaviour::Fails | Behaviour::Never => return Err(Failure::Failed),
+            Behaviour::Forgets => drop(self.store.remove(&lease)),
         }
-        match answer {
-            Answer::Good if self.store.contains_key(&lease) => Ok(()),
-            Answer::Good | Answer::Forgets => Err(Failure::Lost),
-            Answer::Fails | Answer::DoneSilently | Answer::Never => Err(Failure::Failed),
+        match behaviour {
+            Behaviour::Good if self.store.contains_key(&lease) => Ok(()),
+            Behaviour::Good | Behaviour::Forgets => Err(Failure::Lost),
+            Behaviour::Fails | Behaviour::DoneSilently | Behaviour::Never => Err(Failure::Failed),
         }
     }
 
@@ -668,7 +671,7 @@ proptest! {
             world.step(step, Duration::from_millis(millis));
         }
         for _ in 0..200 {
-            world.answer(Answer::Good);
+            world.answer(Behaviour::Good);
         }
         prop_assert_eq!(world.standing(), world.wanted);
     }

@@ -32,8 +32,8 @@ pub(in crate::register) enum Input {
     Start,
     /// A round of checks is over.
     Probed(ProbeRound, ProbeResult),
-    /// The store answered.
-    Lease(Holder, lease::Input),
+    /// The store's answer to [`Action::Lease`], for the lease of this holder.
+    Lease(Holder, lease::Answer),
     /// The instances are these from now on.
     Replace(Vec<Entry>),
     /// Mark the published instances, so that proxies send nothing new to them. From here on no other instance is published.

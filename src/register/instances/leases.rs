@@ -85,7 +85,13 @@ impl Leases {
         self.shared.remove(dir);
     }
 
-    pub(super) fn handle(&mut self, now: Instant, holder: &Holder, input: Input) -> Vec<Action> {
+    /// Hands an input to the lease of this holder.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        holder: &Holder,
+        input: impl Into<Input>,
+    ) -> Vec<Action> {
         let lease = match holder {
             Holder::Common => Some(&mut self.common),
             Holder::Shared(dir) => self.shared.get_mut(dir),

@@ -60,12 +60,12 @@ fn on(action: lease::Action) -> Action {
     Action::Lease(Holder::Common, action)
 }
 
-fn store(input: lease::Input) -> Input {
-    Input::Lease(Holder::Common, input)
+fn store(answer: lease::Answer) -> Input {
+    Input::Lease(Holder::Common, answer)
 }
 
 fn published() -> Input {
-    store(lease::Input::Published(A, Ok(())))
+    store(lease::Answer::Published(A, Ok(())))
 }
 
 fn publish(entry: &Entry) -> Action {
@@ -80,7 +80,7 @@ fn said(name: &str) -> Action {
 fn announced(now: Instant, entries: &[Entry]) -> Roster {
     let mut machine = roster(entries);
     machine.handle(now, Input::Start);
-    let mut last = machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
+    let mut last = machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
     for _ in entries {
         last = machine.handle(now, published());
     }
@@ -132,7 +132,7 @@ fn an_unhealthy_instance_is_withdrawn_and_the_others_stay() {
     let mut machine = roster(&[checked(entry("a"), 1), entry("b")]);
     let first = round(&machine.handle(now, Input::Start));
     machine.handle(now, passed(&first));
-    machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
+    machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
     machine.handle(now, published());
     assert_eq!(
         machine.handle(now, published()),
@@ -154,7 +154,7 @@ fn the_set_is_settled_when_who_can_stand_does() {
     let now = Instant::now();
     let mut machine = roster(&[checked(entry("a"), 1), entry("b")]);
     let first = round(&machine.handle(now, Input::Start));
-    machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
+    machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
     assert_eq!(machine.handle(now, published()), [said("b")], "not yet");
     let fall = machine.handle(now, failed(&first));
     assert_eq!(fall, [fallen("a"), Action::Settled]);
@@ -194,7 +194,7 @@ fn checks_that_are_the_same_keep_their_verdict_and_forget_the_old_address() {
     let mut machine = roster(&[checked(entry("a"), 2)]);
     let first = round(&machine.handle(now, Input::Start));
     machine.handle(now, passed(&first));
-    machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
+    machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
     machine.handle(now, published());
     let next = now + INTERVAL;
     let second = round(&machine.handle(next, Input::Tick));
@@ -223,7 +223,7 @@ fn new_checks_do_not_withdraw_before_they_have_failed() {
     let fall = machine.handle(now, failed(&first));
     assert!(fall.contains(&revoke), "{fall:?}");
     // Without checks again, it is announced again.
-    machine.handle(now, store(lease::Input::Revoked(A, Ok(()))));
+    machine.handle(now, store(lease::Answer::Revoked(A, Ok(()))));
     let back = machine.handle(now, Input::Replace(vec![entry("a")]));
     assert_eq!(back, [on(lease::Action::Grant(TTL, None))]);
 }
@@ -244,9 +244,9 @@ fn a_shared_instance_has_a_lease_of_its_own() {
         matches!(&next[..], [Action::Lease(Holder::Common, lease::Action::Publish(A, p)), last] if p.fields.is_empty() && *last == grant),
         "{next:?}"
     );
-    let granted = lease::Input::Granted(Ok((OTHERS, TTL)));
+    let granted = lease::Answer::Granted(Ok((OTHERS, TTL)));
     machine.handle(now, Input::Lease(holder(), granted));
-    let there = || Input::Lease(holder(), lease::Input::Published(OTHERS, Ok(())));
+    let there = || Input::Lease(holder(), lease::Answer::Published(OTHERS, Ok(())));
     let announced = Action::Lease(holder(), lease::Action::Announced(dir("a")));
     let settled = [announced, Action::Settled];
     assert_eq!(machine.handle(now, there()), settled);
@@ -261,7 +261,7 @@ fn a_shared_instance_has_a_lease_of_its_own() {
     let stop = machine.handle(now, Input::Stop);
     assert!(stop.contains(&on(lease::Action::Revoke(A))), "{stop:?}");
     assert!(!stop.contains(&Action::Withdrawn));
-    let end = machine.handle(now, store(lease::Input::Revoked(A, Ok(()))));
+    let end = machine.handle(now, store(lease::Answer::Revoked(A, Ok(()))));
     assert_eq!(end.last(), Some(&Action::Withdrawn));
 }
 
@@ -270,8 +270,8 @@ fn a_conflict_of_one_of_several_stops_nobody() {
     let mut now = Instant::now();
     let mut machine = roster(&[entry("a"), entry("b")]);
     machine.handle(now, Input::Start);
-    machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
-    let conflict = || store(lease::Input::Published(A, Err(Failure::Conflict)));
+    machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
+    let conflict = || store(lease::Answer::Published(A, Err(Failure::Conflict)));
     let next = machine.handle(now, conflict());
     assert_eq!(
         next,
@@ -286,7 +286,7 @@ fn a_conflict_of_one_of_several_stops_nobody() {
         for action in machine.handle(now, Input::Tick) {
             let answer = match action {
                 Action::Lease(_, lease::Action::KeepAlive(_)) => {
-                    store(lease::Input::KeptAlive(A, Ok(TTL)))
+                    store(lease::Answer::KeptAlive(A, Ok(TTL)))
                 }
                 Action::Lease(_, lease::Action::Publish(..)) => conflict(),
                 other => panic!("{other:?}"),
@@ -359,7 +359,7 @@ impl World {
         self.give(input);
     }
 
-    fn reply(&mut self, action: lease::Action, answer: Answer) -> Option<lease::Input> {
+    fn reply(&mut self, action: lease::Action, answer: Answer) -> Option<lease::Answer> {
         let is_done = matches!(answer, Answer::Good | Answer::DoneSilently);
         let known = |store: &BTreeMap<_, _>, lease| match (is_done, store.contains_key(lease)) {
             (true, true) => Ok(()),
@@ -371,9 +371,9 @@ impl World {
                 self.granted += 1;
                 let lease = id.unwrap_or(LeaseId(self.granted));
                 self.store.entry(lease).or_default();
-                lease::Input::Granted(Ok((lease, TTL)))
+                lease::Answer::Granted(Ok((lease, TTL)))
             }
-            lease::Action::Grant(..) => lease::Input::Granted(Err(Failure::Failed)),
+            lease::Action::Grant(..) => lease::Answer::Granted(Err(Failure::Failed)),
             lease::Action::Publish(lease, publication) => {
                 let known = known(&self.store, &lease);
                 if known.is_ok() {
@@ -385,24 +385,24 @@ impl World {
                         self.store.entry(lease).or_default().insert(dir);
                     }
                 }
-                lease::Input::Published(lease, known)
+                lease::Answer::Published(lease, known)
             }
             lease::Action::KeepAlive(lease) => {
-                lease::Input::KeptAlive(lease, known(&self.store, &lease).map(|()| TTL))
+                lease::Answer::KeptAlive(lease, known(&self.store, &lease).map(|()| TTL))
             }
             lease::Action::Verify(lease, publication) => {
                 let stands = known(&self.store, &lease).map(|()| Standing {
                     is_whole: self.store[&lease].contains(&publication.dir),
                     state: None,
                 });
-                lease::Input::Verified(lease, publication.dir, stands)
+                lease::Answer::Verified(lease, publication.dir, stands)
             }
             lease::Action::Revoke(lease) => {
                 let known = known(&self.store, &lease);
                 if is_done {
                     self.store.remove(&lease);
                 }
-                lease::Input::Revoked(lease, known)
+                lease::Answer::Revoked(lease, known)
             }
             lease::Action::Announced(_) | lease::Action::Removed(_) => return None,
             lease::Action::Repaired(_) | lease::Action::Conflict(_) => return None,

@@ -29,7 +29,7 @@ pub(in crate::register) enum Input {
     /// The answer to [`Action::Probe`]: a round of checks is over.
     Probed(ProbeRound, ProbeResult),
     /// The store's answer to [`Action::Lease`], for the lease of this holder.
-    Lease(Holder, lease::Input),
+    Lease(Holder, lease::Answer),
     /// The answer to [`Action::Mark`]: the revision since which the instance is marked; `None` if it is not.
     Marked(Prefix, Option<Revision>),
     /// The instances are these from now on, after a config reload or because an address has changed.

@@ -51,8 +51,8 @@ fn on(action: lease::Action) -> Action {
 }
 
 /// What the store answers.
-fn store(input: lease::Input) -> Input {
-    Input::Lease(Holder::Common, input)
+fn store(answer: lease::Answer) -> Input {
+    Input::Lease(Holder::Common, answer)
 }
 
 /// What is said of a withdrawal, and what comes next.
@@ -72,8 +72,8 @@ fn announce(now: Instant, has_program: bool, mut machine: Lifecycle) -> Lifecycl
     if has_program {
         machine.handle(now, Input::Spawned);
     }
-    machine.handle(now, store(lease::Input::Granted(Ok((A, TTL)))));
-    let actions = machine.handle(now, store(lease::Input::Published(A, Ok(()))));
+    machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
+    let actions = machine.handle(now, store(lease::Answer::Published(A, Ok(()))));
     let settled = Action::Settled;
     assert_eq!(actions, [on(lease::Action::Announced(dir())), settled]);
     machine
@@ -101,7 +101,7 @@ fn leaving(now: Instant, machine: &mut Lifecycle, signal: Signal) {
 }
 
 fn revoked() -> Input {
-    store(lease::Input::Revoked(A, Ok(())))
+    store(lease::Answer::Revoked(A, Ok(())))
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn one_that_does_not_stand_is_neither_marked_nor_waited_for() {
     machine.handle(now, Input::Spawned);
     machine.handle(
         now,
-        store(lease::Input::Granted(Err(lease::Failure::Failed))),
+        store(lease::Answer::Granted(Err(lease::Failure::Failed))),
     );
     let stop = machine.handle(now, Input::Signal(Signal::TERM));
     assert!(!stop.contains(&mark()), "{stop:?}");
@@ -409,13 +409,13 @@ fn a_sidecar_gives_up_after_a_ttl_when_its_place_is_taken_and_a_program_goes_on(
             let input = match open.pop() {
                 Some(Action::Spawn) => Input::Spawned,
                 Some(Action::Lease(_, lease::Action::Grant(..))) => {
-                    store(lease::Input::Granted(Ok((A, TTL))))
+                    store(lease::Answer::Granted(Ok((A, TTL))))
                 }
                 Some(Action::Lease(_, lease::Action::Publish(..))) => {
-                    store(lease::Input::Published(A, Err(lease::Failure::Conflict)))
+                    store(lease::Answer::Published(A, Err(lease::Failure::Conflict)))
                 }
                 Some(Action::Lease(_, lease::Action::KeepAlive(_))) => {
-                    store(lease::Input::KeptAlive(A, Ok(TTL)))
+                    store(lease::Answer::KeptAlive(A, Ok(TTL)))
                 }
                 Some(Action::Refused(_)) => {
                     refused_at = Some(now - start);
@@ -461,7 +461,7 @@ proptest! {
                 1 => marked(None),
                 2 if asked(|a| matches!(a, Action::AwaitWatchers(..))) => Input::Waited,
                 3 if revoking => { gone = true; revoked() }
-                4 => store(lease::Input::KeptAlive(A, Err(lease::Failure::Failed))),
+                4 => store(lease::Answer::KeptAlive(A, Err(lease::Failure::Failed))),
                 _ => Input::Tick,
             };
             let actions = machine.handle(now, input);

@@ -17,7 +17,7 @@ use crate::model::publication::Publication;
 use crate::model::update::Revision;
 use crate::model::watchers::Watcher;
 use crate::store::lease_requests;
-use crate::store::lease_requests::Answer;
+use crate::store::lease_requests::Answered;
 use crate::store::{Store, StoreError};
 use crate::watch::child::shell::ChildGroup;
 use crate::watch::host::WORLD;
@@ -55,7 +55,7 @@ pub(crate) struct AppliedPublisher {
     /// The record as it was written last.
     seen: Option<Publication>,
     store: Arc<dyn Store>,
-    requests: JoinSet<(Which, Answer)>,
+    requests: JoinSet<(Which, Answered)>,
     /// The log already says that the entry cannot be written.
     has_warned: bool,
 }
@@ -187,9 +187,9 @@ impl AppliedPublisher {
         };
         tokio::select! {
             // A request whose task panicked is repeated when the lease's deadline for it is over.
-            Some(Ok((which, answer))) = self.requests.join_next() => {
-                self.log_trouble(which, answer.trouble);
-                self.handle_lease_input(which, answer.input);
+            Some(Ok((which, (answer, error)))) = self.requests.join_next() => {
+                self.log_trouble(which, error);
+                self.handle_lease_input(which, answer);
             }
             // A count whose task panicked is repeated when the machine's deadline for it is over.
             Some(Ok((number, old_workers))) = self.counts.join_next() => {
@@ -203,7 +203,7 @@ impl AppliedPublisher {
     }
 
     /// Hands an input to one of the leases and starts the requests that it asks for.
-    fn handle_lease_input(&mut self, which: Which, input: Input) {
+    fn handle_lease_input(&mut self, which: Which, input: impl Into<Input>) {
         let lease = match which {
             Which::Entry => &mut self.lease,
             Which::Seen => &mut self.seen_lease,

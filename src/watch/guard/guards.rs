@@ -192,7 +192,7 @@ impl Guarded {
     /// Whether there is a file to keep; `unseen`: what to think of one that cannot be read. An empty one protects nobody: it
     /// is there so that it could be mounted.
     pub(super) fn has_file(&self, unseen: bool) -> bool {
-        let is_file = |dest: &PathBuf| match bounded::within(dest, file::look).flatten() {
+        let is_file = |dest: &PathBuf| match bounded::within(dest, file::read).flatten() {
             Ok(found) => found.is_some_and(|look| !look.content.is_empty()),
             Err(_) => unseen,
         };

@@ -185,13 +185,13 @@ fn moved(range: &str, by: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::file::How;
+    use crate::system::file::SwapMethod;
     use crate::watch::history::entry::Action;
 
     fn change(before: &str, after: &str) -> Change {
         Change {
             dest: PathBuf::from("/a.cfg"),
-            how: How::Renamed,
+            how: SwapMethod::Renamed,
             before: Some(before.into()),
             after: after.to_owned(),
         }

@@ -174,7 +174,7 @@ fn print_text(dest: Option<&Path>, text: &str) -> io::Result<()> {
 /// How a text differs from the live file, if it does.
 fn difference(dest: &Path, after: String) -> Result<Option<Difference>, String> {
     let look =
-        file::look(dest).map_err(|error| format!("cannot read {}: {error}", dest.display()))?;
+        file::read(dest).map_err(|error| format!("cannot read {}: {error}", dest.display()))?;
     let before = look.map(|look| look.content).unwrap_or_default();
     let differs = before != after.as_bytes();
     Ok(differs.then_some(Difference { before, after }))

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::model::fingerprint::fingerprint;
-use crate::system::file::{self, Access, Inode, Look, Standing};
+use crate::system::file::{self, Access, FileState, Inode, Properties};
 use crate::system::xattr::Attributes;
 
 /// The files of a process, by where they really lie.
@@ -27,7 +27,7 @@ pub(crate) struct AccessState {
 /// A file as it was last seen or published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Note {
-    standing: Standing,
+    standing: Properties,
     /// A hash of its content.
     content: u64,
 }
@@ -48,15 +48,15 @@ impl AccessState {
     pub(super) fn remembered(
         &self,
         dest: &Path,
-        found: Option<&(Look, Standing)>,
-    ) -> Option<Standing> {
+        found: Option<&(FileState, Properties)>,
+    ) -> Option<Properties> {
         let note = self.note_of(dest)?;
         let is_the_same = found.is_some_and(|(look, standing)| note.is_of(look, standing.inode));
         (!is_the_same).then_some(note.standing)
     }
 
     /// The file at `dest` is this one, and it is right that it is open to whom it is.
-    pub(super) fn note(&self, dest: &Path, look: &Look, standing: Standing) {
+    pub(super) fn note(&self, dest: &Path, look: &FileState, standing: Properties) {
         let note = Note {
             standing,
             content: fingerprint([&look.content[..]]),
@@ -78,7 +78,7 @@ impl AccessState {
     /// We have just put this in place.
     pub(super) fn note_ours(&self, dest: &Path, content: &[u8]) {
         // What cannot be looked at, or is another file by now, is judged when it is compared.
-        if let Ok(Some((look, standing))) = file::look_closely(dest)
+        if let Ok(Some((look, standing))) = file::read_with_properties(dest)
             && look.content == content
         {
             self.note(dest, &look, standing);
@@ -115,14 +115,14 @@ struct Body {
 
 impl Note {
     /// Whether this is the file that was left. A number alone may be that of a new file; the content tells then.
-    fn is_of(&self, look: &Look, inode: Inode) -> bool {
+    fn is_of(&self, look: &FileState, inode: Inode) -> bool {
         let has_date = inode.born.is_some();
         self.standing.inode == inode
             && (has_date || self.content == fingerprint([&look.content[..]]))
     }
 
     fn encode(&self) -> std::io::Result<Vec<u8>> {
-        let Standing {
+        let Properties {
             access: Access { mode, uid, gid },
             inode: Inode { number, born },
             attributes: Attributes(attributes),
@@ -143,7 +143,7 @@ impl Note {
         let (mode, uid, gid) = (body.mode, body.uid, body.gid);
         let (number, born) = (body.inode, body.born);
         Some(Self {
-            standing: Standing {
+            standing: Properties {
                 access: Access { mode, uid, gid },
                 inode: Inode { number, born },
                 attributes: Attributes(body.attributes.into_iter().collect()),
@@ -157,17 +157,17 @@ impl Note {
 mod tests {
     use super::*;
 
-    fn found(content: &str, mode: u32, number: u64, born: Option<u64>) -> (Look, Standing) {
+    fn found(content: &str, mode: u32, number: u64, born: Option<u64>) -> (FileState, Properties) {
         let (uid, gid) = (1, 2);
         let access = Access { mode, uid, gid };
         let content = content.as_bytes().to_vec();
         let attributes = [(c"user.origin".to_owned(), b"\xff".to_vec())];
-        let standing = Standing {
+        let standing = Properties {
             access,
             inode: Inode { number, born },
             attributes: Attributes(attributes.into()),
         };
-        (Look { content, access }, standing)
+        (FileState { content, access }, standing)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use similar::{ChangeTag, TextDiff};
 use super::steps::New;
 use crate::model::fingerprint::fingerprint;
 use crate::system::bounded;
-use crate::system::file::{self, Access, Look};
+use crate::system::file::{self, Access, FileState};
 
 /// So many lines of a difference are told, and so much of each.
 const LINES: usize = 6;
@@ -26,14 +26,14 @@ impl Digest {
         Self(fingerprint([&access[..], content]))
     }
 
-    pub(super) fn of_look(look: &Look) -> Self {
+    pub(super) fn of_look(look: &FileState) -> Self {
         Self::of(&look.content, look.access)
     }
 }
 
 /// Whether the file at `dest` is not this one any more. What cannot be looked at, or does not answer, is left alone.
 pub(in crate::watch) fn is_changed(dest: &Path, left: Digest) -> bool {
-    let look = bounded::within(dest, |dest| file::look(&file::resolve(dest)?)).flatten();
+    let look = bounded::within(dest, |dest| file::read(&file::resolve(dest)?)).flatten();
     look.is_ok_and(|look| look.as_ref().map(Digest::of_look) != Some(left))
 }
 
@@ -118,7 +118,7 @@ mod tests {
             access: access(mode),
             state: Arc::new(AccessState::open(None)),
             remembered: None,
-            previous: previous.map(|(content, mode)| Look {
+            previous: previous.map(|(content, mode)| FileState {
                 content: content.as_bytes().to_vec(),
                 access: access(mode),
             }),

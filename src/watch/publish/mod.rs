@@ -13,7 +13,7 @@ use super::conf::load::Loaded;
 use super::reload::coalesce::ReloadTicket;
 use super::render::{Generation, View};
 use crate::config::Target;
-use crate::system::file::How;
+use crate::system::file::SwapMethod;
 
 mod access_state;
 mod activate;
@@ -66,7 +66,7 @@ pub(super) enum Published {
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) dest: PathBuf,
-    pub(super) how: How,
+    pub(super) how: SwapMethod,
     /// What the file said, if there was one.
     pub(super) before: Option<Vec<u8>>,
     /// What it says.

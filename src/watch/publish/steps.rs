@@ -14,7 +14,7 @@ use crate::config::{Output, Target};
 use crate::model::fingerprint::fingerprint;
 use crate::system::check_tree::Mirror;
 use crate::system::command::{self, CommandError, Left};
-use crate::system::file::{self, Access, Candidate, How, Look, Standing};
+use crate::system::file::{self, Access, Candidate, FileState, Properties, SwapMethod};
 use crate::system::process;
 use crate::system::xattr::Attributes;
 use crate::watch::conf::load::Loaded;
@@ -41,7 +41,7 @@ impl<N> Part<N> {
     }
 }
 
-impl Part<(New, How)> {
+impl Part<(New, SwapMethod)> {
     fn content(&self) -> &str {
         match self {
             Self::Same(live) => live,
@@ -77,7 +77,7 @@ pub(super) struct New {
     pub(super) state: Arc<AccessState>,
     /// The attributes that it is remembered to have had, if there is no file, or one of somebody else's.
     pub(super) remembered: Option<Attributes>,
-    pub(super) previous: Option<Look>,
+    pub(super) previous: Option<FileState>,
 }
 
 /// Candidates beside the live files.
@@ -87,7 +87,7 @@ pub(super) struct Staged(Vec<Part<(Candidate, New)>>);
 pub(super) struct Checked(Staged);
 
 /// The new files are in place; their program does not know yet.
-pub(super) struct Swapped(Vec<Part<(New, How)>>);
+pub(super) struct Swapped(Vec<Part<(New, SwapMethod)>>);
 
 impl Rendered {
     pub(super) fn new(loaded: &Loaded, views: &[View]) -> Result<Self, PublishError> {
@@ -168,14 +168,14 @@ fn compare(
     noop: bool,
 ) -> Result<(Part<New>, Digest), PublishError> {
     let dest = file::resolve(&output.dest).map_err(PublishError::at("find", &output.dest))?;
-    let found = file::look_closely(&dest).map_err(PublishError::at("read", &dest))?;
+    let found = file::read_with_properties(&dest).map_err(PublishError::at("read", &dest))?;
     let remembered = state.remembered(&dest, found.as_ref());
     let has = remembered.as_ref().map(|standing| standing.access);
     let has = has.or(found.as_ref().map(|(look, _)| look.access));
     let access = access(output, has);
     let wanted = Digest::of(text.as_bytes(), access);
     let is_same = found.as_ref().is_some_and(|(look, standing)| {
-        let has_attributes = |one: &Standing| one.attributes == standing.attributes;
+        let has_attributes = |one: &Properties| one.attributes == standing.attributes;
         look.access == access
             && look.content == text.as_bytes()
             && remembered.as_ref().is_none_or(has_attributes)
@@ -266,7 +266,7 @@ impl New {
         };
         let (dest, text) = (&self.dest, self.text.as_bytes());
         let stage = |()| match &self.remembered {
-            Some(attributes) => Candidate::stage_again(dest, text, self.access, attributes),
+            Some(attributes) => Candidate::stage_remembered(dest, text, self.access, attributes),
             None => Candidate::stage(dest, text, self.access),
         };
         made.and_then(stage)
@@ -449,16 +449,16 @@ impl Swapped {
                 continue;
             };
             let dest = file::resolve(&output.dest)?;
-            let access = access(output, file::look(&dest)?.map(|look| look.access));
+            let access = access(output, file::read(&dest)?.map(|look| look.access));
             let new = New {
                 dest,
                 text,
                 access,
                 state: Arc::clone(state),
                 remembered: None,
-                previous: Some(Look { content, access }),
+                previous: Some(FileState { content, access }),
             };
-            parts.push(Part::New((new, How::Renamed)));
+            parts.push(Part::New((new, SwapMethod::Renamed)));
         }
         Ok(Self(parts))
     }
@@ -485,7 +485,7 @@ impl Swapped {
                 Part::New(new) => new,
                 Part::Same(text) => {
                     let dest = file::resolve(&output.dest)?;
-                    let access = access(output, file::look(&dest)?.map(|look| look.access));
+                    let access = access(output, file::read(&dest)?.map(|look| look.access));
                     let new = New {
                         dest,
                         text,
@@ -494,11 +494,11 @@ impl Swapped {
                         remembered: None,
                         previous: None,
                     };
-                    (new, How::Renamed)
+                    (new, SwapMethod::Renamed)
                 }
             };
             let access = new.previous.as_ref().map_or(new.access, |look| look.access);
-            new.previous = before.map(|content| Look { content, access });
+            new.previous = before.map(|content| FileState { content, access });
             parts.push(Part::New((new, how)));
         }
         Ok(Self(parts))
@@ -524,7 +524,7 @@ impl Swapped {
 
     /// What has been replaced.
     pub(super) fn into_changes(self) -> Vec<Change> {
-        let change = |part: Part<(New, How)>| match part {
+        let change = |part: Part<(New, SwapMethod)>| match part {
             Part::Same(_) => None,
             Part::New((new, how)) => Some(Change {
                 dest: new.dest,
@@ -542,7 +542,7 @@ impl Swapped {
         self,
         progress: &Arc<Progress>,
     ) -> io::Result<Option<Vec<(usize, Vec<u8>)>>> {
-        let had = |(new, _): &(New, How)| new.previous.is_some();
+        let had = |(new, _): &(New, SwapMethod)| new.previous.is_some();
         if !self.0.iter().filter_map(Part::differing).any(had) {
             return Ok(None);
         }

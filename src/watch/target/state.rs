@@ -20,7 +20,7 @@ use crate::model::report::chain;
 use crate::model::target_status::{Failing, HeldService, TargetStatus};
 use crate::model::update::Revision;
 use crate::model::watchers::is_of_watcher;
-use crate::system::file::How;
+use crate::system::file::SwapMethod;
 use crate::watch::conf::load::Loaded;
 use crate::watch::history::entry::{Action, Entry, Step};
 use crate::watch::host::WORLD;
@@ -584,7 +584,9 @@ impl TargetState {
 
     /// Says once that a file is written in place.
     fn log_in_place(&mut self, changes: &[Change]) {
-        let written = changes.iter().find(|change| change.how == How::InPlace);
+        let written = changes
+            .iter()
+            .find(|change| change.how == SwapMethod::InPlace);
         if let Some(written) = written.filter(|_| !self.in_place) {
             self.in_place = true;
             info!(

@@ -370,7 +370,7 @@ impl World {
     }
 
     /// The store does what it is told to, or nothing.
-    fn reply(&mut self, action: lease::Action, ok: bool) -> Option<lease::Input> {
+    fn reply(&mut self, action: lease::Action, ok: bool) -> Option<lease::Answer> {
         let failed = lease::Failure::Failed;
         let known = |lease: &LeaseId| match (ok, self.store.contains_key(lease)) {
             (true, true) => Ok(()),
@@ -382,32 +382,32 @@ impl World {
                 self.granted += 1;
                 let lease = id.unwrap_or(LeaseId(self.granted));
                 self.store.entry(lease).or_default();
-                lease::Input::Granted(Ok((lease, TTL)))
+                lease::Answer::Granted(Ok((lease, TTL)))
             }
-            lease::Action::Grant(..) => lease::Input::Granted(Err(failed)),
+            lease::Action::Grant(..) => lease::Answer::Granted(Err(failed)),
             lease::Action::Publish(lease, publication) => {
                 let answer = known(&lease);
                 if answer.is_ok() {
                     self.publish(lease, publication);
                 }
-                lease::Input::Published(lease, answer)
+                lease::Answer::Published(lease, answer)
             }
             lease::Action::KeepAlive(lease) => {
-                lease::Input::KeptAlive(lease, known(&lease).map(|()| TTL))
+                lease::Answer::KeptAlive(lease, known(&lease).map(|()| TTL))
             }
             lease::Action::Revoke(lease) => {
                 let answer = known(&lease);
                 if ok {
                     self.store.remove(&lease);
                 }
-                lease::Input::Revoked(lease, answer)
+                lease::Answer::Revoked(lease, answer)
             }
             lease::Action::Verify(lease, publication) => {
                 let answer = known(&lease).map(|()| Standing {
                     is_whole: true,
                     state: None,
                 });
-                lease::Input::Verified(lease, publication.dir, answer)
+                lease::Answer::Verified(lease, publication.dir, answer)
             }
             lease::Action::Announced(_) | lease::Action::Removed(_) => return None,
             lease::Action::Lost(_) | lease::Action::Withdrawn => return None,
