@@ -1,19 +1,19 @@
-//! The beat of a loop, as another thread sees it. Adapter.
+//! The beat of a loop, by which another thread sees whether the loop is stuck. Adapter.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The distance between two beats of a loop that has nothing else to do.
+/// The time between two beats.
 const EVERY: Duration = Duration::from_secs(1);
-/// A loop that has not beaten for so long is stuck.
+/// A loop without a beat for this long is stuck.
 pub(super) const STUCK: Duration = Duration::from_secs(10);
 
-/// When the loop has beaten last.
+/// The time of the last beat, shared between the loop and the server.
 #[derive(Debug)]
 pub(super) struct Beat {
     origin: Instant,
-    /// Milliseconds since then.
+    /// The last beat, in milliseconds since `origin`.
     last: AtomicU64,
 }
 
@@ -25,7 +25,7 @@ impl Beat {
         }
     }
 
-    /// One that was marked so long ago.
+    /// A beat of this age.
     #[cfg(test)]
     pub(super) fn of_age(age: Duration) -> Self {
         let origin = Instant::now().checked_sub(age);
@@ -41,17 +41,18 @@ impl Beat {
         self.last.store(elapsed, Ordering::Relaxed);
     }
 
-    /// How long ago that was.
+    /// The time since the last beat.
     pub(super) fn age(&self) -> Duration {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         self.origin.elapsed().saturating_sub(last)
     }
 }
 
-/// The side of the loop: it beats once a second, from its own turns, so that a loop that is stuck does not.
+/// The loop's side of the beat: the loop itself waits for the next beat among its other events, so a loop that is stuck does
+/// not beat.
 #[derive(Debug)]
 pub struct LoopBeat {
-    /// None if nobody looks.
+    /// `None` without an admin endpoint.
     beat: Option<Arc<Beat>>,
     due: tokio::time::Instant,
 }
@@ -64,7 +65,7 @@ impl LoopBeat {
         }
     }
 
-    /// Waits until a beat is due, and beats. Never returns where nobody looks. Can be dropped while it waits.
+    /// Waits until a beat is due, and beats; without an admin endpoint it never returns. It may be dropped while it waits.
     pub async fn next(&mut self) {
         let Some(beat) = &self.beat else {
             return std::future::pending().await;
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_looks() {
+    async fn without_an_endpoint_there_is_no_beat() {
         let mut loop_beat = LoopBeat::new(None);
         let hour = Duration::from_hours(1);
         assert!(tokio::time::timeout(hour, loop_beat.next()).await.is_err());

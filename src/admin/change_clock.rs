@@ -1,7 +1,7 @@
-//! How long a change of the store takes to be in force. Pure.
+//! Measures how long changes of the store take until they are in force. Pure.
 //!
-//! The time of a target runs from the first change that is not in force yet to the end of the publish that was made from
-//! it. A change that comes during a publish belongs to the next one.
+//! The clock of a target runs from the first change that is not in force yet to the end of the publish that puts it in force.
+//! A change that comes during a publish belongs to the next one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ pub(super) struct ChangeClocks(BTreeMap<String, Clock>);
 
 #[derive(Debug, Default)]
 struct Clock {
-    /// The first change that no publish was made from yet.
+    /// The time of the first change that waits for a publish.
     waiting: Option<Instant>,
-    /// The first one of those that the publish under way was made from.
+    /// The time of the first change in the publish that is under way.
     publishing: Option<Instant>,
 }
 
 impl ChangeClocks {
-    /// Something that this target follows has changed.
+    /// Keys that this target follows have changed.
     pub(super) fn changed(&mut self, target: &str, now: Instant) {
         if let Some(clock) = self.0.get_mut(target) {
             clock.waiting.get_or_insert(now);
@@ -33,7 +33,7 @@ impl ChangeClocks {
         }
     }
 
-    /// A publish of what there is by now begins.
+    /// A publish begins, with all changes so far.
     pub(super) fn publish_started(&mut self, target: &str) {
         if let Some(clock) = self.0.get_mut(target) {
             let waiting = clock.waiting.take();
@@ -41,7 +41,8 @@ impl ChangeClocks {
         }
     }
 
-    /// A publish has ended; how long its changes have taken, if it has put them in force. If not, they go on waiting.
+    /// A publish has ended. If it has put its changes in force, this returns the time since the first of them; otherwise they
+    /// wait for the next publish.
     pub(super) fn publish_ended(
         &mut self,
         target: &str,
@@ -57,7 +58,7 @@ impl ChangeClocks {
         None
     }
 
-    /// Other targets than these are gone.
+    /// Drops the clocks of targets that are gone.
     pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
         self.0.retain(|target, _| is_there(target));
     }
@@ -77,7 +78,7 @@ mod tests {
         clocks.changed("a", start);
         clocks.changed("a", at(start, 1));
         clocks.publish_started("a");
-        // This one belongs to the next publish.
+        // This change belongs to the next publish.
         clocks.changed("a", at(start, 3));
         let took = clocks.publish_ended("a", at(start, 4), true);
         assert_eq!(took, Some(Duration::from_secs(4)));

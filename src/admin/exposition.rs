@@ -1,4 +1,4 @@
-//! Metrics as text, for Prometheus; and the wall clock, in which it thinks. Adapter.
+//! Metrics as text for Prometheus, and times as seconds since 1970, which it expects. Adapter.
 
 use std::fmt;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -7,29 +7,29 @@ use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-/// The type of [`text`].
+/// The media type of [`encode`]'s text.
 pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// All metrics of a registry.
-pub(super) fn text(registry: &Registry) -> String {
+/// Writes all metrics of a registry.
+pub(super) fn encode(registry: &Registry) -> String {
     let mut text = String::new();
-    // Nothing but a String is written to, which does not fail.
+    // Writing to a String cannot fail.
     let _ = prometheus_text::encode(&mut text, registry);
     text
 }
 
-/// Gauges whose values are looked up when somebody asks.
+/// Writes gauges whose values are looked up at each request.
 pub(super) struct Gauges<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Gauges<'_> {
-    /// A gauge without labels; none if it has no value now.
-    pub(super) fn one(&mut self, name: &str, help: &str, value: Option<f64>) -> fmt::Result {
+    /// Writes a gauge without labels, or nothing if it has no value.
+    pub(super) fn write_one(&mut self, name: &str, help: &str, value: Option<f64>) -> fmt::Result {
         let values = value.map(|value| ([("", ""); 0], value));
         self.write(name, help, values)
     }
 
-    /// A gauge with one label.
-    pub(super) fn by<'s>(
+    /// Writes a gauge with one label.
+    pub(super) fn write_by<'s>(
         &mut self,
         (name, label): (&str, &str),
         help: &str,
@@ -39,8 +39,8 @@ impl Gauges<'_> {
         self.write(name, help, values.map(|(of, value)| ([(label, of)], value)))
     }
 
-    /// Which version runs, and as what.
-    pub(super) fn build(&mut self, version: &str, mode: &str) -> fmt::Result {
+    /// Writes the gauge with the version and the mode.
+    pub(super) fn write_build(&mut self, version: &str, mode: &str) -> fmt::Result {
         let labels = [("version", version), ("mode", mode)];
         let help = "Always 1; the labels say which version runs, and in which mode.";
         self.write("sidekick_build_info", help, [(labels, 1.0)])
@@ -53,7 +53,7 @@ impl Gauges<'_> {
         values: impl IntoIterator<Item = ([(&'l str, &'s str); N], f64)>,
     ) -> fmt::Result {
         let mut values = values.into_iter().peekable();
-        // A name without a value would be a promise that nobody keeps.
+        // A gauge without a value is left out, name and help included.
         if values.peek().is_none() {
             return Ok(());
         }
@@ -71,12 +71,12 @@ impl Gauges<'_> {
     }
 }
 
-/// 1 for yes and 0 for no.
+/// 1 for true and 0 for false.
 pub(super) fn flag(is_so: bool) -> f64 {
     f64::from(u8::from(is_so))
 }
 
-/// Seconds since 1970.
+/// The time now in seconds since 1970, by the system's clock.
 pub(super) fn wall_seconds() -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_secs_f64()

@@ -1,11 +1,11 @@
-//! What a running `sidekick` tells of itself over HTTP: `/health`, `/ready`, `/status` and `/metrics`. Adapter.
+//! The admin endpoint of a running `sidekick`: `/health`, `/ready`, `/status` and `/metrics` over HTTP. Adapter.
 //!
-//! The server has a thread of its own, so that it can say that the loop is stuck. The loops write down what happens, with
-//! one call for each event ([`watch::WatchAdmin`], [`register::RegisterAdmin`]); without `--admin` such a call does nothing.
-//! Nothing that decides anything knows of all this, and nothing here changes anything.
+//! The server has a thread of its own, so that it still answers when the loop is stuck. The loops report each event with one
+//! call ([`watch::WatchAdmin`], [`register::RegisterAdmin`]); without `--admin` such a call does nothing. No decision depends
+//! on this module.
 //!
-//! Labels of metrics are targets and services of the configuration, results and outcomes: there are as many as there are
-//! of those, and never one for each instance.
+//! Labels of metrics are targets, services, results and outcomes. Instances are never labels, so the number of metrics does
+//! not grow with them.
 
 mod beat;
 mod change_clock;

@@ -1,8 +1,8 @@
-//! What `sidekick register` tells of itself. Adapter.
+//! The admin endpoint of `sidekick register`. Adapter.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
@@ -10,23 +10,16 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 
-use super::beat::{Beat, LoopBeat};
+use super::beat::LoopBeat;
 use super::exposition::{Gauges, flag, timestamp};
-use super::routes::{self, Board};
+use super::routes::{Board, Endpoint};
 use crate::model::prefix::Prefix;
-use crate::system::http_server::{Server, Serving};
+use crate::system::http_server::Server;
 
-/// What the loop writes to. Dropping it ends the server.
+/// The loop reports its events to this. Dropping it ends the server.
 #[derive(Debug, Default)]
 pub struct RegisterAdmin {
-    on: Option<On>,
-}
-
-#[derive(Debug)]
-struct On {
-    board: Arc<RegisterBoard>,
-    beat: Arc<Beat>,
-    _serving: Serving,
+    endpoint: Option<Endpoint<RegisterBoard>>,
 }
 
 #[derive(Debug)]
@@ -40,32 +33,32 @@ struct RegisterBoard {
 #[derive(Debug, Default)]
 struct State {
     instances: BTreeMap<Prefix, Instance>,
-    /// Not known before it has answered, or has not.
+    /// `None` until the first request to the store is over.
     is_store_up: Option<bool>,
-    /// Why the configuration that was read last is not in force.
+    /// The mistake because of which the newest configuration is not in force.
     config: Option<String>,
     lease_expires: Option<Instant>,
     is_stopping: bool,
 }
 
-/// One instance and how it stands.
+/// One instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Instance {
     is_announced: bool,
-    /// Why it is not announced, or not to be.
-    why: Why,
+    obstacle: Obstacle,
 }
 
+/// What keeps an instance from being announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Why {
-    Nothing,
+enum Obstacle {
+    None,
     Unhealthy(String),
     Conflict(String),
     LeaseLost,
 }
 
 impl RegisterAdmin {
-    /// Answers for a process that announces in `store`, which is a name without secrets.
+    /// Starts to answer for a process that announces in `store`, a description without secrets.
     pub fn start(server: Server, store: String) -> io::Result<Self> {
         let mut registry = Registry::default();
         let (checks, outages) = (Family::default(), Counter::default());
@@ -79,41 +72,36 @@ impl RegisterAdmin {
             "How often the store has ceased to answer",
             Counter::clone(&outages),
         );
-        let board = Arc::new(RegisterBoard {
+        let board = RegisterBoard {
             store,
             checks,
             outages,
             state: Mutex::default(),
-        });
-        let beat = Arc::new(Beat::new());
-        let shown = Arc::clone(&board) as Arc<dyn Board>;
-        let serving = routes::serve(server, shown, Arc::clone(&beat), registry)?;
-        let on = Some(On {
-            board,
-            beat,
-            _serving: serving,
-        });
-        Ok(Self { on })
+        };
+        let endpoint = Some(Endpoint::start(server, board, registry)?);
+        Ok(Self { endpoint })
     }
 
-    /// What the loop beats.
+    /// The beat for the loop.
     #[must_use]
     pub fn loop_beat(&self) -> LoopBeat {
-        LoopBeat::new(self.on.as_ref().map(|on| Arc::clone(&on.beat)))
+        LoopBeat::new(self.endpoint.as_ref().map(Endpoint::beat))
     }
 
-    /// These are the instances now, and whether each has checks.
+    /// Replaces the instances by these; the flag says whether each has checks.
     pub fn replace<'a>(&self, instances: impl Iterator<Item = (&'a Prefix, bool)>) {
-        let Some(on) = &self.on else { return };
-        let mut state = on.board.state();
+        let Some(endpoint) = &self.endpoint else {
+            return;
+        };
+        let mut state = endpoint.board.state();
         let mut before = std::mem::take(&mut state.instances);
         for (dir, has_checks) in instances {
             if has_checks {
-                on.board.begin_checks(dir);
+                endpoint.board.begin_checks(dir);
             }
             let new = || Instance {
                 is_announced: false,
-                why: Why::Nothing,
+                obstacle: Obstacle::None,
             };
             let one = before.remove(dir).unwrap_or_else(new);
             state.instances.insert(dir.clone(), one);
@@ -122,98 +110,102 @@ impl RegisterAdmin {
 
     /// A round of checks has ended.
     pub fn checked(&self, dir: &Prefix, has_passed: bool) {
-        if let Some(on) = &self.on {
-            let labels = of(dir, if has_passed { "passed" } else { "failed" });
-            on.board.checks.get_or_create(&labels).inc();
+        if let Some(endpoint) = &self.endpoint {
+            let labels = labels(dir, if has_passed { "passed" } else { "failed" });
+            endpoint.board.checks.get_or_create(&labels).inc();
         }
     }
 
-    /// It stands in the store.
+    /// An instance is announced.
     pub fn announced(&self, dir: &Prefix) {
         self.change(dir, |one| {
             *one = Instance {
                 is_announced: true,
-                why: Why::Nothing,
+                obstacle: Obstacle::None,
             };
         });
     }
 
-    /// It does not any more.
+    /// An instance is not announced any more.
     pub fn gone(&self, dir: &Prefix) {
         self.change(dir, |one| one.is_announced = false);
     }
 
-    /// Its lease has ended, and it will be announced again.
+    /// The lease of an instance is lost; it will be announced on a new one.
     pub fn lease_lost(&self, dir: &Prefix) {
         self.change(dir, |one| {
             *one = Instance {
                 is_announced: false,
-                why: Why::LeaseLost,
+                obstacle: Obstacle::LeaseLost,
             };
         });
     }
 
-    /// Its checks pass.
+    /// The checks of an instance pass.
     pub fn healthy(&self, dir: &Prefix) {
-        self.change(dir, |one| one.why = Why::Nothing);
+        self.change(dir, |one| one.obstacle = Obstacle::None);
     }
 
-    /// Its checks fail.
+    /// The checks of an instance fail.
     pub fn unhealthy(&self, dir: &Prefix, why: &str) {
-        self.change(dir, |one| one.why = Why::Unhealthy(why.to_owned()));
+        self.change(dir, |one| {
+            one.obstacle = Obstacle::Unhealthy(why.to_owned())
+        });
     }
 
-    /// Another owner stands in its place.
+    /// Another owner has the place of an instance.
     pub fn in_conflict(&self, dir: &Prefix, why: &str) {
-        self.change(dir, |one| one.why = Why::Conflict(why.to_owned()));
+        self.change(dir, |one| one.obstacle = Obstacle::Conflict(why.to_owned()));
     }
 
-    /// Whether the store answers.
+    /// Whether the store has answered the last request.
     pub fn store_answers(&self, is_up: bool) {
-        let Some(on) = &self.on else { return };
-        let mut state = on.board.state();
+        let Some(endpoint) = &self.endpoint else {
+            return;
+        };
+        let mut state = endpoint.board.state();
         if !is_up && state.is_store_up != Some(false) {
-            on.board.outages.inc();
+            endpoint.board.outages.inc();
         }
         state.is_store_up = Some(is_up);
     }
 
-    /// When the common lease ends unless it is renewed.
+    /// The time at which the process's own lease ends unless it is renewed.
     pub fn lease_expires(&self, at: Option<Instant>) {
-        if let Some(on) = &self.on {
-            on.board.state().lease_expires = at;
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.board.state().lease_expires = at;
         }
     }
 
-    /// The configuration was read again; what is wrong with it, if it cannot be used.
+    /// A config reload is over; `problem` is the first mistake, if the new configuration cannot be used.
     pub fn config_read(&self, problem: Option<String>) {
-        if let Some(on) = &self.on {
-            on.board.state().config = problem;
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.board.state().config = problem;
         }
     }
 
-    /// Everything is about to be withdrawn.
+    /// The process stops, and withdraws all instances.
     pub fn stopping(&self) {
-        if let Some(on) = &self.on {
-            on.board.state().is_stopping = true;
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.board.state().is_stopping = true;
         }
     }
 
     fn change(&self, dir: &Prefix, change: impl FnOnce(&mut Instance)) {
-        if let Some(on) = &self.on
-            && let Some(one) = on.board.state().instances.get_mut(dir)
+        if let Some(endpoint) = &self.endpoint
+            && let Some(one) = endpoint.board.state().instances.get_mut(dir)
         {
             change(one);
         }
     }
 }
 
-/// The service of an instance, from its place in the store.
+/// The service of an instance, from its path in the store.
 fn service(dir: &Prefix) -> &str {
     dir.as_str().rsplit('/').nth(1).unwrap_or_default()
 }
 
-fn of(dir: &Prefix, result: &str) -> [(&'static str, String); 2] {
+fn labels(dir: &Prefix, result: &str) -> [(&'static str, String); 2] {
     [
         ("service", service(dir).to_owned()),
         ("result", result.to_owned()),
@@ -225,28 +217,29 @@ impl RegisterBoard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From zero: a counter that appears with its first failure hides that failure from `rate()` and `increase()`.
+    /// Creates the counters of a service with the value 0: `rate()` and `increase()` miss the first event of a counter that
+    /// appears with it.
     fn begin_checks(&self, dir: &Prefix) {
         for result in ["passed", "failed"] {
-            let _ = self.checks.get_or_create(&of(dir, result));
+            let _ = self.checks.get_or_create(&labels(dir, result));
         }
     }
 }
 
 impl Instance {
     fn why_not(&self) -> Option<String> {
-        match &self.why {
+        match &self.obstacle {
             _ if self.is_announced => None,
-            Why::Nothing => Some("is not announced yet".to_owned()),
-            Why::Unhealthy(why) => Some(format!("is unhealthy: {why}")),
-            Why::Conflict(why) => Some(format!("is not announced: {why}")),
-            Why::LeaseLost => Some("is not announced: its lease is lost".to_owned()),
+            Obstacle::None => Some("is not announced yet".to_owned()),
+            Obstacle::Unhealthy(why) => Some(format!("is unhealthy: {why}")),
+            Obstacle::Conflict(why) => Some(format!("is not announced: {why}")),
+            Obstacle::LeaseLost => Some("is not announced: its lease is lost".to_owned()),
         }
     }
 }
 
 impl State {
-    /// How many instances of each service are so.
+    /// How many instances of each service match.
     fn count(&self, is_so: impl Fn(&Instance) -> bool) -> BTreeMap<&str, f64> {
         let mut counts = BTreeMap::new();
         for (dir, one) in &self.instances {
@@ -280,7 +273,7 @@ impl Board for RegisterBoard {
         let down = (state.is_store_up == Some(false)).then(|| down.to_owned());
         let config = state.config.iter();
         let config = config.map(|why| {
-            format!("the configuration cannot be used, so the one of before is in force: {why}")
+            format!("the new configuration cannot be used, so the previous one is in force: {why}")
         });
         down.into_iter().chain(config).collect()
     }
@@ -309,46 +302,48 @@ impl Board for RegisterBoard {
     fn gauges(&self, gauges: &mut Gauges<'_>) -> std::fmt::Result {
         let state = self.state();
         let of = |name| (name, "service");
-        gauges.one(
+        gauges.write_one(
             "sidekick_store_up",
-            "Whether the store answers; absent before it was asked.",
+            "Whether the store answers; absent before the first request.",
             state.is_store_up.map(flag),
         )?;
-        gauges.one(
+        gauges.write_one(
             "sidekick_config_wrong",
-            "Whether the configuration cannot be used, so that the one of before is in force.",
+            "Whether the newest configuration cannot be used, so that the previous one is in force.",
             Some(flag(state.config.is_some())),
         )?;
-        gauges.one(
+        gauges.write_one(
             "sidekick_lease_expires_timestamp_seconds",
             "When the lease ends unless it is renewed, in seconds since 1970.",
             state.lease_expires.map(timestamp),
         )?;
-        gauges.by(
+        gauges.write_by(
             of("sidekick_instances"),
             "Instances to be announced, by service.",
             state.count(|_| true),
         )?;
-        gauges.by(
+        gauges.write_by(
             of("sidekick_instances_announced"),
-            "Instances that stand in the store, by service.",
+            "Instances that are announced in the store, by service.",
             state.count(|one| one.is_announced),
         )?;
-        gauges.by(
+        gauges.write_by(
             of("sidekick_instances_unhealthy"),
             "Instances whose checks fail, by service.",
-            state.count(|one| matches!(one.why, Why::Unhealthy(_))),
+            state.count(|one| matches!(one.obstacle, Obstacle::Unhealthy(_))),
         )?;
-        gauges.by(
+        gauges.write_by(
             of("sidekick_instances_conflicting"),
-            "Instances in whose place another owner stands, by service.",
-            state.count(|one| matches!(one.why, Why::Conflict(_))),
+            "Instances whose place another owner has, by service.",
+            state.count(|one| matches!(one.obstacle, Obstacle::Conflict(_))),
         )
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::admin::routes::tests::metrics;
 
@@ -360,7 +355,7 @@ mod tests {
             crate::system::http_server::Limits::default(),
         );
         let admin = RegisterAdmin::start(server.unwrap(), "the store".to_owned()).unwrap();
-        let board = Arc::clone(&admin.on.as_ref().unwrap().board);
+        let board = Arc::clone(&admin.endpoint.as_ref().unwrap().board);
         (admin, board, Registry::default())
     }
 
@@ -369,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_announced_is_named_with_the_reason() {
+    fn an_instance_that_is_not_announced_is_named_with_the_reason() {
         let (admin, board, _) = on();
         assert_eq!(board.not_ready(), ["there is nothing to announce yet"]);
         let (a, b) = (dir("/services/web/a"), dir("/services/web/b"));
@@ -389,7 +384,7 @@ mod tests {
         admin.gone(&a);
         let expected = "/services/web/a is unhealthy: connection refused";
         assert_eq!(board.not_ready(), [expected]);
-        // Who stays keeps its state when the configuration is another one.
+        // An instance that stays keeps its state in a config reload.
         admin.replace(std::iter::once((&b, false)));
         assert_eq!(board.not_ready(), [""; 0]);
         admin.stopping();

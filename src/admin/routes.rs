@@ -1,4 +1,4 @@
-//! Which path shows what. Adapter.
+//! The paths of the admin endpoint, which are the same for `watch` and `register`. Adapter.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::system::http_server::{Answer, Asked, Server, Serving};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What a loop has written down.
+/// The state that a loop has reported.
 pub(super) trait Board: std::fmt::Debug + Send + Sync + 'static {
     /// `watch` or `register`.
     fn mode(&self) -> &'static str;
-    /// What keeps it from being ready, one sentence each; ready if there is nothing.
+    /// The reasons why the process is not ready, one sentence each; it is ready if there are none.
     fn not_ready(&self) -> Vec<String>;
-    /// What somebody should know although it is ready.
+    /// Trouble that does not keep the process from being ready, one sentence each.
     fn notes(&self) -> Vec<String>;
     /// The part of `/status` that only this mode has.
     fn status(&self) -> serde_json::Map<String, Value>;
@@ -27,8 +27,34 @@ pub(super) trait Board: std::fmt::Debug + Send + Sync + 'static {
     fn gauges(&self, gauges: &mut Gauges<'_>) -> std::fmt::Result;
 }
 
-/// Begins to answer.
-pub(super) fn serve(
+/// A running admin endpoint. Dropping it ends the server.
+#[derive(Debug)]
+pub(super) struct Endpoint<B> {
+    pub(super) board: Arc<B>,
+    beat: Arc<Beat>,
+    _serving: Serving,
+}
+
+impl<B: Board> Endpoint<B> {
+    /// Starts to answer from this board and these metrics.
+    pub(super) fn start(server: Server, board: B, registry: Registry) -> std::io::Result<Self> {
+        let (board, beat) = (Arc::new(board), Arc::new(Beat::new()));
+        let shown = Arc::clone(&board) as Arc<dyn Board>;
+        let serving = serve(server, shown, Arc::clone(&beat), registry)?;
+        Ok(Self {
+            board,
+            beat,
+            _serving: serving,
+        })
+    }
+
+    /// The beat that the loop has to keep up.
+    pub(super) fn beat(&self) -> Arc<Beat> {
+        Arc::clone(&self.beat)
+    }
+}
+
+fn serve(
     server: Server,
     board: Arc<dyn Board>,
     beat: Arc<Beat>,
@@ -48,7 +74,7 @@ pub(super) fn serve(
 struct Site {
     board: Arc<dyn Board>,
     beat: Arc<Beat>,
-    /// Seconds since 1970.
+    /// The start of the process in seconds since 1970.
     started: f64,
 }
 
@@ -61,7 +87,7 @@ impl Site {
                 let text = format!("{:#}\n", self.status());
                 Answer::new(200, "application/json", text)
             }
-            "/metrics" => Answer::new(200, exposition::CONTENT_TYPE, exposition::text(registry)),
+            "/metrics" => Answer::new(200, exposition::CONTENT_TYPE, exposition::encode(registry)),
             "/" => Answer::text(200, "/health\n/ready\n/status\n/metrics\n"),
             _ => Answer::text(404, "there are /health, /ready, /status and /metrics\n"),
         }
@@ -80,7 +106,7 @@ impl Site {
         }
     }
 
-    /// What a loop that is stuck has written down last may be long past.
+    /// A loop that is stuck is not ready either, since its last report may be old.
     fn not_ready(&self) -> Vec<String> {
         self.stuck()
             .into_iter()
@@ -128,21 +154,21 @@ impl Site {
 impl Collector for Site {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let mut gauges = Gauges(encoder);
-        gauges.build(VERSION, self.board.mode())?;
-        gauges.one(
+        gauges.write_build(VERSION, self.board.mode())?;
+        gauges.write_one(
             "process_start_time_seconds",
             "When the process started, in seconds since 1970.",
             Some(self.started),
         )?;
         let beat = std::time::Instant::now().checked_sub(self.beat.age());
-        gauges.one(
+        gauges.write_one(
             "sidekick_loop_beat_timestamp_seconds",
-            "When the loop has beaten last, in seconds since 1970; it beats every second.",
+            "The last beat of the loop, in seconds since 1970; it beats every second.",
             beat.map(timestamp),
         )?;
-        gauges.one(
+        gauges.write_one(
             "sidekick_ready",
-            "Whether /ready says so.",
+            "Whether /ready answers with 200.",
             Some(flag(self.not_ready().is_empty())),
         )?;
         self.board.gauges(&mut gauges)
@@ -195,7 +221,7 @@ pub(super) mod tests {
         (answer.status(), answer.whole_text())
     }
 
-    /// What a board shows at /metrics.
+    /// The text of /metrics for a board.
     pub(in crate::admin) fn metrics(board: Arc<dyn Board>, mut registry: Registry) -> String {
         let beat = Arc::new(Beat::of_age(Duration::ZERO));
         let started = 0.0;
@@ -204,7 +230,7 @@ pub(super) mod tests {
             beat,
             started,
         }));
-        exposition::text(&registry)
+        exposition::encode(&registry)
     }
 
     #[test]
@@ -224,7 +250,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_is_not_ready_says_why_and_stays_healthy() {
+    fn a_process_that_is_not_ready_says_why_and_is_healthy() {
         let site = site(vec!["a has not been published yet"], Duration::ZERO);
         let text = "not ready\n- a has not been published yet\nnote: by the way\n";
         assert_eq!(ask(&site, "/ready"), (503, text.to_owned()));

@@ -1,8 +1,8 @@
-//! What `sidekick watch` tells of itself. Adapter.
+//! The admin endpoint of `sidekick watch`. Adapter.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -11,19 +11,19 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 
-use super::beat::{Beat, LoopBeat};
+use super::beat::LoopBeat;
 use super::change_clock::ChangeClocks;
 use super::exposition::{Gauges, flag, timestamp, wall_seconds};
-use super::routes::{self, Board};
+use super::routes::{Board, Endpoint};
 use crate::model::target_status::TargetStatus;
-use crate::system::http_server::{Server, Serving};
+use crate::system::http_server::Server;
 
-/// From a change of a running HAProxy to a reload that somebody had to repeat, in seconds.
+/// The buckets in seconds: from a runtime change of HAProxy to a reload that had to be repeated.
 const APPLIED_BUCKETS: [f64; 15] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 ];
 
-/// How a publish can end, as the label `outcome` has it.
+/// The outcomes of a publish, as values of the label `outcome`.
 pub const OUTCOMES: [&str; 8] = [
     "good",
     "would_change",
@@ -44,51 +44,44 @@ pub struct PublishEnd<'a> {
     pub outcome: &'static str,
     /// The step that failed, if one did.
     pub failed_step: Option<&'static str>,
-    /// The program was told to reload.
+    /// Whether the publish has asked for a reload.
     pub has_reloaded: bool,
-    /// Files and programs are as they should be.
+    /// Whether the files are up to date and in force.
     pub is_good: bool,
-    /// How long it took.
+    /// How long the publish took.
     pub took: Duration,
-    /// How many changes of running `HAProxies` were sent for it.
+    /// How many runtime changes of `HAProxies` it has made.
     pub runtime_changes: u64,
 }
 
-/// How things stand, apart from the publishes.
+/// The status of the watcher and its targets.
 #[derive(Debug, Clone, Default)]
-pub struct Standing {
+pub struct WatchStatus {
     /// All targets, also those whose configuration is wrong.
     pub targets: Vec<TargetStatus>,
-    /// What is wrong with the configuration as a whole, if it is.
+    /// The mistake because of which the newest configuration is not in force.
     pub config: Option<String>,
-    /// Whether the store answers; not known before it has once.
+    /// Whether the store answers; `None` until it has answered once.
     pub is_store_up: Option<bool>,
-    /// Every target has been published.
+    /// Whether every target has been published.
     pub is_ready: bool,
-    /// How many instances the store has of what is followed.
+    /// How many instances the store has below the followed paths.
     pub instances: usize,
-    /// When the snapshot on disk was written last by this process.
+    /// The time at which this process has written the snapshot on disk last.
     pub snapshot_written: Option<Instant>,
-    /// Workers of before the last reloads that are still there.
+    /// How many old workers there are.
     pub old_workers: usize,
-    /// When the entry of this watcher expires unless it is renewed.
+    /// The time at which the entry of this watcher expires unless it is renewed.
     pub lease_expires: Option<Instant>,
 }
 
 type OfTarget = [(&'static str, String); 1];
 type OfTwo = [(&'static str, String); 2];
 
-/// What the loop writes to. Dropping it ends the server.
+/// The loop reports its events to this. Dropping it ends the server.
 #[derive(Debug, Default)]
 pub struct WatchAdmin {
-    on: Option<On>,
-}
-
-#[derive(Debug)]
-struct On {
-    board: Arc<WatchBoard>,
-    beat: Arc<Beat>,
-    _serving: Serving,
+    endpoint: Option<Endpoint<WatchBoard>>,
 }
 
 #[derive(Debug)]
@@ -100,9 +93,9 @@ struct WatchBoard {
 
 #[derive(Debug, Default)]
 struct State {
-    standing: Standing,
+    status: WatchStatus,
     clocks: ChangeClocks,
-    /// When each target was found as it should be last, in seconds since 1970.
+    /// The last good publish of each target, in seconds since 1970.
     good_at: BTreeMap<String, f64>,
 }
 
@@ -118,69 +111,66 @@ struct Metrics {
 }
 
 impl WatchAdmin {
-    /// Answers for a watcher of `store`, which is a name without secrets.
+    /// Starts to answer for a watcher of `store`, a description without secrets.
     pub fn start(server: Server, store: String) -> io::Result<Self> {
         let mut registry = Registry::default();
-        let board = Arc::new(WatchBoard {
+        let board = WatchBoard {
             store,
             metrics: Metrics::register(&mut registry),
             state: Mutex::default(),
-        });
-        let beat = Arc::new(Beat::new());
-        let shown = Arc::clone(&board) as Arc<dyn Board>;
-        let serving = routes::serve(server, shown, Arc::clone(&beat), registry)?;
-        let on = Some(On {
-            board,
-            beat,
-            _serving: serving,
-        });
-        Ok(Self { on })
+        };
+        let endpoint = Some(Endpoint::start(server, board, registry)?);
+        Ok(Self { endpoint })
     }
 
-    /// Whether anybody may look.
+    /// Whether there is an admin endpoint.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.on.is_some()
+        self.endpoint.is_some()
     }
 
-    /// What the loop beats.
+    /// The beat for the loop.
     #[must_use]
     pub fn loop_beat(&self) -> LoopBeat {
-        LoopBeat::new(self.on.as_ref().map(|on| Arc::clone(&on.beat)))
+        LoopBeat::new(self.endpoint.as_ref().map(Endpoint::beat))
     }
 
-    /// The store has said something that concerns this target.
+    /// Keys that this target follows have changed.
     pub fn changed(&self, target: &str) {
-        if let Some(on) = &self.on {
-            on.board.state().clocks.changed(target, Instant::now());
+        if let Some(endpoint) = &self.endpoint {
+            endpoint
+                .board
+                .state()
+                .clocks
+                .changed(target, Instant::now());
         }
     }
 
     /// A publish begins.
     pub fn publish_started(&self, target: &str) {
-        if let Some(on) = &self.on {
-            on.board.state().clocks.publish_started(target);
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.board.state().clocks.publish_started(target);
         }
     }
 
     /// A publish has ended.
     pub fn publish_ended(&self, end: &PublishEnd<'_>) {
-        if let Some(on) = &self.on {
-            on.board.publish_ended(end);
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.board.publish_ended(end);
         }
     }
 
     /// The store does not answer any more.
     pub fn store_lost(&self) {
-        if let Some(on) = &self.on {
-            on.board.metrics.outages.inc();
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.board.metrics.outages.inc();
         }
     }
 
-    /// How things stand now; `standing` is asked only if somebody may look.
-    pub fn stands(&self, standing: impl FnOnce() -> Standing) {
-        if let Some(on) = &self.on {
-            on.board.stands(standing());
+    /// Reports the status. `status` is called only if there is an admin endpoint.
+    pub fn update_status(&self, status: impl FnOnce() -> WatchStatus) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.board.update_status(status());
         }
     }
 }
@@ -229,17 +219,13 @@ impl WatchBoard {
         }
     }
 
-    fn stands(&self, standing: Standing) {
+    fn update_status(&self, status: WatchStatus) {
         let mut state = self.state();
-        let names = |standing: &Standing| -> Vec<String> {
-            standing
-                .targets
-                .iter()
-                .map(|one| one.name.clone())
-                .collect()
+        let names = |status: &WatchStatus| -> Vec<String> {
+            status.targets.iter().map(|one| one.name.clone()).collect()
         };
-        let now = names(&standing);
-        if now != names(&state.standing) {
+        let now = names(&status);
+        if now != names(&state.status) {
             state
                 .clocks
                 .retain(|target| now.iter().any(|name| name == target));
@@ -248,7 +234,7 @@ impl WatchBoard {
                 self.metrics.begin(target);
             }
         }
-        state.standing = standing;
+        state.status = status;
     }
 }
 
@@ -267,12 +253,12 @@ impl Metrics {
         let shared = metrics.clone();
         registry.register(
             "sidekick_change_applied_seconds",
-            "From the arrival of a change of the store to the moment when it is in force, by target",
+            "Seconds from the arrival of a change of the store until it is in force, by target",
             shared.applied,
         );
         registry.register(
             "sidekick_publish_duration_seconds",
-            "How long a publish took, whatever its outcome, by target",
+            "Duration of publishes in seconds, with any outcome, by target",
             shared.duration,
         );
         registry.register(
@@ -282,7 +268,7 @@ impl Metrics {
         );
         registry.register(
             "sidekick_publish_failures",
-            "Publishes that failed, by target and the step that did",
+            "Publishes that failed, by target and the step that failed",
             shared.failures,
         );
         registry.register(
@@ -303,7 +289,8 @@ impl Metrics {
         metrics
     }
 
-    /// From zero: a counter that appears with its first failure hides that failure from `rate()` and `increase()`.
+    /// Creates the counters of a target with the value 0: `rate()` and `increase()` miss the first event of a counter that
+    /// appears with it.
     fn begin(&self, target: &str) {
         let with = |label, value: &str| [("target", target.to_owned()), (label, value.to_owned())];
         for outcome in OUTCOMES {
@@ -326,12 +313,12 @@ impl Board for WatchBoard {
 
     fn not_ready(&self) -> Vec<String> {
         let state = self.state();
-        let standing = &state.standing;
+        let status = &state.status;
         let mut whys = Vec::new();
-        if standing.is_store_up.is_none() {
-            whys.push("the store has not said anything yet".to_owned());
+        if status.is_store_up.is_none() {
+            whys.push("the store has not answered yet".to_owned());
         }
-        for target in &standing.targets {
+        for target in &status.targets {
             let name = &target.name;
             match (&target.since, &target.failing) {
                 (None, Some(failing)) => {
@@ -340,7 +327,7 @@ impl Board for WatchBoard {
                         failing.step, failing.why
                     ));
                 }
-                (None, None) if !standing.is_ready => {
+                (None, None) if !status.is_ready => {
                     whys.push(format!("{name} has not been published yet"));
                 }
                 (None, None) | (Some(_), _) => {}
@@ -350,7 +337,7 @@ impl Board for WatchBoard {
                 whys.push(format!("{name} is rendered from the snapshot: {from}"));
             }
         }
-        if whys.is_empty() && !standing.is_ready {
+        if whys.is_empty() && !status.is_ready {
             whys.push("not every target has been published".to_owned());
         }
         whys
@@ -358,17 +345,17 @@ impl Board for WatchBoard {
 
     fn notes(&self) -> Vec<String> {
         let state = self.state();
-        let standing = &state.standing;
+        let status = &state.status;
         let mut notes = Vec::new();
-        if standing.is_store_up == Some(false) {
-            notes.push("the store does not answer; what is live stays as it is".to_owned());
+        if status.is_store_up == Some(false) {
+            notes.push("the store does not answer; the live files stay as they are".to_owned());
         }
-        if let Some(problem) = &standing.config {
+        if let Some(problem) = &status.config {
             notes.push(format!(
-                "the configuration is wrong, so the one of before is in force: {problem}"
+                "the new configuration is wrong, so the previous one is in force: {problem}"
             ));
         }
-        for target in &standing.targets {
+        for target in &status.targets {
             let name = &target.name;
             if let Some(failing) = target.failing.as_ref().filter(|_| target.since.is_some()) {
                 notes.push(format!("{name} fails at {}: {}", failing.step, failing.why));
@@ -378,7 +365,9 @@ impl Board for WatchBoard {
                 notes.push(format!("the guard of {name} holds {held} instances"));
             }
             if target.owed {
-                notes.push(format!("{name} owes a reload, for which it is too early"));
+                notes.push(format!(
+                    "{name} owes a reload, which has to wait for min_interval"
+                ));
             }
         }
         notes
@@ -386,13 +375,13 @@ impl Board for WatchBoard {
 
     fn status(&self) -> Map<String, Value> {
         let state = self.state();
-        let standing = &state.standing;
+        let status = &state.status;
         let status = json!({
-            "store": { "description": self.store, "up": standing.is_store_up },
-            "config": standing.config,
-            "targets": standing.targets,
-            "instances": standing.instances,
-            "old_workers": standing.old_workers,
+            "store": { "description": self.store, "up": status.is_store_up },
+            "config": status.config,
+            "targets": status.targets,
+            "instances": status.instances,
+            "old_workers": status.old_workers,
         });
         match status {
             Value::Object(status) => status,
@@ -402,80 +391,80 @@ impl Board for WatchBoard {
 
     fn gauges(&self, gauges: &mut Gauges<'_>) -> std::fmt::Result {
         let state = self.state();
-        let standing = &state.standing;
-        let targets = || standing.targets.iter();
+        let status = &state.status;
+        let targets = || status.targets.iter();
         let of = |name| (name, "target");
-        gauges.one(
+        gauges.write_one(
             "sidekick_store_up",
-            "Whether the store answers; absent before it has once.",
-            standing.is_store_up.map(flag),
+            "Whether the store answers; absent before its first answer.",
+            status.is_store_up.map(flag),
         )?;
-        gauges.one(
+        gauges.write_one(
             "sidekick_config_wrong",
-            "Whether the configuration cannot be used, so that the one of before is in force.",
-            Some(flag(standing.config.is_some())),
+            "Whether the newest configuration cannot be used, so that the previous one is in force.",
+            Some(flag(status.config.is_some())),
         )?;
         #[expect(clippy::cast_precision_loss, reason = "there are not so many")]
         let count = |count: usize| count as f64;
-        gauges.one(
+        gauges.write_one(
             "sidekick_instances_known",
-            "Instances in the store of what is followed.",
-            Some(count(standing.instances)),
+            "Instances in the store below the followed paths.",
+            Some(count(status.instances)),
         )?;
-        gauges.one(
+        gauges.write_one(
             "sidekick_old_workers",
-            "Workers of HAProxy and nginx from before their last reloads that have not ended.",
-            Some(count(standing.old_workers)),
+            "Old workers of HAProxy and nginx, which still serve by earlier files.",
+            Some(count(status.old_workers)),
         )?;
-        gauges.one(
+        gauges.write_one(
             "sidekick_lease_expires_timestamp_seconds",
             "When the lease ends unless it is renewed, in seconds since 1970.",
-            standing.lease_expires.map(timestamp),
+            status.lease_expires.map(timestamp),
         )?;
-        gauges.one(
+        gauges.write_one(
             "sidekick_snapshot_written_timestamp_seconds",
-            "When this process has written the snapshot last, in seconds since 1970.",
-            standing.snapshot_written.map(timestamp),
+            "The last time at which this process wrote the snapshot, in seconds since 1970.",
+            status.snapshot_written.map(timestamp),
         )?;
-        gauges.by(
+        gauges.write_by(
             of("sidekick_target_last_good_publish_timestamp_seconds"),
-            "When the files were found or made as they should be last, in seconds since 1970.",
+            "The last time at which the files were found or brought up to date, in seconds since 1970.",
             state
                 .good_at
                 .iter()
                 .map(|(target, at)| (target.as_str(), *at)),
         )?;
-        gauges.by(
+        gauges.write_by(
             of("sidekick_target_failing"),
             "Whether the last publish failed, or the configuration of the target is wrong.",
             targets().map(|one| (one.name.as_str(), flag(one.failing.is_some()))),
         )?;
-        gauges.by(
+        gauges.write_by(
             of("sidekick_target_reload_owed"),
-            "Whether a reload is owed for which it is too early (min_interval).",
+            "Whether a reload is owed that has to wait for min_interval.",
             targets().map(|one| (one.name.as_str(), flag(one.owed))),
         )?;
-        gauges.by(
+        gauges.write_by(
             of("sidekick_target_held"),
             "Whether the guard holds instances, or the files as a whole.",
             targets().map(|one| (one.name.as_str(), flag(!one.held.is_empty()))),
         )?;
         let held = |one: &TargetStatus| one.held.iter().map(|held| held.count).sum();
-        gauges.by(
+        gauges.write_by(
             of("sidekick_target_held_instances"),
             "Instances that the store has lost and the guard holds in the files.",
             targets().map(|one| (one.name.as_str(), count(held(one)))),
         )?;
-        gauges.by(
+        gauges.write_by(
             of("sidekick_target_stale"),
             "Whether the files are rendered from the snapshot, because the store has not answered since the start.",
             targets().map(|one| (one.name.as_str(), flag(one.stale.is_some()))),
         )?;
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970")]
         let written = targets().filter_map(|one| Some((one.name.as_str(), one.stale? as f64)));
-        gauges.by(
+        gauges.write_by(
             of("sidekick_target_snapshot_timestamp_seconds"),
-            "When the snapshot was written from which the files are rendered, in seconds since 1970; absent unless stale.",
+            "The time at which the snapshot was written that the files are rendered from, in seconds since 1970; absent unless stale.",
             written,
         )
     }
@@ -483,6 +472,8 @@ impl Board for WatchBoard {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::admin::routes::tests::metrics;
     use crate::model::target_status::{Failing, HeldService};
@@ -505,27 +496,27 @@ mod tests {
         }
     }
 
-    fn standing(targets: Vec<TargetStatus>) -> Standing {
-        Standing {
+    fn status(targets: Vec<TargetStatus>) -> WatchStatus {
+        WatchStatus {
             targets,
             is_store_up: Some(true),
             is_ready: true,
-            ..Standing::default()
+            ..WatchStatus::default()
         }
     }
 
     #[test]
-    fn ready_is_who_has_published_every_target_from_what_the_store_says() {
+    fn a_watcher_is_ready_when_it_has_published_every_target() {
         let (board, _) = board();
-        assert_eq!(board.not_ready(), ["the store has not said anything yet"]);
-        board.stands(standing(vec![target("a"), target("b")]));
+        assert_eq!(board.not_ready(), ["the store has not answered yet"]);
+        board.update_status(status(vec![target("a"), target("b")]));
         assert_eq!(board.not_ready(), [""; 0]);
         let new = TargetStatus {
             since: None,
             failing: Some(Failing::new(1, "check", "refused")),
             ..target("b")
         };
-        board.stands(standing(vec![target("a"), new]));
+        board.update_status(status(vec![target("a"), new]));
         assert_eq!(
             board.not_ready(),
             ["b has not been published: check: refused"]
@@ -534,12 +525,12 @@ mod tests {
             stale: Some(50),
             ..target("a")
         };
-        board.stands(standing(vec![stale]));
+        board.update_status(status(vec![stale]));
         assert!(board.not_ready()[0].starts_with("a is rendered from the snapshot"));
     }
 
     #[test]
-    fn what_is_wrong_and_does_not_hinder_is_a_note() {
+    fn trouble_that_does_not_keep_it_from_being_ready_is_a_note() {
         let (board, _) = board();
         let held = HeldService {
             service: Some("web".to_owned()),
@@ -554,10 +545,10 @@ mod tests {
             owed: true,
             ..target("a")
         };
-        board.stands(Standing {
+        board.update_status(WatchStatus {
             is_store_up: Some(false),
             config: Some("a.toml:1: no".to_owned()),
-            ..standing(vec![wrong])
+            ..status(vec![wrong])
         });
         assert_eq!(board.not_ready(), [""; 0]);
         assert_eq!(board.notes().len(), 5, "{:?}", board.notes());
@@ -566,7 +557,7 @@ mod tests {
     #[test]
     fn a_change_is_measured_until_it_is_in_force() {
         let (board, registry) = board();
-        board.stands(standing(vec![target("a")]));
+        board.update_status(status(vec![target("a")]));
         let end = |is_good| PublishEnd {
             target: "a",
             outcome: if is_good { "good" } else { "failed" },
@@ -594,7 +585,7 @@ mod tests {
         }
         assert!(board.state().good_at.contains_key("a"));
         // A target that is gone leaves no gauge behind.
-        board.stands(standing(Vec::new()));
+        board.update_status(status(Vec::new()));
         assert!(board.state().good_at.is_empty());
     }
 }

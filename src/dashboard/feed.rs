@@ -1,4 +1,4 @@
-//! What one page is told, as server-sent events: first everything, then what has changed, and a heartbeat. Shell.
+//! The feed of one open page as server-sent events: first the whole view, then the changed items, and a heartbeat. Shell.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,27 +8,28 @@ use tokio::sync::mpsc;
 use super::run::Views;
 use super::view::{Difference, View};
 
-/// The least time between two messages to a page: what comes within it is sent as one.
+/// The least time between two messages to a page; changes within it are sent as one message.
 const PACE: Duration = Duration::from_millis(150);
-/// How often a page hears something even if nothing has changed; it takes three times as long for a dead connection.
+/// The time after which a page gets a message even if nothing has changed. A page that gets none for three times as long
+/// takes the connection as dead.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Feeds one page until it is gone. A page that reads slowly gets less often what has changed by then, and costs no more
-/// memory than one view.
+/// Feeds one page until it is closed. A page that reads slowly gets fewer messages with more changes in each, and costs no
+/// more memory than one view.
 pub(super) async fn feed(mut views: Views, to: mpsc::Sender<Vec<u8>>) {
-    let mut told: Option<Arc<View>> = None;
+    let mut sent: Option<Arc<View>> = None;
     loop {
-        // Only when all of before has been taken: what waits for a slow page is one message.
+        // The next message is made when the page has taken all earlier ones, so at most one message waits.
         let Ok(room) = to.reserve_many(to.max_capacity()).await else {
             return;
         };
         drop(room);
         let view = Arc::clone(&views.newest.borrow_and_update());
-        let news = view.difference(told.as_deref(), views.now());
-        if to.send(message(&news)).await.is_err() {
+        let news = view.difference(sent.as_deref(), views.now());
+        if to.send(format_message(&news)).await.is_err() {
             return;
         }
-        told = Some(view);
+        sent = Some(view);
         tokio::select! {
             () = to.closed() => return,
             () = tokio::time::sleep(PACE) => {}
@@ -41,10 +42,10 @@ pub(super) async fn feed(mut views: Views, to: mpsc::Sender<Vec<u8>>) {
     }
 }
 
-/// One event. JSON has no line breaks of its own, so it is one line. A page that lost the connection tries again after a
-/// second.
-fn message(news: &Difference) -> Vec<u8> {
-    // It has no maps with keys other than text, and no floats that could fail.
+/// Formats one event. Compact JSON has no line breaks, so it fits on one line. A page that loses the connection connects
+/// again after one second.
+fn format_message(news: &Difference) -> Vec<u8> {
+    // This cannot fail: the keys of all maps are texts.
     let json = serde_json::to_string(news).unwrap_or_default();
     format!("retry: 1000\ndata: {json}\n\n").into_bytes()
 }
@@ -95,8 +96,8 @@ mod tests {
             self.to.send_replace(Arc::new(view));
         }
 
-        /// The next message: whether it is whole, and the instances in it.
-        async fn hear(&mut self) -> (bool, Vec<String>) {
+        /// The next message: whether it has the whole view, and the instances in it.
+        async fn next_message(&mut self) -> (bool, Vec<String>) {
             let message = String::from_utf8(self.from.recv().await.unwrap()).unwrap();
             let (_, json) = message.trim_end().split_once("data: ").unwrap();
             let news: Value = serde_json::from_str(json).unwrap();
@@ -108,28 +109,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_hears_all_then_what_changes_and_in_quiet_times_a_heartbeat() {
+    async fn a_page_gets_the_whole_view_then_changes_and_a_heartbeat() {
         let mut world = World::new();
-        assert_eq!(world.hear().await, (true, vec![]));
+        assert_eq!(world.next_message().await, (true, vec![]));
         world.comes("a");
-        assert_eq!(world.hear().await, (false, vec!["a".to_owned()]));
+        assert_eq!(world.next_message().await, (false, vec!["a".to_owned()]));
         let quiet = Instant::now();
-        assert_eq!(world.hear().await, (false, vec![]));
+        assert_eq!(world.next_message().await, (false, vec![]));
         assert_eq!(quiet.elapsed(), PACE + BEAT);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_comes_while_a_page_does_not_read_is_one_message() {
+    async fn changes_that_a_page_does_not_read_become_one_message() {
         let mut world = World::new();
         for id in ["a", "b", "c", "d"] {
-            // Long enough for a message of its own, if somebody read it.
+            // Long enough for a message of its own, if the page read it.
             tokio::time::sleep(PACE * 2).await;
             world.comes(id);
         }
         tokio::time::sleep(BEAT * 10).await;
-        assert_eq!(world.hear().await, (true, vec![]));
+        assert_eq!(world.next_message().await, (true, vec![]));
         let rest = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
-        assert_eq!(world.hear().await, (false, rest));
+        assert_eq!(world.next_message().await, (false, rest));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! The name of an instance within the whole store. Pure.
+//! The key of an instance among all services: service and id. Pure.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub(super) struct InstanceKey {
 }
 
 impl InstanceKey {
-    /// Of what has changed.
+    /// The key of a changed instance.
     pub(super) fn of(change: &InstanceChange) -> Self {
         Self {
             service: change.service.clone(),

@@ -1,4 +1,4 @@
-//! What has happened lately, in sentences: the last hundred changes that the dashboard has seen. Pure.
+//! The journal: the last hundred changes that the dashboard has seen, in sentences. Pure.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,23 +19,23 @@ pub(super) struct Event {
     pub(super) number: u64,
     /// When the dashboard saw it, in milliseconds since its start.
     pub(super) at: u64,
-    /// The item of the page that it is about.
+    /// The name of the item that the change is about.
     pub(super) about: String,
-    /// How it is to be shown.
+    /// How the page shows it.
     pub(super) mood: Mood,
     /// The sentence.
     pub(super) text: String,
 }
 
-/// How a change is to be shown.
+/// How the page shows a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Mood {
-    /// Something came, or works again.
+    /// Something has come, or works again.
     Good,
-    /// Something is different.
+    /// Something has changed.
     Plain,
-    /// Something went or fails.
+    /// Something is gone, or fails.
     Bad,
 }
 
@@ -47,8 +47,8 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Writes down a change.
-    pub(super) fn write(&mut self, now: Duration, about: &str, mood: Mood, text: String) {
+    /// Adds a change.
+    pub(super) fn add(&mut self, now: Duration, about: &str, mood: Mood, text: String) {
         self.events.push_back(Event {
             number: self.next,
             at: millis(now),
@@ -73,8 +73,8 @@ pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What became of an instance, in a sentence.
-pub(super) fn tell(change: &InstanceChange) -> (Mood, String) {
+/// Describes the change of an instance in a sentence.
+pub(super) fn describe(change: &InstanceChange) -> (Mood, String) {
     let key = InstanceKey::of(change);
     match (change.before.as_deref(), change.now.as_deref()) {
         (None, Some(one)) => (Mood::Good, format!("{key} has come, at {}", one.addr())),
@@ -86,9 +86,9 @@ pub(super) fn tell(change: &InstanceChange) -> (Mood, String) {
             (mood, format!("{key}: {}", differences(before, now)))
         }
         (Some(one), None) if one.state == State::Up => {
-            (Mood::Bad, format!("{key} is gone, and was in service"))
+            (Mood::Bad, format!("{key} is gone without a drain"))
         }
-        (Some(_), None) => (Mood::Plain, format!("{key} has left in good order")),
+        (Some(_), None) => (Mood::Plain, format!("{key} is gone after a drain")),
         (None, None) => (Mood::Plain, format!("{key} has changed")),
     }
 }
@@ -134,7 +134,7 @@ mod tests {
         let mut journal = Journal::default();
         for number in 0..250 {
             let at = Duration::from_millis(number);
-            journal.write(at, "x", Mood::Plain, number.to_string());
+            journal.add(at, "x", Mood::Plain, number.to_string());
         }
         let events: Vec<_> = journal.events().collect();
         assert_eq!(events.len(), KEPT);

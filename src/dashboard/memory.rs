@@ -1,14 +1,15 @@
-//! What the dashboard knows: what the store says, and since when it has seen it so. The store itself has no times. Pure.
+//! The memory of the dashboard: the content of the store, and the times at which the dashboard saw it change, since the store
+//! itself has no times. Pure.
 //!
-//! Times are since the start of the dashboard, so that no clock that can be stepped is asked. What was there at the first
-//! look has been there for at least as long as the dashboard.
+//! Times count from the start of the dashboard, so that a step of the system's clock does not matter. Entries that were there
+//! at the start may be older than the dashboard.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::instance_key::InstanceKey;
-use super::journal::{Journal, Mood, tell};
+use super::journal::{Journal, Mood, describe};
 use crate::model::catalog::Catalog;
 use crate::model::instance::{Instance, ServiceName, State};
 use crate::model::key_tree::Tree;
@@ -16,53 +17,53 @@ use crate::model::prefix::Prefix;
 use crate::model::update::{Revision, Update};
 use crate::model::watchers::{self, Seen, Watcher, Watchers, seen_root};
 
-/// How many lost instances are remembered, and for how long, to say which of them a guard may hold.
-const LOST: usize = 5000;
+/// How many lost instances are remembered, and for how long, to show which of them a guard may hold.
+const MAX_LOST: usize = 5000;
 const LOST_FOR: Duration = Duration::from_mins(30);
 
-/// Which part of the store something is said of.
+/// The parts of the store that the dashboard follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
     /// The instances.
     Instances,
-    /// Those who watch.
+    /// The entries of running watchers.
     Watchers,
-    /// Those who have watched.
+    /// The entries that outlive watchers.
     Seen,
 }
 
 /// What happens to the dashboard.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// The store said something.
+    /// The store has sent an update.
     Update(Scope, Update),
-    /// The store does not answer, and why.
+    /// The store does not answer, for this reason.
     Outage(Scope, String),
-    /// It answers again.
+    /// The store answers again.
     Restored(Scope),
 }
 
-/// Since when something has been so.
+/// The time since which something has been as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Since {
-    /// When the dashboard saw it first.
+    /// The time at which the dashboard saw it first.
     pub(super) at: Duration,
-    /// Whether it began then; otherwise it may have been so before, when the dashboard did not look.
+    /// Whether it began then; otherwise it may have begun earlier, while the dashboard did not watch.
     pub(super) is_exact: bool,
-    /// The revision that made it so, if that is known.
+    /// The revision of the change, if it is known.
     pub(super) revision: Option<Revision>,
 }
 
-/// An instance that is gone, and was in service.
+/// An instance that is gone without a drain.
 #[derive(Debug, Clone)]
 pub(super) struct Lost {
-    /// When the dashboard saw it go.
+    /// The time at which the dashboard saw it go.
     pub(super) at: Duration,
-    /// What it was.
+    /// The instance before it went.
     pub(super) instance: Arc<Instance>,
 }
 
-/// All of it.
+/// The memory of the dashboard.
 #[derive(Debug)]
 pub(super) struct Memory {
     catalog: Catalog,
@@ -70,7 +71,7 @@ pub(super) struct Memory {
     revision: Revision,
     seen: Tree,
     missing: BTreeMap<String, Seen>,
-    scopes: BTreeMap<Scope, Heard>,
+    scopes: BTreeMap<Scope, ScopeState>,
     came: BTreeMap<InstanceKey, Since>,
     changed: BTreeMap<InstanceKey, Since>,
     services: BTreeMap<ServiceName, Since>,
@@ -80,25 +81,25 @@ pub(super) struct Memory {
     journal: Journal,
 }
 
-/// What is known of a part of the store.
+/// The state of the connection for a part of the store.
 #[derive(Debug, Default)]
-struct Heard {
-    /// Whether the store has said all of it once.
+struct ScopeState {
+    /// Whether the store has sent all of it once.
     is_complete: bool,
     outage: Option<Outage>,
 }
 
-/// The store does not answer.
+/// An outage of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Outage {
-    /// Since when.
+    /// Its beginning.
     pub(super) at: Duration,
-    /// What there is no news of, and why.
+    /// Which part of the store is not known any more, and why.
     pub(super) text: String,
 }
 
 impl Memory {
-    /// Knows nothing yet of the instances below `prefix`.
+    /// An empty memory for the instances below `prefix`.
     pub(super) fn new(prefix: Prefix) -> Self {
         Self {
             catalog: Catalog::new(prefix),
@@ -117,7 +118,7 @@ impl Memory {
         }
     }
 
-    /// Takes in what happened.
+    /// Applies an input.
     pub(super) fn handle(&mut self, now: Duration, input: Input) {
         match input {
             Input::Update(scope, update) => {
@@ -129,16 +130,16 @@ impl Memory {
                 let heard = self.scopes.entry(scope).or_default();
                 let is_first = !std::mem::replace(&mut heard.is_complete, true);
                 match scope {
-                    Scope::Instances => self.instances(now, update, is_first),
-                    Scope::Watchers => self.watching(now, update, is_first),
-                    Scope::Seen => self.seen(update),
+                    Scope::Instances => self.update_instances(now, update, is_first),
+                    Scope::Watchers => self.update_watchers(now, update, is_first),
+                    Scope::Seen => self.update_seen(update),
                 }
-                self.miss();
+                self.update_missing();
             }
             Input::Outage(scope, why) => {
                 let text = match scope {
                     Scope::Instances => format!("The store does not answer: {why}"),
-                    Scope::Watchers | Scope::Seen => format!("Who watches is not known: {why}"),
+                    Scope::Watchers | Scope::Seen => format!("The watchers are not known: {why}"),
                 };
                 self.scopes.entry(scope).or_default().outage = Some(Outage { at: now, text });
             }
@@ -147,15 +148,15 @@ impl Memory {
         self.forget(now);
     }
 
-    fn seen(&mut self, update: Update) {
+    fn update_seen(&mut self, update: Update) {
         match update {
             Update::Reset(snapshot) => drop(self.seen.reset(&seen_root(), snapshot.entries)),
             Update::Changed { changes, .. } => drop(self.seen.apply(changes)),
         }
     }
 
-    /// Finds out who is missing, once it is known who is there.
-    fn miss(&mut self) {
+    /// Determines the missing watchers, once both lists are complete.
+    fn update_missing(&mut self) {
         let knows = |scope| {
             self.scopes
                 .get(&scope)
@@ -168,7 +169,7 @@ impl Memory {
         self.watchers_went.retain(|id, _| missing.contains_key(id));
     }
 
-    fn instances(&mut self, now: Duration, update: Update, is_first: bool) {
+    fn update_instances(&mut self, now: Duration, update: Update, is_first: bool) {
         let is_reset = matches!(update, Update::Reset(_));
         let revision = update.revision();
         let prefix = self.catalog.prefix().clone();
@@ -181,8 +182,8 @@ impl Memory {
         for change in changes.instances {
             let key = InstanceKey::of(&change);
             if !is_first {
-                let (mood, text) = tell(&change);
-                self.journal.write(now, &key.item(), mood, text);
+                let (mood, text) = describe(&change);
+                self.journal.add(now, &key.item(), mood, text);
             }
             self.services.insert(key.service.clone(), since);
             match (change.before, change.now) {
@@ -202,13 +203,13 @@ impl Memory {
             }
         }
         for (dir, error) in changes.skipped.into_iter().filter(|_| !is_first) {
-            let text = format!("{dir} breaks a rule and is left out: {error}");
+            let text = format!("{dir} is invalid and is left out: {error}");
             let item = format!("skipped:{dir}");
-            self.journal.write(now, &item, Mood::Bad, text);
+            self.journal.add(now, &item, Mood::Bad, text);
         }
     }
 
-    fn watching(&mut self, now: Duration, update: Update, is_first: bool) {
+    fn update_watchers(&mut self, now: Duration, update: Update, is_first: bool) {
         let is_reset = matches!(update, Update::Reset(_));
         let before = self.watchers.clone();
         self.watchers.apply(update);
@@ -225,7 +226,7 @@ impl Memory {
         for (id, watcher) in gone {
             let item = format!("watcher:{id}");
             let text = format!("the watcher {id} on {} is gone", watcher.host);
-            self.journal.write(now, &item, Mood::Bad, text);
+            self.journal.add(now, &item, Mood::Bad, text);
             self.watchers_came.remove(&id);
             self.watchers_went.insert(id, now);
         }
@@ -239,17 +240,17 @@ impl Memory {
             if !is_first {
                 let text = format!("a watcher has come on {host}: {id}");
                 let item = format!("watcher:{id}");
-                self.journal.write(now, &item, Mood::Good, text);
+                self.journal.add(now, &item, Mood::Good, text);
             }
             self.watchers_came.insert(id, since);
         }
     }
 
-    /// Lets go what nobody needs any more.
+    /// Forgets old lost instances, and services that are gone.
     fn forget(&mut self, now: Duration) {
         self.lost
             .retain(|_, lost| now.saturating_sub(lost.at) < LOST_FOR);
-        while self.lost.len() > LOST {
+        while self.lost.len() > MAX_LOST {
             self.lost.pop_first();
         }
         let known = self.catalog.services();
@@ -257,12 +258,12 @@ impl Memory {
             .retain(|service, _| known.contains_key(service));
     }
 
-    /// The time passes.
+    /// Tells the memory the time when nothing else happens.
     pub(super) fn tick(&mut self, now: Duration) {
         self.forget(now);
     }
 
-    /// Whether the store has said all of it once.
+    /// Whether the store has sent all instances and watchers once.
     pub(super) fn is_complete(&self) -> bool {
         let needed = [Scope::Instances, Scope::Watchers];
         needed.iter().all(|scope| {
@@ -272,7 +273,7 @@ impl Memory {
         })
     }
 
-    /// The outage, if there is one; that of the instances first.
+    /// The outage, if there is one; an outage of the instances first.
     pub(super) fn outage(&self) -> Option<&Outage> {
         self.scopes.values().find_map(|heard| heard.outage.as_ref())
     }
@@ -293,43 +294,43 @@ impl Memory {
         &self.journal
     }
 
-    /// When an instance came.
+    /// The time at which an instance came.
     pub(super) fn came(&self, key: &InstanceKey) -> Option<Since> {
         self.came.get(key).copied()
     }
 
-    /// When an instance last changed.
+    /// The time of the last change of an instance.
     pub(super) fn changed(&self, key: &InstanceKey) -> Option<Since> {
         self.changed.get(key).copied()
     }
 
-    /// When something last changed in a service.
+    /// The time of the last change in a service.
     pub(super) fn service_changed(&self, service: &ServiceName) -> Option<Since> {
         self.services.get(service).copied()
     }
 
-    /// When a watcher came.
+    /// The time at which a watcher came.
     pub(super) fn watcher_came(&self, id: &str) -> Option<Since> {
         self.watchers_came.get(id).copied()
     }
 
-    /// Those who are gone without having stopped in order.
+    /// The missing watchers, which have ended without a clean stop.
     pub(super) fn missing_watchers(&self) -> &BTreeMap<String, Seen> {
         &self.missing
     }
 
-    /// When one of them went, if the dashboard has seen that.
+    /// The time at which a missing watcher went, if the dashboard has seen it go.
     pub(super) fn watcher_went(&self, id: &str) -> Option<Duration> {
         self.watchers_went.get(id).copied()
     }
 
-    /// Those who are gone without having stopped in order, and when they went, if the dashboard has seen that.
+    /// The missing watchers, each with the time at which it went, if the dashboard has seen it go.
     pub(super) fn missing(&self) -> impl Iterator<Item = (&str, &Seen, Option<Duration>)> {
         let missing = self.missing.iter();
         missing.map(|(id, seen)| (id.as_str(), seen, self.watchers_went.get(id).copied()))
     }
 
-    /// The instances of a service that are gone and were in service.
+    /// The instances of a service that are gone without a drain.
     pub(super) fn lost(&self, service: &str) -> impl Iterator<Item = (&InstanceKey, &Lost)> {
         let lost = self.lost.iter();
         lost.filter(move |(key, _)| key.service.as_str() == service)

@@ -1,11 +1,11 @@
-//! `sidekick dashboard`: one page that shows what is announced, who watches, and what is wrong, from the store alone.
+//! `sidekick dashboard`: one page that shows instances, watchers and problems. It needs the store alone.
 //!
 //! ```text
-//! store ──▶ memory (what, and since when) ──▶ view (items) ──▶ one feed for each page that is open
+//! store ──▶ memory (content and times) ──▶ view (items) ──▶ one feed for each page that is open
 //! ```
 //!
-//! Rule: the dashboard only reads, and nothing that the store says is ever markup. The server sends data as JSON, the page
-//! puts it into text nodes, and the content security policy lets nothing else in. Shell.
+//! Rule: the dashboard only reads, and no value of the store ever becomes markup. The server sends data as JSON, the page
+//! puts it into text nodes, and the content security policy allows nothing else. Shell.
 
 mod feed;
 mod instance_key;
@@ -30,26 +30,26 @@ use crate::system::http_server::{Limits, ListenError, Server};
 use crate::system::sd_notify::{self, Watchdog};
 use crate::system::signals::Signals;
 
-/// What is shown, and where.
+/// The settings of the dashboard.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where the page is served.
+    /// The address at which the page is served.
     pub listen: ListenAddress,
-    /// Names by which people ask for it, besides addresses, `localhost` and the name of this host.
+    /// Host names that requests may use, besides addresses, `localhost` and the name of this host.
     pub names: Vec<String>,
-    /// Where instances live in the store.
+    /// The path of the instances in the store.
     pub prefix: Prefix,
-    /// The store, without anything secret.
+    /// A description of the store, without secrets.
     pub store: String,
 }
 
-/// Why it is not served.
+/// Why the dashboard cannot be served.
 #[derive(Debug, Error)]
 pub enum DashboardError {
-    /// Nobody can listen there.
+    /// The process cannot listen at the address.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The system takes the socket away.
+    /// The server has failed while it ran.
     #[error("the dashboard cannot be served")]
     Serve(#[from] std::io::Error),
 }
@@ -60,15 +60,15 @@ impl DashboardError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Listen(error) => error.hint(),
-            Self::Serve(_) => "the system refuses what every process needs; see ulimit -n",
+            Self::Serve(_) => "the system refuses a thread or a file; see ulimit -n and ulimit -u",
         }
     }
 }
 
-/// Serves the page until a signal comes that asks for the end.
+/// Serves the page until SIGTERM or SIGINT.
 ///
-/// It serves before the store has said anything, and says so on the page: a dashboard that fails with the store would be
-/// gone when it is needed.
+/// The page is served even before the store has answered, and says so: a dashboard that fails with the store would be gone
+/// when it is needed.
 pub async fn run(
     plan: Plan,
     store: Arc<dyn Store>,
@@ -78,7 +78,7 @@ pub async fn run(
     let address = server.address().clone();
     if !address.is_local() {
         tracing::warn!(
-            "{address} can be reached from other hosts: whoever does sees all that is announced, attributes included"
+            "{address} can be reached from other hosts: everybody who reaches it sees all instances with their attributes"
         );
     }
     let (views, keep) = run::views(store, plan.prefix, plan.store);
@@ -94,7 +94,7 @@ pub async fn run(
                 () = watchdog.beat() => {}
             }
         }
-        // Pages that are open would hold up the end.
+        // The feeds of open pages end, because the server waits for them.
         drop(end);
     };
     let served = tokio::select! {
@@ -106,7 +106,7 @@ pub async fn run(
     Ok(served?)
 }
 
-/// What to give a browser.
+/// The address for a browser.
 fn link(address: &ListenAddress) -> String {
     match address {
         ListenAddress::Tcp(address) => format!("http://{address}/"),

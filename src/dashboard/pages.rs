@@ -1,4 +1,4 @@
-//! The files of the page, as they are in the binary. Pure.
+//! The files of the page, which are part of the binary. Pure.
 
 /// A file of the page.
 #[derive(Debug, Clone, Copy)]
@@ -7,7 +7,7 @@ pub(super) struct File {
     pub(super) path: &'static str,
     /// Its media type.
     pub(super) media_type: &'static str,
-    /// What is in it.
+    /// Its content.
     pub(super) text: &'static str,
 }
 
@@ -23,7 +23,7 @@ macro_rules! file {
     };
 }
 
-/// All of them. Nothing else is ever served, so no path can lead anywhere.
+/// All files of the page. Nothing else is ever served, so no path of a request can lead out of this list.
 pub(super) const FILES: [File; 12] = [
     file!("/", "page.html", "text/html; charset=utf-8"),
     file!("/page.css", "page.css", "text/css; charset=utf-8"),
@@ -39,7 +39,8 @@ pub(super) const FILES: [File; 12] = [
     file!("/dom.js", "dom.js", SCRIPT),
 ];
 
-/// What goes with every answer: no script, style or image but our own, no frame around the page, no markup made of text.
+/// The headers of every answer: they allow only the page's own scripts, styles and images, no frame around the page, and no
+/// markup made of text.
 pub(super) const HEADERS: [(&str, &str); 5] = [
     (
         "content-security-policy",
@@ -61,14 +62,14 @@ pub(super) fn file(path: &str) -> Option<&'static File> {
 mod tests {
     use super::*;
 
-    /// The names in quotes that end like this.
+    /// The names in quotes with this ending.
     fn quoted<'a>(text: &'a str, end: &'a str) -> impl Iterator<Item = &'a str> {
         text.split('"')
             .filter(move |part| part.ends_with(end) && !part.contains(' '))
     }
 
     #[test]
-    fn everything_that_the_page_asks_for_is_there() {
+    fn every_file_that_the_page_asks_for_exists() {
         for one in &FILES {
             for end in [".js", ".css", ".svg"] {
                 for name in quoted(one.text, end) {
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_makes_markup_or_code_of_text_and_nothing_comes_from_elsewhere() {
+    fn no_file_makes_markup_or_code_of_text_or_loads_from_elsewhere() {
         let ways = [
             "innerHTML",
             "outerHTML",

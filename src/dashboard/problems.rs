@@ -1,4 +1,4 @@
-//! What is wrong, and since when the dashboard has seen it so. Pure.
+//! The problems that the page shows, with the times at which the dashboard saw them begin. Pure.
 
 use std::time::Duration;
 
@@ -8,20 +8,21 @@ use super::journal::millis;
 use super::memory::Memory;
 use crate::model::problems::{self, lagging};
 
-/// How long a watcher may take to say that it has applied a change: it tells of most changes within 15 s only.
+/// How long a watcher may take to report a change as applied. Watchers report most changes with their next heartbeat only,
+/// which is up to 15 s later.
 pub(super) const LAG: Duration = Duration::from_secs(30);
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Problem {
     #[serde(flatten)]
     problem: problems::Problem,
-    /// Since when, in milliseconds since the start of the dashboard.
+    /// Its beginning, in milliseconds since the start of the dashboard, if the dashboard has seen it.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<u64>,
 }
 
-/// Everything that is wrong, the worst first.
+/// All problems, the worst first.
 pub(super) fn problems(memory: &Memory, now: Duration) -> Vec<Problem> {
     let said = problems::problems(
         memory.watchers().iter(),
@@ -34,12 +35,12 @@ pub(super) fn problems(memory: &Memory, now: Duration) -> Vec<Problem> {
         Problem { problem, at }
     };
     let mut found: Vec<Problem> = said.into_iter().map(seen).collect();
-    of_lagging_watchers(memory, now, &mut found);
+    add_lagging_watchers(memory, now, &mut found);
     found.sort();
     found
 }
 
-fn of_lagging_watchers(memory: &Memory, now: Duration, found: &mut Vec<Problem>) {
+fn add_lagging_watchers(memory: &Memory, now: Duration, found: &mut Vec<Problem>) {
     for service in memory.catalog().services().keys() {
         let Some(changed) = memory.service_changed(service) else {
             continue;

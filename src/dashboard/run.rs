@@ -1,4 +1,4 @@
-//! Follows the store, remembers, and has the newest view ready for whoever looks. Shell.
+//! Follows the store, and keeps the newest view ready for all open pages. Shell.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,13 @@ use crate::model::report::chain;
 use crate::model::watchers;
 use crate::store::{Followed, Store, follow};
 
-/// How long changes are gathered behind one that was shown: a storm of them costs no more than ten views a second.
+/// How long changes are gathered after a view was made, so that many changes cost no more than ten views a second.
 const GATHER: Duration = Duration::from_millis(100);
-/// How often it is looked whether time alone has changed something: a watcher that lags, an absence that is over.
+/// How often the view is made again without a change in the store, since some items depend on the time: a watcher begins to
+/// lag, or a lost instance is forgotten.
 const TICK: Duration = Duration::from_secs(5);
 
-/// The newest view, and the moment from which its times count.
+/// The newest view, and the start from which its times count.
 #[derive(Debug, Clone)]
 pub(super) struct Views {
     pub(super) newest: watch::Receiver<Arc<View>>,
@@ -27,13 +28,13 @@ pub(super) struct Views {
 }
 
 impl Views {
-    /// The time since the start.
+    /// The time since the start of the dashboard.
     pub(super) fn now(&self) -> Duration {
         self.start.elapsed()
     }
 }
 
-/// Follows `prefix` and those who watch, for as long as the answer's future runs.
+/// Follows the instances below `prefix` and the watchers, for as long as the returned future runs.
 pub(super) fn views(
     store: Arc<dyn Store>,
     prefix: Prefix,

@@ -1,4 +1,4 @@
-//! What is answered to whom: the files of the page, and the feed. Adapter.
+//! Answers the requests of browsers: the files of the page, and the feed. Adapter.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::pages;
 use super::run::Views;
 use crate::system::http_server::{Answer, Asked};
 
-/// Who has opened the feed.
+/// Hands on each page that opens the feed.
 pub(super) type Opened = mpsc::Sender<mpsc::Sender<Vec<u8>>>;
 
 /// Answers a request.
@@ -21,7 +21,7 @@ pub(super) fn answer(asked: &Asked, opened: &Opened) -> Answer {
             Answer::text(403, "this feed is for the page of the dashboard\n")
         }
         "/events" if asked.is_head() => Answer::new(200, EVENTS, ""),
-        "/events" => follow(opened),
+        "/events" => open_feed(opened),
         path => match pages::file(path) {
             Some(file) => Answer::new(200, file.media_type, file.text),
             None => Answer::text(404, "the dashboard has one page: /\n"),
@@ -33,13 +33,14 @@ pub(super) fn answer(asked: &Asked, opened: &Opened) -> Answer {
 
 const EVENTS: &str = "text/event-stream";
 
-/// Whether a browser says that another site asks. It could not read the answer, but it could use up the connections.
+/// Whether the browser says that the request comes from another site. That site could not read the answer, but it could use
+/// up the connections.
 fn is_from_elsewhere(asked: &Asked) -> bool {
     let site = asked.header("sec-fetch-site");
     site.is_some_and(|site| site != "same-origin" && site != "none")
 }
 
-fn follow(opened: &Opened) -> Answer {
+fn open_feed(opened: &Opened) -> Answer {
     let (answer, pieces) = Answer::stream(EVENTS);
     match opened.try_send(pieces) {
         Ok(()) => answer,

@@ -1,4 +1,4 @@
-//! What the dashboard shows of what a store says, in virtual time.
+//! Tests of memory and view together, in virtual time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const SCOPES: [(Scope, &str); 3] = [
     (Scope::Seen, "/sidekick/seen/"),
 ];
 
-/// A store that says things to a dashboard.
+/// A dashboard and the store that it follows.
 struct World {
     memory: Memory,
     now: Duration,
@@ -27,7 +27,7 @@ struct World {
 }
 
 impl World {
-    /// A dashboard that has looked at these keys for the first time.
+    /// A dashboard that has just started on a store with these keys.
     fn new(keys: &[(&str, &str)]) -> Self {
         let mut world = Self {
             memory: Memory::new(Prefix::parse("/services").unwrap()),
@@ -131,7 +131,7 @@ fn deletes<'a>(keys: &[(&'a str, &'a str)]) -> Vec<(&'a str, Option<&'a str>)> {
 }
 
 #[test]
-fn what_was_there_at_the_first_look_may_be_older_and_is_no_news() {
+fn entries_from_before_the_start_have_no_exact_time_and_no_event() {
     let mut world = World::new(&[A, LB].concat());
     world.pass(Duration::from_secs(7));
     world.change(&puts(&B));
@@ -148,7 +148,7 @@ fn what_was_there_at_the_first_look_may_be_older_and_is_no_news() {
 }
 
 #[test]
-fn one_that_is_gone_goes_and_the_news_say_how() {
+fn an_instance_that_goes_leaves_an_event() {
     let mut world = World::new(&[A, B].concat());
     world.change(&[("/services/web/a/state", Some("drain"))]);
     assert_eq!(world.item("instance:web/a")["state"], "drain");
@@ -164,19 +164,19 @@ fn one_that_is_gone_goes_and_the_news_say_how() {
         world.events(),
         [
             "web/a: state up → drain",
-            "web/a has left in good order",
-            "web/b is gone, and was in service"
+            "web/a is gone after a drain",
+            "web/b is gone without a drain"
         ]
     );
 }
 
 #[test]
-fn a_watcher_that_does_not_apply_a_change_is_told_of_after_a_while() {
+fn a_watcher_that_does_not_apply_a_change_becomes_a_problem() {
     let mut world = World::new(&[A, LB].concat());
     assert_eq!(
         world.item("instance:web/a")["applied"],
         Json::Null,
-        "nobody knows"
+        "not known"
     );
     world.change(&puts(&B));
     assert_eq!(world.item("instance:web/b")["applied"], 0);
@@ -193,7 +193,7 @@ fn a_watcher_that_does_not_apply_a_change_is_told_of_after_a_while() {
 }
 
 #[test]
-fn a_watcher_that_is_gone_is_missed_until_it_is_forgotten_or_replaced() {
+fn a_watcher_is_missing_until_it_is_forgotten_or_replaced() {
     let seen = [
         ("/sidekick/seen/lb-1/host", "lb"),
         ("/sidekick/seen/lb-1/targets", "haproxy"),
@@ -224,7 +224,7 @@ fn a_watcher_that_is_gone_is_missed_until_it_is_forgotten_or_replaced() {
 }
 
 #[test]
-fn a_watcher_with_a_wrong_configuration_says_so() {
+fn a_wrong_configuration_of_a_watcher_is_a_problem() {
     let keys = [("/sidekick/watchers/lb-1/config", "a.toml: no such key")];
     let mut world = World::new(&[&LB[..], &keys].concat());
     let problem =
@@ -253,7 +253,7 @@ fn a_held_instance_is_marked_if_it_is_clear_which_one_it_is() {
              `sidekick guard release haproxy` there ends that"
         ]
     );
-    // Two are gone and one is held: nobody can tell which.
+    // Two are gone and one is held: it is not clear which.
     world.change(&deletes(&B));
     assert_eq!(world.item("instance:web/a"), Json::Null);
     assert_eq!(world.item("service:web")["held"][0]["count"], 1);
@@ -265,7 +265,7 @@ fn a_held_instance_is_marked_if_it_is_clear_which_one_it_is() {
 }
 
 #[test]
-fn targets_that_fail_come_first() {
+fn failing_targets_are_the_first_problems() {
     let targets = r#"[{"name":"nginx","stale":900,"held":[{"count":0,"since":800,"why":"none would be left"}]},
         {"name":"haproxy","failing":{"since":1000,"step":"check","why":"no such keyword"}}]"#;
     let keys = [("/sidekick/watchers/lb-1/targets", targets)];
@@ -281,7 +281,7 @@ fn targets_that_fail_come_first() {
 }
 
 #[test]
-fn services_without_an_instance_in_service_and_instances_that_break_rules_are_told_of() {
+fn services_without_an_instance_in_service_and_invalid_instances_are_problems() {
     let keys = [
         ("/services/web/a/state", "drain"),
         ("/services/api/x/ip", "<b>"),
@@ -299,7 +299,7 @@ fn services_without_an_instance_in_service_and_instances_that_break_rules_are_to
 }
 
 #[test]
-fn an_outage_is_told_while_it_lasts_and_changes_nothing() {
+fn an_outage_is_shown_while_it_lasts_and_changes_no_item() {
     let mut world = World::new(&A);
     let before = world.item("instance:web/a");
     world.memory.handle(
@@ -340,7 +340,8 @@ fn keys() -> impl Strategy<Value = (String, Option<&'static str>)> {
 }
 
 proptest! {
-    /// A page that takes in the differences shows what a page shows that is opened anew, and nothing is sent for nothing.
+    /// A page that has followed all differences has the same items as a page that is just opened, and no item is sent without
+    /// a change.
     #[test]
     fn differences_lead_to_the_view(history in proptest::collection::vec((keys(), 0u64..40), 1..30)) {
         let mut world = World::new(&[]);

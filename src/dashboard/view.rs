@@ -1,7 +1,7 @@
-//! What the page shows, as items with names, and what has to be sent to a page that has seen an earlier view. Pure.
+//! The view: all items that the page shows, by name, and the difference to send to a page that has an earlier view. Pure.
 //!
-//! An item is sent again only when it has changed. Ages are not part of it: the page counts them from the times in it, so
-//! that a day on which nothing happens sends nothing.
+//! An item is sent again only when it has changed. Items have times and no ages, which the page computes itself; so nothing
+//! is sent while nothing changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::model::target_status::{HeldService, TargetStatus};
 use crate::model::update::Revision;
 use crate::model::watchers::{Seen, Watcher};
 
-/// What the page is told of itself.
+/// The store, as the page names it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Store {
-    /// The store, without anything secret.
+    /// A description of the store, without secrets.
     pub(super) name: String,
-    /// Where instances live in it.
+    /// The path of the instances in it.
     pub(super) prefix: String,
 }
 
@@ -34,16 +34,16 @@ pub(super) enum Item {
     Store(StoreItem),
     /// A service.
     Service(ServiceItem),
-    /// An instance, there or held.
+    /// An instance that is announced, or that a guard holds.
     Instance(InstanceItem),
-    /// Somebody who watches, or who is gone.
+    /// A watcher that runs or is missing.
     Watcher(WatcherItem),
-    /// All that is wrong.
+    /// All problems.
     Problems {
         /// The worst first.
         list: Vec<Problem>,
     },
-    /// Something that has happened.
+    /// A change of the journal.
     Event(Event),
 }
 
@@ -53,9 +53,9 @@ pub(super) struct StoreItem {
     name: String,
     prefix: String,
     revision: u64,
-    /// Whether it has said everything once.
+    /// Whether it has sent all instances and watchers once.
     is_complete: bool,
-    /// Since when it does not answer, and what it is about.
+    /// The beginning of an outage, and its description.
     #[serde(skip_serializing_if = "Option::is_none")]
     outage: Option<(u64, String)>,
 }
@@ -67,11 +67,11 @@ pub(super) struct ServiceItem {
     drain: usize,
     maint: usize,
     held: Vec<HeldItem>,
-    /// How many watchers serve it; the page finds out which ones by their paths.
+    /// How many watchers serve it; the page finds them by their paths.
     serving: usize,
 }
 
-/// What one target holds of a service.
+/// The instances of a service that one target holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct HeldItem {
     watcher: String,
@@ -86,7 +86,7 @@ pub(super) struct InstanceItem {
     id: String,
     addr: String,
     host: String,
-    /// `up`, `drain`, `maint`, or `held`: gone from the store and still served.
+    /// `up`, `drain`, `maint`, or `held` for an instance that is gone from the store and still served.
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<u16>,
@@ -100,13 +100,13 @@ pub(super) struct InstanceItem {
     state_since: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state_by: Option<&'static str>,
-    /// Since when it is there.
+    /// The time at which it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     came: Option<Time>,
-    /// Since when it is as it is.
+    /// The time of its last change.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<Time>,
-    /// When it went, if it is held.
+    /// The time at which it went, if it is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     gone: Option<u64>,
     /// How many watchers serve it.
@@ -120,7 +120,7 @@ pub(super) struct InstanceItem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Time {
     at: u64,
-    /// Whether it began then; otherwise it may have been so before.
+    /// Whether it began then; otherwise it may have begun earlier.
     is_exact: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<u64>,
@@ -140,7 +140,7 @@ impl From<Since> for Time {
 pub(super) struct WatcherItem {
     id: String,
     host: String,
-    /// The paths that it serves, and how far it is.
+    /// The paths that it serves, each with its applied revision.
     applied: BTreeMap<String, u64>,
     old_workers: usize,
     targets: Vec<TargetStatus>,
@@ -150,9 +150,9 @@ pub(super) struct WatcherItem {
     config: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     came: Option<Time>,
-    /// Whether it is gone without having stopped in order.
+    /// Whether it is missing: it has ended without a clean stop.
     is_missing: bool,
-    /// When it went, if the dashboard has seen that.
+    /// The time at which it went, if the dashboard has seen it go.
     #[serde(skip_serializing_if = "Option::is_none")]
     gone: Option<u64>,
 }
@@ -161,12 +161,12 @@ pub(super) struct WatcherItem {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct View(BTreeMap<String, Item>);
 
-/// What a page has to be told.
+/// The message for a page that has an earlier view, or none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Difference<'a> {
     /// Now, in milliseconds since the start of the dashboard.
     pub(super) now: u64,
-    /// Whether the page is to forget what it knows.
+    /// Whether this is the whole view, so that the page drops all items that it has.
     pub(super) whole: bool,
     /// Items that are new or different.
     pub(super) set: BTreeMap<&'a str, &'a Item>,
@@ -175,7 +175,7 @@ pub(super) struct Difference<'a> {
 }
 
 impl View {
-    /// What there is to see now.
+    /// The view of this memory.
     pub(super) fn of(memory: &Memory, store: &Store, now: Duration) -> Self {
         let mut items = BTreeMap::new();
         let mut put = |name: String, item: Item| drop(items.insert(name, item));
@@ -183,17 +183,17 @@ impl View {
         let list = problems(memory, now);
         put("problems".to_owned(), Item::Problems { list });
         for (id, watcher) in memory.watchers().iter() {
-            put(format!("watcher:{id}"), watching(memory, id, watcher));
+            put(format!("watcher:{id}"), watcher_item(memory, id, watcher));
         }
         for (id, seen, at) in memory.missing() {
-            put(format!("watcher:{id}"), missing(id, seen, at));
+            put(format!("watcher:{id}"), missing_watcher_item(id, seen, at));
         }
         let held = held_by_service(memory);
         let mut names: BTreeSet<String> = held.keys().cloned().collect();
         names.extend(memory.catalog().services().keys().map(ToString::to_string));
         for name in names {
             let held = held.get(&name).cloned().unwrap_or_default();
-            service(memory, &name, held, &mut put);
+            put_service(memory, &name, held, &mut put);
         }
         for event in memory.journal().events() {
             put(
@@ -204,7 +204,7 @@ impl View {
         Self(items)
     }
 
-    /// What a page has to be told that has seen `before`, or nothing at all.
+    /// The message for a page that has the view `before`, or no view yet.
     pub(super) fn difference<'a>(
         &'a self,
         before: Option<&'a Self>,
@@ -239,7 +239,7 @@ fn store_item(memory: &Memory, store: &Store) -> Item {
     })
 }
 
-fn watching(memory: &Memory, id: &str, watcher: &Watcher) -> Item {
+fn watcher_item(memory: &Memory, id: &str, watcher: &Watcher) -> Item {
     let applied = watcher.applied.iter();
     let version = &watcher.version;
     Item::Watcher(WatcherItem {
@@ -257,7 +257,7 @@ fn watching(memory: &Memory, id: &str, watcher: &Watcher) -> Item {
     })
 }
 
-fn missing(id: &str, seen: &Seen, at: Option<Duration>) -> Item {
+fn missing_watcher_item(id: &str, seen: &Seen, at: Option<Duration>) -> Item {
     let named = |name: &String| TargetStatus {
         name: name.clone(),
         ..TargetStatus::default()
@@ -272,7 +272,7 @@ fn missing(id: &str, seen: &Seen, at: Option<Duration>) -> Item {
     })
 }
 
-/// What is held, by service.
+/// The held instances of all targets, by service.
 fn held_by_service(memory: &Memory) -> BTreeMap<String, Vec<HeldItem>> {
     let mut all: BTreeMap<String, Vec<HeldItem>> = BTreeMap::new();
     for (id, watcher) in memory.watchers().iter() {
@@ -292,7 +292,12 @@ fn held_by_service(memory: &Memory) -> BTreeMap<String, Vec<HeldItem>> {
     all
 }
 
-fn service(memory: &Memory, name: &str, held: Vec<HeldItem>, put: &mut impl FnMut(String, Item)) {
+fn put_service(
+    memory: &Memory,
+    name: &str,
+    held: Vec<HeldItem>,
+    put: &mut impl FnMut(String, Item),
+) {
     let dir = memory.catalog().prefix().join(name);
     let serving: Vec<(&str, Revision)> = memory
         .watchers()
@@ -316,18 +321,18 @@ fn service(memory: &Memory, name: &str, held: Vec<HeldItem>, put: &mut impl FnMu
         };
         put(
             key.item(),
-            Item::Instance(there(memory, &key, instance, &serving)),
+            Item::Instance(announced_item(memory, &key, instance, &serving)),
         );
     }
-    for (key, lost) in which_are_held(memory, name, &held) {
-        put(key.item(), Item::Instance(still_served(lost, held.len())));
+    for (key, lost) in find_held(memory, name, &held) {
+        put(key.item(), Item::Instance(held_item(lost, held.len())));
     }
     item.held = held;
     put(format!("service:{name}"), Item::Service(item));
 }
 
-/// The instances that are held, if it is clear which ones they are: a watcher tells only how many.
-fn which_are_held<'a>(
+/// The held instances, if it is clear which ones they are: a watcher reports only how many it holds.
+fn find_held<'a>(
     memory: &'a Memory,
     service: &str,
     held: &[HeldItem],
@@ -341,7 +346,7 @@ fn which_are_held<'a>(
     }
 }
 
-fn as_announced(instance: &Instance) -> InstanceItem {
+fn instance_item(instance: &Instance) -> InstanceItem {
     let named = instance.ports.named().iter();
     let mut ports: BTreeMap<String, u16> = named
         .map(|(name, port)| (name.as_str().to_owned(), *port))
@@ -370,7 +375,7 @@ fn as_announced(instance: &Instance) -> InstanceItem {
     }
 }
 
-fn there(
+fn announced_item(
     memory: &Memory,
     key: &InstanceKey,
     instance: &Instance,
@@ -383,15 +388,15 @@ fn there(
         changed: changed.map(Time::from),
         serving: serving.len(),
         applied: changed.and_then(|since| since.revision).map(have),
-        ..as_announced(instance)
+        ..instance_item(instance)
     }
 }
 
-fn still_served(lost: &Lost, targets: usize) -> InstanceItem {
+fn held_item(lost: &Lost, targets: usize) -> InstanceItem {
     InstanceItem {
         state: "held",
         gone: Some(millis(lost.at)),
         serving: targets,
-        ..as_announced(&lost.instance)
+        ..instance_item(&lost.instance)
     }
 }

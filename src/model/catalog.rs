@@ -303,7 +303,7 @@ mod tests {
         let keys = keys.map(|(field, value)| put(&format!("/services/web/a/{field}"), value));
         change(&mut catalog, keys.to_vec());
         let time = put("/services/web/a/announced_at", "2026-11-26T03:12:07Z");
-        assert_eq!(kinds(&change(&mut catalog, vec![time])), []);
+        assert_eq!(states(&change(&mut catalog, vec![time])), []);
         let one = catalog.instances("web").next().unwrap();
         assert_eq!(one.times.announced_at, Some(1_795_662_727));
         let drain = [
@@ -312,7 +312,7 @@ mod tests {
         ];
         let drained = change(&mut catalog, drain.to_vec());
         assert_eq!(
-            kinds(&drained),
+            states(&drained),
             [("a", Some(State::Up), Some(State::Drain))]
         );
     }

@@ -126,7 +126,9 @@ fn what_comes_changes_is_lost_and_is_held_shows_without_a_reload() {
     browser.wait("document.querySelectorAll('#edges path').length === 3");
     etcd.etcdctl(&["del", "--prefix", "/services/web/b/"]);
     browser.wait(&format!("!({})", shows("b", "")));
-    browser.wait("document.getElementById('event-list').innerText.includes('web/b is gone, and was in service')");
+    browser.wait(
+        "document.getElementById('event-list').innerText.includes('web/b is gone without a drain')",
+    );
     let held = r#"[{"name":"haproxy","since":1000,"held":[{"service":"web","count":1,"since":1700000000,"why":"too many went at once"}]}]"#;
     put_watcher(&etcd, "lb-1", "lb", 2, held);
     browser.wait(&shows("b", "held"));

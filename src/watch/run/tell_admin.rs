@@ -1,7 +1,7 @@
 //! What the loop writes down for the admin endpoint. Shell.
 
 use super::Shell;
-use crate::admin::watch::{PublishEnd, Standing};
+use crate::admin::watch::{PublishEnd, WatchStatus};
 use crate::model::catalog::Changes;
 use crate::watch::applied::publisher::AppliedPublisher;
 use crate::watch::publish::PublishError;
@@ -36,13 +36,13 @@ impl Shell {
     }
 
     pub(super) fn tell_admin_how_it_stands(&self) {
-        self.admin.stands(|| {
+        self.admin.update_status(|| {
             let status = self.reported_status();
             let applied = self.applied.as_ref();
             let away = !self.unreachable.is_empty();
             let answers = self.subscriptions.is_fresh().then_some(true);
             let services = self.catalog.services().values();
-            Standing {
+            WatchStatus {
                 targets: status.targets.clone(),
                 config: status.config.clone(),
                 is_store_up: if away { Some(false) } else { answers },
