@@ -178,7 +178,7 @@ fn where_nobody_watches_nobody_is_waited_for() {
         let mut register = scene.register(&["--drain", "120s"]);
         stop(&mut register);
         let order = [
-            "nobody was waited for",
+            "there is no watcher to wait for",
             "is withdrawn",
             "the program is told",
         ];
@@ -285,7 +285,7 @@ fn a_watcher_that_stops_is_waited_for_no_longer() {
         stop(&mut watch);
         assert_eq!(scene.entries("/sidekick"), []);
         stop(&mut register);
-        assert_order(&register.output(), &["nobody was waited for"]);
+        assert_order(&register.output(), &["there is no watcher to wait for"]);
     });
 }
 
