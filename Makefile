@@ -10,7 +10,15 @@ export RUST_TEST_THREADS ?= 8
 RELEASES ?= trixie forky
 NEWER = haproxy etcd-server etcd-client nginx libnginx-mod-stream apache2-bin
 
-.PHONY: demo test test-versions build lint ci-extra man bench bench-hitless install-build install-demo install-test install-ci
+# Where `make install` puts things. DESTDIR is a root that is packed up later.
+PREFIX ?= /usr/local
+DESTDIR ?=
+SYSCONFDIR ?= /etc
+# The binary that is installed.
+BINARY ?= target/release/sidekick
+
+.PHONY: demo test test-versions build static deb install uninstall lint ci-extra man bench bench-hitless \
+	install-build install-demo install-test install-ci install-static install-deb install-package-test
 
 demo: install-build install-demo
 	$(CARGO) build --release
@@ -41,9 +49,27 @@ lint:
 ci-extra: install-build install-ci
 	.ci/extra $(STEPS)
 
-# The manual pages, in target/man.
-man: install-build
-	$(CARGO) run --quiet -- man target/man
+# A binary without any library of the system, for any Linux of this machine's kind.
+static: install-build install-static
+	$(CARGO) build --release --target $(shell uname -m)-unknown-linux-musl
+
+# The manual pages, in target/man, from the binary that `make build` has made.
+man: $(BINARY)
+	$(BINARY) man target/man
+
+# A Debian package, in target/debian, of the binary that is installed.
+deb: $(BINARY) install-deb
+	contrib/deb.sh $(BINARY)
+
+install: $(BINARY)
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) contrib/make-install.sh install $(BINARY)
+
+# What `make install` has put there; files of configuration stay.
+uninstall:
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) contrib/make-install.sh uninstall
+
+target/release/sidekick:
+	@$(MAKE) --no-print-directory build
 
 bench: install-build install-test
 	$(CARGO) bench --bench latency
@@ -68,6 +94,19 @@ install-test:
 		patchelf:patchelf bindfs:bindfs chromium:chromium
 	@contrib/debian.sh bullseye haproxy || true
 	@contrib/prometheus.sh || true
+
+install-static:
+	@contrib/install.sh musl-gcc:musl-tools
+	@rustup target add $(shell uname -m)-unknown-linux-musl
+
+install-deb:
+	@contrib/install.sh dpkg-deb:dpkg dpkg-shlibdeps:dpkg-dev
+	@$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install --quiet --locked cargo-deb
+
+# The Debian on which the tests install, upgrade and remove the package.
+install-package-test: install-deb
+	@contrib/install.sh debootstrap:debootstrap
+	@contrib/root.sh bookworm systemd systemd-sysv dbus haproxy etcd-server etcd-client openssl curl python3 procps || true
 
 install-ci:
 	@contrib/install.sh shellcheck:shellcheck codespell:codespell

@@ -38,6 +38,9 @@ pub use self::stop::StopArgs;
 pub use self::store::StoreArgs;
 pub use self::watch::Watch;
 
+/// What `sidekick --version` prints: the version, and for a release the commit and its date.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SIDEKICK_BUILD"), ")");
+
 /// Announces services, and keeps proxy configurations equal to what is announced.
 ///
 /// `sidekick register` puts host, ip and port of a service under /services in a store, for as long as the service
@@ -46,7 +49,7 @@ pub use self::watch::Watch;
 ///
 /// The store is etcd, or a directory for a single host.
 #[derive(Debug, Parser)]
-#[command(name = "sidekick", version, max_term_width = 100)]
+#[command(name = "sidekick", version = VERSION, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

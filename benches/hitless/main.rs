@@ -96,7 +96,7 @@ fn play(cli: &Cli, dir: &Path) {
             rounds: 3,
             passes: 10,
             floor: Duration::from_secs(10),
-            outage: Duration::from_mins(1),
+            outage: Duration::from_secs(60),
         }
     };
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("hitless");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The longest time that is accepted: ten years.
-const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Parses a duration. The unit is required, since a bare number means seconds to some people and milliseconds to others.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {

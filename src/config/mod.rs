@@ -47,7 +47,7 @@ use crate::model::stop::Stop;
 
 const STATE_DIR: &str = "SIDEKICK_STATE_DIR";
 /// The default of `--interval`.
-const INTERVAL: std::time::Duration = std::time::Duration::from_mins(5);
+const INTERVAL: std::time::Duration = std::time::Duration::from_secs(5 * 60);
 
 /// The default of `--prefix`: the path of the instances in the store.
 const PREFIX: &str = "/services";

@@ -26,7 +26,7 @@ mod reload;
 use file::{Read, TargetFile};
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
-const RELOAD_TIMEOUT: Duration = Duration::from_mins(1);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One or more files that are checked together and swapped together, and followed by one reload.
 #[derive(Debug, Clone, PartialEq, Eq)]

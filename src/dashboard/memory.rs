@@ -19,7 +19,7 @@ use crate::model::watchers::{self, Seen, Watcher, Watchers, seen_root};
 
 /// How many lost instances are remembered, and for how long, to show which of them a guard may hold.
 const MAX_LOST: usize = 5000;
-const LOST_FOR: Duration = Duration::from_mins(30);
+const LOST_FOR: Duration = Duration::from_secs(30 * 60);
 
 /// The parts of the store that the dashboard follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -200,7 +200,7 @@ fn a_watcher_is_missing_until_it_is_forgotten_or_replaced() {
     ];
     let mut world = World::new(&[LB, seen].concat());
     assert_eq!(world.problems(), [""; 0]);
-    world.pass(Duration::from_mins(1));
+    world.pass(Duration::from_secs(60));
     world.change(&deletes(&LB));
     let missed = ["the watcher of haproxy on lb is gone, and nobody has taken its place: lb-1"];
     assert_eq!(world.problems(), missed);

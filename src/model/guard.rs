@@ -65,7 +65,7 @@ impl Rules {
             min_instances: 0,
             max_drop: Percent::ALL,
             window: Duration::from_secs(30),
-            hold: Duration::from_mins(1),
+            hold: Duration::from_secs(60),
             networks: Vec::new(),
         }
     }

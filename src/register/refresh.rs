@@ -16,7 +16,7 @@ const SOONEST: Duration = Duration::from_secs(1);
 /// How long a job may take. `register` gives up one that hangs, on a file system or in the system's resolver, and allows
 /// each further one twice as long, up to [`LONGEST`]: a job that hangs keeps a thread.
 const LIMIT: Duration = Duration::from_secs(30);
-const LONGEST: Duration = Duration::from_mins(30);
+const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// What a job found.
 pub(super) enum Found {

@@ -33,7 +33,7 @@ const RESUMES: u32 = 6;
 /// The follower reports an outage after so many failures in a row; the first may be no more than a lost connection.
 const REPORT_AT: u32 = 2;
 /// How often the follower lists everything again although nothing is wrong; each time varies by [`RELIST_SPREAD`].
-const RELIST: Duration = Duration::from_mins(10);
+const RELIST: Duration = Duration::from_secs(10 * 60);
 const RELIST_SPREAD: f64 = 0.2;
 
 /// What following a prefix tells its consumer.

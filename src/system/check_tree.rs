@@ -13,7 +13,7 @@ use super::file;
 
 const PREFIX: &str = "tree.";
 /// A mirror that is older belongs to nobody: whoever made it was killed.
-const LITTER: Duration = Duration::from_hours(1);
+const LITTER: Duration = Duration::from_secs(60 * 60);
 
 /// A directory of links to what another one holds. Dropping it removes it.
 #[derive(Debug)]

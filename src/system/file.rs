@@ -19,7 +19,7 @@ const PERMISSIONS: u32 = 0o7777;
 /// The ending of a candidate's name.
 const SUFFIX: &str = ".sidekick";
 /// A candidate that is older was left behind by a process that was killed.
-const MAX_CANDIDATE_AGE: Duration = Duration::from_mins(10);
+const MAX_CANDIDATE_AGE: Duration = Duration::from_secs(10 * 60);
 /// Names of paths are cut to this many bytes and get a hash behind, since file systems allow 255 bytes.
 const LONGEST_NAME: usize = 180;
 
@@ -135,8 +135,10 @@ pub fn name_of_path(path: &Path) -> String {
     }
     // The hash is that of the whole path, including the part that is cut off.
     let hash = fingerprint([path.as_os_str().as_encoded_bytes()]);
-    let start = name.floor_char_boundary(LONGEST_NAME);
-    format!("{}%~{hash:016x}", &name[..start])
+    let fits = (0..=LONGEST_NAME)
+        .rev()
+        .find(|end| name.is_char_boundary(*end));
+    format!("{}%~{hash:016x}", &name[..fits.unwrap_or_default()])
 }
 
 /// Follows symbolic links to the real destination, so that a link stays when the file is replaced. The destination need
@@ -399,7 +401,7 @@ mod tests {
     fn an_old_candidate_of_a_killed_process_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let dest = dir.path().join("a.cfg");
-        let old = std::time::SystemTime::now() - Duration::from_hours(1);
+        let old = std::time::SystemTime::now() - Duration::from_secs(60 * 60);
         for (name, is_old) in [
             (".a.cfg.x1.sidekick", true),
             (".a.cfg.x2.sidekick", false),

@@ -338,7 +338,7 @@ fn confd_toml_gives_an_interval_and_warnings() {
         "interval = 60\nlog-level = 'debug'\nwatch = true\n",
     )
     .unwrap();
-    assert_eq!(confd.interval, Some(Duration::from_mins(1)));
+    assert_eq!(confd.interval, Some(Duration::from_secs(60)));
     let warnings: Vec<_> = confd.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,

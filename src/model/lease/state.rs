@@ -149,8 +149,11 @@ impl HeldLease {
     }
 
     fn retry_if(&mut self, due: impl Fn(&Later) -> bool) {
-        let due = self.later.extract_if(.., |_, later| due(later));
-        self.unpublished.extend(due.map(|(dir, _)| dir));
+        let is_due = |(dir, later): (&Prefix, &Later)| due(later).then(|| dir.clone());
+        let due: Vec<Prefix> = self.later.iter().filter_map(is_due).collect();
+        for dir in due {
+            self.mark_stale(dir);
+        }
     }
 }
 

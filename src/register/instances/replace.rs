@@ -23,9 +23,12 @@ impl Roster {
                 }
             }
         }
-        let gone = self.members.extract_if(.., |dir, _| !dirs.contains(dir));
-        let gone: Vec<(Prefix, Member)> = gone.collect();
-        for (dir, member) in gone {
+        let is_gone = |dir: &&Prefix| !dirs.contains(*dir);
+        let gone: Vec<Prefix> = self.members.keys().filter(is_gone).cloned().collect();
+        for dir in gone {
+            let Some(member) = self.members.remove(&dir) else {
+                continue;
+            };
             let unwant = lease::Input::Unwant(dir.clone());
             self.handle_lease(now, &member.holder(), unwant, out);
             self.leases.stop_sharing(&dir);

@@ -42,7 +42,7 @@ const COUNT: Duration = Duration::from_secs(5);
 
 /// How long a count may take before the machine asks for a new one. It is longer than some dozens of proxies take that
 /// do not answer (ten seconds each).
-const COUNT_WITHIN: Duration = Duration::from_mins(5);
+const COUNT_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// What an update of the store is about, and so whether somebody may wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,7 +27,7 @@ use crate::watch::target::state::TargetState;
 const TTL: Duration = Duration::from_secs(15);
 /// How long the store remembers a watcher that has died: long enough for somebody to see it, and short enough that
 /// machines which are taken away for good are forgotten.
-const SEEN_TTL: Duration = Duration::from_mins(30);
+const SEEN_TTL: Duration = Duration::from_secs(30 * 60);
 /// How long the end of the process waits until the entry is withdrawn. After that the entry expires with its lease.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(1);
 

@@ -7,9 +7,9 @@ use super::schedule::Limits;
 /// What the parts of a publish that have no time-out of their own usually take at most: rendering, disks.
 const USUAL_REST: Duration = Duration::from_secs(10);
 /// What they may take, many changes of HAProxies included.
-const REST: Duration = Duration::from_mins(5);
+const REST: Duration = Duration::from_secs(5 * 60);
 /// The clock cannot count to any time-out that somebody may give.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
+const LONGEST: Duration = Duration::from_secs(24 * 365 * 60 * 60);
 
 /// The time-outs of all that a publish of a target waits for.
 #[derive(Debug, Default)]

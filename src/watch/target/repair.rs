@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 /// So many repairs within this time are a fight.
-const FIGHT: (usize, Duration) = (3, Duration::from_mins(1));
+const FIGHT: (usize, Duration) = (3, Duration::from_secs(60));
 /// The first pause of a fight, and the longest one.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(10));
+const PAUSE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10 * 60));
 
 /// The repairs of one target.
 #[derive(Debug, Default)]

@@ -18,9 +18,9 @@ use crate::model::pace::Pace;
 use crate::watch::publish::outcome::Outcome;
 
 /// The delays between tries of a publish that fails.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Those between tries of what the program has refused.
-const REFUSED: (Duration, Duration) = (Duration::from_secs(20), Duration::from_mins(5));
+const REFUSED: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5 * 60));
 /// The pause between reloads doubles so often at most while they are refused.
 const DOUBLINGS: u32 = 4;
 /// What takes no longer than this is waited for by newer data.

@@ -37,7 +37,7 @@ mod etcd;
 /// The shortest TTL that a store has to honour.
 pub(crate) const SHORT: Duration = Duration::from_secs(2);
 /// A TTL that no test outlives.
-pub(crate) const LONG: Duration = Duration::from_mins(5);
+pub(crate) const LONG: Duration = Duration::from_secs(5 * 60);
 
 /// Makes a store to test. Dropping the bench ends the store.
 pub(crate) trait Bench: Sized {

@@ -165,7 +165,7 @@ fn at_any_time_the_live_files_are_complete_and_the_next_process_puts_all_right()
 fn what_the_killed_leave_behind_is_cleared_away_by_later_ones() {
     let scene = Scene::new();
     put(&scene.file("store"), 1);
-    let old = SystemTime::now() - Duration::from_hours(1);
+    let old = SystemTime::now() - Duration::from_secs(60 * 60);
     let left = scene.file("out/conf.d/.a.cfg.999999.sidekick");
     fs::write(&left, "half a fi").unwrap();
     let kept = scene.file("state/reloaded");

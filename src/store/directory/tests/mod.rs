@@ -20,7 +20,7 @@ mod hanging;
 mod model;
 
 const A: &str = "/services/web/a";
-const LONG: Duration = Duration::from_mins(5);
+const LONG: Duration = Duration::from_secs(5 * 60);
 
 /// A store in a directory of its own.
 struct Bench {

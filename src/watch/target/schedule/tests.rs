@@ -20,7 +20,7 @@ fn ms(n: u64) -> Duration {
 }
 
 /// How long a publish may take.
-const LIMIT: Duration = Duration::from_mins(5);
+const LIMIT: Duration = Duration::from_secs(5 * 60);
 /// None is told of before that.
 const LIMITS: Limits = Limits {
     usual: LIMIT,
@@ -266,7 +266,7 @@ fn what_takes_a_reload_is_not_overtaken() {
 }
 
 /// What a publish takes at most if nothing is wrong.
-const USUAL: Duration = Duration::from_mins(2);
+const USUAL: Duration = Duration::from_secs(2 * 60);
 
 #[test]
 fn a_publish_that_takes_long_is_told_of_once_and_goes_on() {

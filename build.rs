@@ -1,0 +1,41 @@
+//! Tells a release of which commit it is: `sidekick --version` says so.
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=SIDEKICK_COMMIT");
+    // A build that a developer tests with is not compiled anew for each commit.
+    let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    let commit = is_release.then(commit).flatten();
+    let commit = commit.unwrap_or_else(|| "development".to_owned());
+    println!("cargo:rustc-env=SIDEKICK_BUILD={commit}");
+}
+
+/// The commit and its date, such as `68a774f 2026-11-26`: of `SIDEKICK_COMMIT` where the sources come without their
+/// history (in the Dockerfile), else of git.
+fn commit() -> Option<String> {
+    let given = std::env::var("SIDEKICK_COMMIT").unwrap_or_default();
+    if !given.is_empty() {
+        return Some(given);
+    }
+    // A package that lies within somebody else's repository has nothing to do with its commits.
+    let top = git(&["rev-parse", "--show-toplevel"])?;
+    let here = std::env::var("CARGO_MANIFEST_DIR").ok()?;
+    if Path::new(&top).canonicalize().ok()? != Path::new(&here).canonicalize().ok()? {
+        return None;
+    }
+    // Every commit and every checkout writes a line to this file.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+    if Path::new(&log).exists() {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    git(&["log", "-1", "--format=%h %cs", "--abbrev=7"])
+}
+
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+}
