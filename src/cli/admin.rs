@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::Format;
+
 /// Where a running sidekick tells of itself.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Admin endpoint")]
@@ -73,4 +75,7 @@ pub struct Health {
     /// How long an answer may take.
     #[arg(long, value_name = "TIME", default_value = "3s")]
     pub timeout: String,
+    /// Lines for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 }

@@ -4,16 +4,28 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::StoreArgs;
+use super::{Format, StoreArgs};
 
 /// Show which address of this host would be announced, and why.
 ///
 /// The address goes to standard output, what was looked at to standard error. Exits 69 if there is no address.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick ip
+  sidekick ip iface:eth1,default
+  sidekick ip --format json | jq -r '.tried[].refused'
+
+Exit status:
+  0 there is an address; 64 the command line is wrong; 69 there is no address; 74 the output
+  cannot be written.")]
 pub struct Ip {
     /// As --ip of `sidekick register`: ADDRESS, iface:NAME, cidr:NETWORK/BITS, default or store; several by commas.
     #[arg(value_name = "SPEC")]
     pub spec: Option<String>,
+    /// The address, or JSON for programs: with all that was looked at.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,
@@ -62,7 +74,8 @@ pub struct Render {
 
 /// Look for mistakes in conf.d, templates and commands, all at once.
 ///
-/// No command is run, no store is asked. Mistakes and warnings go to standard error, their numbers to standard output. Exits 0 if there is no mistake, 78 if there is one.
+/// No command is run, no store is asked. Mistakes and warnings go to standard error, their numbers to standard output; as JSON, all
+/// of it goes to standard output. Exits 0 if there is no mistake, 78 if there is one.
 #[derive(Debug, Args)]
 pub struct Check {
     /// The targets to be looked at, by the names of their files in conf.d without .toml; all of them without it.
@@ -71,4 +84,7 @@ pub struct Check {
     /// The directory that holds conf.d and templates; /etc/sidekick without it.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_CONF_DIR")]
     pub conf_dir: Option<PathBuf>,
+    /// Lines for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 }

@@ -29,6 +29,9 @@ pub struct DrainArgs {
     /// Wait for nobody.
     #[arg(long, conflicts_with = "wait")]
     pub no_wait: bool,
+    /// A line for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,
@@ -65,7 +68,7 @@ pub struct Status {
     /// Show everything, however wide the tables become: names in full, attributes, leases, dates in place of ages.
     #[arg(long)]
     pub wide: bool,
-    /// A table for people, or JSON for programs.
+    /// A table for people, or JSON for programs; docs/json.md has its form.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]
@@ -131,9 +134,9 @@ pub enum ExportFormat {
 /// How something is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Columns.
+    /// Text for people.
     Table,
-    /// JSON.
+    /// JSON, whose form is kept: docs/json.md.
     Json,
 }
 
@@ -219,6 +222,9 @@ pub struct GuardRelease {
     /// All targets of which something is held.
     #[arg(long, conflicts_with = "targets")]
     pub all: bool,
+    /// Lines for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub state: StateArgs,

@@ -1,17 +1,20 @@
 //! `sidekick drain` and `sidekick undrain`. Shell.
 
-use super::{Job, Surroundings, both, open, print};
-use crate::cli::DrainArgs;
+use std::io::Write;
+
+use super::{Job, Surroundings, both, open, print, print_json};
+use crate::cli::{DrainArgs, Format};
 use crate::config;
 use crate::error::Failure;
 use crate::manage;
 use crate::model::instance::State;
+use crate::model::report::code;
 use crate::system::clock::unix_seconds;
 
 pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Result<Job, Failure> {
     let ((service, id, wait), place) =
         both(config::parse_drain_args(args), here.place(&args.store))?;
-    let is_quiet = here.output.is_quiet();
+    let (format, is_quiet) = (args.format, here.output.is_quiet());
     let name = place.to_string();
     let verb = match state {
         State::Up => "undrain",
@@ -27,11 +30,17 @@ pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Re
             wait,
             now: unix_seconds(),
         };
-        let (text, status) = manage::set_state(order, store).await?;
-        if !is_quiet {
-            print(text)?;
+        let drained = manage::set_state(order, store).await?;
+        match format {
+            Format::Json => print_json(&drained)?,
+            Format::Table if is_quiet => {}
+            Format::Table => print(&drained)?,
         }
-        Ok(status)
+        let Some(complaint) = drained.complaint() else {
+            return Ok(0);
+        };
+        let _ = writeln!(std::io::stderr(), "error: {complaint}");
+        Ok(code::FAILED)
     };
     Ok(Job::new(work).on_store(verb, &name))
 }

@@ -1,6 +1,6 @@
 //! `sidekick guard`. Shell.
 
-use super::{Job, Surroundings, print};
+use super::{Job, Surroundings, print, print_json};
 use crate::cli::{Format, Guard, GuardAction, GuardRelease};
 use crate::config;
 use crate::error::Failure;
@@ -35,9 +35,12 @@ fn release(dir: &std::path::Path, args: &GuardRelease, is_quiet: bool) -> Result
         .map(config::parse_service)
         .transpose();
     let service = service.map_err(|problems| Failure::usage(&problems))?;
-    let (text, any) = watch::guard_release(dir, &args.targets, args.all, service.as_ref())?;
-    if !is_quiet {
-        print(text)?;
+    let released = watch::guard_release(dir, &args.targets, args.all, service.as_ref())?;
+    match args.format {
+        Format::Json => print_json(&released)?,
+        Format::Table if is_quiet => {}
+        Format::Table => print(watch::released_lines(&released))?,
     }
+    let any = released.iter().any(|one| one.released);
     Ok(if any { 0 } else { code::FAILED })
 }

@@ -1,7 +1,9 @@
 //! `sidekick health`. Shell.
 
-use super::{Job, Surroundings, print};
-use crate::cli::Health;
+use serde::Serialize;
+
+use super::{Job, Surroundings, print, print_json};
+use crate::cli::{Format, Health};
 use crate::config;
 use crate::error::Failure;
 use crate::model::report::code;
@@ -14,7 +16,7 @@ struct SwitchedOff;
 
 pub(super) fn resolve(args: &Health, here: &Surroundings) -> Result<Job, Failure> {
     let asked = config::parse_health(args).map_err(|problems| Failure::usage(&problems))?;
-    let is_quiet = here.output.is_quiet();
+    let (format, is_quiet) = (args.format, here.output.is_quiet());
     Ok(Job::new(async move {
         let Some(address) = asked.address else {
             let hint = "give --admin (SIDEKICK_ADMIN) the address to `sidekick watch` or `sidekick register` and to \
@@ -26,9 +28,58 @@ pub(super) fn resolve(args: &Health, here: &Surroundings) -> Result<Job, Failure
             let hint = "`sidekick watch` and `sidekick register` answer where their --admin says";
             Failure::failed(&error, hint)
         })?;
-        if status != 200 || !is_quiet {
+        if format == Format::Json {
+            print_json(&HealthAnswer::new(asked.path, status, &text))?;
+        } else if status != 200 || !is_quiet {
             print(text)?;
         }
         Ok(if status == 200 { 0 } else { code::FAILED })
     }))
+}
+
+/// The answer of the endpoint as JSON.
+#[derive(Serialize)]
+struct HealthAnswer<'a> {
+    /// What was asked: `/health` or `/ready`.
+    asked: &'a str,
+    ok: bool,
+    /// Why not.
+    reasons: Vec<&'a str>,
+    /// What is wrong besides, and hinders nothing.
+    notes: Vec<&'a str>,
+}
+
+impl<'a> HealthAnswer<'a> {
+    fn new(asked: &'a str, status: u16, text: &'a str) -> Self {
+        let reason = |line: &'a str| {
+            let reason = line.strip_prefix("- ");
+            reason.or_else(|| line.strip_prefix("not healthy: "))
+        };
+        Self {
+            asked,
+            ok: status == 200,
+            reasons: text.lines().filter_map(reason).collect(),
+            notes: text
+                .lines()
+                .filter_map(|line| line.strip_prefix("note: "))
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_and_notes_are_told_apart() {
+        let text = "not ready\n- a is not published\nnote: the store is down\n";
+        let answer = HealthAnswer::new("/ready", 503, text);
+        assert!(!answer.ok);
+        assert_eq!(answer.reasons, ["a is not published"]);
+        assert_eq!(answer.notes, ["the store is down"]);
+        let stuck = HealthAnswer::new("/health", 503, "not healthy: the loop is stuck\n");
+        assert_eq!(stuck.reasons, ["the loop is stuck"]);
+        assert!(HealthAnswer::new("/health", 200, "healthy\n").ok);
+    }
 }

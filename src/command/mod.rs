@@ -9,6 +9,7 @@ use std::io::{self, IsTerminal};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::cli::{Command, LogArgs, OutputArgs, StoreArgs};
@@ -204,6 +205,13 @@ fn bind(admin: Option<config::Admin>) -> Result<Option<Server>, Failure> {
         );
     }
     Ok(Some(server))
+}
+
+/// Prints JSON. docs/json.md has the forms of all that is printed so.
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    // All keys are strings, and there are no floats that could fail.
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    print(text + "\n")
 }
 
 fn print(text: impl fmt::Display) -> Result<(), Failure> {

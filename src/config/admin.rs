@@ -85,6 +85,7 @@ mod tests {
             admin: admin.to_owned(),
             ready: false,
             timeout: timeout.to_owned(),
+            format: cli::Format::Table,
         };
         assert_eq!(parse_health(&args("nowhere", "soon")).unwrap_err().len(), 2);
         assert_eq!(parse_health(&args("", "3s")).unwrap().address, None);

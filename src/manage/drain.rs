@@ -1,23 +1,22 @@
 //! `sidekick drain` and `sidekick undrain`: changes the state of an instance, and waits until its watchers have applied it.
 //! Shell.
 
-use std::collections::BTreeSet;
-use std::io::Write;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use super::{ManageError, read_instances, suggest_service};
 use crate::model::instance::{InstanceId, ServiceName, State};
 use crate::model::keyspace;
 use crate::model::prefix::Prefix;
-use crate::model::report::code;
 use crate::model::state_change::{By, StateChange, StateValue};
 use crate::model::suggestion::did_you_mean;
 use crate::model::times::{StateBy, StateSince};
 use crate::model::watchers::Marks;
 use crate::store::Store;
 use crate::store::drain_wait;
-use crate::store::drain_wait::Waited;
 
 /// Which instance gets which state.
 #[derive(Debug, Clone)]
@@ -36,8 +35,27 @@ pub struct Order {
     pub now: u64,
 }
 
-/// Changes the state in the store and waits for the watchers; returns the text to print and the exit status.
-pub async fn set_state(order: Order, store: Arc<dyn Store>) -> Result<(String, u8), ManageError> {
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Drained {
+    service: String,
+    id: String,
+    state: &'static str,
+    /// Whether somebody has waited for the watchers.
+    waited: bool,
+    /// How long, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    took_ms: Option<u64>,
+    /// The watchers that have applied it.
+    applied_by: Vec<String>,
+    /// Those that have not.
+    pub missing: Vec<String>,
+    #[serde(skip)]
+    dir: Prefix,
+}
+
+/// Changes the state in the store and waits for the watchers.
+pub async fn set_state(order: Order, store: Arc<dyn Store>) -> Result<Drained, ManageError> {
     let dir = keyspace::dir(&order.prefix, order.service.as_str(), order.id.as_str());
     let state = match order.state {
         State::Up => None,
@@ -54,46 +72,74 @@ pub async fn set_state(order: Order, store: Arc<dyn Store>) -> Result<(String, u
     };
     let since = store.set_state(&change).await.map_err(ManageError::Store)?;
     let Some(since) = since else {
-        let catalog = read_instances(&store, &order.prefix, order.service.as_str()).await?;
-        let known = catalog.instances(order.service.as_str());
-        let known: Vec<String> = known.map(|one| one.id.to_string()).collect();
-        let similar = if known.is_empty() {
-            suggest_service(&store, &order.prefix, &order.service).await
-        } else {
-            did_you_mean(order.id.as_str(), known.iter().map(String::as_str))
-        };
-        return Err(ManageError::Unknown {
-            dir,
-            known,
-            similar,
-        });
+        return Err(unknown(&order, dir, &store).await);
     };
-    let is = format!("{dir} is in state {}", order.state.as_str());
-    let Some(limit) = order.wait else {
-        return Ok((format!("{is}; nobody was waited for\n"), 0));
+    let mut drained = Drained {
+        service: order.service.to_string(),
+        id: order.id.to_string(),
+        state: order.state.as_str(),
+        waited: order.wait.is_some(),
+        took_ms: None,
+        applied_by: Vec::new(),
+        missing: Vec::new(),
+        dir: dir.clone(),
     };
-    let marks = Marks::from([(dir, since)]);
-    let waited = drain_wait::wait(store, &marks, limit).await;
-    outcome(&is, waited)
+    if let Some(limit) = order.wait {
+        let marks = Marks::from([(dir, since)]);
+        let waited = drain_wait::wait(store, &marks, limit).await;
+        if let Some(why) = waited.unknown {
+            return Err(ManageError::Watchers(why));
+        }
+        let applied = waited.watchers.difference(&waited.missing);
+        drained.applied_by = applied.cloned().collect();
+        drained.missing = waited.missing.into_iter().collect();
+        drained.took_ms = u64::try_from(waited.took.as_millis()).ok();
+    }
+    Ok(drained)
 }
 
-fn outcome(is: &str, waited: Waited) -> Result<(String, u8), ManageError> {
-    let names = |ids: &BTreeSet<String>| ids.iter().cloned().collect::<Vec<_>>().join(", ");
-    let took = waited.took.as_millis();
-    if let Some(why) = waited.unknown {
-        return Err(ManageError::Watchers(why));
+async fn unknown(order: &Order, dir: Prefix, store: &Arc<dyn Store>) -> ManageError {
+    let service = order.service.as_str();
+    let catalog = match read_instances(store, &order.prefix, service).await {
+        Ok(catalog) => catalog,
+        Err(error) => return error,
+    };
+    let known = catalog.instances(service);
+    let known: Vec<String> = known.map(|one| one.id.to_string()).collect();
+    let similar = if known.is_empty() {
+        suggest_service(store, &order.prefix, &order.service).await
+    } else {
+        did_you_mean(order.id.as_str(), known.iter().map(String::as_str))
+    };
+    ManageError::Unknown {
+        dir,
+        known,
+        similar,
     }
-    if waited.missing.is_empty() {
-        let who = match names(&waited.watchers) {
-            who if who.is_empty() => "nobody watches it".to_owned(),
-            who => format!("applied after {took} ms by {who}"),
-        };
-        return Ok((format!("{is}; {who}\n"), 0));
+}
+
+/// A line for people.
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is in state {}", self.dir, self.state)?;
+        match self.took_ms {
+            None => writeln!(f, "; nobody was waited for"),
+            Some(_) if !self.missing.is_empty() => writeln!(f),
+            Some(_) if self.applied_by.is_empty() => writeln!(f, "; nobody watches it"),
+            Some(took) => {
+                let who = self.applied_by.join(", ");
+                writeln!(f, "; applied after {took} ms by {who}")
+            }
+        }
     }
-    let missing = names(&waited.missing);
-    let _ = writeln!(
-        std::io::stderr(),
-        "error: after {took} ms it is not applied by {missing}"
-    );
-    Ok((format!("{is}\n"), code::FAILED))
+}
+
+impl Drained {
+    /// Which watchers have not applied it in time, in a sentence; `None` if all have.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let took = self.took_ms.filter(|_| !self.missing.is_empty())?;
+        let missing = self.missing.join(", ");
+        Some(format!("after {took} ms it is not applied by {missing}"))
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use self::drain::{Order, set_state};
+pub use self::drain::{Drained, Order, set_state};
 pub use self::export::export;
 pub use self::status::{Form, Question, Report, list, status};
 

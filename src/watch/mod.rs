@@ -42,7 +42,9 @@ mod source;
 mod target;
 
 pub use self::conf::load::{Configuration, LoadError, Loaded, load, load_some};
-pub use self::guard::{GuardCommandError, list as guard_list, release as guard_release};
+pub use self::guard::{
+    GuardCommandError, list as guard_list, release as guard_release, released_lines,
+};
 pub use self::history::{HistoryError, Wanted as WantedHistory, show as show_history};
 pub use self::offline::{
     Change as WhatIf, Fault, Findings, FixtureError, Show, WhatIfError, change_fixture, check,

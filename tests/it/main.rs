@@ -20,6 +20,7 @@ mod forwarded;
 mod harness;
 mod healing;
 mod hitless;
+mod json;
 mod package;
 mod pid1;
 mod proxies;

@@ -1,5 +1,6 @@
 //! What is held, seen and released by hand: the other end of the records of the guards. Shell.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::thread::sleep;
@@ -140,21 +141,46 @@ fn holds_as_json(records: &[Record]) -> String {
     serde_json::to_string_pretty(&holds.collect::<Vec<_>>()).unwrap_or_default() + "\n"
 }
 
-fn lines_or_nothing(lines: &[String]) -> String {
-    if lines.is_empty() {
-        return NOTHING.to_owned();
-    }
-    lines.concat()
+/// What became of one target that was to let go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Released {
+    target: String,
+    /// Only what was held of this service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
+    /// Whether something was held, which is let go now.
+    pub released: bool,
 }
 
-/// Asks those who hold these targets, or all of them, to let go: all that is held, or what is held of one service. Lines for
-/// people; whether something was held.
+/// A line for people.
+impl fmt::Display for Released {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = &self.target;
+        match (&self.service, self.released) {
+            (Some(service), true) => writeln!(f, "{target}: {service}: released"),
+            (None, true) => writeln!(f, "{target}: released"),
+            (Some(service), false) => writeln!(f, "{target}: nothing of {service} is held"),
+            (None, false) => writeln!(f, "{target}: nothing is held"),
+        }
+    }
+}
+
+/// Lines for people about all of them.
+#[must_use]
+pub fn released_lines(all: &[Released]) -> String {
+    if all.is_empty() {
+        return NOTHING.to_owned();
+    }
+    all.iter().map(ToString::to_string).collect()
+}
+
+/// Asks those who hold these targets, or all of them, to let go: all that is held, or what is held of one service.
 pub fn release(
     state_dir: &Path,
     names: &[String],
     every: bool,
     service: Option<&ServiceName>,
-) -> Result<(String, bool), GuardCommandError> {
+) -> Result<Vec<Released>, GuardCommandError> {
     let known = read_all(state_dir)?;
     let mut chosen = Vec::new();
     for name in names {
@@ -168,24 +194,24 @@ pub fn release(
     if every {
         chosen.extend(known.iter().filter(|record| !record.held.is_empty()));
     }
-    let (mut lines, mut any) = (Vec::new(), false);
+    let mut all = Vec::new();
     for record in chosen {
-        let (target, name) = (&record.target, service.map(ServiceName::as_str));
-        let of = name.map_or_else(String::new, |name| format!(" of {name}"));
+        let name = service.map(ServiceName::as_str);
         let mut held = record.held.iter();
-        if !held.any(|held| name.is_none() || held.service.as_deref() == name) {
-            lines.push(format!("{target}: nothing{of} is held\n"));
-            continue;
+        let is_held = held.any(|held| name.is_none() || held.service.as_deref() == name);
+        if is_held {
+            let request = ReleaseRequest {
+                service: service.cloned(),
+            };
+            request_and_wait(state_dir, record, &request)?;
         }
-        let request = ReleaseRequest {
-            service: service.cloned(),
-        };
-        request_and_wait(state_dir, record, &request)?;
-        let what = name.map_or_else(String::new, |name| format!("{name}: "));
-        lines.push(format!("{target}: {what}released\n"));
-        any = true;
+        all.push(Released {
+            target: record.target.clone(),
+            service: name.map(str::to_owned),
+            released: is_held,
+        });
     }
-    Ok((lines_or_nothing(&lines), any))
+    Ok(all)
 }
 
 fn read_all(state_dir: &Path) -> Result<Vec<Record>, GuardCommandError> {

@@ -15,4 +15,4 @@ mod reconfigure;
 mod startup;
 mod state_file;
 
-pub use self::cli::{GuardCommandError, list, release};
+pub use self::cli::{GuardCommandError, list, release, released_lines};
