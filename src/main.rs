@@ -8,9 +8,10 @@ use sidekick::cli::{Cli, LogFormat, LogLevel, OutputArgs};
 use sidekick::command::{self, Job, Surroundings, Work};
 use sidekick::error::Failure;
 use sidekick::model::report::code;
+use sidekick::system::error_stream::ErrorStream;
 use sidekick::system::output;
+use tracing::Level;
 use tracing::field::Field;
-use tracing::{info, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     match perform(cli) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
-            let _ = write!(std::io::stderr(), "{failure}");
+            let _ = ErrorStream::detect().write(Level::ERROR, &failure.to_string());
             ExitCode::from(failure.code())
         }
     }
@@ -33,7 +34,13 @@ fn main() -> ExitCode {
 
 /// What is printed in place of a command: the help that was asked for, or what is wrong with the command line.
 fn answer(error: &clap::Error) -> u8 {
-    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    let printed = match ErrorStream::detect() {
+        ErrorStream::Journal if error.use_stderr() => {
+            ErrorStream::Journal.write(Level::ERROR, &error.to_string())
+        }
+        ErrorStream::Plain | ErrorStream::Journal => error.print(),
+    };
+    let printed = printed.and_then(|()| std::io::stdout().flush());
     match output::finish(printed) {
         _ if error.exit_code() != 0 => code::USAGE,
         Ok(()) => 0,
@@ -50,16 +57,10 @@ fn perform(cli: Cli) -> Result<u8, Failure> {
 }
 
 fn start_log(job: &Job, output: OutputArgs, has_color: bool) {
-    log(
-        job.log.log_format,
-        job.log.log_level.shifted(output),
-        has_color,
-    );
-    if let Some(line) = &job.first_line {
-        info!("{line}");
-    }
-    if let Some(warning) = &job.warning {
-        warn!("{warning}");
+    let level = job.log.log_level.shifted(output);
+    log(job.log.log_format, level, has_color);
+    if let Some(opening) = &job.opening {
+        opening.log(None);
     }
 }
 
@@ -95,13 +96,21 @@ fn log(format: LogFormat, level: LogLevel, has_color: bool) {
     let filter = Targets::new()
         .with_default(libraries)
         .with_target("sidekick", level);
+    let stream = ErrorStream::detect();
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(stream)
         .with_ansi(has_color)
         .with_target(false);
     let layer = match format {
         // The message says in words what the fields say to programs.
-        LogFormat::Text => layer.fmt_fields(debug_fn(write_message)).boxed(),
+        LogFormat::Text => {
+            let layer = layer.fmt_fields(debug_fn(write_message));
+            match stream {
+                ErrorStream::Plain => layer.boxed(),
+                // The journal has a time of its own for each line.
+                ErrorStream::Journal => layer.without_time().boxed(),
+            }
+        }
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry()

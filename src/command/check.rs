@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::{Job, Surroundings, print, print_json};
+use super::{Job, Opening, Surroundings, print, print_json};
 use crate::cli::{Check, Format};
 use crate::config::{self, Problem};
 use crate::error::{self, Failure};
@@ -26,7 +26,7 @@ pub(super) fn resolve(args: Check, here: &Surroundings) -> Job {
         let is_good = found.mistakes.is_empty();
         Ok(if is_good { 0 } else { code::CONFIG })
     };
-    Job::new(work).warning_of(&here.host)
+    Job::new(work).opening(Opening::default().warning_of(&here.host))
 }
 
 fn print_findings(found: &Findings, is_quiet: bool) -> Result<(), Failure> {

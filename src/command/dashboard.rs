@@ -1,6 +1,6 @@
 //! `sidekick dashboard`. Shell.
 
-use super::{Job, Surroundings, both, no_system, open};
+use super::{Job, Opening, Surroundings, both, no_system, open};
 use crate::cli::Dashboard;
 use crate::config::Problem;
 use crate::dashboard::{self, Plan};
@@ -18,7 +18,7 @@ pub(super) fn resolve(
     let listen = args.listen.parse::<ListenAddress>();
     let listen = listen.map_err(|error| vec![Problem::with(format!("--listen: {error}"))]);
     let (listen, place) = both(listen, here.place(&args.store))?;
-    let name = place.to_string();
+    let opening = Opening::on_store("dashboard", &place);
     let work = async move {
         let store = open(&place)?;
         let plan = Plan {
@@ -35,7 +35,5 @@ pub(super) fn resolve(
             .map(|()| 0)
             .map_err(|error| Failure::unavailable(&error, error.hint()))
     };
-    Ok(Job::new(work)
-        .logging(args.log)
-        .on_store("dashboard", &name))
+    Ok(Job::new(work).logging(args.log).opening(opening))
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Job, Surroundings, both, open, print, print_json};
+use super::{Job, Opening, Surroundings, both, open, print, print_json};
 use crate::cli::{DrainArgs, Format};
 use crate::config;
 use crate::error::Failure;
@@ -15,11 +15,11 @@ pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Re
     let ((service, id, wait), place) =
         both(config::parse_drain_args(args), here.place(&args.store))?;
     let (format, is_quiet) = (args.format, here.output.is_quiet());
-    let name = place.to_string();
     let verb = match state {
         State::Up => "undrain",
         State::Drain | State::Maint => "drain",
     };
+    let opening = Opening::on_store(verb, &place);
     let work = async move {
         let store = open(&place)?;
         let order = manage::Order {
@@ -42,5 +42,5 @@ pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Re
         let _ = writeln!(std::io::stderr(), "error: {complaint}");
         Ok(code::FAILED)
     };
-    Ok(Job::new(work).on_store(verb, &name))
+    Ok(Job::new(work).opening(opening))
 }

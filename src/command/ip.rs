@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::{Job, Surroundings, both, print, print_json};
+use super::{Job, Opening, Surroundings, both, print, print_json};
 use crate::cli::{Format, Ip};
 use crate::config;
 use crate::error::Failure;
@@ -16,7 +16,7 @@ pub(super) fn resolve(args: &Ip, here: &Surroundings) -> Result<Job, Failure> {
     let specs = config::parse_ip_arg(args.spec.as_deref());
     let (specs, place) = both(specs, here.place(&args.store))?;
     let (format, is_quiet) = (args.format, here.output.is_quiet());
-    let name = place.to_string();
+    let opening = Opening::on_store("ip", &place);
     let work = async move {
         let choice = register::choose_address(&specs, &place.location);
         match format {
@@ -26,7 +26,7 @@ pub(super) fn resolve(args: &Ip, here: &Surroundings) -> Result<Job, Failure> {
         let is_found = choice.ip.is_some();
         Ok(if is_found { 0 } else { code::UNAVAILABLE })
     };
-    Ok(Job::new(work).on_store("ip", &name))
+    Ok(Job::new(work).opening(opening))
 }
 
 fn print_choice(choice: &Choice, is_quiet: bool) -> Result<(), Failure> {

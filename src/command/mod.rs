@@ -44,10 +44,8 @@ pub type Work = Pin<Box<dyn Future<Output = Result<u8, Failure>>>>;
 pub struct Job {
     /// How it logs.
     pub log: LogArgs,
-    /// The first line of its log: whoever asks the wrong store can see it.
-    pub first_line: Option<String>,
-    /// What is wrong with the file of this host, where the command can go on without it.
-    pub warning: Option<String>,
+    /// How its log begins. `None`: it has no such line, or says it itself, once it knows more.
+    pub opening: Option<Opening>,
     /// What it does.
     pub work: Work,
 }
@@ -56,22 +54,38 @@ impl Job {
     fn new(work: impl Future<Output = Result<u8, Failure>> + 'static) -> Self {
         Self {
             log: LogArgs::default(),
-            first_line: None,
-            warning: None,
+            opening: None,
             work: Box::pin(work),
         }
     }
 
-    fn on_store(self, verb: &str, place: &str) -> Self {
-        let version = env!("CARGO_PKG_VERSION");
+    fn opening(self, opening: Opening) -> Self {
         Self {
-            first_line: Some(format!("sidekick {version} {verb}: {place}")),
+            opening: Some(opening),
             ..self
         }
     }
 
     fn logging(self, log: LogArgs) -> Self {
         Self { log, ..self }
+    }
+}
+
+/// How the log of a command begins: its version, and the store with where it was named, so that whoever asks the wrong
+/// store can see it; and what is wrong with the file of this host, where the command can go on without it.
+#[derive(Debug, Default)]
+pub struct Opening {
+    first_line: Option<String>,
+    warning: Option<String>,
+}
+
+impl Opening {
+    fn on_store(verb: &str, place: &StorePlace) -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        Self {
+            first_line: Some(format!("sidekick {version} {verb}: {place}")),
+            warning: None,
+        }
     }
 
     /// Without the file of this host, prefix, directories and templates are not known.
@@ -82,6 +96,29 @@ impl Job {
             )
         });
         Self { warning, ..self }
+    }
+
+    /// Logs it. `subject` is what the command is about, if it knows that yet: its targets, or its instances.
+    pub fn log(&self, subject: Option<&str>) {
+        if let Some(line) = &self.first_line {
+            let subject = subject.map_or_else(String::new, |subject| format!("; {subject}"));
+            info!("{line}{subject}");
+        }
+        if let Some(warning) = &self.warning {
+            warn!("{warning}");
+        }
+    }
+}
+
+/// `target a`, `2 targets: a, b`, or `no targets`; of many names only the first ones.
+fn counted<T: fmt::Display>(noun: &str, names: &[T]) -> String {
+    const NAMED: usize = 10;
+    let first: Vec<String> = names.iter().take(NAMED).map(T::to_string).collect();
+    let more = if names.len() > NAMED { ", …" } else { "" };
+    match names.len() {
+        0 => format!("no {noun}s"),
+        1 => format!("{noun} {}", first.concat()),
+        count => format!("{count} {noun}s: {}{more}", first.join(", ")),
     }
 }
 

@@ -1,10 +1,11 @@
 //! `sidekick register`. Shell.
 
-use super::{Job, Surroundings, bind, both, no_system, open};
+use super::{Job, Opening, Surroundings, bind, both, counted, no_system, open};
 use crate::admin::register::RegisterAdmin;
 use crate::cli::Register;
 use crate::config;
 use crate::error::Failure;
+use crate::model::prefix::Prefix;
 use crate::register;
 use crate::system::init;
 use crate::system::signals::BlockedSignals;
@@ -20,24 +21,27 @@ pub(super) fn resolve(
     let (registration, place) = both(registration, place)?;
     let admin = config::parse_admin(&args.admin).map_err(|problems| Failure::usage(&problems))?;
     let admin_store = place.to_string();
-    let name = place.to_string();
+    let opening = Opening::on_store("register", &place);
     let has_program = !args.command.is_empty();
     let work = async move {
         if has_program {
             init::adopt_orphans();
         }
+        let log_opening = |instances: &[Prefix]| {
+            opening.log(Some(&counted("instance", instances)));
+        };
+        let plan = register::plan(registration, &place.location, &place.prefix, log_opening)?;
         let admin = match bind(admin)? {
             Some(server) => {
                 RegisterAdmin::start(server, admin_store).map_err(|error| no_system(&error))?
             }
             None => RegisterAdmin::default(),
         };
-        let plan = register::plan(registration, &place.location, &place.prefix)?;
         let store = open(&place)?;
         let signals = held
             .listen(plan.stop())
             .map_err(|error| no_system(&error))?;
         Ok(init::reaping(register::run(plan, store, signals, admin)).await)
     };
-    Ok(Job::new(work).logging(args.log).on_store("register", &name))
+    Ok(Job::new(work).logging(args.log))
 }

@@ -1,6 +1,6 @@
 //! `sidekick render`. Shell.
 
-use super::{Job, Surroundings};
+use super::{Job, Opening, Surroundings};
 use crate::cli::Render;
 use crate::config::{self, Problem};
 use crate::error::Failure;
@@ -24,7 +24,7 @@ pub(super) fn resolve(args: Render, here: &Surroundings) -> Result<Job, Failure>
         watch::render_offline(targets, entries, &prefix, env, show)
             .map_err(|error| Failure::output(&error))
     };
-    Ok(Job::new(work).warning_of(&here.host))
+    Ok(Job::new(work).opening(Opening::default().warning_of(&here.host)))
 }
 
 /// What is to be left out, then what is to be there: so an instance can be replaced by one of another id.

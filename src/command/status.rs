@@ -1,6 +1,6 @@
 //! `sidekick status` and `sidekick ls`. Shell.
 
-use super::{Job, Surroundings, both, open, print};
+use super::{Job, Opening, Surroundings, both, open, print};
 use crate::cli::{Format, Ls, Status, StoreArgs};
 use crate::config::{self, StorePlace};
 use crate::error::Failure;
@@ -11,7 +11,7 @@ use crate::system::clock::unix_seconds;
 pub(super) fn resolve(args: &Status, here: &Surroundings) -> Result<Job, Failure> {
     let form = form(args.format, args.wide, here);
     let (question, place) = question(args.service.as_deref(), form, &args.store, here)?;
-    let name = place.to_string();
+    let opening = Opening::on_store("status", &place);
     let work = async move {
         let report = manage::status(&question, open(&place)?).await?;
         print(report.text)?;
@@ -21,19 +21,19 @@ pub(super) fn resolve(args: &Status, here: &Surroundings) -> Result<Job, Failure
             None => Ok(0),
         }
     };
-    Ok(Job::new(work).on_store("status", &name))
+    Ok(Job::new(work).opening(opening))
 }
 
 pub(super) fn resolve_ls(args: &Ls, here: &Surroundings) -> Result<Job, Failure> {
     let form = form(args.format, args.wide, here);
     let (question, place) = question(args.service.as_deref(), form, &args.store, here)?;
-    let name = place.to_string();
+    let opening = Opening::on_store("ls", &place);
     let work = async move {
         let report = manage::list(&question, open(&place)?).await?;
         print(report.text)?;
         report.missing.map_or(Ok(0), |missing| Err(missing.into()))
     };
-    Ok(Job::new(work).on_store("ls", &name))
+    Ok(Job::new(work).opening(opening))
 }
 
 fn form(format: Format, is_wide: bool, here: &Surroundings) -> Form {

@@ -1,6 +1,6 @@
 //! `sidekick watch`. Shell.
 
-use super::{Job, Surroundings, bind, both, no_system, open};
+use super::{Job, Opening, Surroundings, bind, both, counted, no_system, open};
 use crate::admin::watch::WatchAdmin;
 use crate::cli::Watch;
 use crate::config::{self, Confd, Problem, Source, StorePlace};
@@ -21,12 +21,14 @@ pub(super) fn resolve(
     let admin = config::parse_admin(&args.admin).map_err(|problems| Failure::usage(&problems))?;
     let admin = admin.filter(|_| !pass.once);
     let admin_store = place.to_string();
-    let name = place.to_string();
+    let opening = Opening::on_store("watch", &place).warning_of(&here.host);
     let env = here.host.complete_for_templates(&here.env);
     let has_program = !args.command.is_empty();
     let work = async move {
-        let targets =
-            watch::load(&conf_dir, &pass).map_err(|problems| Failure::config(&problems))?;
+        let targets = watch::load(&conf_dir, &pass);
+        let names = targets.as_ref().ok().map(watch::Configuration::names);
+        opening.log(names.map(|names| counted("target", &names)).as_deref());
+        let targets = targets.map_err(|problems| Failure::config(&problems))?;
         if has_program {
             init::adopt_orphans();
         }
@@ -49,10 +51,7 @@ pub(super) fn resolve(
         };
         Ok(init::reaping(watch::run(plan, store, signals)).await)
     };
-    Ok(Job::new(work)
-        .logging(args.log)
-        .on_store("watch", &name)
-        .warning_of(&here.host))
+    Ok(Job::new(work).logging(args.log))
 }
 
 /// The store that flags and environment name, else `confd.toml`, else the file of this host.

@@ -76,6 +76,7 @@ pub fn plan(
     registration: Registration,
     location: &Location,
     prefix: &Prefix,
+    tell: impl FnOnce(&[Prefix]),
 ) -> Result<Plan, PlanError> {
     let mut source = Source {
         endpoints: endpoints(location).to_vec(),
@@ -89,6 +90,7 @@ pub fn plan(
         gone: BTreeSet::new(),
         waiting: BTreeSet::new(),
     };
+    tell(&source.dirs());
     Ok(Plan {
         entries: source.resolve()?,
         source,
@@ -180,6 +182,17 @@ impl Source {
         let entries = new.resolve().map_err(Unread::Impossible)?;
         *self = new;
         Ok(entries)
+    }
+
+    /// Where the instances are announced.
+    fn dirs(&mut self) -> Vec<Prefix> {
+        let ids = self.assign_ids();
+        let all = self.announcements.iter().zip(ids);
+        let dir = |(one, id): (&Announcement, InstanceId)| {
+            let prefix = one.prefix.as_ref().unwrap_or(&self.prefix);
+            keyspace::dir(prefix, one.service.as_str(), id.as_str())
+        };
+        all.map(dir).collect()
     }
 
     /// The instances with the addresses that they have now, without those that wait for one.

@@ -7,6 +7,7 @@ pub mod child;
 pub mod clock;
 pub mod command;
 pub mod dns;
+pub mod error_stream;
 pub mod family;
 pub mod file;
 pub mod file_watch;

@@ -21,6 +21,7 @@ mod harness;
 mod healing;
 mod hitless;
 mod json;
+mod logs;
 mod package;
 mod pid1;
 mod proxies;

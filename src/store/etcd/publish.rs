@@ -145,7 +145,7 @@ fn field<'k>(publication: &Publication, kv: &'k KeyValue) -> Option<&'k str> {
         .strip_prefix('/')
 }
 
-/// Puts for the wanted fields, and deletes for other keys that hang on a lease. Keys without a lease were set by hand, and
+/// Puts for the wanted fields that do not stand on this lease yet, and deletes for other keys that hang on a lease. Keys without a lease were set by hand, and
 /// stay.
 fn operations(
     lease: LeaseId,
@@ -162,7 +162,14 @@ fn operations(
     let is_wanted = |kv: &KeyValue| {
         field(publication, kv).is_some_and(|field| publication.fields.contains_key(field))
     };
-    let puts = publication.fields.iter().map(|(field, value)| {
+    // Whoever watches hears of what has changed, and of nothing else.
+    let stands_already = |name: &str, value: &[u8]| {
+        let mut ours = found.iter().filter(|kv| kv.lease() == lease.0);
+        ours.any(|kv| field(publication, kv) == Some(name) && kv.value() == value)
+    };
+    let new = publication.fields.iter();
+    let new = new.filter(|(field, value)| !stands_already(field, value));
+    let puts = new.map(|(field, value)| {
         let options = PutOptions::new().with_lease(lease.0);
         TxnOp::put(publication.key(field), value.clone(), Some(options))
     });

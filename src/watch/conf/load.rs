@@ -109,6 +109,16 @@ pub struct Configuration {
     pub warnings: Vec<Problem>,
 }
 
+impl Configuration {
+    /// The names of all targets.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let good = self.good.iter().map(|one| one.target.name.clone());
+        good.chain(self.bad.iter().map(|bad| bad.name.clone()))
+            .collect()
+    }
+}
+
 /// Reads the targets of a directory. `pass` says whether there is a command that they can signal. A mistake in a target in
 /// confd's style spoils that target, any other mistake spoils all of them.
 pub fn load(conf_dir: &Path, pass: &WatchOptions) -> Result<Configuration, Vec<Problem>> {

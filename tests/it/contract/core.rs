@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use sidekick::model::key::Entries;
 use sidekick::model::publication::{Claim, Publication};
+use sidekick::model::update::{Change, Update};
 
 use super::{
     Bench, LONG, Readable, Watcher, expected, grant, keys, prefix, publication, publish, readable,
@@ -103,6 +104,56 @@ pub(crate) async fn fewer_fields_remove_the_others<B: Bench>(bench: B) {
     let want = expected(&[("/services/web/a/ip", "10.0.0.1")]);
     assert_eq!(keys(&store, WEB).await, want);
     watcher.until_is(&want).await;
+}
+
+/// Thousands may watch: what is published again as it stands is no news for them.
+pub(crate) async fn only_what_has_changed_is_an_event<B: Bench>(bench: B) {
+    let store = bench.store();
+    let lease = grant(&store, LONG).await;
+    let before = publish(
+        &store,
+        lease,
+        A,
+        &[("host", "h"), ("ip", "10.0.0.1"), ("port", "80")],
+    )
+    .await;
+    let mut watch = store.watch(&prefix(WEB), before).await.expect("watch");
+    let fields = [("host", "h"), ("ip", "10.0.0.1"), ("port", "81")];
+    publish(&store, lease, A, &fields).await;
+    let mut seen = Vec::new();
+    while seen.is_empty() {
+        let update = watch.next().await.expect("an update");
+        if let Update::Changed { changes, .. } = update {
+            seen.extend(changes);
+        }
+    }
+    let put = Change::Put("/services/web/a/port".into(), b"81".as_slice().into());
+    assert_eq!(seen, [put]);
+    // The same once more is nothing, and what comes then hangs on the same lease.
+    publish(&store, lease, A, &fields).await;
+    publish(
+        &store,
+        lease,
+        A,
+        &[("host", "h2"), ("ip", "10.0.0.1"), ("port", "81")],
+    )
+    .await;
+    let mut seen = Vec::new();
+    while seen.is_empty() {
+        let update = watch.next().await.expect("an update");
+        if let Update::Changed { changes, .. } = update {
+            seen.extend(changes);
+        }
+    }
+    assert_eq!(
+        seen,
+        [Change::Put(
+            "/services/web/a/host".into(),
+            b"h2".as_slice().into()
+        )]
+    );
+    store.revoke(lease).await.expect("revoke");
+    assert_eq!(keys(&store, WEB).await, expected(&[]));
 }
 
 pub(crate) async fn no_fields_withdraw<B: Bench>(bench: B) {

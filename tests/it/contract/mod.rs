@@ -87,6 +87,7 @@ macro_rules! contract {
             an_instance_is_seen_whole_or_not_at_all,
             a_publication_is_never_split,
             fewer_fields_remove_the_others,
+            only_what_has_changed_is_an_event,
             no_fields_withdraw,
             the_published_field_wins,
             hand_set_keys_stay,
