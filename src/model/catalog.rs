@@ -76,19 +76,18 @@ impl Catalog {
             Update::Reset(snapshot) => self.tree.reset(scope, snapshot.entries),
             Update::Changed { changes, .. } => self.tree.apply(changes),
         };
-        let touched: BTreeSet<(String, String)> = keys
-            .iter()
-            .filter_map(|key| keyspace::locate(&self.prefix, key))
-            .map(|place| (place.service.to_owned(), place.id.to_owned()))
-            .collect();
-        let mut changes = Changes {
-            keys,
-            ..Changes::default()
-        };
+        let prefix = self.prefix.clone();
+        let places = keys.iter();
+        let places = places.filter_map(|key| keyspace::locate(&prefix, key));
+        let mut touched: Vec<_> = places.map(|place| (place.service, place.id)).collect();
+        // The keys of one instance stand together.
+        touched.dedup();
+        touched.sort_unstable();
+        let mut changes = Changes::default();
         for (service, id) in touched {
-            self.refresh_instance(&service, &id, &mut changes);
+            self.refresh_instance(service, id, &mut changes);
         }
-        changes
+        Changes { keys, ..changes }
     }
 
     /// Decodes one instance again after its keys have changed.

@@ -3,6 +3,7 @@
 //! Two things differ from confd on purpose: `ls("/")` and `lsdir("/")` list what is there, and a value that is not UTF-8
 //! is an error that names its key.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use thiserror::Error;
 use super::glob::{Glob, InvalidGlob};
 use crate::model::catalog::Catalog;
 use crate::model::key::Value;
+use crate::model::key_tree::is_clean;
 use crate::model::prefix::Prefix;
 
 /// Why the keys have no answer.
@@ -56,10 +58,10 @@ impl Keys {
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, scope: Vec<Prefix>, root: Prefix) -> Self {
         let scope = Prefix::widest(scope);
-        let unclean = scope
-            .iter()
-            .flat_map(|prefix| catalog.tree().under(prefix))
-            .filter(|(key, _)| !is_clean(key));
+        let has_unclean = !catalog.tree().is_clean();
+        let unclean = scope.iter().filter(|_| has_unclean);
+        let unclean = unclean.flat_map(|prefix| catalog.tree().under(prefix));
+        let unclean = unclean.filter(|(key, _)| !is_clean(key));
         let mut cleaned = BTreeMap::new();
         let mut markers = BTreeSet::new();
         for (key, value) in unclean {
@@ -101,9 +103,9 @@ impl Keys {
     /// The key and its value, or an error if it does not exist.
     pub fn get(&self, key: &str) -> Result<Pair, KeyError> {
         let value = self.value(key)?;
-        let value = value.ok_or_else(|| KeyError::Missing(normal(key)))?;
+        let value = value.ok_or_else(|| KeyError::Missing(normal(key).into_owned()))?;
         Ok(Pair {
-            key: normal(key),
+            key: normal(key).into_owned(),
             value: value.to_owned(),
         })
     }
@@ -142,7 +144,8 @@ impl Keys {
     fn children(&self, path: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, KeyError> {
         let path = normal(path);
         let dir = path.trim_end_matches('/');
-        let mut names = BTreeSet::new();
+        // Neighbours in the tree mostly have the same name here.
+        let mut names: Vec<&str> = Vec::new();
         let is_marked = self
             .markers
             .contains(&format!("{}{dir}", self.root.as_str()));
@@ -157,19 +160,25 @@ impl Keys {
             // The path is a key itself: its name is the last part.
             let rest = below.or_else(|| key.rsplit('/').next()).unwrap_or_default();
             let name = rest.split('/').next().unwrap_or_default();
-            if !name.is_empty() && wanted(rest) {
-                names.insert(name.to_owned());
+            if !name.is_empty() && names.last() != Some(&name) && wanted(rest) {
+                names.push(name);
             }
         });
-        Ok(names.into_iter().collect())
+        names.sort_unstable();
+        names.dedup();
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 
     fn bytes(&self, key: &str) -> Option<&[u8]> {
-        let full = format!("{}{key}", self.root.as_str());
-        let visible = self.scope.iter().any(|prefix| prefix.covers(&full));
+        let full = match self.root.as_str() {
+            "" => Cow::Borrowed(key),
+            root => Cow::Owned(format!("{root}{key}")),
+        };
+        let full = &*full;
+        let visible = self.scope.iter().any(|prefix| prefix.covers(full));
         let found = || {
-            let clean = self.catalog.tree().get(&full);
-            clean.or_else(|| self.cleaned.get(&full))
+            let clean = self.catalog.tree().get(full);
+            clean.or_else(|| self.cleaned.get(full))
         };
         visible.then(found).flatten().map(|bytes| &**bytes)
     }
@@ -181,7 +190,8 @@ impl Keys {
     }
 
     /// Calls `visit` with every visible key under `dir`, without the root, and its value.
-    fn each(&self, dir: &Prefix, mut visit: impl FnMut(&str, &[u8])) {
+    fn each<'k>(&'k self, dir: &Prefix, mut visit: impl FnMut(&'k str, &'k [u8])) {
+        let is_clean = |key: &str| self.catalog.tree().is_clean() || is_clean(key);
         for scope in &self.scope {
             let narrower = if scope.covers(dir.as_str()) {
                 dir
@@ -205,14 +215,6 @@ impl Keys {
     }
 }
 
-/// Whether a key is written as paths are.
-fn is_clean(key: &str) -> bool {
-    let bytes = key.as_bytes();
-    // Most keys have neither, so this is asked first.
-    let suspicious = key.ends_with('/') || bytes.windows(2).any(|two| two == b"//" || two == b"/.");
-    !suspicious || clean(key) == key
-}
-
 /// The path that a key stands for, as confd reads it: without empty, `.` and `..` parts and without a slash at its end.
 fn clean(key: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -227,14 +229,18 @@ fn clean(key: &str) -> String {
 }
 
 /// One slash at the start, none at the end, never two in a row: what people mean when they write `a//b/`.
-fn normal(path: &str) -> String {
+fn normal(path: &str) -> Cow<'_, str> {
+    let is_normal = path.starts_with('/') && !path.ends_with('/') && !path.contains("//");
+    if is_normal || path == "/" {
+        return Cow::Borrowed(path);
+    }
     let parts = path.split('/').filter(|part| !part.is_empty());
     let path: String = parts.flat_map(|part| ["/", part]).collect();
-    if path.is_empty() {
+    Cow::Owned(if path.is_empty() {
         "/".to_owned()
     } else {
         path
-    }
+    })
 }
 
 fn text<'a>(key: &str, bytes: &'a [u8]) -> Result<&'a str, KeyError> {

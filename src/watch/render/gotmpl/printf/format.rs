@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::verb::Verb;
 use super::{float, print, text};
+use crate::watch::render::gotmpl::LARGEST;
 use crate::watch::render::gotmpl::value::{IntType, Value};
 
 /// Wider than that nothing is; Go's limit too.
@@ -21,7 +22,7 @@ pub(in crate::watch::render::gotmpl) fn printf(
         reordered: false,
         good_index: true,
         after_index: false,
-        out: String::new(),
+        out: String::with_capacity(2 * format.len()),
     };
     while let Some(start) = printer.rest.find('%') {
         printer.out.push_str(&printer.rest[..start]);
@@ -45,6 +46,16 @@ struct Printer<'f> {
 
 impl Printer<'_> {
     fn verb(&mut self) -> Result<(), String> {
+        // Most verbs are these, and say no more than to put the text here.
+        if let Some(rest) = self.rest.strip_prefix(['s', 'v'])
+            && let Some(Value::Text(text)) = self.values.get(self.at)
+            && self.out.len() + text.len() <= LARGEST
+        {
+            self.rest = rest;
+            self.at += 1;
+            self.out.push_str(text);
+            return Ok(());
+        }
         let mut verb = Verb::default();
         self.good_index = true;
         self.after_index = false;
