@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::model::fingerprint::fingerprint;
+use crate::model::fingerprint::content_hash;
 use crate::system::file::{self, Access, FileState, Inode, Properties};
 use crate::system::xattr::Attributes;
 
@@ -59,7 +59,7 @@ impl AccessState {
     pub(super) fn note(&self, dest: &Path, look: &FileState, standing: Properties) {
         let note = Note {
             standing,
-            content: fingerprint([&look.content[..]]),
+            content: content_hash([&look.content[..]]),
         };
         if self.note_of(dest).as_ref() == Some(&note) {
             return;
@@ -118,7 +118,7 @@ impl Note {
     fn is_of(&self, look: &FileState, inode: Inode) -> bool {
         let has_date = inode.born.is_some();
         self.standing.inode == inode
-            && (has_date || self.content == fingerprint([&look.content[..]]))
+            && (has_date || self.content == content_hash([&look.content[..]]))
     }
 
     fn encode(&self) -> std::io::Result<Vec<u8>> {

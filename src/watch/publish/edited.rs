@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use similar::{ChangeTag, TextDiff};
 
 use super::steps::New;
-use crate::model::fingerprint::fingerprint;
+use crate::model::fingerprint::content_hash;
 use crate::system::bounded;
 use crate::system::file::{self, Access, FileState};
 
@@ -23,7 +23,7 @@ impl Digest {
     pub(super) fn of(content: &[u8], access: Access) -> Self {
         let Access { mode, uid, gid } = access;
         let access = [mode, uid, gid].map(u32::to_le_bytes).concat();
-        Self(fingerprint([&access[..], content]))
+        Self(content_hash([&access[..], content]))
     }
 
     pub(super) fn of_look(look: &FileState) -> Self {

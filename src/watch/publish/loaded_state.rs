@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::access_state::AccessState;
 use super::unchecked::Unchecked;
-use crate::model::fingerprint::fingerprint;
+use crate::model::fingerprint::content_hash;
 use crate::system::file;
 
 /// The loaded state of a process.
@@ -50,7 +50,7 @@ impl LoadedVersion {
     }
 
     fn of(content: &[u8]) -> Self {
-        let hash = fingerprint([content]);
+        let hash = content_hash([content]);
         Self(format!("{} {hash:016x}\n", content.len()))
     }
 

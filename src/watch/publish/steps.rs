@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::access_state::AccessState;
 use super::{Change, Digest, Foreign, Progress, PublishError, blocking};
 use crate::config::{Output, Target};
-use crate::model::fingerprint::fingerprint;
+use crate::model::fingerprint::content_hash;
 use crate::system::check_tree::Mirror;
 use crate::system::command::{self, CommandError, Left};
 use crate::system::file::{self, Access, Candidate, FileState, Properties, SwapMethod};
@@ -111,9 +111,7 @@ impl Rendered {
     }
 
     pub(super) fn fingerprint(&self) -> u64 {
-        // What ends one text and begins the next is in none of them.
-        let parts = self.texts.iter();
-        fingerprint(parts.flat_map(|text| [text.as_bytes(), b"\0"]))
+        content_hash(self.texts.iter().map(String::as_bytes))
     }
 
     /// What is live, compared with these; and what the files should be.

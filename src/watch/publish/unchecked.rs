@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::warn;
 
-use crate::model::fingerprint::fingerprint;
+use crate::model::fingerprint::content_hash;
 use crate::system::file;
 
 /// The files of a process.
@@ -94,7 +94,7 @@ impl Unchecked {
 }
 
 fn digest(content: &[u8]) -> String {
-    format!("{} {:016x}", content.len(), fingerprint([content]))
+    format!("{} {:016x}", content.len(), content_hash([content]))
 }
 
 /// Whether there was a file before, as the first line says it.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::model::fingerprint::fingerprint;
+use crate::model::fingerprint::content_hash;
 
 /// What `generation()` gives. Letters and digits only, which no quoting changes. Whoever announces it as a value of theirs
 /// gets the generation in its place.
@@ -36,9 +36,8 @@ pub fn stamp<'a>(texts: impl IntoIterator<Item = &'a mut String>) -> Option<Gene
     if !texts.iter().any(|text| text.contains(PLACE)) {
         return None;
     }
-    // What ends one text and begins the next is in none of them.
-    let parts = texts.iter().flat_map(|text| [text.as_bytes(), b"\0"]);
-    let generation = format!("{:016x}", fingerprint(parts));
+    let parts = texts.iter().map(|text| text.as_bytes());
+    let generation = format!("{:016x}", content_hash(parts));
     for text in texts.iter_mut().filter(|text| text.contains(PLACE)) {
         **text = text.replace(PLACE, &generation);
     }
