@@ -132,28 +132,52 @@ fn differences(changes: &[Change]) -> String {
 /// The difference of one file, in the unified form. The lines that both begin and end with are left aside first: most changes
 /// are small, and a difference of all lines takes long.
 fn difference(change: &Change) -> String {
-    let before = String::from_utf8_lossy(change.before.as_deref().unwrap_or_default());
-    let before: Vec<&str> = before.split_inclusive('\n').collect();
-    let after: Vec<&str> = change.after.split_inclusive('\n').collect();
-    let same = |pair: &(&&str, &&str)| pair.0 == pair.1;
-    let head = before.iter().zip(&after).take_while(same).count();
-    let (before_rest, after_rest) = (&before[head..], &after[head..]);
-    let tail = before_rest.iter().rev().zip(after_rest.iter().rev());
-    let tail = tail.take_while(same).count();
-    let (removed, added) = (before_rest.len() - tail, after_rest.len() - tail);
     let name = change.dest.display().to_string();
+    let before = change.before.as_deref().unwrap_or_default();
+    let after = change.after.as_bytes();
+    let head = common_head(before, after);
+    let tail = common_tail(&before[head..], &after[head..]);
+    let count = |text: &[u8]| text.split_inclusive(|byte| *byte == b'\n').count();
+    let removed = count(&before[head..before.len() - tail]);
+    let added = count(&after[head..after.len() - tail]);
     if removed.max(added) > MOST_LINES {
         return format!("--- {name}\n+++ {name} (new)\n({removed} lines removed, {added} added)\n");
     }
     // Three lines around what differs, as everywhere.
-    let start = head.saturating_sub(3);
-    let end = |all: &[&str]| all.len() - tail + tail.min(3);
-    let before_part = before[start..end(&before)].concat();
-    let after_part = after[start..end(&after)].concat();
+    let lines_before = before[..head].split_inclusive(|byte| *byte == b'\n');
+    let start = head - lines_before.rev().take(3).map(<[u8]>::len).sum::<usize>();
+    let lines_behind = before[before.len() - tail..].split_inclusive(|byte| *byte == b'\n');
+    let rest = tail - lines_behind.take(3).map(<[u8]>::len).sum::<usize>();
+    let part = |text: &[u8]| String::from_utf8_lossy(&text[start..text.len() - rest]).into_owned();
+    let (before_part, after_part) = (part(before), part(after));
     let diff = TextDiff::from_lines(&before_part, &after_part);
     let mut unified = diff.unified_diff();
     let text = unified.header(&name, &format!("{name} (new)")).to_string();
-    shifted(&text, start)
+    shifted(&text, count(&before[..start]))
+}
+
+/// How many bytes both begin with, in whole lines.
+fn common_head(one: &[u8], other: &[u8]) -> usize {
+    let pairs = one.iter().zip(other);
+    let common = pairs.take_while(|(one, other)| one == other).count();
+    let last = one[..common].iter().rposition(|byte| *byte == b'\n');
+    last.map_or(0, |last| last + 1)
+}
+
+/// How many bytes both end with, in whole lines. Both begin with the beginning of a line.
+fn common_tail(one: &[u8], other: &[u8]) -> usize {
+    let pairs = one.iter().rev().zip(other.iter().rev());
+    let common = pairs.take_while(|(one, other)| one == other).count();
+    let begins_line = |text: &[u8]| {
+        let start = text.len() - common;
+        start == 0 || text[start - 1] == b'\n'
+    };
+    if begins_line(one) && begins_line(other) {
+        return common;
+    }
+    let tail = &one[one.len() - common..];
+    let first = tail.iter().position(|byte| *byte == b'\n');
+    first.map_or(0, |first| common - first - 1)
 }
 
 /// The numbers of the lines counted from the beginning of the file.
@@ -209,6 +233,23 @@ mod tests {
             steps: Vec::new(),
             files: Vec::new(),
             diff: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_both_begin_and_end_with_is_whole_lines() {
+        for (one, other, want) in [
+            ("a\nb\nc\n", "a\nx\nc\n", (2, 2)),
+            ("a\nb", "a\nb\n", (2, 0)),
+            ("b\n", "ab\n", (0, 0)),
+            ("x\nb", "y\nb", (0, 1)),
+            ("a\n", "a\na\n", (2, 0)),
+            ("", "a\n", (0, 0)),
+            ("a\n", "a\n", (2, 0)),
+        ] {
+            let (one, other) = (one.as_bytes(), other.as_bytes());
+            let head = common_head(one, other);
+            assert_eq!((head, common_tail(&one[head..], &other[head..])), want);
         }
     }
 
