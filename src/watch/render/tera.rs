@@ -1,5 +1,6 @@
 //! The engine for `*.tera`: sources in, text out. Pure.
 
+mod fields;
 mod mistakes;
 mod rows;
 mod tokens;
@@ -9,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use tera::{Context, Tera, Value};
 
+use self::fields::fields;
 use self::mistakes::{Found, Source};
 pub(super) use self::rows::Rows;
 use self::rows::{Fields, LastRows};
@@ -59,7 +61,7 @@ impl TeraTemplate {
             name: name.to_owned(),
             engine,
             protocols,
-            fields: Fields::new(|_| true),
+            fields: fields(source),
             last_rows: Arc::default(),
         })
     }

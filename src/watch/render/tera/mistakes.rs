@@ -4,15 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::rows::FIELDS;
 use super::tokens::{Tag, Token, What, tags};
 use crate::model::instance::ServiceName;
 use crate::model::suggestion::did_you_mean;
 use crate::watch::render::error::{Fault, not_followed};
 
-/// What an instance has; the fields of `Row`.
-const OF_INSTANCES: &[&str] = &[
-    "id", "host", "ip", "port", "ports", "weight", "state", "attrs", "addr",
-];
 const OF_SLOTS: &[&str] = &["name", "instance"];
 
 /// Filters that give the same list in another order, or less of it.
@@ -51,7 +48,7 @@ pub(super) struct Found {
 
 /// What an expression gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// The lists of instances by the names of their services.
     Services,
     Instances,
@@ -75,15 +72,10 @@ pub(super) fn find(
     let files = files(template, others);
     let mut look = Look {
         services,
-        variables,
-        bound: BTreeSet::new(),
-        opaque: BTreeSet::new(),
-        asked: BTreeSet::new(),
-        file: "",
-        scopes: Vec::new(),
-        found: Found::default(),
+        variables: Some(variables),
+        ..Look::default()
     };
-    look.gather(&files);
+    look.gather(files.iter().flat_map(|(_, tags)| tags));
     for (name, tags) in &files {
         look.file = name;
         look.scopes = vec![BTreeMap::new()];
@@ -115,9 +107,11 @@ fn files<'t>(template: Source<'t>, others: &[Source<'t>]) -> Vec<File<'t>> {
     files
 }
 
-struct Look<'l, 't> {
+/// Follows what the names of templates hold.
+#[derive(Default)]
+pub(super) struct Look<'l, 't> {
     services: Option<&'l [ServiceName]>,
-    variables: &'l HashSet<&'l str>,
+    variables: Option<&'l HashSet<&'l str>>,
     /// The names that something is given to anywhere.
     bound: BTreeSet<&'t str>,
     /// Those of which it is not certain what they hold.
@@ -131,10 +125,12 @@ struct Look<'l, 't> {
 }
 
 /// A name with what is read of it: `i.attrs.vhost`, `services["web"]`.
-struct Chain<'t> {
-    kind: Kind,
+pub(super) struct Chain<'t> {
+    pub(super) kind: Kind,
     /// Where the tag goes on.
-    end: usize,
+    pub(super) end: usize,
+    /// Whether a field of an instance is read whose name is computed.
+    pub(super) is_computed: bool,
     unknown: Option<Unknown<'t>>,
 }
 
@@ -161,10 +157,13 @@ enum Use {
 
 impl<'t> Look<'_, 't> {
     /// What is known of names before the templates are followed.
-    fn gather(&mut self, files: &[File<'t>]) {
+    pub(super) fn gather<'f>(&mut self, tags: impl IntoIterator<Item = &'f Tag<'t>> + Clone)
+    where
+        't: 'f,
+    {
         let mut looped: BTreeSet<&str> = BTreeSet::new();
         let mut sets: BTreeMap<&str, usize> = BTreeMap::new();
-        for tag in files.iter().flat_map(|(_, tags)| tags) {
+        for tag in tags.clone() {
             let words = || (0..tag.tokens.len()).filter_map(|at| Some((at, tag.word(at)?)));
             let first = tag.word(0).filter(|_| !tag.prints);
             match first {
@@ -206,7 +205,7 @@ impl<'t> Look<'_, 't> {
         self.bound.extend(sets.into_keys());
         self.bound.extend(&self.opaque);
         // What is asked for its truth is asked for.
-        for tag in files.iter().flat_map(|(_, tags)| tags) {
+        for tag in tags {
             for at in 0..tag.tokens.len() {
                 if let Some(chain) = self.chain(tag, at)
                     && use_of(tag, at, chain.end) == Use::Asked
@@ -223,13 +222,22 @@ impl<'t> Look<'_, 't> {
                 self.judge(tag, at, chain);
             }
         }
+        self.enter(tag, |look, from| Some(look.expression(tag, from)));
+    }
+
+    /// Gives the names of a loop or a `set` what `expression` finds at a place; ends the scope of a loop.
+    pub(super) fn enter(
+        &mut self,
+        tag: &Tag<'t>,
+        expression: impl Fn(&Self, usize) -> Option<Kind>,
+    ) {
         if tag.prints {
             return;
         }
         match tag.word(0) {
             Some("for") => {
                 let (names, after) = loop_names(tag, 1);
-                let of = self.expression(tag, after + 1);
+                let of = expression(self, after + 1).unwrap_or(Kind::Unknown);
                 let item = match (of, names.len()) {
                     (Kind::Instances, 1) => Kind::Instance,
                     (Kind::Slots, 1) => Kind::Slot,
@@ -246,7 +254,7 @@ impl<'t> Look<'_, 't> {
             }
             Some("endfor") if self.scopes.len() > 1 => drop(self.scopes.pop()),
             Some("set" | "set_global") => {
-                let kind = self.expression(tag, 3);
+                let kind = expression(self, 3).unwrap_or(Kind::Unknown);
                 if let (Some(name), Some(scope)) = (tag.word(1), self.scopes.last_mut()) {
                     scope.insert(name, kind);
                 }
@@ -301,7 +309,7 @@ impl<'t> Look<'_, 't> {
     }
 
     /// The chain that begins at a place, if one does.
-    fn chain(&self, tag: &Tag<'t>, at: usize) -> Option<Chain<'t>> {
+    pub(super) fn chain(&self, tag: &Tag<'t>, at: usize) -> Option<Chain<'t>> {
         let name = tag.word(at).filter(|name| !is_of_language(name))?;
         let is_part = at > 0
             && ([".", "?.", "|", "<", "</"]
@@ -323,10 +331,17 @@ impl<'t> Look<'_, 't> {
             };
             let unknown = (name == "instances").then(|| self.unfollowed(tag, at, end));
             let unknown = unknown.flatten();
-            return Some(self.read_on(tag, Chain { kind, end, unknown }));
+            let chain = Chain {
+                kind,
+                end,
+                is_computed: false,
+                unknown,
+            };
+            return Some(self.read_on(tag, chain));
         }
         let kind = self.lookup(name);
-        let is_nothing = kind == Kind::Unbound && self.variables.contains(name);
+        let is_read = |variables: &HashSet<&str>| variables.contains(name);
+        let is_nothing = kind == Kind::Unbound && self.variables.is_some_and(is_read);
         let unknown = is_nothing.then(|| Unknown {
             name,
             line,
@@ -341,13 +356,19 @@ impl<'t> Look<'_, 't> {
         let chain = Chain {
             kind,
             end: at + 1,
+            is_computed: false,
             unknown,
         };
         Some(self.read_on(tag, chain))
     }
 
+    /// Whether it is not certain what a name holds.
+    pub(super) fn is_opaque(&self, name: &str) -> bool {
+        self.opaque.contains(name)
+    }
+
     fn lookup(&self, name: &str) -> Kind {
-        if self.opaque.contains(name) {
+        if self.is_opaque(name) {
             return Kind::Unknown;
         }
         let mut scopes = self.scopes.iter().rev();
@@ -399,6 +420,7 @@ impl<'t> Look<'_, 't> {
             }
             let kind = std::mem::replace(&mut chain.kind, Kind::Unknown);
             let Some(name) = field else {
+                chain.is_computed |= kind == Kind::Instance;
                 let is_slice = (at..chain.end).any(|at| tag.is_sign(at, ":"));
                 chain.kind = match kind {
                     Kind::Services => Kind::Instances,
@@ -427,7 +449,7 @@ impl<'t> Look<'_, 't> {
     /// What to say of a field that a value never has.
     fn missing(&self, kind: Kind, name: &str) -> Option<String> {
         let known: Vec<&str> = match kind {
-            Kind::Instance => OF_INSTANCES.to_vec(),
+            Kind::Instance => FIELDS.to_vec(),
             Kind::Slot => OF_SLOTS.to_vec(),
             Kind::Services if !self.asked.contains("services") => {
                 self.services?.iter().map(ServiceName::as_str).collect()
@@ -492,7 +514,7 @@ fn use_of(tag: &Tag<'_>, from: usize, to: usize) -> Use {
 }
 
 /// The names of a loop that begin at a place, and where its `in` stands.
-fn loop_names<'t>(tag: &Tag<'t>, from: usize) -> (Vec<&'t str>, usize) {
+pub(super) fn loop_names<'t>(tag: &Tag<'t>, from: usize) -> (Vec<&'t str>, usize) {
     let is_end = |at: &usize| *at >= tag.tokens.len() || tag.word(*at) == Some("in");
     let end = (from..=tag.tokens.len()).find(is_end).unwrap_or(from);
     ((from..end).filter_map(|at| tag.word(at)).collect(), end)
@@ -505,7 +527,7 @@ fn last_name<'t>(tag: &Tag<'t>, end: usize) -> Option<&'t str> {
 }
 
 /// Where the tag goes on after what stands in parentheses at a place, if anything does.
-fn after_arguments(tag: &Tag<'_>, at: usize) -> usize {
+pub(super) fn after_arguments(tag: &Tag<'_>, at: usize) -> usize {
     if tag.is_sign(at, "(") {
         after_brackets(tag, at)
     } else {
