@@ -18,7 +18,7 @@ pub use self::node::Fault;
 pub use self::what_if::{Change, WhatIfError};
 
 use super::conf::load::{Configuration, Loaded, hinted};
-use super::publish::{Difference, print};
+use super::publish::{Difference, print_diff};
 use super::render::{RenderError, stamp};
 use super::target::state::TargetState;
 use crate::model::catalog::Catalog;
@@ -141,7 +141,7 @@ pub fn render(
             let shown = match text {
                 Ok(text) if show == Show::Diff => match difference(&output.dest, text) {
                     Ok(Some(difference)) => {
-                        print(&output.dest, &difference)?;
+                        print_diff(&output.dest, &difference)?;
                         Ok(true)
                     }
                     Ok(None) => Ok(false),

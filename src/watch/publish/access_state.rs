@@ -1,8 +1,8 @@
-//! What files have besides their contents, remembered for the day when somebody deletes one or puts another in its place:
-//! what we make then is open to those it was open to before. Shell.
+//! Remembers the mode, owners and attributes of published files. If somebody deletes one or puts another file in its place,
+//! the next new file is open to the same people as before. Shell.
 //!
-//! A mode that somebody has given to the file we left is meant, and remembered. A file that has taken its name (an editor's,
-//! say) has a mode by accident.
+//! A mode that somebody gives to our own file is meant, so it is remembered. A file that takes our file's name (an editor
+//! makes such files) has its mode by accident.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -16,18 +16,18 @@ use crate::model::fingerprint::content_hash;
 use crate::system::file::{self, Access, FileState, Inode, Properties};
 use crate::system::xattr::Attributes;
 
-/// The files of a process, by where they really lie.
+/// What is remembered of all files of this process, by their paths after symbolic links.
 #[derive(Debug)]
-pub(crate) struct AccessState {
-    /// Where they are noted from one process to the next; without a place a note lives as long as this one.
+pub(super) struct AccessState {
+    /// The directory that keeps the notes for the next process; without one, they end with this process.
     dir: Option<PathBuf>,
     notes: Mutex<BTreeMap<PathBuf, Option<Note>>>,
 }
 
-/// A file as it was last seen or published.
+/// Our file as it was last published, or seen to be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Note {
-    standing: Properties,
+    properties: Properties,
     /// A hash of its content.
     content: u64,
 }
@@ -36,35 +36,36 @@ impl AccessState {
     pub(super) fn open(state_dir: Option<&Path>) -> Self {
         let dir = state_dir.map(|dir| dir.join("access"));
         let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
-        // That the state directory cannot be used is told by the loaded state.
+        // The loaded state warns of a state directory that cannot be used.
         Self {
             dir: dir.filter(|_| made.is_ok()),
             notes: Mutex::default(),
         }
     }
 
-    /// What the file at `dest` is to have, if what is found there has no say: it is gone, or another one than the file that
-    /// was left.
-    pub(super) fn remembered(
+    /// What the next file at `dest` gets from our last one, if that is gone or another file has taken its place; `None` if
+    /// the file that is `found` there is ours or nothing is remembered.
+    pub(super) fn find_remembered(
         &self,
         dest: &Path,
         found: Option<&(FileState, Properties)>,
     ) -> Option<Properties> {
-        let note = self.note_of(dest)?;
-        let is_the_same = found.is_some_and(|(look, standing)| note.is_of(look, standing.inode));
-        (!is_the_same).then_some(note.standing)
+        let note = self.find_note(dest)?;
+        let is_the_same =
+            found.is_some_and(|(look, properties)| note.is_of(look, properties.inode));
+        (!is_the_same).then_some(note.properties)
     }
 
-    /// The file at `dest` is this one, and it is right that it is open to whom it is.
-    pub(super) fn note(&self, dest: &Path, look: &FileState, standing: Properties) {
+    /// Remembers the file at `dest`, whose mode, owners and attributes are right.
+    pub(super) fn remember(&self, dest: &Path, look: &FileState, properties: Properties) {
         let note = Note {
-            standing,
+            properties,
             content: content_hash([&look.content[..]]),
         };
-        if self.note_of(dest).as_ref() == Some(&note) {
+        if self.find_note(dest).as_ref() == Some(&note) {
             return;
         }
-        if let Some(place) = self.place(dest) {
+        if let Some(place) = self.note_path(dest) {
             let written = note.encode();
             let written = written.and_then(|text| file::replace_own(&place, &text));
             if let Err(error) = written {
@@ -75,28 +76,28 @@ impl AccessState {
         notes.insert(dest.to_owned(), Some(note));
     }
 
-    /// We have just put this in place.
-    pub(super) fn note_ours(&self, dest: &Path, content: &[u8]) {
-        // What cannot be looked at, or is another file by now, is judged when it is compared.
-        if let Ok(Some((look, standing))) = file::read_with_properties(dest)
+    /// Remembers the file with this content that we have just put in place.
+    pub(super) fn remember_published(&self, dest: &Path, content: &[u8]) {
+        // If the file cannot be read, or is another one by now, the next comparison judges it.
+        if let Ok(Some((look, properties))) = file::read_with_properties(dest)
             && look.content == content
         {
-            self.note(dest, &look, standing);
+            self.remember(dest, &look, properties);
         }
     }
 
-    fn note_of(&self, dest: &Path) -> Option<Note> {
+    fn find_note(&self, dest: &Path) -> Option<Note> {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(note) = notes.get(dest) {
             return note.clone();
         }
-        let read = || Note::decode(&std::fs::read(self.place(dest)?).ok()?);
+        let read = || Note::decode(&std::fs::read(self.note_path(dest)?).ok()?);
         let note = read();
         notes.insert(dest.to_owned(), note.clone());
         note
     }
 
-    fn place(&self, dest: &Path) -> Option<PathBuf> {
+    fn note_path(&self, dest: &Path) -> Option<PathBuf> {
         Some(self.dir.as_ref()?.join(file::name_of_path(dest)))
     }
 }
@@ -109,15 +110,16 @@ struct Body {
     inode: u64,
     born: Option<u64>,
     content: u64,
-    /// Their names and values; neither need be text.
+    /// Names and values; neither has to be text.
     attributes: Vec<(CString, Vec<u8>)>,
 }
 
 impl Note {
-    /// Whether this is the file that was left. A number alone may be that of a new file; the content tells then.
+    /// Whether the file found is ours. A new file may get the inode number of a deleted one, so the date of birth is
+    /// compared too, or the content where the file system knows no date.
     fn is_of(&self, look: &FileState, inode: Inode) -> bool {
         let has_date = inode.born.is_some();
-        self.standing.inode == inode
+        self.properties.inode == inode
             && (has_date || self.content == content_hash([&look.content[..]]))
     }
 
@@ -126,7 +128,7 @@ impl Note {
             access: Access { mode, uid, gid },
             inode: Inode { number, born },
             attributes: Attributes(attributes),
-        } = self.standing.clone();
+        } = self.properties.clone();
         Ok(serde_json::to_vec(&Body {
             mode,
             uid,
@@ -143,7 +145,7 @@ impl Note {
         let (mode, uid, gid) = (body.mode, body.uid, body.gid);
         let (number, born) = (body.inode, body.born);
         Some(Self {
-            standing: Properties {
+            properties: Properties {
                 access: Access { mode, uid, gid },
                 inode: Inode { number, born },
                 attributes: Attributes(body.attributes.into_iter().collect()),
@@ -162,44 +164,44 @@ mod tests {
         let access = Access { mode, uid, gid };
         let content = content.as_bytes().to_vec();
         let attributes = [(c"user.origin".to_owned(), b"\xff".to_vec())];
-        let standing = Properties {
+        let properties = Properties {
             access,
             inode: Inode { number, born },
             attributes: Attributes(attributes.into()),
         };
-        (FileState { content, access }, standing)
+        (FileState { content, access }, properties)
     }
 
     #[test]
-    fn the_next_process_knows_what_a_file_had_that_is_gone_or_another_one() {
+    fn the_next_process_remembers_the_access_of_a_file_that_was_deleted_or_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let dest = Path::new("/etc/a.cfg");
         let open = || AccessState::open(Some(dir.path()));
-        let (look, standing) = found("a", 0o600, 7, Some(70));
-        assert_eq!(open().remembered(dest, None), None);
-        open().note(dest, &look, standing.clone());
-        assert_eq!(open().remembered(dest, None), Some(standing.clone()));
+        let (look, properties) = found("a", 0o600, 7, Some(70));
+        assert_eq!(open().find_remembered(dest, None), None);
+        open().remember(dest, &look, properties.clone());
+        assert_eq!(open().find_remembered(dest, None), Some(properties.clone()));
         for (now, is_the_same) in [
             (found("a", 0o640, 7, Some(70)), true),
             (found("b", 0o640, 7, Some(70)), true),
-            // Its number was free again.
+            // A new file got the old inode number.
             (found("a", 0o640, 7, Some(71)), false),
             (found("a", 0o640, 8, Some(70)), false),
         ] {
-            let want = (!is_the_same).then_some(standing.clone());
-            assert_eq!(open().remembered(dest, Some(&now)), want, "{now:?}");
+            let want = (!is_the_same).then_some(properties.clone());
+            assert_eq!(open().find_remembered(dest, Some(&now)), want, "{now:?}");
         }
     }
 
     #[test]
-    fn where_files_have_no_date_of_birth_their_contents_tell() {
+    fn contents_identify_a_file_where_the_file_system_knows_no_date_of_birth() {
         let state = AccessState::open(None);
         let dest = Path::new("/etc/a.cfg");
-        let (look, standing) = found("a", 0o600, 7, None);
-        state.note(dest, &look, standing.clone());
+        let (look, properties) = found("a", 0o600, 7, None);
+        state.remember(dest, &look, properties.clone());
         let same = found("a", 0o640, 7, None);
-        assert_eq!(state.remembered(dest, Some(&same)), None);
+        assert_eq!(state.find_remembered(dest, Some(&same)), None);
         let other = found("b", 0o640, 7, None);
-        assert_eq!(state.remembered(dest, Some(&other)), Some(standing));
+        assert_eq!(state.find_remembered(dest, Some(&other)), Some(properties));
     }
 }

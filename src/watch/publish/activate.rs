@@ -1,5 +1,5 @@
-//! How new files come into force: the program is told, and asked whether it runs them; if not, the previous ones come
-//! back. Shell.
+//! Makes a program run its new files: asks for a reload and verifies it. If the program refuses the files, the previous ones
+//! are restored. Shell.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,13 +8,13 @@ use tracing::warn;
 
 use super::cancel::Step;
 use super::steps::Swapped;
-use super::{Job, PublishError, Published, Restored, contents};
+use super::{Job, PublishError, Published, Restored, numbered};
 use crate::model::report::chain;
 use crate::watch::reload::generation::Confirm;
 use crate::watch::reload::send::{ReloadError, Told};
 
 impl Job {
-    /// Tells the program. If the publish is given up meanwhile, the command that does so is killed.
+    /// Has the program reloaded. If the publish is given up meanwhile, it stops waiting.
     pub(super) async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
         let Some(ticket) = &mut self.ticket else {
             return Ok(Told::Nobody);
@@ -27,7 +27,7 @@ impl Job {
         }
     }
 
-    /// Tells the program, and asks it whether it runs these files, those that are live.
+    /// Has the program reloaded, and verifies that it runs the `live` files.
     async fn reload_to<'a>(
         &mut self,
         live: impl Iterator<Item = (usize, &'a str)>,
@@ -35,7 +35,7 @@ impl Job {
         let start = Instant::now();
         let told = self.reload_and_confirm(live).await;
         if self.ticket.is_some() {
-            self.made("reload", start);
+            self.record_step("reload", start);
         }
         told
     }
@@ -66,8 +66,8 @@ impl Job {
         }
     }
 
-    /// Whether a file of the target has never been seen to be loaded by the program, nor by anybody else before: then a program that
-    /// has no trace of it may have to be told first that there is such a file.
+    /// Whether the target has a file that the program has never been seen to load. The configuration or the command line of
+    /// that program may not name the file yet.
     pub(super) fn is_first(&self) -> bool {
         let mut outputs = self.target().outputs.iter();
         outputs.any(|output| {
@@ -76,71 +76,80 @@ impl Job {
         })
     }
 
-    /// Tells, once, that the files are in place and the program does not read them.
+    /// Warns once that the files are in place and the program does not read them.
     pub(super) fn warn_unread(&self, why: &str) {
         let outputs = self.target().outputs.iter();
-        let unread = outputs.filter(|output| self.loaded_state.warns_unread(&output.dest));
+        let unread = outputs.filter(|output| self.loaded_state.needs_unread_warning(&output.dest));
         let dests: Vec<String> = unread
             .map(|output| output.dest.display().to_string())
             .collect();
         if !dests.is_empty() {
             warn!(
-                "{}: {} published, but the program that runs has been reloaded and does not read that yet ({why}): let its \
-                 configuration or its command line name it (haproxy -f FILE_OR_DIRECTORY, include), and restart it where \
-                 that is the command line, which a reload does not change; docs/proxies.md has the steps",
+                "{}: {} published, but the running program does not read it, also after a reload ({why}): name the file in \
+                 the program's configuration (include) or on its command line (haproxy -f FILE_OR_DIRECTORY); a new command \
+                 line needs a restart; docs/proxies.md has the steps",
                 self.target().name,
                 dests.join(", "),
             );
         }
     }
 
-    /// The program runs on these files.
-    pub(super) fn loaded<T: AsRef<[u8]>>(&self, live: impl Iterator<Item = (usize, T)>) {
+    /// Records in the loaded state that the program runs on these files.
+    pub(super) fn record_loaded<T: AsRef<[u8]>>(&self, live: impl Iterator<Item = (usize, T)>) {
         if self.ticket.is_some() {
             for (n, content) in live {
-                self.loaded_state.loaded(self.dest(n), content.as_ref());
+                self.loaded_state
+                    .record_loaded(self.dest(n), content.as_ref());
             }
         }
     }
 
-    /// The program was told of these files, in vain.
-    fn refused<'a>(&self, source: &ReloadError, files: impl Iterator<Item = (usize, &'a str)>) {
+    /// Records that the program has refused these files, if the error says so.
+    fn record_refused<'a>(
+        &self,
+        source: &ReloadError,
+        files: impl Iterator<Item = (usize, &'a str)>,
+    ) {
         if source.is_refusal() {
             for (n, content) in files {
-                self.loaded_state.refused(self.dest(n), content.as_bytes());
+                self.loaded_state
+                    .record_refused(self.dest(n), content.as_bytes());
             }
         }
     }
 
     pub(super) async fn reload_owed(&mut self, live: &[String]) -> Result<Published, PublishError> {
-        self.progress.begin();
-        match self.reload_to(contents(live)).await {
+        self.progress.set_begun();
+        match self.reload_to(numbered(live)).await {
             Ok(Told::Unread) => Ok(Published::Unread),
             Ok(told) => {
                 let is_first = self.is_first();
-                self.loaded(contents(live));
-                self.look_behind(told, is_first, contents(live)).await;
-                Ok(Published::OwedReload)
+                self.record_loaded(numbered(live));
+                self.reconcile_after_reload(told, is_first, numbered(live))
+                    .await;
+                Ok(Published::ReloadMade)
             }
-            // The reload stays owed. Whoever publishes this file next makes it, or brings back the file of before.
+            // The reload stays owed. The next publish makes it, or restores the previous file.
             Err(error) if matches!(*error, ReloadError::GivenUp) => Err(PublishError::GivenUp),
             Err(source) => {
-                self.refused(&source, contents(live));
+                self.record_refused(&source, numbered(live));
                 Err(PublishError::Reload {
-                    restored: self.fall_back(live, source.leaves_the_old()).await,
+                    restored: self
+                        .restore_last_loaded(live, source.leaves_the_old())
+                        .await,
                     source,
                 })
             }
         }
     }
 
-    /// Puts back what was there before files that somebody has swapped in who did not live to see them refused.
-    async fn fall_back(&mut self, live: &[String], still_in_force: bool) -> Restored {
+    /// The program has refused files that an earlier process swapped in: restores the files that it loaded last.
+    async fn restore_last_loaded(&mut self, live: &[String], still_in_force: bool) -> Restored {
         let mut before = Vec::new();
-        for (n, text) in contents(live) {
+        for (n, text) in numbered(live) {
             let (dest, text) = (self.dest(n), text.as_bytes());
-            let kept = self.loaded_state.before(dest, text);
-            if kept.is_none() && self.loaded_state.owes(dest, text) {
+            let kept = self.loaded_state.previous_file(dest, text);
+            if kept.is_none() && self.loaded_state.owes_reload(dest, text) {
                 return Restored::Unchanged;
             }
             before.push(kept);
@@ -148,25 +157,26 @@ impl Job {
         if before.iter().all(Option::is_none) {
             return Restored::Unchanged;
         }
-        match Swapped::for_these(self.target(), &self.loaded_state.access, live, before) {
+        match Swapped::with_previous(self.target(), &self.loaded_state.access, live, before) {
             Ok(swapped) => self.restore(swapped, still_in_force).await,
             Err(error) => Restored::Failed(error),
         }
     }
 
-    /// Tells the program; if it will not have the new files, the previous ones come back.
+    /// Has the program reloaded for its new files. If it refuses them, the previous ones are restored.
     pub(super) async fn put_in_force(&mut self, swapped: Swapped) -> Result<Swapped, PublishError> {
         match self.reload_to(swapped.contents()).await {
             Ok(Told::Unread) => Ok(swapped),
             Ok(told) => {
                 let is_first = self.is_first();
-                self.loaded(swapped.contents());
-                self.look_behind(told, is_first, swapped.contents()).await;
+                self.record_loaded(swapped.contents());
+                self.reconcile_after_reload(told, is_first, swapped.contents())
+                    .await;
                 Ok(swapped)
             }
             Err(error) if matches!(*error, ReloadError::GivenUp) => Err(PublishError::GivenUp),
             Err(source) => {
-                self.refused(&source, swapped.contents());
+                self.record_refused(&source, swapped.contents());
                 Err(PublishError::Reload {
                     restored: self.restore(swapped, source.leaves_the_old()).await,
                     source,
@@ -175,19 +185,19 @@ impl Job {
         }
     }
 
-    /// Puts the previous files back, and in force, unless the program never left them.
+    /// Restores the previous files, and reloads the program unless it still runs on them.
     async fn restore(&mut self, swapped: Swapped, still_in_force: bool) -> Restored {
         if !still_in_force {
-            self.lost();
+            self.mark_unknown();
         }
         self.progress.enter(Step::Swap);
-        let live = match swapped.put_back(&self.progress).await {
+        let live = match swapped.restore_previous(&self.progress).await {
             Ok(Some(_)) if still_in_force => return Restored::NeverLeft,
             Ok(Some(live)) => live,
             Ok(None) => return Restored::NoPrevious,
             Err(error) => return Restored::Failed(error),
         };
-        // Theirs is not known any more, but what they say themselves is.
+        // The generation of the previous files is lost; their HAProxy variables can still be read from their texts.
         self.generation = None;
         let texts = live
             .iter()
@@ -195,7 +205,7 @@ impl Job {
         match self.reload_to(texts).await {
             Ok(Told::Unread) => Restored::Yes,
             Ok(Told::Nobody | Told::Sent | Told::Seen) => {
-                self.loaded(live.iter().map(|(n, content)| (*n, content.as_slice())));
+                self.record_loaded(live.iter().map(|(n, content)| (*n, content.as_slice())));
                 Restored::Yes
             }
             Err(error) => Restored::NotLoaded(error),

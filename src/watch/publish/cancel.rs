@@ -1,22 +1,22 @@
-//! What passes between a publish that is under way and the loop. Shell.
+//! The progress of a publish under way, and how the loop asks it to make way or to end. Shell.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
-/// How far a publish has come, and whether newer data wait for it.
+/// How far a publish has come, and what the loop has asked of it.
 #[derive(Debug, Default)]
 pub(in crate::watch) struct Progress {
     has_begun: AtomicBool,
     is_abandoned: AtomicBool,
-    /// A place in [`STEPS`].
+    /// The current step, as an index of [`STEPS`].
     step: AtomicU8,
     overtake: Notify,
-    check: GiveUp,
-    command: GiveUp,
+    check: StopRequest,
+    command: StopRequest,
 }
 
-/// What a publish is doing.
+/// A step of a publish, in the order of [`STEPS`].
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     Render,
@@ -27,31 +27,31 @@ pub(super) enum Step {
     Confirm,
 }
 
-/// The words for each of them.
+/// What a publish does in each step, as the end of "it is still ...".
 const STEPS: [&str; 6] = [
     "rendering the files and reading those that are live",
     "checking the new files",
     "putting files in their places",
-    "talking to the HAProxy that runs",
+    "changing the running HAProxy",
     "waiting for the reload",
     "asking the program whether it runs the new files",
 ];
 
-/// Whether something is not to be waited for any more.
+/// A request to stop waiting for something.
 #[derive(Debug, Default)]
-struct GiveUp {
+struct StopRequest {
     is_asked: AtomicBool,
     asked: Notify,
 }
 
-impl GiveUp {
-    fn ask(&self) {
+impl StopRequest {
+    fn send(&self) {
         self.is_asked.store(true, Ordering::Release);
         self.asked.notify_waiters();
     }
 
-    /// Returns when it is asked for, also if that was before.
-    async fn asked(&self) {
+    /// Returns when the request has been sent, be it before this call.
+    async fn received(&self) {
         let asked = self.asked.notified();
         if !self.is_asked.load(Ordering::Acquire) {
             asked.await;
@@ -60,65 +60,65 @@ impl GiveUp {
 }
 
 impl Progress {
-    /// Something is about to be changed.
-    pub(super) fn begin(&self) {
+    /// The publish is about to change something.
+    pub(super) fn set_begun(&self) {
         self.has_begun.store(true, Ordering::Release);
     }
 
-    /// It begins with this.
+    /// The publish begins this step.
     pub(super) fn enter(&self, step: Step) {
         self.step.store(step as u8, Ordering::Relaxed);
     }
 
-    /// What it is doing, in words: "it is still ...".
-    pub(in crate::watch) fn doing(&self) -> &'static str {
+    /// What the publish does now, as the end of "it is still ...".
+    pub(in crate::watch) fn describe_step(&self) -> &'static str {
         let step = self.step.load(Ordering::Relaxed);
         STEPS.get(usize::from(step)).copied().unwrap_or_default()
     }
 
-    /// Whether it has begun to change something.
+    /// Whether the publish has begun to change something.
     pub(in crate::watch) fn has_begun(&self) -> bool {
         self.has_begun.load(Ordering::Acquire)
     }
 
-    /// Asks it to make way; also if it will wait for its check a moment from now only.
+    /// Asks the publish to make way for newer data. The request is kept until its check begins.
     pub(in crate::watch) fn overtake(&self) {
         self.overtake.notify_one();
     }
 
-    /// Asks it to end without waiting for a command any more: its configuration is not in force any more.
+    /// Asks the publish to wait for no command any more and to end.
     pub(in crate::watch) fn give_up(&self) {
-        self.check.ask();
-        self.command.ask();
+        self.check.send();
+        self.command.send();
     }
 
-    /// It has not answered in time: nothing of it is to begin any more.
+    /// Ends the publish from outside, since it has not answered in time: no further work of it begins.
     pub(in crate::watch) fn abandon(&self) {
         self.is_abandoned.store(true, Ordering::Release);
         self.give_up();
     }
 
-    /// Whether it was given up since it did not answer.
+    /// Whether the publish was abandoned.
     pub(super) fn is_abandoned(&self) -> bool {
         self.is_abandoned.load(Ordering::Acquire)
     }
 
-    /// Asks it to end if a check is still to be waited for.
+    /// Asks the publish to end if it still waits for a check.
     pub(in crate::watch) fn give_up_check(&self) {
-        self.check.ask();
+        self.check.send();
     }
 
-    /// Returns when no command is to be waited for any more.
+    /// Returns when the publish must not wait for a command any more.
     pub(super) async fn given_up(&self) {
-        self.command.asked().await;
+        self.command.received().await;
     }
 
-    /// Returns when no check is to be waited for any more.
+    /// Returns when the publish must not wait for a check any more.
     pub(super) async fn check_given_up(&self) {
-        self.check.asked().await;
+        self.check.received().await;
     }
 
-    /// Returns when it is asked to make way.
+    /// Returns when the loop asks the publish to make way for newer data.
     pub(super) async fn overtaken(&self) {
         self.overtake.notified().await;
     }

@@ -7,15 +7,15 @@ use similar::TextDiff;
 
 use crate::system::output;
 
-/// The text before and after.
+/// The content of a file before and after a publish.
 #[derive(Debug)]
-pub(crate) struct Difference {
-    pub(crate) before: Vec<u8>,
-    pub(crate) after: String,
+pub(in crate::watch) struct Difference {
+    pub(in crate::watch) before: Vec<u8>,
+    pub(in crate::watch) after: String,
 }
 
-/// Prints a unified diff.
-pub(crate) fn print(dest: &Path, difference: &Difference) -> io::Result<()> {
+/// Prints a unified diff to standard output. Bytes that are not UTF-8 are shown as replacement characters.
+pub(in crate::watch) fn print_diff(dest: &Path, difference: &Difference) -> io::Result<()> {
     let before = String::from_utf8_lossy(&difference.before);
     let name = dest.display().to_string();
     let diff = TextDiff::from_lines(before.as_ref(), difference.after.as_str());

@@ -1,4 +1,4 @@
-//! Files that somebody else has changed since they were published: how that is noticed, and what is told of it. Shell.
+//! Files that somebody else has changed since they were published: finds and describes them. Shell.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,14 @@ use crate::model::fingerprint::content_hash;
 use crate::system::bounded;
 use crate::system::file::{self, Access, FileState};
 
-/// So many lines of a difference are told, and so much of each.
+/// How many lines of a difference the log shows.
 const LINES: usize = 6;
+/// How many characters of each line the log shows.
 const WIDTH: usize = 120;
-/// Everybody may read the file.
+/// The permission bit by which everybody may read a file.
 const PUBLIC: u32 = 0o004;
 
-/// What a file is, in a number.
+/// A hash of the content, mode and owners of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::watch) struct Digest(u64);
 
@@ -31,21 +32,22 @@ impl Digest {
     }
 }
 
-/// Whether the file at `dest` is not this one any more. What cannot be looked at, or does not answer, is left alone.
-pub(in crate::watch) fn is_changed(dest: &Path, left: Digest) -> bool {
+/// Whether the file at `dest` is not the published one any more. A file that cannot be read, or whose file system does not
+/// answer, counts as the same.
+pub(in crate::watch) fn is_edited(dest: &Path, published: Digest) -> bool {
     let look = bounded::within(dest, |dest| file::read(&file::resolve(dest)?)).flatten();
-    look.is_ok_and(|look| look.as_ref().map(Digest::of_look) != Some(left))
+    look.is_ok_and(|look| look.as_ref().map(Digest::of_look) != Some(published))
 }
 
 /// A file that somebody else has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::watch) struct Foreign {
+pub(in crate::watch) struct ForeignEdit {
     pub(in crate::watch) dest: PathBuf,
-    /// What has become of it, as the end of a sentence.
-    pub(in crate::watch) what: String,
+    /// How it differed from what it should be, as the end of a sentence.
+    pub(in crate::watch) difference: String,
 }
 
-impl Foreign {
+impl ForeignEdit {
     /// `new` is what the file should be.
     pub(super) fn of(dest: &Path, new: &New) -> Self {
         let what = match &new.previous {
@@ -54,25 +56,25 @@ impl Foreign {
                 let access =
                     |Access { mode, uid, gid }| format!("mode {mode:04o}, owner {uid}:{gid}");
                 format!(
-                    "it had {} in place of {}",
+                    "it had {} instead of {}",
                     access(look.access),
                     access(new.access)
                 )
             }
             Some(look) if look.access.mode & new.access.mode & PUBLIC == 0 => {
-                "not everybody may read it, so what differed is not shown".to_owned()
+                "not everybody may read it, so the log does not show the difference".to_owned()
             }
-            Some(look) => difference(&String::from_utf8_lossy(&look.content), &new.text),
+            Some(look) => describe_difference(&String::from_utf8_lossy(&look.content), &new.text),
         };
         Self {
             dest: dest.to_owned(),
-            what,
+            difference: what,
         }
     }
 }
 
-/// The first lines that differ.
-fn difference(had: &str, new: &str) -> String {
+/// The first lines that differ, as the end of a sentence.
+fn describe_difference(had: &str, new: &str) -> String {
     let diff = TextDiff::from_lines(had, new);
     let sign = |tag| match tag {
         ChangeTag::Delete => Some("had"),
@@ -123,17 +125,17 @@ mod tests {
                 access: access(mode),
             }),
         };
-        Foreign::of(Path::new("/a"), &new).what
+        ForeignEdit::of(Path::new("/a"), &new).difference
     }
 
     #[test]
-    fn what_differed_is_told_in_few_lines_and_no_secret_is() {
+    fn an_edit_is_described_in_few_lines_and_without_the_text_of_a_private_file() {
         for (previous, mode, want) in [
             (None, 0o644, "it was gone"),
             (
                 Some(("a\nb\n", 0o600)),
                 0o644,
-                "it had mode 0600, owner 0:0 in place of mode 0644, owner 0:0",
+                "it had mode 0600, owner 0:0 instead of mode 0644, owner 0:0",
             ),
             (
                 Some(("a\nc\u{1b}\n", 0o644)),
@@ -143,12 +145,12 @@ mod tests {
             (
                 Some(("a\nsecret\n", 0o640)),
                 0o644,
-                "not everybody may read it, so what differed is not shown",
+                "not everybody may read it, so the log does not show the difference",
             ),
             (
                 Some(("a\nsecret\n", 0o644)),
                 0o640,
-                "not everybody may read it, so what differed is not shown",
+                "not everybody may read it, so the log does not show the difference",
             ),
         ] {
             assert_eq!(foreign(previous, "a\nb\n", mode), want);

@@ -1,4 +1,4 @@
-//! Why a target was not published, as an operator reads it. Shell.
+//! Why a publish failed, in the words that an operator reads. Shell.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::system::sandbox;
 use crate::watch::reload::send::ReloadError;
 use crate::watch::render::RenderError;
 
-/// Why a target was not published.
+/// Why a publish failed; a variant for each step.
 #[derive(Debug, Error)]
 pub(in crate::watch) enum PublishError {
     #[error("rendering failed")]
@@ -25,9 +25,9 @@ pub(in crate::watch) enum PublishError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("the check refused the new file, {}", left_live(*has_live))]
+    #[error("the check refused the new file, {}", describe_live(*has_live))]
     Check {
-        /// There is a file of the target that stays.
+        /// The target has a live file, which stays.
         has_live: bool,
         source: Box<CommandError>,
     },
@@ -42,29 +42,29 @@ pub(in crate::watch) enum PublishError {
         source: Arc<ReloadError>,
     },
     #[error(
-        "template.generation_url is given, but no template of the target has generation(), which the page there should show"
+        "template.generation_url is set, but no template of the target calls generation(), so the page there cannot show it"
     )]
     NoGeneration,
     #[error("standard output cannot be written")]
     Print(#[source] io::Error),
-    #[error("the worker that renders has died")]
+    #[error("a thread of the publish has ended with a panic, which is a bug in sidekick")]
     Worker,
-    #[error("it was given up")]
+    #[error("the publish was given up")]
     GivenUp,
     #[error(
-        "it has not ended within {} s, longer than all it may wait for, and is given up; a disk or a network file system \
-         may hang",
+        "the publish has not ended within {} s, the sum of all its time limits, and is given up; a disk or a network file \
+         system may hang",
         .0.as_secs()
     )]
     Unanswered(Duration),
     #[error(
-        "a publish that was given up still waits for a disk; nothing else is published until that answers"
+        "an earlier publish that was given up still waits for a disk; this target is not published until the disk answers"
     )]
     Hangs,
 }
 
 impl PublishError {
-    /// The error of a step that has to do with the file or directory at `path`.
+    /// Makes the error of a step that failed at the file or directory `path`.
     pub(super) fn at(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |error| Self::File {
@@ -89,7 +89,7 @@ impl PublishError {
         }
     }
 
-    /// How the command of that step ended.
+    /// How the command of that step ended; `None` if the step ran no command.
     pub(in crate::watch) fn exit(&self) -> Option<Exit> {
         let command = match self {
             Self::Check { source, .. } | Self::CheckInPlace { source, .. } => Some(source.as_ref()),
@@ -101,20 +101,20 @@ impl PublishError {
         command.and_then(CommandError::exit)
     }
 
-    /// Whether the new files were in their places, and were refused there.
+    /// Whether the program or a check refused the new files in their places.
     pub(in crate::watch) fn is_refusal(&self) -> bool {
         match self {
             Self::Reload { source, .. } => source.is_refusal(),
             Self::Render(_) | Self::NoGeneration | Self::Worker | Self::GivenUp => false,
             Self::File { .. } | Self::Check { .. } | Self::Print(_) => false,
             Self::Unanswered(_) | Self::Hangs => false,
-            // Each further try puts it in its place again.
+            // Each further try would put the refused file in place again, so it has to wait as after a refused reload.
             Self::CheckInPlace { .. } => true,
         }
     }
 }
 
-fn left_live(has_live: bool) -> &'static str {
+fn describe_live(has_live: bool) -> &'static str {
     if has_live {
         "so the live one stays"
     } else {
@@ -122,12 +122,12 @@ fn left_live(has_live: bool) -> &'static str {
     }
 }
 
-/// What became of files that were refused in their places before anybody was told of them.
+/// What became of files that a check refused in their places, before any reload.
 #[derive(Debug)]
 pub(in crate::watch) enum TakenOut {
-    /// The previous files are back.
+    /// The previous files were restored.
     Back,
-    /// There were none, so there are none again.
+    /// There were no previous files, so the new ones were removed.
     Removed,
     /// A previous file could not be put back.
     Failed(io::Error),
@@ -148,17 +148,17 @@ impl std::fmt::Display for TakenOut {
 /// What became of files whose reload failed.
 #[derive(Debug)]
 pub(in crate::watch) enum Restored {
-    /// The previous files are back and loaded.
+    /// The previous files were restored, and the program has loaded them.
     Yes,
-    /// The previous files are back, and the program had not left them.
+    /// The previous files were restored; the program runs on them all along.
     NeverLeft,
-    /// The previous files are back; loading them failed too.
+    /// The previous files were restored, but the program failed to load them too.
     NotLoaded(Arc<ReloadError>),
-    /// A previous file could not be put back.
+    /// A previous file could not be restored.
     Failed(io::Error),
-    /// There was no previous file; the new one stays.
+    /// There was no previous file, so the new one stays.
     NoPrevious,
-    /// The files had been right all along; only the reload was owed.
+    /// This publish replaced no file, so it restores none; the reload stays owed.
     Unchanged,
 }
 
@@ -172,7 +172,7 @@ impl std::fmt::Display for Restored {
             Self::NotLoaded(error) => {
                 write!(
                     f,
-                    "the previous file is back, but loading it failed too ({})",
+                    "the previous file is back, but its reload failed too ({})",
                     chain(error.as_ref())
                 )
             }
@@ -180,7 +180,9 @@ impl std::fmt::Display for Restored {
                 write!(f, "and the previous file could not be put back ({error})")
             }
             Self::NoPrevious => f.write_str("and there is no previous file, so the new one stays"),
-            Self::Unchanged => f.write_str("as it did before; the file itself is right"),
+            Self::Unchanged => {
+                f.write_str("and the file, whose reload stays owed, is left in place")
+            }
         }
     }
 }

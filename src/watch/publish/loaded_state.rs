@@ -1,8 +1,8 @@
-//! What each target's program has loaded, so that a reload that is owed is made, also by the next process. Shell.
+//! What each target's program has loaded, so that an owed reload is made, also by the next process. Shell.
 //!
-//! A publish can die between the swap and the reload. Before the swap the loaded state knows what the program runs on; after
-//! the reload it knows that it runs on the new file. Whoever finds another file than that in place owes a reload. If the
-//! program refuses what is in place, the file of before comes back, which is kept meanwhile.
+//! The process can die between the swap and the reload. So before the swap the loaded state records what the program runs on,
+//! and after the reload that it runs on the new file. As long as the live file is another one than that, a reload is owed.
+//! The previous file is kept until the program has loaded the new one, to be restored if the program refuses that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,28 +15,28 @@ use super::unchecked::Unchecked;
 use crate::model::fingerprint::content_hash;
 use crate::system::file;
 
-/// The loaded state of a process.
+/// The loaded state of all files of this process, by destination.
 #[derive(Debug)]
 pub(crate) struct LoadedState {
-    /// Where it is kept from one process to the next; without a place it lives as long as this one.
+    /// The directory that keeps it for the next process; without one, it ends with this process.
     dir: Option<PathBuf>,
     versions: Mutex<BTreeMap<PathBuf, LoadedVersion>>,
-    /// What programs have refused last; the next process may try it once more.
+    /// What each program has refused last. It is not kept on disk, so the next process tries it once more.
     refused: Mutex<BTreeMap<PathBuf, LoadedVersion>>,
-    /// It has been told that the programs of these do not read them yet.
+    /// The files of which the log already says that their programs do not read them.
     warned_unread: Mutex<BTreeSet<PathBuf>>,
-    /// What lies in its place although no check has accepted it.
-    pub(crate) unchecked: Unchecked,
-    /// To whom the files are open.
+    /// The live files that no check has accepted yet.
+    pub(super) unchecked: Unchecked,
+    /// The mode, owners and attributes of the files.
     pub(super) access: Arc<AccessState>,
 }
 
-/// What a program has loaded: the length and the hash of the file, or nobody knows. A file that the program was told of, and
-/// has never been seen to read, is marked as unread behind that.
+/// What a program has loaded of one file, as a line of text: length and hash of the content, `unknown`, or `never`. The mark
+/// `unread` at the end of the line says that the program was reloaded and has never been seen to read the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct LoadedVersion(String);
 
-/// The mark of a file that its program does not read.
+/// The mark of a file that its program does not read, with the end of the line.
 const UNREAD: &str = " unread\n";
 
 impl LoadedVersion {
@@ -44,8 +44,8 @@ impl LoadedVersion {
         Self("unknown\n".to_owned())
     }
 
-    /// There was no file to load before the first one of ours, and no program has loaded that since.
-    fn never() -> Self {
+    /// There was no file before our first one, and no program has been seen to load ours since.
+    fn never_loaded() -> Self {
         Self("never\n".to_owned())
     }
 
@@ -54,8 +54,7 @@ impl LoadedVersion {
         Self(format!("{} {hash:016x}\n", content.len()))
     }
 
-    /// Without the mark.
-    fn bare(&self) -> Self {
+    fn without_mark(&self) -> Self {
         let bare = self.0.strip_suffix(UNREAD);
         bare.map_or_else(|| self.clone(), |bare| Self(format!("{bare}\n")))
     }
@@ -64,9 +63,8 @@ impl LoadedVersion {
         self.0.ends_with(UNREAD)
     }
 
-    /// With the mark, or without it.
-    fn marked(self, is_unread: bool) -> Self {
-        let Self(text) = self.bare();
+    fn with_mark(self, is_unread: bool) -> Self {
+        let Self(text) = self.without_mark();
         Self(if is_unread {
             format!("{}{UNREAD}", text.trim_end())
         } else {
@@ -84,7 +82,8 @@ impl LoadedState {
         let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
         if let (Err(error), Some(dir)) = (&made, &dir) {
             warn!(
-                "{} cannot be made ({error}): a reload that is owed when sidekick ends is forgotten; give --state-dir",
+                "cannot create {} ({error}): a reload that is still owed when sidekick ends will be forgotten; name a \
+                 writable directory with --state-dir",
                 dir.display()
             );
         }
@@ -98,86 +97,88 @@ impl LoadedState {
         }
     }
 
-    /// A directory for what need not last.
-    pub(crate) fn scratch(&self) -> PathBuf {
+    /// A directory for temporary files: the state directory, or that of the system.
+    pub(super) fn scratch(&self) -> PathBuf {
         let state = self.dir.as_deref().and_then(Path::parent);
         state.map_or_else(std::env::temp_dir, Path::to_owned)
     }
 
-    /// Whether the program of `dest` has loaded something else than what is live.
-    pub(crate) fn owes(&self, dest: &Path, live: &[u8]) -> bool {
+    /// Whether the program of `dest` has loaded something else than the live content, so that a reload is owed. Nothing is
+    /// owed for a file that was never swapped.
+    pub(super) fn owes_reload(&self, dest: &Path, live: &[u8]) -> bool {
         self.get(dest)
-            .is_some_and(|version| version.bare() != LoadedVersion::of(live))
+            .is_some_and(|version| version.without_mark() != LoadedVersion::of(live))
     }
 
-    /// A swap is about to be made: what is live now is what the program has, unless the loaded state knows better.
-    pub(crate) fn begin(&self, dest: &Path, live: Option<&[u8]>) {
-        let version = live.map_or_else(LoadedVersion::never, LoadedVersion::of);
+    /// Records, before a swap, that the program has loaded what is live now, unless another version is recorded already.
+    /// Keeps the live content if it is what the program has loaded.
+    pub(super) fn record_swap(&self, dest: &Path, live: Option<&[u8]>) {
+        let version = live.map_or_else(LoadedVersion::never_loaded, LoadedVersion::of);
         if self.get(dest).is_none() {
             self.set(dest, version.clone());
         }
-        if let (Some(live), Some(place)) = (live, self.place_before(dest))
-            && self.get(dest).map(|known| known.bare()) == Some(version)
+        if let (Some(live), Some(place)) = (live, self.previous_file_path(dest))
+            && self.get(dest).map(|version| version.without_mark()) == Some(version)
             && let Err(error) = file::replace_own(&place, live)
         {
             warn!("{} cannot be written: {error}", place.display());
         }
     }
 
-    /// What the program of `dest` is known to have loaded last, if that is not what is live.
-    pub(crate) fn before(&self, dest: &Path, live: &[u8]) -> Option<Vec<u8>> {
-        let kept = std::fs::read(self.place_before(dest)?).ok()?;
-        let version = self.get(dest)?.bare();
+    /// The content that the program of `dest` has loaded last, if it is kept and is not what is live.
+    pub(super) fn previous_file(&self, dest: &Path, live: &[u8]) -> Option<Vec<u8>> {
+        let kept = std::fs::read(self.previous_file_path(dest)?).ok()?;
+        let version = self.get(dest)?.without_mark();
         let is_it = [LoadedVersion::of(&kept), LoadedVersion::unknown()].contains(&version);
         (kept != live && is_it).then_some(kept)
     }
 
-    /// The program has loaded this, as far as it can be told: whether it reads a file that is marked as unread, only its
-    /// servers tell.
-    pub(crate) fn loaded(&self, dest: &Path, content: &[u8]) {
+    /// Records that the program has loaded this content. The mark `unread` stays, since only a look at the program's servers
+    /// can tell whether it reads the file at all.
+    pub(super) fn record_loaded(&self, dest: &Path, content: &[u8]) {
         let is_unread = self.is_unread(dest);
-        self.set(dest, LoadedVersion::of(content).marked(is_unread));
+        self.set(dest, LoadedVersion::of(content).with_mark(is_unread));
         if !is_unread {
             self.forget_warning(dest);
         }
-        if let Some(place) = self.place_before(dest) {
-            // Mostly there is none.
+        if let Some(place) = self.previous_file_path(dest) {
+            // An error is expected: mostly there is no such file.
             let _ = std::fs::remove_file(place);
         }
     }
 
-    /// Nobody knows what the program has loaded.
-    pub(crate) fn lost(&self, dest: &Path) {
+    /// Records that it is unknown what the program has loaded.
+    pub(super) fn mark_unknown(&self, dest: &Path) {
         if !self.was_never_loaded(dest) {
             let is_unread = self.is_unread(dest);
-            self.set(dest, LoadedVersion::unknown().marked(is_unread));
+            self.set(dest, LoadedVersion::unknown().with_mark(is_unread));
         }
     }
 
-    /// Whether the program of `dest` has never been seen to load it, and had no such file before it was first published.
-    pub(crate) fn was_never_loaded(&self, dest: &Path) -> bool {
-        self.get(dest) == Some(LoadedVersion::never())
+    /// Whether there was no file at `dest` before our first one, and its program has never been seen to load ours.
+    pub(super) fn was_never_loaded(&self, dest: &Path) -> bool {
+        self.get(dest) == Some(LoadedVersion::never_loaded())
     }
 
-    /// The program has been reloaded and does not have what this file says: it is marked until the program has it.
-    pub(crate) fn mark_unread(&self, dest: &Path) {
+    /// Marks the file as unread: its program has reloaded, and does not have the servers of this file.
+    pub(super) fn mark_unread(&self, dest: &Path) {
         if let Some(version) = self.get(dest) {
-            self.set(dest, version.marked(true));
+            self.set(dest, version.with_mark(true));
         }
     }
 
-    /// The program has what this file says.
-    pub(crate) fn is_read(&self, dest: &Path) {
+    /// Removes the mark: the program has the servers of this file.
+    pub(super) fn mark_read(&self, dest: &Path) {
         if self.is_unread(dest)
             && let Some(version) = self.get(dest)
         {
-            self.set(dest, version.marked(false));
+            self.set(dest, version.with_mark(false));
             self.forget_warning(dest);
         }
     }
 
-    /// Whether the program of `dest` has been told of it, and has never been seen to read it.
-    pub(crate) fn is_unread(&self, dest: &Path) -> bool {
+    /// Whether the program of `dest` has reloaded, and has never been seen to read the file.
+    pub(super) fn is_unread(&self, dest: &Path) -> bool {
         self.get(dest).is_some_and(|version| version.is_unread())
     }
 
@@ -189,8 +190,8 @@ impl LoadedState {
         warned.remove(dest);
     }
 
-    /// Whether it is to be told that the program of `dest` does not read it yet: once, until it does.
-    pub(crate) fn warns_unread(&self, dest: &Path) -> bool {
+    /// Whether the log still has to say that the program of `dest` does not read the file: once, until the program reads it.
+    pub(super) fn needs_unread_warning(&self, dest: &Path) -> bool {
         let mut warned = self
             .warned_unread
             .lock()
@@ -198,14 +199,14 @@ impl LoadedState {
         warned.insert(dest.to_owned())
     }
 
-    /// The program has been told of this, and will not have it.
-    pub(crate) fn refused(&self, dest: &Path, content: &[u8]) {
+    /// Records that the program has refused this content.
+    pub(super) fn record_refused(&self, dest: &Path, content: &[u8]) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.insert(dest.to_owned(), LoadedVersion::of(content));
     }
 
-    /// Whether this is what the program has refused last.
-    pub(crate) fn has_refused(&self, dest: &Path, content: &[u8]) -> bool {
+    /// Whether the program has refused this content last.
+    pub(super) fn has_refused(&self, dest: &Path, content: &[u8]) -> bool {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.get(dest) == Some(&LoadedVersion::of(content))
     }
@@ -215,7 +216,7 @@ impl LoadedState {
         if let Some(version) = versions.get(dest) {
             return Some(version.clone());
         }
-        let kept = std::fs::read_to_string(self.place(dest)?).ok()?;
+        let kept = std::fs::read_to_string(self.version_path(dest)?).ok()?;
         versions.insert(dest.to_owned(), LoadedVersion(kept.clone()));
         Some(LoadedVersion(kept))
     }
@@ -224,7 +225,7 @@ impl LoadedState {
         if self.get(dest).as_ref() == Some(&version) {
             return;
         }
-        if let Some(place) = self.place(dest)
+        if let Some(place) = self.version_path(dest)
             && let Err(error) = file::replace_own(&place, version.0.as_bytes())
         {
             warn!("{} cannot be written: {error}", place.display());
@@ -233,14 +234,14 @@ impl LoadedState {
         versions.insert(dest.to_owned(), version);
     }
 
-    /// One file per destination, named after it.
-    fn place(&self, dest: &Path) -> Option<PathBuf> {
+    /// Where the version of `dest` is kept.
+    fn version_path(&self, dest: &Path) -> Option<PathBuf> {
         Some(self.dir.as_ref()?.join(file::name_of_path(dest)))
     }
 
-    /// Where its file of before is kept.
-    fn place_before(&self, dest: &Path) -> Option<PathBuf> {
-        // No name of a path begins so: they begin with a percent sign.
+    /// Where the previous file of `dest` is kept.
+    fn previous_file_path(&self, dest: &Path) -> Option<PathBuf> {
+        // No name of a version file begins like this, since those begin with a percent sign.
         let name = format!("before.{}", file::name_of_path(dest));
         Some(self.dir.as_ref()?.join(name))
     }
@@ -251,94 +252,117 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_owed_outlives_the_process() {
+    fn an_owed_reload_is_known_to_the_next_process() {
         let dir = tempfile::tempdir().unwrap();
         let dest = Path::new("/etc/haproxy/haproxy.cfg");
         let open = || LoadedState::open(Some(dir.path().join("state")));
-        assert!(!open().owes(dest, b"old"), "nobody has ever said");
-        open().begin(dest, Some(b"old"));
-        assert!(!open().owes(dest, b"old") && open().owes(dest, b"new"));
-        open().loaded(dest, b"new");
-        open().begin(dest, Some(b"newer"));
-        assert!(!open().owes(dest, b"new") && open().owes(dest, b"newer"));
-        open().lost(dest);
-        assert!(open().owes(dest, b"new"));
+        assert!(!open().owes_reload(dest, b"old"), "no version is recorded");
+        open().record_swap(dest, Some(b"old"));
+        assert!(!open().owes_reload(dest, b"old") && open().owes_reload(dest, b"new"));
+        open().record_loaded(dest, b"new");
+        open().record_swap(dest, Some(b"newer"));
+        assert!(!open().owes_reload(dest, b"new") && open().owes_reload(dest, b"newer"));
+        open().mark_unknown(dest);
+        assert!(open().owes_reload(dest, b"new"));
     }
 
     #[test]
-    fn the_file_of_before_is_kept_until_the_new_one_is_loaded() {
+    fn the_previous_file_is_kept_until_the_new_one_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let dest = Path::new("/etc/haproxy/haproxy.cfg");
         let open = || LoadedState::open(Some(dir.path().join("state")));
-        open().begin(dest, Some(b"old"));
-        assert_eq!(open().before(dest, b"new").as_deref(), Some(&b"old"[..]));
-        assert_eq!(open().before(dest, b"old"), None, "it is live");
-        // Another one is put in place, and was not loaded either.
-        open().begin(dest, Some(b"new"));
-        assert_eq!(open().before(dest, b"newer").as_deref(), Some(&b"old"[..]));
-        open().lost(dest);
-        assert_eq!(open().before(dest, b"new").as_deref(), Some(&b"old"[..]));
-        open().loaded(dest, b"new");
-        open().begin(dest, Some(b"new"));
-        assert_eq!(open().before(dest, b"newer").as_deref(), Some(&b"new"[..]));
-        open().loaded(dest, b"newer");
-        assert_eq!(open().before(dest, b"newest"), None);
+        open().record_swap(dest, Some(b"old"));
+        assert_eq!(
+            open().previous_file(dest, b"new").as_deref(),
+            Some(&b"old"[..])
+        );
+        assert_eq!(open().previous_file(dest, b"old"), None, "it is live");
+        // Another file is swapped in, and is not loaded either.
+        open().record_swap(dest, Some(b"new"));
+        assert_eq!(
+            open().previous_file(dest, b"newer").as_deref(),
+            Some(&b"old"[..])
+        );
+        open().mark_unknown(dest);
+        assert_eq!(
+            open().previous_file(dest, b"new").as_deref(),
+            Some(&b"old"[..])
+        );
+        open().record_loaded(dest, b"new");
+        open().record_swap(dest, Some(b"new"));
+        assert_eq!(
+            open().previous_file(dest, b"newer").as_deref(),
+            Some(&b"new"[..])
+        );
+        open().record_loaded(dest, b"newer");
+        assert_eq!(open().previous_file(dest, b"newest"), None);
     }
 
     #[test]
-    fn a_file_that_was_not_there_is_one_that_was_never_loaded_until_it_is() {
+    fn a_first_file_counts_as_never_loaded_until_its_program_loads_it() {
         let dir = tempfile::tempdir().unwrap();
         let dest = Path::new("/etc/haproxy/haproxy.cfg");
         let open = || LoadedState::open(Some(dir.path().join("state")));
-        assert!(!open().was_never_loaded(dest), "nobody has ever said");
-        open().begin(dest, None);
-        open().lost(dest);
-        open().begin(dest, Some(b"new"));
-        assert!(open().was_never_loaded(dest) && open().owes(dest, b"new"));
+        assert!(!open().was_never_loaded(dest), "no version is recorded");
+        open().record_swap(dest, None);
+        open().mark_unknown(dest);
+        open().record_swap(dest, Some(b"new"));
+        assert!(open().was_never_loaded(dest) && open().owes_reload(dest, b"new"));
         let loaded_state = open();
-        assert!(loaded_state.warns_unread(dest) && !loaded_state.warns_unread(dest));
-        loaded_state.loaded(dest, b"new");
-        loaded_state.lost(dest);
+        assert!(
+            loaded_state.needs_unread_warning(dest) && !loaded_state.needs_unread_warning(dest)
+        );
+        loaded_state.record_loaded(dest, b"new");
+        loaded_state.mark_unknown(dest);
         assert!(!loaded_state.was_never_loaded(dest) && !open().was_never_loaded(dest));
-        assert!(loaded_state.warns_unread(dest), "it did read it meanwhile");
+        assert!(
+            loaded_state.needs_unread_warning(dest),
+            "the program has read it meanwhile"
+        );
 
         let other = Path::new("/etc/haproxy/other.cfg");
-        open().begin(other, Some(b"of somebody else"));
+        open().record_swap(other, Some(b"of somebody else"));
         assert!(!open().was_never_loaded(other), "it may have been loaded");
     }
 
     #[test]
-    fn a_file_that_its_program_does_not_read_is_marked_until_it_does() {
+    fn a_file_stays_marked_as_unread_until_its_program_reads_it() {
         let dir = tempfile::tempdir().unwrap();
         let dest = Path::new("/etc/haproxy/haproxy.cfg");
         let open = || LoadedState::open(Some(dir.path().join("state")));
         open().mark_unread(dest);
-        assert!(!open().is_unread(dest), "nobody has ever been told of it");
+        assert!(!open().is_unread(dest), "no version is recorded");
         let first = open();
-        first.begin(dest, None);
-        first.loaded(dest, b"old");
+        first.record_swap(dest, None);
+        first.record_loaded(dest, b"old");
         first.mark_unread(dest);
-        assert!(first.warns_unread(dest));
-        // The next process knows of it, and no reload is owed for that alone.
-        assert!(open().is_unread(dest) && !open().owes(dest, b"old"));
-        assert!(open().owes(dest, b"new"));
-        first.begin(dest, Some(b"old"));
-        assert_eq!(open().before(dest, b"new").as_deref(), Some(&b"old"[..]));
-        first.lost(dest);
-        assert!(open().is_unread(dest) && open().owes(dest, b"old"));
-        first.loaded(dest, b"new");
-        assert!(open().is_unread(dest) && !open().owes(dest, b"new"));
-        assert!(!first.warns_unread(dest), "it has been told");
-        first.is_read(dest);
-        assert!(!open().is_unread(dest) && !open().owes(dest, b"new"));
-        assert!(first.warns_unread(dest), "it did read it meanwhile");
+        assert!(first.needs_unread_warning(dest));
+        // The next process knows the mark, and the mark alone owes no reload.
+        assert!(open().is_unread(dest) && !open().owes_reload(dest, b"old"));
+        assert!(open().owes_reload(dest, b"new"));
+        first.record_swap(dest, Some(b"old"));
+        assert_eq!(
+            open().previous_file(dest, b"new").as_deref(),
+            Some(&b"old"[..])
+        );
+        first.mark_unknown(dest);
+        assert!(open().is_unread(dest) && open().owes_reload(dest, b"old"));
+        first.record_loaded(dest, b"new");
+        assert!(open().is_unread(dest) && !open().owes_reload(dest, b"new"));
+        assert!(!first.needs_unread_warning(dest), "the log says so already");
+        first.mark_read(dest);
+        assert!(!open().is_unread(dest) && !open().owes_reload(dest, b"new"));
+        assert!(
+            first.needs_unread_warning(dest),
+            "the program has read it meanwhile"
+        );
     }
 
     #[test]
-    fn without_a_place_it_lives_as_long_as_the_process() {
+    fn without_a_state_directory_the_loaded_state_ends_with_the_process() {
         let (loaded_state, dest) = (LoadedState::open(None), Path::new("/a"));
-        loaded_state.begin(dest, None);
-        assert!(loaded_state.owes(dest, b"new"));
-        assert!(!LoadedState::open(None).owes(dest, b"new"));
+        loaded_state.record_swap(dest, None);
+        assert!(loaded_state.owes_reload(dest, b"new"));
+        assert!(!LoadedState::open(None).owes_reload(dest, b"new"));
     }
 }

@@ -1,4 +1,12 @@
 //! One publish of one target: render, compare, stage, check, swap, reload. Shell.
+//!
+//! `steps` has the files on their way, one type for each step; `runtime` changes a running HAProxy without a reload;
+//! `activate` asks for the reload and restores the previous files if the program refuses the new ones; `check_in_place`
+//! runs the checks that can judge only the live file. `cancel` carries requests of the loop to a publish under way.
+//! `loaded_state`, `unchecked` and `access_state` keep, also for the next process, what the programs have loaded, what no
+//! check has accepted yet, and to whom the files are open.
+//!
+//! Rule: this room makes one publish and knows no schedule; `outcome` has the one result that everybody else acts on.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,35 +38,35 @@ mod unchecked;
 
 pub(super) use self::cancel::Progress;
 use self::cancel::Step;
-pub(super) use self::diff::{Difference, print};
-pub(super) use self::edited::{Digest, Foreign, is_changed};
-pub(super) use self::runtime::Has;
-use self::runtime::Way;
+pub(super) use self::diff::{Difference, print_diff};
+pub(super) use self::edited::{Digest, ForeignEdit, is_edited};
+use self::runtime::Activation;
+pub(super) use self::runtime::RunningConfig;
 pub(super) use error::{PublishError, Restored, TakenOut};
 use steps::{Checked, Compared, Differs, Rendered, Swapped};
 
-/// What a publish did.
+/// What a publish that did not fail has done.
 #[derive(Debug)]
 pub(super) enum Published {
-    /// The live files are right already.
+    /// The live files were right already.
     Unchanged,
-    /// They would have changed.
+    /// The live files would have changed; `--noop` keeps them.
     WouldChange,
-    /// These were changed, and the program has been told.
+    /// These files were replaced, and the program was reloaded if the target names one.
     Swapped(Vec<Change>),
-    /// These were changed, and are in force without a reload.
+    /// These files were replaced, and are in force without a reload.
     AtRuntime(Vec<Change>),
-    /// The files were right, the running `HAProxies` were not: so many changes.
+    /// The files were right, but the running `HAProxies` had other servers; this many server changes corrected them.
     Reconciled(usize),
-    /// It takes a reload, for which it is too early; these were changed already.
+    /// The target needs a reload, and `min_interval` does not allow one yet; these files were replaced already.
     ReloadOwed(Vec<Change>),
-    /// It is what the program has refused, and too early to try that again; nothing was changed.
+    /// The program has refused these contents before, and it is too early to try them again; nothing was changed.
     RefusedBefore,
-    /// The running `HAProxies` have been changed; the check of the files has made way for newer data.
+    /// The running `HAProxies` have been changed; the check of the files was ended in favour of newer data.
     Overtaken,
-    /// Only the reload was owed, and has been made.
-    OwedReload,
-    /// The files are right and the program was reloaded once more; it does not read them yet.
+    /// The files were right and a reload was owed; the program has made it.
+    ReloadMade,
+    /// The files were right and the program has reloaded once more, but it still does not read them.
     Unread,
 }
 
@@ -67,85 +75,85 @@ pub(super) enum Published {
 pub(super) struct Change {
     pub(super) dest: PathBuf,
     pub(super) how: SwapMethod,
-    /// What the file said, if there was one.
+    /// The content of the previous file, if there was one.
     pub(super) before: Option<Vec<u8>>,
-    /// What it says.
+    /// The content of the new file.
     pub(super) after: String,
 }
 
-/// How long a step of a publish took: `render`, `runtime`, `check`, `swap`, `verify` or `reload`.
+/// SwapMethod long a step of a publish took: `render`, `runtime`, `check`, `swap`, `verify` or `reload`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StepTime {
     pub(super) step: &'static str,
     pub(super) took: Duration,
 }
 
-/// What is live, in the order of the outputs.
-type Lives = Vec<Option<Vec<u8>>>;
+/// The contents of the live files, in the order of the outputs; `None` where there is no file.
+type LiveContents = Vec<Option<Vec<u8>>>;
 
-/// One publish.
+/// One publish: what it is made from, and what its steps have found out so far.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Job {
     pub(super) loaded: Arc<Loaded>,
-    /// What each of its templates sees.
+    /// What each template of the target sees, in the order of the outputs.
     pub(super) views: Vec<View>,
-    /// Change nothing.
+    /// The publish changes nothing and reports what it would do.
     pub(super) noop: bool,
     /// Enough time has passed since the last reload.
     pub(super) may_reload: bool,
-    /// What the program has refused may be tried again.
+    /// The publish may try contents again that the program has refused.
     pub(super) may_repeat: bool,
-    /// The last try has failed.
+    /// The last publish of this target failed.
     pub(super) has_failed: bool,
-    /// Print what changes.
+    /// The publish prints the difference between the live and the new files.
     pub(super) diff: bool,
-    /// How the program is told, if it has to be.
+    /// The right to ask for a reload; `None` if the target has no program to reload.
     pub(super) ticket: Option<ReloadTicket>,
     pub(super) loaded_state: Arc<LoadedState>,
-    /// What the running `HAProxies` have.
-    pub(super) has: Has,
+    /// What the running `HAProxies` have, from the last publish on.
+    pub(super) running_config: RunningConfig,
     pub(super) progress: Arc<Progress>,
-    /// That of the files, once they are rendered.
+    /// The generation of the new files, if a template shows it; set when they are rendered.
     pub(super) generation: Option<Generation>,
-    /// Where announcements contradict each other, once the files are rendered.
+    /// Where announcements contradict each other; set when the files are rendered.
     pub(super) disputes: Option<BTreeSet<String>>,
-    /// The fingerprint of the files, once they are rendered.
+    /// The fingerprint of the new files; set when they are rendered.
     pub(super) tried: Option<u64>,
-    /// What the last publish has left, by the places of the outputs.
-    pub(super) left: Option<Vec<Digest>>,
-    /// What the files should be, once they are rendered.
+    /// The files as the last publish left them, in the order of the outputs, if that is known.
+    pub(super) published_digests: Option<Vec<Digest>>,
+    /// The files as they should be, in the order of the outputs; set when they are rendered.
     pub(super) wanted: Vec<Digest>,
-    /// What somebody else has changed since the last publish.
-    pub(super) foreign: Vec<Foreign>,
-    /// The steps that have been made, in their order.
+    /// The files that somebody else has changed since the last publish.
+    pub(super) foreign_edits: Vec<ForeignEdit>,
+    /// The steps that were made, in their order.
     pub(super) steps: Vec<StepTime>,
 }
 
-/// How a publish ended.
+/// SwapMethod a publish ended.
 pub(super) struct End {
     pub(super) result: Result<Published, PublishError>,
-    /// What the running `HAProxies` have then.
-    pub(super) has: Has,
-    /// Where announcements contradict each other; none if nothing could be rendered.
+    /// What the running `HAProxies` have afterwards.
+    pub(super) running_config: RunningConfig,
+    /// Where announcements contradict each other; `None` if the files could not be rendered.
     pub(super) disputes: Option<BTreeSet<String>>,
-    /// The contents that it was about, by their fingerprint; none if nothing could be rendered.
+    /// The fingerprint of the contents that were to be published; `None` if they could not be rendered.
     pub(super) tried: Option<u64>,
-    /// What the files are, by the places of the outputs, if that is known.
-    pub(super) left: Option<Vec<Digest>>,
-    /// What somebody else had changed.
-    pub(super) foreign: Vec<Foreign>,
+    /// The files as this publish leaves them, in the order of the outputs, if that is known.
+    pub(super) published_digests: Option<Vec<Digest>>,
+    /// The files that somebody else had changed.
+    pub(super) foreign_edits: Vec<ForeignEdit>,
     /// The steps that were made, in their order.
     pub(super) steps: Vec<StepTime>,
 }
 
 impl End {
-    /// In one word; `has_reload`: the target has a program that is told of new files.
+    /// The one result on which everybody else acts. `has_reload`: the target has a program to reload.
     pub(super) fn outcome(&self, has_reload: bool) -> Outcome {
         match &self.result {
             Ok(Published::Swapped(_)) => Outcome::Good {
                 reloaded: has_reload,
             },
-            Ok(Published::OwedReload | Published::Unread) => Outcome::Good { reloaded: true },
+            Ok(Published::ReloadMade | Published::Unread) => Outcome::Good { reloaded: true },
             Ok(Published::AtRuntime(_) | Published::Reconciled(_) | Published::Unchanged) => {
                 Outcome::Good { reloaded: false }
             }
@@ -164,9 +172,7 @@ impl End {
             }
         }
     }
-}
 
-impl End {
     /// The files that were replaced.
     pub(super) fn into_changes(self) -> Vec<Change> {
         match self.result {
@@ -182,58 +188,60 @@ impl End {
 
 impl Job {
     pub(super) async fn publish(mut self) -> End {
-        let result = self.bring_up_to_date().await;
-        let left = match &result {
+        let result = self.run_steps().await;
+        let published_digests = match &result {
             Ok(Published::Unchanged | Published::Reconciled(_)) => Some(self.wanted),
-            Ok(Published::OwedReload | Published::Unread) => Some(self.wanted),
+            Ok(Published::ReloadMade | Published::Unread) => Some(self.wanted),
             Ok(Published::Swapped(_) | Published::AtRuntime(_)) => Some(self.wanted),
-            // Nothing has been put in place.
+            // These ends replace no file.
             Ok(Published::WouldChange | Published::RefusedBefore | Published::Overtaken) => {
-                self.left
+                self.published_digests
             }
-            Err(PublishError::Render(_) | PublishError::NoGeneration) => self.left,
-            Err(PublishError::Check { .. }) => self.left,
+            Err(PublishError::Render(_) | PublishError::NoGeneration) => self.published_digests,
+            Err(PublishError::Check { .. }) => self.published_digests,
             Ok(Published::ReloadOwed(_)) => None,
-            // It comes before anything is put in place.
-            Err(PublishError::Print(_)) => self.left,
+            // The difference is printed before any file is replaced.
+            Err(PublishError::Print(_)) => self.published_digests,
             Err(PublishError::File { .. } | PublishError::CheckInPlace { .. }) => None,
             Err(PublishError::Reload { .. } | PublishError::Worker | PublishError::GivenUp) => None,
             Err(PublishError::Unanswered(_) | PublishError::Hangs) => None,
         };
         End {
-            left,
-            foreign: self.foreign,
+            published_digests,
+            foreign_edits: self.foreign_edits,
             steps: self.steps,
             result,
-            has: self.has,
+            running_config: self.running_config,
             disputes: self.disputes,
             tried: self.tried,
         }
     }
 
-    async fn bring_up_to_date(&mut self) -> Result<Published, PublishError> {
+    async fn run_steps(&mut self) -> Result<Published, PublishError> {
         self.progress.enter(Step::Render);
-        if self.has.is_ahead() {
-            // The files follow, also if we are told to stop.
-            self.progress.begin();
+        if self.running_config.is_ahead() {
+            // HAProxy has been changed ahead of its files, so this publish must not be dropped during a stop.
+            self.progress.set_begun();
         }
-        let (loaded, views, has) = (
+        let (loaded, views, running_config) = (
             Arc::clone(&self.loaded),
             self.views.clone(),
-            self.has.clone(),
+            self.running_config.clone(),
         );
         let (is_retry, noop) = (self.has_failed, self.noop);
         let access = Arc::clone(&self.loaded_state.access);
-        let left = self.left.clone().unwrap_or_default();
+        let last_digests = self.published_digests.clone().unwrap_or_default();
         let compare = move || {
             let rendered = Rendered::new(&loaded, &views)?;
             let (generation, tried) = (rendered.generation.clone(), rendered.fingerprint());
             let disputes = rendered.disputes.clone();
             let (compared, wanted) = rendered.compare(&loaded.target, &access, noop)?;
-            let foreign = compared.foreign(&loaded.target, &left, &wanted);
+            let foreign_edits = compared.foreign_edits(&loaded.target, &last_digests, &wanted);
             let way = match &compared {
-                Compared::Differs(differs) => Way::of(&loaded, differs, &has, is_retry),
-                Compared::Same(_) => Way::Reload,
+                Compared::Differs(differs) => {
+                    Activation::choose(&loaded, differs, &running_config, is_retry)
+                }
+                Compared::Same(_) => Activation::Reload,
             };
             Ok::<_, PublishError>((
                 compared,
@@ -241,126 +249,129 @@ impl Job {
                 generation,
                 disputes,
                 tried,
-                (wanted, foreign),
+                (wanted, foreign_edits),
             ))
         };
         let start = Instant::now();
-        let compared = blocking(&self.progress, compare).await;
-        self.made("render", start);
+        let compared = run_blocking(&self.progress, compare).await;
+        self.record_step("render", start);
         let (compared, way, generation, disputes, tried, known) = compared??;
-        (self.wanted, self.foreign) = known;
+        (self.wanted, self.foreign_edits) = known;
         (self.generation, self.tried) = (generation, Some(tried));
         self.disputes = Some(disputes);
         let differs = match compared {
-            Compared::Same(live) => return self.same(&live).await,
+            Compared::Same(live) => return self.publish_unchanged(&live).await,
             Compared::Differs(differs) => differs,
         };
         if self.diff {
-            self.print(&differs)?;
+            self.print_diff(&differs)?;
         }
         if self.noop {
             return Ok(Published::WouldChange);
         }
-        let before = differs.lives();
-        let way = if self.is_behind(&before) {
-            Way::Reload
+        let before = differs.live_contents();
+        let way = if self.is_program_unknown(&before) {
+            Activation::Reload
         } else {
             way
         };
-        if way.takes_reload() && self.is_repeated(differs.contents()) {
-            // Files and HAProxies are not to differ for as long as that waits.
-            self.undo(&before).await;
+        if way.needs_reload() && self.was_refused_before(differs.contents()) {
+            // The contents wait for their next try; until then the running HAProxies must match the live files.
+            self.undo_runtime_changes(&before).await;
             return Ok(Published::RefusedBefore);
         }
-        if way.takes_reload() && self.must_wait() {
+        if way.needs_reload() && self.must_wait_for_reload() {
             return Ok(Published::ReloadOwed(Vec::new()));
         }
-        let (swapped, way) = match self.replace(differs, way).await {
+        let (swapped, way) = match self.replace_files(differs, way).await {
             Ok(Some(replaced)) => replaced,
             Ok(None) => return Ok(Published::Overtaken),
             Err(error) => {
-                self.undo(&before).await;
+                self.undo_runtime_changes(&before).await;
                 return Err(error);
             }
         };
-        if !self.read_back(way).await.takes_reload() {
-            self.loaded(swapped.contents());
+        if !self.read_back(way).await.needs_reload() {
+            self.record_loaded(swapped.contents());
             return Ok(Published::AtRuntime(swapped.into_changes()));
         }
-        if self.must_wait() {
+        if self.must_wait_for_reload() {
             return Ok(Published::ReloadOwed(swapped.into_changes()));
         }
         let swapped = self.put_in_force(swapped).await?;
         Ok(Published::Swapped(swapped.into_changes()))
     }
 
-    /// The files are right; the program may not be.
-    async fn same(&mut self, live: &[String]) -> Result<Published, PublishError> {
+    /// The live files are right, but the program may run something else: makes it run them.
+    async fn publish_unchanged(&mut self, live: &[String]) -> Result<Published, PublishError> {
         if self.noop {
             return Ok(Published::Unchanged);
         }
-        self.check_left(live).await?;
-        if self.has.is_ahead() {
+        self.check_left_unjudged(live).await?;
+        if self.running_config.is_ahead() {
             let lives = live.iter().map(|live| Some(live.clone().into_bytes()));
-            if self.take_back(lives.collect()).await {
-                self.loaded(contents(live));
+            if self.revert_running(lives.collect()).await {
+                self.record_loaded(numbered(live));
                 return Ok(Published::Unchanged);
             }
         }
-        if !self.owes(live) {
-            match self.look(contents(live)).await {
+        if !self.owes_reload(live) {
+            match self.reconcile_running(numbered(live)).await {
                 Some(0) => return Ok(Published::Unchanged),
                 Some(changes) => return Ok(Published::Reconciled(changes)),
                 None if self.ticket.is_none() => return Ok(Published::Unchanged),
-                None => self.lost(),
+                None => self.mark_unknown(),
             }
         }
-        if self.is_repeated(contents(live)) {
+        if self.was_refused_before(numbered(live)) {
             return Ok(Published::RefusedBefore);
         }
-        if self.must_wait() {
+        if self.must_wait_for_reload() {
             return Ok(Published::ReloadOwed(Vec::new()));
         }
         self.reload_owed(live).await
     }
 
-    /// Puts the new files in place, and changes the `HAProxies` that run. None if newer data are there meanwhile.
-    async fn replace(
+    /// Puts the new files in place and changes the running `HAProxies`. `None`: the publish made way for newer data.
+    async fn replace_files(
         &mut self,
         differs: Differs,
-        mut way: Way,
-    ) -> Result<Option<(Swapped, Way)>, PublishError> {
-        // What was refused before may be refused again: HAProxy does not go back and forth with each try.
-        let at_once = !self.has_failed || self.has.is_ahead();
+        mut way: Activation,
+    ) -> Result<Option<(Swapped, Activation)>, PublishError> {
+        // A check that failed may fail again, so HAProxy is changed only after it; otherwise each try would change HAProxy
+        // and revert it.
+        let at_once = !self.has_failed || self.running_config.is_ahead();
         if at_once {
-            way = self.change(way).await;
+            way = self.change_running(way).await;
         }
-        // Without a loaded state nobody would know of the change if the next publish fails.
-        let may_make_way = self.has.is_ahead() && !way.takes_reload() && self.ticket.is_some();
+        // Only a target with a reload records in the loaded state that HAProxy is ahead of its files. Without that record,
+        // nobody would know of the change if the next publish failed.
+        let may_make_way =
+            self.running_config.is_ahead() && !way.needs_reload() && self.ticket.is_some();
         let start = Instant::now();
         let checked = self.check(differs, may_make_way).await;
-        self.made("check", start);
+        self.record_step("check", start);
         let Some(checked) = checked? else {
             return Ok(None);
         };
         if !at_once {
-            way = self.change(way).await;
+            way = self.change_running(way).await;
         }
         let start = Instant::now();
         let swapped = self.swap(checked).await;
-        self.made("swap", start);
+        self.record_step("swap", start);
         let swapped = self.check_swapped(swapped?).await?;
-        self.has = Has::Live;
+        self.running_config = RunningConfig::LiveFiles;
         Ok(Some((swapped, way)))
     }
 
-    /// A step has been made that began then.
-    fn made(&mut self, step: &'static str, start: Instant) {
+    /// Records how long a step took that began at `start` and ends now.
+    fn record_step(&mut self, step: &'static str, start: Instant) {
         let took = start.elapsed();
         self.steps.push(StepTime { step, took });
     }
 
-    /// None if it has made way.
+    /// Stages the new files and runs their checks. `None`: the check was ended in favour of newer data.
     async fn check(
         &self,
         differs: Differs,
@@ -368,7 +379,7 @@ impl Job {
     ) -> Result<Option<Checked>, PublishError> {
         self.progress.enter(Step::Check);
         let loaded = Arc::clone(&self.loaded);
-        let staged = blocking(&self.progress, move || differs.stage(&loaded.target)).await??;
+        let staged = run_blocking(&self.progress, move || differs.stage(&loaded.target)).await??;
         let scratch = self.loaded_state.scratch();
         tokio::select! {
             biased;
@@ -379,32 +390,32 @@ impl Job {
     }
 
     async fn swap(&self, checked: Checked) -> Result<Swapped, PublishError> {
-        self.begin(&checked);
-        self.begin_unchecked(&checked);
+        self.begin_swap(&checked);
+        self.record_unchecked(&checked);
         self.progress.enter(Step::Swap);
-        blocking(&self.progress, move || checked.swap()).await?
+        run_blocking(&self.progress, move || checked.swap()).await?
     }
 
-    /// The new files will not do: the running `HAProxies` become again what the live ones say.
-    async fn undo(&mut self, before: &Lives) {
-        if matches!(self.has, Has::Live) {
+    /// The new files are not published: makes the running `HAProxies` match the live files again, by a reload if need be.
+    async fn undo_runtime_changes(&mut self, before: &LiveContents) {
+        if matches!(self.running_config, RunningConfig::LiveFiles) {
             return;
         }
-        let is_back = self.take_back(before.clone()).await;
-        // What cannot be made now stays owed.
-        if is_back || (!self.must_wait() && self.reload().await.is_ok()) {
+        let is_back = self.revert_running(before.clone()).await;
+        // A reload that cannot be made now stays owed.
+        if is_back || (!self.must_wait_for_reload() && self.reload().await.is_ok()) {
             let live = before.iter().enumerate();
-            self.loaded(live.filter_map(|(n, live)| Some((n, live.as_deref()?))));
+            self.record_loaded(live.filter_map(|(n, live)| Some((n, live.as_deref()?))));
         }
     }
 
-    /// It is too early for the reload that it takes.
-    fn must_wait(&self) -> bool {
+    /// Whether the target has a program to reload, and it is too early for a reload.
+    fn must_wait_for_reload(&self) -> bool {
         !self.may_reload && self.ticket.is_some()
     }
 
-    /// It is too early for these contents: the program has refused them.
-    fn is_repeated<'a>(&self, mut contents: impl Iterator<Item = (usize, &'a str)>) -> bool {
+    /// Whether the program has refused these contents, and it is too early to try them again.
+    fn was_refused_before<'a>(&self, mut contents: impl Iterator<Item = (usize, &'a str)>) -> bool {
         let is_refused = |(n, content): (usize, &str)| {
             self.loaded_state
                 .has_refused(self.dest(n), content.as_bytes())
@@ -412,23 +423,24 @@ impl Job {
         !self.may_repeat && contents.all(is_refused)
     }
 
-    /// Whether nobody knows what the program has, or it does not run yet: then there is nothing to start from.
-    fn is_behind(&self, lives: &Lives) -> bool {
+    /// Whether it is unknown what the program runs on, or the program does not run yet. There is nothing then that runtime
+    /// changes could start from.
+    fn is_program_unknown(&self, lives: &LiveContents) -> bool {
         let owes = |(n, live): (usize, &Option<Vec<u8>>)| match live {
-            Some(live) => self.loaded_state.owes(self.dest(n), live),
+            Some(live) => self.loaded_state.owes_reload(self.dest(n), live),
             None => true,
         };
-        let has_debt = || !self.has.is_ahead() && lives.iter().enumerate().any(owes);
+        let is_owed = || !self.running_config.is_ahead() && lives.iter().enumerate().any(owes);
         let ticket = self.ticket.as_ref();
-        ticket.is_some_and(|ticket| ticket.waits_for_its_child() || has_debt())
+        ticket.is_some_and(|ticket| ticket.waits_for_its_child() || is_owed())
     }
 
-    /// Nobody knows whether the program runs on its files, until it is certain again.
-    fn lost(&self) {
-        self.progress.begin();
+    /// Records in the loaded state that it is unknown what the program runs on. A reload is owed until that is known again.
+    fn mark_unknown(&self) {
+        self.progress.set_begun();
         if self.ticket.is_some() {
             for output in &self.target().outputs {
-                self.loaded_state.lost(&output.dest);
+                self.loaded_state.mark_unknown(&output.dest);
             }
         }
     }
@@ -441,15 +453,16 @@ impl Job {
         &self.target().outputs[output].dest
     }
 
-    /// Prints what changes. Where nothing else is asked for, that is what has to work.
-    fn print(&self, differs: &Differs) -> Result<(), PublishError> {
+    /// Prints the difference between the live and the new files. Only with `--noop` is a failed print an error, since the
+    /// print is the purpose then.
+    fn print_diff(&self, differs: &Differs) -> Result<(), PublishError> {
         for (n, new) in differs.news() {
             let before = new.previous.as_ref().map(|look| look.content.clone());
             let difference = Difference {
                 before: before.unwrap_or_default(),
                 after: new.text.clone(),
             };
-            match print(self.dest(n), &difference) {
+            match print_diff(self.dest(n), &difference) {
                 Err(error) if self.noop => return Err(PublishError::Print(error)),
                 Err(error) => warn!("the difference cannot be printed: {error}"),
                 Ok(()) => {}
@@ -458,32 +471,34 @@ impl Job {
         Ok(())
     }
 
-    /// Whether the program has to be told of one of the live files.
-    fn owes(&self, lives: &[String]) -> bool {
-        let owes =
-            |(n, live): (usize, &String)| self.loaded_state.owes(self.dest(n), live.as_bytes());
+    /// Whether the program still has to reload for one of the live files.
+    fn owes_reload(&self, lives: &[String]) -> bool {
+        let owes = |(n, live): (usize, &String)| {
+            self.loaded_state.owes_reload(self.dest(n), live.as_bytes())
+        };
         self.ticket.is_some() && lives.iter().enumerate().any(owes)
     }
 
-    /// From here on the publish goes on to its end.
-    fn begin(&self, checked: &Checked) {
-        self.progress.begin();
+    /// Records that a swap follows. From here on a stop lets the publish go on to its end.
+    fn begin_swap(&self, checked: &Checked) {
+        self.progress.set_begun();
         if self.ticket.is_some() {
-            for (n, live) in checked.lives() {
-                self.loaded_state.begin(self.dest(n), live);
+            for (n, live, _) in checked.news() {
+                self.loaded_state.record_swap(self.dest(n), live);
             }
         }
     }
 }
 
-/// By the places of their outputs.
-fn contents(texts: &[String]) -> impl Iterator<Item = (usize, &str)> {
+/// The texts, each with the place of its output.
+fn numbered(texts: &[String]) -> impl Iterator<Item = (usize, &str)> {
     texts.iter().map(String::as_str).enumerate()
 }
 
-/// Runs what may wait for a disk or a processor where it holds nobody up. As long as it runs, the publish is known to be at
-/// work, and what has not begun when the publish is abandoned never does: its files may be another publish's by then.
-async fn blocking<T: Send + 'static>(
+/// Runs work that may wait for a disk or a processor on a thread for blocking work. As long as the work runs, it holds on to
+/// `progress`, by which the loop sees that the publish hangs. Work that has not begun when the publish is abandoned never
+/// begins, since another publish may own the files by then.
+async fn run_blocking<T: Send + 'static>(
     progress: &Arc<Progress>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PublishError> {
@@ -501,7 +516,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn nothing_of_an_abandoned_publish_begins_and_what_is_at_work_is_known() {
+    async fn an_abandoned_publish_begins_no_work_and_holds_its_progress_while_a_thread_works() {
         let progress = Arc::new(Progress::default());
         let watched = Arc::downgrade(&progress);
         let (let_go, hangs) = mpsc::channel::<()>();
@@ -513,17 +528,17 @@ mod tests {
                     let _ = begins.send(());
                     hangs.recv()
                 };
-                blocking(&progress, work).await
+                run_blocking(&progress, work).await
             }
         });
         has_begun.await.unwrap();
         progress.abandon();
         job.abort();
         assert!(job.await.unwrap_err().is_cancelled());
-        let late = blocking(&progress, || panic!("it begins")).await;
+        let late = run_blocking(&progress, || panic!("work of an abandoned publish began")).await;
         assert!(matches!(late, Err(PublishError::GivenUp)), "{late:?}");
         drop(progress);
-        assert_eq!(watched.strong_count(), 1, "its thread is at work");
+        assert_eq!(watched.strong_count(), 1, "its thread still works");
         let_go.send(()).unwrap();
         while watched.strong_count() > 0 {
             tokio::task::yield_now().await;

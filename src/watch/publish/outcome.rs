@@ -1,29 +1,29 @@
-//! How a publish ended, in one word for all who act on it: the schedule, the guard, the applied revision, readiness and the
-//! exit status. Pure.
+//! The outcome of a publish, on which all others act: the schedule, the guard, the applied revision, readiness and the exit
+//! status. Pure.
 
 /// How a publish ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::watch) enum Outcome {
-    /// Files and programs are as they should be; `reloaded`: the program was told to reload for that.
+    /// Files and programs are as they should be; `reloaded`: the program was reloaded for that.
     Good { reloaded: bool },
     /// The files would change. Nothing was changed, as `--noop` asks.
     WouldChange,
-    /// It takes a reload, for which it is too early.
+    /// The target needs a reload, and it is too early for one.
     ReloadOwed,
-    /// The contents are those that the program has refused, and it is too early to try them again.
+    /// The program has refused these contents before, and it is too early to try them again.
     RefusedBefore,
     /// The running HAProxy has been changed, and the publish made way for newer data before its file was checked.
     Overtaken,
-    /// It was ended from outside before it had changed anything; it has neither succeeded nor failed.
+    /// The publish was ended from outside; it counts neither as a success nor as a failure.
     GivenUp,
-    /// A step failed; `reloaded`: the program was told to reload before that.
+    /// A step failed; `reloaded`: the program was asked to reload before that.
     Failed { reloaded: bool },
-    /// The new files were in their places, and the program refused them there.
+    /// The new files were in their places, and the program or a check refused them there.
     Refused { reloaded: bool },
 }
 
 impl Outcome {
-    /// As metrics have it.
+    /// The name of the outcome in metrics.
     pub(in crate::watch) fn name(self) -> &'static str {
         match self {
             Self::Good { .. } => "good",
@@ -47,7 +47,7 @@ impl Outcome {
         matches!(self, Self::Failed { .. } | Self::Refused { .. })
     }
 
-    /// Whether it says how target and files are now. The others left things as they were, good or not.
+    /// Whether the outcome says how the target's files and programs are now. The others leave open whether they are good.
     pub(in crate::watch) fn is_final(self) -> bool {
         match self {
             Self::Good { .. } | Self::WouldChange | Self::Failed { .. } | Self::Refused { .. } => {
@@ -57,7 +57,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the program was told to reload, whatever came of it.
+    /// Whether the program was asked to reload, with or without success.
     pub(in crate::watch) fn has_reloaded(self) -> bool {
         match self {
             Self::Good { reloaded } | Self::Failed { reloaded } | Self::Refused { reloaded } => {

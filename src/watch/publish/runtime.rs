@@ -1,9 +1,9 @@
-//! Changes of a running HAProxy on behalf of a publish: made before the file is checked and swapped, read back behind it.
-//! Shell.
+//! Changes servers of a running HAProxy for a publish: before the file is checked and swapped. After the swap it reads back
+//! whether HAProxy has them. Shell.
 //!
-//! The check of ten thousand servers takes seconds, and nobody should wait for it to lose a dead server. If the check
-//! fails, HAProxy goes back to what the live file says. If newer data come before its end, it is given up: HAProxy is
-//! changed from what it has by then to the newest text, and that is checked.
+//! The check of a file with ten thousand servers takes seconds, and a dead server must not get requests for that long. If
+//! the check fails, HAProxy is changed back to what the live file says. If newer data come before the check has ended, the
+//! check is given up; the next publish changes HAProxy from what it has by then to the newest text, and checks that.
 
 use std::mem;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tracing::{debug, info};
 
 use super::cancel::Step;
 use super::steps::Differs;
-use super::{Job, blocking};
+use super::{Job, run_blocking};
 use crate::model::report::chain;
 use crate::proxy::haproxy::change::ServerChange;
 use crate::proxy::haproxy::diff::Change;
@@ -22,60 +22,65 @@ use crate::watch::conf::haproxy::Haproxy;
 use crate::watch::conf::load::Loaded;
 use crate::watch::reload::send::Told;
 
-/// What the running `HAProxies` have.
+/// Which servers the running `HAProxies` of a target have.
 #[derive(Debug, Clone, Default)]
-pub(in crate::watch) enum Has {
-    /// What the live files say, as far as the loaded state does not know better.
+pub(in crate::watch) enum RunningConfig {
+    /// Those of the live files, unless the loaded state says otherwise.
     #[default]
-    Live,
-    /// What these texts say, in the order of the outputs: the files follow when they have been checked.
-    Texts(Arc<Vec<String>>),
-    /// Nobody knows. No publish ends so: it goes back to the live files, or a reload is owed.
-    Doubt,
+    LiveFiles,
+    /// Those of these texts, in the order of the outputs. The files follow when they have been checked.
+    Ahead(Arc<Vec<String>>),
+    /// Nobody knows. No publish ends like this: either HAProxy matches the live files again, or a reload is owed.
+    Unknown,
 }
 
-impl Has {
+impl RunningConfig {
     pub(super) fn is_ahead(&self) -> bool {
-        matches!(self, Self::Texts(_))
+        matches!(self, Self::Ahead(_))
     }
 
-    /// The text of an output, which is `live` if it is not ahead.
+    /// The text that HAProxy has for an output, which is `live` unless HAProxy is ahead.
     fn text<'a>(&'a self, output: usize, live: &'a str) -> &'a str {
         match self {
-            Self::Texts(texts) => &texts[output],
-            Self::Live | Self::Doubt => live,
+            Self::Ahead(texts) => &texts[output],
+            Self::LiveFiles | Self::Unknown => live,
         }
     }
 }
 
-/// How the new texts come into force.
-pub(super) enum Way {
+/// How the new files come into force.
+pub(super) enum Activation {
     /// By a reload.
     Reload,
-    /// They are in force: they mean the same as the live ones, or the running `HAProxies` have been changed.
-    Live(Changes),
+    /// By changes of the running `HAProxies`. There are none where the new files mean the same as the live ones.
+    AtRuntime(RuntimeChanges),
 }
 
-/// What leads to new texts.
-pub(super) struct Changes {
-    pieces: Vec<Piece>,
+/// The changes of the running `HAProxies` that make them match the new files.
+pub(super) struct RuntimeChanges {
+    outputs: Vec<OutputChanges>,
     /// The new texts of all outputs.
     texts: Arc<Vec<String>>,
 }
 
-/// The changes for one output.
-struct Piece {
+/// The changes for the HAProxies of one output.
+struct OutputChanges {
     output: usize,
-    /// From what HAProxy has.
-    ops: Vec<ServerChange>,
-    /// From what the live file says.
-    whole: Vec<ServerChange>,
+    /// Those from what HAProxy has now.
+    from_running: Vec<ServerChange>,
+    /// Those from what the live file says.
+    from_live: Vec<ServerChange>,
 }
 
-impl Way {
-    /// Compares the texts; why it takes a reload is told, but not again for a further try.
-    pub(super) fn of(loaded: &Loaded, differs: &Differs, has: &Has, is_retry: bool) -> Self {
-        let mut pieces = Vec::new();
+impl Activation {
+    /// Compares the texts. If only a reload will do, the log says why, at level debug where `is_retry`.
+    pub(super) fn choose(
+        loaded: &Loaded,
+        differs: &Differs,
+        running_config: &RunningConfig,
+        is_retry: bool,
+    ) -> Self {
+        let mut outputs = Vec::new();
         for (output, live, new) in differs.texts() {
             let live = live.map(std::str::from_utf8);
             let (Some(haproxy), Some(Ok(live))) = (loaded.haproxies.get(output), live) else {
@@ -84,11 +89,11 @@ impl Way {
                 }
                 continue;
             };
-            let now = has.text(output, live);
-            let ops = haproxy.compare(now, new);
-            // Where both are the same one comparison will do.
-            let whole = (now != live).then(|| haproxy.compare(live, new));
-            match (ops, whole) {
+            let now = running_config.text(output, live);
+            let from_running = haproxy.compare(now, new);
+            // Where HAProxy is not ahead, both comparisons would be the same.
+            let from_live = (now != live).then(|| haproxy.compare(live, new));
+            match (from_running, from_live) {
                 (Change::Reload(why), _) | (_, Some(Change::Reload(why))) => {
                     let name = &loaded.target.name;
                     if is_retry {
@@ -99,88 +104,94 @@ impl Way {
                     return Self::Reload;
                 }
                 (Change::None, None) => {}
-                (ops, whole) => {
-                    let ops = list(ops);
-                    let whole = whole.map_or_else(|| ops.clone(), list);
-                    pieces.push(Piece { output, ops, whole });
+                (from_running, from_live) => {
+                    let from_running = server_changes(from_running);
+                    let from_live = from_live.map_or_else(|| from_running.clone(), server_changes);
+                    outputs.push(OutputChanges {
+                        output,
+                        from_running,
+                        from_live,
+                    });
                 }
             }
         }
         let texts = differs.texts().map(|(_, _, new)| new.to_owned());
-        Self::Live(Changes {
-            pieces,
+        Self::AtRuntime(RuntimeChanges {
+            outputs,
             texts: Arc::new(texts.collect()),
         })
     }
 
-    pub(super) fn takes_reload(&self) -> bool {
+    pub(super) fn needs_reload(&self) -> bool {
         matches!(self, Self::Reload)
     }
 }
 
 impl Job {
-    /// Changes the `HAProxies` that run.
-    pub(super) async fn change(&mut self, way: Way) -> Way {
-        let Way::Live(changes) = way else {
+    /// Changes the running `HAProxies`. If one of them cannot be changed, the result is a reload.
+    pub(super) async fn change_running(&mut self, way: Activation) -> Activation {
+        let Activation::AtRuntime(changes) = way else {
             return way;
         };
-        if changes.pieces.is_empty() {
-            return Way::Live(changes);
+        if changes.outputs.is_empty() {
+            return Activation::AtRuntime(changes);
         }
-        self.lost();
-        self.has = Has::Doubt;
+        self.mark_unknown();
+        self.running_config = RunningConfig::Unknown;
         self.progress.enter(Step::Change);
         let start = Instant::now();
-        let way = self.change_each(changes).await;
-        self.made("runtime", start);
+        let way = self.apply_changes(changes).await;
+        self.record_step("runtime", start);
         way
     }
 
-    async fn change_each(&mut self, changes: Changes) -> Way {
-        for piece in &changes.pieces {
-            let Some(haproxy) = self.loaded.haproxies.get(piece.output) else {
-                return Way::Reload;
+    async fn apply_changes(&mut self, changes: RuntimeChanges) -> Activation {
+        for changes_of_output in &changes.outputs {
+            let Some(haproxy) = self.loaded.haproxies.get(changes_of_output.output) else {
+                return Activation::Reload;
             };
-            if let Err(doubts) = haproxy.runtime.apply(&piece.ops).await {
+            if let Err(doubts) = haproxy.runtime.apply(&changes_of_output.from_running).await {
                 haproxy.tell(self.name(), &doubts);
-                return Way::Reload;
+                return Activation::Reload;
             }
             haproxy.answers(self.name());
         }
-        self.has = Has::Texts(Arc::clone(&changes.texts));
-        Way::Live(changes)
+        self.running_config = RunningConfig::Ahead(Arc::clone(&changes.texts));
+        Activation::AtRuntime(changes)
     }
 
-    /// Looks, behind the swap, whether the changes are there, all of them since the file of before.
-    pub(super) async fn read_back(&mut self, way: Way) -> Way {
+    /// Reads back, after the swap, whether the HAProxies have all changes since the previous file. If not, the result is a
+    /// reload.
+    pub(super) async fn read_back(&mut self, way: Activation) -> Activation {
         let start = Instant::now();
         let way = self.verify(way).await;
-        if !way.takes_reload() {
-            self.made("verify", start);
+        if !way.needs_reload() {
+            self.record_step("verify", start);
         }
         way
     }
 
-    async fn verify(&self, way: Way) -> Way {
-        let Way::Live(changes) = way else {
+    async fn verify(&self, way: Activation) -> Activation {
+        let Activation::AtRuntime(changes) = way else {
             return way;
         };
         self.progress.enter(Step::Change);
-        for piece in &changes.pieces {
-            let Some(haproxy) = self.loaded.haproxies.get(piece.output) else {
-                return Way::Reload;
+        for changes_of_output in &changes.outputs {
+            let Some(haproxy) = self.loaded.haproxies.get(changes_of_output.output) else {
+                return Activation::Reload;
             };
-            if let Err(doubts) = haproxy.runtime.verify(&piece.whole).await {
+            if let Err(doubts) = haproxy.runtime.verify(&changes_of_output.from_live).await {
                 haproxy.tell(self.name(), &doubts);
-                return Way::Reload;
+                return Activation::Reload;
             }
         }
-        Way::Live(changes)
+        Activation::AtRuntime(changes)
     }
 
-    /// Makes the `HAProxies` again what the live files say; whether that is certain.
-    pub(super) async fn take_back(&mut self, lives: Vec<Option<Vec<u8>>>) -> bool {
-        let Has::Texts(texts) = mem::take(&mut self.has) else {
+    /// Changes the `HAProxies` back to what the live files say. Returns whether that was read back; if not, only a reload
+    /// is certain.
+    pub(super) async fn revert_running(&mut self, lives: Vec<Option<Vec<u8>>>) -> bool {
+        let RunningConfig::Ahead(texts) = mem::take(&mut self.running_config) else {
             return false;
         };
         let loaded = Arc::clone(&self.loaded);
@@ -189,12 +200,12 @@ impl Job {
                 let live = std::str::from_utf8(lives[output].as_deref()?).ok()?;
                 match haproxy.compare(&texts[output], live) {
                     Change::Reload(_) => None,
-                    change => Some((output, list(change))),
+                    change => Some((output, server_changes(change))),
                 }
             });
             backs.collect::<Option<Vec<_>>>()
         };
-        let Ok(Some(backs)) = blocking(&self.progress, compare).await else {
+        let Ok(Some(backs)) = run_blocking(&self.progress, compare).await else {
             return false;
         };
         for (output, back) in backs {
@@ -213,9 +224,9 @@ impl Job {
         true
     }
 
-    /// Whether the running `HAProxies` have the servers of files that have not changed, and how many changes that took.
-    /// None if only a reload can tell.
-    pub(super) async fn look<'a>(
+    /// Makes the running `HAProxies` have the servers of live files that have not changed, and returns how many changes that
+    /// took. `None` if it needs a reload.
+    pub(super) async fn reconcile_running<'a>(
         &self,
         live: impl Iterator<Item = (usize, &'a str)>,
     ) -> Option<usize> {
@@ -226,10 +237,10 @@ impl Job {
                 Ok(found) => {
                     haproxy.answers(self.name());
                     haproxy.is_settled();
-                    self.loaded_state.is_read(self.dest(output));
+                    self.loaded_state.mark_read(self.dest(output));
                     changed += found.changed;
                 }
-                // It reads the file when it starts.
+                // No HAProxy runs; the next one reads the file when it starts.
                 Err(doubts) if doubts.iter().all(RuntimeError::is_absent) => {}
                 Err(doubts) if haproxy.may_settle(text) => {
                     haproxy.tell(self.name(), &doubts);
@@ -241,8 +252,9 @@ impl Job {
         Some(changed)
     }
 
-    /// The same right behind a reload that was seen: whoever reads these files has what they say.
-    pub(super) async fn look_behind<'a>(
+    /// The same right after a verified reload. An HAProxy that reads these files needs no change now, so any difference
+    /// shows that it does not read them.
+    pub(super) async fn reconcile_after_reload<'a>(
         &self,
         told: Told,
         is_first: bool,
@@ -257,7 +269,7 @@ impl Job {
                 Ok(found) => {
                     haproxy.answers(self.name());
                     haproxy.is_settled();
-                    self.loaded_state.is_read(self.dest(output));
+                    self.loaded_state.mark_read(self.dest(output));
                     haproxy.has_read(self.name(), self.dest(output), found.changed);
                 }
                 Err(doubts) if is_first && doubts.iter().all(RuntimeError::is_of_servers) => {
@@ -268,16 +280,17 @@ impl Job {
                     self.warn_unread(&whys.join("; "));
                 }
                 Err(doubts) if doubts.iter().all(RuntimeError::is_of_servers) => {
-                    // Another one would not settle it either.
+                    // Another reload would not settle it either.
                     haproxy.may_settle(text);
                     haproxy.differs_still(self.name(), self.dest(output), &doubts);
                 }
-                // The next look will tell.
+                // The socket does not answer; the next publish asks again.
                 Err(_) => {}
             }
         }
     }
 
+    /// The outputs that have HAProxies, with their texts.
     fn haproxies<'a>(
         &self,
         live: impl Iterator<Item = (usize, &'a str)>,
@@ -290,10 +303,10 @@ impl Job {
     }
 }
 
-/// The changes, where there are such.
-fn list(change: Change) -> Vec<ServerChange> {
+/// The server changes; none if the change is a reload.
+fn server_changes(change: Change) -> Vec<ServerChange> {
     match change {
-        Change::Runtime(ops) => ops,
+        Change::Runtime(from_running) => from_running,
         Change::None | Change::Reload(_) => Vec::new(),
     }
 }

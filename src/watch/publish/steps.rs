@@ -1,7 +1,7 @@
 //! The steps of a publish, each a type whose only way on is the next step, so that a wrong order does not compile. Shell.
 //!
-//! Whatever is dropped on the way takes its candidate files with it; each live file is the old one or the new one at
-//! every instant.
+//! A step that is dropped removes its candidate files. Each live file is the whole old one or the whole new one at every
+//! instant.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::access_state::AccessState;
-use super::{Change, Digest, Foreign, Progress, PublishError, blocking};
+use super::{Change, Digest, ForeignEdit, Progress, PublishError, run_blocking};
 use crate::config::{Output, Target};
 use crate::model::fingerprint::content_hash;
 use crate::system::check_tree::Mirror;
@@ -21,19 +21,19 @@ use crate::watch::conf::load::Loaded;
 use crate::watch::conf::placeholders::{Paths, asks_for_tree, fill_in, judges_in_place};
 use crate::watch::render::{Generation, View, stamp};
 
-/// The mode of a file that is not there yet, unless conf.d says otherwise.
+/// The mode of a new file, unless conf.d names one.
 const MODE: u32 = 0o644;
 
-/// One output of a target on its way.
+/// One output of a target in one of the steps.
 pub(super) enum Part<N> {
-    /// The live file is this, and right.
+    /// The live file has this content, which is right.
     Same(String),
-    /// It is to be replaced.
+    /// The live file is to be replaced.
     New(N),
 }
 
 impl<N> Part<N> {
-    fn differing(&self) -> Option<&N> {
+    fn as_new(&self) -> Option<&N> {
         match self {
             Self::Same(_) => None,
             Self::New(new) => Some(new),
@@ -50,16 +50,18 @@ impl Part<(New, SwapMethod)> {
     }
 }
 
-/// The texts that should be in the files.
+/// The contents that the files should have.
 pub(super) struct Rendered {
+    /// In the order of the outputs.
     texts: Vec<String>,
     pub(super) generation: Option<Generation>,
     /// Where announcements contradict each other.
     pub(super) disputes: BTreeSet<String>,
 }
 
+/// The rendered contents, compared with the live files.
 pub(super) enum Compared {
-    /// The live files are these, and right.
+    /// The live files have these contents, and all of them are right.
     Same(Vec<String>),
     Differs(Differs),
 }
@@ -67,26 +69,27 @@ pub(super) enum Compared {
 /// Files of which at least one differs from what is live, in content or access.
 pub(super) struct Differs(Vec<Part<New>>);
 
-/// A text that is to become the live file.
+/// A new file that is to replace the live one.
 pub(super) struct New {
-    /// Where the file really lies.
+    /// Where the file lies; symbolic links are resolved.
     pub(super) dest: PathBuf,
     pub(super) text: String,
+    /// The mode and owners that the new file gets.
     pub(super) access: Access,
-    /// What is remembered to whom files are open.
     pub(super) state: Arc<AccessState>,
-    /// The attributes that it is remembered to have had, if there is no file, or one of somebody else's.
+    /// The attributes that our last file had, if it is gone or another program has put a file in its place.
     pub(super) remembered: Option<Attributes>,
+    /// The live file before the swap; `None` if there was none.
     pub(super) previous: Option<FileState>,
 }
 
-/// Candidates beside the live files.
+/// Candidates that lie beside the live files.
 pub(super) struct Staged(Vec<Part<(Candidate, New)>>);
 
-/// Candidates that the checks have accepted which can judge them.
+/// Candidates that were accepted by every check that can judge a candidate.
 pub(super) struct Checked(Staged);
 
-/// The new files are in place; their program does not know yet.
+/// New files in their places, of which the program does not know yet.
 pub(super) struct Swapped(Vec<Part<(New, SwapMethod)>>);
 
 impl Rendered {
@@ -114,7 +117,8 @@ impl Rendered {
         content_hash(self.texts.iter().map(String::as_bytes))
     }
 
-    /// What is live, compared with these; and what the files should be.
+    /// Compares the texts with the live files. The digests say what the files should be. Where the files are right, it
+    /// remembers their access, except with `noop`.
     pub(super) fn compare(
         self,
         target: &Target,
@@ -125,7 +129,7 @@ impl Rendered {
         let parts = pairs.map(|(output, text)| compare(output, text, state, noop));
         let parts: Result<Vec<_>, _> = parts.collect();
         let (parts, wanted): (Vec<_>, Vec<_>) = parts?.into_iter().unzip();
-        if parts.iter().any(|part| part.differing().is_some()) {
+        if parts.iter().any(|part| part.as_new().is_some()) {
             return Ok((Compared::Differs(Differs(parts)), wanted));
         }
         let same = |part: Part<New>| match part {
@@ -138,23 +142,26 @@ impl Rendered {
 }
 
 impl Compared {
-    /// What somebody else has changed since these files were left, and is not what they should be.
-    pub(super) fn foreign(
+    /// The files that differ both from what the last publish left and from what they should be: somebody else has changed
+    /// them.
+    pub(super) fn foreign_edits(
         &self,
         target: &Target,
-        left: &[Digest],
+        last_digests: &[Digest],
         wanted: &[Digest],
-    ) -> Vec<Foreign> {
+    ) -> Vec<ForeignEdit> {
         let Self::Differs(differs) = self else {
             return Vec::new();
         };
-        let is_foreign = |(n, new): &(usize, &New)| {
+        let was_edited = |(n, new): &(usize, &New)| {
             let found = new.previous.as_ref().map(Digest::of_look);
-            left.get(*n).is_some_and(|left| found != Some(*left))
+            last_digests
+                .get(*n)
+                .is_some_and(|last| found != Some(*last))
                 && found != wanted.get(*n).copied()
         };
-        let foreign = differs.news().filter(is_foreign);
-        let foreign = foreign.map(|(n, new)| Foreign::of(&target.outputs[n].dest, new));
+        let foreign = differs.news().filter(was_edited);
+        let foreign = foreign.map(|(n, new)| ForeignEdit::of(&target.outputs[n].dest, new));
         foreign.collect()
     }
 }
@@ -167,23 +174,24 @@ fn compare(
 ) -> Result<(Part<New>, Digest), PublishError> {
     let dest = file::resolve(&output.dest).map_err(PublishError::at("find", &output.dest))?;
     let found = file::read_with_properties(&dest).map_err(PublishError::at("read", &dest))?;
-    let remembered = state.remembered(&dest, found.as_ref());
-    let has = remembered.as_ref().map(|standing| standing.access);
+    let remembered = state.find_remembered(&dest, found.as_ref());
+    let has = remembered.as_ref().map(|properties| properties.access);
     let has = has.or(found.as_ref().map(|(look, _)| look.access));
     let access = access(output, has);
     let wanted = Digest::of(text.as_bytes(), access);
-    let is_same = found.as_ref().is_some_and(|(look, standing)| {
-        let has_attributes = |one: &Properties| one.attributes == standing.attributes;
+    let is_same = found.as_ref().is_some_and(|(look, properties)| {
+        let has_attributes = |one: &Properties| one.attributes == properties.attributes;
         look.access == access
             && look.content == text.as_bytes()
             && remembered.as_ref().is_none_or(has_attributes)
     });
-    // What somebody has given to the file that was left is meant, and what is right is right.
-    if let Some((look, standing)) = &found
+    // A mode or owner that somebody has given to the file of the last publish is meant, so it is remembered. That of another
+    // file in its place is remembered only if it is right anyway.
+    if let Some((look, properties)) = &found
         && (is_same || remembered.is_none())
         && !noop
     {
-        state.note(&dest, look, standing.clone());
+        state.remember(&dest, look, properties.clone());
     }
     if is_same {
         return Ok((Part::Same(text), wanted));
@@ -193,35 +201,46 @@ fn compare(
         text,
         access,
         state: Arc::clone(state),
-        remembered: remembered.map(|standing| standing.attributes),
+        remembered: remembered.map(|properties| properties.attributes),
         previous: found.map(|(look, _)| look),
     };
     Ok((Part::New(new), wanted))
 }
 
-/// What conf.d says, else what the file has or had, else what we would make.
-fn access(output: &Output, has: Option<Access>) -> Access {
+/// The access of a new file: what conf.d says, else what the current or the last file has, else our own ids and [`MODE`].
+fn access(output: &Output, current: Option<Access>) -> Access {
     let own = process::effective_ids();
     Access {
-        mode: output.mode.or(has.map(|has| has.mode)).unwrap_or(MODE),
-        uid: output.owner.uid.or(has.map(|has| has.uid)).unwrap_or(own.0),
-        gid: output.owner.gid.or(has.map(|has| has.gid)).unwrap_or(own.1),
+        mode: output
+            .mode
+            .or(current.map(|current| current.mode))
+            .unwrap_or(MODE),
+        uid: output
+            .owner
+            .uid
+            .or(current.map(|current| current.uid))
+            .unwrap_or(own.0),
+        gid: output
+            .owner
+            .gid
+            .or(current.map(|current| current.gid))
+            .unwrap_or(own.1),
     }
 }
 
 impl Differs {
-    /// What is to be replaced, by its place among the outputs.
+    /// The new files, each with the place of its output.
     pub(super) fn news(&self) -> impl Iterator<Item = (usize, &New)> {
         let parts = self.0.iter().enumerate();
-        parts.filter_map(|(n, part)| Some((n, part.differing()?)))
+        parts.filter_map(|(n, part)| Some((n, part.as_new()?)))
     }
 
-    /// Whether this output is to be replaced.
+    /// Whether the file of this output is to be replaced.
     pub(super) fn is_new(&self, output: usize) -> bool {
-        self.0[output].differing().is_some()
+        self.0[output].as_new().is_some()
     }
 
-    /// All outputs by their places: what is live, and what should be.
+    /// For each output its place, the content of its live file, and the content that it should have.
     pub(super) fn texts(&self) -> impl Iterator<Item = (usize, Option<&[u8]>, &str)> {
         self.0.iter().enumerate().map(|(n, part)| match part {
             Part::Same(live) => (n, Some(live.as_bytes()), live.as_str()),
@@ -232,13 +251,12 @@ impl Differs {
         })
     }
 
-    /// What is live now.
-    pub(super) fn lives(&self) -> super::Lives {
+    pub(super) fn live_contents(&self) -> super::LiveContents {
         let lives = self.texts().map(|(_, live, _)| live);
         lives.map(|live| live.map(<[u8]>::to_vec)).collect()
     }
 
-    /// What all files are to be, by their places among the outputs.
+    /// The contents that all files should have, each with the place of its output.
     pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &str)> {
         self.texts().map(|(n, _, new)| (n, new))
     }
@@ -271,14 +289,14 @@ impl New {
             .map_err(PublishError::at("stage a file beside", &self.dest))
     }
 
-    /// Puts the file of before in its place again.
-    fn put_back(&self) -> io::Result<()> {
+    /// Puts the previous file back; removes the new one if there was none.
+    fn restore_previous(&self) -> io::Result<()> {
         match &self.previous {
             Some(previous) => {
                 Candidate::stage(&self.dest, &previous.content, previous.access)?.swap()?;
-                // To whom the file of somebody else was open is nothing to go by.
+                // If the previous file was somebody else's, its access is not remembered.
                 if self.remembered.is_none() {
-                    self.state.note_ours(&self.dest, &previous.content);
+                    self.state.remember_published(&self.dest, &previous.content);
                 }
                 Ok(())
             }
@@ -288,7 +306,7 @@ impl New {
 }
 
 impl Staged {
-    /// Runs the checks that can judge a candidate, each with its own, or with the live file where nothing changes.
+    /// Runs the checks that can judge a candidate. An output that does not change is checked with its live file.
     pub(super) async fn check(
         self,
         target: &Target,
@@ -304,13 +322,13 @@ impl Staged {
                 continue;
             };
             let mirror = if asks_for_tree(check) {
-                Some(self.mirror(target, output, scratch)?)
+                Some(self.make_mirror(target, output, scratch)?)
             } else {
                 None
             };
             let paths = Paths {
                 src: part
-                    .differing()
+                    .as_new()
                     .map_or(&*output.dest, |(candidate, _)| candidate.path()),
                 dest: &output.dest,
                 tree: mirror.as_ref().map(Mirror::path),
@@ -335,12 +353,12 @@ impl Staged {
     }
 
     fn has_live(&self) -> bool {
-        let mut news = self.0.iter().map(Part::differing);
+        let mut news = self.0.iter().map(Part::as_new);
         news.any(|new| new.is_none_or(|(_, new)| new.previous.is_some()))
     }
 
-    /// The tree that an output belongs to, with all candidates in the places of their files.
-    fn mirror(
+    /// Makes a copy of the tree that an output belongs to, with all candidates in the places of their files.
+    fn make_mirror(
         &self,
         target: &Target,
         output: &Output,
@@ -350,7 +368,7 @@ impl Staged {
         let root = target.tree.as_deref().unwrap_or(own);
         let pairs = target.outputs.iter().zip(&self.0);
         let staged = pairs.filter_map(|(output, part)| {
-            let (candidate, _) = part.differing()?;
+            let (candidate, _) = part.as_new()?;
             Some((output.dest.as_path(), candidate.path()))
         });
         let staged: Vec<_> = staged.collect();
@@ -359,8 +377,8 @@ impl Staged {
     }
 }
 
-/// Runs the checks of a target with the files that are live: those which can judge only these, or all.
-pub(super) async fn check_in_place(target: &Target, all: bool) -> Result<(), CommandError> {
+/// Runs checks of a target on its live files: those that can judge only a live file, or `all`.
+pub(super) async fn check_live_files(target: &Target, all: bool) -> Result<(), CommandError> {
     let mut passed: Vec<String> = Vec::new();
     for output in &target.outputs {
         let is_due = |check: &&String| all || judges_in_place(check);
@@ -382,27 +400,17 @@ pub(super) async fn check_in_place(target: &Target, all: bool) -> Result<(), Com
 }
 
 impl Checked {
-    /// What is about to be replaced: the place among the outputs, what is live there now, and what follows it.
+    /// The files that are about to be replaced: the place of the output, the live content, and the new content.
     pub(super) fn news(&self) -> impl Iterator<Item = (usize, Option<&[u8]>, &str)> {
         let parts = self.0.0.iter().enumerate();
         parts.filter_map(|(n, part)| {
-            let (_, new) = part.differing()?;
+            let (_, new) = part.as_new()?;
             let live = new.previous.as_ref().map(|look| look.content.as_slice());
             Some((n, live, new.text.as_str()))
         })
     }
 
-    /// What is about to be replaced: the place among the outputs, and what is live there now.
-    pub(super) fn lives(&self) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
-        let parts = self.0.0.iter().enumerate();
-        parts.filter_map(|(n, part)| {
-            let (_, new) = part.differing()?;
-            let live = new.previous.as_ref().map(|look| look.content.as_slice());
-            Some((n, live))
-        })
-    }
-
-    /// Puts all new files in place. If one cannot be, those before it are taken back.
+    /// Puts all new files in place. If one of them fails, the files before it are restored.
     pub(super) fn swap(self) -> Result<Swapped, PublishError> {
         let mut swapped = Vec::new();
         for part in self.0.0 {
@@ -415,13 +423,13 @@ impl Checked {
             };
             match candidate.swap() {
                 Ok(how) => {
-                    new.state.note_ours(&new.dest, new.text.as_bytes());
+                    new.state.remember_published(&new.dest, new.text.as_bytes());
                     swapped.push(Part::New((new, how)));
                 }
                 Err(source) => {
-                    for (new, _) in swapped.iter().rev().filter_map(Part::differing) {
-                        // The next try sets right what cannot be put back now.
-                        let _ = new.put_back();
+                    for (new, _) in swapped.iter().rev().filter_map(Part::as_new) {
+                        // A file that cannot be restored now is set right by the next try.
+                        let _ = new.restore_previous();
                     }
                     return Err(PublishError::at("replace", &new.dest)(source));
                 }
@@ -432,8 +440,9 @@ impl Checked {
 }
 
 impl Swapped {
-    /// The live files of a target, as if they had just been swapped in for these, where there are such.
-    pub(super) fn for_these(
+    /// The live files of a target, as if this publish had swapped them in over the files `before`, where there are such.
+    /// A process that died after the swap has left them.
+    pub(super) fn with_previous(
         target: &Target,
         state: &Arc<AccessState>,
         live: &[String],
@@ -461,13 +470,14 @@ impl Swapped {
         Ok(Self(parts))
     }
 
-    /// Live files of which none has been replaced.
+    /// Live files of which this publish has replaced none.
     pub(super) fn unchanged(live: &[String]) -> Self {
         Self(live.iter().cloned().map(Part::Same).collect())
     }
 
-    /// The same as if they had been swapped in over other files: where `before` knows what was there, it is that.
-    pub(super) fn over(
+    /// The same files, but with the previous content that `before` knows for an output and its live content. `before` gives
+    /// `Some(None)` where there was no file.
+    pub(super) fn with_previous_where(
         self,
         target: &Target,
         state: &Arc<AccessState>,
@@ -502,25 +512,28 @@ impl Swapped {
         Ok(Self(parts))
     }
 
-    /// Takes the new files out of their places: the previous ones come back, and where there was none the new one is
-    /// removed. Whether any had a previous one.
+    /// Takes the new files out of their places: restores the previous ones, and removes a new one that had none. Returns
+    /// whether any previous file was restored.
     pub(super) async fn take_out(self, progress: &Arc<Progress>) -> io::Result<bool> {
-        let taken = blocking(progress, move || {
-            let news = self.0.iter().filter_map(Part::differing);
-            let tried: Vec<io::Result<()>> = news.clone().map(|(new, _)| new.put_back()).collect();
-            // All are tried, whatever becomes of the others.
+        let taken = run_blocking(progress, move || {
+            let news = self.0.iter().filter_map(Part::as_new);
+            let tried: Vec<io::Result<()>> = news
+                .clone()
+                .map(|(new, _)| new.restore_previous())
+                .collect();
+            // Each file is tried, also after another one failed.
             tried.into_iter().collect::<io::Result<()>>()?;
             Ok(news.clone().any(|(new, _)| new.previous.is_some()))
         });
         taken.await.map_err(io::Error::other)?
     }
 
-    /// What is live now, by its place among the outputs.
+    /// The contents of the live files, each with the place of its output.
     pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &str)> {
         self.0.iter().map(Part::content).enumerate()
     }
 
-    /// What has been replaced.
+    /// The files that were replaced.
     pub(super) fn into_changes(self) -> Vec<Change> {
         let change = |part: Part<(New, SwapMethod)>| match part {
             Part::Same(_) => None,
@@ -534,23 +547,23 @@ impl Swapped {
         self.0.into_iter().filter_map(change).collect()
     }
 
-    /// Puts the previous files back; what is live then, by its place among the outputs. `None` if there was none: then
-    /// the new ones stay.
-    pub(super) async fn put_back(
+    /// Restores the previous files and returns what is live then, each with the place of its output. Where no file had a
+    /// previous one, the new files stay, and it returns `None`.
+    pub(super) async fn restore_previous(
         self,
         progress: &Arc<Progress>,
     ) -> io::Result<Option<Vec<(usize, Vec<u8>)>>> {
         let had = |(new, _): &(New, SwapMethod)| new.previous.is_some();
-        if !self.0.iter().filter_map(Part::differing).any(had) {
+        if !self.0.iter().filter_map(Part::as_new).any(had) {
             return Ok(None);
         }
-        let restored = blocking(progress, move || {
+        let restored = run_blocking(progress, move || {
             let mut live = Vec::new();
             for (n, part) in self.0.into_iter().enumerate() {
                 match part {
                     Part::Same(content) => live.push((n, content.into_bytes())),
                     Part::New((new, _)) => {
-                        new.put_back()?;
+                        new.restore_previous()?;
                         live.extend(new.previous.map(|look| (n, look.content)));
                     }
                 }

@@ -1,7 +1,7 @@
-//! Files that lie in their places although no check has accepted them yet, and what was there before. Shell.
+//! Live files that no check has accepted yet, and the last accepted files before them. Shell.
 //!
-//! A check that judges the live file runs behind the swap. A process that dies in between leaves a file that nobody has
-//! judged; the next one finds it here, judges it, and can put back what was there before.
+//! A check that can judge only the live file runs after the swap. A process that dies in between leaves an unchecked file;
+//! the next process finds it here, checks it, and can restore the last accepted one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,83 +12,84 @@ use tracing::warn;
 use crate::model::fingerprint::content_hash;
 use crate::system::file;
 
-/// The files of a process.
+/// The unchecked files of this process, by destination.
 #[derive(Debug)]
-pub(crate) struct Unchecked {
-    /// Where they are noted from one process to the next; without a place a note lives as long as this one.
+pub(super) struct Unchecked {
+    /// The directory that keeps the notes for the next process; without one, they end with this process.
     dir: Option<PathBuf>,
     notes: Mutex<BTreeMap<PathBuf, Option<Note>>>,
 }
 
-/// What is noted of a destination.
+/// What is noted for a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Note {
-    /// The contents that nobody has accepted: the last one is about to be live or is, those before may still be.
+    /// Length and hash of each content that no check has accepted. The last one is live or about to be; an earlier one may
+    /// still be live.
     contents: Vec<String>,
-    /// What was there before them; nothing if there was no file.
+    /// The last accepted content; `None` if there was no file.
     before: Option<Vec<u8>>,
 }
 
 impl Unchecked {
-    pub(crate) fn open(state_dir: Option<&Path>) -> Self {
+    pub(super) fn open(state_dir: Option<&Path>) -> Self {
         let dir = state_dir.map(|dir| dir.join("unchecked"));
         let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
-        // That the state directory cannot be used is told by the loaded state.
+        // The loaded state warns of a state directory that cannot be used.
         Self {
             dir: dir.filter(|_| made.is_ok()),
             notes: Mutex::default(),
         }
     }
 
-    /// `new` is about to take the place of `live`, and no check has accepted it.
-    pub(crate) fn begin(&self, dest: &Path, live: Option<&[u8]>, new: &[u8]) {
-        let noted = live.and_then(|live| self.note(dest).filter(|note| note.has(live)));
+    /// Notes that `new`, which no check has accepted, is about to replace `live`.
+    pub(super) fn record(&self, dest: &Path, live: Option<&[u8]>, new: &[u8]) {
+        let noted = live.and_then(|live| self.find_note(dest).filter(|note| note.has(live)));
         let mut note = noted.unwrap_or_else(|| Note {
             contents: Vec::new(),
             before: live.map(<[u8]>::to_vec),
         });
         note.contents.push(digest(new));
-        if let Some(place) = self.place(dest)
+        if let Some(place) = self.note_path(dest)
             && let Err(error) = file::replace_own(&place, &note.encode())
         {
             warn!("{} cannot be written: {error}", place.display());
         }
-        self.set(dest, Some(note));
+        self.set_note(dest, Some(note));
     }
 
-    /// What was there before a file that no check has accepted; `None` if one has.
+    /// The last accepted content before the live one, which no check has accepted; `None` if the live one is accepted.
     #[expect(clippy::option_option, reason = "there may have been no file")]
-    pub(crate) fn before(&self, dest: &Path, live: &[u8]) -> Option<Option<Vec<u8>>> {
-        let note = self.note(dest).filter(|note| note.has(live))?;
+    pub(super) fn last_accepted(&self, dest: &Path, live: &[u8]) -> Option<Option<Vec<u8>>> {
+        let note = self.find_note(dest).filter(|note| note.has(live))?;
         Some(note.before)
     }
 
-    /// The live file has been accepted, or the one of before is back.
-    pub(crate) fn end(&self, dest: &Path) {
-        self.set(dest, None);
-        if let Some(place) = self.place(dest) {
-            // Mostly there is none.
+    /// Forgets the note: a check has accepted the live file, or the last accepted one was restored.
+    pub(super) fn forget(&self, dest: &Path) {
+        self.set_note(dest, None);
+        if let Some(place) = self.note_path(dest) {
+            // An error is expected: mostly there is no such file.
             let _ = std::fs::remove_file(place);
         }
     }
 
-    fn note(&self, dest: &Path) -> Option<Note> {
+    fn find_note(&self, dest: &Path) -> Option<Note> {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(note) = notes.get(dest) {
             return note.clone();
         }
-        let read = || Note::decode(&std::fs::read(self.place(dest)?).ok()?);
+        let read = || Note::decode(&std::fs::read(self.note_path(dest)?).ok()?);
         let note = read();
         notes.insert(dest.to_owned(), note.clone());
         note
     }
 
-    fn set(&self, dest: &Path, note: Option<Note>) {
+    fn set_note(&self, dest: &Path, note: Option<Note>) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.insert(dest.to_owned(), note);
     }
 
-    fn place(&self, dest: &Path) -> Option<PathBuf> {
+    fn note_path(&self, dest: &Path) -> Option<PathBuf> {
         Some(self.dir.as_ref()?.join(file::name_of_path(dest)))
     }
 }
@@ -97,7 +98,7 @@ fn digest(content: &[u8]) -> String {
     format!("{} {:016x}", content.len(), content_hash([content]))
 }
 
-/// Whether there was a file before, as the first line says it.
+/// The first line of a note: there was no file before, or there was one.
 const BEFORE: [&str; 2] = ["none", "before"];
 
 impl Note {
@@ -105,7 +106,8 @@ impl Note {
         self.contents.contains(&digest(content))
     }
 
-    /// A line that says whether there was a file before, one for each content, an empty one, and the file of before.
+    /// A line that says whether there was a file before, a line for each unchecked content, an empty line, and the last
+    /// accepted content.
     fn encode(&self) -> Vec<u8> {
         let first = BEFORE[usize::from(self.before.is_some())];
         let head = format!("{first}\n{}\n\n", self.contents.join("\n"));
@@ -128,40 +130,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_accepted_file_is_known_to_the_next_process_however_many_were_not() {
+    fn the_next_process_knows_the_last_accepted_file_after_any_number_of_unchecked_ones() {
         let dir = tempfile::tempdir().unwrap();
         let open = || Unchecked::open(Some(dir.path()));
         let dest = Path::new("/etc/nginx/a.conf");
-        assert_eq!(open().before(dest, b"old"), None);
-        open().begin(dest, Some(b"old\n\n"), b"bad");
-        assert_eq!(open().before(dest, b"bad"), Some(Some(b"old\n\n".to_vec())));
-        assert_eq!(open().before(dest, b"old\n\n"), None, "not swapped yet");
-        open().begin(dest, Some(b"bad"), b"worse");
+        assert_eq!(open().last_accepted(dest, b"old"), None);
+        open().record(dest, Some(b"old\n\n"), b"bad");
+        assert_eq!(
+            open().last_accepted(dest, b"bad"),
+            Some(Some(b"old\n\n".to_vec()))
+        );
+        assert_eq!(
+            open().last_accepted(dest, b"old\n\n"),
+            None,
+            "not swapped yet"
+        );
+        open().record(dest, Some(b"bad"), b"worse");
         for live in [&b"bad"[..], b"worse"] {
-            let before = open().before(dest, live);
+            let before = open().last_accepted(dest, live);
             assert_eq!(before, Some(Some(b"old\n\n".to_vec())), "{live:?}");
         }
-        open().end(dest);
-        assert_eq!(open().before(dest, b"worse"), None);
-        // A note whose swap was never made is nothing to start from.
-        open().begin(dest, Some(b"old"), b"new");
-        open().begin(dest, Some(b"by hand"), b"new");
-        assert_eq!(open().before(dest, b"new"), Some(Some(b"by hand".to_vec())));
+        open().forget(dest);
+        assert_eq!(open().last_accepted(dest, b"worse"), None);
+        // A note whose swap was never made is replaced.
+        open().record(dest, Some(b"old"), b"new");
+        open().record(dest, Some(b"by hand"), b"new");
+        assert_eq!(
+            open().last_accepted(dest, b"new"),
+            Some(Some(b"by hand".to_vec()))
+        );
     }
 
     #[test]
-    fn there_may_have_been_no_file_and_no_place_for_notes() {
+    fn a_note_works_without_a_previous_file_and_without_a_state_directory() {
         let dir = tempfile::tempdir().unwrap();
         let dest = Path::new("/a");
-        Unchecked::open(Some(dir.path())).begin(dest, None, b"new");
+        Unchecked::open(Some(dir.path())).record(dest, None, b"new");
         assert_eq!(
-            Unchecked::open(Some(dir.path())).before(dest, b"new"),
+            Unchecked::open(Some(dir.path())).last_accepted(dest, b"new"),
             Some(None)
         );
         let unchecked = Unchecked::open(None);
-        unchecked.begin(dest, Some(b""), b"new");
-        assert_eq!(unchecked.before(dest, b"new"), Some(Some(Vec::new())));
-        unchecked.end(dest);
-        assert_eq!(unchecked.before(dest, b"new"), None);
+        unchecked.record(dest, Some(b""), b"new");
+        assert_eq!(
+            unchecked.last_accepted(dest, b"new"),
+            Some(Some(Vec::new()))
+        );
+        unchecked.forget(dest);
+        assert_eq!(unchecked.last_accepted(dest, b"new"), None);
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::Shell;
 use crate::system::file_watch::Watched;
 use crate::system::{bounded, file};
-use crate::watch::publish::{Digest, is_changed};
+use crate::watch::publish::{Digest, is_edited};
 use crate::watch::target::schedule::Input;
 use crate::watch::target::state::TargetState;
 
@@ -74,7 +74,7 @@ impl Destinations {
         self.comparisons.spawn_blocking(move || {
             let changed = left.into_iter().filter(|(_, files)| {
                 let mut files = files.iter();
-                files.any(|(dest, left)| is_changed(dest, *left))
+                files.any(|(dest, published)| is_edited(dest, *published))
             });
             changed.map(|(name, _)| name).collect()
         });
@@ -122,7 +122,7 @@ impl Shell {
     /// Starts a comparison of all targets that are not being published; the others are compared after their publish.
     pub(super) fn compare_files(&mut self) {
         let left = self.targets.iter_mut().filter_map(|state| {
-            let files = state.files_left()?;
+            let files = state.published_files()?;
             Some((state.loaded.target.name.clone(), files))
         });
         self.destinations.start_comparison(left.collect());

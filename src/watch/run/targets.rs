@@ -13,7 +13,7 @@ use crate::watch::child::lifecycle;
 use crate::watch::child::shell::ChildShell;
 use crate::watch::history::entry as history;
 use crate::watch::publish::outcome::Outcome;
-use crate::watch::publish::{End, Has, Job, Progress, PublishError};
+use crate::watch::publish::{End, Job, Progress, PublishError, RunningConfig};
 use crate::watch::target::schedule::{Action, Input};
 use crate::watch::target::state::{Done, Ended, TargetState};
 
@@ -96,14 +96,14 @@ impl Shell {
             diff: self.pass.diff,
             ticket: self.reloads.ticket(&state.loaded.target, running),
             loaded_state: Arc::clone(&self.loaded_state),
-            has: state.has(),
+            running_config: state.running_config(),
             progress: Arc::clone(&progress),
             generation: None,
             disputes: None,
             tried: None,
-            left: state.left(),
+            published_digests: state.published_digests(),
             wanted: Vec::new(),
-            foreign: Vec::new(),
+            foreign_edits: Vec::new(),
             steps: Vec::new(),
         };
         let publish = self.publishes.spawn(async move {
@@ -218,11 +218,11 @@ fn failed(error: PublishError, took: Duration) -> Done {
     Done {
         end: End {
             result: Err(error),
-            has: Has::Live,
+            running_config: RunningConfig::LiveFiles,
             disputes: None,
             tried: None,
-            left: None,
-            foreign: Vec::new(),
+            published_digests: None,
+            foreign_edits: Vec::new(),
             steps: Vec::new(),
         },
         took,

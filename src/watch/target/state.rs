@@ -26,8 +26,8 @@ use crate::watch::history::entry::{Action, Entry, Step};
 use crate::watch::host::WORLD;
 use crate::watch::publish::outcome::Outcome;
 use crate::watch::publish::{
-    Change, Digest, End, Foreign, Has, Progress, PublishError, Published, Restored, StepTime,
-    TakenOut,
+    Change, Digest, End, ForeignEdit, Progress, PublishError, Published, Restored, RunningConfig,
+    StepTime, TakenOut,
 };
 use crate::watch::render::View;
 
@@ -81,14 +81,14 @@ pub(crate) struct TargetState {
     /// A publish that was given up because it did not answer, as long as something of it may still be at work.
     given_up: Weak<Progress>,
     /// What the last publish has left in the places of the outputs, if that is known.
-    left: Option<Vec<Digest>>,
+    published_digests: Option<Vec<Digest>>,
     repairs: Repairs,
     /// When a file that somebody else has changed is set right.
     repair_at: Option<Instant>,
     /// Something has happened to a file while it was being published.
     is_touched: bool,
     /// What the running `HAProxies` have, by the last publish.
-    has: Has,
+    running_config: RunningConfig,
     /// The log already says that a file is written in place.
     in_place: bool,
     /// What has failed since the last success.
@@ -127,11 +127,11 @@ impl TargetState {
             last: None,
             running: None,
             given_up: Weak::new(),
-            left: None,
+            published_digests: None,
             repairs: Repairs::default(),
             repair_at: None,
             is_touched: false,
-            has: Has::Live,
+            running_config: RunningConfig::LiveFiles,
             in_place: false,
             trouble: Trouble::default(),
             failing: None,
@@ -155,9 +155,12 @@ impl TargetState {
     }
 
     /// What its files are to be compared with to find what somebody else has done to them.
-    pub(crate) fn files_left(&mut self) -> Option<Vec<(PathBuf, Digest)>> {
+    pub(crate) fn published_files(&mut self) -> Option<Vec<(PathBuf, Digest)>> {
         self.is_touched = self.is_publishing();
-        let left = self.left.as_ref().filter(|_| !self.is_touched)?;
+        let left = self
+            .published_digests
+            .as_ref()
+            .filter(|_| !self.is_touched)?;
         let outputs = self.loaded.target.outputs.iter();
         let dests = outputs.map(|output| output.dest.clone());
         Some(dests.zip(left.iter().copied()).collect())
@@ -184,8 +187,8 @@ impl TargetState {
         self.repair_at.take_if(|at| now >= *at).is_some()
     }
 
-    pub(crate) fn left(&self) -> Option<Vec<Digest>> {
-        self.left.clone()
+    pub(crate) fn published_digests(&self) -> Option<Vec<Digest>> {
+        self.published_digests.clone()
     }
 
     /// Whether a publish of this target must not run beside one of the other.
@@ -236,8 +239,8 @@ impl TargetState {
     }
 
     /// What the running `HAProxies` have, for a publish to begin with. If it does not come to its end, the loaded state knows.
-    pub(crate) fn has(&mut self) -> Has {
-        std::mem::take(&mut self.has)
+    pub(crate) fn running_config(&mut self) -> RunningConfig {
+        std::mem::take(&mut self.running_config)
     }
 
     /// A publish of what the catalog has at this revision is under way.
@@ -314,7 +317,7 @@ impl TargetState {
             warn!(
                 "{name}: the publish takes unusually long, {} s so far: it is still {}; after {limit} s it is given up",
                 running.since.elapsed().as_secs(),
-                running.progress.doing()
+                running.progress.describe_step()
             );
         }
     }
@@ -401,12 +404,13 @@ impl TargetState {
         }
         let revision = running.as_ref().map(|running| running.revision);
         let mut causes = running.map(|running| running.causes).unwrap_or_default();
-        for Foreign { dest, .. } in &done.end.foreign {
+        for ForeignEdit { dest, .. } in &done.end.foreign_edits {
             causes.add(format!("hand-edit of {}", dest.display()));
         }
         let cause = causes.describe(NAMED);
-        self.left.clone_from(&done.end.left);
-        self.has = done.end.has.clone();
+        self.published_digests
+            .clone_from(&done.end.published_digests);
+        self.running_config = done.end.running_config.clone();
         if let Some(disputes) = &done.end.disputes {
             self.warn_of_disputes(disputes);
         }
@@ -488,7 +492,7 @@ impl TargetState {
         );
         if !is_open {
             self.trouble = Trouble::default();
-            self.count_repair(&done.end.foreign);
+            self.count_repair(&done.end.foreign_edits);
         }
         action
     }
@@ -500,7 +504,7 @@ impl TargetState {
             Published::Swapped(_) => Some(Action::Reloaded),
             Published::AtRuntime(_) => Some(Action::Runtime),
             Published::Reconciled(_) => Some(Action::Reconciled),
-            Published::OwedReload => Some(Action::OwedReload),
+            Published::ReloadMade => Some(Action::OwedReload),
             Published::ReloadOwed(changes) if !changes.is_empty() => Some(Action::ReloadOwed),
             Published::Unchanged if self.trouble.times() > 0 => Some(Action::Recovered),
             Published::Unchanged | Published::ReloadOwed(_) | Published::WouldChange => None,
@@ -555,7 +559,7 @@ impl TargetState {
                     have_been(changes)
                 )
             }
-            Published::OwedReload => {
+            Published::ReloadMade => {
                 format!("the reload that was owed has been made in {ms} ms")
             }
         };
@@ -566,7 +570,7 @@ impl TargetState {
             "{name}: {what}{after}{because}"
         );
         if let Published::Swapped(changes) | Published::AtRuntime(changes) = published {
-            warn_of_foreign(name, &done.end.foreign);
+            warn_of_foreign_edits(name, &done.end.foreign_edits);
             self.log_in_place(changes);
         }
     }
@@ -599,7 +603,7 @@ impl TargetState {
     }
 
     /// Slows repairs down, and warns once, if something else changes the files again and again.
-    fn count_repair(&mut self, foreign: &[Foreign]) {
+    fn count_repair(&mut self, foreign: &[ForeignEdit]) {
         let name = &self.loaded.target.name;
         if foreign.is_empty() {
             return;
@@ -665,10 +669,10 @@ fn step(time: &StepTime) -> Step {
     }
 }
 
-fn warn_of_foreign(name: &str, foreign: &[Foreign]) {
-    for Foreign { dest, what } in foreign {
+fn warn_of_foreign_edits(name: &str, foreign: &[ForeignEdit]) {
+    for ForeignEdit { dest, difference } in foreign {
         let dest = dest.display();
-        warn!("{name}: somebody else had changed {dest}, which is set right: {what}");
+        warn!("{name}: somebody else had changed {dest}, which is set right: {difference}");
     }
 }
 
