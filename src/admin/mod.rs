@@ -7,11 +7,11 @@
 //! Labels of metrics are targets, services, results and outcomes. Instances are never labels, so the number of metrics does
 //! not grow with them.
 
-mod beat;
-mod change_clock;
+mod change_latency;
 mod exposition;
+mod liveness;
 pub mod register;
 mod routes;
 pub mod watch;
 
-pub use self::beat::LoopBeat;
+pub use self::liveness::LoopBeat;

@@ -10,8 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 
-use super::beat::LoopBeat;
 use super::exposition::{Gauges, flag, timestamp};
+use super::liveness::LoopBeat;
 use super::routes::{Board, Endpoint};
 use crate::model::prefix::Prefix;
 use crate::system::http_server::Server;

@@ -7,8 +7,8 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
-use super::beat::{Beat, STUCK};
 use super::exposition::{self, Gauges, flag, timestamp, wall_seconds};
+use super::liveness::{Beat, STUCK};
 use crate::system::http_server::{Answer, Asked, Server, Serving};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -11,9 +11,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 
-use super::beat::LoopBeat;
-use super::change_clock::ChangeClocks;
+use super::change_latency::ChangeClocks;
 use super::exposition::{Gauges, flag, timestamp, wall_seconds};
+use super::liveness::LoopBeat;
 use super::routes::{Board, Endpoint};
 use crate::model::target_status::TargetStatus;
 use crate::system::http_server::Server;

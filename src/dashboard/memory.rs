@@ -15,7 +15,7 @@ use crate::model::instance::{Instance, ServiceName, State};
 use crate::model::key_tree::Tree;
 use crate::model::prefix::Prefix;
 use crate::model::update::{Revision, Update};
-use crate::model::watchers::{self, Seen, Watcher, Watchers, seen_root};
+use crate::model::watcher_entry::{self, Seen, Watcher, Watchers, seen_root};
 
 /// How many lost instances are remembered, and for how long, to show which of them a guard may hold.
 const MAX_LOST: usize = 5000;
@@ -163,7 +163,7 @@ impl Memory {
                 .is_some_and(|heard| heard.is_complete)
         };
         if knows(Scope::Watchers) && knows(Scope::Seen) {
-            self.missing = watchers::missing(self.seen.under(&seen_root()), &self.watchers);
+            self.missing = watcher_entry::missing(self.seen.under(&seen_root()), &self.watchers);
         }
         let missing = &self.missing;
         self.watchers_went.retain(|id, _| missing.contains_key(id));

@@ -11,7 +11,7 @@ use super::memory::{Input, Memory, Scope};
 use super::view::{Store as About, View};
 use crate::model::prefix::Prefix;
 use crate::model::report::chain;
-use crate::model::watchers;
+use crate::model::watcher_entry;
 use crate::store::{Followed, Store, follow};
 
 /// How long changes are gathered after a view was made, so that many changes cost no more than ten views a second.
@@ -70,8 +70,8 @@ impl Keeper {
         let mut followers = JoinSet::new();
         let scopes = [
             (Scope::Instances, prefix),
-            (Scope::Watchers, watchers::root()),
-            (Scope::Seen, watchers::seen_root()),
+            (Scope::Watchers, watcher_entry::root()),
+            (Scope::Seen, watcher_entry::seen_root()),
         ];
         for (scope, path) in scopes {
             followers.spawn(follow_scope(Arc::clone(&store), scope, path, to.clone()));

@@ -15,7 +15,7 @@ use super::problems::{Problem, problems};
 use crate::model::instance::{Instance, State};
 use crate::model::target_status::{HeldService, TargetStatus};
 use crate::model::update::Revision;
-use crate::model::watchers::{Seen, Watcher};
+use crate::model::watcher_entry::{Seen, Watcher};
 
 /// The store, as the page names it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -14,7 +14,7 @@ use crate::model::prefix::Prefix;
 use crate::model::state_change::{By, StateChange, StateValue};
 use crate::model::suggestion::did_you_mean;
 use crate::model::times::{StateBy, StateSince};
-use crate::model::watchers::Marks;
+use crate::model::watcher_entry::Marks;
 use crate::store::Store;
 use crate::store::drain_wait;
 

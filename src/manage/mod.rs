@@ -19,7 +19,7 @@ use crate::model::instance::ServiceName;
 use crate::model::prefix::Prefix;
 use crate::model::suggestion::did_you_mean;
 use crate::model::update::{Revision, Update};
-use crate::model::watchers::{self, Watchers};
+use crate::model::watcher_entry::{self, Watchers};
 use crate::store::{Store, StoreError};
 
 /// Why it was not done.
@@ -93,9 +93,9 @@ async fn read_catalog(store: &Arc<dyn Store>, question: &Question) -> Result<Cat
 async fn read_missing(
     store: &Arc<dyn Store>,
     present: &Watchers,
-) -> BTreeMap<String, watchers::Seen> {
-    match store.snapshot(&watchers::seen_root()).await {
-        Ok(snapshot) => watchers::missing(snapshot.entries.iter(), present),
+) -> BTreeMap<String, watcher_entry::Seen> {
+    match store.snapshot(&watcher_entry::seen_root()).await {
+        Ok(snapshot) => watcher_entry::missing(snapshot.entries.iter(), present),
         Err(_) => BTreeMap::new(),
     }
 }
@@ -115,7 +115,7 @@ async fn suggest_service(
 
 /// Those who watch.
 async fn read_watchers(store: &Arc<dyn Store>) -> Result<(Watchers, Revision), ManageError> {
-    let snapshot = store.snapshot(&watchers::root()).await;
+    let snapshot = store.snapshot(&watcher_entry::root()).await;
     let snapshot = snapshot.map_err(ManageError::Store)?;
     let revision = snapshot.revision;
     let mut all = Watchers::default();

@@ -17,11 +17,11 @@ use crate::model::prefix::Prefix;
 use crate::model::problems::{Level, Problem, problems};
 use crate::model::report::counted;
 use crate::model::screen::{Printable, Screen, Tone};
-use crate::model::table::{Cell, Fit, Table};
 use crate::model::target_status::TargetStatus;
+use crate::model::text_table::{Cell, Fit, Table};
 use crate::model::times::LeaseTime;
 use crate::model::update::Revision;
-use crate::model::watchers::{Seen, Watcher, Watchers};
+use crate::model::watcher_entry::{Seen, Watcher, Watchers};
 
 /// Everything that the store says.
 #[derive(Debug, Serialize)]
@@ -486,7 +486,7 @@ mod tests {
     use crate::model::key::Value;
     use crate::model::target_status::{Failing, HeldService};
     use crate::model::update::{Snapshot, Update};
-    use crate::model::watchers::Applied;
+    use crate::model::watcher_entry::Applied;
 
     /// 2026-11-26 03:12 UTC.
     const AT: u64 = 1_795_662_720;

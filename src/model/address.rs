@@ -1,12 +1,12 @@
 //! Chooses the address of this host that is announced, and explains the choice. Pure.
 
-mod again;
+mod recheck;
 mod spec;
 
 use std::fmt;
 use std::net::IpAddr;
 
-pub use self::again::Chosen;
+pub use self::recheck::Chosen;
 pub use self::spec::{InvalidSpec, Network, Spec};
 use super::instance::parse_ip;
 

@@ -29,8 +29,8 @@ pub mod stop;
 pub mod store_url;
 pub mod suggestion;
 
-pub mod table;
 pub mod target_status;
+pub mod text_table;
 pub mod times;
 pub mod update;
-pub mod watchers;
+pub mod watcher_entry;

@@ -11,7 +11,7 @@ use super::instance::State;
 use super::report::counted;
 use super::target_status::{HeldService, TargetStatus};
 use super::update::Revision;
-use super::watchers::{Seen, Watcher};
+use super::watcher_entry::{Seen, Watcher};
 
 /// How bad it is; the worst comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -10,7 +10,7 @@ use crate::model::os::{Exit, Signal};
 use crate::model::prefix::Prefix;
 use crate::model::report::code;
 use crate::model::stop::Stop;
-use crate::model::watchers::Marks;
+use crate::model::watcher_entry::Marks;
 
 /// How long a stop waits for the store to mark the instances. A store that does not answer will not withdraw them either.
 const MARK_WITHIN: Duration = Duration::from_secs(2);

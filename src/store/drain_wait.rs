@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Followed, Store, StoreError, follow};
-use crate::model::watchers::{self, Marks, Watchers};
+use crate::model::watcher_entry::{self, Marks, Watchers};
 
 /// Which watchers we waited for, and how the wait ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub async fn wait(store: Arc<dyn Store>, marks: &Marks, limit: Duration) -> Wait
     };
     tokio::select! {
         () = waiting => {}
-        () = follow(store, watchers::root(), to) => {}
+        () = follow(store, watcher_entry::root(), to) => {}
         () = sleep_until(start + limit) => {}
     }
     if all.is_none() && waited.unknown.is_none() {

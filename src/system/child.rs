@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::init::{self, Started};
 use super::terminal::Foreground;
-use super::{group, raw, sd_notify};
+use super::{group, sd_notify, syscalls};
 use crate::model::os::{Exit, Signal};
 use crate::model::stop::Stop;
 
@@ -66,7 +66,7 @@ impl Child {
             .process_group(0)
             .env_remove(sd_notify::SOCKET);
         let foreground = (!stop.is_a_resize()).then(Foreground::ours).flatten();
-        raw::start_as_we_were(&mut command, foreground.is_some());
+        syscalls::start_as_we_were(&mut command, foreground.is_some());
         let started = init::start(&mut command).map_err(|source| SpawnError {
             program: program.to_string_lossy().into_owned(),
             source,
@@ -112,7 +112,7 @@ impl Group {
         if stop.whole_group {
             self.signal(signal)?;
         } else {
-            match raw::signal_process(self.0, signal.0) {
+            match syscalls::signal_process(self.0, signal.0) {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -126,7 +126,7 @@ impl Group {
 
     /// Sends a signal to every process of the group; a group that is gone is no error.
     pub fn signal(self, Signal(number): Signal) -> io::Result<()> {
-        match raw::signal_group(self.0, number) {
+        match syscalls::signal_group(self.0, number) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
@@ -135,7 +135,7 @@ impl Group {
     /// Whether a process of the group is left that has not ended.
     #[must_use]
     pub fn lives(self) -> bool {
-        raw::signal_group(self.0, 0) != Err(Errno::ESRCH) && group::has_living_member(self.0)
+        syscalls::signal_group(self.0, 0) != Err(Errno::ESRCH) && group::has_living_member(self.0)
     }
 
     /// Waits until every process of the group has ended.

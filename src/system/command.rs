@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::child::{Group, exit};
 use super::init::{self, Started};
-use super::{raw, sd_notify};
+use super::{sd_notify, syscalls};
 use crate::model::os::{Exit, Signal};
 
 /// How many bytes of a command's output we keep: its end, where the reason usually stands.
@@ -181,7 +181,7 @@ fn start(command: &str) -> io::Result<(Started, Receiver)> {
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);
-    raw::start_as_we_were(&mut shell, false);
+    syscalls::start_as_we_were(&mut shell, false);
     let started = init::start(&mut shell)?;
     Ok((started, Receiver::from_owned_fd(reader.into())?))
 }
@@ -211,7 +211,7 @@ fn read_to_the_end(pipe: File) {
             .stdin(pipe)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        raw::start_as_we_were(&mut reader, false);
+        syscalls::start_as_we_were(&mut reader, false);
         init::start(&mut reader)
     };
     if let Err(error) = start() {

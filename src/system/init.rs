@@ -20,7 +20,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, warn};
 
-use super::raw;
+use super::syscalls;
 
 /// How long an orphan waits at most if the signal that tells of it was missed.
 const TICK: Duration = Duration::from_secs(1);
@@ -143,10 +143,10 @@ enum Swept {
 }
 
 fn sweep() -> Swept {
-    own().retain(|pid, care| *care == Care::Waited || raw::is_child(Pid::from_raw(*pid)));
+    own().retain(|pid, care| *care == Care::Waited || syscalls::is_child(Pid::from_raw(*pid)));
     loop {
         let own = own();
-        let Ok(Some(pid)) = raw::ended_child() else {
+        let Ok(Some(pid)) = syscalls::ended_child() else {
             return Swept::Clean;
         };
         if own.contains_key(&pid.as_raw()) {

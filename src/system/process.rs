@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::child::Group;
 use super::procfs::{SignalMasks, Stat};
-use super::raw;
+use super::syscalls;
 use crate::model::os::Signal;
 
 /// Why a process could not be signalled.
@@ -89,7 +89,7 @@ pub async fn wait_until_leader_handles(
 
 /// Sends a signal to the program of a group, and to it alone.
 pub fn signal_leader(group: Group, signal: Signal) -> Result<(), LeaderError> {
-    let sent = raw::signal_process(group.leader(), signal.0);
+    let sent = syscalls::signal_process(group.leader(), signal.0);
     sent.map_err(|errno| LeaderError::Kill {
         signal,
         source: errno.into(),

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, Signal as Named};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
 
-use super::raw;
+use super::syscalls;
 use crate::model::os::Signal;
 use crate::model::stop::Stop;
 
@@ -68,7 +68,7 @@ impl BlockedSignals {
 
     /// The stream, in a runtime.
     pub fn listen(self, stop: Stop) -> io::Result<Signals> {
-        let fd = raw::readable(self.0)?;
+        let fd = syscalls::readable(self.0)?;
         Ok(Signals { fd, stop })
     }
 }

@@ -8,7 +8,7 @@ use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
 use crate::model::state_change::{By, StateChange, StateValue};
 use crate::model::update::Revision;
-use crate::model::watchers::Marks;
+use crate::model::watcher_entry::Marks;
 
 /// Which instances are being marked, and which are marked.
 #[derive(Debug, Default)]

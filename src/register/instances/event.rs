@@ -6,7 +6,7 @@ use crate::model::os::ProbeResult;
 use crate::model::prefix::Prefix;
 use crate::model::state_change::StateChange;
 use crate::model::update::Revision;
-use crate::model::watchers::Marks;
+use crate::model::watcher_entry::Marks;
 
 /// Whose lease it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

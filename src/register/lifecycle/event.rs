@@ -8,7 +8,7 @@ use crate::model::os::{Exit, ProbeResult, Signal};
 use crate::model::prefix::Prefix;
 use crate::model::state_change::StateChange;
 use crate::model::update::Revision;
-use crate::model::watchers::Marks;
+use crate::model::watcher_entry::Marks;
 use crate::register::instances::{Entry, Holder, ProbeRound};
 
 /// What happens to the instances and their program.

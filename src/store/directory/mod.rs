@@ -56,10 +56,10 @@ mod layout;
 mod lease;
 mod lease_times;
 mod lock;
-mod mark;
 mod publish;
 mod revision;
 mod scan;
+mod set_state;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -24,9 +24,9 @@ mod history_check;
 mod keys;
 mod lease;
 mod lease_times;
-mod mark;
 mod publish;
 mod session;
+mod set_state;
 mod snapshot;
 mod watch;
 
@@ -141,7 +141,7 @@ impl Store for EtcdStore {
         change: &'a StateChange,
     ) -> BoxFuture<'a, Result<Option<Revision>, StoreError>> {
         Box::pin(async move {
-            let marked = mark::set_state(&self.session, change).await;
+            let marked = set_state::set_state(&self.session, change).await;
             marked.map_err(|at| at.about(parent(&change.dir)).into_error())
         })
     }

@@ -26,7 +26,7 @@ use crate::model::prefix::Prefix;
 use crate::model::state_change::STATE;
 use crate::model::target_status::{TargetStatus, is_alarm};
 use crate::model::update::Revision;
-use crate::model::watchers::{Applied, is_of_watcher};
+use crate::model::watcher_entry::{Applied, is_of_watcher};
 
 /// How long the machine gathers what nobody waits for: between this and one and a half times this, at random, so that
 /// watchers that hear the same change do not write at the same time.

@@ -15,7 +15,7 @@ use crate::model::lease::{Action, Input, Lease};
 use crate::model::prefix::Prefix;
 use crate::model::publication::Publication;
 use crate::model::update::Revision;
-use crate::model::watchers::Watcher;
+use crate::model::watcher_entry::Watcher;
 use crate::store::lease_requests;
 use crate::store::lease_requests::Answered;
 use crate::store::{Store, StoreError};

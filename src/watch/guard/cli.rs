@@ -14,7 +14,7 @@ use super::state_file::{Record, Records, ReleaseRequest};
 use crate::model::date::length;
 use crate::model::instance::ServiceName;
 use crate::model::screen::{Screen, Tone};
-use crate::model::table::{Cell, Fit, Table};
+use crate::model::text_table::{Cell, Fit, Table};
 use crate::system::process;
 use crate::watch::host::WORLD;
 

@@ -12,7 +12,7 @@ use super::journal::parts;
 use crate::model::date::Date;
 use crate::model::screen::{Printable, Screen, Tone};
 use crate::model::suggestion;
-use crate::model::table::{Cell, Fit, Table};
+use crate::model::text_table::{Cell, Fit, Table};
 
 /// Why the history cannot be shown.
 #[derive(Debug, Error)]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::warn;
 
 use super::access_state::AccessState;
-use super::unchecked::Unchecked;
+use super::awaiting_check::Unchecked;
 use crate::model::fingerprint::content_hash;
 use crate::system::file;
 

@@ -25,21 +25,21 @@ use crate::system::file::SwapMethod;
 
 mod access_state;
 mod activate;
+mod awaiting_check;
 mod cancel;
 mod check_in_place;
 mod diff;
-mod edited;
 mod error;
+mod hand_edits;
 pub(super) mod loaded_state;
 pub(super) mod outcome;
 mod runtime;
 mod steps;
-mod unchecked;
 
 pub(super) use self::cancel::Progress;
 use self::cancel::Step;
 pub(super) use self::diff::{Difference, print_diff};
-pub(super) use self::edited::{Digest, ForeignEdit, is_edited};
+pub(super) use self::hand_edits::{Digest, ForeignEdit, is_edited};
 use self::runtime::Activation;
 pub(super) use self::runtime::RunningConfig;
 pub(super) use error::{PublishError, Restored, TakenOut};

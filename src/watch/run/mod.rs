@@ -47,19 +47,19 @@ use crate::system::signals::Signals;
 /// reload that is owed then is made by the next process.
 const FINISH_WITHIN: Duration = Duration::from_secs(8);
 
+mod admin_state;
 mod config_reload;
 mod destinations;
 mod handover;
 mod report;
 mod store_events;
 mod targets;
-mod tell_admin;
-mod unannounced;
+mod unknown_services;
 
 use self::config_reload::Conf;
 use self::handover::OutgoingTarget;
 use self::report::Reported;
-use self::unannounced::AnnouncedServices;
+use self::unknown_services::AnnouncedServices;
 use destinations::{Destinations, Touched};
 
 /// What `sidekick watch` is asked to do.

@@ -19,7 +19,7 @@ use crate::model::prefix::Prefix;
 use crate::model::report::chain;
 use crate::model::target_status::{Failing, HeldService, TargetStatus};
 use crate::model::update::Revision;
-use crate::model::watchers::is_of_watcher;
+use crate::model::watcher_entry::is_of_watcher;
 use crate::system::file::SwapMethod;
 use crate::watch::conf::load::Loaded;
 use crate::watch::history::entry::{Action, Entry, Step};

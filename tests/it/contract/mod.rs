@@ -29,7 +29,7 @@ pub(crate) mod faults;
 mod fencing;
 pub(crate) mod following;
 pub(crate) mod leases;
-pub(crate) mod marks;
+pub(crate) mod set_state;
 
 mod dir;
 mod etcd;
@@ -112,7 +112,7 @@ macro_rules! contract {
             ttls_are_never_shortened,
             the_time_left_of_leases_is_told,
         );
-        $crate::contract::contract!(@tests $bench, marks:
+        $crate::contract::contract!(@tests $bench, set_state:
             a_mark_is_a_later_change_and_goes_with_its_lease,
             what_does_not_stand_is_not_marked,
             an_owner_leaves_a_state_alone,
