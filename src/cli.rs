@@ -7,6 +7,7 @@
 
 mod admin;
 mod dashboard;
+mod docker;
 mod log;
 mod look;
 mod manage;
@@ -23,6 +24,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::admin::{AdminArgs, AllowedHosts, Health};
 pub use self::dashboard::Dashboard;
+pub use self::docker::{DockerAddress, DockerArgs};
 pub use self::log::{LogArgs, LogFormat, LogLevel};
 pub use self::look::{Check, Ip, Render};
 pub use self::manage::{

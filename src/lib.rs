@@ -25,6 +25,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod dashboard;
+pub mod docker;
 pub mod error;
 pub mod manage;
 pub mod model;

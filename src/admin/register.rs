@@ -30,15 +30,32 @@ struct RegisterBoard {
     state: Mutex<State>,
 }
 
+/// As many containers that cannot be announced are named beside the readiness; the status names them all.
+const MOST_NOTES: usize = 10;
+
 #[derive(Debug, Default)]
 struct State {
     instances: BTreeMap<Prefix, Instance>,
     /// `None` until the first request to the store is over.
     is_store_up: Option<bool>,
+    /// The Docker Engine whose containers are announced too.
+    docker: Option<DockerState>,
     /// The mistake because of which the newest configuration is not in force.
     config: Option<String>,
     lease_expires: Option<Instant>,
     is_stopping: bool,
+}
+
+/// A Docker Engine, and what is known of its containers.
+#[derive(Debug, Default)]
+struct DockerState {
+    address: String,
+    /// Why it does not answer.
+    problem: Option<String>,
+    /// How many containers with labels can serve; not known before they have been inspected once.
+    up: Option<usize>,
+    /// Why some of these are not announced.
+    refused: Vec<String>,
 }
 
 /// One instance.
@@ -184,6 +201,27 @@ impl RegisterAdmin {
         }
     }
 
+    /// Whether the Docker Engine at this address answers; why not, if it does not.
+    pub fn docker_answers(&self, address: &str, problem: Option<String>) {
+        let Some(endpoint) = &self.endpoint else {
+            return;
+        };
+        let mut state = endpoint.board.state();
+        let docker = state.docker.get_or_insert_default();
+        address.clone_into(&mut docker.address);
+        docker.problem = problem;
+    }
+
+    /// So many containers with labels can serve; why some of them are not announced.
+    pub fn containers(&self, up: usize, refused: Vec<String>) {
+        let Some(endpoint) = &self.endpoint else {
+            return;
+        };
+        let mut state = endpoint.board.state();
+        let docker = state.docker.get_or_insert_default();
+        (docker.up, docker.refused) = (Some(up), refused);
+    }
+
     /// The process stops, and withdraws all instances.
     pub fn stopping(&self) {
         if let Some(endpoint) = &self.endpoint {
@@ -259,7 +297,14 @@ impl Board for RegisterBoard {
         if state.is_stopping {
             return vec!["it is stopping".to_owned()];
         }
-        if state.instances.is_empty() {
+        if let Some(docker) = state.docker.as_ref().filter(|docker| docker.up.is_none()) {
+            let why = docker.problem.as_deref().unwrap_or("it was not asked yet");
+            return vec![format!(
+                "the containers of Docker at {} are not known: {why}",
+                docker.address
+            )];
+        }
+        if state.instances.is_empty() && state.docker.is_none() {
             return vec!["there is nothing to announce yet".to_owned()];
         }
         let whys = state.instances.iter();
@@ -275,7 +320,15 @@ impl Board for RegisterBoard {
         let config = config.map(|why| {
             format!("the new configuration cannot be used, so the previous one is in force: {why}")
         });
-        down.into_iter().chain(config).collect()
+        let docker = state.docker.iter();
+        let docker = docker.flat_map(|docker| {
+            let lost = docker
+                .problem
+                .iter()
+                .map(|why| format!("Docker at {} does not answer: {why}", docker.address));
+            lost.chain(docker.refused.iter().take(MOST_NOTES).cloned())
+        });
+        down.into_iter().chain(config).chain(docker).collect()
     }
 
     fn status(&self) -> Map<String, Value> {
@@ -290,6 +343,13 @@ impl Board for RegisterBoard {
         let status = json!({
             "store": { "description": self.store, "up": state.is_store_up },
             "config": state.config,
+            "docker": state.docker.as_ref().map(|docker| json!({
+                "address": docker.address,
+                "up": docker.problem.is_none(),
+                "problem": docker.problem,
+                "containers": docker.up,
+                "refused": docker.refused,
+            })),
             "instances": instances,
             "lease_seconds_left": left,
         });
@@ -311,6 +371,23 @@ impl Board for RegisterBoard {
             "sidekick_config_wrong",
             "Whether the newest configuration cannot be used, so that the previous one is in force.",
             Some(flag(state.config.is_some())),
+        )?;
+        let docker = state.docker.as_ref();
+        let count = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        gauges.write_one(
+            "sidekick_docker_up",
+            "Whether the Docker Engine answers; absent without --docker.",
+            docker.map(|docker| flag(docker.problem.is_none())),
+        )?;
+        gauges.write_one(
+            "sidekick_docker_containers",
+            "Containers with labels that run and are healthy; absent before they are known.",
+            docker.and_then(|docker| docker.up).map(count),
+        )?;
+        gauges.write_one(
+            "sidekick_docker_containers_refused",
+            "Containers that cannot be announced as their labels ask.",
+            docker.map(|docker| count(docker.refused.len())),
         )?;
         gauges.write_one(
             "sidekick_lease_expires_timestamp_seconds",

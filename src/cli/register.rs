@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{AdminArgs, LogArgs, StopArgs, StoreArgs};
+use super::{AdminArgs, DockerArgs, LogArgs, StopArgs, StoreArgs};
 
 /// Announce an instance of a service for as long as it lives.
 ///
@@ -18,7 +18,7 @@ use super::{AdminArgs, LogArgs, StopArgs, StoreArgs};
 /// announced as soon as the store is back.
 ///
 /// With --config it announces several services. SIGHUP reads the configuration again, and is passed on to a command that
-/// handles it.
+/// handles it. With --docker it announces the containers of this host by their labels.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -27,6 +27,7 @@ Examples:
   sidekick register --store etcd://10.0.0.1:2379,10.0.0.2:2379 --name search \\
       --port http=9200 --port transport=9300 --attr vhost=search.example.org
   sidekick register --config /etc/sidekick/services.toml
+  sidekick register --docker --docker-address published
 
 Exit status:
   that of the command (128+n if signal n killed it, 127 if it was not found, 126 if it cannot
@@ -34,10 +35,20 @@ Exit status:
   announce, 78 if a file named on the command line, or the configuration, cannot be used.")]
 pub struct Register {
     /// The service: one path segment of A-Z a-z 0-9 . _ : -, 63 characters at most.
-    #[arg(long, value_name = "SERVICE", required_unless_present = "config")]
+    #[arg(
+        long,
+        value_name = "SERVICE",
+        required_unless_present_any = ["config", "docker"],
+        requires = "port"
+    )]
     pub name: Option<String>,
     /// A port, 1 to 65535; NAME=PORT for further, named ports.
-    #[arg(long, value_name = "PORT", required_unless_present = "config")]
+    #[arg(
+        long,
+        value_name = "PORT",
+        required_unless_present_any = ["config", "docker"],
+        requires = "name"
+    )]
     pub port: Vec<String>,
     /// Several services, in place of the flags that tell of one: a TOML file, with a table `service` in double brackets for
     /// each, or a directory of such files.
@@ -99,6 +110,9 @@ pub struct Register {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub checks: CheckArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc here would become the command's help")]
+    pub docker: DockerArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub store: StoreArgs,

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::announcement::{Announcement, parse_announcement};
+use super::announcement::{Announcement, parse_address_specs, parse_announcement};
+use super::docker::{Docker, parse_docker};
 use super::input::{Problems, RawChecks, RawInstance, Setting};
 use super::services::read_announcements;
 use super::{Problem, parse_duration, stop};
@@ -22,6 +23,8 @@ pub struct Registration {
     pub announcements: Vec<Announcement>,
     /// The file or directory that they come from, if it is not the command line. It is read again at SIGHUP.
     pub config: Option<PathBuf>,
+    /// The engine whose containers are announced too.
+    pub docker: Option<Docker>,
     /// The TTL of the leases: how long the keys stay after the process is gone.
     pub ttl: Duration,
     /// How long a stop waits for the watchers to apply the drain.
@@ -42,8 +45,17 @@ pub fn read_registration(
     let ttl = Setting::flag("--ttl", &args.ttl).parse(&mut found, parse_ttl);
     let stop = stop::parse_stop(&args.stop).map_err(|more| found.problems.extend(more));
     let drain = Setting::flag("--drain", &args.drain).parse(&mut found, parse_duration);
+    let docker = args.docker.docker.is_some().then(|| {
+        let ip = args.ip.as_ref().map(|text| Setting::flag("--ip", text));
+        let host = ip
+            .map(|ip| parse_address_specs(&ip, &mut found))
+            .unwrap_or_default();
+        parse_docker(&args.docker, host, &mut found)
+    });
     let announced = if let Some(path) = &args.config {
         prefix.map_or(Err(Vec::new()), |prefix| read_announcements(path, prefix))
+    } else if args.name.is_none() && docker.is_some() {
+        Ok(Vec::new())
     } else {
         let one = parse_announcement(&settings_of_flags(args), &mut found);
         Ok(one.into_iter().collect())
@@ -58,6 +70,7 @@ pub fn read_registration(
         (Some(ttl), Some(drain), Ok(stop)) if problems.is_empty() => Ok(Registration {
             announcements,
             config: args.config.clone(),
+            docker: docker.flatten(),
             ttl,
             drain,
             stop,

@@ -4,6 +4,7 @@ pub mod address;
 pub mod backoff;
 pub mod catalog;
 pub mod check;
+pub mod container;
 pub mod date;
 pub mod ending;
 pub mod fingerprint;

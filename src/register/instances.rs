@@ -50,6 +50,8 @@ pub(super) struct Roster {
     phase: Phase,
     drain: Drain,
     set: Set,
+    /// Whether further instances may come, so that one whose place is taken is not all there is.
+    expects_more: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,8 @@ enum Phase {
 /// Whether the set of instances is in force.
 #[derive(Debug)]
 enum Set {
+    /// The first set is still to come.
+    Awaited,
     /// The first set is in force when one of its instances is published and the others are settled.
     First,
     /// A set that replaced another one is in force at this time at the latest.
@@ -84,7 +88,14 @@ impl Roster {
             phase: Phase::New,
             drain: Drain::default(),
             set: Set::First,
+            expects_more: false,
         }
+    }
+
+    /// Lets the first set be one that replaces this one; it may be empty.
+    pub(super) fn expect_more(&mut self) {
+        self.expects_more = true;
+        self.set = Set::Awaited;
     }
 
     /// When [`Input::Tick`] is due.
@@ -92,7 +103,7 @@ impl Roster {
         let own = match (self.phase, &self.set) {
             (Phase::New | Phase::Withdrawn, _) => return None,
             (Phase::Running, Set::New(until)) => Some(*until),
-            (Phase::Running, Set::First | Set::InForce) => None,
+            (Phase::Running, Set::Awaited | Set::First | Set::InForce) => None,
             (Phase::Draining | Phase::Stopped, _) => None,
         };
         let checks = self.members.values().filter_map(Member::deadline);
@@ -331,7 +342,7 @@ impl Roster {
 
     /// Notes that another owner has the place. A dead owner's lease ends within a TTL; after that the owner lives.
     fn conflict(&mut self, now: Instant, dir: &Prefix, out: &mut Vec<Action>) {
-        let is_only = self.members.len() == 1;
+        let is_only = self.members.len() == 1 && !self.expects_more;
         let Some(Stage::Wanted { stands, conflict }) =
             self.members.get_mut(dir).map(|member| &mut member.stage)
         else {
@@ -356,7 +367,7 @@ impl Roster {
                 let in_force = match self.set {
                     Set::First => !self.standing.is_empty() && is_settled(),
                     Set::New(until) => now >= until || is_settled(),
-                    Set::InForce => false,
+                    Set::Awaited | Set::InForce => false,
                 };
                 if in_force {
                     self.set = Set::InForce;

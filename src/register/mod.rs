@@ -21,10 +21,14 @@
 //! the leases on which they hang. After a config reload, or when an address has changed, `refresh` gives it a new set, and
 //! `instances` changes only what is different.
 //!
+//! With `--docker`, `containers` follows the engine of this host and turns labels into announcements. They are one more
+//! source of the set: `refresh` resolves them with the configured ones.
+//!
 //! A program that has ended may leave other processes of its group behind. In `Clearing`, `register` asks them to end (by
 //! TERM, unless they have just had it), waits for the grace, and kills what is left.
 
 mod announced;
+mod containers;
 mod health;
 mod instances;
 mod lifecycle;

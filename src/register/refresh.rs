@@ -1,4 +1,5 @@
-//! When `register` reloads its configuration, and when it looks for changed addresses: one job at a time, off the loop.
+//! When `register` reloads its configuration, when it looks for changed addresses, and when it resolves what containers
+//! announce: one job at a time, off the loop.
 //! Shell.
 
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use tracing::warn;
 
 use super::instances::Entry;
 use super::resolve::{Source, Unread};
+use crate::config::Announcement;
 
 /// How often `register` looks for changed addresses.
 const EVERY: Duration = Duration::from_secs(5);
@@ -22,8 +24,10 @@ const LONGEST: Duration = Duration::from_secs(30 * 60);
 pub(super) enum Found {
     /// The result of a config reload.
     Read(Result<Vec<Entry>, Unread>),
-    /// The instances with the addresses that they have now.
-    Seen(Vec<Entry>),
+    /// The instances with the addresses that they have now; `None` if they cannot be told.
+    Seen(Option<Vec<Entry>>),
+    /// The instances with what the containers announce now.
+    Contained(Option<Vec<Entry>>),
 }
 
 /// The configuration as it was resolved last, and when the next job is due.
@@ -36,6 +40,8 @@ pub(super) struct RefreshSchedule {
     limit: Duration,
     /// Whether somebody has asked for a config reload.
     is_asked: bool,
+    /// What the containers announce, until a job has taken it.
+    containers: Option<Vec<Announcement>>,
     last: Instant,
     due: Option<Instant>,
 }
@@ -43,10 +49,20 @@ pub(super) struct RefreshSchedule {
 /// A job that is under way.
 #[derive(Debug)]
 struct Out {
-    /// Whether the job is a config reload.
-    is_read: bool,
+    kind: Kind,
     /// When `register` gives the job up.
     until: Instant,
+}
+
+/// What a job does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    /// It reloads the configuration.
+    Read,
+    /// It resolves what the containers announce.
+    Contain(Vec<Announcement>),
+    /// It looks for changed addresses.
+    Look,
 }
 
 impl RefreshSchedule {
@@ -56,6 +72,7 @@ impl RefreshSchedule {
             out: None,
             limit: LIMIT,
             is_asked: false,
+            containers: None,
             last: Instant::now(),
             due: None,
         };
@@ -77,6 +94,11 @@ impl RefreshSchedule {
         self.source.has_config_file()
     }
 
+    /// The containers announce this from now on.
+    pub(super) fn set_containers(&mut self, announcements: Vec<Announcement>) {
+        self.containers = Some(announcements);
+    }
+
     /// Whether there is a configuration file to reload.
     pub(super) fn has_config_file(&self) -> bool {
         self.source.has_config_file()
@@ -90,7 +112,7 @@ impl RefreshSchedule {
 
     /// When [`Self::start_due_job`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match (&self.out, self.is_asked) {
+        match (&self.out, self.is_asked || self.containers.is_some()) {
             (Some(out), _) => Some(out.until),
             (None, true) => Some(self.last),
             (None, false) => self.due,
@@ -107,45 +129,65 @@ impl RefreshSchedule {
             return None;
         }
         if let Some(out) = self.out.take() {
-            let what = if out.is_read {
-                "the configuration"
-            } else {
-                "the addresses of this host"
+            let what = match out.kind {
+                Kind::Read => "the configuration",
+                Kind::Contain(_) | Kind::Look => "the addresses of this host",
             };
             let limit = self.limit.as_secs();
             warn!(
                 "cannot read {what} within {limit} s (does a file system or the DNS hang?); trying again"
             );
             self.limit = (self.limit * 2).min(LONGEST);
-            self.is_asked |= out.is_read;
+            self.ask_again(out.kind);
         }
+        let kind = if std::mem::take(&mut self.is_asked) {
+            Kind::Read
+        } else {
+            self.containers.take().map_or(Kind::Look, Kind::Contain)
+        };
         self.out = Some(Out {
-            is_read: self.is_asked,
+            kind: kind.clone(),
             until: now + self.limit,
         });
-        let is_asked = std::mem::take(&mut self.is_asked);
         let mut source = self.source.clone();
         Some(move || {
-            let found = if is_asked {
-                Found::Read(source.reload_config())
-            } else {
-                // Instances that are announced keep the address and the id that they have.
-                Found::Seen(source.resolve().unwrap_or_default())
+            // Instances that are announced keep the address and the id that they have.
+            let found = match kind {
+                Kind::Read => Found::Read(source.reload_config()),
+                Kind::Look => Found::Seen(source.resolve().ok()),
+                Kind::Contain(announcements) => {
+                    source.set_containers(announcements);
+                    Found::Contained(source.resolve().ok())
+                }
             };
             (source, found)
         })
+    }
+
+    /// What a job without an answer was to do is still to be done, unless there is something newer.
+    fn ask_again(&mut self, kind: Kind) {
+        match kind {
+            Kind::Read => self.is_asked = true,
+            Kind::Contain(announcements) => {
+                self.containers.get_or_insert(announcements);
+            }
+            Kind::Look => {}
+        }
     }
 
     /// Takes in the source of a job that has ended.
     pub(super) fn finish(&mut self, source: Source) {
         self.source = source;
         self.limit = LIMIT;
-        self.give_up();
+        self.out = None;
+        self.schedule_next();
     }
 
     /// Forgets the job that is under way, which ends without an answer.
     pub(super) fn give_up(&mut self) {
-        self.out = None;
+        if let Some(out) = self.out.take() {
+            self.ask_again(out.kind);
+        }
         self.schedule_next();
     }
 }
@@ -170,7 +212,12 @@ mod tests {
         }
         assert_eq!(limit, LONGEST);
         // It was asked to read, and still is.
-        assert!(refresh.out.as_ref().is_some_and(|out| out.is_read));
+        assert!(
+            refresh
+                .out
+                .as_ref()
+                .is_some_and(|out| out.kind == Kind::Read)
+        );
         refresh.finish(Source::of_file());
         assert_eq!(refresh.limit, LIMIT);
         assert!(refresh.start_due_job(now).is_none());

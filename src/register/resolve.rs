@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::instances::Entry;
-use crate::config::{self, Announcement, IdSpec, Ownership, Problem, Registration};
+use crate::config::{self, Announcement, Docker, IdSpec, Ownership, Problem, Registration};
 use crate::model::address::{Choice, Chosen, Host, Spec, choose};
 use crate::model::fingerprint::fingerprint;
 use crate::model::instance::{HostName, Instance, InstanceId, ServiceName, State};
@@ -31,6 +31,8 @@ pub struct Plan {
     pub(super) entries: Vec<Entry>,
     /// What they are resolved from: files and addresses change.
     pub(super) source: Source,
+    /// The engine whose containers are announced too.
+    pub(super) docker: Option<Docker>,
     /// How long the keys outlive `register` if it cannot withdraw them.
     pub(super) ttl: Duration,
     /// The program and its arguments; without one, `register` is a sidecar.
@@ -82,9 +84,11 @@ pub fn plan(
         endpoints: endpoints(location).to_vec(),
         prefix: prefix.clone(),
         hostname: address::hostname(),
-        tolerates_no_address: registration.program.is_some(),
+        tolerates_no_address: registration.program.is_some() || registration.docker.is_some(),
         announcements: registration.announcements,
         config: registration.config,
+        containers: Vec::new(),
+        refused: BTreeSet::new(),
         ids: Vec::new(),
         chosen: BTreeMap::new(),
         gone: BTreeSet::new(),
@@ -94,6 +98,7 @@ pub fn plan(
     Ok(Plan {
         entries: source.resolve()?,
         source,
+        docker: registration.docker,
         ttl: registration.ttl,
         program: registration.program,
         drain: registration.drain,
@@ -107,10 +112,15 @@ pub(super) struct Source {
     endpoints: Vec<String>,
     prefix: Prefix,
     hostname: OsString,
-    /// Whether there is a program, which does not depend on the announcement: an instance without an address waits for one.
+    /// Whether something goes on without the announcement, a program or other instances: one without an address waits for
+    /// one.
     tolerates_no_address: bool,
     announcements: Vec<Announcement>,
     config: Option<PathBuf>,
+    /// What the containers of this host announce; their ids are given.
+    containers: Vec<Announcement>,
+    /// The instances of containers that have the id of one that is configured, which the log already says.
+    refused: BTreeSet<Prefix>,
     /// The random ids, and the instances that have them.
     ids: Vec<(Slot, InstanceId)>,
     chosen: BTreeMap<Prefix, Chosen>,
@@ -158,6 +168,8 @@ impl Source {
             tolerates_no_address: true,
             announcements: Vec::new(),
             config: Some(PathBuf::from("/nowhere")),
+            containers: Vec::new(),
+            refused: BTreeSet::new(),
             ids: Vec::new(),
             chosen: BTreeMap::new(),
             gone: BTreeSet::new(),
@@ -165,11 +177,20 @@ impl Source {
         }
     }
 
+    /// The containers of this host announce this from now on.
+    pub(super) fn set_containers(&mut self, announcements: Vec<Announcement>) {
+        self.containers = announcements;
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Announcement> {
+        self.announcements.iter().chain(&self.containers)
+    }
+
     /// Whether an instance has no configured address, so that it is looked up and may change.
     pub(super) fn looks_for_addresses(&self) -> bool {
         let given = |spec: &Spec| matches!(spec, Spec::Given(_));
-        let mut all = self.announcements.iter();
-        all.any(|one| !specs_or_default(&one.ip).iter().all(given))
+        self.all()
+            .any(|one| !specs_or_default(&one.ip).iter().all(given))
     }
 
     /// Reads the configuration file again and resolves it; one that cannot be used changes nothing.
@@ -186,25 +207,37 @@ impl Source {
 
     /// Where the instances are announced.
     fn dirs(&mut self) -> Vec<Prefix> {
-        let ids = self.assign_ids();
-        let all = self.announcements.iter().zip(ids);
+        let all: Vec<Announcement> = self.all().cloned().collect();
+        let ids = self.assign_ids(&all);
         let dir = |(one, id): (&Announcement, InstanceId)| {
             let prefix = one.prefix.as_ref().unwrap_or(&self.prefix);
             keyspace::dir(prefix, one.service.as_str(), id.as_str())
         };
-        all.map(dir).collect()
+        all.iter().zip(ids).map(dir).collect()
     }
 
     /// The instances with the addresses that they have now, without those that wait for one.
     pub(super) fn resolve(&mut self) -> Result<Vec<Entry>, PlanError> {
         let host = self.look_up_host();
         let (mut entries, mut dirs) = (Vec::new(), BTreeSet::new());
-        let ids = self.assign_ids();
-        for (one, id) in self.announcements.clone().into_iter().zip(ids) {
+        let all: Vec<Announcement> = self.all().cloned().collect();
+        let ids = self.assign_ids(&all);
+        let mut refused = BTreeSet::new();
+        for (n, (one, id)) in all.into_iter().zip(ids).enumerate() {
             let prefix = one.prefix.as_ref().unwrap_or(&self.prefix);
             let dir = keyspace::dir(prefix, one.service.as_str(), id.as_str());
             if !dirs.insert(dir.clone()) {
-                return Err(PlanError::Twice(dir));
+                if n < self.announcements.len() {
+                    return Err(PlanError::Twice(dir));
+                }
+                // A container harms no other instance.
+                if !self.refused.contains(&dir) {
+                    error!(
+                        "a container claims {dir}, which is configured here: it is not announced"
+                    );
+                }
+                refused.insert(dir);
+                continue;
             }
             match self.address(&dir, &one, &host) {
                 Ok(ip) => {
@@ -217,6 +250,7 @@ impl Source {
                 Err(error) => return Err(error),
             }
         }
+        self.refused = refused;
         self.waiting.retain(|dir| dirs.contains(dir));
         self.chosen.retain(|dir, _| dirs.contains(dir));
         self.gone.retain(|dir| dirs.contains(dir));
@@ -238,8 +272,8 @@ impl Source {
     /// needs it.
     fn look_up_host(&self) -> Host {
         let by = |way: &Spec| {
-            let mut all = self.announcements.iter();
-            all.any(|one| specs_or_default(&one.ip).contains(way))
+            self.all()
+                .any(|one| specs_or_default(&one.ip).contains(way))
         };
         match self.looks_for_addresses() {
             true if by(&Spec::TowardsStore) => address::host(&self.endpoints),
@@ -290,15 +324,15 @@ impl Source {
     }
 
     /// The id of each instance; an instance keeps the random id that it has.
-    fn assign_ids(&mut self) -> Vec<InstanceId> {
+    fn assign_ids(&mut self, all: &[Announcement]) -> Vec<InstanceId> {
         let mut left = std::mem::take(&mut self.ids);
-        let slots: Vec<Slot> = self.announcements.iter().map(slot).collect();
+        let slots: Vec<Slot> = all.iter().map(slot).collect();
         let mut kept = BTreeMap::new();
         for is_enough in [
             |a: &Slot, b: &Slot| a == b,
             |a: &Slot, b: &Slot| (&a.0, &a.1) == (&b.0, &b.1),
         ] {
-            for (n, one) in self.announcements.iter().enumerate() {
+            for (n, one) in all.iter().enumerate() {
                 if one.id == IdSpec::Random
                     && !kept.contains_key(&n)
                     && let Some(at) = left.iter().position(|(slot, _)| is_enough(slot, &slots[n]))
@@ -308,7 +342,7 @@ impl Source {
             }
         }
         let mut ids = Vec::new();
-        for (n, one) in self.announcements.iter().enumerate() {
+        for (n, one) in all.iter().enumerate() {
             let port = one.ports.default_port();
             let id: InstanceId = match (&one.id, kept.remove(&n)) {
                 (IdSpec::Given(id), _) => id.clone(),

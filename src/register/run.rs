@@ -11,6 +11,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use super::announced::Announced;
+use super::containers::Containers;
 use super::instances::{Entry, Holder, ProbeRound, Roster};
 use super::lifecycle::{Action, Input, Lifecycle};
 use super::refresh::{Found, RefreshSchedule};
@@ -18,6 +19,7 @@ use super::resolve::{Plan, Source};
 use super::status::StatusReport;
 use crate::admin::LoopBeat;
 use crate::admin::register::RegisterAdmin;
+use crate::docker::follow::Update;
 use crate::model::check::Checks;
 use crate::model::lease;
 use crate::model::os::{Exit, ProbeResult, Signal};
@@ -54,12 +56,16 @@ pub async fn run(
         refresh: RefreshSchedule::new(plan.source),
         refresh_job: None,
         wait: None,
+        containers: plan.docker.map(Containers::new),
         loop_beat: admin.loop_beat(),
         report: StatusReport::new(admin),
         announced: Announced::default(),
     };
     shell.set_instances(&plan.entries);
-    let roster = Roster::new(plan.entries, plan.ttl, fastrand::u64(..));
+    let mut roster = Roster::new(plan.entries, plan.ttl, fastrand::u64(..));
+    if shell.containers.is_some() {
+        roster.expect_more();
+    }
     let has_program = shell.program.is_some();
     let mut machine = Lifecycle::new(has_program, plan.stop, plan.drain, roster);
     let mut input = Input::Start;
@@ -123,6 +129,7 @@ struct Shell {
     refresh_job: Option<Id>,
     /// The job that waits for the end of the program.
     wait: Option<Id>,
+    containers: Option<Containers>,
     report: StatusReport,
     announced: Announced,
 }
@@ -152,6 +159,14 @@ impl Shell {
                     Err(error) => Some(self.job_panicked(&error)),
                 },
                 signal = signals.next() => Some(self.handle_signal(signal)),
+                update = next_update(&mut self.containers) => {
+                    if let Some(containers) = &mut self.containers
+                        && let Some(announced) = containers.take(update, self.report.admin())
+                    {
+                        self.refresh.set_containers(announced);
+                    }
+                    None
+                }
                 () = sleep_until(deadline) => Some(Input::Tick),
                 () = sleep_until(refresh) => None,
                 () = self.watchdog.beat() => None,
@@ -241,8 +256,9 @@ impl Shell {
 
     fn refreshed(&mut self, found: Found) -> Option<Input> {
         let entries = match found {
-            Found::Seen(entries) if entries.is_empty() || entries == self.entries => return None,
-            Found::Seen(entries) => {
+            Found::Seen(None) | Found::Contained(None) => return None,
+            Found::Seen(Some(entries)) if entries == self.entries => return None,
+            Found::Seen(Some(entries)) | Found::Contained(Some(entries)) => {
                 self.set_instances(&entries);
                 entries
             }
@@ -393,6 +409,14 @@ impl Shell {
                 Done::Answered(holder, answer, about, error)
             });
         }
+    }
+}
+
+/// What the engine says next; without one there is nothing to wait for.
+async fn next_update(containers: &mut Option<Containers>) -> Update {
+    match containers {
+        Some(containers) => containers.next().await,
+        None => std::future::pending().await,
     }
 }
 

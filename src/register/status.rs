@@ -91,6 +91,10 @@ impl StatusReport {
         self.conflicts.retain(|dir| self.all.contains(dir));
     }
 
+    pub(super) fn admin(&self) -> &RegisterAdmin {
+        &self.admin
+    }
+
     fn who(&self) -> String {
         match self.all.first() {
             Some(dir) if self.all.len() == 1 => dir.to_string(),

@@ -8,6 +8,7 @@ mod architecture;
 mod cli;
 mod confd;
 mod consumers;
+mod containers;
 mod contract;
 mod dashboard;
 mod dependencies;

@@ -33,7 +33,7 @@ impl Roster {
             self.handle_lease(now, &member.holder(), unwant, out);
             self.leases.stop_sharing(&dir);
         }
-        if matches!(self.set, Set::New(_) | Set::InForce) {
+        if matches!(self.set, Set::Awaited | Set::New(_) | Set::InForce) {
             self.set = Set::New(now + SETTLE_WITHIN);
         }
     }

@@ -44,6 +44,8 @@ fn source(announcements: Vec<Announcement>) -> Source {
         tolerates_no_address: false,
         announcements,
         config: None,
+        containers: Vec::new(),
+        refused: BTreeSet::new(),
         ids: Vec::new(),
         chosen: BTreeMap::new(),
         gone: BTreeSet::new(),

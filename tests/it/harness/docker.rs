@@ -116,15 +116,22 @@ impl Rootfs {
     /// Makes it an image.
     pub(crate) fn import(self, kind: &str) -> Image {
         let name = name(kind);
-        let script = r#"tar -C "$0" -c . | docker import - "$1""#;
+        self.import_into(&[], &name);
+        Image(name)
+    }
+
+    /// Makes it an image of the engine that these arguments of `docker` name.
+    pub(crate) fn import_into(&self, engine: &[String], name: &str) {
+        let script =
+            r#"root=$1; name=$2; shift 2; tar -C "$root" -c . | docker "$@" import - "$name""#;
         let output = Command::new("sh")
-            .args(["-c", script])
+            .args(["-c", script, "sh"])
             .arg(self.0.path())
-            .arg(&name)
+            .arg(name)
+            .args(engine)
             .output()
             .expect("run tar and docker import");
         assert!(output.status.success(), "{}", said(&output));
-        Image(name)
     }
 }
 
