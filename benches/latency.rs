@@ -1,8 +1,9 @@
-//! From a change in etcd to the swapped file, beside what no program could do without: a raw watch of etcd, and a bare
-//! write, fsync and rename of the same bytes. Resident memory of both modes comes with it.
+//! Measures the time from a change in etcd to the swapped file. For comparison it measures what no program can do without: a
+//! raw watch of etcd, and a bare write, fsync and rename of the same bytes. It also reports the resident memory of `watch`
+//! and `register`.
 //!
-//! `cargo bench --bench latency [-- SIZES]`, for example `-- 10 1000`. Milliseconds differ between machines and
-//! minutes; the ratios are what counts.
+//! `cargo bench --bench latency [-- SIZES]`, for example `-- 10 1000`. Milliseconds vary between machines and over time, so
+//! compare the ratios.
 
 #[path = "../tests/it/harness/mod.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
@@ -20,7 +21,7 @@ use harness::{Process, sidekick, wait_for};
 
 /// Changes per size.
 const ROUNDS: usize = 200;
-/// Between two changes, so that each finds everything at rest.
+/// The pause between two changes, so that nothing of one is still under way at the next.
 const PAUSE: Duration = Duration::from_millis(30);
 const TEMPLATE: &str = "backend web\n{% for i in services.web %}    server {{ i.id }} {{ i.addr }} check weight {{ i.weight }}\n{% endfor %}";
 
@@ -38,10 +39,10 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
-    say(
+    print(
         "one change of one instance, from the start of its put; p50 / p99 in ms, and the ratio of the medians",
     );
-    say(
+    print(
         "instances   swapped          raw watch        write+fsync+rename   swapped/(watch+write)   watch RSS",
     );
     for size in sizes {
@@ -51,11 +52,11 @@ fn main() {
 }
 
 #[expect(clippy::print_stdout, reason = "the report of a benchmark")]
-fn say(line: &str) {
+fn print(line: &str) {
     println!("{line}");
 }
 
-/// A directory on a disk, where an fsync costs something.
+/// A directory on a disk, where an fsync takes time.
 fn disk() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
 }
@@ -82,7 +83,7 @@ async fn measure(size: usize) {
     let raw = raw_watch(&mut client, size).await;
     let bare = bare_writes(&dest);
     let ratio = median(&swapped) / (median(&raw) + median(&bare));
-    say(&format!(
+    print(&format!(
         "{size:>9}   {:<16} {:<16} {:<20} {ratio:<23.1} {rss:.1} MB",
         figures(&swapped),
         figures(&raw),
@@ -127,7 +128,7 @@ async fn fill(client: &mut Client, size: usize) {
     }
 }
 
-/// Changes an instance; each has a weight of 100 at first, and gets another one each time. Returns when it began.
+/// Changes the weight of an instance, which is 100 at first. Returns the start of the request.
 async fn put(client: &mut Client, size: usize, round: usize) -> Instant {
     let weight = (round % 99 + 1).to_string();
     let start = Instant::now();
@@ -139,7 +140,7 @@ async fn put(client: &mut Client, size: usize, round: usize) -> Instant {
     start
 }
 
-/// One change, and the time to a file with another inode.
+/// Makes one change, and measures the time until the file has another inode.
 async fn swap(client: &mut Client, size: usize, round: usize, dest: &Path) -> Duration {
     let inode = || fs::metadata(dest).map_or(0, |meta| meta.ino());
     let before = inode();
@@ -154,7 +155,7 @@ async fn swap(client: &mut Client, size: usize, round: usize, dest: &Path) -> Du
     start.elapsed()
 }
 
-/// The same changes, seen by nothing but a watch.
+/// Measures the same changes with a bare watch of etcd.
 async fn raw_watch(client: &mut Client, size: usize) -> Vec<Duration> {
     let options = WatchOptions::new().with_prefix();
     let mut stream = client
@@ -172,7 +173,7 @@ async fn raw_watch(client: &mut Client, size: usize) -> Vec<Duration> {
     times
 }
 
-/// What the file system needs for the same bytes.
+/// Measures a bare write, fsync and rename of the same bytes.
 fn bare_writes(dest: &Path) -> Vec<Duration> {
     let bytes = fs::read(dest).expect("the file");
     let dir = dest.parent().expect("its directory");
@@ -205,7 +206,7 @@ async fn register_memory() {
         process.output().contains("is announced").then_some(())
     });
     tokio::time::sleep(Duration::from_secs(6)).await;
-    say(&format!("register, idle: RSS {:.1} MB", resident(&process)));
+    print(&format!("register, idle: RSS {:.1} MB", resident(&process)));
 }
 
 /// Resident memory in megabytes.

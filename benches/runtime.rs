@@ -1,7 +1,8 @@
-//! From a change in etcd to the running HAProxy that has it, beside what no program could do without: a raw watch of etcd
-//! and one command on HAProxy's socket. And the part of it that is HAProxy's own way: from two texts to a changed server.
+//! Measures the time from a change in etcd to the running HAProxy that has it. For comparison it measures what no program can
+//! do without: a raw watch of etcd and one command on HAProxy's socket. It also measures the last part alone: from two texts
+//! to the changed server.
 //!
-//! `cargo bench --bench runtime [-- SIZES]`. Milliseconds differ between machines and minutes; the ratios are what counts.
+//! `cargo bench --bench runtime [-- SIZES]`. Milliseconds vary between machines and over time, so compare the ratios.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -22,7 +23,7 @@ use harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
 
 /// Changes per size.
 const ROUNDS: usize = 100;
-/// Between two changes, so that each finds everything at rest.
+/// The pause between two changes, so that nothing of one is still under way at the next.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a socket may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -41,16 +42,16 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
-    say(
+    print(
         "one changed weight; p50 / p99 in ms. bare: one `set server … weight` on HAProxy's socket, connection included.",
     );
-    say(
+    print(
         "compare: two texts to the change. change: the same, and HAProxy has made it. etcd: from the start of a put to",
     );
-    say(
+    print(
         "HAProxy having it, by a running `sidekick watch`; put: the put alone. add: a server more, and removed again.",
     );
-    say(
+    print(
         "servers   bare           compare        change         change/bare   add/bare   put           etcd           etcd/(put+bare)",
     );
     for size in sizes {
@@ -59,11 +60,11 @@ fn main() {
 }
 
 #[expect(clippy::print_stdout, reason = "the report of a benchmark")]
-fn say(line: &str) {
+fn print(line: &str) {
     println!("{line}");
 }
 
-/// The text with all servers; the one in the middle has another weight in each round.
+/// The configuration with all servers; the one in the middle has another weight in each round.
 fn text(dir: &Path, port: u16, size: usize, weight: usize, more: bool) -> String {
     let mut text = format!(
         "global\n    stats socket {}/stats.sock level admin\ndefaults\n    mode http\n    timeout connect 2s\n    timeout client 9s\n    \
@@ -132,7 +133,7 @@ async fn measure(size: usize) {
     drop(proxy);
     let (put, all) = through_etcd(size).await;
     let ratio = |a: &[Duration], b: Duration| median(a).as_secs_f64() / b.as_secs_f64();
-    say(&format!(
+    print(&format!(
         "{size:>7}   {:<14} {:<14} {:<14} {:<13.1} {:<10.1} {:<13} {:<14} {:.1}",
         figures(&bare),
         figures(&compared),
@@ -152,7 +153,7 @@ fn changes(live: &str, new: &str) -> Vec<ServerChange> {
     }
 }
 
-/// A connection, a command, its answer.
+/// Connects, sends a command and returns the answer.
 fn ask(socket: &Path, command: &str) -> String {
     let mut stream = UnixStream::connect(socket).expect("connect");
     stream.write_all(command.as_bytes()).expect("ask");
@@ -161,7 +162,7 @@ fn ask(socket: &Path, command: &str) -> String {
     answer
 }
 
-/// The puts alone, and until HAProxy has what they say.
+/// Measures the puts alone, and the times until HAProxy has their values.
 async fn through_etcd(size: usize) -> (Vec<Duration>, Vec<Duration>) {
     let etcd = Etcd::start_new();
     let mut client = etcd_client::Client::connect([etcd.endpoint()], None)
@@ -231,7 +232,7 @@ async fn through_etcd(size: usize) -> (Vec<Duration>, Vec<Duration>) {
             std::thread::sleep(Duration::from_micros(200));
         }
         all.push(start.elapsed());
-        // The file follows; the next change shall find everything at rest.
+        // Sidekick still swaps the file, and the next change has to wait for that.
         wait_for("the file", || {
             let file = std::fs::read_to_string(dir.path().join("haproxy.cfg")).ok()?;
             file.contains(&format!(" weight {want}\n")).then_some(())

@@ -1,4 +1,4 @@
-//! What is written down of the scenes: tables and plots. Shell.
+//! The report: collects the results of the scenes in tables and plots. Shell.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,16 +11,16 @@ use crate::sample::Sample;
 use crate::scenes::{Fault, Kill, Victim};
 use crate::stats::{due, percentile, time_line, times};
 
-/// The notes of a scene while it is played.
-pub(crate) struct Take {
+/// The recording of one scene.
+pub(crate) struct Recording {
     reloads: usize,
     marks: Vec<(Instant, String)>,
     start: Instant,
     samples: Vec<Sample>,
 }
 
-impl Take {
-    /// Begins, with what was reloaded so far.
+impl Recording {
+    /// Begins a recording; `reloads` is the number of reloads so far.
     pub(crate) fn begin(reloads: usize) -> Self {
         Self {
             reloads,
@@ -30,12 +30,12 @@ impl Take {
         }
     }
 
-    /// Something happens.
+    /// Notes an event.
     pub(crate) fn mark(&mut self, what: &str) {
         self.marks.push((Instant::now(), what.to_owned()));
     }
 
-    /// Ends, with what was reloaded by now.
+    /// Ends the recording and the load; `reloads` is the number of reloads by now.
     pub(crate) fn end(self, load: Load, reloads: usize) -> Self {
         Self {
             reloads: reloads - self.reloads,
@@ -67,7 +67,7 @@ impl Take {
 pub(crate) struct Book {
     dir: PathBuf,
     header: String,
-    /// Whose rows are written now.
+    /// The variant of the next rows.
     variant: &'static str,
     floor: Table,
     scale: Table,
@@ -78,7 +78,7 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// An empty one, whose files go to a directory.
+    /// An empty report, whose files go to a directory.
     pub(crate) fn new(dir: PathBuf, header: String) -> Self {
         Self {
             dir,
@@ -158,14 +158,14 @@ impl Book {
         }
     }
 
-    /// From now on, of this variant.
+    /// Sets the variant of the next rows.
     pub(crate) fn variant(&mut self, name: &'static str) {
         self.variant = name;
     }
 
-    /// Something cannot be done here.
+    /// Notes something that cannot be measured on this host.
     pub(crate) fn skip(&mut self, why: &str) {
-        crate::scenes::say(&format!("skipped: {why}"));
+        crate::scenes::print_progress(&format!("skipped: {why}"));
         self.skipped.push(format!("skipped: {why}"));
         self.write();
     }
@@ -175,64 +175,76 @@ impl Book {
     }
 
     /// Scene 0.
-    pub(crate) fn floor(&mut self, take: &Take) {
-        let late: Vec<Duration> = take.samples.iter().map(|s| s.sent - s.due).collect();
+    pub(crate) fn floor(&mut self, recording: &Recording) {
+        let late: Vec<Duration> = recording.samples.iter().map(|s| s.sent - s.due).collect();
         self.floor.row(vec![
             self.name(Fault::None),
-            take.requests(),
-            failed(&take.samples),
-            time(percentile(&times(&take.samples), 50)),
-            take.p95(),
-            take.worst(),
+            recording.requests(),
+            failed(&recording.samples),
+            time(percentile(&times(&recording.samples), 50)),
+            recording.p95(),
+            recording.worst(),
             time(percentile(&late, 99)),
         ]);
-        self.done("0-floor", take, Fault::None);
+        self.finish_scene("0-floor", recording, Fault::None);
     }
 
     /// Scene 1.
-    pub(crate) fn scale(&mut self, take: &Take, rounds: usize, first: &[Duration], fault: Fault) {
+    pub(crate) fn scale(
+        &mut self,
+        recording: &Recording,
+        rounds: usize,
+        first: &[Duration],
+        fault: Fault,
+    ) {
         self.scale.row(vec![
             self.name(fault),
             rounds.to_string(),
-            take.requests(),
-            failed(&take.samples),
-            take.raced(),
+            recording.requests(),
+            failed(&recording.samples),
+            recording.raced(),
             spread(first),
-            take.reloads.to_string(),
-            take.p95(),
-            take.worst(),
+            recording.reloads.to_string(),
+            recording.p95(),
+            recording.worst(),
         ]);
-        self.done("1-scale", take, fault);
+        self.finish_scene("1-scale", recording, fault);
     }
 
     /// Scene 2.
-    pub(crate) fn rolling(&mut self, take: &Take, restarts: &[Duration], fault: Fault) {
+    pub(crate) fn rolling(&mut self, recording: &Recording, restarts: &[Duration], fault: Fault) {
         self.rolling.row(vec![
             self.name(fault),
             restarts.len().to_string(),
-            take.requests(),
-            failed(&take.samples),
-            take.raced(),
+            recording.requests(),
+            failed(&recording.samples),
+            recording.raced(),
             spread(restarts),
-            take.reloads.to_string(),
-            take.p95(),
-            take.worst(),
+            recording.reloads.to_string(),
+            recording.p95(),
+            recording.worst(),
         ]);
-        self.done("2-rolling", take, fault);
+        self.finish_scene("2-rolling", recording, fault);
     }
 
     /// Scene 3.
-    pub(crate) fn kill(&mut self, take: &Take, victim: Victim, kills: &[Kill], fault: Fault) {
+    pub(crate) fn kill(
+        &mut self,
+        recording: &Recording,
+        victim: Victim,
+        kills: &[Kill],
+        fault: Fault,
+    ) {
         let part = |n: usize| {
             let parts = kills.iter().map(move |kill| kill.times()[n]);
             parts
-                .flat_map(|(from, to)| due(&take.samples, from, to))
+                .flat_map(|(from, to)| due(&recording.samples, from, to))
                 .collect::<Vec<_>>()
         };
         let p95 = |n: usize| time(percentile(&times(part(n)), 95));
         let last: Option<Vec<Duration>> = kills.iter().map(|kill| kill.last).collect();
         let (before, after): (Vec<&Sample>, Vec<&Sample>) =
-            take.samples.iter().partition(|sample| {
+            recording.samples.iter().partition(|sample| {
                 kills
                     .iter()
                     .any(|kill| sample.sent <= kill.at && kill.at <= sample.end)
@@ -241,51 +253,55 @@ impl Book {
             self.name(fault),
             victim.name().to_owned(),
             kills.len().to_string(),
-            take.requests(),
+            recording.requests(),
             failed(before),
             failed(after),
             last.map_or("- (needs root)".to_owned(), |last| spread(&last)),
             format!("{} / {} / {}", p95(0), p95(1), p95(2)),
-            take.worst(),
-            take.reloads.to_string(),
+            recording.worst(),
+            recording.reloads.to_string(),
         ]);
         let word = victim.name().split(' ').next_back().unwrap_or_default();
-        self.done(&format!("3-kill-{word}"), take, fault);
+        self.finish_scene(&format!("3-kill-{word}"), recording, fault);
     }
 
     /// Scene 5.
-    pub(crate) fn outage(&mut self, take: &Take, first: &[Duration], settled: Duration) {
-        let moment = |name: &str| take.marks.iter().find(|(_, what)| what == name);
+    pub(crate) fn outage(&mut self, recording: &Recording, first: &[Duration], settled: Duration) {
+        let moment = |name: &str| recording.marks.iter().find(|(_, what)| what == name);
         let down = moment("etcd is down").zip(moment("etcd is back"));
         self.outage.row(vec![
             self.name(Fault::None),
             time(down.map(|((down, _), (back, _))| *back - *down)),
-            take.requests(),
-            failed(&take.samples),
-            take.raced(),
+            recording.requests(),
+            failed(&recording.samples),
+            recording.raced(),
             spread(first),
             time(Some(settled)),
-            take.reloads.to_string(),
-            take.p95(),
-            take.worst(),
+            recording.reloads.to_string(),
+            recording.p95(),
+            recording.worst(),
         ]);
-        self.done("5-outage", take, Fault::None);
+        self.finish_scene("5-outage", recording, Fault::None);
     }
 
-    /// Draws the scene, and writes what there is so far.
-    fn done(&self, scene: &str, take: &Take, fault: Fault) {
+    /// Draws the plot of a scene, and writes the report so far.
+    fn finish_scene(&self, scene: &str, recording: &Recording, fault: Fault) {
         let name = format!("{scene}-{}", self.name(fault).replace(' ', "-"));
-        let marks = take.marks.iter();
+        let marks = recording.marks.iter();
         let marks: Vec<(Duration, String)> = marks
-            .map(|(at, what)| (at.saturating_duration_since(take.start), what.clone()))
+            .map(|(at, what)| (at.saturating_duration_since(recording.start), what.clone()))
             .collect();
-        let svg = plot::svg(&name, &time_line(&take.samples, take.start), &marks);
+        let svg = plot::svg(
+            &name,
+            &time_line(&recording.samples, recording.start),
+            &marks,
+        );
         fs::write(self.dir.join(format!("{name}.svg")), svg).expect("write a plot");
-        crate::scenes::say(&format!(
+        crate::scenes::print_progress(&format!(
             "{name}: {} requests, failed: {}, {} reloads",
-            take.samples.len(),
-            failed(&take.samples),
-            take.reloads
+            recording.samples.len(),
+            failed(&recording.samples),
+            recording.reloads
         ));
         self.write();
     }

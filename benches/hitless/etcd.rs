@@ -1,4 +1,4 @@
-//! The store: etcd, one node or three, which are killed and come back. Shell.
+//! The store: an etcd of one node or three, which can be killed and started again. Shell.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::harness::{Process, free_port, tool, wait_for};
 
-/// The nodes, which are one store.
+/// The nodes of one etcd cluster.
 pub(crate) struct Etcd {
     nodes: Vec<Node>,
 }
@@ -59,7 +59,7 @@ impl Etcd {
         etcd
     }
 
-    /// Where clients find it, by an address of the host.
+    /// Its URL, with this address of the host.
     pub(crate) fn url(&self, host: Ipv4Addr) -> String {
         let nodes = self
             .nodes
@@ -68,12 +68,12 @@ impl Etcd {
         format!("etcd://{}", nodes.collect::<Vec<_>>().join(","))
     }
 
-    /// `http://host:port` of the first node.
+    /// The address of the first node, `http://host:port`.
     pub(crate) fn first(&self) -> String {
         format!("http://127.0.0.1:{}", self.nodes[0].client)
     }
 
-    /// SIGKILL to the node that leads.
+    /// Kills the leader with SIGKILL.
     pub(crate) fn kill_leader(&mut self) {
         let leads = |node: &Node| {
             let answer = node.etcdctl(&["endpoint", "status", "-w", "json"])?;
@@ -87,14 +87,14 @@ impl Etcd {
         self.nodes[leader].process = None;
     }
 
-    /// SIGKILL to all.
+    /// Kills all nodes with SIGKILL.
     pub(crate) fn kill(&mut self) {
         for node in &mut self.nodes {
             node.process = None;
         }
     }
 
-    /// Starts those that are not there; they have what they had.
+    /// Starts the nodes that do not run; they keep their data.
     pub(crate) fn revive(&mut self) {
         for node in &mut self.nodes {
             node.launch();
@@ -114,7 +114,7 @@ impl Node {
         }
     }
 
-    /// What `etcdctl` prints, if it succeeds.
+    /// The output of `etcdctl`, if it succeeds.
     fn etcdctl(&self, args: &[&str]) -> Option<String> {
         let endpoint = format!("127.0.0.1:{}", self.client);
         let output = Command::new(tool("etcdctl"))

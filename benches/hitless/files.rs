@@ -1,12 +1,12 @@
-//! The files of a proxy: the operator's, the template, and the target in conf.d. Pure.
+//! The files of a proxy: its base configuration, the template, and the target in conf.d. Pure.
 //!
-//! The template is in the language that confd speaks too, so that both render the same.
+//! The template is a Go template, so that sidekick and confd render the same one.
 
 use std::path::Path;
 
-use crate::variant::{Keeper, Kind, Variant};
+use crate::variant::{Kind, Method, Variant};
 
-/// Where the file lies that is rendered, below the proxy's directory.
+/// The path of the rendered file, below the proxy's directory.
 pub(crate) fn live(kind: Kind) -> &'static str {
     match kind {
         Kind::Haproxy => "live/web.cfg",
@@ -14,7 +14,7 @@ pub(crate) fn live(kind: Kind) -> &'static str {
     }
 }
 
-/// Every file that a proxy needs at its start: its name below the proxy's directory, and its text.
+/// All files that a proxy needs at its start, by path below the proxy's directory.
 pub(crate) fn all(
     variant: Variant,
     dir: &Path,
@@ -62,12 +62,12 @@ fn target(variant: Variant, dir: &Path) -> String {
     let by_master = format!("[template.reload]\nhaproxy_master = '{dir}/master.sock'\n");
     let runtime =
         format!("[template.haproxy]\nsocket = '{dir}/admin.sock'\nbase = '{dir}/base.cfg'\n");
-    let reload = match (variant.keeper, variant.kind) {
-        (Keeper::Confd, _) => format!("reload_cmd = 'kill -{signal} $(cat {dir}/pid)'\n"),
-        (Keeper::Reload, Kind::Haproxy) => by_master,
-        (Keeper::Runtime, Kind::Haproxy) => runtime + &by_master,
-        // It has no such thing.
-        (Keeper::Reload | Keeper::Runtime, Kind::Nginx) => by_signal,
+    let reload = match (variant.method, variant.kind) {
+        (Method::Confd, _) => format!("reload_cmd = 'kill -{signal} $(cat {dir}/pid)'\n"),
+        (Method::Reload, Kind::Haproxy) => by_master,
+        (Method::Runtime, Kind::Haproxy) => runtime + &by_master,
+        // nginx has no runtime changes.
+        (Method::Reload | Method::Runtime, Kind::Nginx) => by_signal,
     };
     text + &reload
 }
@@ -76,17 +76,17 @@ const HAPROXY_BASE: &str = "
 global
     maxconn 4000
     stats socket DIR/admin.sock mode 600 level admin expose-fd listeners
-    # Old workers go.
+    # Old workers end in any case.
     hard-stop-after 60s
 
 defaults
     mode http
     # A reload closes no idle connection on which a client may be sending at this moment.
     option idle-close-on-response
-    # Another server each time, at once.
+    # Each retry goes to another server, at once.
     option redispatch 1
     retries 3
-    # Refused, or silent: what is safe to send twice is sent to another server.
+    # A request that a server refuses or does not answer is sent to another one, if it is safe to send it twice.
     retry-on all-retryable-errors
     timeout connect 250ms
     timeout check 250ms
@@ -102,7 +102,7 @@ frontend http
     default_backend web
 ";
 
-/// Checks go to a port of their own.
+/// Health checks go to a port of their own, so that their packets can be told from those of requests.
 const HAPROXY_TEMPLATE: &str = r#"
 backend web
     balance roundrobin
@@ -143,7 +143,7 @@ http {
 }
 "#;
 
-/// nginx checks whole configurations only: a frame for the rendered piece.
+/// A whole configuration around the rendered part, since nginx checks whole configurations only.
 const NGINX_FRAME: &str = r#"
 pid DIR/check.pid;
 error_log stderr;

@@ -1,7 +1,8 @@
-//! The load: requests on a fixed schedule, to the proxies in turn, whatever becomes of those before. Shell.
+//! The load: sends requests to the proxies in turn, on a fixed schedule. Shell.
 //!
-//! An open loop: nobody waits for an answer before the next request is sent, so that a stall is not hidden by requests
-//! that were never made. Connections are kept and used in turn; two requests of eleven are alone on a new one.
+//! The load is an open loop: it sends each request when it is due, without waiting for earlier answers, so that a stall of a
+//! proxy delays many requests instead of preventing them. It keeps connections and uses them in turn; two requests of eleven
+//! have a new connection of their own.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,21 +18,21 @@ use crate::sample::{Failure, Outcome, Sample, judge};
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Requests under way at a time.
-const MOST: usize = 2000;
-/// Connections to each proxy that are kept at least, so that each is idle for a while between two requests: a client that
-/// sends on a connection at the moment when a reload closes it is what this is about.
+/// The most requests under way at a time.
+const MAX_OPEN: usize = 2000;
+/// The least number of kept connections to each proxy, so that each is idle for a while between two requests. The load has
+/// to hit the moment when a client sends on an idle connection and a reload closes it.
 const KEPT: usize = 20;
-/// Of so many requests in turn (an odd number: there are two proxies),
+/// Of so many requests in turn, [`ALONE`] have a connection of their own. The number is odd, since there are two proxies.
 const TURN: u64 = 11;
-/// so many have a connection of their own.
+/// How many requests of a turn have a connection of their own.
 const ALONE: u64 = 2;
 
 /// A running load, which ends when it is dropped.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    /// When it began.
+    /// The start of the load.
     pub(crate) start: Instant,
 }
 
@@ -47,7 +48,7 @@ impl Shared {
 }
 
 impl Load {
-    /// Begins to send so many requests a second to these ports of 127.0.0.1.
+    /// Starts to send `rate` requests a second to these ports of 127.0.0.1.
     pub(crate) fn start(ports: &[u16], rate: u32) -> Self {
         let shared = Arc::new(Shared {
             samples: Mutex::default(),
@@ -72,7 +73,7 @@ impl Load {
         }
     }
 
-    /// When an instance first answered a request that ended after a moment.
+    /// The end of the first request after `since` that this instance has answered.
     pub(crate) fn first_answer(&self, instance: &str, since: Instant) -> Option<Instant> {
         let samples = self.shared.samples();
         let late = samples
@@ -84,7 +85,7 @@ impl Load {
             .map(|sample| sample.end)
     }
 
-    /// Sends no more, waits for what is under way; all samples by when they were due.
+    /// Stops sending, waits for the open requests, and returns all samples by the time at which they were due.
     pub(crate) fn finish(mut self) -> Vec<Sample> {
         self.end();
         let mut samples = std::mem::take(&mut *self.shared.samples());
@@ -95,7 +96,7 @@ impl Load {
     fn end(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It has said why it panicked.
+            // A panic of the thread is on stderr already.
             let _ = thread.join();
         }
     }
@@ -119,7 +120,7 @@ async fn send(shared: &Arc<Shared>, fronts: &[Arc<Front>], rate: u32) {
         while open.try_join_next().is_some() {}
         let front = Arc::clone(&fronts[number as usize % fronts.len()]);
         let shared = Arc::clone(shared);
-        let overload = open.len() >= MOST;
+        let overload = open.len() >= MAX_OPEN;
         open.spawn(async move {
             let sent = Instant::now();
             let (outcome, raced) = if overload {
@@ -157,7 +158,7 @@ impl Front {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one of the kept connections that was idle longest and, as far as can be seen, is not closed by the other side.
+    /// The connection that has been idle longest and that the proxy has not closed, as far as the client can see.
     fn kept(&self) -> Option<TcpStream> {
         loop {
             let mut idle = self.idle();
@@ -173,7 +174,7 @@ impl Front {
         }
     }
 
-    /// Sends a request; the answer, and whether it had to be sent twice.
+    /// Sends a request. Returns the outcome, and whether the request had to be sent twice.
     async fn request(&self, number: u64) -> (Outcome, bool) {
         let alone = number % TURN < ALONE;
         let path = format!("/{number}");
@@ -182,7 +183,7 @@ impl Front {
             if let Some(stream) = (!alone).then(|| self.kept()).flatten() {
                 let mut begun = false;
                 match self.exchange(stream, &path, alone, &mut begun).await {
-                    // Closed while the request was written, before any answer: nobody knows whether it was seen.
+                    // The proxy closed the connection before any answer, so it is not known whether it saw the request.
                     Err(error) if !begun && Failure::of(&error) != Failure::TimedOut => {
                         raced = true;
                     }
@@ -199,7 +200,8 @@ impl Front {
         (outcome, raced)
     }
 
-    /// One request and its answer on a connection, which is kept if both sides want to. `begun`: some of the answer came.
+    /// Sends one request on a connection and reads the answer. The connection is kept if both sides agree. `begun` is set
+    /// once a part of the answer has come.
     async fn exchange(
         &self,
         mut stream: TcpStream,
@@ -234,11 +236,11 @@ impl Front {
     }
 }
 
-/// What counts of the head of an answer.
+/// The head of an answer.
 struct Head {
     status: u16,
     length: usize,
-    /// Whether the connection ends with it.
+    /// Whether the proxy closes the connection after this answer.
     last: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A machine that can die: a network namespace with its own addresses, joined to this one by a pair of interfaces. Shell.
+//! A machine that can die: a network namespace with its own addresses, connected to the host by a pair of interfaces. Shell.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -9,12 +9,12 @@ use nix::unistd::Pid;
 
 use crate::harness::tool;
 
-/// This end of the pair, where the machine finds etcd. The network is one that is set aside for benchmarks (RFC 2544).
+/// The host's address, at which the machine finds etcd. The network is reserved for benchmarks (RFC 2544).
 pub(crate) const HERE: Ipv4Addr = Ipv4Addr::new(198, 18, 77, 1);
 /// The addresses of the machine, one for each of its instances.
 pub(crate) const THERE: [Ipv4Addr; 2] =
     [Ipv4Addr::new(198, 18, 77, 2), Ipv4Addr::new(198, 18, 77, 3)];
-/// What the machine is called where its name need not be unique.
+/// The name of the interface within the namespace.
 const INSIDE: &str = "eth0";
 const FILE: &str = "namespace";
 
@@ -24,7 +24,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Makes one; why not, where this is not allowed.
+    /// Creates the machine; the error says why this is not possible.
     pub(crate) fn make(dir: &Path) -> Result<Self, String> {
         // The name of an interface has 15 characters at most.
         let name = format!("hl{}", std::process::id());
@@ -43,7 +43,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Gives it its addresses, as at its start.
+    /// Gives the machine its addresses, at its start and after its death.
     pub(crate) fn join(&self) -> Result<(), String> {
         let link = ip(&["-n", &self.name, "-o", "link", "show", INSIDE])?;
         let mac = link
@@ -54,7 +54,7 @@ impl Machine {
         for address in THERE {
             let net = format!("{address}/24");
             ip(&["-n", &self.name, "addr", "add", &net, "dev", INSIDE])?;
-            // This side believes in it for good, so that packets to the dead machine go out, as they would to a router.
+            // The host's neighbour entry is permanent, so that it sends packets to the dead machine, as it would to a router.
             let address = address.to_string();
             ip(&[
                 "neigh",
@@ -71,7 +71,7 @@ impl Machine {
         Ok(())
     }
 
-    /// A command that runs there.
+    /// The command, to run on the machine.
     pub(crate) fn command(&self, command: &Command) -> Command {
         let mut inside = Command::new(tool("ip"));
         inside.args(["netns", "exec", &self.name]);
@@ -85,7 +85,7 @@ impl Machine {
         inside
     }
 
-    /// The power fails: no packet comes out any more, no farewell either, and every process is gone.
+    /// Ends the machine like a power failure: it sends no packet any more, and all its processes are killed.
     pub(crate) fn die(&self) {
         ip(&["-n", &self.name, "addr", "flush", "dev", INSIDE]).expect("take the addresses away");
         for pid in ip(&["netns", "pids", &self.name])
@@ -93,16 +93,16 @@ impl Machine {
             .lines()
         {
             let pid = Pid::from_raw(pid.trim().parse().expect("a pid"));
-            // It may have gone with another one.
+            // The process may have ended with another one.
             let _ = kill(pid, Signal::SIGKILL);
         }
     }
 }
 
-/// Removes the machine of a run, if there is one; its interfaces go with it.
+/// Removes the machine of a run and its interfaces, if there is one.
 pub(crate) fn remove(dir: &Path) {
     if let Ok(name) = std::fs::read_to_string(dir.join(FILE)) {
-        // This end first: a namespace lives on for as long as a socket of a dying process.
+        // The host's interface is removed first, since the namespace lives on while a dying process has a socket.
         let _ = ip(&["link", "del", &name]);
         let _ = ip(&["netns", "del", &name]);
     }

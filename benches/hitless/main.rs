@@ -1,16 +1,17 @@
-//! Whether requests are lost: web servers under `sidekick register` come, go and are killed, two proxies kept by
-//! `sidekick watch` follow, and a load on a fixed schedule counts what fails. docs/hitless.md says how it measures.
+//! Measures whether requests are lost: web servers under `sidekick register` come, go and are killed, `sidekick watch` keeps
+//! the files of two proxies up to date, and a load on a fixed schedule counts failed requests. docs/hitless.md explains the
+//! method.
 //!
 //! `cargo bench --bench hitless [-- --quick]`; the report and the plots go to target/hitless.
 
 #[path = "../../tests/it/harness/mod.rs"]
-#[expect(dead_code, reason = "the tests need more of it")]
+#[expect(dead_code, reason = "the tests use more of it")]
 mod harness;
 
 mod book;
+mod cleanup;
 mod etcd;
 mod files;
-mod keeper;
 mod load;
 mod machine;
 mod packet;
@@ -35,14 +36,14 @@ use book::Book;
 use machine::Machine;
 use scenes::{Fault, Script, Victim};
 use stage::Stage;
-use variant::{Keeper, Variant};
+use variant::{Method, Variant};
 
-/// What can be asked for.
+/// The command line.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
     serve: Option<Role>,
-    /// A short run: one round of each.
+    /// A short run with one round of each scene.
     #[arg(long)]
     quick: bool,
     /// Only these variants, by their names in the report.
@@ -54,17 +55,17 @@ struct Cli {
     /// Requests a second, to both proxies together.
     #[arg(long, default_value_t = 200)]
     rate: u32,
-    /// Leave the files and logs of the run where they are.
+    /// Keep the files and logs of the run.
     #[arg(long)]
     keep: bool,
-    /// Said by cargo.
+    /// An argument that cargo adds.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Role {
-    /// Be a web server.
+    /// Run as a web server.
     Serve(serve::Serve),
 }
 
@@ -74,8 +75,8 @@ fn main() -> ExitCode {
         serve::run(serve);
         return ExitCode::SUCCESS;
     }
-    match keeper::run_dir() {
-        None => keeper::keep(cli.keep),
+    match cleanup::run_dir() {
+        None => cleanup::run_and_clean_up(cli.keep),
         Some(dir) => {
             play(&cli, &dir);
             ExitCode::SUCCESS
@@ -110,17 +111,17 @@ fn play(cli: &Cli, dir: &Path) {
     };
     let mut faults = false;
     for variant in Variant::ALL.into_iter().filter(wanted) {
-        if variant.keeper == Keeper::Confd && !on_path("confd") {
+        if variant.method == Method::Confd && !on_path("confd") {
             book.skip(&format!("{}: no confd on the PATH", variant.name()));
             continue;
         }
         book.variant(variant.name());
-        scenes::say(&format!("{}:", variant.name()));
+        scenes::print_progress(&format!("{}:", variant.name()));
         let at = dir.join(variant.name());
         let mut stage = Stage::new(variant, 1, machine.as_ref(), at.clone(), cli.rate);
         calm(cli, script, &mut stage, &mut book);
         drop(stage);
-        // The store's faults look the same to every variant: one of them is enough, in a quarter of an hour.
+        // Faults of the store affect all variants alike, and take a quarter of an hour, so one variant is enough.
         if cli.scenes.contains(&5) && !std::mem::replace(&mut faults, true) {
             let mut stage = Stage::new(variant, 3, machine.as_ref(), at.join("three"), cli.rate);
             faulty(script, &mut stage, &mut book);
@@ -130,7 +131,7 @@ fn play(cli: &Cli, dir: &Path) {
     print(&format!("report and plots: {}", out.display()));
 }
 
-/// Scenes 0 to 3, with an etcd that is well.
+/// Scenes 0 to 3, without faults of etcd.
 fn calm(cli: &Cli, script: Script, stage: &mut Stage, book: &mut Book) {
     for scene in &cli.scenes {
         match scene {
@@ -149,7 +150,7 @@ fn calm(cli: &Cli, script: Script, stage: &mut Stage, book: &mut Book) {
     }
 }
 
-/// Scene 5: the same with an etcd that is not.
+/// Scene 5: with faults of etcd.
 fn faulty(script: Script, stage: &mut Stage, book: &mut Book) {
     scenes::scale(stage, book, 1, Fault::Leader);
     scenes::rolling(stage, book, 1, Fault::Leader);
@@ -157,7 +158,7 @@ fn faulty(script: Script, stage: &mut Stage, book: &mut Book) {
     scenes::outage(stage, book, script);
 }
 
-/// What the figures depend on.
+/// The conditions of the run: the host, the versions and the load.
 fn header(cli: &Cli) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -179,7 +180,7 @@ fn header(cli: &Cli) -> String {
     )
 }
 
-/// The first line in which a program tells its version.
+/// The first line of a program's version output.
 fn version(program: &str, args: &[&str]) -> String {
     let program = if program.contains('/') {
         program.into()

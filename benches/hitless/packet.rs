@@ -1,24 +1,24 @@
-//! A TCP packet, as far as it tells of requests. Pure.
+//! A TCP packet, as far as it matters for counting requests. Pure.
 
 use std::net::Ipv4Addr;
 
-/// What counts of a TCP packet.
+/// The parts of a TCP packet that matter.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
-    /// Whom it is for.
+    /// The destination address.
     pub(crate) to: Ipv4Addr,
-    /// The port there.
+    /// The destination port.
     pub(crate) port: u16,
-    /// The port here.
+    /// The source port.
     pub(crate) from_port: u16,
-    /// Which of the connection.
+    /// The sequence number.
     pub(crate) sequence: u32,
-    /// Whether it opens a connection or carries data; confirmations and farewells do neither.
+    /// Whether it opens a connection or has data; an acknowledgement or the end of a connection does neither.
     pub(crate) asks: bool,
 }
 
 impl Packet {
-    /// Reads one that starts with its IP header, and may be cut off; nothing if it is no TCP over IPv4.
+    /// Reads a packet that begins with its IP header, and may be cut off. `None` if it is not TCP over IPv4.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         const TCP: u8 = 6;
         const SYN: u8 = 2;

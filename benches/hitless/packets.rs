@@ -1,7 +1,7 @@
-//! The packets that this machine sends to a dead server: who still believes in it, and until when. Adapter.
+//! Captures the packets that this host sends to a dead server: they show until when a proxy tries to reach it. Adapter.
 //!
-//! A proxy's own figures do not say it: they start from zero with each reload, and a request that was sent elsewhere
-//! after a refusal counts for the other server. So it is read off the wire, as tcpdump does, which takes root.
+//! A proxy's own figures do not show it: they start from zero with each reload, and a request that is sent to another server
+//! after a refusal counts for the other one. So the packets are captured as tcpdump does, which needs root.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -19,25 +19,25 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::packet::Packet;
 
-/// What is written down of one address.
+/// The packets to one address.
 #[derive(Default)]
 struct Seen {
-    /// Port and sequence number: a packet that is sent again, because nobody confirmed it, is no new request.
+    /// Source ports and sequence numbers, by which a packet that is sent again is not counted as a new request.
     known: BTreeSet<(u16, u32)>,
     last: Option<Instant>,
 }
 
-type Book = Mutex<BTreeMap<Ipv4Addr, Seen>>;
+type Log = Mutex<BTreeMap<Ipv4Addr, Seen>>;
 
-/// Looks at all packets, until it is dropped.
+/// Captures packets until it is dropped.
 pub(crate) struct Packets {
-    book: Arc<Book>,
+    log: Arc<Log>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Packets {
-    /// Starts to look for what is sent to a port.
+    /// Starts to capture packets to a port.
     pub(crate) fn watch(port: u16) -> nix::Result<Self> {
         let socket = socket(
             AddressFamily::Packet,
@@ -47,31 +47,31 @@ impl Packets {
         )?;
         setsockopt(&socket, ReceiveTimeout, &TimeVal::milliseconds(50))?;
         setsockopt(&socket, RcvBuf, &(8 << 20))?;
-        let book = Arc::new(Book::default());
+        let log = Arc::new(Log::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let (theirs, end) = (Arc::clone(&book), Arc::clone(&stop));
+        let (theirs, end) = (Arc::clone(&log), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             while !end.load(Ordering::Relaxed) {
-                look(&socket, port, &theirs);
+                capture_one(&socket, port, &theirs);
             }
         });
         Ok(Self {
-            book,
+            log,
             stop,
             thread: Some(thread),
         })
     }
 
-    /// Begins to write down what is sent to these addresses.
+    /// Starts a new log for these addresses.
     pub(crate) fn follow(&self, addresses: &[Ipv4Addr]) {
-        let mut book = lock(&self.book);
-        book.clear();
-        book.extend(addresses.iter().map(|address| (*address, Seen::default())));
+        let mut log = lock(&self.log);
+        log.clear();
+        log.extend(addresses.iter().map(|address| (*address, Seen::default())));
     }
 
-    /// When the last attempt to reach any of them began that was not known before.
+    /// The time of the last new attempt to reach any of the addresses.
     pub(crate) fn last(&self) -> Option<Instant> {
-        lock(&self.book).values().filter_map(|seen| seen.last).max()
+        lock(&self.log).values().filter_map(|seen| seen.last).max()
     }
 }
 
@@ -79,26 +79,26 @@ impl Drop for Packets {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It has said why it panicked.
+            // A panic of the thread is on stderr already.
             let _ = thread.join();
         }
     }
 }
 
-fn lock(book: &Book) -> MutexGuard<'_, BTreeMap<Ipv4Addr, Seen>> {
-    book.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(log: &Log) -> MutexGuard<'_, BTreeMap<Ipv4Addr, Seen>> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn look(socket: &OwnedFd, port: u16, book: &Book) {
+fn capture_one(socket: &OwnedFd, port: u16, log: &Log) {
+    // Longer packets are cut off; their header has their length.
     let mut buffer = [0; 128];
-    // Longer packets are cut off; their length stands in their header.
     let Ok(length) = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) else {
         return;
     };
     let Some(packet) = Packet::parse(&buffer[..length]).filter(|packet| packet.port == port) else {
         return;
     };
-    if let Some(seen) = lock(book).get_mut(&packet.to)
+    if let Some(seen) = lock(log).get_mut(&packet.to)
         && packet.asks
         && seen.known.insert((packet.from_port, packet.sequence))
     {

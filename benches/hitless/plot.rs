@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::stats::{SLOT, Slot};
 
 const WIDTH: f64 = 1200.0;
-/// The height of the frame.
+/// The height of the frame, in pixels.
 pub(crate) const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 60.0;
-/// Its upper edge.
+/// The upper edge of the frame, in pixels.
 pub(crate) const TOP: f64 = 60.0;
-/// The response times shown, in milliseconds; the scale is logarithmic.
+/// The range of the response times, in milliseconds; the scale is logarithmic.
 const LEAST: f64 = 1.0;
 const MOST: f64 = 10_000.0;
 
-/// Draws a time line; `marks` are moments after its start, and what happened then.
+/// Draws a time line; `marks` are events, each with its time after the start.
 pub(crate) fn svg(title: &str, line: &[Slot], marks: &[(Duration, String)]) -> String {
     let (right, bottom) = (LEFT + WIDTH, TOP + HEIGHT);
     let mut svg = format!(
@@ -85,7 +85,7 @@ fn axes(slots: usize, right: f64, bottom: f64) -> String {
     svg
 }
 
-/// Where a response time stands.
+/// The vertical position of a response time.
 pub(crate) fn height(ms: f64) -> f64 {
     let share = (ms.clamp(LEAST, MOST) / LEAST).log10() / (MOST / LEAST).log10();
     TOP + HEIGHT * (1.0 - share)

@@ -1,4 +1,4 @@
-//! A proxy with who keeps its file: HAProxy or nginx, `sidekick watch` or confd. Shell.
+//! A proxy (HAProxy or nginx) and the program that keeps its file up to date (`sidekick watch` or confd). Shell.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -9,22 +9,22 @@ use std::process::Command;
 
 use crate::files;
 use crate::harness::{Process, free_port, sidekick, tool, wait_for};
-use crate::variant::{Keeper, Kind, Variant};
+use crate::variant::{Kind, Method, Variant};
 
 /// A running proxy.
 pub(crate) struct Proxy {
     variant: Variant,
     /// Its own directory.
     dir: PathBuf,
-    /// Where it takes requests, at 127.0.0.1.
+    /// The port at 127.0.0.1 for requests.
     pub(crate) port: u16,
     _process: Process,
-    /// Who keeps its file.
+    /// The program that keeps its file up to date.
     _watch: Process,
 }
 
 impl Proxy {
-    /// Starts a proxy without servers, then who keeps its file.
+    /// Starts a proxy without servers, then the program that keeps its file up to date.
     pub(crate) fn start(
         variant: Variant,
         dir: PathBuf,
@@ -46,8 +46,8 @@ impl Proxy {
         wait_for("the proxy to listen", || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
         });
-        let mut command = match variant.keeper {
-            Keeper::Runtime | Keeper::Reload => {
+        let mut command = match variant.method {
+            Method::Runtime | Method::Reload => {
                 let mut command = sidekick();
                 command.args(["watch", "--store", store, "--conf-dir"]);
                 command
@@ -56,7 +56,7 @@ impl Proxy {
                     .arg(dir.join("state"));
                 command
             }
-            Keeper::Confd => {
+            Method::Confd => {
                 let mut command = Command::new(tool("confd"));
                 command.args(["-watch", "-backend", "etcdv3", "-node", node, "-confdir"]);
                 command.arg(dir.join("conf"));
@@ -73,12 +73,12 @@ impl Proxy {
         }
     }
 
-    /// The file that is kept, as it is now.
+    /// The text of the rendered file.
     pub(crate) fn file(&self) -> String {
         fs::read_to_string(self.dir.join(files::live(self.variant.kind))).unwrap_or_default()
     }
 
-    /// How often it was reloaded.
+    /// How many reloads the proxy has made.
     pub(crate) fn reloads(&self) -> usize {
         match self.variant.kind {
             Kind::Haproxy => wait_for("HAProxy's master to answer", || {
@@ -100,7 +100,7 @@ fn proxy_command(kind: Kind, dir: &Path) -> Command {
                 .args(["-W", "-db", "-S"])
                 .arg(dir.join("master.sock"));
             command.arg("-p").arg(dir.join("pid"));
-            // The operator's file and, below it, what is rendered.
+            // The base configuration, and the directory of the rendered file.
             command.arg("-f").arg(dir.join("base.cfg"));
             command.arg("-f").arg(dir.join("live"));
         }
@@ -113,18 +113,18 @@ fn proxy_command(kind: Kind, dir: &Path) -> Command {
     command
 }
 
-/// One question to a socket of HAProxy's.
+/// Sends a command to a socket of HAProxy and returns the answer.
 fn ask(socket: &Path, question: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     writeln!(stream, "{question}")?;
-    // The master answers and waits for more until it hears that there is none.
+    // The master closes the connection only after the client has closed its half.
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
 }
 
-/// The reloads of the master in an answer to `show proc`.
+/// The number of reloads in an answer to `show proc`.
 fn reloads_of(answer: &str) -> Option<usize> {
     let mut words = answer.lines().map(str::split_whitespace);
     let mut master = words.find(|line| line.clone().nth(1) == Some("master"))?;

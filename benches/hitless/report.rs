@@ -1,4 +1,4 @@
-//! The report: tables as plain text, that are tables in Markdown too. Pure.
+//! The tables of the report, as plain text that is valid Markdown, too. Pure.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use super::stats::{failures, percentile};
 /// A table of one scene.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
-    /// What it is about, and what was counted.
+    /// The scene.
     title: &'static str,
     head: &'static [&'static str],
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// One without rows.
+    /// A table without rows.
     pub(crate) fn new(title: &'static str, head: &'static [&'static str]) -> Self {
         Self {
             title,
@@ -25,13 +25,13 @@ impl Table {
         }
     }
 
-    /// Adds a row; what is missing at its end stays empty.
+    /// Adds a row; missing cells at its end stay empty.
     pub(crate) fn row(&mut self, mut cells: Vec<String>) {
         cells.resize(self.head.len(), String::new());
         self.rows.push(cells);
     }
 
-    /// The table as text; nothing if nothing is in it.
+    /// The table as text; empty if the table has no rows.
     pub(crate) fn text(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -57,7 +57,7 @@ impl Table {
     }
 }
 
-/// A time that a person can read.
+/// Formats a time.
 pub(crate) fn time(time: Option<Duration>) -> String {
     match time {
         None => "-".to_owned(),
@@ -68,13 +68,13 @@ pub(crate) fn time(time: Option<Duration>) -> String {
     }
 }
 
-/// The median and the worst of some rounds.
+/// Formats the median and the longest of some times.
 pub(crate) fn spread(times: &[Duration]) -> String {
     let (median, worst) = (percentile(times, 50), percentile(times, 100));
     format!("{} / {}", time(median), time(worst))
 }
 
-/// How many failed, and how.
+/// Formats the number of failed requests, with their kinds.
 pub(crate) fn failed<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> String {
     let kinds = failures(samples);
     let mut text = kinds.values().sum::<usize>().to_string();

@@ -1,27 +1,27 @@
-//! A sample: one request, when it was due, how it ended, who answered. Pure.
+//! A sample: one request with its times and its outcome. Pure.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The size of each right body: its first line names the instance and the request, the rest is filler.
+/// The size of a right body: its first line names the instance and the request, the rest is filler.
 pub(crate) const BODY: usize = 1024;
 
 /// One request.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
-    /// When the schedule wanted it sent; response times count from here, so that a proxy that stalls is charged for all
-    /// requests that it held up.
+    /// The time at which the schedule wanted it sent. Response times count from here, so that a stall counts for all requests
+    /// that it delays.
     pub(crate) due: Instant,
-    /// When it was really sent.
+    /// The time at which it was sent.
     pub(crate) sent: Instant,
-    /// When its answer was whole, or it had failed.
+    /// The time at which its answer was complete, or it had failed.
     pub(crate) end: Instant,
-    /// How it ended.
+    /// The outcome.
     pub(crate) outcome: Outcome,
-    /// Whether an idle connection was closed by the proxy just as the request was written to it, so that it was sent
-    /// once more on a new one, as RFC 9110 (9.2.2) lets clients do with GET.
+    /// Whether the proxy closed the idle connection just as the request was written to it. The client then sends the request
+    /// once more on a new connection, as RFC 9110 (9.2.2) allows for GET.
     pub(crate) raced: bool,
 }
 
@@ -31,7 +31,7 @@ impl Sample {
         self.end.saturating_duration_since(self.due)
     }
 
-    /// Why it failed, if it did.
+    /// The failure, if it has failed.
     pub(crate) fn failure(&self) -> Option<Failure> {
         match &self.outcome {
             Outcome::Answered(_) => None,
@@ -40,12 +40,12 @@ impl Sample {
     }
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// This instance gave the right answer.
     Answered(Arc<str>),
-    /// There was none.
+    /// There was no right answer.
     Failed(Failure),
 }
 
@@ -56,20 +56,20 @@ pub(crate) enum Failure {
     Refused,
     /// A new connection to the proxy was reset before the answer was whole.
     Reset,
-    /// The same, closed in order.
+    /// A new connection to the proxy was closed before the answer was whole.
     Closed,
-    /// No whole answer in time.
+    /// There was no whole answer in time.
     TimedOut,
     /// An answer with this status.
     Status(u16),
-    /// The answer to something else, or half of one.
+    /// The answer belongs to another request, or is damaged.
     Wrong,
-    /// Not sent: too many were waiting.
+    /// The request was not sent, because too many were open.
     Overload,
 }
 
 impl Failure {
-    /// What an error of a connection means.
+    /// The failure for an error of a connection.
     pub(crate) fn of(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
@@ -102,7 +102,7 @@ pub(crate) fn body(instance: &str, request: &str) -> Vec<u8> {
     body
 }
 
-/// What an answer is worth.
+/// Compares an answer with the right one.
 pub(crate) fn judge(status: u16, got: &[u8], request: &str) -> Outcome {
     if status != 200 {
         return Outcome::Failed(Failure::Status(status));

@@ -1,6 +1,6 @@
-//! The web server that is announced: answers in a few milliseconds, and stops in order. Shell.
+//! The web server of the scenes: answers within a few milliseconds, and stops cleanly. Shell.
 //!
-//! SIGTERM closes the listener and idle connections; a request that has begun to arrive is answered first.
+//! At SIGTERM it closes the listener and idle connections, after it has answered all requests that have begun to arrive.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -15,29 +15,29 @@ use tokio::task::JoinSet;
 
 use crate::sample::body;
 
-/// How long an answer takes, at least; a hash of the request adds to it.
+/// The least duration of an answer; a hash of the request adds up to [`SPREAD`] milliseconds.
 const WORK: Duration = Duration::from_millis(2);
 const SPREAD: u64 = 7;
 
-/// What the server is told.
+/// The arguments of the server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
-    /// Who it says it is.
+    /// The name that its answers give.
     #[arg(long)]
     id: String,
-    /// Where it listens.
+    /// The address at which it listens.
     #[arg(long)]
     ip: Ipv4Addr,
-    /// For requests.
+    /// The port for requests.
     #[arg(long)]
     port: u16,
-    /// For health checks, so that packets of requests and of checks can be told apart.
+    /// The port for health checks, so that packets of requests and of checks can be told apart.
     #[arg(long)]
     health: u16,
     /// Milliseconds until it listens.
     #[arg(long)]
     boot: u64,
-    /// Where it leaves its process id.
+    /// The file for its process id.
     #[arg(long)]
     pid: PathBuf,
 }
@@ -69,13 +69,13 @@ async fn listen(serve: &Serve) -> io::Result<()> {
         while open.try_join_next().is_some() {}
     }
     drop((requests, checks));
-    // Nobody receives it if no connection is open.
+    // This fails if no connection is open.
     let _ = stop.send(true);
     while open.join_next().await.is_some() {}
     Ok(())
 }
 
-/// One connection, request by request. An error is the other side's business: it is gone.
+/// Serves one connection, request by request. An error means that the client is gone, and is ignored.
 async fn converse(
     mut stream: TcpStream,
     id: String,
@@ -110,7 +110,7 @@ async fn converse(
     }
 }
 
-/// The next request without its body, which it does not have; none if the connection ends, or is idle at the stop.
+/// Reads the next request, which has no body. `None` if the connection ends, or is idle when the server stops.
 async fn head(
     stream: &mut TcpStream,
     got: &mut Vec<u8>,
@@ -123,7 +123,7 @@ async fn head(
             return Ok(Some(String::from_utf8_lossy(&head).into_owned()));
         }
         tokio::select! {
-            // What has arrived comes first.
+            // A request that has arrived takes precedence over the stop.
             biased;
             read = stream.read_buf(got) => if read? == 0 { return Ok(None) },
             _ = stopping.wait_for(|stop| *stop), if got.is_empty() => return Ok(None),

@@ -1,4 +1,4 @@
-//! The stage: a store, two proxies, and web servers that come, go and are killed. Shell.
+//! The stage of the scenes: a store, two proxies, and web servers that are started, stopped and killed. Shell.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,24 +19,24 @@ use crate::variant::Variant;
 
 /// How many proxies there are.
 pub(crate) const PROXIES: usize = 2;
-/// The least that a lease may live.
+/// The shortest TTL of a lease.
 pub(crate) const TTL: &str = "2s";
 
-/// Everything that a scene plays with.
+/// All processes of a scene.
 pub(crate) struct Stage<'a> {
     dir: PathBuf,
     rate: u32,
-    /// For requests, at each server's own address.
+    /// The port for requests, at each server's own address.
     service: u16,
-    /// For checks.
+    /// The port for health checks.
     health: u16,
     /// The store.
     pub(crate) etcd: Etcd,
-    /// The machine that can die, where that is allowed.
+    /// The machine that can die; `None` without root.
     pub(crate) machine: Option<&'a Machine>,
-    /// The eyes on the wire, where that is allowed.
+    /// The capture of packets; `None` without root.
     pub(crate) packets: Option<Packets>,
-    /// How long servers that are started from now on take until they listen.
+    /// How long a server takes from its start until it listens.
     pub(crate) boot: Duration,
     /// How often the servers of this host have changed their addresses.
     pub(crate) moved: u8,
@@ -51,7 +51,7 @@ struct Instance {
 }
 
 impl<'a> Stage<'a> {
-    /// Sets it up, without a server.
+    /// Starts the store and the proxies, and no server.
     pub(crate) fn new(
         variant: Variant,
         nodes: usize,
@@ -80,18 +80,19 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Begins to send requests.
+    /// Starts the load.
     pub(crate) fn load(&self) -> Load {
         let ports: Vec<u16> = self.proxies.iter().map(|proxy| proxy.port).collect();
         Load::start(&ports, self.rate)
     }
 
-    /// Reloads of both proxies so far.
+    /// The number of reloads of both proxies so far.
     pub(crate) fn reloads(&self) -> usize {
         self.proxies.iter().map(Proxy::reloads).sum()
     }
 
-    /// Starts an instance on this host (`number` makes its name and address), or, from 100, on the machine; when.
+    /// Starts an instance on this host, or on the machine if `number` is 100 or more. The number determines its name and
+    /// address. Returns the time of the start.
     pub(crate) fn start(&mut self, number: u8) -> Instant {
         let id = id(number);
         let there = number.checked_sub(100).zip(self.machine);
@@ -121,7 +122,7 @@ impl<'a> Stage<'a> {
         command.args(["--port", &self.service.to_string()]);
         command.args(["--health", &self.health.to_string(), "--pid"]);
         command.arg(self.pid_file(number));
-        // Written anew by the server that starts.
+        // The server writes this file when it starts.
         let _ = fs::remove_file(self.pid_file(number));
         if let Some((_, machine)) = there {
             command = machine.command(&command);
@@ -133,18 +134,18 @@ impl<'a> Stage<'a> {
         when
     }
 
-    /// Starts some, and waits until each has answered.
+    /// Starts instances, and waits until each has answered a request.
     pub(crate) fn start_and_wait(&mut self, numbers: impl IntoIterator<Item = u8>, load: &Load) {
         let started: Vec<(u8, Instant)> = numbers
             .into_iter()
             .map(|number| (number, self.start(number)))
             .collect();
         for (number, since) in started {
-            answered(number, since, load);
+            wait_for_answer(number, since, load);
         }
     }
 
-    /// Stops some as an operator does, all at a time, and waits for their end.
+    /// Stops instances with SIGTERM, all at a time, and waits for their end.
     pub(crate) fn stop(&mut self, numbers: impl IntoIterator<Item = u8>) {
         let numbers: Vec<u8> = numbers.into_iter().collect();
         for number in &numbers {
@@ -156,7 +157,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// SIGKILL to the server alone: its sidekick sees it and withdraws it.
+    /// Kills the server alone: its sidekick notices it and withdraws the instance.
     pub(crate) fn kill_server(&self, number: u8) {
         let pid = wait_for("the pid of a server", || {
             fs::read_to_string(self.pid_file(number)).ok()?.parse().ok()
@@ -164,13 +165,13 @@ impl<'a> Stage<'a> {
         kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill a server");
     }
 
-    /// SIGKILL to an instance, its sidekick first: nobody is left to withdraw it.
+    /// Kills an instance, its sidekick first, so that nothing withdraws it.
     pub(crate) fn kill_instance(&self, number: u8) {
         self.instances[&id(number)].process.signal(Signal::SIGKILL);
         self.kill_server(number);
     }
 
-    /// Forgets one that was killed.
+    /// Forgets an instance that was killed.
     pub(crate) fn forget(&mut self, number: u8) {
         self.instances.remove(&id(number));
     }
@@ -180,8 +181,8 @@ impl<'a> Stage<'a> {
         self.instances[&id(number)].ip
     }
 
-    /// Waits until the file of each proxy names those that run and nobody else.
-    pub(crate) fn settled(&self) {
+    /// Waits until the file of each proxy has exactly the servers that run.
+    pub(crate) fn wait_until_settled(&self) {
         wait_for("the files to name those that run", || {
             let right = |proxy: &Proxy| {
                 let file = proxy.file();
@@ -206,8 +207,8 @@ pub(crate) fn id(number: u8) -> String {
     format!("i{number:03}")
 }
 
-/// Waits until an instance has answered; when that was.
-pub(crate) fn answered(number: u8, since: Instant, load: &Load) -> Instant {
+/// Waits until an instance has answered a request, and returns the time of the answer.
+pub(crate) fn wait_for_answer(number: u8, since: Instant, load: &Load) -> Instant {
     wait_for(&format!("an answer from {}", id(number)), || {
         load.first_answer(&id(number), since)
     })

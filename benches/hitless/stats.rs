@@ -1,4 +1,4 @@
-//! Figures of many samples: percentiles, kinds of failures, a time line. Pure.
+//! Statistics of samples: percentiles, kinds of failures, a time line. Pure.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use super::sample::{Failure, Sample};
 /// The width of a slot of a time line.
 pub(crate) const SLOT: Duration = Duration::from_millis(100);
 
-/// The smallest value that `percent` of all values do not exceed (nearest rank); nothing of nothing.
+/// The smallest value that `percent` of all values do not exceed (nearest rank); `None` without values.
 pub(crate) fn percentile(values: &[Duration], percent: usize) -> Option<Duration> {
     let mut sorted = values.to_vec();
     sorted.sort();
@@ -16,7 +16,7 @@ pub(crate) fn percentile(values: &[Duration], percent: usize) -> Option<Duration
     sorted.get(rank - 1).copied()
 }
 
-/// The response times of the answered among some samples.
+/// The response times of the answered requests.
 pub(crate) fn times<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Vec<Duration> {
     let answered = samples
         .into_iter()
@@ -24,14 +24,14 @@ pub(crate) fn times<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Vec<Du
     answered.map(Sample::took).collect()
 }
 
-/// Those that were due from one moment to before another.
+/// The samples that were due from `from` until before `to`.
 pub(crate) fn due(samples: &[Sample], from: Instant, to: Instant) -> impl Iterator<Item = &Sample> {
     samples
         .iter()
         .filter(move |sample| from <= sample.due && sample.due < to)
 }
 
-/// How many failed, by kind.
+/// The numbers of failed requests, by kind.
 pub(crate) fn failures<'a>(
     samples: impl IntoIterator<Item = &'a Sample>,
 ) -> BTreeMap<Failure, usize> {
@@ -47,15 +47,15 @@ pub(crate) fn failures<'a>(
 pub(crate) struct Slot {
     /// Requests that were due in it.
     pub(crate) requests: usize,
-    /// Those of them that failed.
+    /// The requests of them that failed.
     pub(crate) failed: usize,
-    /// The 95th percentile of the response times of the others.
+    /// The 95th percentile of the response times of the answered ones.
     pub(crate) p95: Option<Duration>,
-    /// The longest.
+    /// The longest response time of the answered ones.
     pub(crate) worst: Option<Duration>,
 }
 
-/// What happened to the requests of each slot after `start`.
+/// The time line of these samples, in slots after `start`.
 pub(crate) fn time_line(samples: &[Sample], start: Instant) -> Vec<Slot> {
     let index = |sample: &Sample| {
         let since = sample.due.saturating_duration_since(start);

@@ -1,4 +1,4 @@
-//! A variant: which proxy is measured, and how changes reach it. Pure.
+//! A variant: the proxy that is measured, and the method by which changes reach it. Pure.
 
 /// The proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,48 +19,48 @@ impl Kind {
     }
 }
 
-/// How changes reach it.
+/// The method by which changes reach the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keeper {
-    /// `sidekick watch`, which changes servers while the proxy runs.
+pub(crate) enum Method {
+    /// `sidekick watch` changes servers while the proxy runs.
     Runtime,
-    /// `sidekick watch`, which reloads it.
+    /// `sidekick watch` reloads the proxy.
     Reload,
-    /// confd, which reloads it.
+    /// confd reloads the proxy.
     Confd,
 }
 
-/// What is measured.
+/// A proxy and a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Variant {
     /// The proxy.
     pub(crate) kind: Kind,
-    /// How changes reach it.
-    pub(crate) keeper: Keeper,
+    /// The method by which changes reach the proxy.
+    pub(crate) method: Method,
 }
 
 impl Variant {
     /// All of them, in the order of the report.
     pub(crate) const ALL: [Self; 5] = [
-        Self::new(Kind::Haproxy, Keeper::Runtime),
-        Self::new(Kind::Haproxy, Keeper::Reload),
-        Self::new(Kind::Haproxy, Keeper::Confd),
-        Self::new(Kind::Nginx, Keeper::Reload),
-        Self::new(Kind::Nginx, Keeper::Confd),
+        Self::new(Kind::Haproxy, Method::Runtime),
+        Self::new(Kind::Haproxy, Method::Reload),
+        Self::new(Kind::Haproxy, Method::Confd),
+        Self::new(Kind::Nginx, Method::Reload),
+        Self::new(Kind::Nginx, Method::Confd),
     ];
 
-    const fn new(kind: Kind, keeper: Keeper) -> Self {
-        Self { kind, keeper }
+    const fn new(kind: Kind, method: Method) -> Self {
+        Self { kind, method }
     }
 
-    /// What it is called in the report, in names of files, and on the command line.
+    /// Its name in the report, in names of files, and on the command line.
     pub(crate) fn name(self) -> &'static str {
-        match (self.kind, self.keeper) {
-            (Kind::Haproxy, Keeper::Runtime) => "haproxy-runtime",
-            (Kind::Haproxy, Keeper::Reload) => "haproxy-reload",
-            (Kind::Haproxy, Keeper::Confd) => "haproxy-confd",
-            (Kind::Nginx, Keeper::Runtime | Keeper::Reload) => "nginx-reload",
-            (Kind::Nginx, Keeper::Confd) => "nginx-confd",
+        match (self.kind, self.method) {
+            (Kind::Haproxy, Method::Runtime) => "haproxy-runtime",
+            (Kind::Haproxy, Method::Reload) => "haproxy-reload",
+            (Kind::Haproxy, Method::Confd) => "haproxy-confd",
+            (Kind::Nginx, Method::Runtime | Method::Reload) => "nginx-reload",
+            (Kind::Nginx, Method::Confd) => "nginx-confd",
         }
     }
 }

@@ -8,6 +8,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::input::Setting;
 use super::toml_file::TomlFile;
+use crate::model::report::enumerate;
 use crate::model::suggestion::{did_you_mean, nearest};
 
 /// One table of a document.
@@ -560,14 +561,6 @@ fn ignore_case(table: &mut DeTable<'_>) {
 fn bare_key(name: &str) -> &str {
     let name = name.trim_matches(['[', ']']);
     name.rsplit('.').next().unwrap_or(name)
-}
-
-/// Writes names as part of a sentence: `a, b and c`.
-fn enumerate(names: &[&str]) -> String {
-    match names {
-        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
-        other => other.concat(),
-    }
 }
 
 /// A string or a whole number as a person would type it.

@@ -12,7 +12,7 @@ use super::view::{Store as About, View};
 use crate::model::prefix::Prefix;
 use crate::model::report::chain;
 use crate::model::watcher_entry;
-use crate::store::{Followed, Store, follow};
+use crate::store::{Followed, Store, follow_tagged};
 
 /// How long changes are gathered after a view was made, so that many changes cost no more than ten views a second.
 const GATHER: Duration = Duration::from_millis(100);
@@ -74,7 +74,7 @@ impl Keeper {
             (Scope::Seen, watcher_entry::seen_root()),
         ];
         for (scope, path) in scopes {
-            followers.spawn(follow_scope(Arc::clone(&store), scope, path, to.clone()));
+            followers.spawn(follow_tagged(Arc::clone(&store), path, scope, to.clone()));
         }
         drop(to);
         loop {
@@ -117,21 +117,4 @@ impl Keeper {
             is_new
         });
     }
-}
-
-async fn follow_scope(
-    store: Arc<dyn Store>,
-    scope: Scope,
-    prefix: Prefix,
-    to: mpsc::Sender<(Scope, Followed)>,
-) {
-    let (own, mut from) = mpsc::channel(16);
-    let relay = async {
-        while let Some(followed) = from.recv().await {
-            if to.send((scope, followed)).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::join!(follow(store, prefix, own), relay);
 }

@@ -16,6 +16,7 @@ pub mod keyspace;
 pub mod lease;
 pub mod lease_id;
 pub mod listen_address;
+pub mod old_worker_wait;
 pub mod os;
 pub mod pace;
 pub mod pem;

@@ -1,6 +1,7 @@
 //! How `sidekick` reports results: its exit codes, and errors with their causes. Pure.
 
 use std::error::Error;
+use std::fmt::Display;
 
 /// Exit codes; those from 64 on are `sysexits.h`'s.
 pub mod code {
@@ -34,6 +35,16 @@ pub fn causes<'e>(
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Names as part of a sentence: `a`, `a and b`, `a, b and c`.
+#[must_use]
+pub fn enumerate<T: Display>(names: impl IntoIterator<Item = T>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    match names.as_slice() {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        other => other.concat(),
+    }
 }
 
 /// A number of things: `1 target`, `2 targets`.

@@ -63,6 +63,24 @@ pub async fn follow(store: Arc<dyn Store>, prefix: Prefix, to: mpsc::Sender<Foll
     }
 }
 
+/// Follows a prefix as [`follow`] does, and sends each event with a tag, so that one receiver can serve several prefixes.
+pub async fn follow_tagged<T: Copy>(
+    store: Arc<dyn Store>,
+    prefix: Prefix,
+    tag: T,
+    to: mpsc::Sender<(T, Followed)>,
+) {
+    let (own, mut from) = mpsc::channel(16);
+    let relay = async {
+        while let Some(followed) = from.recv().await {
+            if to.send((tag, followed)).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(follow(store, prefix, own), relay);
+}
+
 /// Where to go on.
 #[derive(Debug, Clone, Copy)]
 enum Position {

@@ -26,7 +26,7 @@ pub mod etcd;
 pub mod follow;
 pub mod lease_requests;
 
-pub use follow::{Followed, follow};
+pub use follow::{Followed, follow, follow_tagged};
 
 /// A boxed future, so that stores can be `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -210,3 +210,65 @@ fn no_document_stands_alone() {
     let alone: Vec<&PathBuf> = all.keys().filter(|path| !seen.contains(*path)).collect();
     assert!(alone.is_empty(), "{alone:?}");
 }
+
+/// The identifiers among the code of a line, such as `a::b`, `a()`, `a_b` and `Type`. Other code is a path, a flag or a
+/// command.
+fn identifiers(line: &str) -> impl Iterator<Item = &str> {
+    // Every other part stands between backticks.
+    let code = line.split('`').skip(1).step_by(2);
+    code.filter_map(|code| {
+        let (name, has_arguments) = match code.split_once('(') {
+            Some((name, rest)) => (name, rest.ends_with(')')),
+            None => (code, false),
+        };
+        let is_part = |part: &str| {
+            let is_word = part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            is_word && part.starts_with(|c: char| c.is_ascii_alphabetic())
+        };
+        let is_name = name.split("::").all(is_part);
+        let is_type = name.starts_with(char::is_uppercase) && name.contains(char::is_lowercase);
+        let is_identifier = has_arguments || is_type || name.contains("::") || name.contains('_');
+        (is_name && is_identifier).then_some(name)
+    })
+}
+
+/// Whether a text has this name as a word of its own.
+fn has_word(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        !before.ends_with(is_part) && !after.starts_with(is_part)
+    })
+}
+
+/// What the documents for contributors name in code, the source has.
+#[test]
+fn every_identifier_that_a_document_for_contributors_names_exists() {
+    let mut sources = String::new();
+    let mut next = vec![root().join("src")];
+    while let Some(path) = next.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).unwrap();
+            next.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            sources += &fs::read_to_string(&path).unwrap();
+        }
+    }
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for name in [
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/glossary.md",
+    ] {
+        let document = Document::read(Path::new(name));
+        for (place, line) in document.numbered() {
+            for identifier in identifiers(line) {
+                count += 1;
+                let exists = has_word(&sources, identifier);
+                wrong.extend((!exists).then(|| format!("{place}: {identifier}")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(count > 15, "few identifiers are found: {count}");
+}

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::runtime::value_of;
 use super::show_proc::{Processes, ReloadOutcome, compare};
 use super::socket::{Address, Cli, CliError, Command, Word};
+use crate::model::old_worker_wait::OldWorkerWait;
 
 /// How often the master is asked while it loads.
 const POLL: Duration = Duration::from_millis(20);
@@ -100,11 +101,6 @@ fn describe_log(answer: &str) -> String {
     }
 }
 
-/// How long a reload waits for old workers to end. With `option idle-close-on-response` an old worker serves one more
-/// request on each kept-alive connection, and may send it to a server that is not in the new file. Busy clients have sent
-/// that request within this time.
-const LEAVING: Duration = Duration::from_secs(1);
-
 /// The new configuration is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reloaded {
@@ -153,7 +149,7 @@ pub async fn reload(
     let patient = Cli::new(address.clone(), limit);
     let mut answer = order_reload(&patient, until, &master).await?;
     let mut ordered_at = Instant::now();
-    let mut leaving = None;
+    let mut old_worker_wait = OldWorkerWait::default();
     loop {
         sleep(POLL).await;
         let now = match list_processes(&cli).await {
@@ -173,7 +169,7 @@ pub async fn reload(
         match compare(&before, &now) {
             ReloadOutcome::InForce
                 if before.still_serves_in(&now)
-                    && may_wait_for_old_workers(&mut leaving, until) => {}
+                    && old_worker_wait.may_go_on(Instant::now().into_std(), until.into_std()) => {}
             ReloadOutcome::InForce => {
                 let old_workers = now.old.len();
                 return Ok(Reloaded { old_workers });
@@ -207,12 +203,6 @@ pub async fn count_old_workers(address: &Address, limit: Duration) -> usize {
     // The master may be loading, so its answer is waited for.
     let list = list_before(&cli, Instant::now(), limit, true).await;
     list.map_or(0, |list| list.old.len())
-}
-
-/// Whether a reload may still wait for old workers: for [`LEAVING`] from the first call on, and not beyond its own limit.
-fn may_wait_for_old_workers(leaving: &mut Option<Instant>, until: Instant) -> bool {
-    let now = Instant::now();
-    now < until.min(*leaving.get_or_insert(now + LEAVING))
 }
 
 /// Why there is no list of processes.

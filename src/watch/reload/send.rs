@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::workers::{Daemon, Lingering, Proof, Verdict};
 use crate::config::Reload;
+use crate::model::old_worker_wait::OldWorkerWait;
 use crate::model::os::Signal;
 use crate::proxy::haproxy::master::{self, MasterError};
 use crate::proxy::haproxy::socket::Address;
@@ -23,9 +24,7 @@ use crate::watch::child::shell::ChildGroup;
 
 /// How often a daemon that reloads is looked at.
 const POLL: Duration = Duration::from_millis(10);
-/// How long old workers are waited for after a reload. HAProxy's serve one more request on each kept connection, and may
-/// send it to a server that is not in the new file any more: busy clients have done so by then.
-const LEAVING: Duration = Duration::from_secs(1);
+
 /// How long a daemon that has just been started may take for its first worker.
 const FIRST_WORKER: Duration = Duration::from_secs(2);
 
@@ -378,11 +377,13 @@ impl Telling<'_> {
             mut proof,
             deadline,
         } = watched;
-        let mut leaving = None;
+        let mut old_worker_wait = OldWorkerWait::default();
         loop {
             let family = parent.read(signal);
             match proof.see(Instant::now(), family.as_ref()) {
-                Verdict::Live { old } if old > 0 && is_within(&mut leaving, deadline) => {
+                Verdict::Live { old }
+                    if old > 0 && old_worker_wait.may_go_on(Instant::now(), deadline) =>
+                {
                     sleep(POLL).await;
                 }
                 Verdict::Live { old } => {
@@ -411,12 +412,6 @@ impl Telling<'_> {
             debug!("{daemon} runs the new configuration; {old} old workers still serve");
         }
     }
-}
-
-/// Whether old workers may still be waited for: for a moment from the first time on.
-fn is_within(leaving: &mut Option<Instant>, deadline: Instant) -> bool {
-    let now = Instant::now();
-    now < deadline.min(*leaving.get_or_insert(now + LEAVING))
 }
 
 /// The daemon that this process is, if it is one whose reload can be seen.

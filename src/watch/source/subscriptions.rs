@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::model::prefix::Prefix;
-use crate::store::{Followed, Store, follow};
+use crate::store::{Followed, Store, follow_tagged};
 
 /// The followed paths. A path is also called a scope, and named by its place in this list.
 pub(crate) struct Subscriptions {
@@ -33,7 +33,7 @@ impl Subscriptions {
         let (to, updates) = mpsc::channel(64);
         let mut followers = JoinSet::new();
         for (scope, prefix) in scopes.iter().cloned().enumerate() {
-            followers.spawn(follow_scope(Arc::clone(store), scope, prefix, to.clone()));
+            followers.spawn(follow_tagged(Arc::clone(store), prefix, scope, to.clone()));
         }
         Self {
             scopes: scopes
@@ -107,22 +107,4 @@ impl Subscriptions {
             None => std::future::pending().await,
         }
     }
-}
-
-/// Follows one path for ever, and marks each of its events with the scope.
-async fn follow_scope(
-    store: Arc<dyn Store>,
-    scope: usize,
-    prefix: Prefix,
-    to: mpsc::Sender<(usize, Followed)>,
-) {
-    let (own, mut from) = mpsc::channel(16);
-    let relay = async {
-        while let Some(followed) = from.recv().await {
-            if to.send((scope, followed)).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::join!(follow(store, prefix, own), relay);
 }

@@ -1,7 +1,7 @@
 //! One target and where it stands: what it follows, when it is published, and what became of that. Shell.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::schedule::Schedule;
 use crate::config::{Output, Sources, Target, real_path};
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::prefix::Prefix;
-use crate::model::report::chain;
+use crate::model::report::{chain, enumerate};
 use crate::model::target_status::{Failing, HeldService, TargetStatus};
 use crate::model::update::Revision;
 use crate::model::watcher_entry::is_of_watcher;
@@ -521,7 +521,7 @@ impl TargetState {
             "" => String::new(),
             cause => format!(" ({cause})"),
         };
-        let dest = listed(target.outputs.iter().map(|output| output.dest.as_path()));
+        let dest = enumerate(target.outputs.iter().map(|output| output.dest.display()));
         let is = match target.outputs.len() {
             1 => "is",
             _ => "are",
@@ -610,7 +610,7 @@ impl TargetState {
         }
         self.repair_at = None;
         if let Some(pause) = self.repairs.repaired(Instant::now()) {
-            let dest = listed(foreign.iter().map(|one| one.dest.as_path()));
+            let dest = enumerate(foreign.iter().map(|one| one.dest.display()));
             warn!(
                 "{name}: something else keeps changing {dest}; from now on it is set right {} s later, and later each \
                  time: look for another program or a cron job that writes it",
@@ -639,7 +639,7 @@ impl TargetState {
 
 /// `/a.cfg has been`, or `/a.cfg and /b.cfg have been`.
 fn have_been(changes: &[Change]) -> String {
-    let dests = listed(changes.iter().map(|change| change.dest.as_path()));
+    let dests = enumerate(changes.iter().map(|change| change.dest.display()));
     let have = if changes.len() == 1 { "has" } else { "have" };
     format!("{dests} {have} been")
 }
@@ -715,15 +715,6 @@ fn followed(output: &Output, prefix: &Prefix) -> Vec<Prefix> {
             names.collect()
         }
         Sources::Keys(keys) => keys.clone(),
-    }
-}
-
-/// Paths as part of a sentence.
-fn listed<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
-    let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
-    match paths.as_slice() {
-        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
-        other => other.concat(),
     }
 }
 

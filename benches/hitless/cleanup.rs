@@ -1,8 +1,8 @@
-//! The keeper: whatever becomes of the benchmark, nothing that it started stays behind. Shell.
+//! Cleans up after the benchmark, however it ends. Shell.
 //!
-//! The benchmark runs as a child. The keeper is the subreaper of all that comes from it, so that also the children of a
-//! killed sidekick are found below it; when the child ends, in whatever way, or a signal comes, it kills what is left,
-//! by pid, and removes the network namespaces and the directory of the run.
+//! The benchmark runs as a child of this process, which is the subreaper of all its descendants: the children of a killed
+//! sidekick become children of this process. When the benchmark ends, or a signal comes, this process kills the remaining
+//! descendants by pid, and removes the network namespaces and the directory of the run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,19 +16,19 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::machine;
 
-/// What tells the child where its run lives.
+/// The variable that gives the child the directory of the run.
 const RUN: &str = "HITLESS_RUN";
 
 /// The directory of the run, in the child.
 pub(crate) fn run_dir() -> Option<PathBuf> {
     let dir = PathBuf::from(std::env::var_os(RUN)?);
-    // Where the keeper is killed, the benchmark does not go on.
+    // If the parent is killed, the benchmark is killed, too.
     prctl::set_pdeathsig(Signal::SIGKILL).expect("ask for a signal at the keeper's death");
     Some(dir)
 }
 
-/// Runs this program again as a child, and cleans up behind it; `files`: but for the directory of the run.
-pub(crate) fn keep(files: bool) -> ExitCode {
+/// Runs this program again as a child, and cleans up after it. With `files`, the directory of the run stays.
+pub(crate) fn run_and_clean_up(files: bool) -> ExitCode {
     prctl::set_child_subreaper(true).expect("become a subreaper");
     let dir = crate::harness::temp_dir();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -36,10 +36,10 @@ pub(crate) fn keep(files: bool) -> ExitCode {
         .build()
         .expect("a runtime");
     let status = runtime.block_on(child(dir.path()));
-    sweep();
+    kill_descendants();
     machine::remove(dir.path());
     if files {
-        crate::scenes::say(&format!("files and logs: {}", dir.keep().display()));
+        crate::scenes::print_progress(&format!("files and logs: {}", dir.keep().display()));
     }
     status
 }
@@ -59,14 +59,14 @@ async fn child(dir: &Path) -> ExitCode {
         .spawn()
         .expect("start the benchmark");
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid fits"));
-    // Orphans come and go here, so the benchmark is looked for among all that end.
-    let mut look = tokio::time::interval(Duration::from_millis(50));
+    // Orphans end here, too, so all children are reaped until the benchmark is among them.
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
     loop {
         tokio::select! {
             _ = interrupt.recv() => return ExitCode::from(130),
             _ = terminate.recv() => return ExitCode::from(143),
             _ = hangup.recv() => return ExitCode::from(129),
-            _ = look.tick() => {
+            _ = tick.tick() => {
                 if let Some(status) = reap(pid) {
                     return status;
                 }
@@ -75,7 +75,7 @@ async fn child(dir: &Path) -> ExitCode {
     }
 }
 
-/// Reaps what has ended; how the benchmark did, if it is among that.
+/// Reaps all children that have ended. Returns the status of the benchmark, if it is among them.
 fn reap(benchmark: Pid) -> Option<ExitCode> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)).ok()? {
@@ -89,11 +89,11 @@ fn reap(benchmark: Pid) -> Option<ExitCode> {
     }
 }
 
-/// Kills everything below this process; what is orphaned by that comes to it and is next.
-fn sweep() {
+/// Kills all descendants of this process, again and again, since their children become its own.
+fn kill_descendants() {
     loop {
         for pid in crate::harness::descendants(std::process::id().cast_signed()) {
-            // It may have gone with its parent.
+            // The process may have ended with its parent.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         if waitpid(None, None).is_err() {
