@@ -1,6 +1,6 @@
 //! What is announced: names, ids, endpoints and instances, parsed once and valid for ever. Pure.
 //!
-//! The rules stand in the README under "The tree of keys" and hold on both sides: `register` refuses what breaks them,
+//! The rules stand in `docs/keys.md` and hold on both sides: `register` refuses what breaks them,
 //! `watch` skips it. Whatever carries one of these types can be printed into a proxy's configuration without escaping,
 //! attributes excepted: those are free text and reach a template only through a quoting filter.
 

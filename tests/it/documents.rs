@@ -1,4 +1,10 @@
-//! The documents: what they name is there, be it a file, a heading or another document.
+//! The documents: what they name is there, be it a file, a heading or another document; what they show as an example is so.
+
+mod attributes;
+mod commands;
+mod conf_d;
+mod markdown;
+mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -83,7 +83,10 @@ fn the_quick_start_ends_with_an_answer_on_a_debian_whose_packages_run() {
         text.contains(" server a 127.0.0.1:8001") && text.contains(" server b "),
         "{text}"
     );
-    assert!(text.contains("does not read that yet"), "{text}");
+    assert!(
+        text.contains("does not read it, also after a reload"),
+        "{text}"
+    );
     for port in [8001, 8002] {
         assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
         assert!(!text.contains(&format!("0.0.0.0:{port}")), "{text}");

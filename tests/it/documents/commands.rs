@@ -1,0 +1,151 @@
+//! `docs/tutorial.md` and `docs/etcd.md`: their commands, word for word and in order, on a network and among processes of
+//! their own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use super::markdown::blocks;
+use super::root;
+use crate::harness::{self, skipped, temp_dir, tool};
+
+/// The commands of a document, but for those of one section.
+fn commands(path: &str, left_out: &str) -> String {
+    let all = blocks(path).into_iter();
+    let shell = all.filter(|block| block.language == "sh" && block.heading != left_out);
+    // `set -e` passes over what is expected to fail, also when it does not.
+    let line = |line: &str| match line.strip_prefix("! ") {
+        Some(fails) => format!("if {fails}; then echo 'it was not refused'; exit 1; fi\n"),
+        None => format!("{line}\n"),
+    };
+    shell
+        .map(|block| block.text.lines().map(line).collect::<String>())
+        .collect()
+}
+
+/// What the commands print, on both outputs; `None`, and a word on it, where namespaces are not permitted.
+fn run(script: &str, dir: &Path, env: &[(&str, &str)]) -> Option<String> {
+    let unshare = tool("unshare");
+    let args = ["-rnpf", "--mount-proc", "ip", "link", "set", "lo", "up"];
+    let can = Command::new(&unshare).args(args).output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        skipped("a network namespace of its own is not permitted here");
+        return None;
+    }
+    let file = dir.join("script");
+    fs::write(&file, format!("set -e\n{script}")).unwrap();
+    let binary = harness::sidekick();
+    let binaries = Path::new(binary.get_program())
+        .parent()
+        .unwrap()
+        .display()
+        .to_string();
+    let bin = dir.join("bin");
+    let path = std::env::var("PATH").unwrap();
+    // The first process ends what is left when it ends.
+    let first = "ip link set lo up; timeout 150 bash \"$0\"; exit $?";
+    let mut command = Command::new(&unshare);
+    command.args(["-rnpf", "--mount-proc", "sh", "-c", first]);
+    command.arg(&file).current_dir(root());
+    for (name, _) in std::env::vars() {
+        if name.starts_with("SIDEKICK_") || name.starts_with("ETCDCTL_") {
+            command.env_remove(name);
+        }
+    }
+    let path = format!("{}:{binaries}:{path}:/usr/sbin:/sbin", bin.display());
+    command
+        .env("PATH", path)
+        .env("TMPDIR", dir)
+        .env("HOME", dir);
+    let output = command.envs(env.iter().copied()).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{}: {text}", output.status);
+    Some(text)
+}
+
+fn program(dir: &Path, name: &str, text: &str) {
+    let file = dir.join("bin").join(name);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_tutorial_runs_from_its_first_server_to_its_end() {
+    for name in [
+        "etcd",
+        "etcdctl",
+        "haproxy",
+        "php",
+        "memcached",
+        "mariadbd",
+        "curl",
+    ] {
+        tool(name);
+    }
+    let dir = temp_dir();
+    let script = commands("docs/tutorial.md", "Build");
+    let Some(text) = run(&script, dir.path(), &[]) else {
+        return;
+    };
+    let order = [
+        ": no database, 0 memcached",
+        "server web-1 127.0.0.1:8001",
+        "mysql:host=127.0.0.1;port=33306;dbname=app, 1 memcached",
+        "wsrep_cluster_address = gcomm://127.0.0.1,127.0.0.1",
+        "127.0.0.1:9300",
+        "8003: mysql:",
+        "runtime",
+        "<title>",
+    ];
+    let mut rest = text.as_str();
+    for words in order {
+        let Some((_, after)) = rest.split_once(words) else {
+            panic!("there is no {words:?} in its place in: {text}");
+        };
+        rest = after;
+    }
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().collect();
+    let left: Vec<_> = left.iter().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["script"], "it removes what it made");
+}
+
+#[test]
+fn the_commands_for_etcd_give_each_user_its_own_rights_and_no_others() {
+    for name in ["etcd", "etcdctl", "openssl"] {
+        tool(name);
+    }
+    let dir = temp_dir();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    // In place of systemd, and of a group that is not in this namespace.
+    let start = "set -a; . {default}; etcd --data-dir {data} >{log} 2>&1 &";
+    let start = start
+        .replace("{default}", &at("default-etcd"))
+        .replace("{data}", &at("data"))
+        .replace("{log}", &at("etcd.log"));
+    program(dir.path(), "systemctl", &start);
+    program(dir.path(), "chgrp", "exit 0");
+    let script = commands("docs/etcd.md", "")
+        .replace("/etc/default/etcd", &at("default-etcd"))
+        .replace("/etc/etcd", &at("etcd"))
+        .replace("/etc/sidekick", &at("sidekick"));
+    let env_file = at("sidekick/sidekick.env");
+    let env = [
+        ("SIDEKICK_ENV_FILE", env_file.as_str()),
+        ("SIDEKICK_CONF_DIR", &at("sidekick")),
+        ("SIDEKICK_STATE_DIR", &at("state")),
+    ];
+    let Some(text) = run(&script, dir.path(), &env) else {
+        return;
+    };
+    for words in ["127.0.0.1:8001", "permission denied", "give --user"] {
+        assert!(text.contains(words), "there is no {words:?} in: {text}");
+    }
+    for user in ["root", "register", "watch", "operator", "look"] {
+        let password =
+            fs::read_to_string(dir.path().join(format!("etcd/{user}.password"))).unwrap();
+        assert!(!text.contains(password.trim()), "{user}: {text}");
+    }
+}
