@@ -96,7 +96,7 @@ impl Keeper {
             Followed::Update(update) => Input::Update(scope, update),
             Followed::Outage(error) => {
                 let why = chain(&error);
-                tracing::warn!("the store does not answer: {why}");
+                tracing::warn!(error = why, "the store does not answer: {why}");
                 Input::Outage(scope, why)
             }
             Followed::Restored => {

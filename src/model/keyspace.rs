@@ -22,6 +22,14 @@ pub fn dir(prefix: &Prefix, service: &str, id: &str) -> Prefix {
     prefix.join(service).join(id)
 }
 
+/// The service and the id of the instance that is announced at `dir`.
+#[must_use]
+pub fn service_and_id(dir: &Prefix) -> (&str, &str) {
+    let mut parts = dir.as_str().rsplit('/');
+    let id = parts.next().unwrap_or_default();
+    (parts.next().unwrap_or_default(), id)
+}
+
 /// The keys that announce `instance` under `prefix`.
 #[must_use]
 pub fn encode(prefix: &Prefix, instance: &Instance) -> Publication {

@@ -7,6 +7,7 @@ pub mod check;
 pub mod container;
 pub mod date;
 pub mod ending;
+pub mod failures;
 pub mod fingerprint;
 pub mod guard;
 pub mod instance;

@@ -242,7 +242,8 @@ impl Source {
             match self.address(&dir, &one, &host) {
                 Ok(ip) => {
                     if self.waiting.remove(&dir) {
-                        info!("{dir}: there is an address now: {ip}");
+                        let (service, instance) = keyspace::service_and_id(&dir);
+                        info!(service, instance, "{dir}: there is an address now: {ip}");
                     }
                     entries.push(self.entry(one, id, ip));
                 }
@@ -259,11 +260,15 @@ impl Source {
 
     /// Lets an instance wait for an address, and logs that once: neither the program nor its start depends on it.
     fn wait_for_address(&mut self, dir: Prefix, error: &PlanError) {
-        if self.waiting.insert(dir) {
+        if self.waiting.insert(dir.clone()) {
+            let (service, instance) = keyspace::service_and_id(&dir);
+            let why = chain(error);
             warn!(
-                "{}; sidekick announces the instance as soon as there is one. Give it with --ip (`ip` in a file); \
-                 `sidekick ip` explains the choice",
-                chain(error)
+                service,
+                instance,
+                error = why,
+                "{why}; sidekick announces the instance as soon as there is one. Give it with --ip (`ip` in a file); \
+                 `sidekick ip` explains the choice"
             );
         }
     }
@@ -301,10 +306,13 @@ impl Source {
             return Ok(ip);
         };
         let (old, now) = (before.ip, before.again(host));
+        let (service, instance) = keyspace::service_and_id(dir);
         match now {
             None => {
                 if self.gone.insert(dir.clone()) {
                     warn!(
+                        service,
+                        instance,
                         "{dir}: {old} is gone and there is no other address; it stays announced with it"
                     );
                 }
@@ -313,9 +321,12 @@ impl Source {
             Some(now) => {
                 let (ip, was_gone) = (now.ip, self.gone.remove(dir));
                 if ip != old {
-                    info!("{dir}: the address is {ip} now, and was {old}");
+                    info!(
+                        service,
+                        instance, "{dir}: the address is {ip} now, and was {old}"
+                    );
                 } else if was_gone {
-                    info!("{dir}: {ip} is back");
+                    info!(service, instance, "{dir}: {ip} is back");
                 }
                 self.chosen.insert(dir.clone(), now);
                 Ok(ip)

@@ -21,6 +21,7 @@ use crate::admin::LoopBeat;
 use crate::admin::register::RegisterAdmin;
 use crate::docker::follow::Update;
 use crate::model::check::Checks;
+use crate::model::keyspace;
 use crate::model::lease;
 use crate::model::os::{Exit, ProbeResult, Signal};
 use crate::model::prefix::Prefix;
@@ -248,7 +249,14 @@ impl Shell {
         let has_passed = !matches!(result, ProbeResult::Failed(_));
         self.report.checked(&round.dir, has_passed);
         if let ProbeResult::Failed(why) = &result {
-            debug!("a check of {} failed: {why}", round.dir);
+            let (service, instance) = keyspace::service_and_id(&round.dir);
+            debug!(
+                service,
+                instance,
+                error = why,
+                "a check of {} failed: {why}",
+                round.dir
+            );
             self.refresh.look_soon();
         }
         Input::Probed(round, result)
@@ -297,7 +305,11 @@ impl Shell {
             Action::Stopping(why) => self.report.stopping(why),
             Action::NotWithdrawn => self.report.not_withdrawn(),
             Action::Refused(dir) => {
-                error!("the other owner of {dir} has not gone within the TTL; giving up")
+                let (service, instance) = keyspace::service_and_id(&dir);
+                error!(
+                    service,
+                    instance, "the other owner of {dir} has not gone within the TTL; giving up"
+                );
             }
             Action::LeaveBehind(left) => error!("{left}"),
             Action::Exit(status) => return Performed::Exit(status),
@@ -317,7 +329,8 @@ impl Shell {
                 Input::Spawned
             }
             Err(error) => {
-                error!("{}", chain(&error));
+                let why = chain(&error);
+                error!(error = why, "{why}");
                 Input::NotSpawned(error.status())
             }
         }
@@ -332,7 +345,7 @@ impl Shell {
         if let Some(group) = self.group
             && let Err(error) = group.signal(signal)
         {
-            warn!("cannot send {signal} to the program's process group: {error}");
+            warn!(%error, "cannot send {signal} to the program's process group: {error}");
         }
     }
 
@@ -348,7 +361,7 @@ impl Shell {
             return;
         }
         if let Err(error) = group.pass(signal, &self.stop) {
-            warn!("cannot pass {signal} on: {error}");
+            warn!(%error, "cannot pass {signal} on: {error}");
         }
     }
 
@@ -395,7 +408,11 @@ impl Shell {
             lease::Action::Verify(..) | lease::Action::Revoke(_) => None,
             lease::Action::Announced(dir) => return self.report.announced(dir.clone()),
             lease::Action::Repaired(dir) => {
-                return warn!("{dir} was changed by somebody else; announcing it again");
+                let (service, instance) = keyspace::service_and_id(dir);
+                return warn!(
+                    service,
+                    instance, "{dir} was changed by somebody else; announcing it again"
+                );
             }
             lease::Action::Lost(id) => return self.report.lease_lost(*id, &holder),
             // A conflict was reported with the store's answer, and an instance that is gone is reported by `Action::Gone`.

@@ -1,6 +1,6 @@
 //! The reports of `register` to the log, to systemd and to the admin endpoint; each matter is logged once. Shell.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::{Discriminant, discriminant};
 use std::time::Instant;
 
@@ -10,6 +10,8 @@ use super::instances::{Entry, Holder};
 use super::lifecycle::Why;
 use super::resolve::Unread;
 use crate::admin::register::RegisterAdmin;
+use crate::model::failures::Failures;
+use crate::model::keyspace;
 use crate::model::lease;
 use crate::model::lease_id::LeaseId;
 use crate::model::os::Exit;
@@ -29,6 +31,12 @@ pub(super) struct StatusReport {
     shared: BTreeSet<Prefix>,
     announced: BTreeSet<Prefix>,
     outage: Option<Outage>,
+    /// What the store has not done since the outage began.
+    store_failures: Failures,
+    /// The checks that have failed in a row.
+    failed_checks: BTreeMap<Prefix, Failures>,
+    /// The instances of which the log says that they are unhealthy.
+    unhealthy: BTreeSet<Prefix>,
     /// The instances whose place another owner has.
     conflicts: BTreeSet<Prefix>,
     /// Whether systemd has been told that the process is ready.
@@ -64,6 +72,9 @@ impl StatusReport {
             shared: BTreeSet::new(),
             announced: BTreeSet::new(),
             outage: None,
+            store_failures: Failures::default(),
+            failed_checks: BTreeMap::new(),
+            unhealthy: BTreeSet::new(),
             conflicts: BTreeSet::new(),
             ready: false,
             reload: ConfigReload::No,
@@ -89,6 +100,8 @@ impl StatusReport {
         );
         self.all = entries.iter().map(|e| e.publication.dir.clone()).collect();
         self.conflicts.retain(|dir| self.all.contains(dir));
+        self.unhealthy.retain(|dir| self.all.contains(dir));
+        self.failed_checks.retain(|dir, _| self.all.contains(dir));
     }
 
     pub(super) fn admin(&self) -> &RegisterAdmin {
@@ -127,7 +140,8 @@ impl StatusReport {
     }
 
     pub(super) fn announced(&mut self, dir: Prefix) {
-        info!("{dir} is announced");
+        let (service, instance) = keyspace::service_and_id(&dir);
+        info!(service, instance, "{dir} is announced");
         self.admin.announced(&dir);
         self.conflicts.remove(&dir);
         self.announced.insert(dir);
@@ -138,12 +152,15 @@ impl StatusReport {
         self.admin.gone(dir);
         // An instance that was never announced needs no report.
         if self.announced.remove(dir) {
+            let (service, instance) = keyspace::service_and_id(dir);
             if self.shared.contains(dir) {
                 info!(
+                    service,
+                    instance,
                     "{dir} is left to its other owners; without any, it disappears when its lease ends"
                 );
             } else {
-                info!("{dir} is withdrawn");
+                info!(service, instance, "{dir} is withdrawn");
             }
         }
     }
@@ -156,7 +173,13 @@ impl StatusReport {
         }
     }
 
-    pub(super) fn checked(&self, dir: &Prefix, has_passed: bool) {
+    pub(super) fn checked(&mut self, dir: &Prefix, has_passed: bool) {
+        if !has_passed {
+            let failed = self.failed_checks.entry(dir.clone()).or_default();
+            failed.count(Instant::now());
+        } else if !self.unhealthy.contains(dir) {
+            self.failed_checks.remove(dir);
+        }
         self.admin.checked(dir, has_passed);
     }
 
@@ -175,14 +198,25 @@ impl StatusReport {
         }
     }
 
-    pub(super) fn healthy(&self, dir: &Prefix) {
-        info!("{dir} is healthy");
+    pub(super) fn healthy(&mut self, dir: &Prefix) {
+        let (service, instance) = keyspace::service_and_id(dir);
+        let failed = self.failed_checks.remove(dir);
+        let failed = failed.filter(|_| self.unhealthy.remove(dir));
+        match failed.and_then(|mut failed| failed.end(Instant::now())) {
+            None => info!(service, instance, "{dir} is healthy"),
+            Some(past) => {
+                let took_ms = past.took_ms();
+                info!(service, instance, took_ms, "{dir} is healthy again, {past}");
+            }
+        }
         self.admin.healthy(dir);
     }
 
-    pub(super) fn unhealthy(&self, dir: &Prefix, why: &str) {
+    pub(super) fn unhealthy(&mut self, dir: &Prefix, why: &str) {
         self.admin.unhealthy(dir, why);
-        warn!("{dir} is unhealthy: {why}");
+        self.unhealthy.insert(dir.clone());
+        let (service, instance) = keyspace::service_and_id(dir);
+        warn!(service, instance, error = why, "{dir} is unhealthy: {why}");
         match self.all.len() {
             1 => sd_notify::status(&format!("unhealthy: {why}")),
             _ => self.send_status(Some(&format!("{dir} is unhealthy: {why}"))),
@@ -208,7 +242,8 @@ impl StatusReport {
         match answer {
             Ok(since) => since,
             Err(error) => {
-                warn!("{dir} could not be marked as draining: {error}");
+                let (service, instance) = keyspace::service_and_id(dir);
+                warn!(service, instance, %error, "{dir} could not be marked as draining: {error}");
                 None
             }
         }
@@ -217,11 +252,17 @@ impl StatusReport {
     /// The wait for the watchers is over.
     pub(super) fn waited(&self, waited: &Waited) {
         let names = |ids: &BTreeSet<String>| ids.iter().cloned().collect::<Vec<_>>().join(", ");
-        let (who, took) = (self.who(), waited.took.as_millis());
+        let who = self.who();
+        let took = u64::try_from(waited.took.as_millis()).unwrap_or(u64::MAX);
         if let Some(why) = &waited.unknown {
-            warn!("{who}: waited {took} ms without knowing the watchers: {why}");
+            warn!(
+                took_ms = took,
+                error = %why,
+                "{who}: waited {took} ms without knowing the watchers: {why}"
+            );
         } else if !waited.missing.is_empty() {
             warn!(
+                took_ms = took,
                 "{who}: waited {took} ms; these watchers have not applied the drain: {}",
                 names(&waited.missing)
             );
@@ -229,6 +270,7 @@ impl StatusReport {
             info!("{who}: there is no watcher to wait for");
         } else {
             info!(
+                took_ms = took,
                 "{who}: these watchers have applied the drain, after {took} ms: {}",
                 names(&waited.watchers)
             );
@@ -274,10 +316,13 @@ impl StatusReport {
                 for problem in problems {
                     let hint = problem.hint.as_ref();
                     let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
-                    error!("{problem}{hint}");
+                    error!(error = %problem, "{problem}{hint}");
                 }
             }
-            Unread::Impossible(why) => error!("{}", chain(why)),
+            Unread::Impossible(why) => {
+                let why = chain(why);
+                error!(error = why, "{why}");
+            }
         }
         error!(
             "the new configuration cannot be used; the instances of the previous one stay announced"
@@ -286,6 +331,13 @@ impl StatusReport {
             self.reload = ConfigReload::No;
             let status = format!("{}; the new configuration is wrong", self.status());
             sd_notify::ready(&status);
+        }
+    }
+
+    /// Says that an outage is over, and how long it was.
+    fn store_works(&mut self, how: &str) {
+        if let Some(past) = self.store_failures.end(Instant::now()) {
+            info!(took_ms = past.took_ms(), "the store {how}, {past}");
         }
     }
 
@@ -301,35 +353,48 @@ impl StatusReport {
             error,
             Some(StoreError::Unavailable { .. } | StoreError::Refused { .. })
         ));
+        if matches!(
+            (&error, &self.outage),
+            (
+                Some(StoreError::Unavailable { .. }),
+                None | Some(Outage::Silent)
+            ) | (Some(StoreError::Refused { .. }), _)
+        ) {
+            self.store_failures.count(Instant::now());
+        }
         match error {
             None => match &self.outage {
                 Some(Outage::Silent) => {
                     self.outage = None;
-                    info!("the store answers again");
+                    self.store_works("answers again");
                 }
                 Some(Outage::Refuses(refused)) if *refused == kind => {
                     self.outage = None;
-                    info!("the store no longer refuses the requests");
+                    self.store_works("no longer refuses the requests");
                 }
                 Some(Outage::Refuses(_)) | None => {}
             },
             Some(error @ StoreError::Unavailable { .. }) if self.outage.is_none() => {
                 self.outage = Some(Outage::Silent);
-                warn!("{error}; trying again");
+                warn!(%error, "{error}; trying again");
             }
             Some(error @ StoreError::Refused { .. })
                 if !matches!(self.outage, Some(Outage::Refuses(_))) =>
             {
                 self.outage = Some(Outage::Refuses(kind));
-                warn!("{error}; trying again");
+                warn!(%error, "{error}; trying again");
             }
             Some(StoreError::Conflict(why)) => {
                 if let Some(dir) = &about {
                     self.admin.in_conflict(dir, &why);
                 }
-                if about.is_some_and(|dir| self.conflicts.insert(dir)) {
+                if let Some(dir) = about.filter(|dir| self.conflicts.insert(dir.clone())) {
                     sd_notify::status(&format!("not announced: {why}"));
+                    let (service, instance) = keyspace::service_and_id(&dir);
                     error!(
+                        service,
+                        instance,
+                        error = why,
                         "{why}; waiting for it to go. --take-over takes its place, --id announces another id"
                     );
                 }

@@ -209,7 +209,7 @@ impl Follower {
 
     /// Decides where to go on after a failure, and reports an outage when it begins.
     async fn handle_failure(&mut self, error: StoreError) -> ControlFlow<()> {
-        tracing::debug!(prefix = %self.prefix, %error, "following failed");
+        tracing::debug!(%error, "{} cannot be followed: {error}", self.prefix);
         match error {
             StoreError::HistoryLost { .. } => {
                 // The store has answered; this is no outage.

@@ -215,7 +215,7 @@ fn read_to_the_end(pipe: File) {
         init::start(&mut reader)
     };
     if let Err(error) = start() {
-        warn!("what a command has left running will end when it prints something: {error}");
+        warn!(%error, "what a command has left running will end when it prints something: {error}");
     }
 }
 

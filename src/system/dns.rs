@@ -110,7 +110,9 @@ fn query_servers(resolver: &Resolver, name: &str, until: Instant) -> Vec<Srv> {
             match query_server(*server, &name, until) {
                 Ok(records) if records.is_empty() => break,
                 Ok(records) => return records,
-                Err(error) => tracing::debug!("{server} does not answer for {name:?}: {error}"),
+                Err(error) => {
+                    tracing::debug!(%error, "{server} does not answer for {name:?}: {error}")
+                }
             }
         }
     }

@@ -177,7 +177,7 @@ impl Watched {
 
 fn warn_of_polling(what: &str, error: &notify::Error, limit: &str) {
     warn!(
-        "{what} are compared every second, since the kernel does not report their changes ({error}); raise \
+        %error, "{what} are compared every second, since the kernel does not report their changes ({error}); raise \
          fs.inotify.{limit}"
     );
 }

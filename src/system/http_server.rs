@@ -128,7 +128,7 @@ impl Server {
                         connections.spawn(answer_all(stream, false, Arc::clone(&site), end.clone()));
                     }
                     Err(error) => {
-                        warn!("{} takes no connection: {error}", listener.address());
+                        warn!(%error, "{} takes no connection: {error}", listener.address());
                         // It is mostly that there are too many open files, which does not change at once.
                         tokio::time::sleep(Duration::from_millis(200)).await;
                     }
@@ -153,7 +153,7 @@ impl Server {
                 let _ = stopped.await;
             };
             if let Err(error) = runtime.block_on(self.serve(handler, stopped)) {
-                warn!("HTTP requests are not answered: {error}");
+                warn!(%error, "HTTP requests are not answered: {error}");
             }
         };
         let thread = std::thread::Builder::new()
@@ -246,7 +246,7 @@ where
         }
     };
     if let Err(error) = ended {
-        debug!("a connection has ended: {error}");
+        debug!(%error, "a connection has ended: {error}");
     }
 }
 

@@ -93,7 +93,7 @@ pub fn adopt_orphans() {
     if getpid().as_raw() != 1
         && let Err(error) = prctl::set_child_subreaper(true)
     {
-        debug!("orphans go to PID 1: {error}");
+        debug!(%error, "orphans go to PID 1: {error}");
     }
 }
 
@@ -105,7 +105,7 @@ pub async fn reaping<T>(work: impl Future<Output = T>) -> T {
         match ended {
             Ok(ended) if is_ours_to_do() => reap(ended).await,
             Ok(_) => {}
-            Err(error) => warn!("orphans are not reaped: {error}"),
+            Err(error) => warn!(%error, "orphans are not reaped: {error}"),
         }
         std::future::pending().await
     };

@@ -17,6 +17,7 @@ pub mod http_server;
 pub mod init;
 pub mod mount;
 pub mod output;
+pub mod own_files;
 pub mod probe;
 pub mod process;
 mod procfs;

@@ -32,7 +32,7 @@ pub fn stopping(status: &str) {
 pub fn reloading(status: &str) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now, NotifyState::Status(status)]),
-        Err(error) => tracing::warn!("cannot notify the service manager: {error}"),
+        Err(error) => tracing::warn!(%error, "cannot notify the service manager: {error}"),
     }
 }
 
@@ -87,7 +87,7 @@ fn send(states: &[NotifyState]) {
         _ => sd_notify::notify(states),
     };
     if let Err(error) = sent {
-        tracing::warn!("cannot notify the service manager: {error}");
+        tracing::warn!(%error, "cannot notify the service manager: {error}");
     }
 }
 

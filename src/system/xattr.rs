@@ -77,7 +77,7 @@ fn warn_once(dest: &Path, name: &CStr, error: &io::Error) {
     let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
     if logged.insert((dest.to_owned(), name.to_owned())) {
         warn!(
-            "{}: the new file cannot be given the attribute {} of the one that it replaces ({error})",
+            %error, "{}: the new file cannot be given the attribute {} of the one that it replaces ({error})",
             dest.display(),
             name.to_string_lossy()
         );

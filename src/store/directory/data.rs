@@ -220,7 +220,10 @@ pub(super) fn value(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     match file.take(LARGEST_VALUE + 1).read_to_end(&mut bytes) {
         Ok(_) if bytes.len() as u64 > LARGEST_VALUE => {
-            tracing::debug!(file = %path.display(), "ignored a file that is too large to be a value");
+            tracing::debug!(
+                "{} is too large to be a value, so sidekick skips it",
+                path.display()
+            );
             Ok(None)
         }
         Ok(_) => Ok(Some(bytes)),
@@ -252,7 +255,11 @@ pub(super) fn carry(from: &Path, into: &Path) -> io::Result<()> {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) if is_absent(&error) => {
-                tracing::debug!(file = %new.display(), %error, "what was published takes the place of a file set by hand");
+                tracing::debug!(
+                    %error,
+                    "what was published takes the place of {}, which was set by hand: {error}",
+                    new.display()
+                );
             }
             Err(error) => return Err(error),
         }

@@ -54,7 +54,11 @@ impl InotifyWatches {
         });
         let watcher = watcher
             .inspect_err(|error| {
-                tracing::warn!(store = %layout, %error, "the kernel does not report changes of the store, so sidekick scans it every second; raise fs.inotify.max_user_instances");
+                tracing::warn!(
+                    %error,
+                    "the kernel does not report changes of {layout} ({error}), so sidekick scans it every second; raise \
+                     fs.inotify.max_user_instances"
+                );
             })
             .ok();
         Self {
@@ -119,7 +123,13 @@ impl InotifyWatches {
             Err(error) => {
                 let vanished = matches!(error.kind, notify::ErrorKind::PathNotFound);
                 if !vanished && !std::mem::replace(&mut self.has_gaps, true) {
-                    tracing::warn!(store = %self.layout, path = %path.display(), %error, "the kernel gives no further watch, so sidekick scans the store every second; raise fs.inotify.max_user_watches");
+                    tracing::warn!(
+                        %error,
+                        "the kernel gives no further watch for {} ({error}), so sidekick scans {} every second; raise \
+                         fs.inotify.max_user_watches",
+                        path.display(),
+                        self.layout
+                    );
                 }
             }
         }
@@ -161,7 +171,7 @@ impl Signal {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                tracing::debug!(store = %layout, %error, "an event could not be read");
+                tracing::debug!(%error, "an event of {layout} cannot be read: {error}");
                 return self.overflow();
             }
         };

@@ -284,7 +284,7 @@ impl Store for DirectoryStore {
                 Sweep::Due => {
                     // The lease is renewed, whatever becomes of the dead ones.
                     if let Err(error) = writer.sweep() {
-                        tracing::debug!(%error, "dead leases are left for later");
+                        tracing::debug!(%error, "dead leases are left for later: {error}");
                     }
                 }
                 Sweep::NotYet => {}

@@ -229,7 +229,11 @@ impl Writer<'_> {
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
-            tracing::debug!(path = %path.display(), %error, store = %self.layout, "cannot remove the files of an earlier publication; they go with their lease");
+            tracing::debug!(
+                %error,
+                "{}, of an earlier publication, cannot be removed and goes with its lease: {error}",
+                path.display()
+            );
         }
     }
 }

@@ -49,10 +49,7 @@ pub(super) fn text(key: Vec<u8>) -> Option<Key> {
         Err(error) => {
             if !SAID.swap(true, Ordering::Relaxed) {
                 let key = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                tracing::warn!(
-                    key,
-                    "a key in the store is not UTF-8; such keys are skipped"
-                );
+                tracing::warn!("the key {key} is not UTF-8; sidekick skips such keys");
             }
             None
         }

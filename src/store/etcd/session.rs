@@ -121,7 +121,11 @@ impl Session {
                 Err(failed) => failed,
             };
             let kind = failure.kind;
-            tracing::debug!(endpoint, reason = failure.reason, "etcd request failed");
+            tracing::debug!(
+                error = failure.reason,
+                "{endpoint} has not done a request: {}",
+                failure.reason
+            );
             match kind {
                 Kind::Member | Kind::Login => tries_left -= 1,
                 Kind::Leaderless => tokio::time::sleep(ELECTION_PAUSE).await,

@@ -289,7 +289,9 @@ impl Batch {
             0 => true,
             1 => false,
             kind => {
-                tracing::warn!(%key, kind, "unknown kind of event in the store; skipped");
+                tracing::warn!(
+                    "etcd sends an event of the unknown kind {kind} for {key}; sidekick skips it"
+                );
                 return;
             }
         };

@@ -224,15 +224,15 @@ impl AppliedPublisher {
     fn log_trouble(&mut self, which: Which, trouble: Option<StoreError>) {
         match trouble {
             Some(error) if which == Which::Seen => {
-                debug!("the record that outlives this watcher: {error}");
+                debug!(%error, "the record that outlives this watcher: {error}");
             }
             Some(error @ StoreError::Refused { .. }) if !self.has_warned => {
                 self.has_warned = true;
                 warn!(
-                    "this watcher cannot be announced, so an instance that stops does not wait for it: {error}"
+                    %error, "this watcher cannot be announced, so an instance that stops does not wait for it: {error}"
                 );
             }
-            Some(error) => debug!("the entry of this watcher: {error}"),
+            Some(error) => debug!(%error, "the entry of this watcher: {error}"),
             None => {}
         }
     }

@@ -116,7 +116,7 @@ impl ChildShell {
         if let Some(group) = self.running.get()
             && let Err(error) = group.pass(signal, &self.stop)
         {
-            warn!("cannot pass {signal} on: {error}");
+            warn!(%error, "cannot pass {signal} on: {error}");
         }
     }
 
@@ -130,7 +130,7 @@ impl ChildShell {
             );
         }
         if let Err(error) = group.signal(signal) {
-            warn!("cannot send {signal} to the command's process group: {error}");
+            warn!(%error, "cannot send {signal} to the command's process group: {error}");
         }
     }
 

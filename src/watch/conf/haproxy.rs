@@ -88,7 +88,7 @@ impl Haproxy {
     pub(crate) fn base(&self) -> String {
         let texts = self.base.iter().map(|path| {
             std::fs::read_to_string(path).unwrap_or_else(|error| {
-                warn!("{} cannot be read: {error}", path.display());
+                warn!(%error, "{} cannot be read: {error}", path.display());
                 String::new()
             })
         });
@@ -110,17 +110,17 @@ impl Haproxy {
         for doubt in doubts {
             let text = chain(doubt);
             if matches!(doubt, RuntimeError::TooOld { .. }) {
-                info!("{name}: a reload is needed: {text}");
+                info!(target = %name, "{name}: a reload is needed: {text}");
                 if !self.is_old.swap(true, Ordering::Relaxed) {
                     info!(
-                        "{name}: with spare servers in the template (slots) a new one takes no reload"
+                        target = %name, "{name}: with spare servers in the template (slots) a new one takes no reload"
                     );
                 }
             } else if !doubt.is_absent() {
-                warn!("{name}: {text}; a reload settles it");
+                warn!(target = %name, "{name}: {text}; a reload settles it");
             } else if !self.is_absent.swap(true, Ordering::Relaxed) {
                 warn!(
-                    "{name}: {text}: as long as HAProxy does not answer there, its changes take a reload (if it runs, it has \
+                    target = %name, "{name}: {text}: as long as HAProxy does not answer there, its changes take a reload (if it runs, it has \
                      another `stats socket`, or somebody has removed this one: then only a restart of HAProxy makes it again)"
                 );
             }
@@ -130,7 +130,7 @@ impl Haproxy {
     /// They do answer.
     pub(crate) fn answers(&self, name: &str) {
         if self.is_absent.swap(false, Ordering::Relaxed) {
-            info!("{name}: HAProxy answers on its socket");
+            info!(target = %name, "{name}: HAProxy answers on its socket");
         }
     }
 
@@ -147,7 +147,7 @@ impl Haproxy {
         if !self.is_unsettled.swap(true, Ordering::Relaxed) {
             let doubts: Vec<String> = doubts.iter().map(|doubt| chain(doubt)).collect();
             error!(
-                "{name}: HAProxy runs something else than {} says, also after a reload: {} (does it read that file, by \
+                target = %name, "{name}: HAProxy runs something else than {} says, also after a reload: {} (does it read that file, by \
                  haproxy -f? {})",
                 dest.display(),
                 doubts.join("; "),
@@ -167,7 +167,7 @@ impl Haproxy {
             self.reads_other.store(false, Ordering::Relaxed);
         } else if !self.reads_other.swap(true, Ordering::Relaxed) {
             warn!(
-                "{name}: HAProxy has been reloaded, and did not have the servers of {}: {changes} of them were changed at \
+                target = %name, "{name}: HAProxy has been reloaded, and did not have the servers of {}: {changes} of them were changed at \
                  run time (does it read that file, by haproxy -f? {})",
                 dest.display(),
                 mount::why_stale(dest)

@@ -183,8 +183,10 @@ impl Guards {
 
 impl Guarded {
     fn handle(&mut self, input: Input) -> Vec<Event> {
+        let before = self.guard.counters();
         let events = self.guard.handle(Instant::now(), input);
         self.log_events(&events);
+        self.log_decision(before);
         self.events.extend(events.iter().cloned());
         events
     }

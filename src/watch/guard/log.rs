@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::guards::{Guarded, Guards};
-use super::machine::{EndReason, Event, HoldReason, Status};
+use super::machine::{Counters, EndReason, Event, HoldReason, Status};
 use super::state_file::{HoldRecord, Record, Records, fields};
+use crate::model::guard::OnEmpty;
 use crate::model::instance::{Instance, ServiceName};
 use crate::model::target_status::HeldService;
 use crate::system::bounded;
@@ -68,18 +69,18 @@ impl Guarded {
                         ),
                     };
                     warn!(
-                        "{name}: {service}: {why}: {names} {where_held} {until}; {release} ends that"
+                        target = %name, %service, "{name}: {service}: {why}: {names} {where_held} {until}; {release} ends that"
                     );
                 }
                 Event::Freed { service, end, lost } if lost.is_empty() => {
                     info!(
-                        "{name}: {service}: nothing is held any more, {}",
+                        target = %name, %service, "{name}: {service}: nothing is held any more, {}",
                         end_reason(*end)
                     );
                 }
                 Event::Freed { service, end, lost } => {
                     info!(
-                        "{name}: {service}: {} given up, {}",
+                        target = %name, %service, "{name}: {service}: {} given up, {}",
                         names_and_verb(lost),
                         end_reason(*end)
                     );
@@ -94,12 +95,37 @@ impl Guarded {
                         },
                     );
                     warn!(
-                        "{name}: {which} is announced after the start, and what there was is not known: {file} stays as \
+                        target = %name, "{name}: {which} is announced after the start, and what there was is not known: {file} stays as \
                          it is until {until}; {release} renders what there is"
                     );
                 }
-                Event::Thawed(end) => info!("{name}: {file} follows again, {}", end_reason(*end)),
+                Event::Thawed(end) => {
+                    info!(target = %name, "{name}: {file} follows again, {}", end_reason(*end))
+                }
             }
+        }
+    }
+
+    /// Says what has become of losses: the limits let them pass, or they are held. `before` are the counts of before.
+    pub(super) fn log_decision(&self, before: Counters) {
+        let now = self.guard.counters();
+        let (lost, held) = (now.lost - before.lost, now.held - before.held);
+        if lost == 0 {
+            return;
+        }
+        let (name, rules) = (&self.name, self.guard.rules());
+        let on_empty = match rules.on_empty {
+            OnEmpty::Hold => "hold",
+            OnEmpty::Render => "render",
+        };
+        let limits = format!(
+            "on_empty {on_empty}, min_instances {}, max_drop {}% within {:?}",
+            rules.min_instances, rules.max_drop.0, rules.window
+        );
+        if held == 0 {
+            debug!(target = %name, "{name}: a loss of {lost} is within the limits ({limits}), so the file follows");
+        } else {
+            debug!(target = %name, "{name}: a loss of {lost} is beyond the limits ({limits}), so {held} are held");
         }
     }
 
@@ -110,7 +136,7 @@ impl Guarded {
         }
         let (name, service, id, ip) = (&self.name, &instance.service, &instance.id, instance.ip);
         if !known {
-            warn!("{name}: {service}/{id} is skipped: its address {ip} is outside of networks");
+            warn!(target = %name, %service, instance = %id, "{name}: {service}/{id} is skipped: its address {ip} is outside of networks");
         }
         self.outside.insert((service.clone(), id.clone()));
         false
@@ -125,12 +151,7 @@ impl Guarded {
         if !is_news || (self.recorded.is_none() && is_empty) {
             return;
         }
-        if let Err(error) = records.write(&record) {
-            debug!(
-                "{}: the guard's record cannot be written: {error}",
-                self.name
-            );
-        }
+        records.write(&record);
         self.recorded = Some(record);
     }
 

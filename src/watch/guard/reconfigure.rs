@@ -64,7 +64,7 @@ impl Guards {
             && let Err(error) = records.make_dir()
         {
             warn!(
-                "the state directory cannot be made ({error}): what is held cannot be released by hand; give --state-dir"
+                %error, "the state directory cannot be made ({error}): what is held cannot be released by hand; give --state-dir"
             );
         }
         let places: BTreeSet<&Path> = new.iter().map(|one| one.dests[0].as_path()).collect();

@@ -13,6 +13,7 @@ use crate::model::instance::{Instance, ServiceName};
 use crate::model::keyspace;
 use crate::model::prefix::Prefix;
 use crate::system::file;
+use crate::system::own_files::OwnFiles;
 
 const RECORD: &str = "json";
 const REQUEST: &str = "release";
@@ -92,12 +93,14 @@ pub(crate) fn fields(instance: &Instance) -> (String, BTreeMap<String, String>) 
 #[derive(Debug, Clone)]
 pub(crate) struct Records {
     dir: PathBuf,
+    own_files: OwnFiles,
 }
 
 impl Records {
     pub(crate) fn new(state_dir: &Path) -> Self {
         Self {
             dir: state_dir.join("guards"),
+            own_files: OwnFiles::default(),
         }
     }
 
@@ -129,9 +132,13 @@ impl Records {
         Ok(all)
     }
 
-    pub(crate) fn write(&self, record: &Record) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(record).map_err(io::Error::other)?;
-        file::replace_own(&self.place(&record.dest, RECORD), (text + "\n").as_bytes())
+    /// Writes a record; the log says whether that works.
+    pub(crate) fn write(&self, record: &Record) {
+        let place = self.place(&record.dest, RECORD);
+        let text = serde_json::to_string_pretty(record).map_err(io::Error::other);
+        let written = text.and_then(|text| file::replace_own(&place, (text + "\n").as_bytes()));
+        let loss = "; what is held is forgotten when sidekick ends";
+        self.own_files.log(&place, loss, written);
     }
 
     /// The target is no longer kept.

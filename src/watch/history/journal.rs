@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use super::entry::Entry;
 use crate::system::file;
+use crate::system::own_files::OwnFiles;
 use crate::watch::publish::Change;
 
 /// A part of the history is closed when it has this size. Two parts are kept: some thousand publishes.
@@ -54,7 +55,7 @@ impl Journal {
                 thread: Some(thread),
             },
             Some(Err(error)) => {
-                warn!("there will be no history: {error}");
+                warn!(%error, "there will be no history: {error}");
                 Self::nowhere()
             }
             None => Self::nowhere(),
@@ -88,20 +89,16 @@ impl Journal {
 
 /// Writes what comes, until nobody sends any more.
 fn write_all(state_dir: &Path, receiver: &Receiver<Box<Recorded>>) {
-    let mut has_warned = false;
+    let own_files = OwnFiles::default();
     for recorded in receiver {
         let (mut entry, changes) = *recorded;
         let names = changes.iter().map(|change| change.dest.display());
         entry.files = names.map(|name| name.to_string()).collect();
         entry.diff = differences(&changes);
-        if let Err(error) = append(state_dir, &entry.encode())
-            && !std::mem::replace(&mut has_warned, true)
-        {
-            warn!(
-                "the history in {} cannot be written, so `sidekick history` lacks what happens from now on: {error}",
-                state_dir.display()
-            );
-        }
+        let written = append(state_dir, &entry.encode());
+        let [_, newer] = parts(state_dir);
+        let loss = "; `sidekick history` lacks what happens until it can be";
+        own_files.log(&newer, loss, written);
     }
 }
 

@@ -23,6 +23,7 @@ use super::render::{RenderError, stamp};
 use super::target::state::TargetState;
 use crate::model::catalog::Catalog;
 use crate::model::key::Entries;
+use crate::model::keyspace;
 use crate::model::prefix::Prefix;
 use crate::model::report::{chain, code};
 use crate::model::update::{Snapshot, Update};
@@ -106,7 +107,8 @@ pub fn render(
     };
     let changes = catalog.apply(&Prefix::root(), Update::Reset(snapshot));
     for (dir, error) in &changes.skipped {
-        tracing::warn!("{dir} is skipped: {error}");
+        let (service, instance) = keyspace::service_and_id(dir);
+        tracing::warn!(service, instance, %error, "{dir} is skipped: {error}");
     }
     let (catalog, env) = (Arc::new(catalog), Arc::new(env));
     let Configuration {
@@ -115,7 +117,13 @@ pub fn render(
     let mut status = 0;
     for one in bad {
         for problem in &one.problems {
-            tracing::error!("{}: {problem}{}", one.name, hinted(problem));
+            tracing::error!(
+                target = one.name,
+                error = %problem,
+                "{}: {problem}{}",
+                one.name,
+                hinted(problem)
+            );
         }
         status = code::FAILED;
     }
@@ -132,7 +140,7 @@ pub fn render(
             .clone()
             .flat_map(|(template, view)| template.disputes(view));
         for dispute in disputes.collect::<BTreeSet<String>>() {
-            tracing::warn!("{}: {dispute}", target.name);
+            tracing::warn!(target = target.name, "{}: {dispute}", target.name);
         }
         let texts = pairs.map(|(template, view)| template.render(view));
         let mut texts: Vec<Result<String, RenderError>> = texts.collect();
@@ -157,7 +165,7 @@ pub fn render(
                 Ok(differs) if differs && status == 0 => status = code::PENDING,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::error!("{}: {error}", target.name);
+                    tracing::error!(target = target.name, %error, "{}: {error}", target.name);
                     status = code::FAILED;
                 }
             }

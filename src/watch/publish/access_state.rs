@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 use crate::model::fingerprint::content_hash;
 use crate::system::file::{self, Access, FileState, Inode, Properties};
+use crate::system::own_files::OwnFiles;
 use crate::system::xattr::Attributes;
 
 /// What is remembered of all files of this process, by their paths after symbolic links.
@@ -21,6 +21,7 @@ use crate::system::xattr::Attributes;
 pub(super) struct AccessState {
     /// The directory that keeps the notes for the next process; without one, they end with this process.
     dir: Option<PathBuf>,
+    own_files: OwnFiles,
     notes: Mutex<BTreeMap<PathBuf, Option<Note>>>,
 }
 
@@ -39,6 +40,7 @@ impl AccessState {
         // The loaded state warns of a state directory that cannot be used.
         Self {
             dir: dir.filter(|_| made.is_ok()),
+            own_files: OwnFiles::default(),
             notes: Mutex::default(),
         }
     }
@@ -68,9 +70,7 @@ impl AccessState {
         if let Some(place) = self.note_path(dest) {
             let written = note.encode();
             let written = written.and_then(|text| file::replace_own(&place, &text));
-            if let Err(error) = written {
-                warn!("{} cannot be written: {error}", place.display());
-            }
+            self.own_files.log(&place, "", written);
         }
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.insert(dest.to_owned(), Some(note));

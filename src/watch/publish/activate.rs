@@ -85,6 +85,8 @@ impl Job {
             .collect();
         if !dests.is_empty() {
             warn!(
+                target = self.target().name,
+                error = why,
                 "{}: {} published, but the running program does not read it, also after a reload ({why}): name the file in \
                  the program's configuration (include) or on its command line (haproxy -f FILE_OR_DIRECTORY); a new command \
                  line needs a restart; docs/proxies.md has the steps",

@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use tracing::warn;
-
 use crate::model::fingerprint::content_hash;
 use crate::system::file;
+use crate::system::own_files::OwnFiles;
 
 /// The unchecked files of this process, by destination.
 #[derive(Debug)]
 pub(super) struct Unchecked {
     /// The directory that keeps the notes for the next process; without one, they end with this process.
     dir: Option<PathBuf>,
+    own_files: OwnFiles,
     notes: Mutex<BTreeMap<PathBuf, Option<Note>>>,
 }
 
@@ -37,6 +37,7 @@ impl Unchecked {
         // The loaded state warns of a state directory that cannot be used.
         Self {
             dir: dir.filter(|_| made.is_ok()),
+            own_files: OwnFiles::default(),
             notes: Mutex::default(),
         }
     }
@@ -49,10 +50,8 @@ impl Unchecked {
             before: live.map(<[u8]>::to_vec),
         });
         note.contents.push(digest(new));
-        if let Some(place) = self.note_path(dest)
-            && let Err(error) = file::replace_own(&place, &note.encode())
-        {
-            warn!("{} cannot be written: {error}", place.display());
+        if let Some(place) = self.note_path(dest) {
+            self.own_files.replace(&place, &note.encode());
         }
         self.set_note(dest, Some(note));
     }

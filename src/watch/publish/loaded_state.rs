@@ -14,12 +14,14 @@ use super::access_state::AccessState;
 use super::awaiting_check::Unchecked;
 use crate::model::fingerprint::content_hash;
 use crate::system::file;
+use crate::system::own_files::OwnFiles;
 
 /// The loaded state of all files of this process, by destination.
 #[derive(Debug)]
 pub(crate) struct LoadedState {
     /// The directory that keeps it for the next process; without one, it ends with this process.
     dir: Option<PathBuf>,
+    own_files: OwnFiles,
     versions: Mutex<BTreeMap<PathBuf, LoadedVersion>>,
     /// What each program has refused last. It is not kept on disk, so the next process tries it once more.
     refused: Mutex<BTreeMap<PathBuf, LoadedVersion>>,
@@ -82,13 +84,14 @@ impl LoadedState {
         let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
         if let (Err(error), Some(dir)) = (&made, &dir) {
             warn!(
-                "cannot create {} ({error}): a reload that is still owed when sidekick ends will be forgotten; name a \
+                %error, "cannot create {} ({error}): a reload that is still owed when sidekick ends will be forgotten; name a \
                  writable directory with --state-dir",
                 dir.display()
             );
         }
         Self {
             dir: dir.filter(|_| made.is_ok()),
+            own_files: OwnFiles::default(),
             versions: Mutex::default(),
             refused: Mutex::default(),
             warned_unread: Mutex::default(),
@@ -119,9 +122,8 @@ impl LoadedState {
         }
         if let (Some(live), Some(place)) = (live, self.previous_file_path(dest))
             && self.get(dest).map(|version| version.without_mark()) == Some(version)
-            && let Err(error) = file::replace_own(&place, live)
         {
-            warn!("{} cannot be written: {error}", place.display());
+            self.own_files.replace(&place, live);
         }
     }
 
@@ -225,10 +227,8 @@ impl LoadedState {
         if self.get(dest).as_ref() == Some(&version) {
             return;
         }
-        if let Some(place) = self.version_path(dest)
-            && let Err(error) = file::replace_own(&place, version.0.as_bytes())
-        {
-            warn!("{} cannot be written: {error}", place.display());
+        if let Some(place) = self.version_path(dest) {
+            self.own_files.replace(&place, version.0.as_bytes());
         }
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         versions.insert(dest.to_owned(), version);

@@ -464,7 +464,7 @@ impl Job {
             };
             match print_diff(self.dest(n), &difference) {
                 Err(error) if self.noop => return Err(PublishError::Print(error)),
-                Err(error) => warn!("the difference cannot be printed: {error}"),
+                Err(error) => warn!(%error, "the difference cannot be printed: {error}"),
                 Ok(()) => {}
             }
         }

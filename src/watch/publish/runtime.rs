@@ -97,9 +97,9 @@ impl Activation {
                 (Change::Reload(why), _) | (_, Some(Change::Reload(why))) => {
                     let name = &loaded.target.name;
                     if is_retry {
-                        debug!("{name}: a reload is needed: {why}");
+                        debug!(target = %name, "{name}: a reload is needed: {why}");
                     } else {
-                        info!("{name}: a reload is needed: {why}");
+                        info!(target = %name, "{name}: a reload is needed: {why}");
                     }
                     return Self::Reload;
                 }
@@ -136,6 +136,16 @@ impl Job {
         if changes.outputs.is_empty() {
             return Activation::AtRuntime(changes);
         }
+        let name = self.name();
+        let counts = changes
+            .outputs
+            .iter()
+            .map(|output| output.from_running.len());
+        let count: usize = counts.sum();
+        debug!(
+            target = name,
+            "{name}: the difference is one of servers only: {count} changes at run time"
+        );
         self.mark_unknown();
         self.running_config = RunningConfig::Unknown;
         self.progress.enter(Step::Change);

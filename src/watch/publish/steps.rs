@@ -343,9 +343,9 @@ impl Staged {
                 source: Box::new(error),
             })?;
             tracing::debug!(
-                target_name = target.name,
-                printed,
-                "the check accepts the new file"
+                target = target.name,
+                "{}: the check accepts the new file, and prints: {printed}",
+                target.name
             );
             passed.push(command);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::send::{Past, ReloadError, Telling, Told};
 use crate::config::{Reload, Target};
@@ -145,6 +146,11 @@ impl ReloadTicket {
             let told = telling.tell().await.map_err(Arc::new);
             made.count = count;
             made.told = told;
+        } else {
+            debug!(
+                "another target has asked for the same reload ({:?}), and it is made once for all of them",
+                self.reload
+            );
         }
         made.told.clone()
     }

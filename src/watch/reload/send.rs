@@ -200,7 +200,7 @@ impl Telling<'_> {
         match self.try_to_tell().await {
             // A socket or a pidfile may lie there that one of before has left.
             Err(error) if is_to_come && error.is_out_of_reach() => {
-                debug!("the command is still to be started, so nobody was told: {error}");
+                debug!(%error, "the command is still to be started, so nobody was told: {error}");
                 Ok(Told::Nobody)
             }
             told => told,
@@ -216,7 +216,7 @@ impl Telling<'_> {
             }
             Reload::Command(text) => {
                 let output = command::run(text, self.limit, Left::Alone).await?;
-                debug!(command = text, output, "reloaded");
+                debug!("`{text}` has been run, and prints: {output}");
                 Ok(Told::Sent)
             }
             Reload::Signal {

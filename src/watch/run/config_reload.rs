@@ -63,7 +63,13 @@ impl Conf {
     pub(super) fn report_bad(&mut self, bad: Vec<BadTarget>, targets: &[TargetState]) {
         for one in bad.iter().filter(|one| !self.bad.contains(one)) {
             for problem in &one.problems {
-                error!("{}: {problem}{}", one.name, hinted(problem));
+                error!(
+                    target = one.name,
+                    error = %problem,
+                    "{}: {problem}{}",
+                    one.name,
+                    hinted(problem)
+                );
             }
             let then = if self.pass.once {
                 "this target has failed"
@@ -72,7 +78,10 @@ impl Conf {
             } else {
                 "this target is left out until its mistake is corrected"
             };
-            error!("{}: {then}; the others are kept", one.name);
+            error!(
+                target = one.name,
+                "{}: {then}; the others are kept", one.name
+            );
         }
         self.bad = bad;
     }
@@ -114,7 +123,7 @@ impl Shell {
             Err(problems) if problems == self.conf.problems => {}
             Err(problems) => {
                 for problem in &problems {
-                    error!("{problem}");
+                    error!(error = %problem, "{problem}");
                 }
                 error!("the configuration has errors, so the previous one stays in force");
                 self.conf.problems = problems;

@@ -91,6 +91,7 @@ impl OutgoingTarget {
             Some(Order::GiveUp) => self.state.kill_command(),
             Some(Order::End) => {
                 warn!(
+                    target = self.state.loaded.target.name,
                     "{}: a publish of the previous configuration does not end, and sidekick no longer waits for it",
                     self.state.loaded.target.name
                 );

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::Shell;
+use crate::model::keyspace;
 use crate::model::prefix::Prefix;
 use crate::model::update::{Revision, Snapshot, Update};
 use crate::store::{Followed, StoreError};
@@ -21,18 +22,23 @@ impl Shell {
                 // An outage concerns all scopes as a rule, so only the first one is logged.
                 if self.unreachable.is_empty() {
                     self.admin.store_lost();
+                    self.outage_since = Some(Instant::now());
                     self.is_refused = matches!(error, StoreError::Refused { .. });
-                    warn!("{error}; the live files stay as they are; trying again");
+                    warn!(%error, "{error}; the live files stay as they are; trying again");
                 }
                 self.unreachable.insert(scope);
             }
             Followed::Restored => {
                 if self.unreachable.remove(&scope) && self.unreachable.is_empty() {
-                    if self.is_refused {
-                        info!("the store no longer refuses the requests of sidekick");
+                    let lasted = self.outage_since.take().map(|since| since.elapsed());
+                    let lasted = lasted.unwrap_or_default();
+                    let took_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+                    let works = if self.is_refused {
+                        "no longer refuses the requests of sidekick"
                     } else {
-                        info!("the store answers again");
-                    }
+                        "answers again"
+                    };
+                    info!(took_ms, "the store {works}, after {} s", lasted.as_secs());
                     self.apply_waiting_config();
                 }
             }
@@ -61,7 +67,8 @@ impl Shell {
         let prefix = self.subscriptions.path(scope);
         let changes = Arc::make_mut(&mut self.catalog).apply(prefix, update);
         for (dir, error) in &changes.skipped {
-            warn!("{dir} is skipped: {error}");
+            let (service, instance) = keyspace::service_and_id(dir);
+            warn!(service, instance, %error, "{dir} is skipped: {error}");
         }
         if let Some(applied) = &mut self.applied {
             applied.store_updated(scope, revision, &changes, &self.catalog, &self.targets);
@@ -98,6 +105,7 @@ impl Shell {
             return;
         };
         warn!(
+            revision = saved.revision.0,
             "the store has not answered for {} s: until it does, files are rendered from the snapshot on disk \
              and are stale; the snapshot of revision {} was written {}",
             SILENCE_LIMIT.as_secs(),

@@ -46,7 +46,15 @@ impl Shell {
         if self.is_stopping() || (has_to_wait && is_news) {
             return;
         }
-        match self.targets[target].schedule.handle(Instant::now(), input) {
+        let now = Instant::now();
+        let schedule = &mut self.targets[target].schedule;
+        let before = schedule.phase();
+        let action = schedule.handle(now, input);
+        let phase = schedule.phase();
+        if phase != before {
+            self.targets[target].log_phase(now);
+        }
+        match action {
             // The end of the wait notifies the target, so this publish is not lost.
             Some(Action::Publish { .. }) if has_to_wait => self.targets[target].rest(),
             Some(Action::Publish {

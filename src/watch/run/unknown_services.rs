@@ -56,7 +56,7 @@ impl Shell {
                     let warning = log_warning(store, self.prefix.clone(), service, targets);
                     announced.warnings.spawn(warning);
                 }
-                Some(false) if is_there => info!("{service} is announced now"),
+                Some(false) if is_there => info!(%service, "{service} is announced now"),
                 // A service that has been announced before has the right name.
                 Some(true) => drop(announced.known.insert(service, true)),
                 None | Some(false) => {}
@@ -101,5 +101,6 @@ async fn log_warning(
     let advice = did_you_mean(service.as_str(), names);
     let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
     let targets: Vec<String> = targets.into_iter().collect();
-    warn!("{}: nobody announces {service}{advice}", targets.join(", "));
+    let targets = targets.join(", ");
+    warn!(target = targets, %service, "{targets}: nobody announces {service}{advice}");
 }

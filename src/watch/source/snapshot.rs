@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -15,6 +14,7 @@ use crate::model::catalog::Catalog;
 use crate::model::prefix::Prefix;
 use crate::model::report::chain;
 use crate::system::file::{self, Access, Candidate};
+use crate::system::own_files::OwnFiles;
 use crate::system::process;
 
 /// How long the store may be silent before the snapshot stands in for it. It is long enough for a slow store or for one
@@ -45,8 +45,7 @@ pub(crate) struct SnapshotFile {
 
 struct Place {
     file: PathBuf,
-    /// The log already says that the file cannot be written.
-    has_warned: AtomicBool,
+    own_files: OwnFiles,
 }
 
 impl SnapshotFile {
@@ -57,7 +56,7 @@ impl SnapshotFile {
             let name = file::name_of_path(&name) + ".json";
             Arc::new(Place {
                 file: dir.join("snapshots").join(name),
-                has_warned: AtomicBool::new(false),
+                own_files: OwnFiles::default(),
             })
         });
         Self {
@@ -111,7 +110,7 @@ impl SnapshotFile {
                 return None;
             }
             Err(error) => {
-                warn!("the snapshot {} cannot be read: {error}", file.display());
+                warn!(%error, "the snapshot {} cannot be read: {error}", file.display());
                 return None;
             }
         };
@@ -182,24 +181,12 @@ impl Place {
         let written = snapshot_format::encode(store, paths, catalog)
             .map_err(std::io::Error::from)
             .and_then(|text| self.replace(&text));
-        match written {
-            Ok(()) => {
-                debug!(
-                    "the snapshot was written in {} us",
-                    start.elapsed().as_micros()
-                );
-                self.has_warned.store(false, Ordering::Relaxed);
-            }
-            Err(error) => {
-                if !self.has_warned.swap(true, Ordering::Relaxed) {
-                    warn!(
-                        "the snapshot {} cannot be written ({error}): if the store does not answer at the next start, \
-                         that start has to wait for it; give --state-dir",
-                        self.file.display()
-                    );
-                }
-            }
+        if written.is_ok() {
+            let took = start.elapsed().as_micros();
+            debug!("the snapshot was written in {took} us");
         }
+        let loss = "; if the store does not answer at the next start, that start has to wait for it; give --state-dir";
+        self.own_files.log(&self.file, loss, written);
     }
 
     fn replace(&self, text: &[u8]) -> std::io::Result<()> {

@@ -164,6 +164,36 @@ impl Schedule {
         self.limits = limits;
     }
 
+    /// What it does or waits for, in words; the same text as long as that is the same.
+    pub(crate) fn phase(&self) -> &'static str {
+        match &self.state {
+            State::Idle => "nothing is to be published",
+            State::Settling(gathering) if self.is_kept_waiting(gathering.due) => {
+                "a change waits for min_interval since the last reload"
+            }
+            State::Settling(gathering) if gathering.since == gathering.due => {
+                "a change is published at once, since nothing had changed for a while"
+            }
+            State::Settling(_) => "changes are gathered, until settle or max_wait is over",
+            State::Publishing { dirty: None, .. } => "a publish is under way",
+            State::Publishing { dirty: Some(_), .. } => {
+                "newer data wait for the end of the publish that is under way"
+            }
+            State::Retrying { .. } => "what failed waits for its next try",
+            State::Owing => "a reload is owed, and waits for min_interval since the last one",
+        }
+    }
+
+    /// Whether a publish is under way.
+    pub(crate) fn is_publishing(&self) -> bool {
+        matches!(self.state, State::Publishing { .. })
+    }
+
+    /// Whether what is due then has to wait longer, since reloads keep a distance.
+    fn is_kept_waiting(&self, due: Instant) -> bool {
+        !self.is_live && self.held_until().is_some_and(|held| held > due)
+    }
+
     /// When [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let due = match &self.state {

@@ -302,6 +302,18 @@ impl TargetState {
         }
     }
 
+    /// Says what the schedule does or waits for, and for how long.
+    pub(crate) fn log_phase(&self, now: Instant) {
+        let (name, phase) = (&self.loaded.target.name, self.schedule.phase());
+        let next = self.schedule.deadline();
+        let next = next.filter(|_| !self.schedule.is_publishing());
+        let next = next.map_or_else(String::new, |at| {
+            let wait = at.saturating_duration_since(now).as_millis();
+            format!(" (next in {wait} ms)")
+        });
+        debug!(target = name, "{name}: {phase}{next}");
+    }
+
     /// How long a publish may take, where the slowest reload of all targets may take this long.
     pub(crate) fn set_limits(&mut self, slowest_reload: Duration) {
         self.schedule
@@ -315,7 +327,7 @@ impl TargetState {
         if let Some(running) = &mut self.running {
             running.is_slow = true;
             warn!(
-                "{name}: the publish takes unusually long, {} s so far: it is still {}; after {limit} s it is given up",
+                target = %name, "{name}: the publish takes unusually long, {} s so far: it is still {}; after {limit} s it is given up",
                 running.since.elapsed().as_secs(),
                 running.progress.describe_step()
             );
@@ -400,7 +412,7 @@ impl TargetState {
             .map_or(self.schedule.number(), |running| running.number);
         if running.as_ref().is_some_and(|running| running.is_slow) {
             let (name, took) = (&self.loaded.target.name, done.took.as_secs());
-            info!("{name}: the publish that took unusually long has ended after {took} s");
+            info!(target = %name, "{name}: the publish that took unusually long has ended after {took} s");
         }
         let revision = running.as_ref().map(|running| running.revision);
         let mut causes = running.map(|running| running.causes).unwrap_or_default();
@@ -414,7 +426,7 @@ impl TargetState {
         if let Some(disputes) = &done.end.disputes {
             self.warn_of_disputes(disputes);
         }
-        let action = self.log_end(done, once, &cause);
+        let action = self.log_end(done, once, &cause, revision);
         let outcome = done.end.outcome(self.loaded.target.reload.is_some());
         if outcome.is_final() {
             self.last = Some(outcome);
@@ -454,23 +466,27 @@ impl TargetState {
     fn warn_of_disputes(&mut self, disputes: &BTreeSet<String>) {
         let name = &self.loaded.target.name;
         for new in disputes.difference(&self.disputes) {
-            warn!("{name}: {new}");
+            warn!(target = %name, "{name}: {new}");
         }
         for settled in self.disputes.difference(disputes) {
-            info!("{name}: this is settled: {settled}");
+            info!(target = %name, "{name}: this is settled: {settled}");
         }
         self.disputes.clone_from(disputes);
     }
 
     /// Logs how a publish ended; what the history is told that was done.
-    fn log_end(&mut self, done: &Done, once: bool, cause: &str) -> Option<Action> {
+    fn log_end(
+        &mut self,
+        done: &Done,
+        once: bool,
+        cause: &str,
+        revision: Option<Revision>,
+    ) -> Option<Action> {
         let published = match &done.end.result {
             Ok(published) => published,
             Err(PublishError::GivenUp) => {
-                info!(
-                    "{}: the publish under way was given up",
-                    self.loaded.target.name
-                );
+                let name = &self.loaded.target.name;
+                info!(target = name, "{name}: the publish under way was given up");
                 return None;
             }
             Err(error) => {
@@ -484,7 +500,7 @@ impl TargetState {
                 return is_news.then(|| failed_action(error));
             }
         };
-        self.log_published(published, done, cause);
+        self.log_published(published, done, cause, revision);
         let action = self.published_action(published);
         let is_open = matches!(
             published,
@@ -512,7 +528,13 @@ impl TargetState {
         }
     }
 
-    fn log_published(&mut self, published: &Published, done: &Done, cause: &str) {
+    fn log_published(
+        &mut self,
+        published: &Published,
+        done: &Done,
+        cause: &str,
+        revision: Option<Revision>,
+    ) {
         let target = &self.loaded.target;
         let name = target.name.as_str();
         let ms = u64::try_from(done.took.as_millis()).unwrap_or(u64::MAX);
@@ -528,23 +550,25 @@ impl TargetState {
         };
         let what = match published {
             Published::Unchanged if after.is_empty() => {
-                return debug!("{name}: {dest} {is} right");
+                return debug!(target = %name, "{name}: {dest} {is} right");
             }
-            Published::WouldChange => return info!("{name}: {dest} would change"),
+            Published::WouldChange => return info!(target = %name, "{name}: {dest} would change"),
             Published::ReloadOwed(_) => {
-                return debug!("{name}: {dest} takes a reload, which waits for min_interval");
+                return debug!(target = %name, "{name}: {dest} takes a reload, which waits for min_interval");
             }
             Published::RefusedBefore => {
                 return debug!(
-                    "{name}: {dest} would be what was refused, which waits for its next try"
+                    target = %name, "{name}: {dest} would be what was refused, which waits for its next try"
                 );
             }
             Published::Overtaken => {
                 return debug!(
-                    "{name}: HAProxy has been changed; the check made way for newer data"
+                    target = %name, "{name}: HAProxy has been changed; the check made way for newer data"
                 );
             }
-            Published::Unread => return debug!("{name}: {dest} {is} still not read"),
+            Published::Unread => {
+                return debug!(target = %name, "{name}: {dest} {is} still not read");
+            }
             Published::Unchanged => format!("{dest} {is} right"),
             Published::Reconciled(1) => {
                 format!("HAProxy did not have the servers of {dest}: 1 change in {ms} ms")
@@ -565,6 +589,7 @@ impl TargetState {
         };
         info!(
             target = name,
+            revision = revision.map(|revision| revision.0),
             cause,
             took_ms = ms,
             "{name}: {what}{after}{because}"
@@ -594,6 +619,7 @@ impl TargetState {
         if let Some(written) = written.filter(|_| !self.in_place) {
             self.in_place = true;
             info!(
+                target = self.loaded.target.name,
                 "{}: {} is a mount point, so it is written over instead of replaced; mount its directory to have it \
                  replaced at once",
                 self.loaded.target.name,
@@ -612,7 +638,7 @@ impl TargetState {
         if let Some(pause) = self.repairs.repaired(Instant::now()) {
             let dest = enumerate(foreign.iter().map(|one| one.dest.display()));
             warn!(
-                "{name}: something else keeps changing {dest}; from now on it is set right {} s later, and later each \
+                target = %name, "{name}: something else keeps changing {dest}; from now on it is set right {} s later, and later each \
                  time: look for another program or a cron job that writes it",
                 pause.as_secs()
             );
@@ -631,7 +657,12 @@ impl TargetState {
             error!(target = name, error = text, "{name}: {text}{then}");
             true
         } else {
-            debug!("{name}: {text}; {} times now", self.trouble.times());
+            debug!(
+                target = name,
+                error = text,
+                "{name}: {text}; {} times now",
+                self.trouble.times()
+            );
             false
         }
     }
@@ -672,7 +703,7 @@ fn step(time: &StepTime) -> Step {
 fn warn_of_foreign_edits(name: &str, foreign: &[ForeignEdit]) {
     for ForeignEdit { dest, difference } in foreign {
         let dest = dest.display();
-        warn!("{name}: somebody else had changed {dest}, which is set right: {difference}");
+        warn!(target = %name, "{name}: somebody else had changed {dest}, which is set right: {difference}");
     }
 }
 
