@@ -55,6 +55,7 @@ pub struct DrainArgs {
 Examples:
   sidekick status
   sidekick status web --wide
+  sidekick status --watch               follows it on the terminal
   sidekick status --format json | jq '.problems'
 
 Exit status:
@@ -68,6 +69,9 @@ pub struct Status {
     /// Show everything, however wide the tables become: names in full, attributes, leases, dates in place of ages.
     #[arg(long)]
     pub wide: bool,
+    /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
+    #[arg(short, long)]
+    pub watch: bool,
     /// A table for people, or JSON for programs; docs/json.md has its form.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -82,6 +86,7 @@ pub struct Status {
 Examples:
   sidekick ls                          services, and how many instances they have
   sidekick ls web                      the instances of one service
+  sidekick ls web --watch              follows them on the terminal
   sidekick ls web --format json | jq -r '.[].addr'
 
 Exit status:
@@ -94,7 +99,10 @@ pub struct Ls {
     /// Show everything, however wide the tables become: names in full, attributes, leases, dates in place of ages.
     #[arg(long)]
     pub wide: bool,
-    /// A table for people, or JSON for programs.
+    /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
+    #[arg(short, long)]
+    pub watch: bool,
+    /// A table for people, or JSON for programs; docs/json.md has its form.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]
@@ -167,7 +175,10 @@ pub struct History {
     /// The differences of the files, too; those longer than 16 KiB are not kept.
     #[arg(long)]
     pub diff: bool,
-    /// A table for people, or JSON for programs.
+    /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
+    #[arg(short, long)]
+    pub watch: bool,
+    /// A table for people, or JSON for programs; docs/json.md has its form.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]
@@ -202,7 +213,10 @@ pub enum GuardAction {
 /// How what is held is shown.
 #[derive(Debug, Args)]
 pub struct GuardList {
-    /// Lines for people, or JSON for programs.
+    /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
+    #[arg(short, long)]
+    pub watch: bool,
+    /// A table for people, or JSON for programs; docs/json.md has its form.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]

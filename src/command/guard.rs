@@ -1,13 +1,19 @@
 //! `sidekick guard`. Shell.
 
+use super::live::Live;
 use super::{Job, Surroundings, print, print_json};
 use crate::cli::{Format, Guard, GuardAction, GuardRelease};
 use crate::config;
 use crate::error::Failure;
 use crate::model::report::code;
+use crate::system::signals::BlockedSignals;
 use crate::watch;
 
-pub(super) fn resolve(args: Guard, here: &Surroundings) -> Result<Job, Failure> {
+pub(super) fn resolve(
+    args: Guard,
+    held: Option<BlockedSignals>,
+    here: &Surroundings,
+) -> Result<Job, Failure> {
     let state = match &args.action {
         GuardAction::List(list) => &list.state,
         GuardAction::Release(release) => &release.state,
@@ -15,9 +21,20 @@ pub(super) fn resolve(args: Guard, here: &Surroundings) -> Result<Job, Failure> 
     let dir = config::watch_state_dir(state, (&here.env, &here.host), here.is_root);
     let dir = dir.map_err(|problem| Failure::usage(&[problem]))?;
     let (screen, is_quiet) = (here.screen, here.output.is_quiet());
+    let is_json = match &args.action {
+        GuardAction::List(list) => list.format == Format::Json,
+        GuardAction::Release(_) => false,
+    };
+    let live = Live::new(held, is_json, here)?;
     let work = async move {
         match args.action {
             GuardAction::List(list) => {
+                if let Some(live) = live {
+                    // The files tell of nothing; they are read at each draw.
+                    let nothing = async |_| ();
+                    let draw = async |screen| Ok(watch::guard_list(&dir, Some(screen))?);
+                    return live.run(nothing, draw).await;
+                }
                 let screen = (list.format == Format::Table).then_some(screen);
                 print(watch::guard_list(&dir, screen)?)?;
                 Ok(0)

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tracing::{info, warn};
 
-use crate::cli::{Command, LogArgs, OutputArgs, StoreArgs};
+use crate::cli::{Command, GuardAction, LogArgs, OutputArgs, StoreArgs};
 use crate::config::{self, Env, HostFile, Problem, StorePlace};
 use crate::error::Failure;
 use crate::model::instance::State;
@@ -31,6 +31,7 @@ mod guard;
 mod health;
 mod history;
 mod ip;
+mod live;
 mod pages;
 mod register;
 mod render;
@@ -174,10 +175,25 @@ pub fn hold_signals(command: &Command) -> Result<Option<BlockedSignals>, Failure
             BlockedSignals::daemon(config::stop_signal(&args.stop))
         }
         Command::Dashboard(_) => BlockedSignals::daemon(None),
+        command if is_watching(command) => BlockedSignals::daemon(None),
         Command::Register(_) | Command::Watch(_) => BlockedSignals::forwardable(),
         _ => return Ok(None),
     };
     held.map(Some).map_err(|error| no_system(&error))
+}
+
+/// Whether a command shows something until it is stopped (`--watch`).
+fn is_watching(command: &Command) -> bool {
+    match command {
+        Command::Ls(args) => args.watch,
+        Command::Status(args) => args.watch,
+        Command::History(args) => args.watch,
+        Command::Guard(args) => match &args.action {
+            GuardAction::List(args) => args.watch,
+            GuardAction::Release(_) => false,
+        },
+        _ => false,
+    }
 }
 
 /// What a command means. `held` are the signals of [`hold_signals`].
@@ -199,11 +215,11 @@ pub fn resolve(
         (Command::Check(args), _) => Ok(check::resolve(args, here)),
         (Command::Drain(args), _) => drain::resolve(&args, State::Drain, here),
         (Command::Undrain(args), _) => drain::resolve(&args, State::Up, here),
-        (Command::Ls(args), _) => status::resolve_ls(&args, here),
-        (Command::Status(args), _) => status::resolve(&args, here),
+        (Command::Ls(args), held) => status::resolve_ls(&args, held, here),
+        (Command::Status(args), held) => status::resolve(&args, held, here),
         (Command::Health(args), _) => health::resolve(&args, here),
-        (Command::History(args), _) => history::resolve(args, here),
-        (Command::Guard(args), _) => guard::resolve(args, here),
+        (Command::History(args), held) => history::resolve(args, held, here),
+        (Command::Guard(args), held) => guard::resolve(args, held, here),
         (Command::Completions { shell }, _) => Ok(pages::completions(shell)),
         (Command::Man { dir }, _) => Ok(pages::man(dir)),
     }

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 pub use self::drain::{Drained, Order, set_state};
 pub use self::export::export;
-pub use self::status::{Form, Question, Report, list, status};
+pub use self::status::{Form, Question, Report, list, report_changes, status};
 
 use crate::model::catalog::Catalog;
 use crate::model::instance::ServiceName;

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
 use super::overview::{
     LeaseTimes, Look, Overview, Said, instance_table, instances, service_rows, service_table,
 };
@@ -9,7 +12,8 @@ use super::{ManageError, read_catalog, read_missing, read_watchers, suggest_serv
 use crate::model::instance::ServiceName;
 use crate::model::prefix::Prefix;
 use crate::model::screen::Screen;
-use crate::store::Store;
+use crate::model::watcher_entry;
+use crate::store::{Store, follow};
 
 /// What is asked for, and how it is shown.
 #[derive(Debug, Clone)]
@@ -22,6 +26,28 @@ pub struct Question {
     pub form: Form,
     /// The time, in seconds since 1970.
     pub now: u64,
+}
+
+impl Question {
+    /// The same question, asked again later, for this screen.
+    #[must_use]
+    pub fn again(&self, screen: Screen, now: u64) -> Self {
+        let form = match self.form {
+            Form::Json => Form::Json,
+            Form::Tables {
+                is_wide, is_quiet, ..
+            } => Form::Tables {
+                screen,
+                is_wide,
+                is_quiet,
+            },
+        };
+        Self {
+            form,
+            now,
+            ..self.clone()
+        }
+    }
 }
 
 /// How an answer is shown.
@@ -130,6 +156,30 @@ pub async fn list(question: &Question, store: Arc<dyn Store>) -> Result<Report, 
         is_wrong: false,
         missing: nobody(question, &store, rows.is_empty()).await,
     })
+}
+
+/// Reports each change of what is asked for, as long as this runs.
+pub async fn report_changes(question: &Question, store: Arc<dyn Store>, to: mpsc::Sender<()>) {
+    let instances = match &question.service {
+        Some(service) => question.prefix.join(service.as_str()),
+        None => question.prefix.clone(),
+    };
+    let paths = [instances, watcher_entry::root(), watcher_entry::seen_root()];
+    let mut followers = JoinSet::new();
+    for path in paths {
+        let (store, to) = (Arc::clone(&store), to.clone());
+        followers.spawn(async move {
+            let (own, mut from) = mpsc::channel(16);
+            let relay = async {
+                while from.recv().await.is_some() {
+                    // One that waits already stands for this one, too.
+                    let _ = to.try_send(());
+                }
+            };
+            tokio::join!(follow(store, path, own), relay);
+        });
+    }
+    while followers.join_next().await.is_some() {}
 }
 
 /// How long the leases of instances live. etcd tells that of one lease at a time, so it is asked only for one service, for wide

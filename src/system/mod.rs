@@ -15,6 +15,7 @@ mod group;
 pub mod http_get;
 pub mod http_server;
 pub mod init;
+pub mod live_screen;
 pub mod mount;
 pub mod output;
 pub mod own_files;

@@ -22,6 +22,7 @@ mod harness;
 mod healing;
 mod hitless;
 mod json;
+mod live;
 mod logs;
 mod package;
 mod pid1;

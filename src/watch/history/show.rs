@@ -38,7 +38,7 @@ pub enum HistoryError {
 }
 
 /// What is to be shown.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Wanted {
     /// Only this target.
     pub target: Option<String>,
