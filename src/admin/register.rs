@@ -497,4 +497,35 @@ mod tests {
         assert_eq!(board.outages.get(), 2);
         assert_eq!(board.notes().len(), 1);
     }
+
+    #[test]
+    fn an_engine_and_its_containers() {
+        let (admin, board, registry) = on();
+        let at = "unix:/run/docker.sock";
+        admin.docker_answers(at, Some("no such file".to_owned()));
+        let unknown =
+            "the containers of Docker at unix:/run/docker.sock are not known: no such file";
+        assert_eq!(board.not_ready(), [unknown]);
+        admin.docker_answers(at, None);
+        admin.containers(0, Vec::new());
+        assert_eq!(board.not_ready(), [""; 0], "no container is nothing wrong");
+        let refused: Vec<String> = (0..30).map(|n| format!("container {n}")).collect();
+        admin.containers(31, refused);
+        assert_eq!(board.notes().len(), MOST_NOTES);
+        assert_eq!(
+            board.status()["docker"]["refused"]
+                .as_array()
+                .unwrap()
+                .len(),
+            30
+        );
+        let text = metrics(board, registry);
+        for line in [
+            "\nsidekick_docker_up 1.0\n",
+            "\nsidekick_docker_containers 31.0\n",
+            "\nsidekick_docker_containers_refused 30.0\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
 }

@@ -244,4 +244,32 @@ mod tests {
         let problems = parse("--name a/b --port x --ip y --ttl z").unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
     }
+
+    #[test]
+    fn containers_need_no_service_of_their_own() {
+        let alone = parse("--docker").unwrap();
+        assert_eq!(alone.announcements, []);
+        let docker = alone.docker.unwrap();
+        assert_eq!(docker.engine.to_string(), "unix:/var/run/docker.sock");
+        assert_eq!((docker.grace.as_secs(), docker.ways.published), (60, false));
+        let both = "--docker /a/b --docker-address published --ip 10.0.0.1 --name web --port 80";
+        let both = parse(both).unwrap();
+        assert_eq!(both.announcements.len(), 1);
+        let docker = both.docker.unwrap();
+        assert_eq!((docker.ways.host.len(), docker.ways.published), (1, true));
+        assert_eq!(parse("--name web --port 80").unwrap().docker, None);
+        let told = parse("--docker tcp://a:1 --docker-grace x").unwrap_err();
+        assert!(told[0].starts_with("--docker: ") && told[1].starts_with("--docker-grace: "));
+        for bad in [
+            "--docker --name web",
+            "--docker --port 80",
+            "--docker-network a",
+        ] {
+            let line = format!("sidekick register {bad}");
+            assert!(
+                Cli::try_parse_from(line.split_whitespace()).is_err(),
+                "{bad}"
+            );
+        }
+    }
 }

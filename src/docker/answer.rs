@@ -102,10 +102,11 @@ pub(super) fn event(line: &str) -> Option<Event> {
         ("container", "die" | "stop" | "pause" | "destroy" | "health_status: unhealthy") => {
             (&line.actor.id, What::Went)
         }
-        (
-            "container",
-            "start" | "restart" | "unpause" | "rename" | "update" | "health_status: healthy",
-        ) => (&line.actor.id, What::Came),
+        ("container", "start" | "restart" | "unpause" | "rename") => (&line.actor.id, What::Came),
+        // Some engines do not say in the event what the health is; the inspection does.
+        ("container", action) if action.starts_with("health_status") => {
+            (&line.actor.id, What::Came)
+        }
         (_, _) => return None,
     };
     Some(Event {

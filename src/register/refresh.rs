@@ -222,4 +222,32 @@ mod tests {
         assert_eq!(refresh.limit, LIMIT);
         assert!(refresh.start_due_job(now).is_none());
     }
+
+    #[test]
+    fn containers_are_resolved_at_once_and_the_newest_of_them() {
+        let mut refresh = RefreshSchedule::new(Source::of_file());
+        let now = Instant::now();
+        assert!(refresh.start_due_job(now).is_none());
+        refresh.set_containers(Vec::new());
+        let job = refresh.start_due_job(now).unwrap();
+        assert!(refresh.start_due_job(now).is_none(), "one at a time");
+        let (source, found) = job();
+        assert!(matches!(found, Found::Contained(Some(entries)) if entries.is_empty()));
+        refresh.finish(source);
+        assert_eq!(refresh.containers, None);
+
+        // One that breaks off is made again.
+        refresh.set_containers(Vec::new());
+        assert!(refresh.start_due_job(now + EVERY).is_some());
+        refresh.give_up();
+        assert_eq!(refresh.containers, Some(Vec::new()));
+
+        // A configuration that cannot be read holds them up no longer than itself.
+        assert!(refresh.request_config_reload());
+        let (source, found) = refresh.start_due_job(now + EVERY).unwrap()();
+        assert!(matches!(found, Found::Read(Err(_))));
+        refresh.finish(source);
+        let (_, found) = refresh.start_due_job(now + 2 * EVERY).unwrap()();
+        assert!(matches!(found, Found::Contained(Some(_))));
+    }
 }

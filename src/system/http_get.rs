@@ -243,3 +243,87 @@ impl Begun<'_> {
         Ok((String::from_utf8_lossy(&read).into_owned(), true))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A server that answers the first request with this, and keeps the connection open if it is asked to.
+    async fn serve(listener: UnixListener, answer: String, stays: bool) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 1024];
+        assert!(stream.read(&mut request).await.unwrap() > 0);
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        if stays {
+            pending::<()>().await;
+        }
+    }
+
+    fn answer(status: &str, body: &str) -> String {
+        let date = "Date: Fri, 27 Nov 2026 02:01:08 GMT\r\nConnection: close\r\n";
+        format!("HTTP/1.1 {status}\r\n{date}\r\n{body}")
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_whole_in_time_and_good_or_an_error() {
+        for (text, stays, wanted) in [
+            (answer("200 OK", "12345"), false, "Ok"),
+            (answer("200 OK", "123456"), false, "TooLong"),
+            (answer("404 Not Found", "no\nsuch"), false, "Status"),
+            (answer("200 OK", "123"), true, "Late"),
+            (String::new(), true, "Late"),
+            ("nonsense\r\n\r\n".to_owned(), false, "Answer"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let at = ListenAddress::Unix(dir.path().join("s"));
+            let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+            let bounds = Bounds {
+                time: SECOND / 5,
+                bytes: 5,
+            };
+            let got = tokio::select! {
+                got = fetch(&at, "/", bounds) => got,
+                () = async { serve(listener, text, stays).await; pending().await } => unreachable!(),
+            };
+            let told = format!("{got:?}");
+            let kind = told.split(['(', ' ']).next().unwrap_or_default();
+            match &got {
+                Ok(good) => {
+                    assert_eq!(good.body, "12345");
+                    assert!(good.date.as_ref().unwrap().starts_with("Fri, 27"));
+                    assert_eq!(wanted, "Ok");
+                }
+                Err(_) => assert!(told.contains(wanted) && kind == "Err", "{told}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_come_as_they_are_sent_and_have_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = ListenAddress::Unix(dir.path().join("s"));
+        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        let (to, mut lines) = mpsc::channel(8);
+        let bounds = Bounds {
+            time: SECOND,
+            bytes: 16,
+        };
+        let text = answer("200 OK", &format!("one\ntwo\n{}", "x".repeat(17)));
+        let (end, ()) = tokio::join!(
+            follow_lines(&at, "/", bounds, &to),
+            serve(listener, text, false)
+        );
+        assert!(matches!(end, Err(GetError::TooLong(_, 16))), "{end:?}");
+        drop(to);
+        let mut all = Vec::new();
+        while let Some(line) = lines.recv().await {
+            all.push(line);
+        }
+        assert_eq!(all, ["one", "two"]);
+    }
+}

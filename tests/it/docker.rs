@@ -180,7 +180,7 @@ impl Project {
         let mut text = format!("services:\n{}", named.collect::<String>());
         if file == LABELS {
             // What an image that is imported does not say.
-            text += "  web: { command: [nginx, -g, 'daemon off;'] }\n";
+            text += "  web: { user: nginx, command: [nginx, -g, 'daemon off;'] }\n";
         }
         std::fs::write(project.dir.path().join("images.yaml"), text).unwrap();
         project.must(&["up", "-d", "--no-build"]);

@@ -111,6 +111,7 @@ fn events() {
         ("start", What::Came),
         ("die", What::Went),
         ("health_status: healthy", What::Came),
+        ("health_status", What::Came),
         ("health_status: unhealthy", What::Went),
     ] {
         let event = event(&line("container", action, ours)).unwrap();

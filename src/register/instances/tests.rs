@@ -453,3 +453,57 @@ proptest! {
         prop_assert!(world.withdrawn);
     }
 }
+
+#[test]
+fn a_set_that_is_still_to_come_may_be_empty() {
+    let now = Instant::now();
+    let mut machine = roster(&[]);
+    machine.expect_more();
+    assert_eq!(machine.handle(now, Input::Start), []);
+    let empty = machine.handle(now, Input::Replace(Vec::new()));
+    assert_eq!(empty, [Action::Settled]);
+
+    let mut machine = roster(&[]);
+    machine.expect_more();
+    machine.handle(now, Input::Start);
+    machine.handle(now, Input::Replace(vec![entry("a")]));
+    let granted = machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
+    assert_eq!(granted, [publish(&entry("a"))]);
+    let last = machine.handle(now, published());
+    assert_eq!(last, [said("a"), Action::Settled]);
+}
+
+/// Others may come, so that a place that is taken ends nothing.
+#[test]
+fn the_only_instance_of_a_set_that_goes_on_is_not_refused() {
+    for expects_more in [false, true] {
+        let mut now = Instant::now();
+        let mut machine = roster(&[entry("a")]);
+        if expects_more {
+            machine.expect_more();
+        }
+        machine.handle(now, Input::Start);
+        machine.handle(now, Input::Replace(vec![entry("a")]));
+        machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
+        let conflict = || store(lease::Answer::Published(A, Err(Failure::Conflict)));
+        let mut told = machine.handle(now, conflict());
+        for _ in 0..20 {
+            now = machine.deadline().unwrap();
+            for action in machine.handle(now, Input::Tick) {
+                let answer = match action {
+                    Action::Lease(_, lease::Action::KeepAlive(_)) => {
+                        store(lease::Answer::KeptAlive(A, Ok(TTL)))
+                    }
+                    Action::Lease(_, lease::Action::Publish(..)) => conflict(),
+                    other => {
+                        told.push(other);
+                        continue;
+                    }
+                };
+                told.extend(machine.handle(now, answer));
+            }
+        }
+        let is_refused = told.contains(&Action::Refused(dir("a")));
+        assert_eq!(is_refused, !expects_more, "{told:?}");
+    }
+}

@@ -105,3 +105,19 @@ fn an_address_that_is_gone_is_kept() {
     assert_eq!(source.resolve().unwrap(), before);
     assert!(source.gone.is_empty());
 }
+
+#[test]
+fn a_container_comes_after_what_is_configured() {
+    let given = |id: &str| announcement("web", 80, IdSpec::Given(id.parse().unwrap()));
+    let mut source = source(vec![given("a")]);
+    source.set_containers(vec![given("a"), given("b")]);
+    let names = |dirs: Vec<Prefix>| dirs.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let both = ["/services/web/a", "/services/web/b"];
+    assert_eq!(names(dirs(&mut source)), both);
+    assert_eq!(source.refused.len(), 1);
+    source.set_containers(vec![given("b")]);
+    assert_eq!(names(dirs(&mut source)), both);
+    assert_eq!(source.refused.len(), 0);
+    source.set_containers(Vec::new());
+    assert_eq!(names(dirs(&mut source)), both[..1]);
+}

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -42,7 +43,10 @@ impl Scene {
         let register_port = free_port();
         let admin = format!("127.0.0.1:{register_port}");
         let more = ["--admin", &admin, "--check", "exec:true", "--rise", "1"];
-        let register = watched.register("a", 1001, &more);
+        let socket = watched.dir.path().join("docker.sock");
+        serve_no_containers(UnixListener::bind(&socket).unwrap());
+        let docker = ["--docker", socket.to_str().unwrap()];
+        let register = watched.register("a", 1001, &[&more[..], &docker].concat());
         let failures = "sidekick_publish_failures_total{target=\"web\",step=\"check\"}";
         watched.wait("/metrics", |text| value(text, failures) >= Some(1.0));
         fs::write(&check, "exit 0").unwrap();
@@ -59,6 +63,24 @@ impl Scene {
     fn metrics(&self) -> [String; 2] {
         [self.watched.port, self.register_port].map(|port| get(port, "/metrics").unwrap().1)
     }
+}
+
+/// A Docker Engine without containers, as far as a registration asks it, until the end of the tests.
+fn serve_no_containers(listener: UnixListener) {
+    std::thread::spawn(move || {
+        let mut streams = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap();
+            let date = "HTTP/1.1 200 OK\r\nDate: Fri, 27 Nov 2026 02:01:08 GMT\r\n";
+            let is_list = request[..length].starts_with(b"GET /containers/json ");
+            let body = if is_list { "[]" } else { "" };
+            write!(stream, "{date}Connection: close\r\n\r\n{body}").unwrap();
+            // A list ends; events may come for ever.
+            streams.extend((!is_list).then_some(stream));
+        }
+    });
 }
 
 /// The metrics that a text names: those of a query, or of a page.

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 
 use self::engine::{Container, Engine};
 use crate::harness::etcd::Etcd;
+use crate::harness::notify::Notify;
 use crate::harness::{Process, sidekick, temp_dir, wait_for};
 
 /// Runs until it is asked to stop, and then for as long again as `$LINGER` says.
@@ -276,6 +277,22 @@ fn published_ports_and_networks() {
         .engine
         .must(&["network", "disconnect", &network.name, &closed.id]);
     bench.wait_for(&closed, false);
+}
+
+/// No container is a set too, and a service manager that waited for one would wait in vain.
+#[test]
+fn it_is_ready_without_a_container() {
+    let Some(engine) = Engine::shared() else {
+        return;
+    };
+    let bench = Bench::new(engine);
+    let notify = Notify::at(&bench.dir.path().join("notify"));
+    let mut command = bench.command(LONG, &[]);
+    let process = Process::start(notify.tell(&mut command), &bench.dir.path().join("log"));
+    assert!(notify.receive().starts_with("READY=1\n"));
+    process.wait_said("connected to Docker");
+    let container = bench.engine.run(WEB, &[]);
+    bench.wait_for(&container, true);
 }
 
 #[test]
