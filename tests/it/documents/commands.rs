@@ -65,6 +65,62 @@ fn run(script: &str, dir: &Path, env: &[(&str, &str)]) -> Option<String> {
     Some(text)
 }
 
+/// Something announced as the page says, in a store that is a directory.
+fn announced(script: &str, stand_in: &str) -> Option<String> {
+    let dir = temp_dir();
+    let store = format!("dir://{}", dir.path().join("store").display());
+    let look = "until ls $TMPDIR/store/services/web/*/vhost; do sleep 0.1; done\n\
+                for key in $TMPDIR/store/services/web/*/*; do echo \"${key##*/}=$(cat $key)\"; done";
+    let script = format!("ip addr add 10.9.9.9/8 dev lo\n{script} &\n{look}")
+        .replace("-- ./web", &format!("-- {stand_in}"));
+    run(&script, dir.path(), &[("SIDEKICK_STORE", &store)])
+}
+
+#[test]
+fn the_attributes_are_announced_by_flags_and_by_a_file() {
+    let all = blocks("docs/attributes.md");
+    let block = |language: &str| {
+        let block = all.iter().find(|block| block.language == language);
+        block.unwrap().text.trim_end().to_owned()
+    };
+    let by_file = format!(
+        "cat >$TMPDIR/services.toml <<'END'\n{}\nEND\nsidekick register --config $TMPDIR/services.toml",
+        block("toml")
+    );
+    for script in [block("sh"), by_file] {
+        let Some(text) = announced(&script, "sleep 60") else {
+            return;
+        };
+        for key in [
+            "ip=10.9.9.9",
+            "port=8080",
+            "metrics-port=9100",
+            "weight=50",
+            "vhost=www.example.org",
+            "path=/shop",
+            "check=/healthz",
+        ] {
+            assert!(
+                text.lines().any(|line| line == key),
+                "{script}: {key}: {text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_instance_that_is_announced_without_sidekick_is_one() {
+    let dir = temp_dir();
+    let start = "export ETCDCTL_API=3 SIDEKICK_STORE=etcd://127.0.0.1:2379\n\
+                 etcd --data-dir $TMPDIR/data >$TMPDIR/log 2>&1 &\n\
+                 until etcdctl endpoint health 2>/dev/null; do sleep 0.1; done\n";
+    let script = start.to_owned() + &commands("docs/keys.md", "");
+    let Some(text) = run(&script, dir.path(), &[]) else {
+        return;
+    };
+    assert!(text.contains("10.0.0.9:80"), "{text}");
+}
+
 fn program(dir: &Path, name: &str, text: &str) {
     let file = dir.join("bin").join(name);
     fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -159,6 +159,33 @@ fn every_block_gives_the_block_behind_it() {
     assert!(count > 0, "no example is found");
 }
 
+/// What stands in place of confd's templates, and they themselves, are templates.
+#[test]
+fn the_templates_of_the_migration_compile() {
+    let mut count = 0;
+    for row in rows("docs/migration.md") {
+        for (title, cell) in row.titles.iter().zip(&row.cells) {
+            let name = match title.as_str() {
+                "confd's template" => "t.tmpl",
+                "Tera" | "here" => "t.tera",
+                _ => continue,
+            };
+            for code in codes(cell).into_iter().filter(|code| code.starts_with('{')) {
+                count += 1;
+                // Half a loop, as the list of what is announced shows it, is none.
+                let whole = if code.starts_with("{% for") && !code.contains("endfor") {
+                    format!("{code}{{% endfor %}}")
+                } else {
+                    code.to_owned()
+                };
+                let compiled = Template::compile(name, &whole);
+                assert!(compiled.is_ok(), "{}: {code}: {compiled:?}", row.place);
+            }
+        }
+    }
+    assert!(count > 10, "few templates are found: {count}");
+}
+
 /// The names in the first column of the table at the beginning of a source: the reference of the language.
 fn reference(source: &str) -> Vec<String> {
     let source = read(source);
