@@ -91,7 +91,7 @@ install-demo:
 install-test:
 	@contrib/install.sh etcd:etcd-server etcdctl:etcd-client haproxy:haproxy nginx:nginx-light openssl:openssl curl:curl unshare:util-linux ip:iproute2 script:bsdutils systemd-analyze:systemd \
 		/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream apache2:apache2-bin php:php-cli mariadbd:mariadb-server-core dnsmasq:dnsmasq-base \
-		memcached:memcached patchelf:patchelf bindfs:bindfs chromium:chromium
+		memcached:memcached patchelf:patchelf bindfs:bindfs chromium:chromium zsh:zsh fish:fish mandoc:mandoc
 	@contrib/debian.sh bullseye haproxy || true
 	@contrib/prometheus.sh || true
 

@@ -6,6 +6,7 @@
 )]
 
 mod admin;
+mod complete;
 mod dashboard;
 mod docker;
 mod log;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::admin::{AdminArgs, AllowedHosts, Health};
+pub use self::complete::{Noun, Typed, complete, completions};
 pub use self::dashboard::Dashboard;
 pub use self::docker::{DockerAddress, DockerArgs};
 pub use self::log::{LogArgs, LogFormat, LogLevel};
@@ -32,7 +34,7 @@ pub use self::manage::{
     Ls, StateArgs, Status,
 };
 pub use self::output::{ColorWhen, OutputArgs};
-pub use self::pages::{completions, manuals};
+pub use self::pages::manuals;
 pub use self::register::{
     CHECK_INTERVAL, CHECK_STATUS, CHECK_TIMEOUT, CheckArgs, FALL, RISE, Register,
 };

@@ -4,7 +4,7 @@ use std::fmt::{self, Debug};
 use std::io::Write;
 use std::process::ExitCode;
 
-use sidekick::cli::{Cli, LogFormat, LogLevel, OutputArgs};
+use sidekick::cli::{self, Cli, LogFormat, LogLevel, OutputArgs};
 use sidekick::command::{self, Job, Surroundings, Work};
 use sidekick::error::Failure;
 use sidekick::model::report::code;
@@ -19,6 +19,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
+    if cli::complete(command::list_values) {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(answer(&error)),

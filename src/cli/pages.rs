@@ -1,16 +1,8 @@
-//! What the command line says of itself: the completions and the manual pages.
+//! What the command line says of itself: the manual pages.
 
 use clap::CommandFactory;
 
 use super::Cli;
-
-/// The completions for a shell, as a script for it.
-#[must_use]
-pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "sidekick", &mut script);
-    script
-}
 
 /// The manual pages: the name of each, and its text.
 pub fn manuals() -> std::io::Result<Vec<(String, Vec<u8>)>> {

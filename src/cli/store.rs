@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// Which store, and how to get in.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
     /// etcd://HOST:PORT[,HOST:PORT...], or dir:///PATH for a directory of this host.

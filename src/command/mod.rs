@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tracing::{info, warn};
 
+pub use self::complete::list_values;
 use crate::cli::{Command, GuardAction, LogArgs, OutputArgs, StoreArgs};
 use crate::config::{self, Env, HostFile, Problem, StorePlace};
 use crate::error::Failure;
@@ -24,6 +25,7 @@ use crate::system::signals::BlockedSignals;
 use crate::system::terminal;
 
 mod check;
+mod complete;
 mod dashboard;
 mod drain;
 mod export;

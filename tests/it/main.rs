@@ -6,6 +6,7 @@ mod admin;
 mod application;
 mod architecture;
 mod cli;
+mod completions;
 mod confd;
 mod consumers;
 mod containers;
