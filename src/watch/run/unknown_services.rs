@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -27,9 +27,19 @@ pub(super) struct AnnouncedServices {
     known: BTreeMap<ServiceName, bool>,
     /// The warnings that still wait for the list of services.
     warnings: JoinSet<()>,
+    /// The same, and those that have been logged, by the service that they name.
+    by_service: BTreeMap<ServiceName, AbortHandle>,
 }
 
 impl AnnouncedServices {
+    /// Says that a service is announced now, or ends its warning if that has not been logged yet.
+    fn withdraw_warning(&mut self, service: &ServiceName) {
+        match self.by_service.remove(service) {
+            Some(warning) if !warning.is_finished() => warning.abort(),
+            Some(_) | None => info!(%service, "{service} is announced now"),
+        }
+    }
+
     /// Waits until every warning has been logged.
     pub(super) async fn finish(&mut self) {
         while self.warnings.join_next().await.is_some() {}
@@ -53,10 +63,12 @@ impl Shell {
             match announced.known.insert(service.clone(), is_there) {
                 None if !is_there => {
                     let store = Arc::clone(&self.store);
-                    let warning = log_warning(store, self.prefix.clone(), service, targets);
-                    announced.warnings.spawn(warning);
+                    let prefix = self.prefix.clone();
+                    let warning = log_warning(store, prefix, service.clone(), targets);
+                    let warning = announced.warnings.spawn(warning);
+                    announced.by_service.insert(service, warning);
                 }
-                Some(false) if is_there => info!(%service, "{service} is announced now"),
+                Some(false) if is_there => announced.withdraw_warning(&service),
                 // A service that has been announced before has the right name.
                 Some(true) => drop(announced.known.insert(service, true)),
                 None | Some(false) => {}

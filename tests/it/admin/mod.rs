@@ -1,5 +1,6 @@
 //! The admin endpoint of both modes, asked as a monitoring system does, and `sidekick health`.
 
+mod gauges;
 mod monitoring;
 
 use std::io::{Read, Write};
