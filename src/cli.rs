@@ -1,4 +1,4 @@
-//! What was typed: the command line, its syntax only. What it means is the business of [`crate::config`].
+//! The command line: its syntax only. [`crate::config`] says what it means.
 
 #![expect(
     clippy::doc_markdown,
@@ -9,8 +9,8 @@ mod admin;
 mod complete;
 mod dashboard;
 mod docker;
+mod inspect;
 mod log;
-mod look;
 mod manage;
 mod output;
 mod pages;
@@ -27,8 +27,8 @@ pub use self::admin::{AdminArgs, AllowedHosts, Health};
 pub use self::complete::{Noun, Typed, complete, completions};
 pub use self::dashboard::Dashboard;
 pub use self::docker::{DockerAddress, DockerArgs};
+pub use self::inspect::{Check, Ip, Render};
 pub use self::log::{LogArgs, LogFormat, LogLevel};
-pub use self::look::{Check, Ip, Render};
 pub use self::manage::{
     DrainArgs, Export, ExportFormat, Format, Guard, GuardAction, GuardList, GuardRelease, History,
     Ls, StateArgs, Status,
@@ -86,7 +86,7 @@ impl Cli {
     }
 }
 
-/// The modes.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Announce an instance of a service for as long as it lives.

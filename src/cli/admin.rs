@@ -1,19 +1,19 @@
-//! The flags of the admin endpoint, and of those who ask it.
+//! The flags of the admin endpoint, and of `sidekick health`, which asks it.
 
 use clap::Args;
 
 use super::Format;
 
-/// Where a running sidekick tells of itself.
+/// Where a running sidekick answers questions about itself.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Admin endpoint")]
 pub struct AdminArgs {
     /// Answer /health, /ready, /status and /metrics (Prometheus) here: ADDRESS:PORT or unix:/PATH; off without it, or if
     /// it is empty.
     ///
-    /// Nothing can be changed there, and there is no password: 127.0.0.1:9465 and a socket are for this host only, with
-    /// 0.0.0.0:9465 everybody who reaches the port reads it. A socket is open to its owner and group. --once and --noop
-    /// pass by, and have none. docs/metrics.md lists the metrics.
+    /// Clients can only read there, and need no password: 127.0.0.1:9465 and a socket are for this host only, with
+    /// 0.0.0.0:9465 everybody who reaches the port can read it. A socket is open to its owner and group. With --once and
+    /// --noop there is no endpoint. docs/metrics.md lists the metrics.
     #[arg(long, value_name = "ADDRESS", env = "SIDEKICK_ADMIN")]
     pub admin: Option<String>,
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub struct AdminArgs {
     pub allowed: AllowedHosts,
 }
 
-/// By which names a server of ours may be asked.
+/// By which host names clients may ask a server of ours.
 #[derive(Debug, Default, Args)]
 pub struct AllowedHosts {
     /// A host name by which clients may ask; may be repeated, or several by commas.
@@ -48,8 +48,9 @@ impl AllowedHosts {
 
 /// Ask a running sidekick whether it is healthy: for containers without curl.
 ///
-/// It asks the admin endpoint of `sidekick watch` or `sidekick register` (--admin there) and prints the answer. Healthy is
-/// whose loop makes progress; ready is who has published every target, or announced every instance.
+/// It asks the admin endpoint of `sidekick watch` or `sidekick register` (--admin there) and prints the answer. A process is
+/// healthy while its loop makes progress. A watcher is ready when it has published every target, a registration when it has
+/// announced every instance.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -69,7 +70,7 @@ pub struct Health {
         default_value = "127.0.0.1:9465"
     )]
     pub admin: String,
-    /// Ask whether it is ready, too.
+    /// Ask whether it is ready, and not only whether it is healthy.
     #[arg(long)]
     pub ready: bool,
     /// How long an answer may take.

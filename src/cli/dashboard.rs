@@ -6,9 +6,9 @@ use super::{AllowedHosts, LogArgs, StoreArgs};
 
 /// Show what is announced, who watches and what is wrong, on a web page that follows the store.
 ///
-/// Load balancers, services and instances are shown as a graph and as tables, with their states, their ages, what has been
-/// applied, what fails and what guards hold. The page only reads. It needs nothing but the store: no `sidekick watch` on
-/// this host, no files, no other server.
+/// The page shows load balancers, services and instances as a graph and as tables: their states and ages, what each load
+/// balancer has applied, what fails and what guards hold. It changes nothing, and needs only the store: no `sidekick watch`
+/// on this host, no files, no other server.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -21,7 +21,7 @@ Exit status:
 pub struct Dashboard {
     /// Where the page is served: ADDRESS:PORT, or unix:/PATH for a proxy in front of it.
     ///
-    /// Whoever reaches it sees all that is announced, attributes included; there is no login. docs/dashboard.md says how to
+    /// Everybody who reaches it sees all that is announced, attributes included; there is no login. docs/dashboard.md says how to
     /// put one in front of it.
     #[arg(
         long,

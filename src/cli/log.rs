@@ -4,11 +4,11 @@ use clap::{Args, ValueEnum};
 
 use super::OutputArgs;
 
-/// What is said, and how.
+/// What the log says, and in which form.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
-    /// How much is said: error, warn, info, debug or trace. Each -v is one step more, each -q one less.
+    /// How much the log says: error, warn, info, debug or trace. Each -v is one step more, each -q one less.
     #[arg(
         long,
         value_name = "LEVEL",
@@ -16,7 +16,7 @@ pub struct LogArgs {
         env = "SIDEKICK_LOG_LEVEL"
     )]
     pub log_level: LogLevel,
-    /// How it is said: one line of text, or one JSON object, per event. The log goes to standard error.
+    /// The form of the log: one line of text, or one JSON object, for each event. The log goes to standard error.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -35,7 +35,7 @@ impl Default for LogArgs {
     }
 }
 
-/// How much is said.
+/// How much the log says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
     /// What failed for good.
@@ -68,7 +68,7 @@ impl LogLevel {
     }
 }
 
-/// How it is said.
+/// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// One line of text per event.

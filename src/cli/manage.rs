@@ -1,4 +1,5 @@
-//! The flags of what people do by hand to instances and guards: `drain`, `undrain`, `status` and `guard`.
+//! The flags of the commands by which people see and change how things stand: `drain`, `undrain`, `ls`, `status`, `export`,
+//! `history` and `guard`.
 
 use std::path::PathBuf;
 
@@ -6,15 +7,15 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::StoreArgs;
 
-/// Change the state of an instance, and wait until everybody who watches it has applied that.
+/// Change the state of an instance, and wait until every watcher that serves it has applied that.
 ///
 /// The state is a key of the instance, on its lease: it goes with the instance, and stays as long as its `sidekick register`
-/// runs. The wait is over when every `sidekick watch` that serves the instance has it in use; where nobody watches, nobody
-/// waits.
+/// runs. The wait is over when the proxies of every `sidekick watch` that serves the instance use the new state; where no
+/// watcher serves it, there is no wait.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit status:
-  0 all who watch have applied it; 1 some have not within --wait, and are named; 64 the command
+  0 all watchers have applied it; 1 some have not within --wait, and are named; 64 the command
   line is wrong; 69 there is no such instance, or the store cannot be used.")]
 pub struct DrainArgs {
     /// The service.
@@ -23,10 +24,10 @@ pub struct DrainArgs {
     /// The instance.
     #[arg(value_name = "ID")]
     pub id: String,
-    /// How long to wait for those who watch.
+    /// How long to wait for the watchers.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub wait: String,
-    /// Wait for nobody.
+    /// Do not wait for the watchers.
     #[arg(long, conflicts_with = "wait")]
     pub no_wait: bool,
     /// A line for people, or JSON for programs.
@@ -45,11 +46,13 @@ pub struct DrainArgs {
 ///
 /// APPLIED is the last revision of the store that the proxies of a watcher have in use, BEHIND how many revisions the
 /// furthest watcher is ahead of it. OLD WORKERS is how many worker processes its HAProxies and nginxes still have from
-/// before their last reloads, for connections that have not ended; empty if none. FOR and BY are how long an instance has not
-/// been in service, and who did that: an operator, or its own stop. LEASE is how many seconds are left of those that its keys
-/// stand without a keep-alive; it is there for one service, and with --wide. A watcher tells at once of a drain, of
-/// what has become wrong or right within 2 s, of old workers within 20 s, and of all else within 15 s. SINCE is when the
-/// files of a target became what they are, REVISION what they were made from.
+/// before their last reloads, for connections that have not ended. SINCE is when the files of a target became what they are,
+/// REVISION what they were made from. Watchers report a drain at once, what has become wrong or right within 2 s, old workers
+/// within 20 s, and all else within 15 s.
+///
+/// FOR and BY say how long an instance has been out of service, and who did that: an operator, or its own stop. LEASE says how
+/// many seconds of its lease are left, such as 9/15 s; it is shown for one service, and with --wide. A column in which no row
+/// has anything to say is left out.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -130,7 +133,7 @@ pub struct Export {
     pub store: StoreArgs,
 }
 
-/// How a fixture is written.
+/// The form of a fixture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
     /// JSON.
@@ -139,7 +142,7 @@ pub enum ExportFormat {
     Yaml,
 }
 
-/// How something is shown.
+/// The form of what a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Text for people.
@@ -172,7 +175,7 @@ pub struct History {
     /// How many entries, the newest ones.
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
     pub limit: usize,
-    /// The differences of the files, too; those longer than 16 KiB are not kept.
+    /// Show the differences of the files, too; the history keeps none that is longer than 16 KiB.
     #[arg(long)]
     pub diff: bool,
     /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
@@ -188,8 +191,8 @@ pub struct History {
 
 /// See and release what the guards of `sidekick watch` hold.
 ///
-/// A guard holds instances that were lost without a word, when that is more than [template.guard] allows; docs/guards.md
-/// tells when, and for how long.
+/// A guard holds instances that vanish without draining, when they are more than [template.guard] allows; docs/guards.md tells
+/// when, and for how long.
 #[derive(Debug, Args)]
 pub struct Guard {
     /// What to do.
@@ -210,7 +213,7 @@ pub enum GuardAction {
     Release(GuardRelease),
 }
 
-/// How what is held is shown.
+/// How `guard list` shows holds.
 #[derive(Debug, Args)]
 pub struct GuardList {
     /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
@@ -224,16 +227,16 @@ pub struct GuardList {
     pub state: StateArgs,
 }
 
-/// What is to be let go.
+/// What `guard release` lets go.
 #[derive(Debug, Args)]
 pub struct GuardRelease {
     /// The targets, by the names of their files in conf.d without .toml, or by their dest.
     #[arg(value_name = "TARGET", required_unless_present = "all")]
     pub targets: Vec<String>,
-    /// Only what is held of this service.
+    /// Release only what is held of this service.
     #[arg(long, value_name = "NAME")]
     pub service: Option<String>,
-    /// All targets of which something is held.
+    /// Release all that is held of any target.
     #[arg(long, conflicts_with = "targets")]
     pub all: bool,
     /// Lines for people, or JSON for programs.

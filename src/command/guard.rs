@@ -30,7 +30,7 @@ pub(super) fn resolve(
         match args.action {
             GuardAction::List(list) => {
                 if let Some(live) = live {
-                    // The files tell of nothing; they are read at each draw.
+                    // Nobody reports changes of these files; each draw reads them.
                     let nothing = async |_| ();
                     let draw = async |screen| Ok(watch::guard_list(&dir, Some(screen))?);
                     return live.run(nothing, draw).await;

@@ -9,7 +9,7 @@ use crate::error::Failure;
 use crate::model::report::code;
 use crate::system::http_get;
 
-/// Why nobody can be asked.
+/// Why there is no endpoint to ask.
 #[derive(Debug, thiserror::Error)]
 #[error("the admin endpoint is switched off: --admin (SIDEKICK_ADMIN) is empty")]
 struct SwitchedOff;
@@ -45,7 +45,7 @@ struct HealthAnswer<'a> {
     ok: bool,
     /// Why not.
     reasons: Vec<&'a str>,
-    /// What is wrong besides, and hinders nothing.
+    /// What else is wrong, but is no reason.
     notes: Vec<&'a str>,
 }
 

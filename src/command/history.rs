@@ -27,7 +27,7 @@ pub(super) fn resolve(
             print(watch::show_history(&dir, &wanted)?)?;
             return Ok(0);
         };
-        // The file tells of nothing; it is read at each draw.
+        // Nobody reports changes of this file; each draw reads it.
         let nothing = async |_| ();
         let draw = async |screen| {
             let wanted = WantedHistory {

@@ -31,7 +31,7 @@ pub(super) fn resolve(args: &Ip, here: &Surroundings) -> Result<Job, Failure> {
 
 fn print_choice(choice: &Choice, is_quiet: bool) -> Result<(), Failure> {
     if !is_quiet || choice.ip.is_none() {
-        // Nothing can be done about a terminal that is gone.
+        // If standard error is gone, nobody can read this.
         let _ = write!(std::io::stderr(), "{choice}");
     }
     match choice.ip {
@@ -45,7 +45,7 @@ fn print_choice(choice: &Choice, is_quiet: bool) -> Result<(), Failure> {
 struct IpAnswer {
     /// The address; null if there is none.
     ip: Option<String>,
-    /// What was looked at, in this order.
+    /// The candidates, in the order in which they were tried.
     tried: Vec<Candidate>,
 }
 

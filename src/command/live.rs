@@ -16,9 +16,9 @@ use crate::system::live_screen::LiveScreen;
 use crate::system::signals::{BlockedSignals, Signals};
 use crate::system::terminal;
 
-/// Changes that come within this time are shown as one.
+/// Changes that are reported within this time make one picture.
 const GATHER: Duration = Duration::from_millis(200);
-/// So often it is drawn again, though nobody has told of a change: ages grow, and files tell of nothing.
+/// The longest time between two pictures: ages grow, and nobody reports changes of files.
 const PACE: Duration = Duration::from_secs(2);
 
 /// A terminal that follows something.
@@ -27,7 +27,7 @@ pub(super) struct Live {
     screen: Screen,
 }
 
-/// Where those report who know that something has changed.
+/// Where followers of the store report that something has changed.
 pub(super) type Changed = mpsc::Sender<()>;
 
 impl Live {
@@ -51,8 +51,8 @@ impl Live {
         Err(Failure::usage(&[problem]))
     }
 
-    /// Draws until INT, TERM or HUP; the exit status is 0 then. What cannot be read at the start is an error; later it is shown
-    /// above what was read last, and tried again. `follow` runs beside it and reports changes.
+    /// Draws until INT, TERM or HUP comes; the exit status is 0 then. A first `draw` that fails is the error of the command. The
+    /// error of a later one stands above the last good picture until one succeeds. `follow` runs meanwhile and reports changes.
     pub(super) async fn run(
         self,
         follow: impl AsyncFnOnce(Changed),
@@ -75,7 +75,7 @@ async fn end(signals: &mut Signals) {
     while ![Signal::INT, Signal::TERM, Signal::HUP].contains(&signals.next().await) {}
 }
 
-/// Does this, and then nothing for ever.
+/// Finishes this work, and never returns.
 async fn stay(work: impl Future<Output = ()>) {
     work.await;
     std::future::pending::<()>().await;
@@ -99,7 +99,7 @@ async fn draw_again(
         };
         let below = format!("{now}  Ctrl-C ends");
         live.show(&text, &below, height).map_err(output)?;
-        // Whoever reports nothing any more does not have it drawn more often.
+        // When nobody can report changes any more, the pace is left.
         tokio::select! {
             Some(()) = changes.recv() => tokio::time::sleep(GATHER).await,
             () = tokio::time::sleep(PACE) => {}

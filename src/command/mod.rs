@@ -168,8 +168,8 @@ impl Surroundings {
     }
 }
 
-/// Holds the signals for the commands that run until they are stopped: what is sent while they start waits for them, where
-/// process 1 would never hear of it.
+/// Blocks signals for the commands that run until a signal stops them: a signal that comes while they start waits, and is not
+/// lost, as it would be for process 1.
 pub fn hold_signals(command: &Command) -> Result<Option<BlockedSignals>, Failure> {
     let held = match command {
         Command::Register(args) if args.command.is_empty() => BlockedSignals::sidecar(),
@@ -227,7 +227,7 @@ pub fn resolve(
     }
 }
 
-/// Both results, or the problems of both.
+/// Returns both results, or the problems of both.
 fn both<A, B>(a: Result<A, Vec<Problem>>, b: Result<B, Vec<Problem>>) -> Result<(A, B), Failure> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
@@ -262,7 +262,7 @@ fn bind(admin: Option<config::Admin>) -> Result<Option<Server>, Failure> {
     Ok(Some(server))
 }
 
-/// Prints JSON. docs/json.md has the forms of all that is printed so.
+/// Prints a value as JSON. docs/json.md has the form of each; tests/it/json.rs compares the two.
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     // All keys are strings, and there are no floats that could fail.
     let text = serde_json::to_string_pretty(value).unwrap_or_default();

@@ -66,7 +66,7 @@ pub(super) fn resolve_ls(
     Ok(Job::new(work).opening(opening))
 }
 
-/// Asks again whenever the store changes. A service that nobody announces may come.
+/// Asks again whenever the store changes. A service without instances is no error here: instances may come.
 async fn follow(
     live: Live,
     question: Question,

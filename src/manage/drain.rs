@@ -18,7 +18,7 @@ use crate::model::watcher_entry::Marks;
 use crate::store::Store;
 use crate::store::drain_wait;
 
-/// Which instance gets which state.
+/// An order: which instance gets which state.
 #[derive(Debug, Clone)]
 pub struct Order {
     /// Where instances live in the store.
@@ -41,7 +41,7 @@ pub struct Drained {
     service: String,
     id: String,
     state: &'static str,
-    /// Whether somebody has waited for the watchers.
+    /// Whether the watchers were waited for.
     waited: bool,
     /// How long, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,9 +123,9 @@ impl fmt::Display for Drained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is in state {}", self.dir, self.state)?;
         match self.took_ms {
-            None => writeln!(f, "; nobody was waited for"),
+            None => writeln!(f, "; the watchers were not waited for"),
             Some(_) if !self.missing.is_empty() => writeln!(f),
-            Some(_) if self.applied_by.is_empty() => writeln!(f, "; nobody watches it"),
+            Some(_) if self.applied_by.is_empty() => writeln!(f, "; no watcher serves it"),
             Some(took) => {
                 let who = self.applied_by.join(", ");
                 writeln!(f, "; applied after {took} ms by {who}")

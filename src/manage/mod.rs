@@ -1,4 +1,4 @@
-//! What people do by hand: take an instance out of service and put it back, and see who has noticed. Shell.
+//! What people do by hand: take an instance out of service and put it back, and see how things stand. Shell.
 
 mod drain;
 mod export;
@@ -22,10 +22,10 @@ use crate::model::update::{Revision, Update};
 use crate::model::watcher_entry::{self, Watchers};
 use crate::store::{Store, StoreError};
 
-/// Why it was not done.
+/// Why a command failed.
 #[derive(Debug, Error)]
 pub enum ManageError {
-    /// Nobody has announced it.
+    /// There is no such instance.
     #[error("there is no instance {dir}; there {}", listed(.known))]
     Unknown {
         /// The instance.
@@ -35,7 +35,7 @@ pub enum ManageError {
         /// What was probably meant.
         similar: Option<String>,
     },
-    /// Nobody has announced the service.
+    /// The service has no instance.
     #[error("no instance of {service} is announced below {prefix}")]
     Nobody {
         /// The service.
@@ -45,13 +45,13 @@ pub enum ManageError {
         /// What was probably meant.
         similar: Option<String>,
     },
-    /// The instance is in its new state, and nobody knows who has noticed.
-    #[error("it is done, but who watches cannot be read")]
+    /// The instance is in its new state, but the watchers cannot be read, so it is not known who has applied that.
+    #[error("the instance is in its new state, but the watchers cannot be read")]
     Watchers(#[source] StoreError),
     /// Values that are no text.
     #[error("these keys have values that are no text: {}", .0.join(", "))]
     Binary(Vec<String>),
-    /// The store did not do it.
+    /// The store did not do what was asked.
     #[error("the store cannot be used")]
     Store(#[source] StoreError),
 }
@@ -64,7 +64,7 @@ fn listed(ids: &[String]) -> String {
     }
 }
 
-/// The instances of a service, as far as they are complete and valid.
+/// Reads the instances of a service, as far as they are complete and valid.
 async fn read_instances(
     store: &Arc<dyn Store>,
     prefix: &Prefix,
@@ -77,7 +77,7 @@ async fn read_instances(
     Ok(catalog)
 }
 
-/// The instances that are asked for.
+/// Reads the instances that a question is about.
 async fn read_catalog(store: &Arc<dyn Store>, question: &Question) -> Result<Catalog, ManageError> {
     let prefix = &question.prefix;
     if let Some(service) = &question.service {
@@ -89,7 +89,7 @@ async fn read_catalog(store: &Arc<dyn Store>, question: &Question) -> Result<Cat
     Ok(catalog)
 }
 
-/// The watchers that are gone without having stopped in order. Who may not read who was seen misses nobody.
+/// Reads the watchers that are gone without having stopped. A user who may not read below `/sidekick/seen` gets none.
 async fn read_missing(
     store: &Arc<dyn Store>,
     present: &Watchers,
@@ -100,7 +100,7 @@ async fn read_missing(
     }
 }
 
-/// The announced service that was probably meant. Who may read one service only gets no answer.
+/// Returns the announced service that was probably meant; `None` for a user who may not read all services.
 async fn suggest_service(
     store: &Arc<dyn Store>,
     prefix: &Prefix,
@@ -113,7 +113,7 @@ async fn suggest_service(
     did_you_mean(service.as_str(), known)
 }
 
-/// Those who watch.
+/// Reads the watchers.
 async fn read_watchers(store: &Arc<dyn Store>) -> Result<(Watchers, Revision), ManageError> {
     let snapshot = store.snapshot(&watcher_entry::root()).await;
     let snapshot = snapshot.map_err(ManageError::Store)?;

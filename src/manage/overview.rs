@@ -120,8 +120,8 @@ pub(super) struct ServiceRow {
     maint: usize,
 }
 
-/// What the store has said.
-pub(super) struct Said<'a> {
+/// What the store says now.
+pub(super) struct StoreState<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) watchers: &'a Watchers,
     pub(super) missing: &'a BTreeMap<String, Seen>,
@@ -129,9 +129,9 @@ pub(super) struct Said<'a> {
     pub(super) revision: Revision,
 }
 
-/// How tables are drawn.
+/// How tables are drawn, and at which time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
+pub(super) struct TableStyle {
     pub(super) screen: Screen,
     /// With attributes, however wide the tables become.
     pub(super) is_wide: bool,
@@ -139,7 +139,7 @@ pub(super) struct Look {
     pub(super) now: u64,
 }
 
-impl Look {
+impl TableStyle {
     fn screen(self) -> Screen {
         Screen {
             width: self.screen.width.filter(|_| !self.is_wide),
@@ -150,27 +150,27 @@ impl Look {
 
 impl Overview {
     /// Of one service, or of all.
-    pub(super) fn new(said: &Said<'_>, service: Option<&ServiceName>) -> Self {
-        let dir = service.map(|service| said.catalog.prefix().join(service.as_str()));
+    pub(super) fn new(state: &StoreState<'_>, service: Option<&ServiceName>) -> Self {
+        let dir = service.map(|service| state.catalog.prefix().join(service.as_str()));
         let serves = |watcher: &Watcher| match &dir {
             Some(dir) => watcher.applied_at(dir).is_some(),
             None => true,
         };
-        let watchers = || said.watchers.iter().filter(|(_, one)| serves(one));
+        let watchers = || state.watchers.iter().filter(|(_, one)| serves(one));
         Self {
             service: service.map(ToString::to_string),
-            revision: said.revision.0,
-            problems: problems(watchers(), said.catalog, said.missing),
-            instances: instances(said.catalog, said.leases, service),
+            revision: state.revision.0,
+            problems: problems(watchers(), state.catalog, state.missing),
+            instances: instances(state.catalog, state.leases, service),
             watchers: watchers()
-                .map(|(id, one)| watcher_row(id, one, said.watchers, dir.as_ref()))
+                .map(|(id, one)| watcher_row(id, one, state.watchers, dir.as_ref()))
                 .collect(),
-            missing: said.missing.iter().map(missing_row).collect(),
+            missing: state.missing.iter().map(missing_row).collect(),
         }
     }
 
     /// What is wrong, as lines; empty if nothing is.
-    pub(super) fn problem_lines(&self, look: Look) -> String {
+    pub(super) fn problem_lines(&self, style: TableStyle) -> String {
         if self.problems.is_empty() {
             return String::new();
         }
@@ -180,22 +180,22 @@ impl Overview {
                 Level::Error => Tone::Bad,
                 Level::Warning => Tone::Notice,
             };
-            let sentence = format!("{}{}", Printable(&problem.text), times(problem, look.now));
-            let lines = look.screen().wrap(&sentence, 4);
-            let _ = writeln!(text, "  {}", look.screen.paint(tone, &lines));
+            let sentence = format!("{}{}", Printable(&problem.text), times(problem, style.now));
+            let lines = style.screen().wrap(&sentence, 4);
+            let _ = writeln!(text, "  {}", style.screen.paint(tone, &lines));
         }
         text
     }
 
     /// As tables, and what is wrong above them.
-    pub(super) fn tables(&self, look: Look) -> String {
-        let mut parts = vec![self.problem_lines(look)];
+    pub(super) fn tables(&self, style: TableStyle) -> String {
+        let mut parts = vec![self.problem_lines(style)];
         if self.service.is_none() {
-            parts.push(service_table(&service_rows(&self.instances), look));
+            parts.push(service_table(&service_rows(&self.instances), style));
         }
-        parts.push(instance_table(&self.instances, look));
-        parts.push(self.watcher_table(look));
-        parts.push(self.target_table(look));
+        parts.push(instance_table(&self.instances, style));
+        parts.push(self.watcher_table(style));
+        parts.push(self.target_table(style));
         parts.retain(|part| !part.is_empty());
         if parts.is_empty() {
             parts.push("nothing is announced, and nobody watches\n".to_owned());
@@ -203,7 +203,7 @@ impl Overview {
         parts.join("\n")
     }
 
-    fn watcher_table(&self, look: Look) -> String {
+    fn watcher_table(&self, style: TableStyle) -> String {
         let mut table = Table::new(&[
             ("WATCHER", Fit::Shorten),
             ("HOST", Fit::Shorten),
@@ -222,10 +222,10 @@ impl Overview {
                 Cell::of(Some(one.old_workers).filter(|count| *count > 0)),
             ]);
         }
-        draw(&table, look)
+        draw(&table, style)
     }
 
-    fn target_table(&self, look: Look) -> String {
+    fn target_table(&self, style: TableStyle) -> String {
         let mut table = Table::new(&[
             ("TARGET", Fit::Shorten),
             ("HOST", Fit::Shorten),
@@ -239,21 +239,21 @@ impl Overview {
                     Cell::plain(&one.name),
                     Cell::plain(&watcher.host),
                     state_of(one),
-                    Cell::of(one.since.map(|at| time_of_day(at, look.now))),
+                    Cell::of(one.since.map(|at| time_of_day(at, style.now))),
                     Cell::of(one.revision),
                 ]);
             }
         }
-        draw(&table, look)
+        draw(&table, style)
     }
 }
 
 /// A table with its head, or nothing at all if it has no rows.
-fn draw(table: &Table, look: Look) -> String {
+fn draw(table: &Table, style: TableStyle) -> String {
     if table.is_empty() {
         String::new()
     } else {
-        table.draw(look.screen())
+        table.draw(style.screen())
     }
 }
 
@@ -288,7 +288,7 @@ pub(super) fn service_rows(instances: &[InstanceRow]) -> Vec<ServiceRow> {
     all.into_values().collect()
 }
 
-pub(super) fn service_table(rows: &[ServiceRow], look: Look) -> String {
+pub(super) fn service_table(rows: &[ServiceRow], style: TableStyle) -> String {
     let mut table = Table::new(&[
         ("SERVICE", Fit::Shorten),
         ("UP", Fit::Whole),
@@ -308,11 +308,11 @@ pub(super) fn service_table(rows: &[ServiceRow], look: Look) -> String {
             number(one.maint, Tone::Notice),
         ]);
     }
-    draw(&table, look)
+    draw(&table, style)
 }
 
-pub(super) fn instance_table(instances: &[InstanceRow], look: Look) -> String {
-    let since = if look.is_wide { "SINCE" } else { "FOR" };
+pub(super) fn instance_table(instances: &[InstanceRow], style: TableStyle) -> String {
+    let since = if style.is_wide { "SINCE" } else { "FOR" };
     let mut table = Table::new(&[
         ("INSTANCE", Fit::Shorten),
         ("ADDRESS", Fit::Whole),
@@ -330,7 +330,7 @@ pub(super) fn instance_table(instances: &[InstanceRow], look: Look) -> String {
         } else {
             Tone::Notice
         };
-        let attrs = one.attrs.iter().filter(|_| look.is_wide);
+        let attrs = one.attrs.iter().filter(|_| style.is_wide);
         let attrs: Vec<String> = attrs
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
@@ -339,17 +339,17 @@ pub(super) fn instance_table(instances: &[InstanceRow], look: Look) -> String {
             Cell::plain(&one.addr),
             Cell::toned(tone, one.state),
             Cell::of(one.state_since.map(|at| {
-                if look.is_wide {
+                if style.is_wide {
                     Date::from_unix(at).to_string()
                 } else {
-                    length(look.now.saturating_sub(at))
+                    length(style.now.saturating_sub(at))
                 }
             })),
             Cell::of(one.state_by),
             Cell::of(one.weight),
             Cell::of(
                 one.announced_at
-                    .map(|at| length(look.now.saturating_sub(at))),
+                    .map(|at| length(style.now.saturating_sub(at))),
             ),
             Cell::of(match one.lease {
                 Lease::Unknown => None,
@@ -359,7 +359,7 @@ pub(super) fn instance_table(instances: &[InstanceRow], look: Look) -> String {
             Cell::plain(&attrs.join(" ")),
         ]);
     }
-    draw(&table, look)
+    draw(&table, style)
 }
 
 /// The instances of one service, or of all, sorted.
@@ -548,19 +548,19 @@ mod tests {
         all: &[(&str, Watcher)],
         missing: &BTreeMap<String, Seen>,
     ) -> String {
-        let said = Said {
+        let state = StoreState {
             catalog,
             watchers: &watchers(all),
             missing,
             leases: &None,
             revision: Revision(9),
         };
-        let look = Look {
+        let style = TableStyle {
             screen: Screen::default(),
             is_wide: false,
             now: AT + 60,
         };
-        Overview::new(&said, None).tables(look)
+        Overview::new(&state, None).tables(style)
     }
 
     #[test]

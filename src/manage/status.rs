@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::overview::{
-    LeaseTimes, Look, Overview, Said, instance_table, instances, service_rows, service_table,
+    LeaseTimes, Overview, StoreState, TableStyle, instance_table, instances, service_rows,
+    service_table,
 };
 use super::{ManageError, read_catalog, read_missing, read_watchers, suggest_service};
 use crate::model::instance::ServiceName;
@@ -83,14 +84,14 @@ pub async fn status(question: &Question, store: Arc<dyn Store>) -> Result<Report
     let (watchers, revision) = read_watchers(&store).await?;
     let missing = read_missing(&store, &watchers).await;
     let leases = read_leases(&store, question).await;
-    let said = Said {
+    let state = StoreState {
         catalog: &catalog,
         watchers: &watchers,
         missing: &missing,
         leases: &leases,
         revision,
     };
-    let overview = Overview::new(&said, question.service.as_ref());
+    let overview = Overview::new(&state, question.service.as_ref());
     let is_unknown =
         question.service.is_some() && overview.instances.is_empty() && overview.watchers.is_empty();
     let text = match question.form {
@@ -101,22 +102,22 @@ pub async fn status(question: &Question, store: Arc<dyn Store>) -> Result<Report
             is_wide,
             is_quiet,
         } => {
-            let look = Look {
+            let style = TableStyle {
                 screen,
                 is_wide,
                 now: question.now,
             };
             if is_quiet {
-                overview.problem_lines(look)
+                overview.problem_lines(style)
             } else {
-                overview.tables(look)
+                overview.tables(style)
             }
         }
     };
     Ok(Report {
         text,
         is_wrong: !overview.problems.is_empty(),
-        missing: nobody(question, &store, overview.instances.is_empty()).await,
+        missing: no_instances(question, &store, overview.instances.is_empty()).await,
     })
 }
 
@@ -139,22 +140,22 @@ pub async fn list(question: &Question, store: Arc<dyn Store>) -> Result<Report, 
         Form::Tables {
             screen, is_wide, ..
         } => {
-            let look = Look {
+            let style = TableStyle {
                 screen,
                 is_wide,
                 now: question.now,
             };
             if is_of_one {
-                instance_table(&rows, look)
+                instance_table(&rows, style)
             } else {
-                service_table(&service_rows(&rows), look)
+                service_table(&service_rows(&rows), style)
             }
         }
     };
     Ok(Report {
         text,
         is_wrong: false,
-        missing: nobody(question, &store, rows.is_empty()).await,
+        missing: no_instances(question, &store, rows.is_empty()).await,
     })
 }
 
@@ -183,7 +184,7 @@ pub async fn report_changes(question: &Question, store: Arc<dyn Store>, to: mpsc
 }
 
 /// How long the leases of instances live. etcd tells that of one lease at a time, so it is asked only for one service, for wide
-/// tables and for programs. Who may not know gets no answer.
+/// tables and for programs. A user who may not know gets no times.
 async fn read_leases(store: &Arc<dyn Store>, question: &Question) -> LeaseTimes {
     let path = match (&question.service, question.form) {
         (Some(service), _) => question.prefix.join(service.as_str()),
@@ -198,8 +199,8 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-/// The error for a service without instances.
-async fn nobody(
+/// Returns the error for a service without instances.
+async fn no_instances(
     question: &Question,
     store: &Arc<dyn Store>,
     is_empty: bool,

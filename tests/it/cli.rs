@@ -638,6 +638,9 @@ fn manual_pages_and_completions_cover_every_command() {
             text.contains("sidekick") && text.contains("register"),
             "{shell}"
         );
+        for flag in ["watch", "color", "quiet", "verbose", "wide", "allowed-host"] {
+            assert!(text.contains(flag), "{shell} does not complete --{flag}");
+        }
     }
 }
 

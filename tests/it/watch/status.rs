@@ -235,9 +235,9 @@ fn services_and_instances_are_listed() {
     );
     assert_eq!(
         shown(&bench, &["ls", "web", "--wide"]).1,
-        "INSTANCE  ADDRESS      STATE  ATTRIBUTES\n\
-         web/i     10.0.0.1:80  up\n\
-         web/j     10.0.0.1:80  drain  vhost=shop.example.org\n"
+        "INSTANCE  ADDRESS      STATE  LEASE  ATTRIBUTES\n\
+         web/i     10.0.0.1:80  up     none\n\
+         web/j     10.0.0.1:80  drain  none   vhost=shop.example.org\n"
     );
     let json = shown(&bench, &["ls", "db", "--format", "json"]).1;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();

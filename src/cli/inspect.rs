@@ -1,4 +1,4 @@
-//! The flags of the commands that look and change nothing: `ip`, `render` and `check`.
+//! The flags of the commands that inspect and change nothing: `ip`, `render` and `check`.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use super::{Format, StoreArgs};
 
 /// Show which address of this host would be announced, and why.
 ///
-/// The address goes to standard output, what was looked at to standard error. Exits 69 if there is no address.
+/// It prints the address to standard output, and the candidates that it looked at to standard error. Without an address it exits
+/// with 69.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -23,7 +24,7 @@ pub struct Ip {
     /// As --ip of `sidekick register`: ADDRESS, iface:NAME, cidr:NETWORK/BITS, default or store; several by commas.
     #[arg(value_name = "SPEC")]
     pub spec: Option<String>,
-    /// The address, or JSON for programs: with all that was looked at.
+    /// The address, or JSON for programs, with all candidates.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]
@@ -37,7 +38,7 @@ pub struct Ip {
 ///
 /// The file is JSON or YAML, as its extension says, else its first character: an object of keys and values, flat
 /// ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services": {"web": {"a": {"ip": "10.0.0.1"}}}}); or what `etcdctl get --prefix / -w json` prints. `sidekick export` writes
-/// one. Nothing is written but to standard output; no command is run, no store is asked.
+/// one. It prints to standard output, writes no file, runs no command and asks no store.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -52,7 +53,7 @@ pub struct Render {
     /// The file with the keys and values; - is standard input.
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
-    /// The targets to be rendered, by the names of their files in conf.d without .toml; all of them without it.
+    /// The targets to render, by the names of their files in conf.d without .toml; without a name, all of them.
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
     /// The directory that holds conf.d and templates; /etc/sidekick without it.
@@ -74,11 +75,11 @@ pub struct Render {
 
 /// Look for mistakes in conf.d, templates and commands, all at once.
 ///
-/// No command is run, no store is asked. Mistakes and warnings go to standard error, their numbers to standard output; as JSON, all
-/// of it goes to standard output. Exits 0 if there is no mistake, 78 if there is one.
+/// It runs no command and asks no store. It prints mistakes and warnings to standard error, and their numbers to standard output;
+/// as JSON, it prints all of it to standard output. It exits with 0 if there is no mistake, and with 78 if there is one.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The targets to be looked at, by the names of their files in conf.d without .toml; all of them without it.
+    /// The targets to check, by the names of their files in conf.d without .toml; without a name, all of them.
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
     /// The directory that holds conf.d and templates; /etc/sidekick without it.
