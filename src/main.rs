@@ -9,7 +9,7 @@ use sidekick::command::{self, Job, Surroundings, Work};
 use sidekick::error::Failure;
 use sidekick::model::report::code;
 use sidekick::system::error_stream::ErrorStream;
-use sidekick::system::output;
+use sidekick::system::{output, process};
 use tracing::Level;
 use tracing::field::Field;
 use tracing_subscriber::Layer;
@@ -19,6 +19,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
+    process::keep_little_memory();
     if cli::complete(command::list_values) {
         return ExitCode::SUCCESS;
     }

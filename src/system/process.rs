@@ -13,6 +13,11 @@ use super::procfs::{SignalMasks, Stat};
 use super::syscalls;
 use crate::model::os::Signal;
 
+/// Lets this process give back memory that it has freed. To be called before it has other threads.
+pub fn keep_little_memory() {
+    super::syscalls::keep_little_memory();
+}
+
 /// Why a process could not be signalled.
 #[derive(Debug, Error)]
 pub enum SignalError {

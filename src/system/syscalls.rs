@@ -1,5 +1,5 @@
 //! The system calls that no safe interface covers, and the only `unsafe` of the crate: how we were started, read before
-//! Rust's runtime changes it; giving it back to a child between fork and exec; signals that have no name. Adapter.
+//! Rust's runtime changes it; giving it back to a child between fork and exec; signals that have no name; how much memory the allocator keeps. Adapter.
 //!
 //! - `std` ignores SIGPIPE before `main` begins, and sets it to its default in every child. Whether it was ignored
 //!   before can only be seen earlier, in an initializer; and a child is only given it back between fork and exec.
@@ -119,6 +119,28 @@ pub(super) fn readable(signals: SignalFd) -> io::Result<AsyncFd<SignalFd>> {
     let watched = unsafe { AsyncFd::register_with_interest(signals, Interest::READABLE) };
     Ok(watched?)
 }
+
+/// Lets the allocator of the C library give back what is freed: it has one arena for all threads, and gets each block of a
+/// megabyte from the system. Without that it keeps for each thread what the largest render has taken.
+#[cfg(target_env = "gnu")]
+pub(super) fn keep_little_memory() {
+    const BLOCK: i32 = 1024 * 1024;
+    let options = [
+        (libc::M_ARENA_MAX, 1),
+        (libc::M_MMAP_THRESHOLD, BLOCK),
+        (libc::M_TRIM_THRESHOLD, BLOCK),
+    ];
+    for (option, value) in options {
+        // SAFETY: the call takes two numbers and touches no memory of ours. An option that it does not know stays as it is.
+        unsafe {
+            libc::mallopt(option, value);
+        }
+    }
+}
+
+/// Other allocators keep little by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(super) fn keep_little_memory() {}
 
 /// Sends a signal, by its number, to a process group; 0 only asks whether there is such a group.
 pub(super) fn signal_group(group: Pid, number: i32) -> Result<(), Errno> {
