@@ -141,7 +141,13 @@ impl Catalog {
             .get(&service)
             .and_then(|instances| instances.get(&id))
             .cloned();
-        let now = now.map(Arc::new);
+        // Equal names are kept once.
+        let kept = self.services.get_key_value(&service);
+        let service = kept.map_or(service, |(kept, _)| kept.clone());
+        let now = now.map(|now| {
+            let (service, id) = (service.clone(), id.clone());
+            Arc::new(Instance { service, id, ..now })
+        });
         if before == now {
             return None;
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::InvalidField;
 use crate::model::fingerprint::fingerprint;
@@ -24,8 +25,9 @@ fn segment(noun: &'static str, text: &str) -> Result<(), InvalidField> {
 macro_rules! segment_type {
     ($(#[$doc:meta])* $name:ident, $noun:literal) => {
         $(#[$doc])*
+        /// Cheap to clone.
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as text.
@@ -39,7 +41,7 @@ macro_rules! segment_type {
             type Err = InvalidField;
             fn from_str(text: &str) -> Result<Self, InvalidField> {
                 segment($noun, text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
         }
 
@@ -81,14 +83,15 @@ impl InstanceId {
     #[must_use]
     pub fn of_host(host: &[u8], port: u16) -> Self {
         let port = format!("-{port}");
-        Self(host_segment(host, MAX_SEGMENT - port.len()) + &port)
+        let id = host_segment(host, MAX_SEGMENT - port.len()) + &port;
+        Self(id.into())
     }
 }
 
 /// A random id.
 impl From<uuid::Uuid> for InstanceId {
     fn from(random: uuid::Uuid) -> Self {
-        Self(random.to_string())
+        Self(random.to_string().into())
     }
 }
 
