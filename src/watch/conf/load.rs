@@ -323,7 +323,7 @@ pub(crate) fn without_doubles(problems: Vec<Problem>) -> Vec<Problem> {
 fn warning_of_time(output: &Output, template: &Template) -> Option<Problem> {
     let what = "datetime makes every render another one, so the file is published at every change and every --interval";
     template
-        .tells_the_time()
+        .depends_on_time()
         .then(|| Problem::in_file(&output.src, None, what))
 }
 

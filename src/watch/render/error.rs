@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// What separates what is wrong from what to do about it in the messages of our own functions.
+/// Our own functions put this between what is wrong and the hint what to do about it.
 pub(super) const HINT: &str = "\nhint: ";
 
 /// A template that cannot be used, or cannot be rendered from what there is.
@@ -61,11 +61,11 @@ impl RenderError {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Where: the template (an included one has its own name) and the line, if they are known.
+    /// The template (an included one has its own name) and the line, if they are known.
     pub place: Option<(String, usize)>,
-    /// What.
+    /// What is wrong.
     pub what: String,
-    /// What kind of thing that is.
+    /// The kind of fault.
     pub cause: Cause,
     /// What to do about it, if that is known.
     pub hint: Option<String>,
@@ -73,7 +73,7 @@ pub struct Fault {
     pub excerpt: Option<Box<str>>,
 }
 
-/// What kind of thing is wrong, as far as somebody asks.
+/// The kinds of faults that callers tell apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// A name has no value.
@@ -85,8 +85,8 @@ pub enum Cause {
 }
 
 impl Fault {
-    /// With what to do about it.
-    pub(super) fn advised(place: Option<(String, usize)>, what: String, hint: String) -> Self {
+    /// A fault that says what to do about it.
+    pub(super) fn with_hint(place: Option<(String, usize)>, what: String, hint: String) -> Self {
         Self {
             place,
             what,
@@ -96,8 +96,8 @@ impl Fault {
         }
     }
 
-    /// From a message that may hold a hint.
-    pub(super) fn told(place: Option<(String, usize)>, message: &str) -> Self {
+    /// A fault from a message of one of our functions, which may hold a hint.
+    pub(super) fn new(place: Option<(String, usize)>, message: &str) -> Self {
         let (what, hint) = hinted(message);
         Self {
             place,

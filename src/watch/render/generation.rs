@@ -1,15 +1,15 @@
 //! The generation of a target: a mark in its files, by which a program can say which of them it has read. Pure.
 //!
-//! It comes from all texts of the target, so that another text is another generation, and the same texts are the same one.
-//! Nothing can stand in a text that comes from that text, so `generation()` leaves a place for it, which is filled in when
-//! all are rendered.
+//! It is a hash of all texts of the target: other texts have another generation, the same texts have the same one.
+//! A text cannot hold its own hash, so `generation()` leaves a place for it, which `stamp` fills in when all texts are
+//! rendered.
 
 use std::fmt;
 
 use crate::model::fingerprint::content_hash;
 
-/// What `generation()` gives. Letters and digits only, which no quoting changes. Whoever announces it as a value of theirs
-/// gets the generation in its place.
+/// `generation()` returns this. It has only letters and digits, which no quoting changes. An instance that announces this
+/// text gets the generation in its place.
 pub(super) const PLACE: &str = "sidekick0place0of0the0generation";
 
 /// Sixteen digits.

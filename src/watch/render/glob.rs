@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-/// Not a pattern: an open or empty set, or a backslash at the end.
+/// A text is no pattern: it has an open or empty set, or a backslash at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{} is not a pattern: a set is open or empty, or a backslash stands at the end", .0.escape_debug())]
 pub struct InvalidGlob(String);
@@ -69,7 +69,7 @@ impl Glob {
     pub fn matches(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
         let (mut at, mut part) = (0, 0);
-        // Where to go on when the last star has to take one character more.
+        // The match goes on here when the last star has to take one character more.
         let mut retry: Option<(usize, usize)> = None;
         while at < text.len() || part < self.parts.len() {
             match self.parts.get(part) {

@@ -1,11 +1,12 @@
-//! What a template may ask of the world outside the store: names, files, the time. Pure: the answers are passed in.
+//! The questions that a template may ask the host: names, files, the time. Pure: the caller passes in who answers.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::model::os::Srv;
 
-/// Who answers. Every answer comes within a bound; one that is not to be had is empty, as with confd.
+/// The functions that answer. Each of them returns within a bound, and returns nothing where it finds no answer, as with
+/// confd.
 #[derive(Debug, Clone, Copy)]
 pub struct World {
     /// The addresses of a host.
@@ -82,7 +83,7 @@ impl World {
     }
 }
 
-/// Which addresses are meant.
+/// The family of the addresses that a template asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     /// All.

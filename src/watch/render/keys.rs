@@ -47,9 +47,9 @@ pub struct Keys {
     catalog: Arc<Catalog>,
     scope: Vec<Prefix>,
     root: Prefix,
-    /// Those of the keys that are not written as paths are, such as `/a//b` and `/a/`, by the paths they stand for.
+    /// The keys that are not written as paths are, such as `/a//b` and `/a/`, by the paths that they stand for.
     cleaned: BTreeMap<String, Value>,
-    /// Those of `cleaned` that only mark a directory: `/a/` without a value, as etcd v2 left them.
+    /// The keys of `cleaned` that only mark a directory: `/a/` without a value, as etcd v2 left them.
     markers: BTreeSet<String>,
 }
 
@@ -154,7 +154,7 @@ impl Keys {
                 .strip_prefix(dir)
                 .and_then(|rest| rest.strip_prefix('/'));
             if below.is_none() && is_marked {
-                // It is a directory and no key, so its name does not lie below it.
+                // The path is a directory and no key, so its own name does not lie below it.
                 return;
             }
             // The path is a key itself: its name is the last part.

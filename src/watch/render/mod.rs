@@ -20,8 +20,8 @@
 //!
 //! # Guarantees
 //!
-//! The same view and the same template give the same bytes: everything is sorted, nothing tells the time (except confd's
-//! `datetime`, and what the world answers is the world's business). In Tera, no value of
+//! The same view and the same template give the same bytes: everything is sorted, and only confd's
+//! `datetime` and the answers of the host differ from one time to the next. In Tera, no value of
 //! the catalog can become more than a value: what the types of `model::instance` let through has no character with a
 //! meaning in a proxy's configuration, and attributes, which are free text, have the quoting filters and the tests
 //! (`is hostname`, `is url_path`) between them and the file. confd's language has no such thing, and gets none here.

@@ -9,9 +9,9 @@ pub enum TextError {
     /// A text is not what it is to be read as.
     #[error("\"{}\" is not {what}", .text.escape_debug())]
     Not {
-        /// What it was to be.
+        /// The kind of value that the function needs.
         what: &'static str,
-        /// What it is.
+        /// The text that it got.
         text: String,
     },
     /// A calculation leaves the range of 64-bit integers, or divides by zero.

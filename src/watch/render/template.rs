@@ -63,16 +63,16 @@ impl Template {
         }
     }
 
-    /// Whether its text depends on the time of rendering, so that no two renders are the same.
+    /// Whether its text depends on the time of rendering: then no two renders are the same.
     #[must_use]
-    pub fn tells_the_time(&self) -> bool {
+    pub fn depends_on_time(&self) -> bool {
         match &self.0 {
             Engine::Tera(_) => false,
-            Engine::Go(template) => template.tells_the_time(),
+            Engine::Go(template) => template.depends_on_time(),
         }
     }
 
-    /// Where announcements that it reads contradict each other, each time in a sentence.
+    /// The contradictions between the announcements that it reads, a sentence for each.
     #[must_use]
     pub fn disputes(&self, view: &View) -> Vec<String> {
         match &self.0 {
@@ -82,7 +82,7 @@ impl Template {
         }
     }
 
-    /// What is wrong with it whatever is rendered, as far as its language allows to say so. `source` and `others` are what
+    /// The faults that it has whatever it renders, as far as its language allows to find them. `source` and `others` are what
     /// it was compiled from, and `services` those that its target lists, if it lists any.
     #[must_use]
     pub fn mistakes(

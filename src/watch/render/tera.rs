@@ -26,7 +26,7 @@ pub(super) struct TeraTemplate {
     engine: Tera,
     /// The lists of protocols by which it, or a template that it includes, chooses between announcements.
     protocols: BTreeSet<Vec<String>>,
-    /// What it reads of instances.
+    /// The fields of instances that it reads.
     fields: Fields,
     last_rows: Arc<LastRows>,
 }
@@ -44,7 +44,7 @@ impl TeraTemplate {
         filters::register(&mut engine);
         let others = others.iter().copied().filter(|(other, _)| *other != name);
         let others: Vec<(&str, &str)> = others.collect();
-        // Fewer first: what it does not need may be wrong, or define the same component.
+        // Templates that this one does not need may be wrong, or define the same component, so fewer are tried first.
         let named = named_in(source, &others);
         let texts = named.iter().map(|(_, text)| *text).chain([source]);
         let protocols = texts.flat_map(listed_protocols).collect();
@@ -54,7 +54,7 @@ impl TeraTemplate {
         };
         add(Vec::new())
             .or_else(|_| add(named))
-            // Components are used without the name of where they are; but what is wrong is told of fewer.
+            // A template uses components without naming their file, so all are tried; the error is that of the fewer.
             .or_else(|error| add(others).map_err(|_| error))
             .map_err(|error| RenderError::compiling(name, &error))?;
         Ok(Self {
@@ -70,7 +70,7 @@ impl TeraTemplate {
         &self.name
     }
 
-    /// What is wrong with it, or may be, whatever is announced. `services` are those of the target, if it lists any.
+    /// The faults that it has, or may have, whatever is announced. `services` are those that the target lists, if any.
     pub(super) fn mistakes(
         &self,
         source: &str,

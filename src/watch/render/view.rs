@@ -16,7 +16,7 @@ use crate::model::prefix::Prefix;
 /// that lie under them. One that lists both sees both, one that lists neither sees everything.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// What the target is called.
+    /// The name of the target.
     pub target: String,
     /// The state of the world; a render never sees two of them.
     pub catalog: Arc<Catalog>,
@@ -24,11 +24,11 @@ pub struct View {
     pub services: Vec<ServiceName>,
     /// The target's `keys`.
     pub keys: Vec<Prefix>,
-    /// What the raw functions leave out at the start of each key, as confd does with its `prefix`; `/` leaves them whole.
+    /// The raw functions leave this out at the start of each key, as confd does with its `prefix`; `/` leaves keys whole.
     pub root: Prefix,
-    /// What `getenv` knows.
+    /// The variables that `getenv` knows.
     pub env: Arc<BTreeMap<String, String>>,
-    /// Who answers what is not in the store.
+    /// The functions that answer what is not in the store.
     pub world: World,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Program {
     /// The file itself among `templates`.
     pub(super) main: usize,
     /// Whether it asks for the time.
-    pub(super) tells_the_time: bool,
+    pub(super) depends_on_time: bool,
     /// Whether it includes other files.
     pub(super) includes: bool,
 }

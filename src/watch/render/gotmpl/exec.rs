@@ -58,7 +58,7 @@ struct Range {
     item: Option<usize>,
 }
 
-/// What is left to go through.
+/// The items that a loop has not come to yet.
 enum Items {
     List(Arc<List>, usize),
     Map(Vec<(Arc<str>, Value)>),
@@ -74,7 +74,7 @@ impl Items {
                 let place = i64::try_from(*at - 1).unwrap_or(i64::MAX);
                 Some((Value::int(place), item))
             }
-            // The last is the first: it was turned round.
+            // `entries` has put the first entry last.
             Self::Map(entries) => entries.pop().map(|(key, value)| (Value::Text(key), value)),
             Self::Count(at, end) => {
                 let now = *at;
@@ -474,7 +474,7 @@ impl<'p> FileRun<'p> {
         Ok(())
     }
 
-    /// What a loop goes through, if that is anything.
+    /// The loop over a value; none if the value has no items.
     fn items(&self, value: &Value, pipe: &Pipe) -> Result<Option<Loop>, Box<Failure>> {
         let items = match value {
             Value::List(list) if list.items.is_empty() => None,
@@ -483,7 +483,7 @@ impl<'p> FileRun<'p> {
             Value::Int(count, IntType::Int) if pipe.sets.len() < 2 => {
                 (*count > 0).then_some(Items::Count(0, *count))
             }
-            // Nothing to go through.
+            // Go treats a missing value as an empty list.
             Value::Missing => None,
             other => {
                 let name = other.type_name();

@@ -188,8 +188,8 @@ impl Parser<'_> {
                 let function = self.library.find(name);
                 let function = function
                     .ok_or_else(|| (token.span.start, format!("function {name:?} not defined")))?;
-                let (tells_the_time, includes) = (name == "datetime", name == "include");
-                self.program.tells_the_time |= tells_the_time;
+                let (depends_on_time, includes) = (name == "datetime", name == "include");
+                self.program.depends_on_time |= depends_on_time;
                 self.program.includes |= includes;
                 Ok(WordKind::Function(function))
             }

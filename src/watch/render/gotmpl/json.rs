@@ -9,7 +9,7 @@ use super::LARGEST;
 use super::printf::float_exponent;
 use super::value::{ListType, Value};
 
-/// As deep as Go goes.
+/// Go reads values that are nested no deeper than this.
 const DEEPEST: usize = 10_000;
 
 /// A list or an object whose end has not come.
@@ -55,7 +55,7 @@ impl Reader<'_> {
             let Some(mut value) = self.begin(&mut open)? else {
                 continue;
             };
-            // It may end what is around it, and so on.
+            // The end of this value may end the one around it, and so on.
             loop {
                 match open.pop() {
                     None => {
@@ -254,7 +254,7 @@ impl Reader<'_> {
     }
 }
 
-/// What is being written: what is left of it.
+/// A value that is being written: what is left of it.
 enum Rest<'v> {
     List(std::slice::Iter<'v, Value>),
     Map(btree_map::Iter<'v, Arc<str>, Value>),
@@ -276,7 +276,7 @@ pub(super) fn write(value: &Value, pretty: bool) -> Result<String, String> {
 struct Writer<'v> {
     out: String,
     pretty: bool,
-    /// What is open, and whether it has an item already.
+    /// The lists and maps that are open, and whether each has an item already.
     open: Vec<(Rest<'v>, bool)>,
 }
 

@@ -47,7 +47,7 @@ fn hexadecimal(text: &str) -> Option<f64> {
     let digits = u64::try_from(integer(&format!("{start}{fraction}"))?).ok()?;
     let power = i32::from(power.parse::<i16>().ok()?) - 4 * i32::try_from(fraction.len()).ok()?;
     #[expect(clippy::cast_precision_loss, reason = "it is rounded, as in Go")]
-    // In two steps, for a power of two may be smaller than any float is.
+    // The division is made in two steps, since a power of two may be smaller than any float.
     Some(digits as f64 * 2f64.powi(power / 2) * 2f64.powi(power - power / 2))
 }
 

@@ -30,7 +30,7 @@ pub(super) fn matching(keys: &Keys, pattern: &str) -> Result<Vec<Pair>, KeyError
     if is_exact(rooted) {
         return keys.matching(rooted);
     }
-    // It can match nothing, and may be no pattern at all.
+    // No key matches such a pattern, but the pattern itself may be wrong.
     Glob::parse(pattern)?;
     Ok(Vec::new())
 }
@@ -55,7 +55,7 @@ pub(super) fn list(keys: &Keys, path: &str) -> Result<Vec<String>, KeyError> {
         return Ok(Vec::new());
     };
     if given != path && keys.exists(&path) && path != "/" {
-        // With a slash at its end it is not the key that is asked for, but what lies below.
+        // A path with a slash at its end asks for what lies below the key, not for the key.
         return below(keys, &path);
     }
     let mut names = keys.list(&path)?;

@@ -1,5 +1,5 @@
 //! What is wrong with a template whatever the store holds: every branch is followed with the types of values in place of
-//! values. What is known of a type is certain, so nothing is told that could be right. Pure.
+//! values. What is known of a type is certain, so this file reports nothing that could be right. Pure.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) fn mistakes(program: &Shared, others: &Others) -> Vec<Fault> {
             calls: Vec::new(),
             includes: Vec::new(),
         };
-        file.look();
+        file.check_all();
         let File {
             mut faults,
             includes,
@@ -72,7 +72,7 @@ struct File<'p> {
 }
 
 impl File<'_> {
-    fn look(&mut self) {
+    fn check_all(&mut self) {
         let program: &Program = self.program;
         let mut seen = BTreeSet::new();
         let mut next = vec![program.main];
@@ -96,7 +96,7 @@ impl File<'_> {
             variables: vec![None; steps.variables],
             loops: Vec::new(),
         });
-        let (told, included) = (self.faults.len(), self.includes.len());
+        let (reported, included) = (self.faults.len(), self.includes.len());
         while let Some(at) = open.pop() {
             let (Some(step), Some(state)) = (steps.list.get(at), states[at].clone()) else {
                 continue;
@@ -107,8 +107,8 @@ impl File<'_> {
                 }
             }
         }
-        // What was told before all was known may have been wrong.
-        self.faults.truncate(told);
+        // Faults that were found before all types were known may be none.
+        self.faults.truncate(reported);
         self.calls.clear();
         self.includes.truncate(included);
         for (at, step) in steps.list.iter().enumerate() {
@@ -118,7 +118,7 @@ impl File<'_> {
         }
     }
 
-    /// Where it goes on, and what is known there.
+    /// Returns the steps that may follow this one, with what is known at each of them.
     fn step(&mut self, at: usize, step: &Step, mut state: State) -> Vec<(usize, State)> {
         match step {
             Step::Text(_) => {}
@@ -178,7 +178,7 @@ impl File<'_> {
                 }
                 match self.program.by_name.get(name) {
                     Some(template) => self.calls.push(*template),
-                    None => self.tell(*span, &format!("template {name:?} not defined")),
+                    None => self.report(*span, &format!("template {name:?} not defined")),
                 }
             }
         }
@@ -193,14 +193,14 @@ impl File<'_> {
             Some(other) => {
                 let name = other.type_name();
                 let what = format!("range can't iterate over a value of type {name}");
-                self.tell(pipe.span, &what);
+                self.report(pipe.span, &what);
                 (None, None)
             }
             None => (None, None),
         }
     }
 
-    fn tell(&mut self, span: Span, what: &str) {
+    fn report(&mut self, span: Span, what: &str) {
         self.faults.push(Failure::at(self.program, span, what).0);
     }
 
@@ -237,7 +237,7 @@ impl File<'_> {
                 if has_args {
                     let word = self.source(first.span);
                     let what = format!("can't give argument to non-function {word}");
-                    self.tell(command.span, &what);
+                    self.report(command.span, &what);
                 }
                 self.word(state, first)
             }
@@ -293,7 +293,7 @@ impl File<'_> {
             value = match given {
                 Ok(value) => Some(value),
                 Err(what) => {
-                    self.tell(span, &what);
+                    self.report(span, &what);
                     None
                 }
             };
@@ -311,7 +311,7 @@ impl File<'_> {
     ) -> Known {
         let given = words.len() + usize::from(last.is_some());
         if let Err(what) = function.check_count(given) {
-            self.tell(span, &what);
+            self.report(span, &what);
             return None;
         }
         let is_written_int = |at: usize, word: &Word| {
@@ -324,7 +324,7 @@ impl File<'_> {
             if let Some(value) = value.as_ref().filter(|_| !is_written_int(at, word))
                 && let Err(what) = function.check_type(at, value)
             {
-                self.tell(word.span, &what);
+                self.report(word.span, &what);
             }
             args.push(value);
         }
@@ -332,7 +332,7 @@ impl File<'_> {
             if let Some(value) = &last
                 && let Err(what) = function.check_type(args.len(), value)
             {
-                self.tell(span, &what);
+                self.report(span, &what);
             }
             args.push(last);
         }

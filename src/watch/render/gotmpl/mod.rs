@@ -37,15 +37,15 @@ use super::error::Fault;
 use super::keys::Keys;
 use super::{RenderError, View, World};
 
-/// What an action writes where there is nothing.
+/// An action writes this where there is no value.
 const NO_VALUE: &str = "<no value>";
 /// More than any configuration file has; less than would harm the host.
 const LARGEST: usize = if cfg!(test) { 4 << 20 } else { 256 << 20 };
-/// How many templates may wait for each other; Go has the same limit.
+/// So many templates may wait for each other at most; Go has the same limit.
 const MOST_CALLS: usize = 100_000;
-/// How many files may include each other.
+/// So many files may include each other at most.
 const MOST_INCLUDES: usize = 10;
-/// How many expressions a render evaluates at most, which takes it several seconds. Tests come to it sooner.
+/// A render evaluates so many expressions at most, which takes it several seconds. Tests reach the limit sooner.
 const MOST_STEPS: usize = if cfg!(test) { 1_000_000 } else { 50_000_000 };
 
 /// A compiled template.
@@ -78,11 +78,11 @@ impl Others {
     }
 }
 
-/// Why a render ended without a text.
+/// The reason why a render gave no text.
 struct Failure(Fault);
 
 impl Failure {
-    /// At an expression of a file.
+    /// A failure at an expression of a file.
     #[expect(
         clippy::unnecessary_box_returns,
         reason = "an error that every expression may return is to be small"
@@ -96,7 +96,7 @@ impl Failure {
         } else {
             format!("column {column}, at <{}>: {what}", shortened(expression))
         };
-        Box::new(Self(Fault::told(place, &message)))
+        Box::new(Self(Fault::new(place, &message)))
     }
 }
 
@@ -125,7 +125,7 @@ fn compile(file: &str, source: &str, library: Library) -> Result<Shared, Fault> 
     let parsed = parser::parse(file, name, source, library);
     parsed.map(Arc::new).map_err(|(at, what)| {
         let (line, column) = position(source, at);
-        Fault::told(
+        Fault::new(
             Some((file.to_owned(), line)),
             &format!("column {column}: {what}"),
         )
@@ -159,15 +159,15 @@ impl GoTemplate {
         &self.program.file
     }
 
-    pub(super) fn tells_the_time(&self) -> bool {
-        self.program.tells_the_time
+    pub(super) fn depends_on_time(&self) -> bool {
+        self.program.depends_on_time
     }
 
     pub(super) fn includes(&self) -> bool {
         self.program.includes
     }
 
-    /// What is wrong with it whatever the store holds; a render stops at it once it comes there.
+    /// The faults that no content of the store makes right. A render fails when it reaches one of them.
     pub(super) fn mistakes(&self) -> Option<RenderError> {
         let faults = mistakes::mistakes(&self.program, &self.others);
         let template = self.name().to_owned();

@@ -7,7 +7,7 @@ use super::ast::{Program, Span, Step, Steps};
 use super::functions::Library;
 use super::lexer::{Kind, Misread, Token, tokens};
 
-/// Where a step goes on is filled in once it is known.
+/// The parser fills in the targets of jumps once it knows them.
 const LATER: usize = usize::MAX;
 
 /// Parses one file; `name` is what `{{template}}` may call it by.
@@ -29,7 +29,7 @@ pub(super) fn parse(
             templates: Vec::new(),
             by_name: HashMap::new(),
             main: 0,
-            tells_the_time: false,
+            depends_on_time: false,
             includes: false,
         },
         parens: 0,
@@ -194,7 +194,7 @@ impl Parser<'_> {
         token
     }
 
-    /// Where the reading stands, to come back to.
+    /// A place in the source to which the parser can go back.
     pub(super) fn mark(&self) -> usize {
         self.at
     }
@@ -237,7 +237,7 @@ impl Parser<'_> {
         }
     }
 
-    // What is being built.
+    // The program that is being built.
 
     fn building(&mut self) -> &mut Building {
         if self.building.is_empty() {
@@ -416,7 +416,7 @@ impl Parser<'_> {
         let name = self.text(token).to_owned();
         self.close(&name)?;
         let opens = &self.building().open;
-        // What stands behind a loop's `else` is no longer in that loop.
+        // The branch after a loop's `else` is not part of the loop.
         let inner = opens
             .iter()
             .rposition(|open| open.next.is_some() && open.decides.is_some());

@@ -420,7 +420,7 @@ fn the_world() {
     let tells = |source| {
         Template::compile("t.tmpl", source)
             .unwrap()
-            .tells_the_time()
+            .depends_on_time()
     };
     assert!(tells("{{datetime}}") && !tells("datetime {{1}}"));
 }

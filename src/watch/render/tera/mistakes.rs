@@ -114,7 +114,7 @@ pub(super) struct Look<'l, 't> {
     variables: Option<&'l HashSet<&'l str>>,
     /// The names that something is given to anywhere.
     bound: BTreeSet<&'t str>,
-    /// Those of which it is not certain what they hold.
+    /// The names of which it is not certain what they hold.
     opaque: BTreeSet<&'t str>,
     /// The names of which a template asks whether they are there.
     asked: BTreeSet<&'t str>,
@@ -204,7 +204,7 @@ impl<'t> Look<'_, 't> {
         self.bound.extend(looped);
         self.bound.extend(sets.into_keys());
         self.bound.extend(&self.opaque);
-        // What is asked for its truth is asked for.
+        // A condition asks whether its names are there.
         for tag in tags {
             for at in 0..tag.tokens.len() {
                 if let Some(chain) = self.chain(tag, at)
@@ -280,7 +280,7 @@ impl<'t> Look<'_, 't> {
             Use::Read => &mut self.found.doubtful,
         };
         let place = Some((self.file.to_owned(), unknown.line));
-        into.push(Fault::advised(place, unknown.what, unknown.hint));
+        into.push(Fault::with_hint(place, unknown.what, unknown.hint));
     }
 
     /// What a whole expression gives, from a place to the end of the tag.

@@ -108,7 +108,7 @@ fn written(args: &[Value]) -> Result<String, String> {
     match args {
         [Value::Text(text)] => Ok(text.as_ref().to_owned()),
         args => {
-            // Where an action would write that there is no value, these do too.
+            // Like an action, these functions write that there is no value.
             let shown = args.iter().map(|arg| match arg {
                 Value::Nil | Value::Missing => Value::from(NO_VALUE),
                 arg => arg.clone(),

@@ -73,7 +73,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 fn explain(error: &KeyError) -> String {
     match error {
-        // In confd's words, which people look for in logs.
+        // These are confd's words, which people look for in logs.
         KeyError::Missing(key) => advised(
             format_args!("key does not exist: {}", key.escape_debug()),
             "getv with a second argument answers for a key that may be absent; only keys below the target's `keys` can be seen",

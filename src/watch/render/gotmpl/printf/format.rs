@@ -101,7 +101,7 @@ impl Printer<'_> {
             }
             self.rest = &self.rest[1..];
         }
-        // Nothing is filled with zeros on the right.
+        // Go never pads with zeros on the right.
         verb.zero &= !verb.minus;
     }
 
@@ -355,7 +355,7 @@ impl Verb {
         let sign = self.sign(number < 0);
         let prefix = if self.sharp { prefix } else { "" };
         let least = match self.precision {
-            // Nothing is written of a zero that needs no digit.
+            // A precision of zero leaves nothing of the number zero.
             Some(0) if number == 0 => {
                 return Self {
                     zero: false,

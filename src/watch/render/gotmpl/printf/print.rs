@@ -47,7 +47,7 @@ pub(in crate::watch::render::gotmpl) fn write_plain(
     write(out, value, &Verb::plain())
 }
 
-/// What is left of a list, map or struct.
+/// A list, map or struct of which a part is not printed yet.
 enum Rest<'v> {
     List(std::slice::Iter<'v, Value>),
     Map(btree_map::Iter<'v, Arc<str>, Value>),
@@ -124,7 +124,7 @@ fn begin<'v>(
         Value::Map(map) => (Rest::Map(map.0.iter()), "map[", "]"),
         Value::Record(record) => (Rest::Record(record.fields.iter()), "{", "}"),
         Value::Missing | Value::Nil if !outermost => {
-            // Without a width, and whatever the verb.
+            // Go ignores the width and the verb here.
             out.push_str(if go { "interface {}(nil)" } else { "<nil>" });
             return Ok(());
         }
