@@ -247,7 +247,7 @@ impl Source {
                     }
                     entries.push(self.entry(one, id, ip));
                 }
-                Err(error) if self.tolerates_no_address => self.wait_for_address(dir, &error),
+                Err(error) if self.tolerates_no_address => self.wait_for_address(&dir, &error),
                 Err(error) => return Err(error),
             }
         }
@@ -259,9 +259,9 @@ impl Source {
     }
 
     /// Lets an instance wait for an address, and logs that once: neither the program nor its start depends on it.
-    fn wait_for_address(&mut self, dir: Prefix, error: &PlanError) {
+    fn wait_for_address(&mut self, dir: &Prefix, error: &PlanError) {
         if self.waiting.insert(dir.clone()) {
-            let (service, instance) = keyspace::service_and_id(&dir);
+            let (service, instance) = keyspace::service_and_id(dir);
             let why = chain(error);
             warn!(
                 service,

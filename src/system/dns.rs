@@ -111,7 +111,7 @@ fn query_servers(resolver: &Resolver, name: &str, until: Instant) -> Vec<Srv> {
                 Ok(records) if records.is_empty() => break,
                 Ok(records) => return records,
                 Err(error) => {
-                    tracing::debug!(%error, "{server} does not answer for {name:?}: {error}")
+                    tracing::debug!(%error, "{server} does not answer for {name:?}: {error}");
                 }
             }
         }

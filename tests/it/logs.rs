@@ -128,7 +128,7 @@ fn each_line_has_its_priority_and_no_time_where_the_journal_reads_it() {
     for line in &lines {
         assert!(line.starts_with('<') && &line[2..3] == ">", "{said}");
         // The journal has the time.
-        assert!(!line.contains("Z ") && !line.contains("\u{1b}"), "{said}");
+        assert!(!line.contains("Z ") && !line.contains('\u{1b}'), "{said}");
     }
     assert!(lines.iter().any(|line| line.contains("second")), "{said}");
 

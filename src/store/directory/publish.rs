@@ -231,8 +231,9 @@ impl Writer<'_> {
         if let Err(error) = removed {
             tracing::debug!(
                 %error,
-                "{}, of an earlier publication, cannot be removed and goes with its lease: {error}",
-                path.display()
+                "{} of {}, of an earlier publication, cannot be removed and goes with its lease: {error}",
+                path.display(),
+                self.layout
             );
         }
     }
