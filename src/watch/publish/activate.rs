@@ -10,19 +10,19 @@ use super::cancel::Step;
 use super::steps::Swapped;
 use super::{Job, PublishError, Published, Restored, numbered};
 use crate::model::report::chain;
-use crate::watch::reload::generation::Confirm;
-use crate::watch::reload::send::{ReloadError, Told};
+use crate::watch::reload::generation::GenerationCheck;
+use crate::watch::reload::send::{ReloadError, ReloadResult};
 
 impl Job {
     /// Has the program reloaded. If the publish is given up meanwhile, it stops waiting.
-    pub(super) async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
+    pub(super) async fn reload(&mut self) -> Result<ReloadResult, Arc<ReloadError>> {
         let Some(ticket) = &mut self.ticket else {
-            return Ok(Told::Nobody);
+            return Ok(ReloadResult::NotRunning);
         };
         self.progress.enter(Step::Reload);
         tokio::select! {
             biased;
-            told = ticket.reload() => told,
+            result = ticket.reload() => result,
             () = self.progress.given_up() => Err(Arc::new(ReloadError::GivenUp)),
         }
     }
@@ -31,36 +31,38 @@ impl Job {
     async fn reload_to<'a>(
         &mut self,
         live: impl Iterator<Item = (usize, &'a str)>,
-    ) -> Result<Told, Arc<ReloadError>> {
+    ) -> Result<ReloadResult, Arc<ReloadError>> {
         let start = Instant::now();
-        let told = self.reload_and_confirm(live).await;
+        let result = self.reload_and_confirm(live).await;
         if self.ticket.is_some() {
             self.record_step("reload", start);
         }
-        told
+        result
     }
 
     async fn reload_and_confirm<'a>(
         &mut self,
         live: impl Iterator<Item = (usize, &'a str)>,
-    ) -> Result<Told, Arc<ReloadError>> {
-        let told = self.reload().await?;
-        let confirm = Confirm {
+    ) -> Result<ReloadResult, Arc<ReloadError>> {
+        let result = self.reload().await?;
+        let check = GenerationCheck {
             loaded: &self.loaded,
             generation: self.generation.as_ref(),
-            told,
+            result,
         };
         self.progress.enter(Step::Confirm);
         let confirmed = tokio::select! {
             biased;
-            confirmed = confirm.confirm(live) => confirmed,
+            confirmed = check.verify(live) => confirmed,
             () = self.progress.given_up() => Err(ReloadError::GivenUp),
         };
         match confirmed {
-            Ok(()) => Ok(told),
-            Err(error) if told == Told::Seen && error.has_no_trace() && self.is_first() => {
+            Ok(()) => Ok(result),
+            Err(error)
+                if result == ReloadResult::Verified && error.has_no_trace() && self.is_first() =>
+            {
                 self.warn_unread(&chain(&error));
-                Ok(Told::Unread)
+                Ok(ReloadResult::Unread)
             }
             Err(error) => Err(Arc::new(error)),
         }
@@ -123,11 +125,11 @@ impl Job {
     pub(super) async fn reload_owed(&mut self, live: &[String]) -> Result<Published, PublishError> {
         self.progress.set_begun();
         match self.reload_to(numbered(live)).await {
-            Ok(Told::Unread) => Ok(Published::Unread),
-            Ok(told) => {
+            Ok(ReloadResult::Unread) => Ok(Published::Unread),
+            Ok(result) => {
                 let is_first = self.is_first();
                 self.record_loaded(numbered(live));
-                self.reconcile_after_reload(told, is_first, numbered(live))
+                self.reconcile_after_reload(result, is_first, numbered(live))
                     .await;
                 Ok(Published::ReloadMade)
             }
@@ -137,7 +139,7 @@ impl Job {
                 self.record_refused(&source, numbered(live));
                 Err(PublishError::Reload {
                     restored: self
-                        .restore_last_loaded(live, source.leaves_the_old())
+                        .restore_last_loaded(live, source.keeps_previous_files())
                         .await,
                     source,
                 })
@@ -168,11 +170,11 @@ impl Job {
     /// Has the program reloaded for its new files. If it refuses them, the previous ones are restored.
     pub(super) async fn put_in_force(&mut self, swapped: Swapped) -> Result<Swapped, PublishError> {
         match self.reload_to(swapped.contents()).await {
-            Ok(Told::Unread) => Ok(swapped),
-            Ok(told) => {
+            Ok(ReloadResult::Unread) => Ok(swapped),
+            Ok(result) => {
                 let is_first = self.is_first();
                 self.record_loaded(swapped.contents());
-                self.reconcile_after_reload(told, is_first, swapped.contents())
+                self.reconcile_after_reload(result, is_first, swapped.contents())
                     .await;
                 Ok(swapped)
             }
@@ -180,7 +182,7 @@ impl Job {
             Err(source) => {
                 self.record_refused(&source, swapped.contents());
                 Err(PublishError::Reload {
-                    restored: self.restore(swapped, source.leaves_the_old()).await,
+                    restored: self.restore(swapped, source.keeps_previous_files()).await,
                     source,
                 })
             }
@@ -205,8 +207,8 @@ impl Job {
             .iter()
             .filter_map(|(n, content)| Some((*n, str::from_utf8(content).ok()?)));
         match self.reload_to(texts).await {
-            Ok(Told::Unread) => Restored::Yes,
-            Ok(Told::Nobody | Told::Sent | Told::Seen) => {
+            Ok(ReloadResult::Unread) => Restored::Yes,
+            Ok(ReloadResult::NotRunning | ReloadResult::Sent | ReloadResult::Verified) => {
                 self.record_loaded(live.iter().map(|(n, content)| (*n, content.as_slice())));
                 Restored::Yes
             }

@@ -20,7 +20,7 @@ use crate::proxy::haproxy::diff::Change;
 use crate::proxy::haproxy::error::RuntimeError;
 use crate::watch::conf::haproxy::Haproxy;
 use crate::watch::conf::load::Loaded;
-use crate::watch::reload::send::Told;
+use crate::watch::reload::send::ReloadResult;
 
 /// Which servers the running `HAProxies` of a target have.
 #[derive(Debug, Clone, Default)]
@@ -266,11 +266,11 @@ impl Job {
     /// shows that it does not read them.
     pub(super) async fn reconcile_after_reload<'a>(
         &self,
-        told: Told,
+        result: ReloadResult,
         is_first: bool,
         live: impl Iterator<Item = (usize, &'a str)>,
     ) {
-        if told != Told::Seen {
+        if result != ReloadResult::Verified {
             return;
         }
         self.progress.enter(Step::Change);

@@ -1,4 +1,4 @@
-//! Reloads: how a program is told of its new files. Equal reloads of one pass are made once, and never two of them at a
+//! Coalesces reloads: equal ones that several targets ask for at the same time are made once, and never two of them at a
 //! time. Shell.
 
 use std::collections::HashMap;
@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::send::{Past, ReloadError, Telling, Told};
+use super::send::{PastReloads, ReloadError, ReloadRequest, ReloadResult};
 use crate::config::{Reload, Target};
 use crate::watch::child::shell::ChildGroup;
 use crate::watch::conf::placeholders::{Paths, fill_in};
 
-/// How long a reload waits for the other targets of its pass that ask for the same. One whose check takes longer than
-/// this makes its own.
+/// How long a reload waits for other targets that may ask for the same one. A target whose check takes longer makes its own
+/// reload.
 const TOGETHER: Duration = Duration::from_secs(1);
 
 /// All reloads of a process.
@@ -24,54 +24,58 @@ pub(crate) struct Reloads {
     lines: Mutex<HashMap<Reload, Arc<Line>>>,
 }
 
-/// The reloads that are equal: who may still ask for one, and the last one made.
+/// Equal reloads: who may still ask for one, and the last one that was made.
 #[derive(Default)]
 struct Line {
     asked: Mutex<Asked>,
-    /// Somebody who was coming has asked, or will not.
-    came: Notify,
-    turn: tokio::sync::Mutex<Made>,
+    /// Wakes waiters when a publish has asked, or has ended without asking.
+    arrived: Notify,
+    /// Held while a reload is made.
+    turn: tokio::sync::Mutex<LastReload>,
 }
 
 #[derive(Default)]
 struct Asked {
-    /// Publishes under way that may still ask.
-    coming: usize,
-    /// How often it has been asked for so far.
+    /// How many publishes under way may still ask.
+    expected: usize,
+    /// How many requests there have been so far.
     count: u64,
 }
 
-/// A reload that was made.
-struct Made {
-    /// All who had asked by then were served: their files were in place when it began.
+/// The last reload that was made.
+struct LastReload {
+    /// How many requests it has served: all whose files were in place when it began.
     count: u64,
-    told: Result<Told, Arc<ReloadError>>,
-    past: Past,
+    result: Result<ReloadResult, Arc<ReloadError>>,
+    past: PastReloads,
 }
 
-impl Default for Made {
+impl Default for LastReload {
     fn default() -> Self {
         Self {
             count: 0,
-            told: Ok(Told::Nobody),
-            past: Past::default(),
+            result: Ok(ReloadResult::NotRunning),
+            past: PastReloads::default(),
         }
     }
 }
 
-/// What one publish may ask for. As long as it is held, equal reloads wait for it a little.
+/// The right of one publish to ask for a reload. As long as the publish holds it and has not asked, equal reloads wait for
+/// it, at most [`TOGETHER`].
 pub(crate) struct ReloadTicket {
     reload: Reload,
     limit: Duration,
-    /// The command of ours, if there is one.
+    /// The command of `sidekick watch -- COMMAND`, if there is one.
     child: Option<ChildGroup>,
+    /// Whether a check of the target judges its new files.
     is_checked: bool,
     line: Arc<Line>,
-    is_coming: bool,
+    /// Whether the publish may still ask.
+    is_expected: bool,
 }
 
 impl Reloads {
-    /// A ticket for a target that is about to be published; `None` if nobody has to be told of its files.
+    /// A ticket for a target that is about to be published; `None` if the target has no program to reload.
     pub(crate) fn ticket(
         &self,
         target: &Target,
@@ -94,14 +98,14 @@ impl Reloads {
         };
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = Arc::clone(lines.entry(reload.clone()).or_default());
-        line.asked().coming += 1;
+        line.asked().expected += 1;
         Some(ReloadTicket {
             reload,
             limit: target.reload_timeout,
             child,
             is_checked: target.outputs.iter().any(|output| output.check.is_some()),
             line,
-            is_coming: true,
+            is_expected: true,
         })
     }
 }
@@ -111,52 +115,53 @@ impl Line {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn nobody_comes(&self) {
+    /// Returns when no publish under way may ask any more.
+    async fn wait_until_all_asked(&self) {
         loop {
-            let came = self.came.notified();
-            if self.asked().coming == 0 {
+            let arrived = self.arrived.notified();
+            if self.asked().expected == 0 {
                 return;
             }
-            came.await;
+            arrived.await;
         }
     }
 }
 
 impl ReloadTicket {
-    /// Sees to it that the program is told after this moment.
-    pub(crate) async fn reload(&mut self) -> Result<Told, Arc<ReloadError>> {
+    /// Returns when a reload has ended that began after this call.
+    pub(crate) async fn reload(&mut self) -> Result<ReloadResult, Arc<ReloadError>> {
         self.arrive();
         let own = {
             let mut asked = self.line.asked();
             asked.count += 1;
             asked.count
         };
-        // Whether they come or not, it goes on.
-        let _ = timeout(TOGETHER, self.line.nobody_comes()).await;
+        // After the time-out the reload is made without them.
+        let _ = timeout(TOGETHER, self.line.wait_until_all_asked()).await;
         let mut made = self.line.turn.lock().await;
         if made.count < own {
             let count = self.line.asked().count;
-            let telling = Telling {
+            let request = ReloadRequest {
                 reload: &self.reload,
                 limit: self.limit,
                 child: self.child.as_ref(),
                 is_checked: self.is_checked,
                 past: &mut made.past,
             };
-            let told = telling.tell().await.map_err(Arc::new);
+            let result = request.send().await.map_err(Arc::new);
             made.count = count;
-            made.told = told;
+            made.result = result;
         } else {
             debug!(
                 "another target has asked for the same reload ({:?}), and it is made once for all of them",
                 self.reload
             );
         }
-        made.told.clone()
+        made.result.clone()
     }
 
-    /// Whether the program is a command of ours that has not been started yet. Nobody knows whom a `reload_cmd` tells, so
-    /// it is taken to be the command.
+    /// Whether the program is the command of `sidekick watch`, and has not been started yet. A `reload_cmd` may reload any
+    /// program; if there is such a command, it is taken to be the one.
     pub(crate) fn waits_for_its_child(&self) -> bool {
         let runs = |child: &ChildGroup| child.get().is_some();
         match self.reload {
@@ -166,10 +171,11 @@ impl ReloadTicket {
         }
     }
 
+    /// Tells equal reloads not to wait for this publish any more.
     fn arrive(&mut self) {
-        if std::mem::take(&mut self.is_coming) {
-            self.line.asked().coming -= 1;
-            self.line.came.notify_waiters();
+        if std::mem::take(&mut self.is_expected) {
+            self.line.asked().expected -= 1;
+            self.line.arrived.notify_waiters();
         }
     }
 }
@@ -210,7 +216,7 @@ mod tests {
     }
 
     impl Bench {
-        /// A reload that takes until there is a file `go`, and tells of its beginning and of its end.
+        /// A reload that lasts until there is a file `go`, and writes its beginning and its end to a log.
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().display();
@@ -245,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_come_together_are_served_by_one() {
+    async fn requests_at_the_same_time_are_served_by_one_reload() {
         let bench = Bench::new();
         std::fs::write(bench.path("go"), "").unwrap();
         let (mut one, mut two, third) = (bench.ticket(), bench.ticket(), bench.ticket());
@@ -257,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_while_one_is_made_gets_another_one_after_it() {
+    async fn a_request_during_a_reload_gets_another_reload_after_it() {
         let bench = Bench::new();
         let mut one = bench.ticket();
         let first = tokio::spawn(async move { one.reload().await });
@@ -277,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_told_to_all_whom_it_concerns() {
+    async fn all_requests_that_a_failed_reload_served_get_its_error() {
         let bench = Bench {
             target: target("exit 3"),
             ..Bench::new()

@@ -1,10 +1,10 @@
-//! Reloads of the proxy: how a program is told of its new files, and how it is proved that it runs them.
+//! Reloads a program that has new files, and verifies that it runs them.
 //!
-//! `coalesce` makes equal reloads of one pass only once, and never two of them at a time; `send` makes one of them in the
-//! way that conf.d names; `workers` sees by a daemon's children whether it took the files (pure); `generation` asks the
-//! program which generation of the files it has read.
+//! `coalesce` makes equal reloads of several targets once, and never two of them at a time; `send` makes one reload in the
+//! way that conf.d names; `workers` decides by a daemon's child processes whether it has taken the files (pure);
+//! `generation` asks the program which generation of the files it runs.
 //!
-//! Rule: this room tells programs and asks them; it changes no file. Reading conf.d again is the business of `run`.
+//! Rule: this room talks to programs and changes no file. `run` reads conf.d again, which is a config reload.
 
 pub(super) mod coalesce;
 pub(super) mod generation;

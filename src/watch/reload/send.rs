@@ -1,4 +1,4 @@
-//! One reload: the program is told, by the way that conf.d names, and looked at until it runs the new files or will not.
+//! Makes one reload in the way that conf.d names, and watches the program until it runs the new files or refuses them.
 //! Shell.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::workers::{Daemon, Lingering, Proof, Verdict};
+use super::workers::{Daemon, Lingering, ReloadObserver, Verdict};
 use crate::config::Reload;
 use crate::model::old_worker_wait::OldWorkerWait;
 use crate::model::os::Signal;
@@ -22,13 +22,13 @@ use crate::system::systemd;
 use crate::system::systemd::UnitError;
 use crate::watch::child::shell::ChildGroup;
 
-/// How often a daemon that reloads is looked at.
+/// The time between two looks at a daemon that reloads.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How long a daemon that has just been started may take for its first worker.
+/// How long a daemon that has just been started may take to start its first worker.
 const FIRST_WORKER: Duration = Duration::from_secs(2);
 
-/// Why a program could not be told of a new file, or does not take it.
+/// Why a program could not be reloaded, or does not run the new files.
 #[derive(Debug, Error)]
 pub(crate) enum ReloadError {
     #[error(transparent)]
@@ -48,25 +48,25 @@ pub(crate) enum ReloadError {
          log says why it ended"
     )]
     Ended { daemon: Daemon, pid: i32 },
-    #[error("{unit} has ended at a reload and does not run since: it has to be started")]
+    #[error("{unit} has ended at an earlier reload and has not run since: start it again")]
     NotStarted { unit: String },
     #[error("{daemon} does not take a reload: it has been busy with another one for {} s", limit.as_secs_f64())]
     Busy { daemon: Daemon, limit: Duration },
-    #[error("it was given up")]
+    #[error("the reload was given up")]
     GivenUp,
-    #[error("{daemon} has not said within {} s whether it runs the new configuration", limit.as_secs_f64())]
+    #[error("{daemon} has not shown within {} s whether it runs the new configuration", limit.as_secs_f64())]
     Unseen { daemon: Daemon, limit: Duration },
     #[error(
         "the HAProxy behind {address} runs something else: its {name} is {}, and the new file sets it to {value} (does \
          HAProxy read that file, by haproxy -f? does no other file set the variable? {mounted})",
-        said.as_deref().unwrap_or("nothing")
+        found.as_deref().unwrap_or("not set")
     )]
     OtherFile {
         address: Address,
         name: String,
         value: String,
-        /// What it is set to, if it is.
-        said: Option<String>,
+        /// The value that HAProxy has, if it knows the variable.
+        found: Option<String>,
         mounted: Box<str>,
     },
     #[error(
@@ -80,19 +80,20 @@ pub(crate) enum ReloadError {
     },
 }
 
-/// What is known of a program that was told.
+/// The result of a reload that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// It does not run; it will read the files when it starts.
-    Nobody,
-    /// It has been told, and nobody saw what came of it.
+pub(crate) enum ReloadResult {
+    /// The program does not run; it will read the files when it starts.
+    NotRunning,
+    /// The program was asked to reload; whether it did was not observed.
     Sent,
-    /// It has been seen to load what it was told to.
-    Seen,
-    /// It has been seen to load its configuration, of which our files, which it has never had, are no part yet.
+    /// The program was seen to load its configuration.
+    Verified,
+    /// The program was seen to load its configuration, which does not name our files yet.
     Unread,
 }
 
+/// Where the operator finds the reason, as the end of a sentence.
 fn hint(daemon: Daemon) -> &'static str {
     match daemon {
         Daemon::Haproxy => "and its own log says why ([ALERT])",
@@ -102,7 +103,7 @@ fn hint(daemon: Daemon) -> &'static str {
 }
 
 impl ReloadError {
-    /// The same with what can be found out about the file that the program should have read.
+    /// Adds to the error what is known of the file that the program should have read, such as a mount that hides it.
     pub(crate) fn about(mut self, dest: &Path) -> Self {
         if let Self::OtherFile { mounted, .. } | Self::OtherGeneration { mounted, .. } = &mut self {
             *mounted = mount::why_stale(dest).into();
@@ -110,7 +111,7 @@ impl ReloadError {
         self
     }
 
-    /// Why the command failed, if it was one.
+    /// The error of the reload command, if that failed.
     pub(crate) fn command(&self) -> Option<&CommandError> {
         match self {
             Self::Command(error) => Some(error),
@@ -121,13 +122,13 @@ impl ReloadError {
         }
     }
 
-    /// Whether the program has been told and does not run the new files: most likely it will not the next time either.
+    /// Whether the program reloaded and does not run the new files. Most likely the next try would end the same way.
     pub(crate) fn is_refusal(&self) -> bool {
         let runs_others = matches!(self, Self::OtherFile { .. } | Self::OtherGeneration { .. });
-        runs_others || self.leaves_the_old()
+        runs_others || self.keeps_previous_files()
     }
 
-    /// Whether nobody was told: the process, the socket or the manager that is to be told cannot be reached.
+    /// Whether no reload was made, since the process, the socket or the service manager could not be reached.
     fn is_out_of_reach(&self) -> bool {
         match self {
             Self::Signal(_) => true,
@@ -141,11 +142,11 @@ impl ReloadError {
         }
     }
 
-    /// Whether the program shows no trace of any of our files, not even of earlier ones, so that it may not read them at all.
+    /// Whether the program has no mark of any of our files, not even of earlier ones, so that it may not read them at all.
     pub(crate) fn has_no_trace(&self) -> bool {
         match self {
-            Self::OtherFile { said, .. } => said.is_none(),
-            // Whoever asks knows whether the page could show an earlier one.
+            Self::OtherFile { found, .. } => found.is_none(),
+            // The caller knows whether the page could show an earlier generation.
             Self::OtherGeneration { .. } => true,
             Self::Command(_) | Self::Signal(_) | Self::Child(_) | Self::Unit(_) => false,
             Self::Master(_) | Self::NotLoaded { .. } | Self::Ended { .. } => false,
@@ -155,8 +156,8 @@ impl ReloadError {
         }
     }
 
-    /// Whether the program is known to go on with the files of before.
-    pub(crate) fn leaves_the_old(&self) -> bool {
+    /// Whether the program is known to run on with the previous files.
+    pub(crate) fn keeps_previous_files(&self) -> bool {
         match self {
             Self::Master(MasterError::Rejected { .. }) | Self::NotLoaded { .. } => true,
             Self::Master(
@@ -172,52 +173,52 @@ impl ReloadError {
     }
 }
 
-/// A program that is told.
-pub(crate) struct Telling<'a> {
-    pub(crate) reload: &'a Reload,
-    /// How long it may take, everything included.
-    pub(crate) limit: Duration,
-    /// The command of ours.
-    pub(crate) child: Option<&'a ChildGroup>,
-    /// The new files were checked before.
-    pub(crate) is_checked: bool,
-    pub(crate) past: &'a mut Past,
+/// One reload that is to be made.
+pub(super) struct ReloadRequest<'a> {
+    pub(super) reload: &'a Reload,
+    /// How long the reload may take, with all waits.
+    pub(super) limit: Duration,
+    /// The command of `sidekick watch -- COMMAND`, if there is one.
+    pub(super) child: Option<&'a ChildGroup>,
+    /// Whether a check has judged the new files before.
+    pub(super) is_checked: bool,
+    pub(super) past: &'a mut PastReloads,
 }
 
-/// What is known of a program from the times that it was told before.
+/// What earlier reloads have shown of a program.
 #[derive(Debug, Default)]
-pub(crate) struct Past {
-    /// Its old workers.
+pub(super) struct PastReloads {
     lingering: Lingering,
-    /// It has ended at a reload, and its unit has not been seen to run since.
+    /// Whether the program has ended at a reload, and its unit has not been seen to run since.
     has_ended: bool,
 }
 
-impl Telling<'_> {
-    /// Tells it once; returns when it runs the new files, as far as that can be seen.
-    pub(crate) async fn tell(mut self) -> Result<Told, ReloadError> {
+impl ReloadRequest<'_> {
+    /// Makes the reload; returns when the program runs the new files, as far as that can be observed.
+    pub(super) async fn send(mut self) -> Result<ReloadResult, ReloadError> {
         let is_to_come = self.is_to_come();
-        match self.try_to_tell().await {
-            // A socket or a pidfile may lie there that one of before has left.
+        match self.try_to_send().await {
+            // An earlier process may have left the socket or the pidfile.
             Err(error) if is_to_come && error.is_out_of_reach() => {
-                debug!(%error, "the command is still to be started, so nobody was told: {error}");
-                Ok(Told::Nobody)
+                debug!(%error, "the command is not started yet, so no reload was made: {error}");
+                Ok(ReloadResult::NotRunning)
             }
-            told => told,
+            result => result,
         }
     }
 
-    async fn try_to_tell(&mut self) -> Result<Told, ReloadError> {
+    async fn try_to_send(&mut self) -> Result<ReloadResult, ReloadError> {
         match self.reload {
-            // Most likely it is the command that it tells: it cannot work yet, or would start another one.
+            // The reload command most likely reloads the command that is not started yet: it would fail, or start a second
+            // one.
             Reload::Command(text) if self.is_to_come() => {
-                info!("the command is still to be started, so `{text}` is not run");
-                Ok(Told::Nobody)
+                info!("the command is not started yet, so `{text}` is not run");
+                Ok(ReloadResult::NotRunning)
             }
             Reload::Command(text) => {
                 let output = command::run(text, self.limit, Left::Alone).await?;
-                debug!("`{text}` has been run, and prints: {output}");
-                Ok(Told::Sent)
+                debug!("reload_cmd `{text}` has been run and printed: {output}");
+                Ok(ReloadResult::Sent)
             }
             Reload::Signal {
                 signal,
@@ -225,37 +226,38 @@ impl Telling<'_> {
                 verify,
             } => {
                 let process = PidfileProcess::read(pidfile)?;
-                // A process of ours has the id that another one left in the file.
+                // The pidfile is an old one: a process of ours has got the id that stands in it.
                 if process.is_ours() && self.is_to_come() {
-                    return Ok(Told::Nobody);
+                    return Ok(ReloadResult::NotRunning);
                 }
                 let send = || Ok(process.signal(*signal)?);
-                self.signal(process.pid(), *signal, *verify, send).await
+                self.send_signal(process.pid(), *signal, *verify, send)
+                    .await
             }
             Reload::Child { signal, verify } => {
                 let Some(group) = self.child.and_then(|child| child.get()) else {
-                    return Ok(Told::Nobody);
+                    return Ok(ReloadResult::NotRunning);
                 };
                 process::wait_until_leader_handles(*group, *signal, self.limit).await?;
                 let send = || Ok(process::signal_leader(*group, *signal)?);
-                self.signal(group.pid(), *signal, *verify, send).await
+                self.send_signal(group.pid(), *signal, *verify, send).await
             }
             Reload::Unit {
                 unit,
                 signal,
                 verify,
-            } => self.unit(unit, *signal, *verify).await,
-            Reload::HaproxyMaster(socket) => self.master(&socket.as_path().into()).await,
+            } => self.reload_unit(unit, *signal, *verify).await,
+            Reload::HaproxyMaster(socket) => self.reload_master(&socket.as_path().into()).await,
         }
     }
 
-    async fn signal(
+    async fn send_signal(
         &mut self,
         pid: i32,
         signal: Signal,
         verify: bool,
         send: impl FnOnce() -> Result<(), ReloadError>,
-    ) -> Result<Told, ReloadError> {
+    ) -> Result<ReloadResult, ReloadError> {
         let deadline = Instant::now() + self.limit;
         let daemon = daemon(pid, verify).filter(|daemon| daemon.reloads_at(signal));
         let watched = match daemon {
@@ -264,22 +266,22 @@ impl Telling<'_> {
         };
         send()?;
         match watched {
-            Some(watched) => self.see(watched).await,
-            None => Ok(Told::Sent),
+            Some(watched) => self.observe(watched).await,
+            None => Ok(ReloadResult::Sent),
         }
     }
 
-    /// Whether there is a command of ours that is not started yet. It will find the new file.
+    /// Whether there is a command that is not started yet. It will read the new files at its start.
     fn is_to_come(&self) -> bool {
         self.child.is_some_and(|child| child.get().is_none())
     }
 
-    async fn unit(
+    async fn reload_unit(
         &mut self,
         unit: &str,
         signal: Option<Signal>,
         verify: bool,
-    ) -> Result<Told, ReloadError> {
+    ) -> Result<ReloadResult, ReloadError> {
         let deadline = Instant::now() + self.limit;
         let pid = if verify {
             systemd::main_pid(unit, self.limit).await
@@ -293,13 +295,13 @@ impl Telling<'_> {
             Some((pid, daemon)) => self.watch(pid, daemon, daemon.signal(), deadline).await?,
             None => None,
         };
-        let told = match signal {
+        let result = match signal {
             Some(signal) => systemd::signal(unit, signal, self.limit).await,
             None => systemd::reload(unit, self.limit).await,
         };
-        match told? {
+        match result? {
             systemd::Done::Reloaded => self.past.has_ended = false,
-            // Whoever starts it again should find the files of before.
+            // The new files ended it, so they are refused: the next start should find the previous ones.
             systemd::Done::NotRunning if self.past.has_ended => {
                 return Err(ReloadError::NotStarted {
                     unit: unit.to_owned(),
@@ -307,22 +309,22 @@ impl Telling<'_> {
             }
             systemd::Done::NotRunning => {
                 info!("{unit} does not run; it will find the new file when it starts");
-                return Ok(Told::Nobody);
+                return Ok(ReloadResult::NotRunning);
             }
         }
         match watched {
-            Some(watched) => self.see(watched).await,
-            None => Ok(Told::Sent),
+            Some(watched) => self.observe(watched).await,
+            None => Ok(ReloadResult::Sent),
         }
     }
 
-    async fn master(&mut self, address: &Address) -> Result<Told, ReloadError> {
+    async fn reload_master(&mut self, address: &Address) -> Result<ReloadResult, ReloadError> {
         let live = master::reload(address, self.limit, !self.is_to_come()).await?;
-        self.linger(Daemon::Haproxy, live.old_workers);
-        Ok(Told::Seen)
+        self.log_old_workers(Daemon::Haproxy, live.old_workers);
+        Ok(ReloadResult::Verified)
     }
 
-    /// Waits until a daemon is ready for a reload, and remembers its workers.
+    /// Waits until a daemon is ready for a reload, and notes its workers. `None` if it has no workers to observe.
     async fn watch(
         &self,
         pid: i32,
@@ -332,7 +334,7 @@ impl Telling<'_> {
     ) -> Result<Option<Watched>, ReloadError> {
         if daemon == Daemon::Apache && !self.is_checked {
             warn!(
-                "Apache ends when it reloads a configuration that it does not like: let a check_cmd run apachectl -t"
+                "Apache ends when it reloads a configuration with a mistake: let a check_cmd run apachectl -t"
             );
         }
         let Some(parent) = Parent::find(pid) else {
@@ -340,23 +342,23 @@ impl Telling<'_> {
         };
         let begun = Instant::now();
         loop {
-            // What has ended meanwhile is told by the signal that does not reach it.
+            // The daemon has ended; the signal, which cannot reach it, makes the error.
             let Some(family) = parent.read(signal) else {
                 return Ok(None);
             };
             let now = Instant::now();
             if !family.holds || daemon == Daemon::Apache {
-                let proof = Proof::begin(daemon, &family);
-                if proof.is_some() || now >= begun + FIRST_WORKER {
-                    let watched = |proof| Watched {
+                let observer = ReloadObserver::begin(daemon, &family);
+                if observer.is_some() || now >= begun + FIRST_WORKER {
+                    let watched = |observer| Watched {
                         pid,
                         daemon,
                         signal,
                         parent,
-                        proof,
+                        observer,
                         deadline,
                     };
-                    return Ok(proof.map(watched));
+                    return Ok(observer.map(watched));
                 }
             }
             if now >= deadline {
@@ -367,28 +369,28 @@ impl Telling<'_> {
         }
     }
 
-    /// Looks at a daemon that has been told until it is clear what became of it.
-    async fn see(&mut self, watched: Watched) -> Result<Told, ReloadError> {
+    /// Observes a daemon after its reload signal until it runs the new files, has refused them, or has ended.
+    async fn observe(&mut self, watched: Watched) -> Result<ReloadResult, ReloadError> {
         let Watched {
             pid,
             daemon,
             signal,
             parent,
-            mut proof,
+            mut observer,
             deadline,
         } = watched;
         let mut old_worker_wait = OldWorkerWait::default();
         loop {
             let family = parent.read(signal);
-            match proof.see(Instant::now(), family.as_ref()) {
+            match observer.observe(Instant::now(), family.as_ref()) {
                 Verdict::Live { old }
                     if old > 0 && old_worker_wait.may_go_on(Instant::now(), deadline) =>
                 {
                     sleep(POLL).await;
                 }
                 Verdict::Live { old } => {
-                    self.linger(daemon, old);
-                    return Ok(Told::Seen);
+                    self.log_old_workers(daemon, old);
+                    return Ok(ReloadResult::Verified);
                 }
                 Verdict::Failed => return Err(ReloadError::NotLoaded { daemon }),
                 Verdict::Ended => {
@@ -404,8 +406,9 @@ impl Telling<'_> {
         }
     }
 
-    fn linger(&mut self, daemon: Daemon, old: usize) {
-        if self.past.lingering.saw(old) {
+    /// Logs how many old workers still serve, at level info when there are many.
+    fn log_old_workers(&mut self, daemon: Daemon, old: usize) {
+        if self.past.lingering.is_news(old) {
             let bound = daemon.limit_of_old_workers();
             info!("{old} old workers of {daemon} still serve connections of before; {bound}");
         } else {
@@ -420,13 +423,13 @@ fn daemon(pid: i32, verify: bool) -> Option<Daemon> {
     Daemon::of(&program)
 }
 
-/// A daemon that is being looked at.
+/// A daemon whose reload is observed.
 struct Watched {
     pid: i32,
     daemon: Daemon,
-    /// The one it holds back while it loads.
+    /// The signal that the daemon holds back while it loads a configuration.
     signal: Signal,
     parent: Parent,
-    proof: Proof,
+    observer: ReloadObserver,
     deadline: Instant,
 }

@@ -1,14 +1,14 @@
-//! Whether a reload by signal is in force, as a daemon's children show it. Pure.
+//! Decides by a daemon's child processes whether its reload has succeeded. Pure.
 //!
 //! ```text
-//!            a new worker, and those of before are leaving           stays so for a moment
+//!            a new worker, and the old ones are leaving              stays so for a moment
 //!   Waiting ───────────────────────────────────────────▶ New ─────────────────────────────▶ Live
 //!      │ the daemon takes signals again, and there is no new worker for a while
 //!      └──────────────▶ Failed                                   the daemon is not there any more ──▶ Ended
 //! ```
 //!
-//! HAProxy's master and nginx's hold signals back as long as they load a configuration. So it can be seen when they have
-//! given up, and a second signal is never sent while one is being served.
+//! The masters of HAProxy and nginx hold signals back as long as they load a configuration. So one can observe when they
+//! have given up, and `send` never sends a second signal while they handle the first one.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ impl Daemon {
         }
     }
 
-    /// Its signal for a soft reload.
+    /// The signal for a soft reload of this daemon.
     pub(crate) fn signal(self) -> Signal {
         match self {
             Self::Haproxy => Signal::USR2,
@@ -43,12 +43,12 @@ impl Daemon {
         }
     }
 
-    /// Whether it reloads at this signal, so that there is something to be seen.
+    /// Whether this daemon reloads at this signal.
     pub(crate) fn reloads_at(self, signal: Signal) -> bool {
         signal == self.signal() || (self == Self::Haproxy && signal == Signal::HUP)
     }
 
-    /// What keeps its old workers from staying for ever.
+    /// The setting that bounds the number or the lifetime of old workers, as the end of a log line.
     pub(crate) fn limit_of_old_workers(self) -> &'static str {
         match self {
             Self::Haproxy => "hard-stop-after in its global section bounds that",
@@ -66,12 +66,12 @@ impl Daemon {
         }
     }
 
-    /// The workers of before that still serve, as far as they can be told from the others.
+    /// How many old workers still serve, as far as their process titles tell them from new ones.
     pub(crate) fn old_workers(self, family: &Family) -> usize {
         let workers = family.children.iter().filter(|child| self.is_worker(child));
         match self {
             Self::Nginx => workers.filter(|child| is_leaving(child)).count(),
-            // One is of now. Its master may keep other programs.
+            // One of them is the new worker. The master of HAProxy may run other programs as well.
             Self::Haproxy => {
                 let is_haproxy = |child: &&Member| {
                     let program = child.title.split(' ').next().unwrap_or_default();
@@ -79,26 +79,26 @@ impl Daemon {
                 };
                 workers.filter(is_haproxy).count().saturating_sub(1)
             }
-            // Its children look all the same.
+            // All children of Apache have the same title.
             Self::Apache => 0,
         }
     }
 
-    /// How long there has to be a new worker: some are forked before they know whether they can work.
+    /// How long a new worker has to live before it counts: some daemons fork it before they know whether it can work.
     fn steady(self) -> Duration {
         match self {
             Self::Nginx => Duration::ZERO,
             Self::Haproxy => Duration::from_millis(100),
-            // Apache's parent starts children, and reads on; it ends if it does not like what it reads.
+            // Apache's parent starts children while it still reads its configuration, and ends at a mistake in it.
             Self::Apache => Duration::from_millis(300),
         }
     }
 
-    /// How long it may do nothing, ready for signals and without a new worker, before that is taken for an end.
+    /// How long the daemon may take signals and have no new worker before the reload counts as failed; `None` for ever.
     fn patience(self) -> Option<Duration> {
         match self {
             Self::Nginx | Self::Haproxy => Some(Duration::from_secs(1)),
-            // It does not hold signals back while it loads; where it fails, it ends.
+            // Apache does not hold signals back while it loads, and it ends if the reload fails.
             Self::Apache => None,
         }
     }
@@ -114,36 +114,36 @@ impl fmt::Display for Daemon {
     }
 }
 
-/// What a look at a daemon says of its reload.
+/// What an observation of a daemon says of its reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing yet.
+    /// The reload is not decided yet.
     Waiting,
-    /// The new configuration is in force.
+    /// The daemon runs the new configuration.
     Live {
-        /// Workers of before that still serve.
+        /// How many old workers still serve.
         old: usize,
     },
-    /// The configuration of before is still in force.
+    /// The daemon runs on with the previous configuration.
     Failed,
-    /// The daemon is not there any more.
+    /// The daemon has ended.
     Ended,
 }
 
-/// Looks at a daemon from its reload on.
+/// The observation of one reload of a daemon.
 #[derive(Debug)]
-pub(crate) struct Proof {
+pub(crate) struct ReloadObserver {
     daemon: Daemon,
-    /// The workers at the signal.
+    /// The process ids of the workers before the reload.
     before: Vec<i32>,
-    /// Since when it looks as if the new configuration were in force.
+    /// Since when there has been a new worker and every old one has been leaving.
     new_since: Option<Instant>,
-    /// Since when the daemon has been idle without a new worker.
+    /// Since when the daemon has taken signals without having a new worker.
     idle_since: Option<Instant>,
 }
 
-impl Proof {
-    /// For a daemon that is about to be told. `None` if there is no worker by which one could see anything.
+impl ReloadObserver {
+    /// Notes the workers of a daemon that is about to reload. `None` if it has none, so that nothing can be observed.
     pub(crate) fn begin(daemon: Daemon, now: &Family) -> Option<Self> {
         let workers = now.children.iter().filter(|child| daemon.is_worker(child));
         let before: Vec<i32> = workers.map(|child| child.pid).collect();
@@ -155,8 +155,8 @@ impl Proof {
         })
     }
 
-    /// A look at it; `None` if it is gone.
-    pub(crate) fn see(&mut self, now: Instant, family: Option<&Family>) -> Verdict {
+    /// Takes in the daemon's processes as they are now; `None` if the daemon has ended.
+    pub(crate) fn observe(&mut self, now: Instant, family: Option<&Family>) -> Verdict {
         let Some(family) = family else {
             return Verdict::Ended;
         };
@@ -188,32 +188,33 @@ impl Proof {
     }
 }
 
-/// nginx says so in the title of the process.
+/// Whether a worker is shutting down, as nginx says in the title of the process.
 fn is_leaving(child: &Member) -> bool {
     child.title.contains("is shutting down")
 }
 
-/// As many old workers are nothing to speak of.
+/// From this number of old workers on, the log says how many there are.
 const MANY: usize = 8;
 
-/// How many old workers linger, and whether that is worth a word.
+/// How many old workers linger after reloads, and whether the log has to say so.
 #[derive(Debug, Default)]
 pub(crate) struct Lingering {
-    /// As many have been told of.
-    told: usize,
+    /// The number that the log named last; 0 if there are few again.
+    logged: usize,
 }
 
 impl Lingering {
-    /// Takes in how many there are after a reload; whether to tell: when they are many, and again when they have doubled.
-    pub(crate) fn saw(&mut self, count: usize) -> bool {
+    /// Takes in how many there are after a reload. Returns whether to log that: when they are many, and again each time when
+    /// they have doubled.
+    pub(crate) fn is_news(&mut self, count: usize) -> bool {
         if count < MANY {
-            self.told = 0;
+            self.logged = 0;
         }
-        let tell = count >= MANY && count >= 2 * self.told;
-        if tell {
-            self.told = count;
+        let is_news = count >= MANY && count >= 2 * self.logged;
+        if is_news {
+            self.logged = count;
         }
-        tell
+        is_news
     }
 }
 
@@ -243,19 +244,19 @@ mod tests {
         }
     }
 
-    /// What is said of these looks, each at its time.
+    /// The verdicts on these observations, each at its time in milliseconds.
     fn play(daemon: Daemon, before: &str, looks: &[(u64, bool, &str)]) -> Vec<Verdict> {
         let start = Instant::now();
-        let mut proof = Proof::begin(daemon, &family(false, before)).unwrap();
+        let mut observer = ReloadObserver::begin(daemon, &family(false, before)).unwrap();
         let looks = looks.iter().map(|(at, holds, children)| {
             let family = family(*holds, children);
-            proof.see(start + ms(*at), Some(&family))
+            observer.observe(start + ms(*at), Some(&family))
         });
         looks.collect()
     }
 
     #[test]
-    fn nginx() {
+    fn a_reload_of_nginx_is_live_when_every_old_worker_is_leaving() {
         use Verdict::{Failed, Live, Waiting};
         let good = [
             (0, true, "1 2"),
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn haproxy() {
+    fn a_reload_of_haproxy_is_live_when_a_new_worker_stays() {
         use Verdict::{Failed, Live, Waiting};
         let good = [
             (0, true, "1"),
@@ -297,7 +298,7 @@ mod tests {
             play(Daemon::Haproxy, "1", &good),
             [Waiting, Waiting, Waiting, Live { old: 1 }]
         );
-        // A worker that cannot work is gone at once.
+        // A worker that cannot work ends at once.
         let bad = [
             (0, true, "1"),
             (90, false, "1 2"),
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn apache() {
+    fn a_reload_of_apache_is_live_with_a_new_worker_and_failed_by_its_end() {
         use Verdict::{Ended, Live, Waiting};
         let good = [
             (0, false, "1 2"),
@@ -324,17 +325,17 @@ mod tests {
             play(Daemon::Apache, "1 2", &good),
             [Waiting, Waiting, Waiting, Live { old: 1 }]
         );
-        let mut proof = Proof::begin(Daemon::Apache, &family(false, "1")).unwrap();
-        assert_eq!(proof.see(Instant::now(), None), Ended);
+        let mut observer = ReloadObserver::begin(Daemon::Apache, &family(false, "1")).unwrap();
+        assert_eq!(observer.observe(Instant::now(), None), Ended);
     }
 
     #[test]
-    fn what_has_no_workers_shows_nothing() {
-        assert!(Proof::begin(Daemon::Nginx, &family(false, "")).is_none());
+    fn a_daemon_without_workers_cannot_be_observed() {
+        assert!(ReloadObserver::begin(Daemon::Nginx, &family(false, "")).is_none());
     }
 
     #[test]
-    fn old_workers_are_told_from_others() {
+    fn old_workers_are_counted_without_new_ones_and_other_programs() {
         let count = |daemon: Daemon, titles: &[&str]| {
             let member = |(pid, title): (i32, &&str)| Member {
                 pid,
@@ -362,11 +363,14 @@ mod tests {
     }
 
     #[test]
-    fn only_many_old_workers_are_told_of() {
+    fn old_workers_are_logged_when_they_are_many_and_when_they_have_doubled() {
         let mut lingering = Lingering::default();
-        let told: Vec<bool> = [1, 7, 8, 9, 15, 16, 3, 8]
-            .map(|count| lingering.saw(count))
+        let is_news: Vec<bool> = [1, 7, 8, 9, 15, 16, 3, 8]
+            .map(|count| lingering.is_news(count))
             .into();
-        assert_eq!(told, [false, false, true, false, false, true, false, true]);
+        assert_eq!(
+            is_news,
+            [false, false, true, false, false, true, false, true]
+        );
     }
 }
