@@ -1,4 +1,4 @@
-//! What stands in double braces in a command: a small part of Go's template language. Pure.
+//! Parses the text in double braces in a command (an action): a small part of Go's template language. Pure.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -11,7 +11,7 @@ pub(crate) enum Name {
     Tree,
 }
 
-/// What an action gives, piece by piece.
+/// A piece of the text that an action produces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
     Text(String),
@@ -22,20 +22,20 @@ pub(crate) enum Piece {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
     Text(&'a str),
-    /// Double braces with something in them that is not understood.
+    /// Double braces around something that this parser does not know.
     Unknown(&'a str),
     Action {
-        /// The whole of it, with its braces.
+        /// The whole action, with its braces.
         text: &'a str,
         pieces: Vec<Piece>,
-        /// Blanks in front of it go.
+        /// The action removes the blanks before it.
         trims_before: bool,
-        /// Blanks behind it go.
+        /// The action removes the blanks after it.
         trims_after: bool,
     },
 }
 
-/// The parts of what is left of a command.
+/// Iterates over the parts of a command; holds the rest that is not parsed yet.
 pub(crate) struct Parts<'a>(pub(crate) &'a str);
 
 impl<'a> Iterator for Parts<'a> {
@@ -143,7 +143,7 @@ fn string(chars: &mut Peekable<Chars<'_>>) -> Option<String> {
     }
 }
 
-/// The value of a pipeline; None if it is more than this knows.
+/// The value of a pipeline; `None` if it uses something that this parser does not know.
 fn pipeline(text: &str) -> Option<Vec<Piece>> {
     let tokens = tokens(text)?;
     let mut value: Option<Vec<Piece>> = None;
@@ -153,7 +153,7 @@ fn pipeline(text: &str) -> Option<Vec<Piece>> {
     value
 }
 
-/// The value of one command, which gets that of the command before it as its last argument.
+/// The value of one command of a pipeline, which gets the value of the previous command as its last argument.
 fn call(command: &[Token], last: Option<Vec<Piece>>) -> Option<Vec<Piece>> {
     let (first, rest) = command.split_first()?;
     let mut arguments: Vec<Vec<Piece>> = rest.iter().map(operand).collect::<Option<_>>()?;
@@ -192,7 +192,7 @@ fn operand(token: &Token) -> Option<Vec<Piece>> {
     Some(vec![piece])
 }
 
-/// `%s`, `%v` and `%q` are all the next argument: a path is quoted in any case.
+/// The value of `printf`. `%s`, `%v` and `%q` all stand for the next argument, since a path is always quoted.
 fn formatted(format: &str, mut arguments: impl Iterator<Item = Vec<Piece>>) -> Option<Vec<Piece>> {
     let (mut pieces, mut text) = (Vec::new(), String::new());
     let mut chars = format.chars();

@@ -1,4 +1,4 @@
-//! The `HAProxies` of a target whose servers are changed while they run, and what a new text means to them. Shell.
+//! The running `HAProxies` of a target whose servers can be changed without a reload, and what the log says of them. Shell.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -16,28 +16,30 @@ use crate::proxy::haproxy::error::RuntimeError;
 use crate::proxy::haproxy::runtime::{REST, Reconciled, Runtime};
 use crate::system::mount;
 
-/// How often each HAProxy is asked whether it is still the same process.
+/// The time between two questions to each HAProxy whether it is still the same process.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
-/// Those of a target, in the order of its outputs.
+/// The running `HAProxies` of a target, in the order of its outputs.
 #[derive(Debug)]
 pub(crate) struct Haproxies(Vec<Option<Haproxy>>);
 
-/// Those that run with one file.
+/// The `HAProxies` that run with one file: one, or several with a socket each.
 #[derive(Debug)]
 pub(crate) struct Haproxy {
     pub(crate) runtime: Runtime,
+    /// The files that HAProxy reads before this one.
     base: Vec<PathBuf>,
-    /// It has been told that nobody answers.
-    is_absent: AtomicBool,
-    /// It has been told that it is too old to take new servers.
-    is_old: AtomicBool,
-    /// The text for which a reload was made because they were not what it says: not to be made again and again.
-    settled: AtomicU64,
-    /// It has been told that a reload has not settled it.
-    is_unsettled: AtomicBool,
-    /// It has been told that they do not have what the file says right behind a reload.
-    reads_other: AtomicBool,
+    /// The log already says that nobody answers on the socket.
+    warned_absent: AtomicBool,
+    /// The log already says that this HAProxy is too old to add servers at run time.
+    warned_old: AtomicBool,
+    /// The hash of the text for which a reload was made because HAProxy had other servers. A second reload for the same text
+    /// would not help.
+    reloaded_for: AtomicU64,
+    /// The log already says that HAProxy has other servers also after a reload.
+    warned_differs: AtomicBool,
+    /// The log already says that HAProxy did not have the servers of the file right after a reload.
+    warned_not_read: AtomicBool,
 }
 
 impl Haproxies {
@@ -50,11 +52,12 @@ impl Haproxies {
         )
     }
 
+    /// Whether the target has any.
     pub(crate) fn are_there(&self) -> bool {
         self.0.iter().any(Option::is_some)
     }
 
-    /// How many servers of them were changed while they ran since this was asked last.
+    /// How many server changes were made at run time since the last call.
     pub(crate) fn take_changes(&self) -> u64 {
         let all = self.0.iter().flatten();
         all.map(|haproxy| haproxy.runtime.take_changes()).sum()
@@ -64,7 +67,7 @@ impl Haproxies {
         self.0.get(output)?.as_ref()
     }
 
-    /// By the places of their outputs.
+    /// All of them, each with the place of its output.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Haproxy)> {
         let all = self.0.iter().enumerate();
         all.filter_map(|(output, haproxy)| Some((output, haproxy.as_ref()?)))
@@ -76,96 +79,101 @@ impl Haproxy {
         Self {
             runtime: Runtime::new(config.sockets.clone(), config.timeout, REST),
             base: config.base.clone(),
-            is_absent: AtomicBool::new(false),
-            is_old: AtomicBool::new(false),
-            settled: AtomicU64::new(0),
-            is_unsettled: AtomicBool::new(false),
-            reads_other: AtomicBool::new(false),
+            warned_absent: AtomicBool::new(false),
+            warned_old: AtomicBool::new(false),
+            reloaded_for: AtomicU64::new(0),
+            warned_differs: AtomicBool::new(false),
+            warned_not_read: AtomicBool::new(false),
         }
     }
 
-    /// What HAProxy reads before the file. What cannot be read is as good as empty: new servers take a reload then.
-    pub(crate) fn base(&self) -> String {
+    /// The text that HAProxy reads before the file. A file that cannot be read counts as empty; new servers need a reload then.
+    fn read_base(&self) -> String {
         let texts = self.base.iter().map(|path| {
             std::fs::read_to_string(path).unwrap_or_else(|error| {
-                warn!(%error, "{} cannot be read: {error}", path.display());
+                warn!(
+                    %error,
+                    "cannot read {}: {error}; new servers need a reload",
+                    path.display()
+                );
                 String::new()
             })
         });
         texts.collect::<Vec<_>>().join("\n")
     }
 
-    /// What becomes of them by a new text.
+    /// How to get from the servers of one text to those of another.
     pub(crate) fn compare(&self, now: &str, new: &str) -> Change {
-        diff(&self.base(), now, new)
+        diff(&self.read_base(), now, new)
     }
 
-    /// Looks whether they have what this text says, and sees to it.
-    pub(crate) async fn look(&self, text: &str) -> Result<Reconciled, Vec<RuntimeError>> {
-        self.runtime.reconcile(&self.base(), text).await
+    /// Makes the running HAProxies have the servers of this text.
+    pub(crate) async fn reconcile(&self, text: &str) -> Result<Reconciled, Vec<RuntimeError>> {
+        self.runtime.reconcile(&self.read_base(), text).await
     }
 
-    /// Tells why it takes a reload; that nobody answers, or what could be done about it, once.
-    pub(crate) fn tell(&self, name: &str, doubts: &[RuntimeError]) {
-        for doubt in doubts {
-            let text = chain(doubt);
-            if matches!(doubt, RuntimeError::TooOld { .. }) {
+    /// Logs why a reload is needed. That nobody answers, and what to do about an old HAProxy, is logged once.
+    pub(crate) fn log_errors(&self, name: &str, errors: &[RuntimeError]) {
+        for error in errors {
+            let text = chain(error);
+            if matches!(error, RuntimeError::TooOld { .. }) {
                 info!(target = %name, "{name}: a reload is needed: {text}");
-                if !self.is_old.swap(true, Ordering::Relaxed) {
+                if !self.warned_old.swap(true, Ordering::Relaxed) {
                     info!(
-                        target = %name, "{name}: with spare servers in the template (slots) a new one takes no reload"
+                        target = %name, "{name}: with spare servers in the template (slots) a new server needs no reload"
                     );
                 }
-            } else if !doubt.is_absent() {
+            } else if !error.is_absent() {
                 warn!(target = %name, "{name}: {text}; a reload settles it");
-            } else if !self.is_absent.swap(true, Ordering::Relaxed) {
+            } else if !self.warned_absent.swap(true, Ordering::Relaxed) {
                 warn!(
-                    target = %name, "{name}: {text}: as long as HAProxy does not answer there, its changes take a reload (if it runs, it has \
+                    target = %name, "{name}: {text}: as long as HAProxy does not answer there, changes need a reload (if HAProxy runs, it has \
                      another `stats socket`, or somebody has removed this one: then only a restart of HAProxy makes it again)"
                 );
             }
         }
     }
 
-    /// They do answer.
-    pub(crate) fn answers(&self, name: &str) {
-        if self.is_absent.swap(false, Ordering::Relaxed) {
+    /// Logs that HAProxy answers again, if the log says that it does not.
+    pub(crate) fn log_answer(&self, name: &str) {
+        if self.warned_absent.swap(false, Ordering::Relaxed) {
             info!(target = %name, "{name}: HAProxy answers on its socket");
         }
     }
 
-    /// Whether a reload may settle what is wrong with them for this text: it may once.
-    pub(crate) fn may_settle(&self, text: &str) -> bool {
+    /// Whether a reload may still make HAProxy match this text. That is so once for each text; the call counts as the reload.
+    pub(crate) fn may_reload_for(&self, text: &str) -> bool {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let hash = hasher.finish();
-        self.settled.swap(hash, Ordering::Relaxed) != hash
+        self.reloaded_for.swap(hash, Ordering::Relaxed) != hash
     }
 
-    /// A reload has not settled it: told once, since no further one would.
-    pub(crate) fn differs_still(&self, name: &str, dest: &Path, doubts: &[RuntimeError]) {
-        if !self.is_unsettled.swap(true, Ordering::Relaxed) {
-            let doubts: Vec<String> = doubts.iter().map(|doubt| chain(doubt)).collect();
+    /// Logs once that HAProxy has other servers than the file also after a reload. A further reload would not help.
+    pub(crate) fn log_still_differs(&self, name: &str, dest: &Path, errors: &[RuntimeError]) {
+        if !self.warned_differs.swap(true, Ordering::Relaxed) {
+            let errors: Vec<String> = errors.iter().map(|error| chain(error)).collect();
             error!(
                 target = %name, "{name}: HAProxy runs something else than {} says, also after a reload: {} (does it read that file, by \
                  haproxy -f? {})",
                 dest.display(),
-                doubts.join("; "),
+                errors.join("; "),
                 mount::why_stale(dest)
             );
         }
     }
 
-    /// It has been told in other words that what they run is something else, which no reload settles.
-    pub(crate) fn needs_no_word(&self) {
-        self.is_unsettled.store(true, Ordering::Relaxed);
+    /// Suppresses the line of [`Haproxy::log_still_differs`], since the log has another line about the same cause.
+    pub(crate) fn suppress_still_differs(&self) {
+        self.warned_differs.store(true, Ordering::Relaxed);
     }
 
-    /// So many changes were to be made right behind a reload: whoever reads the file needs none. Told once.
-    pub(crate) fn has_read(&self, name: &str, dest: &Path, changes: usize) {
+    /// Takes in how many changes were needed right after a reload, and warns once if there were any: an HAProxy that reads
+    /// the file needs none.
+    pub(crate) fn warn_if_not_read(&self, name: &str, dest: &Path, changes: usize) {
         if changes == 0 {
-            self.reads_other.store(false, Ordering::Relaxed);
-        } else if !self.reads_other.swap(true, Ordering::Relaxed) {
+            self.warned_not_read.store(false, Ordering::Relaxed);
+        } else if !self.warned_not_read.swap(true, Ordering::Relaxed) {
             warn!(
                 target = %name, "{name}: HAProxy has been reloaded, and did not have the servers of {}: {changes} of them were changed at \
                  run time (does it read that file, by haproxy -f? {})",
@@ -175,19 +183,19 @@ impl Haproxy {
         }
     }
 
-    /// Nothing is wrong with them.
-    pub(crate) fn is_settled(&self) {
-        self.settled.store(0, Ordering::Relaxed);
-        self.is_unsettled.store(false, Ordering::Relaxed);
+    /// HAProxy has the servers of its file: later differences are logged again, and a reload may settle them.
+    pub(crate) fn reset_differences(&self) {
+        self.reloaded_for.store(0, Ordering::Relaxed);
+        self.warned_differs.store(false, Ordering::Relaxed);
     }
 }
 
-/// Asks every HAProxy from time to time whether it is still the same process: somebody else may restart or reload one.
+/// Asks every HAProxy every [`ASK_EVERY`] whether it is still the same process: somebody else may restart or reload one.
 #[derive(Default)]
 pub(crate) struct ProcessWatch(JoinSet<usize>);
 
 impl ProcessWatch {
-    /// Watches the `HAProxies` of these targets from now on, and no others. Each target is given with its place.
+    /// Watches the `HAProxies` of these targets, and no others from now on. Each target is given with its number.
     pub(crate) fn watch_all<'a>(&mut self, targets: impl Iterator<Item = (usize, &'a Haproxies)>) {
         self.0.abort_all();
         self.0 = JoinSet::new();
@@ -196,7 +204,7 @@ impl ProcessWatch {
         }
     }
 
-    /// Watches those of one target until one of them is another process.
+    /// Watches the `HAProxies` of one target until one of them is another process.
     pub(crate) fn watch(&mut self, target: usize, haproxies: &Haproxies) {
         let runtimes: Vec<Runtime> = haproxies.iter().map(|(_, h)| h.runtime.clone()).collect();
         if runtimes.is_empty() {
@@ -214,7 +222,7 @@ impl ProcessWatch {
         });
     }
 
-    /// The target of an HAProxy that is another process than before.
+    /// Waits until an HAProxy is another process than before; returns the number of its target.
     pub(crate) async fn next_replaced(&mut self) -> usize {
         loop {
             match self.0.join_next().await {

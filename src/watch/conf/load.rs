@@ -1,4 +1,4 @@
-//! From conf.d to targets with compiled templates; every problem of all of them at once. Shell.
+//! Reads conf.d and compiles the templates of its targets; reports every problem of all of them at once. Shell.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,7 +25,7 @@ pub struct Loaded {
     pub templates: Vec<Template>,
     /// The `HAProxies` whose servers are changed while they run, in the order of the outputs.
     pub(crate) haproxies: Haproxies,
-    /// What the templates may include or extend.
+    /// The templates that its own templates may include or extend.
     others: Arc<Others>,
 }
 
@@ -33,7 +33,7 @@ pub struct Loaded {
 type Others = Vec<(String, String)>;
 
 impl Loaded {
-    /// The texts of which an output's template may be made.
+    /// The sources that an output's template may be made of: its own, and those that it may include.
     pub(crate) fn texts<'a>(&'a self, output: &'a Output) -> impl Iterator<Item = &'a str> {
         let others = self.others.iter().map(|(_, text)| text.as_str());
         others.chain([output.template.as_str()])
@@ -63,7 +63,7 @@ impl Loaded {
     }
 }
 
-/// The directories in which a configuration lies, as far as they are there.
+/// The directories in which a configuration lies, as far as they exist.
 pub(crate) fn directories(conf_dir: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut next: Vec<PathBuf> = ["conf.d", "templates"]
@@ -89,8 +89,8 @@ fn directory(dir: &Path) -> Option<(PathBuf, Vec<PathBuf>)> {
     Some((place, below.map(|entry| entry.path()).collect()))
 }
 
-/// What may appear or be replaced as a whole: the directory of a configuration, what it is a link to, and what counts in
-/// it. Other files may lie beside that, also those that are kept.
+/// The paths that may appear or be replaced as a whole: the directory of a configuration, the place that it links to, and
+/// the parts that are read. Other files may lie beside those, also rendered ones.
 pub(crate) fn links(conf_dir: &Path) -> BTreeSet<PathBuf> {
     let own = std::path::absolute(conf_dir).unwrap_or_else(|_| conf_dir.to_owned());
     let place = fs::canonicalize(conf_dir);
@@ -98,14 +98,14 @@ pub(crate) fn links(conf_dir: &Path) -> BTreeSet<PathBuf> {
     [own].into_iter().chain(place).chain(parts).collect()
 }
 
-/// The targets of a directory that can be kept.
+/// The targets of a configuration directory.
 #[derive(Debug, Default)]
 pub struct Configuration {
-    /// The targets.
+    /// The targets that can be published.
     pub good: Vec<Loaded>,
-    /// Those in confd's style that cannot be used, and do without which the others run.
+    /// The targets in confd's style that have a mistake; the others run without them.
     pub bad: Vec<BadTarget>,
-    /// What somebody should know of them.
+    /// Settings that work, but perhaps not as meant.
     pub warnings: Vec<Problem>,
 }
 
@@ -119,8 +119,11 @@ impl Configuration {
     }
 }
 
-/// Reads the targets of a directory. `pass` says whether there is a command that they can signal. A mistake in a target in
-/// confd's style spoils that target, any other mistake spoils all of them.
+/// Reads all targets of a directory. `pass` says whether there is a command that they can signal.
+///
+/// # Errors
+/// All problems, if there is one outside of the targets in confd's style. A mistake in one of those makes only that target
+/// bad.
 pub fn load(conf_dir: &Path, pass: &WatchOptions) -> Result<Configuration, Vec<Problem>> {
     let Everything {
         good,
@@ -139,8 +142,8 @@ pub fn load(conf_dir: &Path, pass: &WatchOptions) -> Result<Configuration, Vec<P
     Err(all_problems(problems, &bad))
 }
 
-/// Reads the targets of these names, whatever is wrong with others, and says the warnings; all of them if there is no
-/// name.
+/// Reads the targets of these names and logs their warnings; all targets if there is no name. Mistakes in targets that are
+/// not named do not matter.
 pub fn load_some(conf_dir: &Path, names: &[String]) -> Result<Configuration, LoadError> {
     let configuration = read_some(conf_dir, names)?;
     log_warnings(&configuration.warnings, &[]);
@@ -152,7 +155,7 @@ fn read_some(conf_dir: &Path, names: &[String]) -> Result<Configuration, LoadErr
         return load(conf_dir, &WatchOptions::offline()).map_err(LoadError::Bad);
     }
     let mut everything = Everything::read(conf_dir, &WatchOptions::offline());
-    everything.choose(names)?;
+    everything.keep_named(names)?;
     let Everything {
         good,
         bad,
@@ -203,7 +206,7 @@ impl Everything {
             problems,
             warnings,
         };
-        let others = Arc::new(others(&conf_dir.join("templates")));
+        let others = Arc::new(read_others(&conf_dir.join("templates")));
         for target in good {
             everything.compile(target, conf_dir, &others, pass);
         }
@@ -220,7 +223,7 @@ impl Everything {
         others: &Arc<Others>,
         pass: &WatchOptions,
     ) {
-        let mut problems: Vec<Problem> = no_command(&target, pass).into_iter().collect();
+        let mut problems: Vec<Problem> = missing_command(&target, pass).into_iter().collect();
         let mut templates = Vec::new();
         for output in &target.outputs {
             match compile(output, conf_dir, others) {
@@ -233,7 +236,7 @@ impl Everything {
             }
         }
         if problems.is_empty() {
-            // An edit of a template is none of a target that does not read it.
+            // Without the templates that it does not read, an edit of one of those does not change this target.
             let reads_others = templates.iter().any(Template::reads_others);
             let others = Arc::clone(others);
             self.good.push(Loaded {
@@ -247,8 +250,8 @@ impl Everything {
         }
     }
 
-    /// Leaves the targets of these names.
-    pub(crate) fn choose(&mut self, names: &[String]) -> Result<(), LoadError> {
+    /// Keeps only the targets of these names.
+    pub(crate) fn keep_named(&mut self, names: &[String]) -> Result<(), LoadError> {
         let good = self.good.iter().map(|one| &one.target.name);
         let there: Vec<&String> = good.chain(self.bad.iter().map(|bad| &bad.name)).collect();
         let unknown = names.iter().filter(|name| !there.contains(name));
@@ -267,7 +270,7 @@ impl Everything {
         Ok(())
     }
 
-    /// The files of which the targets are made.
+    /// The files that the targets are read from.
     fn files(&self) -> impl Iterator<Item = &Path> {
         let good = self.good.iter().flat_map(|one| {
             let templates = one.target.outputs.iter().map(|output| &*output.src);
@@ -277,15 +280,15 @@ impl Everything {
     }
 }
 
-/// Says what somebody should know of a configuration, but for what has been said before.
-pub(crate) fn log_warnings(warnings: &[Problem], told: &[Problem]) {
-    for warning in warnings.iter().filter(|one| !told.contains(one)) {
-        warn!("{warning}{}", hinted(warning));
+/// Logs warnings about a configuration, except those that the log has already.
+pub(crate) fn log_warnings(warnings: &[Problem], logged: &[Problem]) {
+    for warning in warnings.iter().filter(|one| !logged.contains(one)) {
+        warn!("{warning}{}", format_hint(warning));
     }
 }
 
-/// The hint of a problem as the end of a line of the log.
-pub(crate) fn hinted(problem: &Problem) -> String {
+/// The hint of a problem in parentheses, as the end of a log line; empty if there is none.
+pub(crate) fn format_hint(problem: &Problem) -> String {
     let hint = problem.hint.as_ref();
     hint.map_or_else(String::new, |hint| format!(" ({hint})"))
 }
@@ -304,12 +307,13 @@ fn no_target(name: &str, there: &[&String]) -> Problem {
     }
 }
 
+/// The problems of all targets and of the bad ones, each once.
 pub(crate) fn all_problems(of_all: Vec<Problem>, bad: &[BadTarget]) -> Vec<Problem> {
     let of_targets = bad.iter().flat_map(|bad| bad.problems.iter().cloned());
     without_doubles(of_all.into_iter().chain(of_targets).collect())
 }
 
-/// Two targets may share a template, and what is wrong with it.
+/// Each problem once. Two targets may share a template, and so the problems in it.
 pub(crate) fn without_doubles(problems: Vec<Problem>) -> Vec<Problem> {
     let mut seen = Vec::new();
     for problem in problems {
@@ -321,7 +325,7 @@ pub(crate) fn without_doubles(problems: Vec<Problem>) -> Vec<Problem> {
 }
 
 fn warning_of_time(output: &Output, template: &Template) -> Option<Problem> {
-    let what = "datetime makes every render another one, so the file is published at every change and every --interval";
+    let what = "datetime gives another text each time, so the file is published at every change and every --interval";
     template
         .depends_on_time()
         .then(|| Problem::in_file(&output.src, None, what))
@@ -331,16 +335,16 @@ fn warning_of_check(target: &Target, output: &Output) -> Option<Problem> {
     let check = output.check.as_ref();
     let check = check.filter(|check| placeholders::judges_in_place(check))?;
     let what = format!(
-        "template.check_cmd: `{check}` names neither {{{{src}}}} nor {{{{tree}}}}, so it cannot judge a new file before that \
+        "template.check_cmd: `{check}` names neither {{{{src}}}} nor {{{{tree}}}}, so it can judge a new file only after it \
          has replaced {}",
         output.dest.display()
     );
-    let hint = "it runs after that and before the reload, and the file of before comes back if it refuses the new one";
+    let hint = "it runs after that and before the reload; if it refuses the new file, the previous one is restored";
     Some(Problem::in_file(&target.file, None, what).hint(hint))
 }
 
-/// What a target signals has to be there, unless nothing is to be signalled anyway.
-fn no_command(target: &Target, pass: &WatchOptions) -> Option<Problem> {
+/// The problem of a target that reloads the command of `sidekick watch` where there is none; `--noop` needs none.
+fn missing_command(target: &Target, pass: &WatchOptions) -> Option<Problem> {
     let missing = pass.program.is_none() && !pass.noop;
     match target.reload {
         Some(Reload::Child { .. }) if missing => {
@@ -364,8 +368,8 @@ fn compile(
     conf_dir: &Path,
     others: &[(String, String)],
 ) -> Result<Template, RenderError> {
-    let name = name(&output.src, &conf_dir.join("templates"));
-    // Each language includes its own.
+    let name = template_name(&output.src, &conf_dir.join("templates"));
+    // A template includes only templates of its own language.
     let others: Vec<(&str, &str)> = others
         .iter()
         .filter(|(name, _)| is_tera(Path::new(name)) == is_tera(&output.src))
@@ -379,15 +383,16 @@ fn compile(
 }
 
 /// A template's name for `include` and `extends`: its path below the directory of templates.
-fn name(path: &Path, templates: &Path) -> String {
+fn template_name(path: &Path, templates: &Path) -> String {
     path.strip_prefix(templates)
         .unwrap_or(path)
         .to_string_lossy()
         .into_owned()
 }
 
-/// The templates that others may include or extend. One that cannot be read is missed by those who need it only.
-fn others(templates: &Path) -> Others {
+/// Reads the templates that others may include or extend. One that cannot be read is a mistake only in a template that
+/// includes it.
+fn read_others(templates: &Path) -> Others {
     let mut found = Vec::new();
     let mut dirs = vec![templates.to_owned()];
     while let Some(dir) = dirs.pop() {
@@ -396,7 +401,7 @@ fn others(templates: &Path) -> Others {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 dirs.push(path);
             } else if let Ok(Ok(text)) = bounded::within(&path, |path| fs::read_to_string(path)) {
-                found.push((name(&path, templates), text));
+                found.push((template_name(&path, templates), text));
             }
         }
     }
@@ -404,6 +409,7 @@ fn others(templates: &Path) -> Others {
     found
 }
 
+/// The faults of a render error as problems, each with its file and line.
 pub(crate) fn explain(output: &Output, conf_dir: &Path, error: &RenderError) -> Vec<Problem> {
     let templates = conf_dir.join("templates");
     let problem = |fault: &crate::watch::render::Fault| {

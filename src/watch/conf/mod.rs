@@ -1,7 +1,8 @@
-//! From conf.d to targets that can be published: compiled templates and commands whose placeholders are known.
+//! Turns conf.d into targets that can be published, with compiled templates and checked commands.
 //!
 //! `load` reads and compiles, and finds every problem at once; `placeholders` fills `{{src}}`, `{{dest}}` and `{{tree}}`
-//! into the operator's commands; `haproxy` holds the running HAProxies of a target; `action` reads the small part of Go's template language that confd allows there.
+//! into the operator's commands; `action` parses the small part of Go's template language that confd allows there;
+//! `haproxy` holds the running HAProxies of a target.
 //!
 //! Rule: this room reads the configuration and publishes nothing.
 

@@ -1,26 +1,26 @@
-//! The paths of a publish in the operator's commands. Pure.
+//! Fills the paths of a publish into the operator's commands. Pure.
 
 use std::path::Path;
 
 use super::action::{Name, Part, Parts, Piece};
 
-/// What a command can name.
+/// The paths that a command can name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Paths<'a> {
-    /// The staged file.
+    /// The candidate.
     pub(crate) src: &'a Path,
     /// The live file.
     pub(crate) dest: &'a Path,
-    /// The copy of the tree with all staged files in place.
+    /// The copy of the tree with all candidates in place; `None` for a command that cannot name it.
     pub(crate) tree: Option<&'a Path>,
 }
 
-/// Whether a command wants to see a whole tree.
+/// Whether a command names the tree, so that a copy has to be made for it.
 pub(crate) fn asks_for_tree(command: &str) -> bool {
     names_path(command, Name::Tree)
 }
 
-/// Whether a check sees the new file only when it lies in its place.
+/// Whether a check names neither the candidate nor the tree, so that it can judge a new file only in its place.
 pub(crate) fn judges_in_place(check: &str) -> bool {
     !names_path(check, Name::Src) && !names_path(check, Name::Tree)
 }
@@ -34,8 +34,8 @@ fn names_path(command: &str, name: Name) -> bool {
     actions.flatten().any(is_named)
 }
 
-/// What stands in double braces and is none of the paths; `has_tree`: there is a tree.
-pub(crate) fn unknown(command: &str, has_tree: bool) -> Vec<&str> {
+/// The actions of a command that are none of its paths; `has_tree`: the command may name the tree.
+pub(crate) fn find_unknown(command: &str, has_tree: bool) -> Vec<&str> {
     let needs_tree = |pieces: &[Piece]| pieces.contains(&Piece::Path(Name::Tree));
     let unknown = Parts(command).filter_map(|part| match part {
         Part::Text(_) => None,
@@ -45,9 +45,9 @@ pub(crate) fn unknown(command: &str, has_tree: bool) -> Vec<&str> {
     unknown.collect()
 }
 
-/// Puts the paths into a command: `{{src}}` is the staged file, `{{dest}}` the live one, `{{tree}}` the copy of the tree.
-/// What confd's users write of Go's language is fine too: `{{.src}}`, `{{ $.src -}}`, `{{printf "%s" .src}}`. Each path
-/// becomes one word of the shell, whatever is in it. What names none of them stays as it is.
+/// Fills the paths into a command: `{{src}}` is the candidate, `{{dest}}` the live file, `{{tree}}` the copy of the tree.
+/// The forms that users of confd write are accepted too: `{{.src}}`, `{{ $.src -}}`, `{{printf "%s" .src}}`. Each path is
+/// quoted as one word of the shell. An unknown action stays as it is.
 pub(crate) fn fill_in(command: &str, paths: Paths<'_>) -> String {
     let mut filled = String::new();
     let mut trims = false;
@@ -60,7 +60,7 @@ pub(crate) fn fill_in(command: &str, paths: Paths<'_>) -> String {
                 trims_before,
                 trims_after,
             } => {
-                if let Some(value) = written(&pieces, paths) {
+                if let Some(value) = write_pieces(&pieces, paths) {
                     if trims_before {
                         filled.truncate(filled.trim_end().len());
                     }
@@ -77,21 +77,22 @@ pub(crate) fn fill_in(command: &str, paths: Paths<'_>) -> String {
     filled
 }
 
-/// None if a path is not there.
-fn written(pieces: &[Piece], paths: Paths<'_>) -> Option<String> {
+/// The text of an action; `None` if it names the tree and there is none.
+fn write_pieces(pieces: &[Piece], paths: Paths<'_>) -> Option<String> {
     let text = |piece: &Piece| {
         Some(match piece {
             Piece::Text(text) => text.clone(),
-            Piece::Path(Name::Src) => quoted(paths.src),
-            Piece::Path(Name::Dest) => quoted(paths.dest),
-            Piece::Path(Name::Tree) => quoted(paths.tree?),
+            Piece::Path(Name::Src) => quote(paths.src),
+            Piece::Path(Name::Dest) => quote(paths.dest),
+            Piece::Path(Name::Tree) => quote(paths.tree?),
         })
     };
     pieces.iter().map(text).collect()
 }
 
-/// A path as one word of a shell command; plain paths stay as they are, also inside quotes that stand there already.
-fn quoted(path: &Path) -> String {
+/// Quotes a path as one word of a shell command. A plain path stays as it is, so that it also fits between quotes that the
+/// operator has written.
+fn quote(path: &Path) -> String {
     let text = path.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
     if text.chars().all(plain) {
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_check_that_names_neither_the_file_nor_the_tree_judges_what_is_in_place() {
+    fn a_check_that_names_neither_the_candidate_nor_the_tree_judges_in_place() {
         for (check, in_place) in [
             ("nginx -t", true),
             ("haproxy -c -f {{dest}}", true),
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_in_commands() {
+    fn commands_get_their_paths_and_unknown_actions_stay() {
         let paths = Paths {
             src: Path::new("/etc/.a.1"),
             dest: Path::new("/etc/a"),
@@ -182,9 +183,9 @@ mod tests {
             assert_eq!(fill_in(command, hostile), "c '/$(id)'.x", "{command}");
         }
         let command = "a {{.State}} {{src}} {{tree}} {{ .Src }}";
-        assert_eq!(unknown(command, true), ["{{.State}}", "{{ .Src }}"]);
+        assert_eq!(find_unknown(command, true), ["{{.State}}", "{{ .Src }}"]);
         assert_eq!(
-            unknown(command, false),
+            find_unknown(command, false),
             ["{{.State}}", "{{tree}}", "{{ .Src }}"]
         );
         let check = "nginx -t -c {{ .tree }}/nginx.conf";

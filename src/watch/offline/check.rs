@@ -34,7 +34,7 @@ pub struct Findings {
 pub fn check(conf_dir: &Path, names: &[String]) -> Result<Findings, LoadError> {
     let mut everything = Everything::read(conf_dir, &WatchOptions::offline());
     if !names.is_empty() {
-        everything.choose(names)?;
+        everything.keep_named(names)?;
     }
     let Everything {
         good,
@@ -95,7 +95,7 @@ fn unknown<'a>(target: &'a Target, (key, command): Command<'a>) -> impl Iterator
     } else {
         "{{src}} or {{dest}}"
     };
-    placeholders::unknown(command, is_check)
+    placeholders::find_unknown(command, is_check)
         .into_iter()
         .map(move |text| {
             let what =

@@ -17,7 +17,7 @@ pub use self::check::{Findings, check};
 pub use self::node::Fault;
 pub use self::what_if::{Change, WhatIfError};
 
-use super::conf::load::{Configuration, Loaded, hinted};
+use super::conf::load::{Configuration, Loaded, format_hint};
 use super::publish::{Difference, print_diff};
 use super::render::{RenderError, stamp};
 use super::target::state::TargetState;
@@ -122,7 +122,7 @@ pub fn render(
                 error = %problem,
                 "{}: {problem}{}",
                 one.name,
-                hinted(problem)
+                format_hint(problem)
             );
         }
         status = code::FAILED;

@@ -160,11 +160,11 @@ impl Job {
             let Some(haproxy) = self.loaded.haproxies.get(changes_of_output.output) else {
                 return Activation::Reload;
             };
-            if let Err(doubts) = haproxy.runtime.apply(&changes_of_output.from_running).await {
-                haproxy.tell(self.name(), &doubts);
+            if let Err(errors) = haproxy.runtime.apply(&changes_of_output.from_running).await {
+                haproxy.log_errors(self.name(), &errors);
                 return Activation::Reload;
             }
-            haproxy.answers(self.name());
+            haproxy.log_answer(self.name());
         }
         self.running_config = RunningConfig::Ahead(Arc::clone(&changes.texts));
         Activation::AtRuntime(changes)
@@ -190,8 +190,8 @@ impl Job {
             let Some(haproxy) = self.loaded.haproxies.get(changes_of_output.output) else {
                 return Activation::Reload;
             };
-            if let Err(doubts) = haproxy.runtime.verify(&changes_of_output.from_live).await {
-                haproxy.tell(self.name(), &doubts);
+            if let Err(errors) = haproxy.runtime.verify(&changes_of_output.from_live).await {
+                haproxy.log_errors(self.name(), &errors);
                 return Activation::Reload;
             }
         }
@@ -226,8 +226,8 @@ impl Job {
             if done.is_ok() {
                 done = haproxy.runtime.verify(&back).await;
             }
-            if let Err(doubts) = done {
-                haproxy.tell(self.name(), &doubts);
+            if let Err(errors) = done {
+                haproxy.log_errors(self.name(), &errors);
                 return false;
             }
         }
@@ -243,20 +243,20 @@ impl Job {
         let mut changed = 0;
         self.progress.enter(Step::Change);
         for (output, haproxy, text) in self.haproxies(live) {
-            match haproxy.look(text).await {
+            match haproxy.reconcile(text).await {
                 Ok(found) => {
-                    haproxy.answers(self.name());
-                    haproxy.is_settled();
+                    haproxy.log_answer(self.name());
+                    haproxy.reset_differences();
                     self.loaded_state.mark_read(self.dest(output));
                     changed += found.changed;
                 }
                 // No HAProxy runs; the next one reads the file when it starts.
-                Err(doubts) if doubts.iter().all(RuntimeError::is_absent) => {}
-                Err(doubts) if haproxy.may_settle(text) => {
-                    haproxy.tell(self.name(), &doubts);
+                Err(errors) if errors.iter().all(RuntimeError::is_absent) => {}
+                Err(errors) if haproxy.may_reload_for(text) => {
+                    haproxy.log_errors(self.name(), &errors);
                     return None;
                 }
-                Err(doubts) => haproxy.differs_still(self.name(), self.dest(output), &doubts),
+                Err(errors) => haproxy.log_still_differs(self.name(), self.dest(output), &errors),
             }
         }
         Some(changed)
@@ -275,24 +275,24 @@ impl Job {
         }
         self.progress.enter(Step::Change);
         for (output, haproxy, text) in self.haproxies(live) {
-            match haproxy.look(text).await {
+            match haproxy.reconcile(text).await {
                 Ok(found) => {
-                    haproxy.answers(self.name());
-                    haproxy.is_settled();
+                    haproxy.log_answer(self.name());
+                    haproxy.reset_differences();
                     self.loaded_state.mark_read(self.dest(output));
-                    haproxy.has_read(self.name(), self.dest(output), found.changed);
+                    haproxy.warn_if_not_read(self.name(), self.dest(output), found.changed);
                 }
-                Err(doubts) if is_first && doubts.iter().all(RuntimeError::is_of_servers) => {
-                    let whys: Vec<String> = doubts.iter().map(|doubt| chain(doubt)).collect();
-                    haproxy.may_settle(text);
-                    haproxy.needs_no_word();
+                Err(errors) if is_first && errors.iter().all(RuntimeError::is_of_servers) => {
+                    let reasons: Vec<String> = errors.iter().map(|error| chain(error)).collect();
+                    haproxy.may_reload_for(text);
+                    haproxy.suppress_still_differs();
                     self.loaded_state.mark_unread(self.dest(output));
-                    self.warn_unread(&whys.join("; "));
+                    self.warn_unread(&reasons.join("; "));
                 }
-                Err(doubts) if doubts.iter().all(RuntimeError::is_of_servers) => {
+                Err(errors) if errors.iter().all(RuntimeError::is_of_servers) => {
                     // Another reload would not settle it either.
-                    haproxy.may_settle(text);
-                    haproxy.differs_still(self.name(), self.dest(output), &doubts);
+                    haproxy.may_reload_for(text);
+                    haproxy.log_still_differs(self.name(), self.dest(output), &errors);
                 }
                 // The socket does not answer; the next publish asks again.
                 Err(_) => {}

@@ -98,7 +98,7 @@ impl Fault {
 
     /// A fault from a message of one of our functions, which may hold a hint.
     pub(super) fn new(place: Option<(String, usize)>, message: &str) -> Self {
-        let (what, hint) = hinted(message);
+        let (what, hint) = format_hint(message);
         Self {
             place,
             what: what.to_owned(),
@@ -157,7 +157,7 @@ fn fault(block: &str) -> Fault {
     let block = block.strip_prefix("error: ").unwrap_or(block);
     let arrow = block.find("--> ");
     let head = arrow.map_or(block, |at| block[..at].trim_end());
-    let (what, hint) = hinted(head);
+    let (what, hint) = format_hint(head);
     let (hint, cause) = match hint
         .as_deref()
         .and_then(|hint| hint.split_once(NOT_FOLLOWED))
@@ -214,7 +214,7 @@ fn place(text: &str) -> Option<(String, usize)> {
     Some((parts.next()?.to_owned(), line))
 }
 
-fn hinted(message: &str) -> (&str, Option<String>) {
+fn format_hint(message: &str) -> (&str, Option<String>) {
     if let Some((what, hint)) = message.split_once(HINT) {
         return (what, Some(hint.to_owned()));
     }

@@ -14,7 +14,7 @@ use crate::config::{BadTarget, Problem, WatchOptions};
 use crate::model::catalog::Catalog;
 use crate::system::file_watch::Watched;
 use crate::watch::conf::load::{
-    Configuration, Loaded, directories, hinted, links, load, log_warnings,
+    Configuration, Loaded, directories, format_hint, links, load, log_warnings,
 };
 use crate::watch::source::subscriptions::Subscriptions;
 use crate::watch::target::state::{TargetState, paths};
@@ -68,7 +68,7 @@ impl Conf {
                     error = %problem,
                     "{}: {problem}{}",
                     one.name,
-                    hinted(problem)
+                    format_hint(problem)
                 );
             }
             let then = if self.pass.once {
