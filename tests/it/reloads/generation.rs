@@ -98,7 +98,7 @@ fn an_haproxy_that_does_not_read_the_first_file_yet_is_no_failure() {
         assert!(warning.contains(what), "{said}");
         assert!(warning.contains("a.cfg published, but"), "{said}");
         assert!(
-            warning.contains("restart it") && !said.contains("ERROR"),
+            warning.contains("needs a restart") && !said.contains("ERROR"),
             "{said}"
         );
         assert_ne!(bench.live(), "");
@@ -313,5 +313,5 @@ fn a_page_needs_something_to_show() {
     let target = "generation_url = 'http://127.0.0.1:PORT/generation'\nreload_cmd = 'true'\n";
     let bench = Bench::new(nginx::TEMPLATE, target);
     let watch = bench.watch(&[]);
-    Bench::wait_said("no template of the target has generation()", &watch);
+    Bench::wait_said("no template of the target calls generation()", &watch);
 }
