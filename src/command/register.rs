@@ -27,8 +27,13 @@ pub(super) fn resolve(
         if has_program {
             init::adopt_orphans();
         }
+        let containers = match &registration.docker {
+            Some(_) => ", and the containers of this host by their labels",
+            None => "",
+        };
         let log_opening = |instances: &[Prefix]| {
-            opening.log(Some(&counted("instance", instances)));
+            let instances = counted("instance", instances);
+            opening.log(Some(&format!("{instances}{containers}")));
         };
         let plan = register::plan(registration, &place.location, &place.prefix, log_opening)?;
         let admin = match bind(admin)? {

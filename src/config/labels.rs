@@ -45,6 +45,10 @@ pub fn read_labels(
             Err(what) => found.problems.push(Problem::with(what)),
         }
     }
+    if labels.services.is_empty() && found.problems.is_empty() {
+        let what = format!("{LABEL_PREFIX}name is missing");
+        found.problems.push(Problem::with(what));
+    }
     if labels.services.len() > MOST_SERVICES {
         let what = format!("more than {MOST_SERVICES} services in one container");
         found.problems.push(Problem::with(what));

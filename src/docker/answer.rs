@@ -215,6 +215,7 @@ mod raw {
 
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
+    #[expect(clippy::struct_excessive_bools, reason = "the engine has as many")]
     pub(super) struct State {
         pub(super) running: bool,
         #[serde(default)]

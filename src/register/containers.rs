@@ -10,6 +10,9 @@ use crate::config::{self, Announcement, ContainerWays, Docker, IdSpec, Problem};
 use crate::docker::follow::{Follower, Update};
 use crate::model::container::{Container, ContainerId};
 
+/// As many problems of one container are named in its line.
+const MOST_PROBLEMS: usize = 8;
+
 /// Follows an engine, and says what its containers announce.
 #[derive(Debug)]
 pub(super) struct Containers {
@@ -124,11 +127,15 @@ fn unclaimed(
     Ok(some)
 }
 
-/// All problems on one line.
+/// The problems on one line, which has an end however many there are.
 fn list(problems: &[Problem]) -> String {
     let told = problems.iter().map(|problem| match &problem.hint {
         Some(hint) => format!("{problem} ({hint})"),
         None => problem.to_string(),
     });
-    told.collect::<Vec<_>>().join("; ")
+    let told = told.take(MOST_PROBLEMS).collect::<Vec<_>>().join("; ");
+    match problems.len().saturating_sub(MOST_PROBLEMS) {
+        0 => told,
+        more => format!("{told}; and {more} more mistakes"),
+    }
 }

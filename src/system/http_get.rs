@@ -185,7 +185,7 @@ where
     // What is wrong with the connection shows in the answer.
     let mut connection: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async {
         let _ = connection.await;
-        pending().await
+        pending::<()>().await;
     });
     let response = tokio::select! {
         response = sender.send_request(request) => response.map_err(bad)?,

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::model::container::{ContainerId, Status};
+use crate::model::instance::AttrName;
 use crate::model::os::Signal;
 
 fn with(labels: &[(&str, &str)]) -> Container {
@@ -114,7 +115,7 @@ fn several_services_and_all_labels() {
         (IdSpec::Given("one".parse().unwrap()), Some(7))
     );
     assert_eq!(web.host.as_ref().unwrap().as_str(), "a.example.org");
-    let attrs: Vec<&str> = web.attrs.keys().map(|name| name.as_str()).collect();
+    let attrs: Vec<&str> = web.attrs.keys().map(AttrName::as_str).collect();
     assert_eq!(attrs, ["a.b", "settings/distribution", "vhost"]);
     assert_eq!(search.ports.main(), None);
     assert_eq!(search.ports.default_port(), 9200);
@@ -129,6 +130,7 @@ fn a_mistake_keeps_the_whole_container_out_and_says_all() {
     for (labels, wanted) in [
         (vec![("name", "web")], "sidekick.port is missing;"),
         (vec![("a.port", "80")], "sidekick.a.name is missing;"),
+        (vec![("network", "front")], "sidekick.name is missing;"),
         (
             vec![("name", "a/b"), ("port", "0")],
             "sidekick.name: service \"a/b\" is not a valid name: 1 to 63 of A-Z a-z 0-9 . _ : -, not starting with a dot;\

@@ -248,6 +248,21 @@ fn who_went_goes_even_if_nobody_can_inspect_it() {
 }
 
 #[test]
+fn a_late_answer_to_an_order_that_was_given_up_counts_for_nothing() {
+    let mut bench = Bench::with(&[up(1)]);
+    bench.event(1, What::Went);
+    let late = bench.take(|order| matches!(order, Action::Inspect(..)));
+    let Some(Action::Inspect(_, late)) = late else {
+        panic!("no inspection is asked for");
+    };
+    bench.wait(INSPECT_WITHIN + INSPECT_AGAIN);
+    bench.handle(Input::Inspected(id(1), late, Ok(Some(up(1)))));
+    assert_eq!(bench.shown, Some(vec![]));
+    bench.inspect(&up(1));
+    assert_eq!(bench.shown, Some(vec![1]));
+}
+
+#[test]
 fn who_is_asked_to_stop_goes_at_once_and_comes_back_with_its_next_start() {
     let table = [
         (Signal::TERM, vec![]),
@@ -495,7 +510,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, index: &Index) {
+    fn deliver(&mut self, index: Index) {
         if !self.answers.is_empty() {
             let at = index.index(self.answers.len());
             let answer = self.answers.remove(at);
@@ -510,12 +525,12 @@ impl World {
         }
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: &Step) {
         match step {
-            Step::Change(n, status) => self.change(n, status, true),
-            Step::Silent(n, status) => self.change(n, status, false),
+            Step::Change(n, status) => self.change(*n, *status, true),
+            Step::Silent(n, status) => self.change(*n, *status, false),
             Step::Work => self.work(),
-            Step::Deliver(index) => self.deliver(&index),
+            Step::Deliver(index) => self.deliver(*index),
             Step::Drop(index) if !self.answers.is_empty() => {
                 self.answers.remove(index.index(self.answers.len()));
             }
@@ -538,7 +553,7 @@ impl World {
                 self.cut();
             }
             Step::Reachable => self.is_reachable = true,
-            Step::Wait(milliseconds) => self.bench.wait(Duration::from_millis(milliseconds)),
+            Step::Wait(milliseconds) => self.bench.wait(Duration::from_millis(*milliseconds)),
         }
     }
 
@@ -571,7 +586,7 @@ proptest! {
     fn in_the_end_the_set_is_that_of_the_engine(steps in prop::collection::vec(step(), 0..120)) {
         let mut world = World::new();
         for step in steps {
-            world.step(step);
+            world.step(&step);
         }
         world.calm();
         prop_assert_eq!(world.bench.shown.clone(), Some(world.up()));
@@ -584,9 +599,9 @@ proptest! {
     ) {
         let mut world = World::new();
         for step in steps {
-            world.step(step);
+            world.step(&step);
         }
-        world.step(Step::Unreachable);
+        world.step(&Step::Unreachable);
         world.bench.orders.clear();
         world.bench.wait(LOOK_EVERY + LIST_WITHIN + GRACE);
         prop_assert!(world.bench.shown.is_none_or(|shown| shown.is_empty()));
@@ -597,7 +612,7 @@ proptest! {
     fn time_goes_on(steps in prop::collection::vec(step(), 0..120)) {
         let mut world = World::new();
         for step in steps {
-            world.step(step);
+            world.step(&step);
             let mut wakes = 0;
             while world.bench.machine.deadline() <= world.bench.now {
                 world.bench.handle(Input::Tick);
