@@ -17,7 +17,7 @@ SYSCONFDIR ?= /etc
 # The binary that is installed.
 BINARY ?= target/release/sidekick
 
-.PHONY: demo test test-versions build static deb install uninstall lint ci-extra man bench bench-hitless \
+.PHONY: demo test test-versions build static deb install uninstall lint ci-extra man bench bench-hitless instructions \
 	install-build install-demo install-test install-ci install-static install-deb install-package-test
 
 demo: install-build install-demo
@@ -75,6 +75,11 @@ bench: install-build install-test
 	$(CARGO) bench --bench latency
 	$(CARGO) bench --bench runtime
 
+# Whether the inner work takes more instructions than recorded; ARGS=--write records them anew.
+instructions: install-build
+	@contrib/install.sh valgrind:valgrind
+	$(CARGO) run --quiet --release --package instructions -- $(ARGS)
+
 # Whether requests are lost; a quarter of an hour, or two minutes a variant with ARGS=--quick. Machines that die take root.
 bench-hitless: install-build install-test
 	$(CARGO) bench --bench hitless -- $(ARGS)
@@ -109,4 +114,4 @@ install-package-test: install-deb
 	@contrib/root.sh bookworm systemd systemd-sysv dbus haproxy etcd-server etcd-client openssl curl python3 procps || true
 
 install-ci:
-	@contrib/install.sh shellcheck:shellcheck codespell:codespell
+	@contrib/install.sh shellcheck:shellcheck codespell:codespell valgrind:valgrind
