@@ -164,7 +164,7 @@ fn the_tutorial_runs_from_its_first_server_to_its_end() {
         rest = after;
     }
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().collect();
-    let left: Vec<_> = left.iter().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> = left.iter().map(fs::DirEntry::file_name).collect();
     assert_eq!(left, ["script"], "it removes what it made");
 }
 
