@@ -40,7 +40,7 @@ use super::error::with_hint;
 use super::generation;
 use super::host::Family;
 use super::keys::Keys;
-use super::tera::Rows;
+use super::rows::Rows;
 use super::view::View;
 
 /// What the functions of one render know.

@@ -2,7 +2,6 @@
 
 mod fields;
 mod mistakes;
-mod rows;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +11,10 @@ use tera::{Context, Tera, Value};
 
 use self::fields::fields;
 use self::mistakes::{Found, Source};
-pub(super) use self::rows::Rows;
-use self::rows::{Fields, LastRows};
 use super::disputes::disputes;
 use super::functions::{self, Inputs};
+use super::last_rows::LastRows;
+use super::rows::Fields;
 use super::{Fault, Mistakes, RenderError, View, filters};
 use crate::model::instance::ServiceName;
 

@@ -5,8 +5,8 @@
 //! may read all fields, and then rows have all.
 
 use super::mistakes::{Kind, Look, after_arguments, loop_names};
-use super::rows::Fields;
 use super::tokens::{Tag, What, tags};
+use crate::watch::render::rows::Fields;
 
 /// Tags in which no other file, and no scope that is not followed here, comes into play.
 const KNOWN_TAGS: &[&str] = &[

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::rows::FIELDS;
 use super::tokens::{Tag, Token, What, tags};
 use crate::model::instance::ServiceName;
 use crate::model::suggestion::did_you_mean;
 use crate::watch::render::error::{Fault, not_followed};
+use crate::watch::render::rows::FIELDS;
 
 const OF_SLOTS: &[&str] = &["name", "instance"];
 

@@ -3,11 +3,10 @@
 //! What was not announced is absent from a row, so that `i.weight is defined` and `i.weight | default(value=100)` work, and
 //! printing it without either is an error and not an empty word.
 //!
-//! To make rows takes longer than to render them. So a template keeps those of its last render, and makes new ones only
-//! for instances that have changed since.
+//! To make rows takes longer than to render them, so those of the last render serve again for instances that have not changed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use tera::{TeraResult, Value};
@@ -22,14 +21,10 @@ pub(super) const FIELDS: [&str; 9] = [
 
 /// The rows of the instances of one service.
 #[derive(Clone)]
-pub(in crate::watch::render) struct Rows {
+pub(super) struct Rows {
     instances: Vec<Arc<Instance>>,
     list: Value,
 }
-
-/// The rows of the last render, by service.
-#[derive(Default)]
-pub(super) struct LastRows(Mutex<BTreeMap<String, Rows>>);
 
 /// The fields that a template reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +44,12 @@ impl Fields {
 
 impl Rows {
     /// All rows, as a list.
-    pub(in crate::watch::render) fn all(&self) -> Value {
+    pub(super) fn all(&self) -> Value {
         self.list.clone()
     }
 
     /// The rows of the instances for which `is_wanted` is true, as a list.
-    pub(in crate::watch::render) fn list(&self, is_wanted: impl Fn(&Instance) -> bool) -> Value {
+    pub(super) fn list(&self, is_wanted: impl Fn(&Instance) -> bool) -> Value {
         if self.instances.iter().all(|instance| is_wanted(instance)) {
             return self.all();
         }
@@ -68,7 +63,7 @@ impl Rows {
     }
 
     /// The rows of `seen`. Those of instances that are also in `last` are taken from there; both are sorted by id.
-    fn make(seen: &Seen<'_>, last: Option<&Self>, fields: Fields) -> TeraResult<Self> {
+    pub(super) fn make(seen: &Seen<'_>, last: Option<&Self>, fields: Fields) -> TeraResult<Self> {
         let (old, rows) = last.map_or((&[][..], &[][..]), |last| (&last.instances, last.rows()));
         let mut at = 0;
         let mut list = Vec::with_capacity(seen.len());
@@ -86,24 +81,6 @@ impl Rows {
             instances: seen.iter().map(|instance| Arc::clone(instance)).collect(),
             list: Value::from(list),
         })
-    }
-}
-
-impl LastRows {
-    /// The rows of all these services; they are kept for the next render.
-    pub(super) fn update(
-        &self,
-        services: &BTreeMap<&str, Seen<'_>>,
-        fields: Fields,
-    ) -> TeraResult<BTreeMap<String, Rows>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = services.iter().map(|(service, seen)| {
-            let rows = Rows::make(seen, kept.get(*service), fields)?;
-            Ok(((*service).to_owned(), rows))
-        });
-        let made: BTreeMap<String, Rows> = made.collect::<TeraResult<_>>()?;
-        kept.clone_from(&made);
-        Ok(made)
     }
 }
 
