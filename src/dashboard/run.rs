@@ -99,8 +99,8 @@ impl Keeper {
                 tracing::warn!(error = why, "the store does not answer: {why}");
                 Input::Outage(scope, why)
             }
-            Followed::Restored => {
-                tracing::info!("the store answers again");
+            Followed::Restored(past) => {
+                tracing::info!(took_ms = past.took_ms(), "the store answers again, {past}");
                 Input::Restored(scope)
             }
         };

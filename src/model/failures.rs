@@ -26,6 +26,12 @@ impl Failures {
         self.times == 1
     }
 
+    /// How many there have been in a row.
+    #[must_use]
+    pub fn times(&self) -> usize {
+        self.times
+    }
+
     /// It works; what is over by that, if it had failed.
     pub fn end(&mut self, now: Instant) -> Option<PastFailures> {
         let Self { times, since } = std::mem::take(self);

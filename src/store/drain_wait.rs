@@ -61,7 +61,7 @@ pub async fn wait(store: Arc<dyn Store>, marks: &Marks, limit: Duration) -> Wait
                     return;
                 }
                 Followed::Outage(error) => waited.unknown = Some(error),
-                Followed::Restored => waited.unknown = None,
+                Followed::Restored(_) => waited.unknown = None,
             }
         }
     };

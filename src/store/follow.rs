@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::{Store, StoreError, Watch};
 use crate::model::backoff::Backoff;
+use crate::model::failures::{Failures, PastFailures};
 use crate::model::prefix::Prefix;
 use crate::model::update::{Revision, Update};
 
@@ -31,7 +32,7 @@ const HEALTHY: Duration = Duration::from_secs(5);
 /// After so many resumes in vain, the follower lists everything again.
 const RESUMES: u32 = 6;
 /// The follower reports an outage after so many failures in a row; the first may be no more than a lost connection.
-const REPORT_AT: u32 = 2;
+const REPORT_AT: usize = 2;
 /// How often the follower lists everything again although nothing is wrong; each time varies by [`RELIST_SPREAD`].
 const RELIST: Duration = Duration::from_secs(10 * 60);
 const RELIST_SPREAD: f64 = 0.2;
@@ -44,7 +45,7 @@ pub enum Followed {
     /// The store has stopped answering; the follower sends this once per outage.
     Outage(StoreError),
     /// The store answers again.
-    Restored,
+    Restored(PastFailures),
 }
 
 /// Follows a prefix until the receiver is dropped.
@@ -113,9 +114,7 @@ struct Follower {
 
 /// How many failures came in a row; the follower reports an outage at the second.
 #[derive(Debug, Default)]
-struct Outage {
-    failures: u32,
-}
+struct Outage(Failures);
 
 impl Follower {
     fn new(store: Arc<dyn Store>, prefix: Prefix, to: mpsc::Sender<Followed>) -> Self {
@@ -234,10 +233,9 @@ impl Follower {
     }
 
     async fn handle_answer(&mut self) -> ControlFlow<()> {
-        if self.outage.ends() {
-            self.send(Followed::Restored).await
-        } else {
-            ControlFlow::Continue(())
+        match self.outage.end() {
+            Some(past) => self.send(Followed::Restored(past)).await,
+            None => ControlFlow::Continue(()),
         }
     }
 
@@ -257,13 +255,15 @@ impl Follower {
 impl Outage {
     /// Counts a failure; returns whether the outage is to be reported now.
     fn begins(&mut self) -> bool {
-        self.failures = self.failures.saturating_add(1);
-        self.failures == REPORT_AT
+        self.0.count(Instant::now().into_std());
+        self.0.times() == REPORT_AT
     }
 
-    /// Forgets the failures; returns whether the outage had been reported.
-    fn ends(&mut self) -> bool {
-        std::mem::take(&mut self.failures) >= REPORT_AT
+    /// Forgets the failures; returns them if the outage had been reported.
+    fn end(&mut self) -> Option<PastFailures> {
+        let was_reported = self.0.times() >= REPORT_AT;
+        let past = self.0.end(Instant::now().into_std());
+        past.filter(|_| was_reported)
     }
 }
 

@@ -185,7 +185,7 @@ async fn play(steps: Vec<Step>, quiet: Duration) -> (Arc<Script>, Vec<String>) {
             Followed::Update(Update::Reset(snapshot)) => format!("reset {}", snapshot.revision),
             Followed::Update(update) => format!("changed {}", update.revision()),
             Followed::Outage(_) => "outage".to_owned(),
-            Followed::Restored => "restored".to_owned(),
+            Followed::Restored(_) => "restored".to_owned(),
         });
     }
     drop(from);

@@ -155,8 +155,6 @@ struct Shell {
     snapshot: SnapshotFile,
     /// The scopes that the store does not answer for at present.
     unreachable: BTreeSet<usize>,
-    /// When the log said that the store does not answer.
-    outage_since: Option<Instant>,
     /// Whether the outage is a refusal: the store answers, and refuses our requests.
     is_refused: bool,
     /// When the snapshot was written that files are rendered from, in seconds since 1970; `None` once the store has
@@ -244,7 +242,6 @@ impl Shell {
             stale: None,
             reported: Reported::default(),
             unreachable: BTreeSet::new(),
-            outage_since: None,
             is_refused: false,
             guards,
             journal,

@@ -22,23 +22,19 @@ impl Shell {
                 // An outage concerns all scopes as a rule, so only the first one is logged.
                 if self.unreachable.is_empty() {
                     self.admin.store_lost();
-                    self.outage_since = Some(Instant::now());
                     self.is_refused = matches!(error, StoreError::Refused { .. });
                     warn!(%error, "{error}; the live files stay as they are; trying again");
                 }
                 self.unreachable.insert(scope);
             }
-            Followed::Restored => {
+            Followed::Restored(past) => {
                 if self.unreachable.remove(&scope) && self.unreachable.is_empty() {
-                    let lasted = self.outage_since.take().map(|since| since.elapsed());
-                    let lasted = lasted.unwrap_or_default();
-                    let took_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
                     let works = if self.is_refused {
                         "no longer refuses the requests of sidekick"
                     } else {
                         "answers again"
                     };
-                    info!(took_ms, "the store {works}, after {} s", lasted.as_secs());
+                    info!(took_ms = past.took_ms(), "the store {works}, {past}");
                     self.apply_waiting_config();
                 }
             }

@@ -339,7 +339,7 @@ impl Follower {
                 match self.from.recv().await {
                     Some(Followed::Update(update)) => self.fold.apply(update),
                     Some(Followed::Outage(_)) => self.outages += 1,
-                    Some(Followed::Restored) => self.restored += 1,
+                    Some(Followed::Restored(_)) => self.restored += 1,
                     None => panic!("the follower ended while waiting for {what}"),
                 }
             }
