@@ -200,6 +200,18 @@ impl Drop for Own {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
+        // A daemon that was killed leaves these behind, and with them the directory could not be removed.
+        for mount in ["data", "exec/netns/default"] {
+            let path = self.dir.path().join(mount);
+            while std::fs::read_to_string("/proc/self/mounts")
+                .is_ok_and(|mounts| mounts.contains(&format!(" {} ", path.display())))
+            {
+                let done = Command::new("umount").arg("-l").arg(&path).status();
+                if !done.is_ok_and(|status| status.success()) {
+                    break;
+                }
+            }
+        }
     }
 }
 
