@@ -1,5 +1,5 @@
-//! `docs/tutorial.md` and `docs/etcd.md`: their commands, word for word and in order, on a network and among processes of
-//! their own.
+//! The commands of `docs/tutorial.md`, `docs/etcd.md`, `docs/keys.md` and `docs/attributes.md`, word for word and in order, on a
+//! network and among processes of their own.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
