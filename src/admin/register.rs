@@ -166,7 +166,7 @@ impl RegisterAdmin {
     /// The checks of an instance fail.
     pub fn unhealthy(&self, dir: &Prefix, why: &str) {
         self.change(dir, |one| {
-            one.obstacle = Obstacle::Unhealthy(why.to_owned())
+            one.obstacle = Obstacle::Unhealthy(why.to_owned());
         });
     }
 

@@ -58,6 +58,6 @@ fn release(dir: &std::path::Path, args: &GuardRelease, is_quiet: bool) -> Result
         Format::Table if is_quiet => {}
         Format::Table => print(watch::released_lines(&released))?,
     }
-    let any = released.iter().any(|one| one.released);
+    let any = released.iter().any(|one| one.was_held);
     Ok(if any { 0 } else { code::FAILED })
 }

@@ -103,7 +103,7 @@ pub(super) async fn verify(
     let both = both.as_ref().map_or(&[][..], |both| both.kvs());
     Ok(Standing {
         is_whole: standing.count() == publication.fields.len(),
-        state: state_of(publication, both.iter()),
+        state: state_of(publication, &both.iter()),
     })
 }
 
@@ -116,7 +116,7 @@ fn is_state_on(publication: &Publication, kv: &KeyValue, lease: i64) -> bool {
 /// The state among these keys, and since when it is so.
 fn state_of<'k>(
     publication: &Publication,
-    keys: impl Iterator<Item = &'k KeyValue> + Clone,
+    keys: &(impl Iterator<Item = &'k KeyValue> + Clone),
 ) -> Option<StateValue> {
     let value = |name: &str| {
         let kv = keys.clone().find(|kv| field(publication, kv) == Some(name));
@@ -135,7 +135,7 @@ fn first_state(publication: &Publication, found: &[KeyValue]) -> Option<StateVal
     if !found.iter().any(|kv| is_ours(&kv)) {
         return publication.state.clone();
     }
-    state_of(publication, found.iter().filter(is_ours))
+    state_of(publication, &found.iter().filter(is_ours))
 }
 
 /// The field of a key below a publication's directory.

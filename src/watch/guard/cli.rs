@@ -149,14 +149,15 @@ pub struct Released {
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<String>,
     /// Whether something was held, which is let go now.
-    pub released: bool,
+    #[serde(rename = "released")]
+    pub was_held: bool,
 }
 
 /// A line for people.
 impl fmt::Display for Released {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = &self.target;
-        match (&self.service, self.released) {
+        match (&self.service, self.was_held) {
             (Some(service), true) => writeln!(f, "{target}: {service}: released"),
             (None, true) => writeln!(f, "{target}: released"),
             (Some(service), false) => writeln!(f, "{target}: nothing of {service} is held"),
@@ -208,7 +209,7 @@ pub fn release(
         all.push(Released {
             target: record.target.clone(),
             service: name.map(str::to_owned),
-            released: is_held,
+            was_held: is_held,
         });
     }
     Ok(all)

@@ -81,7 +81,7 @@ pub(super) struct Change {
     pub(super) after: String,
 }
 
-/// SwapMethod long a step of a publish took: `render`, `runtime`, `check`, `swap`, `verify` or `reload`.
+/// How long a step of a publish took: `render`, `runtime`, `check`, `swap`, `verify` or `reload`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StepTime {
     pub(super) step: &'static str,
@@ -129,7 +129,7 @@ pub(super) struct Job {
     pub(super) steps: Vec<StepTime>,
 }
 
-/// SwapMethod a publish ended.
+/// How a publish ended.
 pub(super) struct End {
     pub(super) result: Result<Published, PublishError>,
     /// What the running `HAProxies` have afterwards.

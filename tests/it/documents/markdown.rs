@@ -85,7 +85,7 @@ pub(crate) fn blocks(path: &str) -> Vec<Block> {
             block.text.push_str(line);
             block.text.push('\n');
         } else if line.starts_with('#') {
-            heading = line.trim_start_matches('#').trim().to_owned();
+            line.trim_start_matches('#').trim().clone_into(&mut heading);
         }
     }
     blocks
