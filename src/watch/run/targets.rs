@@ -62,7 +62,7 @@ impl Shell {
                 may_repeat,
             }) => self.start_publish(target, may_reload, may_repeat),
             Some(Action::Overtake) => self.targets[target].overtake(),
-            Some(Action::TellSlow) => self.targets[target].warn_slow(),
+            Some(Action::WarnSlow) => self.targets[target].warn_slow(),
             Some(Action::Abandon) => self.abandon(target),
             None => {}
         }

@@ -1,5 +1,4 @@
-//! Why a target is published: what has happened since its files were right, in a few words for the log and the history.
-//! Pure.
+//! Why a target is published: describes what has happened since its files were right, for the log and the history. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,26 +10,26 @@ use crate::model::key::Key;
 use crate::model::keyspace;
 use crate::model::prefix::Prefix;
 
-/// So many raw keys and other reasons are remembered; more of them say less.
+/// How many raw keys, and how many other reasons, are remembered; a longer list would help nobody.
 const REMEMBERED: usize = 20;
 
-/// What has happened, as far as it concerns one target.
+/// The events since the files of one target were right, as far as they concern it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Causes {
-    /// How an instance was when the files were right, and how it is now.
-    instances: BTreeMap<(ServiceName, InstanceId), Ends>,
-    /// Raw keys that belong to no instance.
+    /// For each instance that has changed: how it was when the files were right, and how it is now.
+    instances: BTreeMap<(ServiceName, InstanceId), BeforeAndNow>,
+    /// Changed keys that belong to no instance.
     keys: BTreeSet<Key>,
-    /// How many more of them there are.
+    /// How many more such keys have changed.
     more_keys: usize,
-    /// What did not come from the store, in the order in which it happened.
+    /// Causes that did not come from the store, in the order in which they happened.
     others: Vec<String>,
 }
 
-type Ends = (Option<Arc<Instance>>, Option<Arc<Instance>>);
+type BeforeAndNow = (Option<Arc<Instance>>, Option<Arc<Instance>>);
 
 impl Causes {
-    /// The store has said something; `follows` says whether a path concerns the target.
+    /// Adds changes of the store; `follows` says whether a path concerns the target.
     pub(crate) fn add_changes(
         &mut self,
         changes: &Changes,
@@ -56,11 +55,11 @@ impl Causes {
     fn add_instance(&mut self, change: &InstanceChange) {
         let place = (change.service.clone(), change.id.clone());
         let before = || (change.before.clone(), None);
-        let ends = self.instances.entry(place).or_insert_with(before);
-        ends.1.clone_from(&change.now);
+        let both = self.instances.entry(place).or_insert_with(before);
+        both.1.clone_from(&change.now);
     }
 
-    /// Something else has happened.
+    /// Adds a cause that did not come from the store, as a part of a sentence.
     pub(crate) fn add(&mut self, what: impl Into<String>) {
         let what = what.into();
         if self.others.len() < REMEMBERED && !self.others.contains(&what) {
@@ -68,11 +67,11 @@ impl Causes {
         }
     }
 
-    /// These, and what has happened since.
+    /// These causes, and later ones.
     pub(crate) fn followed_by(mut self, later: Self) -> Self {
         for (place, (before, now)) in later.instances {
-            let ends = self.instances.entry(place).or_insert((before, None));
-            ends.1 = now;
+            let both = self.instances.entry(place).or_insert((before, None));
+            both.1 = now;
         }
         self.keys.extend(later.keys);
         self.more_keys += later.more_keys;
@@ -80,13 +79,13 @@ impl Causes {
         self
     }
 
-    /// In words, of which `limit` at most are about instances and keys: `+web/b -web/a, weight of web/c 100→0`. Empty if
-    /// nothing is known to have happened.
+    /// The causes in words: `+web/b -web/a, weight of web/c 100→0`. It names at most `limit` instances and keys. Empty if no
+    /// cause is known.
     pub(crate) fn describe(&self, limit: usize) -> String {
         let mut presence = Vec::new();
         let mut changes = Vec::new();
-        for ((service, id), ends) in &self.instances {
-            match ends {
+        for ((service, id), both) in &self.instances {
+            match both {
                 (None, Some(_)) => presence.push(format!("+{service}/{id}")),
                 (Some(_), None) => presence.push(format!("-{service}/{id}")),
                 (Some(before), Some(now)) if before != now => {
@@ -112,7 +111,7 @@ impl Causes {
     }
 }
 
-/// What is different about an instance.
+/// The differences of an instance in words.
 fn differences(before: &Instance, now: &Instance) -> Vec<String> {
     let name = format!("{}/{}", now.service, now.id);
     let mut parts = Vec::new();
@@ -205,15 +204,15 @@ mod tests {
             );
         }
 
-        fn said(&self) -> String {
+        fn description(&self) -> String {
             self.causes.describe(5)
         }
     }
 
     #[test]
-    fn what_came_went_and_changed_is_named() {
+    fn instances_that_came_went_and_changed_are_named() {
         let mut scene = Scene::new();
-        assert_eq!(scene.said(), "");
+        assert_eq!(scene.description(), "");
         scene.put("b", &[("ip", "10.0.0.2"), ("port", "80")]);
         scene.delete("a");
         scene.put(
@@ -226,7 +225,7 @@ mod tests {
             ],
         );
         assert_eq!(
-            scene.said(),
+            scene.description(),
             "-web/a +web/b, weight of web/c 100→0, state of web/c up→drain, check, host of web/c changed"
         );
         scene.causes = Causes::default();
@@ -234,13 +233,13 @@ mod tests {
         scene.put_below("/services/db/x", &[("ip", "10.0.0.1"), ("port", "1")]);
         scene.put_below("/config", &[("motd", "hello")]);
         assert_eq!(
-            scene.said(),
+            scene.description(),
             "address of web/c 10.0.0.1:80→10.0.0.9:80, /config/motd changed"
         );
     }
 
     #[test]
-    fn what_has_been_undone_is_no_cause_and_what_failed_stays_one() {
+    fn a_change_that_was_undone_is_no_cause_and_one_whose_publish_failed_stays_one() {
         let mut scene = Scene::new();
         scene.delete("a");
         let failed = std::mem::take(&mut scene.causes);
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_counted() {
+    fn causes_beyond_the_limit_are_counted() {
         let mut scene = Scene::new();
         for n in 0..30 {
             scene.put(&format!("n{n:02}"), &[("ip", "10.0.0.2"), ("port", "80")]);

@@ -1,26 +1,26 @@
-//! How long a publish of a target may take: until the log tells of it, and until nobody waits for it any more. Pure.
+//! How long a publish of a target may take until the log warns, and until it is given up. Pure.
 
 use std::time::Duration;
 
 use super::schedule::Limits;
 
-/// What the parts of a publish that have no time-out of their own usually take at most: rendering, disks.
+/// How long the parts of a publish without a time-out of their own (rendering, disks) usually take at most.
 const USUAL_REST: Duration = Duration::from_secs(10);
-/// What they may take, many changes of HAProxies included.
+/// How long those parts may take before the publish is given up, with many changes of HAProxies.
 const REST: Duration = Duration::from_secs(5 * 60);
-/// The clock cannot count to any time-out that somebody may give.
+/// The longest limit. Somebody may give a time-out that [`std::time::Instant`] cannot hold.
 const LONGEST: Duration = Duration::from_secs(24 * 365 * 60 * 60);
 
-/// The time-outs of all that a publish of a target waits for.
+/// The time-outs of everything that a publish of a target waits for.
 #[derive(Debug, Default)]
 pub(super) struct Timeouts {
-    /// The checks, one for each file that has one.
+    /// The time-out of each check, one for each file that has one.
     pub(super) checks: Vec<Duration>,
-    /// The talks with HAProxies, one for each file that has such.
+    /// The time-out of an exchange with HAProxies, one for each file that has a socket.
     pub(super) talks: Vec<Duration>,
     /// The slowest reload that a publish may wait for: its own, or an equal one of another target.
     pub(super) reload: Duration,
-    /// Whether the target has a program that is told of new files.
+    /// Whether the target has a program to reload.
     pub(super) has_reload: bool,
 }
 
@@ -32,7 +32,8 @@ impl Timeouts {
         }
     }
 
-    /// Longer than one check of each file, one talk with each HAProxy and one reload, each as long as its time-out allows.
+    /// The sum of one check of each file, one exchange with each HAProxy and one reload, each with its whole time-out, and
+    /// the usual rest.
     fn usual(&self) -> Duration {
         let reload = self.has_reload.then_some(self.reload);
         let waits = self.checks.iter().chain(&self.talks).chain(&reload);
@@ -41,14 +42,14 @@ impl Timeouts {
             .min(LONGEST)
     }
 
-    /// Longer than all that a publish waits for, each taken at its worst.
+    /// The sum of all that a publish can wait for in the worst case.
     fn end(&self) -> Duration {
-        // A file is judged before the swap, or in its place.
+        // A file is checked before the swap, and perhaps once more in its place.
         let checks = self.checks.iter().map(|check| check.saturating_mul(2));
-        // HAProxies are changed, looked at and changed back.
+        // HAProxies are changed, read back, and changed back.
         let talks = self.talks.iter().map(|talk| talk.saturating_mul(8));
-        // The new files are put in force, then those of before, then HAProxies that have changed. Each time an equal reload
-        // of another target may be under way, the program is told, and has to say what it runs.
+        // The program is reloaded for the new files, for the restored ones, and for HAProxies that cannot be changed back.
+        // Each time the publish may wait for an equal reload of another target, for its own, and for the generation.
         let waits = checks.chain(talks).chain([self.reload.saturating_mul(12)]);
         waits.fold(REST, Duration::saturating_add).min(LONGEST)
     }
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_longer_than_what_a_publish_waits_for() {
+    fn the_limits_add_up_what_a_publish_waits_for() {
         let secs = |of: &[u64]| of.iter().copied().map(Duration::from_secs).collect();
         for (checks, talks, reload, has_reload, usual, end) in [
             (&[][..], &[][..], 60, false, 10, 300 + 12 * 60),
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_can_count_to_them() {
+    fn no_limit_is_longer_than_the_clock_can_hold() {
         let timeouts = Timeouts {
             reload: Duration::MAX,
             has_reload: true,

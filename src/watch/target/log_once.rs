@@ -1,51 +1,51 @@
-//! Whether a failure is news, or has been told already. Pure.
+//! Tells a new failure from one that is in the log already. Pure.
 //!
 //! A failure is the same as one before
-//! - if its text is the same apart from what differs each time: dates, times and process ids; or
+//! - if its text is the same apart from dates, times, process ids and long hashes, which differ each time; or
 //! - if the same contents failed at the same step with the same exit status, and the words without a digit are the same.
-//!   What a daemon counts or measures while it refuses the same contents again is no news.
+//!   Other counts and measurements do not make the refusal of the same contents news.
 
 use crate::model::os::Exit;
 
-/// So many different failures are remembered while a target fails: they may alternate.
+/// How many different failures are remembered while a target fails; they may alternate.
 const REMEMBERED: usize = 16;
 
 /// A publish that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The contents that were tried, by their fingerprint, if they could be rendered.
+    /// The fingerprint of the contents that were tried, if they could be rendered.
     pub(crate) tried: Option<u64>,
     /// The step that failed.
     pub(crate) step: &'static str,
     /// How the command of that step ended, if it had one.
     pub(crate) exit: Option<Exit>,
-    /// What is told of it.
+    /// The error as the log says it.
     pub(crate) text: String,
 }
 
-/// What has failed since the last success.
+/// The failures of a target since its last success.
 #[derive(Debug, Default)]
-pub(crate) struct Trouble {
-    told: Vec<Failure>,
+pub(crate) struct RecentFailures {
+    logged: Vec<Failure>,
     times: usize,
 }
 
-impl Trouble {
-    /// How often it has failed in a row.
+impl RecentFailures {
+    /// How often the target has failed in a row.
     pub(crate) fn times(&self) -> usize {
         self.times
     }
 
-    /// Takes in a failure; whether it has to be told.
+    /// Takes in a failure; returns whether it still has to be logged.
     pub(crate) fn is_news(&mut self, failure: Failure) -> bool {
         self.times += 1;
-        if self.told.iter().any(|told| told.is_same(&failure)) {
+        if self.logged.iter().any(|logged| logged.is_same(&failure)) {
             return false;
         }
-        if self.told.len() == REMEMBERED {
-            self.told.remove(0);
+        if self.logged.len() == REMEMBERED {
+            self.logged.remove(0);
         }
-        self.told.push(failure);
+        self.logged.push(failure);
         true
     }
 }
@@ -67,8 +67,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit()))
 }
 
-/// A text without what differs each time that it is said. Other numbers stay: they may be what is wrong, as a line or a
-/// port.
+/// A text without the parts that differ each time a program writes it. Other numbers stay, since they may be what is wrong,
+/// such as a line or a port.
 fn lasting(text: &str) -> String {
     let mut before = "";
     let mut lasting = Vec::new();
@@ -83,7 +83,7 @@ fn lasting(text: &str) -> String {
     lasting.join(" ")
 }
 
-/// A time, a part of a date, the number of a process in parentheses, or a long hash.
+/// Whether a word is a time, a part of a date, a process id in parentheses, or a long hash.
 fn differs_each_time(word: &str, before: &str) -> bool {
     let is_punctuation = |c: char| "[](),;:".contains(c);
     let (core, before) = (
@@ -118,7 +118,7 @@ fn is_number(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A time of day, a date, or both: `13:07:40.25`, `2026/11/26`, `2026-11-26T13:07:40Z`, and the `329/130740` of an old
+/// Whether a word is a time of day, a date, or both: `13:07:40.25`, `2026/11/26`, `2026-11-26T13:07:40Z`, and the `329/130740` of an old
 /// HAProxy.
 fn is_time(word: &str) -> bool {
     let mut parts = word.split(|c: char| "/-:.,TZ+".contains(c));
@@ -182,8 +182,8 @@ mod tests {
         }
     }
 
-    /// What daemons say of one trouble at two times, and of another trouble of the same kind.
-    const SAID: &[(&str, &str, &str)] = &[
+    /// Messages of daemons: one error at two times, and another error of the same kind.
+    const MESSAGES: &[(&str, &str, &str)] = &[
         // HAProxy 2.2.
         (
             "[ALERT] 329/130740 (5066) : parsing [/etc/h.cfg:2] : unknown keyword 'bogus' in 'global' section",
@@ -252,27 +252,27 @@ mod tests {
     ];
 
     #[test]
-    fn a_failure_is_told_once_whenever_and_by_whichever_process_it_is_said() {
-        for (first, again, other) in SAID {
-            let mut trouble = Trouble::default();
-            assert!(trouble.is_news(check(first)), "{first}");
-            assert!(!trouble.is_news(check(again)), "{again}");
-            assert!(trouble.is_news(check(other)), "{other}");
-            assert!(!trouble.is_news(check(first)), "it alternates: {first}");
-            assert_eq!(trouble.times(), 4);
+    fn a_failure_is_news_once_whatever_times_and_process_ids_its_text_has() {
+        for (first, again, other) in MESSAGES {
+            let mut failures = RecentFailures::default();
+            assert!(failures.is_news(check(first)), "{first}");
+            assert!(!failures.is_news(check(again)), "{again}");
+            assert!(failures.is_news(check(other)), "{other}");
+            assert!(!failures.is_news(check(first)), "it alternates: {first}");
+            assert_eq!(failures.times(), 4);
         }
     }
 
     #[test]
-    fn the_same_contents_that_fail_alike_are_no_news_whatever_is_counted() {
+    fn the_same_contents_that_fail_with_other_counts_are_no_news() {
         let of = |tried, step, exit, text: &str| Failure {
             tried,
             step,
             exit: Some(Exit::Code(exit)),
             text: text.to_owned(),
         };
-        let mut trouble = Trouble::default();
-        assert!(trouble.is_news(of(Some(1), "check", 1, "refused after 0.12s, 7 workers")));
+        let mut failures = RecentFailures::default();
+        assert!(failures.is_news(of(Some(1), "check", 1, "refused after 0.12s, 7 workers")));
         for (failure, is_news) in [
             (
                 of(Some(1), "check", 1, "refused after 3.4s, 9 workers"),
@@ -293,16 +293,16 @@ mod tests {
             (of(Some(1), "check", 1, "no such host"), true),
             (of(None, "check", 1, "refused after 8s, 1 workers"), true),
         ] {
-            assert_eq!(trouble.is_news(failure.clone()), is_news, "{failure:?}");
+            assert_eq!(failures.is_news(failure.clone()), is_news, "{failure:?}");
         }
     }
 
     #[test]
-    fn so_many_different_failures_are_remembered_and_no_more() {
-        let mut trouble = Trouble::default();
+    fn a_bounded_number_of_failures_is_remembered() {
+        let mut failures = RecentFailures::default();
         for line in 0..=REMEMBERED {
-            assert!(trouble.is_news(check(&format!("line {line}"))));
+            assert!(failures.is_news(check(&format!("line {line}"))));
         }
-        assert!(trouble.is_news(check("line 0")), "the oldest is forgotten");
+        assert!(failures.is_news(check("line 0")), "the oldest is forgotten");
     }
 }

@@ -1,4 +1,4 @@
-//! One target over time: what it follows, when it is published, and what the log says of it.
+//! One target over time: what it follows, when it is published, and what the log says about it.
 //!
 //! ```text
 //!            change                 quiet, max_wait, min_interval over
@@ -9,10 +9,11 @@
 //!                                                      └─ back-off over ─▶ Publishing
 //! ```
 //!
-//! `schedule` decides when (pure); `limits` says how long a publish may take (pure); `state` holds what is known of the target; `repair` slows down where another program
-//! keeps changing the file (pure); `log_once` tells a new failure from one that the log names already (pure).
+//! Pure: `schedule` decides when a target is published; `limits` says how long a publish may take; `repair` slows repairs
+//! down where another program keeps changing the file; `cause` describes why a target is published; `log_once` tells a new
+//! failure from one that is in the log already. Shell: `state` holds all that is known of a target.
 //!
-//! Rule: this room orders publishes, one at a time for a target; what a publish does is the business of `publish`.
+//! Rule: this room orders publishes, one at a time for each target; `publish` makes them.
 
 pub(super) mod cause;
 mod limits;

@@ -1,14 +1,14 @@
-//! When one target is published: at once, after a gathering of changes, after the pause between reloads, or again
-//! after a failure; and when a publish makes way for newer data. Pure.
+//! Decides when a target is published: at once, after changes have settled, after the pause between reloads, or again after a
+//! failure; and when a publish makes way for newer data. Pure.
 //!
-//! A configuration that the program has refused is tried again much later than what failed otherwise. Its data have not
-//! changed, so it will most likely be refused again, and each try may hurt: HAProxy refuses connections for two seconds
-//! while it tries to get a port. Newer data are tried as soon as reloads may follow each other; but where one refusal
-//! follows another, these two grow apart as well.
+//! Files that the program has refused are tried again much later than files that failed otherwise. Unchanged files will most
+//! likely be refused again, and each try may hurt: HAProxy refuses connections for two seconds while it tries to get a port.
+//! Newer data are tried as soon as the pause between reloads allows; with each refusal in a row that pause grows as well.
 //!
-//! A publish that takes longer than its commands explain is told of once. One that has not answered within its limit counts as failed: its job hangs, or is gone. The limit is longer than
-//! all that a publish waits for, so it does not cut one off that is slow. The shell is told to end it before the next one
-//! is ordered, and each publish has a number, so that an answer that comes late is not taken for that of the next one.
+//! The log says once that a publish takes longer than its time-outs explain. A publish that has not answered within its limit
+//! counts as failed: its job hangs, or is gone. The limit is longer than everything that a publish waits for, so it cuts off
+//! no slow one. The machine orders the end of a publish before it orders the next one, and each publish has a number, so that
+//! a late answer is not taken for that of the next publish.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -17,24 +17,24 @@ use crate::model::backoff::{Backoff, Dice};
 use crate::model::pace::Pace;
 use crate::watch::publish::outcome::Outcome;
 
-/// The delays between tries of a publish that fails.
+/// The first and the longest delay between tries of a publish that fails.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// Those between tries of what the program has refused.
+/// The first and the longest delay between tries of files that the program refuses.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5 * 60));
-/// The pause between reloads doubles so often at most while they are refused.
+/// How often at most the pause between reloads doubles while they are refused.
 const DOUBLINGS: u32 = 4;
-/// What takes no longer than this is waited for by newer data.
+/// How long newer data wait for a publish before they overtake it.
 const SHORT: Duration = Duration::from_millis(100);
-/// Newer data overtake a publish only so long after the first one that was overtaken has begun: then a check has its
-/// time, and the file follows.
+/// How long newer data may overtake publishes, from the begin of the first one that was overtaken. After that a check runs to
+/// its end, so that the file follows the running HAProxy.
 const UNCHECKED: Duration = Duration::from_secs(3);
 
 /// What happens to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// Something it follows has changed, or its file is to be compared anew.
+    /// Something that the target follows has changed, or its file has to be compared again.
     Changed,
-    /// The publish of this number has ended. It counts only if that is the one under way.
+    /// The publish with this number has ended. The input counts only if that is the publish under way.
     Ended(u64, Outcome),
     /// The deadline has passed.
     Tick,
@@ -45,34 +45,34 @@ pub(crate) enum Input {
 pub(crate) enum Action {
     /// Publish the target, under [`Schedule::number`]. There is never more than one at a time.
     Publish {
-        /// Enough time has passed since the last reload. If not, only what takes none may be published.
+        /// Enough time has passed since the last reload. If not, only changes without a reload may be published.
         may_reload: bool,
-        /// What the program has refused may be tried again. If not, only something else may be published.
+        /// The publish may try contents again that the program has refused.
         may_repeat: bool,
     },
-    /// Ask the publish to make way for newer data, if what it waits for is the check of a change that is made already.
-    /// Whatever comes of it, the publish ends as others do.
+    /// Ask the publish to make way for newer data, if it waits for the check of a change that HAProxy already has. The
+    /// publish then ends as any other.
     Overtake,
-    /// Say that the publish under way takes unusually long. It comes once for a publish.
-    TellSlow,
-    /// End the publish that has not answered within its limit: it counts as failed, and what it says yet does not count.
+    /// Log that the publish under way takes unusually long. This action comes once for a publish.
+    WarnSlow,
+    /// End the publish that has not answered within its limit. It counts as failed, and a later answer of it is ignored.
     Abandon,
 }
 
 /// How long a publish may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// One that takes longer is told of.
+    /// After this time the log says that the publish takes unusually long.
     pub(crate) usual: Duration,
-    /// One that has not ended by then does not answer any more.
+    /// After this time the publish is given up.
     pub(crate) end: Duration,
 }
 
-/// The machine; see the diagram of [`crate::watch`].
+/// The machine; the diagram of its states is in [`crate::watch::target`].
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pace: Pace,
-    /// Some changes take no reload, so a publish may be tried at any time.
+    /// Whether some changes need no reload, so that a publish may be tried at any time.
     is_live: bool,
     limits: Limits,
     /// How many publishes have been ordered.
@@ -82,7 +82,7 @@ pub(crate) struct Schedule {
     changed: Option<Instant>,
     /// When the last reload ended.
     reloaded: Option<Instant>,
-    /// What the program has refused is not to be tried again before this.
+    /// Files that the program has refused are not tried again before this.
     refused_until: Option<Instant>,
     /// Since when the file is behind, if the last publish was overtaken.
     behind_since: Option<Instant>,
@@ -97,13 +97,13 @@ enum State {
     Settling(Gathering),
     Publishing {
         dirty: Option<Gathering>,
-        /// From when and until when it may be asked to make way; none if it never may, or has been.
+        /// When the publish may be asked to make way; `None` if it never may, or was asked already.
         overtake: Option<Range<Instant>>,
         /// When this publish began, or the first of those that were overtaken before it.
         since: Instant,
-        /// When it is told that it takes unusually long; none if it has been told.
+        /// When the log says that the publish takes unusually long; `None` if it says so already.
         slow_at: Option<Instant>,
-        /// It has answered by then, or counts as failed.
+        /// When the publish is given up.
         until: Instant,
     },
     Retrying {
@@ -138,10 +138,11 @@ impl Schedule {
         }
     }
 
-    /// The same at rest, with the same pause to keep: nothing is under way any more, and everything may be tried.
+    /// A schedule at rest with the same pace and limits: no publish is under way, and everything may be tried at once, but the
+    /// pause after the last reload is kept.
     pub(crate) fn renewed(&self) -> Self {
         let mut dice = self.dice.clone();
-        // Any number will do that is another one each time.
+        // The new machine needs another seed than this one.
         let seed = dice.chance().to_bits();
         Self {
             reloaded: self.reloaded,
@@ -159,7 +160,7 @@ impl Schedule {
         self.limits
     }
 
-    /// From the next publish on these are the limits.
+    /// Sets the limits of all publishes from the next one on.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
@@ -220,12 +221,12 @@ impl Schedule {
         Some(held.map_or(due, |held| due.max(held)))
     }
 
-    /// The transition.
+    /// Takes in what has happened; returns what to do now.
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Option<Action> {
         match input {
             Input::Changed => self.change(now),
             Input::Ended(number, outcome) if number == self.number => self.ended(now, outcome),
-            // One that has been given up.
+            // This publish was given up.
             Input::Ended(..) => {}
             Input::Tick => {}
         }
@@ -245,7 +246,7 @@ impl Schedule {
                 return self.abandon(now);
             }
             if slow_at.take_if(|at| now >= *at).is_some() {
-                return Action::TellSlow;
+                return Action::WarnSlow;
             }
             *overtake = None;
             return Action::Overtake;
@@ -266,7 +267,7 @@ impl Schedule {
         }
     }
 
-    /// Newer data wait, too: the next publish may hang as this one does.
+    /// Gives a publish up. Newer data wait for the retry as well, since the next publish may hang like this one.
     fn abandon(&mut self, now: Instant) -> Action {
         let chance = self.chance();
         let at = now + self.retry.failed(chance);
@@ -274,7 +275,7 @@ impl Schedule {
         Action::Abandon
     }
 
-    /// At least half of the delay: a try that fails costs something.
+    /// A random factor for a delay, at least one half, since each try costs something.
     fn chance(&mut self) -> f64 {
         0.5 + self.dice.chance() / 2.0
     }
@@ -290,7 +291,7 @@ impl Schedule {
         let then = match outcome {
             Outcome::Good { reloaded } => {
                 self.retry.succeeded();
-                // Only a reload shows that the program takes one.
+                // Only a reload shows that the program accepts files again.
                 if reloaded {
                     self.refused.succeeded();
                     self.refused_until = None;
@@ -334,7 +335,7 @@ impl Schedule {
         }
     }
 
-    /// The publish has ended; `then` is what follows, unless there is newer data, which takes the place of that.
+    /// The publish has ended; `then` is the next state, unless newer data have come meanwhile, which settle now.
     fn rest(&mut self, then: State) {
         if let State::Publishing { dirty, .. } = self.state {
             self.state = dirty.map_or(then, State::Settling);
@@ -348,7 +349,7 @@ impl Schedule {
         }
     }
 
-    /// No reload before this, since the last one was just now.
+    /// When the pause after the last reload is over; `None` if there was no reload yet.
     fn held_until(&self) -> Option<Instant> {
         let doublings = self.refused.failures().saturating_sub(1).min(DOUBLINGS);
         let pause = self.pace.min_interval.saturating_mul(1 << doublings);

@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use super::cause::Causes;
 use super::limits::Timeouts;
-use super::log_once::{Failure, Trouble};
+use super::log_once::{Failure, RecentFailures};
 use super::repair::Repairs;
 use super::schedule::Schedule;
 use crate::config::{Output, Sources, Target, real_path};
@@ -92,7 +92,7 @@ pub(crate) struct TargetState {
     /// The log already says that a file is written in place.
     in_place: bool,
     /// What has failed since the last success.
-    trouble: Trouble,
+    recent_failures: RecentFailures,
     /// The last failure, and when the first one of those in a row happened.
     failing: Option<Failing>,
     /// Since when its files are as they are, in seconds since 1970.
@@ -133,7 +133,7 @@ impl TargetState {
             is_touched: false,
             running_config: RunningConfig::LiveFiles,
             in_place: false,
-            trouble: Trouble::default(),
+            recent_failures: RecentFailures::default(),
             failing: None,
             in_force_since: None,
             good_revision: None,
@@ -507,7 +507,7 @@ impl TargetState {
             Published::ReloadOwed(_) | Published::RefusedBefore | Published::Overtaken
         );
         if !is_open {
-            self.trouble = Trouble::default();
+            self.recent_failures = RecentFailures::default();
             self.count_repair(&done.end.foreign_edits);
         }
         action
@@ -522,7 +522,7 @@ impl TargetState {
             Published::Reconciled(_) => Some(Action::Reconciled),
             Published::ReloadMade => Some(Action::OwedReload),
             Published::ReloadOwed(changes) if !changes.is_empty() => Some(Action::ReloadOwed),
-            Published::Unchanged if self.trouble.times() > 0 => Some(Action::Recovered),
+            Published::Unchanged if self.recent_failures.times() > 0 => Some(Action::Recovered),
             Published::Unchanged | Published::ReloadOwed(_) | Published::WouldChange => None,
             Published::RefusedBefore | Published::Overtaken | Published::Unread => None,
         }
@@ -604,7 +604,7 @@ impl TargetState {
     fn after_failures(&self) -> String {
         let since = self.failing.as_ref().map(|failing| failing.since);
         let seconds = since.map_or(0, |since| (WORLD.now)().as_secs().saturating_sub(since));
-        match self.trouble.times() {
+        match self.recent_failures.times() {
             0 => String::new(),
             1 => format!(", after a failure {seconds} s ago"),
             times => format!(", after {times} failures in {seconds} s"),
@@ -635,7 +635,7 @@ impl TargetState {
             return;
         }
         self.repair_at = None;
-        if let Some(pause) = self.repairs.repaired(Instant::now()) {
+        if let Some(pause) = self.repairs.record(Instant::now()) {
             let dest = enumerate(foreign.iter().map(|one| one.dest.display()));
             warn!(
                 target = %name, "{name}: something else keeps changing {dest}; from now on it is set right {} s later, and later each \
@@ -651,7 +651,7 @@ impl TargetState {
         let since = self.failing.as_ref().map(|failing| failing.since);
         let since = since.unwrap_or_else(|| (WORLD.now)().as_secs());
         let failing = Failing::new(since, failure.step, &text);
-        if self.trouble.is_news(failure) {
+        if self.recent_failures.is_news(failure) {
             self.failing = Some(failing);
             let then = if once { "" } else { "; trying again" };
             error!(target = name, error = text, "{name}: {text}{then}");
@@ -661,7 +661,7 @@ impl TargetState {
                 target = name,
                 error = text,
                 "{name}: {text}; {} times now",
-                self.trouble.times()
+                self.recent_failures.times()
             );
             false
         }

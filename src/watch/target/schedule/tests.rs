@@ -282,7 +282,7 @@ fn a_publish_that_takes_long_is_told_of_once_and_goes_on() {
         let before = start + USUAL / 2;
         assert_eq!(target.handle(before, Input::Tick), None);
         let told = target.handle(start + USUAL, Input::Tick);
-        assert_eq!(told, Some(Action::TellSlow));
+        assert_eq!(told, Some(Action::WarnSlow));
         assert_eq!(target.deadline(), Some(start + LIMIT), "once");
         assert_eq!(target.handle(start + USUAL + ms(1), Input::Tick), None);
         assert_eq!(target.end(start + USUAL + ms(2), done(true, true)), None);
@@ -292,7 +292,7 @@ fn a_publish_that_takes_long_is_told_of_once_and_goes_on() {
         assert_eq!(target.handle(next, Input::Changed), Some(PUBLISH));
         assert_eq!(target.deadline(), Some(next + USUAL));
         let told = target.handle(next + USUAL, Input::Tick);
-        assert_eq!(told, Some(Action::TellSlow));
+        assert_eq!(told, Some(Action::WarnSlow));
         let given_up = target.handle(next + LIMIT, Input::Tick);
         assert_eq!(given_up, Some(Action::Abandon));
     }
@@ -380,7 +380,7 @@ impl Slow {
                 self.ends = None;
                 self.end(now, Outcome::Overtaken);
             }
-            Some(Action::Abandon | Action::TellSlow) => panic!("it is not that slow"),
+            Some(Action::Abandon | Action::WarnSlow) => panic!("it is not that slow"),
             None => {}
         }
     }
@@ -521,7 +521,7 @@ impl Bench {
                 self.given_up.push(number);
                 self.stale_since = self.stale_since.or(Some(now));
             }
-            Some(Action::TellSlow) => {
+            Some(Action::WarnSlow) => {
                 let (_, since) = self.publishing.expect("there is one");
                 assert!(
                     now >= since + USUAL && !self.is_told,
