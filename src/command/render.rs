@@ -14,7 +14,7 @@ pub(super) fn resolve(args: Render, here: &Surroundings) -> Result<Job, Failure>
     let changes = changes(&args).map_err(|problems| Failure::usage(&problems))?;
     let work = async move {
         let targets = watch::load_some(&conf_dir, &args.targets)?;
-        let entries = watch::fixture(&args.from).map_err(|error| {
+        let entries = watch::read_fixture(&args.from).map_err(|error| {
             let hint = "a fixture is an object of keys and values, in JSON or YAML, or what `etcdctl get -w json` prints";
             Failure::unavailable(&error, hint)
         })?;

@@ -1,4 +1,4 @@
-//! `sidekick check`: what can be said of a configuration without a store and without running any of its commands. Shell.
+//! `sidekick check`: finds mistakes in a configuration without a store and without running any of its commands. Shell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,18 +19,18 @@ use crate::watch::conf::load::{
 use crate::watch::conf::placeholders;
 use crate::watch::render::{Cause, Fault, Mistakes, RenderError, Template, View, World};
 
-/// What is found in a directory without running anything.
+/// The findings of `sidekick check`.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// How many targets were looked at.
+    /// How many targets were checked.
     pub targets: usize,
-    /// What has to be mended.
+    /// Problems that have to be corrected.
     pub mistakes: Vec<Problem>,
-    /// What may be wrong.
+    /// Settings that may be wrong.
     pub warnings: Vec<Problem>,
 }
 
-/// Looks for mistakes in the targets of these names without running anything; in all of them if there is no name.
+/// Checks the targets of these names, or all if there is no name, without running any command.
 pub fn check(conf_dir: &Path, names: &[String]) -> Result<Findings, LoadError> {
     let mut everything = Everything::read(conf_dir, &WatchOptions::offline());
     if !names.is_empty() {
@@ -44,13 +44,16 @@ pub fn check(conf_dir: &Path, names: &[String]) -> Result<Findings, LoadError> {
     } = everything;
     let mut mistakes = all_problems(problems, &bad);
     for loaded in &good {
-        mistakes.extend(commands(&loaded.target).filter_map(|one| mistake(&loaded.target, one)));
-        warnings.extend(commands(&loaded.target).flat_map(|one| unknown(&loaded.target, one)));
+        mistakes.extend(
+            commands(&loaded.target).filter_map(|one| command_mistake(&loaded.target, one)),
+        );
+        warnings
+            .extend(commands(&loaded.target).flat_map(|one| unknown_actions(&loaded.target, one)));
         for (output, template) in loaded.target.outputs.iter().zip(&loaded.templates) {
             mistakes.extend(expression_in_dest(&loaded.target, output));
             warnings.extend(missing_directory(&loaded.target, output));
-            let names = Names::find(loaded, output, template, conf_dir);
-            mistakes.extend(names.wrong);
+            let names = UndefinedNames::find(loaded, output, template, conf_dir);
+            mistakes.extend(names.certain);
             warnings.extend(names.doubtful);
         }
     }
@@ -81,14 +84,17 @@ fn commands(target: &Target) -> impl Iterator<Item = Command<'_>> {
     given.filter_map(|(key, command)| Some((key, command?.as_str())))
 }
 
-/// Its syntax, and whether its program is there.
-fn mistake(target: &Target, (key, command): Command<'_>) -> Option<Problem> {
+/// The mistake in a command: in its syntax, or a program that does not exist.
+fn command_mistake(target: &Target, (key, command): Command<'_>) -> Option<Problem> {
     let what = command::mistake(command)?;
     Some(at(target, command, format!("template.{key}: {what}")))
 }
 
-/// What stands in double braces and is nothing that a command can name.
-fn unknown<'a>(target: &'a Target, (key, command): Command<'a>) -> impl Iterator<Item = Problem> {
+/// A warning for each action in a command that names nothing it could stand for.
+fn unknown_actions<'a>(
+    target: &'a Target,
+    (key, command): Command<'a>,
+) -> impl Iterator<Item = Problem> {
     let is_check = key == "check_cmd";
     let names = if is_check {
         "{{src}}, {{dest}} or {{tree}}"
@@ -104,7 +110,7 @@ fn unknown<'a>(target: &'a Target, (key, command): Command<'a>) -> impl Iterator
         })
 }
 
-/// A dest is taken as it stands, so an expression in it is part of the file's name.
+/// The mistake of an expression in `dest`. Nothing evaluates it, so it would be part of the file's name.
 fn expression_in_dest(target: &Target, output: &Output) -> Option<Problem> {
     let dest = output.dest.to_str()?;
     let mark = ["{{", "{%", "${", "$("]
@@ -133,18 +139,18 @@ fn at(target: &Target, text: &str, what: String) -> Problem {
     Problem::in_file(&target.file, line.map(|line| line + 1), what)
 }
 
-/// What a template reads that is not there.
+/// The names in a template that stand for nothing.
 #[derive(Debug, Default)]
-struct Names {
-    /// A render stops there.
-    wrong: Vec<Problem>,
-    /// It stops there for an instance that announces nothing optional, or goes on with nothing.
+struct UndefinedNames {
+    /// Names at which every render fails.
+    certain: Vec<Problem>,
+    /// Names at which a render fails, or goes on with an empty value, for an instance that announces nothing optional.
     doubtful: Vec<Problem>,
 }
 
-impl Names {
-    /// Follows the template through every branch, and then renders it from made-up instances, which finds what depends on
-    /// what functions give.
+impl UndefinedNames {
+    /// Follows the template through every branch, and then renders it from made-up instances, which also finds names that
+    /// depend on the results of functions.
     fn find(loaded: &Loaded, output: &Output, template: &Template, conf_dir: &Path) -> Self {
         let services = match &output.sources {
             Sources::Services(services) => Some(services.as_slice()),
@@ -152,27 +158,27 @@ impl Names {
         };
         let others: Vec<(&str, &str)> = loaded.others().collect();
         let Mistakes { certain, doubtful } = template.mistakes(&output.template, &others, services);
-        let told = |error: &RenderError| explain(output, conf_dir, error);
+        let explained = |error: &RenderError| explain(output, conf_dir, error);
         let mut names = Self {
-            wrong: certain.iter().flat_map(told).collect(),
-            doubtful: doubtful.iter().flat_map(told).collect(),
+            certain: certain.iter().flat_map(explained).collect(),
+            doubtful: doubtful.iter().flat_map(explained).collect(),
         };
         let follows_services = match output.sources {
             Sources::Services(_) | Sources::AllServices => true,
             Sources::Keys(_) => false,
         };
-        if follows_services && is_tera(&output.src) && names.wrong.is_empty() {
+        if follows_services && is_tera(&output.src) && names.certain.is_empty() {
             names.render(loaded, output, template, conf_dir);
         }
         names
     }
 
-    /// Only a name that is undefined counts, and a service that is not followed: what else fails may be right with what is
-    /// really announced.
+    /// Renders the template from made-up instances. Only an undefined name, or a service that the target does not follow,
+    /// counts: any other failure may not happen with the real instances.
     fn render(&mut self, loaded: &Loaded, output: &Output, template: &Template, conf_dir: &Path) {
         let text: String = loaded.texts(output).collect();
         let problems = |whole: bool| -> Vec<Problem> {
-            let view = made_up(&loaded.target, output, &text, whole);
+            let view = made_up_view(&loaded.target, output, &text, whole);
             match template.render(&view) {
                 Err(error) if error.faults().iter().any(|fault| is_certain(fault, &text)) => {
                     explain(output, conf_dir, &error)
@@ -180,8 +186,8 @@ impl Names {
                 Err(_) | Ok(_) => Vec::new(),
             }
         };
-        self.wrong = problems(true);
-        if self.wrong.is_empty() {
+        self.certain = problems(true);
+        if self.certain.is_empty() {
             let hint = "default(value=...) gives a value to what an instance does not announce";
             let sometimes = problems(false).into_iter().map(|problem| Problem {
                 what: format!(
@@ -196,8 +202,8 @@ impl Names {
     }
 }
 
-/// Whether what stopped a render of made-up instances would stop one of real ones as well. The name of a service counts if
-/// it stands in a template; one that is made of something announced was made of something made up here.
+/// Whether a fault in a render of made-up instances would be one with real instances as well. A service that is not followed
+/// counts only if its name stands in a template; otherwise the template has made the name from made-up values.
 fn is_certain(fault: &Fault, text: &str) -> bool {
     match &fault.cause {
         Cause::Undefined => true,
@@ -208,8 +214,8 @@ fn is_certain(fault: &Fault, text: &str) -> bool {
     }
 }
 
-/// What an output sees of made-up instances: `whole` ones have everything that the template can ask for.
-fn made_up(target: &Target, output: &Output, text: &str, whole: bool) -> View {
+/// A view of made-up instances for an output. `whole` instances have everything that the template can ask for.
+fn made_up_view(target: &Target, output: &Output, text: &str, whole: bool) -> View {
     let prefix = Prefix::parse(DEFAULT_PREFIX).unwrap_or_else(|_| Prefix::root());
     let (services, keys) = match &output.sources {
         Sources::Services(services) => (services.clone(), Vec::new()),
@@ -217,7 +223,7 @@ fn made_up(target: &Target, output: &Output, text: &str, whole: bool) -> View {
     };
     let mut names: BTreeSet<&str> = services.iter().map(ServiceName::as_str).collect();
     if services.is_empty() {
-        names.extend(named(text, "services"));
+        names.extend(names_read(text, "services"));
         names.insert("made-up");
     }
     let mut entries = Entries::new();
@@ -233,10 +239,10 @@ fn made_up(target: &Target, output: &Output, text: &str, whole: bool) -> View {
         }
         put("host", "made-up.example.org");
         put("weight", "100");
-        for port in named(text, "ports") {
+        for port in names_read(text, "ports") {
             put(&format!("{port}-port"), "8080");
         }
-        for attribute in named(text, "attrs") {
+        for attribute in names_read(text, "attrs") {
             put(attribute, "made-up");
         }
     }
@@ -257,8 +263,8 @@ fn made_up(target: &Target, output: &Output, text: &str, whole: bool) -> View {
     }
 }
 
-/// The names that a text reads of a map: `attrs.vhost`, `attrs["a/b"]`.
-fn named<'a>(text: &'a str, map: &'a str) -> impl Iterator<Item = &'a str> {
+/// The names that a text reads from a map, as in `attrs.vhost` or `attrs["a/b"]`.
+fn names_read<'a>(text: &'a str, map: &'a str) -> impl Iterator<Item = &'a str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.split(map).skip(1).filter_map(move |rest| {
         let name = if let Some(rest) = rest.strip_prefix('.') {
@@ -280,10 +286,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_a_text_reads() {
+    fn names_read_from_a_map_are_found_in_every_form() {
         let text = r#"{{ i.attrs.vhost }}{{ i.attrs["a/b"] }}{{ i.attrs['c'] }}{{ i.attrs | length }}{{ attrs[x] }}"#;
         assert_eq!(
-            named(text, "attrs").collect::<Vec<_>>(),
+            names_read(text, "attrs").collect::<Vec<_>>(),
             ["vhost", "a/b", "c"]
         );
     }

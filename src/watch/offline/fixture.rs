@@ -1,4 +1,4 @@
-//! A file that stands for a store: JSON or YAML, an object whose names are paths, nested or not, as keys and values. Pure.
+//! Reads a fixture, a file of keys and values: an object in JSON or YAML whose names are paths, nested or not. Pure.
 //!
 //! ```yaml
 //! services:
@@ -12,15 +12,15 @@ use serde_json::Value as Json;
 use crate::model::key::{Entries, Key};
 use crate::watch::render::strings::base64_bytes;
 
-/// How a fixture is written.
+/// The format of a fixture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Json,
     Yaml,
 }
 
-/// How a text is written: as the extension of its file says, else as its first character does.
-pub(crate) fn format(extension: Option<&str>, text: &str) -> Format {
+/// Finds the format of a text: by the extension of its file, else by its first character.
+pub(crate) fn find_format(extension: Option<&str>, text: &str) -> Format {
     match extension {
         Some("json") => Format::Json,
         Some("yaml" | "yml") => Format::Yaml,
@@ -37,7 +37,7 @@ pub(crate) fn parse(text: &str, format: Format) -> Result<Entries, Fault> {
                 line: error.line(),
                 what: without_place(&error.to_string()),
             })?;
-            if let Some(kvs) = dumped(&value) {
+            if let Some(kvs) = dump_pairs(&value) {
                 return from_dump(kvs);
             }
             json(value)
@@ -53,8 +53,8 @@ pub(crate) fn parse(text: &str, format: Format) -> Result<Entries, Fault> {
     Ok(entries)
 }
 
-/// The pairs of what `etcdctl get -w json` prints. It has none of them in it if there are none.
-fn dumped(value: &Json) -> Option<&[Json]> {
+/// The key-value pairs if this is what `etcdctl get -w json` prints, which leaves `kvs` out where there are none.
+fn dump_pairs(value: &Json) -> Option<&[Json]> {
     value.get("header")?.get("cluster_id")?;
     match value.get("kvs") {
         Some(kvs) => kvs.as_array().map(Vec::as_slice),
@@ -74,13 +74,13 @@ fn from_dump(kvs: &[Json]) -> Result<Entries, Fault> {
             .ok_or_else(|| Fault::Value {
                 line: None,
                 key: format!("kvs[{number}]"),
-                what: "no pair of base64",
+                what: "no pair of texts in base64",
             })
     };
     kvs.iter().enumerate().map(entry).collect()
 }
 
-/// The line is said elsewhere.
+/// The message of a JSON error without its place, since [`Fault`] has the line.
 fn without_place(text: &str) -> String {
     let what = text.rsplit_once(" at line ").map(|(what, _)| what);
     what.unwrap_or(text).to_owned()
@@ -135,14 +135,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn flat_and_nested_keys() {
+    fn flat_and_nested_keys_mean_the_same_in_json_and_yaml() {
         let want = ["/services/web/a/ip=10.0.0.1", "/services/web/a/port=80"];
         for text in [
             r#"{"/services/web/a/ip": "10.0.0.1", "/services/web/a/port": 80}"#,
             r#"{"services": {"web": {"a": {"ip": "10.0.0.1", "port": "80"}}}}"#,
             r#"{"/services/web/": {"a/ip": "10.0.0.1", "a": {"port": 80}}}"#,
         ] {
-            // What is JSON means the same as YAML.
+            // JSON is YAML, too.
             for format in [Format::Json, Format::Yaml] {
                 assert_eq!(read(text, format).unwrap(), want, "{text} {format:?}");
             }
@@ -164,9 +164,9 @@ pub(super) mod tests {
         assert!(
             read(broken, Format::Json)
                 .unwrap_err()
-                .starts_with("kvs[0] is no pair of base64")
+                .starts_with("kvs[0] is no pair of texts in base64")
         );
-        // Keys of these names alone are no dump.
+        // Keys with these names alone make no dump.
         assert_eq!(
             read(r#"{"header": "x", "kvs": 1}"#, Format::Json).unwrap(),
             ["/header=x", "/kvs=1"]
@@ -174,7 +174,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_json_or_no_value() {
+    fn errors_in_json_are_named() {
         for (text, want) in [
             ("", "line 1: EOF while parsing a value"),
             ("{\n\"a\": 1,\n}", "line 3: trailing comma"),
@@ -190,14 +190,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_extension_says_what_it_is_else_the_content() {
+    fn the_extension_decides_the_format_and_else_the_content() {
         for (extension, text, want) in [
             (Some("json"), "a: 1", Format::Json),
             (Some("yml"), "{}", Format::Yaml),
             (None, " \n{\"a\": 1}", Format::Json),
             (Some("txt"), "a: 1", Format::Yaml),
         ] {
-            assert_eq!(format(extension, text), want, "{extension:?} {text}");
+            assert_eq!(find_format(extension, text), want, "{extension:?} {text}");
         }
     }
 }

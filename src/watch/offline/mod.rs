@@ -1,4 +1,9 @@
-//! Rendering without a store: the targets of a configuration, from a file that stands for one. Shell.
+//! Renders and checks the targets of a configuration without a store: from a file with keys and values, a fixture. Shell.
+//!
+//! `fixture` reads JSON and what `etcdctl` prints, `yaml` reads YAML, both into the tree of `node`; `what_if` adds and removes
+//! instances; `check` is `sidekick check`.
+//!
+//! Rule: this room runs no command and changes no file.
 
 mod check;
 mod fixture;
@@ -29,18 +34,18 @@ use crate::model::report::{chain, code};
 use crate::model::update::{Snapshot, Update};
 use crate::system::{file, output};
 
-/// Why a fixture cannot stand for a store.
+/// Why a fixture cannot be used.
 #[derive(Debug, Error)]
 pub enum FixtureError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("the fixture {} cannot be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// It is no fixture.
+    /// The file is no valid fixture.
     #[error("the fixture {} cannot be used", path.display())]
     Fault {
         /// The file.
@@ -50,9 +55,9 @@ pub enum FixtureError {
     },
 }
 
-/// Reads keys and values, from standard input for `-`: an object, in JSON or YAML, whose names are paths, nested or not; or
-/// what `etcdctl get -w json` prints.
-pub fn fixture(path: &Path) -> Result<Entries, FixtureError> {
+/// Reads the keys and values of a fixture; `-` is standard input. A fixture is an object in JSON or YAML whose names are paths,
+/// nested or not, or what `etcdctl get -w json` prints.
+pub fn read_fixture(path: &Path) -> Result<Entries, FixtureError> {
     let text = if path == Path::new("-") {
         io::read_to_string(io::stdin())
     } else {
@@ -63,14 +68,14 @@ pub fn fixture(path: &Path) -> Result<Entries, FixtureError> {
         source,
     })?;
     let extension = path.extension().and_then(|extension| extension.to_str());
-    let format = fixture::format(extension, &text);
+    let format = fixture::find_format(extension, &text);
     fixture::parse(&text, format).map_err(|source| FixtureError::Fault {
         path: path.to_owned(),
         source,
     })
 }
 
-/// A fixture with changes, made in their order.
+/// Makes changes to a fixture, in their order.
 pub fn change_fixture(
     mut entries: Entries,
     prefix: &Prefix,
@@ -82,17 +87,20 @@ pub fn change_fixture(
     Ok(entries)
 }
 
-/// What to do with what is rendered.
+/// What to print of a rendered file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Show {
-    /// Print it.
+    /// The whole text.
     Text,
-    /// Print how it differs from the live file.
+    /// The difference from the live file.
     Diff,
 }
 
-/// Renders the targets from a fixture; the exit status is 2 if a diff was asked for and there is one. Fails if what was
-/// rendered cannot be printed.
+/// Renders the targets from a fixture and prints them. Returns the exit status: 0, [`code::FAILED`] if a target failed, or
+/// [`code::PENDING`] if [`Show::Diff`] was asked for and a file differs.
+///
+/// # Errors
+/// Standard output cannot be written.
 pub fn render(
     targets: Configuration,
     entries: Entries,
@@ -179,7 +187,7 @@ fn print_text(dest: Option<&Path>, text: &str) -> io::Result<()> {
     output::print(format!("{}{text}", head.unwrap_or_default()).as_bytes())
 }
 
-/// How a text differs from the live file, if it does.
+/// The live file and the new text, if they differ.
 fn difference(dest: &Path, after: String) -> Result<Option<Difference>, String> {
     let look =
         file::read(dest).map_err(|error| format!("cannot read {}: {error}", dest.display()))?;

@@ -1,19 +1,19 @@
-//! What a fixture has in it, whatever it is written in: maps and values with their lines, and what is wrong with them. Pure.
+//! The tree of a fixture, the same for JSON and YAML: maps and values with their lines; and the faults in it. Pure.
 
 use thiserror::Error;
 
-/// What is wrong with a fixture.
+/// A fault in a fixture.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum Fault {
-    /// It cannot be parsed.
+    /// The text cannot be parsed.
     #[error("line {line}: {what}")]
     Syntax {
-        /// Where.
+        /// The line, from 1 on.
         line: usize,
         /// What is wrong there.
         what: String,
     },
-    /// Something in it is no value.
+    /// A key has something that is no value.
     #[error("{}{key} is {what}; a value is a text, a number, true or false", place(*.line))]
     Value {
         /// Where, if that is known.
@@ -23,7 +23,7 @@ pub enum Fault {
         /// What is there.
         what: &'static str,
     },
-    /// A key is there twice, in two ways of writing it.
+    /// A key is given twice, perhaps once nested and once as a path.
     #[error("{}{key} is there twice", place(*.line))]
     Twice {
         /// Where, if that is known.
@@ -38,7 +38,7 @@ fn place(line: Option<usize>) -> String {
         .unwrap_or_default()
 }
 
-/// Something in a fixture, and the line on which it begins, if that is known.
+/// A map or a value, and the line on which it begins, if that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) line: Option<usize>,

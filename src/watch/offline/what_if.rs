@@ -1,5 +1,4 @@
-//! Changes to a fixture before it is rendered: what the targets would be with an instance that is not there, or without one
-//! that is. Pure.
+//! Adds instances to a fixture or removes some before it is rendered, to show what the targets would be. Pure.
 
 use std::net::SocketAddr;
 
@@ -14,7 +13,7 @@ use crate::model::suggestion::did_you_mean;
 /// Why a change cannot be made.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum WhatIfError {
-    /// It is not written as it should be.
+    /// The argument does not have its form.
     #[error("{flag} {text:?} is wrong: {why}")]
     Form {
         /// `--with` or `--without`.
@@ -24,7 +23,7 @@ pub enum WhatIfError {
         /// What is wrong with it.
         why: String,
     },
-    /// What is to be left out is not there.
+    /// The fixture does not have the instance that is to be removed.
     #[error("--without {name}: the fixture has no such instance{hint}")]
     Absent {
         /// The instance.
@@ -37,14 +36,14 @@ pub enum WhatIfError {
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// This instance is there, in place of one of the same id.
+    /// Adds this instance, or replaces the one with the same id.
     With(Box<Instance>),
-    /// This instance is not there.
+    /// Removes this instance.
     Without(ServiceName, InstanceId),
 }
 
 impl Change {
-    /// `SERVICE/ID=IP:PORT[,FIELD=VALUE...]`: a field is `weight`, `state`, `host` or an attribute.
+    /// Parses `SERVICE/ID=IP:PORT[,FIELD=VALUE...]`, where a field is `weight`, `state`, `host` or an attribute.
     pub fn with(text: &str) -> Result<Self, WhatIfError> {
         let wrong = |why: String| WhatIfError::Form {
             flag: "--with",
@@ -80,7 +79,7 @@ impl Change {
         }
     }
 
-    /// `SERVICE/ID`.
+    /// Parses `SERVICE/ID`.
     pub fn without(text: &str) -> Result<Self, WhatIfError> {
         let wrong = |why: String| WhatIfError::Form {
             flag: "--without",
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_come_change_and_go() {
+    fn instances_are_added_replaced_and_removed() {
         assert_eq!(
             changed(&[
                 Change::without("web/a"),
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn a_wrong_argument_is_explained() {
         for (change, want) in [
             (Change::with("web/x"), "it has the form SERVICE/ID=IP:PORT"),
             (

@@ -1,8 +1,7 @@
-//! YAML as the tree of a fixture. Pure.
+//! Reads YAML into the tree of a fixture. Pure.
 //!
-//! A value is the text that stands there: `1.10` stays `1.10`, and `010` is no 8.
-
-use std::collections::HashMap;
+//! A value is the text that the file has: `1.10` stays `1.10`, and `010` is not 8. Anchors and aliases are not supported: a
+//! fixture is a list of keys, in which they save nothing.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
@@ -10,14 +9,10 @@ use super::node::{Fault, Node, What};
 
 /// How deep names may be nested: far more than keys are.
 const DEPTH: usize = 64;
-/// How many nodes aliases may stand for, so that a few lines do not become a tree that fills the memory.
-const ALIASED: usize = 100_000;
 
 pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
-        anchors: HashMap::new(),
-        aliased: 0,
     };
     let node = reader.document()?;
     match reader.next()? {
@@ -28,8 +23,6 @@ pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
 
 struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
-    anchors: HashMap<usize, Node>,
-    aliased: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -60,16 +53,19 @@ impl<'a> Reader<'a> {
         if depth > DEPTH {
             return Err(fault(span, "the names are nested too deep"));
         }
-        let (what, anchor) = match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                (scalar(text.into_owned(), style, tag.as_deref()), anchor)
-            }
-            Event::MappingStart(anchor, _) => (What::Map(self.map(depth)?), anchor),
-            Event::SequenceStart(anchor, _) => {
+        let what = match event {
+            Event::Scalar(text, style, _, tag) => scalar(text.into_owned(), style, tag.as_deref()),
+            Event::MappingStart(..) => What::Map(self.map(depth)?),
+            Event::SequenceStart(..) => {
                 self.skip_list(depth)?;
-                (What::Other("a list"), anchor)
+                What::Other("a list")
             }
-            Event::Alias(anchor) => (self.alias(anchor, span)?, 0),
+            Event::Alias(_) => {
+                return Err(fault(
+                    span,
+                    "an alias (*name) is not supported; write its keys out",
+                ));
+            }
             Event::Nothing
             | Event::StreamStart
             | Event::StreamEnd
@@ -79,11 +75,7 @@ impl<'a> Reader<'a> {
             | Event::MappingEnd => return Err(fault(span, "a value is missing")),
         };
         let line = Some(span.start.line());
-        let node = Node { line, what };
-        if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
-        }
-        Ok(node)
+        Ok(Node { line, what })
     }
 
     fn map(&mut self, depth: usize) -> Result<Vec<(String, Node)>, Fault> {
@@ -112,24 +104,6 @@ impl<'a> Reader<'a> {
                 (event, span) => self.node(event, span, depth + 1)?,
             };
         }
-    }
-
-    fn alias(&mut self, anchor: usize, span: Span) -> Result<What, Fault> {
-        let Some(node) = self.anchors.get(&anchor) else {
-            return Err(fault(span, "the alias has no anchor before it"));
-        };
-        self.aliased += count(node);
-        if self.aliased > ALIASED {
-            return Err(fault(span, "the aliases stand for too much"));
-        }
-        Ok(node.what.clone())
-    }
-}
-
-fn count(node: &Node) -> usize {
-    match &node.what {
-        What::Map(map) => 1 + map.iter().map(|(_, node)| count(node)).sum::<usize>(),
-        What::Text(_) | What::Other(_) => 1,
     }
 }
 
@@ -170,20 +144,19 @@ mod tests {
     use crate::watch::offline::fixture::{Format, parse};
 
     #[test]
-    fn values_are_the_text_that_stands_there() {
+    fn values_are_the_text_that_the_file_has() {
         let text = "
 # a comment
 services:
   web:
     a: {ip: 10.0.0.1, port: 080, weight: 1.10}
-    'b': &b
+    'b':
       note: \"two\\nlines \\u263a\"
       on: yes
       empty: ''
       long: >-
         folded
         text
-    c: *b
     d/tag: !!str 7
   80: eighty
 ";
@@ -198,10 +171,6 @@ services:
                 "/services/web/b/long=folded text",
                 "/services/web/b/note=two\nlines \u{263a}",
                 "/services/web/b/on=yes",
-                "/services/web/c/empty=",
-                "/services/web/c/long=folded text",
-                "/services/web/c/note=two\nlines \u{263a}",
-                "/services/web/c/on=yes",
                 "/services/web/d/tag=7",
             ]
         );
@@ -209,7 +178,7 @@ services:
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
+    fn a_fault_is_named_with_its_line() {
         for (text, want) in [
             ("", "line 1: there is nothing in it"),
             ("# nothing\n", "line 2: there is nothing in it"),
@@ -222,7 +191,11 @@ services:
             ("a: 1\n[b]: 1", "line 2: a name has to be a text"),
             ("a: 1\n? {b: 1}\n: 1", "line 2: a name has to be a text"),
             ("a: *b", "line 1: "),
-            ("x: &x {a: 1}\ny:\n  <<: *x", "line 3: merge keys"),
+            (
+                "a: &a 1\nb: *a",
+                "line 2: an alias (*name) is not supported",
+            ),
+            ("y:\n  <<: {a: 1}", "line 2: merge keys"),
             ("a: !secret b", "line 1: /a is tagged"),
             ("a: !!binary aGVsbG8=", "line 1: /a is tagged"),
             ("a: 1\na: 2", "line 2: /a is there twice"),
@@ -235,15 +208,7 @@ services:
     }
 
     #[test]
-    fn a_few_lines_do_not_become_a_tree_that_fills_the_memory() {
-        let mut text = "a0: &a0 {x: 1}\n".to_owned();
-        for n in 1..40 {
-            let before = n - 1;
-            let line = format!("a{n}: &a{n} {{x: *a{before}, y: *a{before}}}\n");
-            text.push_str(&line);
-        }
-        let said = read(&text, Format::Yaml).unwrap_err();
-        assert!(said.contains("stand for too much"), "{said}");
+    fn names_may_not_be_nested_without_end() {
         let deep = "{a: ".repeat(500) + "1" + &"}".repeat(500);
         assert!(read(&deep, Format::Yaml).is_err());
     }
