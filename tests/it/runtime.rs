@@ -465,7 +465,7 @@ fn a_restart_by_somebody_else_is_noticed() {
 }
 
 #[test]
-fn a_haproxy_that_does_not_read_the_file_is_told_of() {
+fn the_log_names_a_haproxy_that_does_not_read_the_file() {
     let bench = Bench::new(&[], "");
     let now = webs([("a", web(1001))]);
     bench.first(&now);
@@ -509,7 +509,7 @@ fn a_haproxy_that_does_not_read_the_file_is_told_of() {
 }
 
 #[test]
-fn a_socket_that_somebody_removed_is_told_of_with_what_helps() {
+fn the_log_names_a_removed_socket_and_the_remedy() {
     let bench = Bench::new(&[], "");
     let mut now = webs([("a", web(1001))]);
     bench.first(&now);
@@ -582,7 +582,7 @@ fn a_server_that_went_is_deleted_when_nothing_uses_it() {
 }
 
 #[test]
-fn a_socket_that_hangs_holds_nobody_up() {
+fn a_socket_that_hangs_is_logged_and_the_program_reloaded_instead() {
     let bench = Bench::new(&["hangs.sock"], "");
     let _hangs = UnixListener::bind(bench.file("hangs.sock")).unwrap();
     let mut now = webs([("a", web(1001))]);
@@ -601,7 +601,7 @@ fn a_socket_that_hangs_holds_nobody_up() {
 }
 
 #[test]
-fn several_are_all_changed() {
+fn several_haproxies_are_all_changed() {
     let bench = Bench::new(&["second.sock"], "");
     let mut now = webs([("a", web(1001))]);
     bench.first(&now);
@@ -644,7 +644,7 @@ fn several_are_all_changed() {
 }
 
 #[test]
-fn a_check_that_fails_takes_the_runtime_back() {
+fn a_check_that_fails_changes_haproxy_back() {
     let bench = Bench::new(
         &[],
         "check_cmd = 'sleep 0.2; echo x >> {{dest}}.checks; ! grep -q forbidden {{src}}'",

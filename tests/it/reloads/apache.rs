@@ -39,7 +39,7 @@ pub(super) fn apache(bench: &Bench) -> Process {
 }
 
 #[test]
-fn a_reload_is_seen_and_so_is_the_end_of_it() {
+fn a_reload_of_apache_is_verified_and_the_end_of_apache_is_noticed() {
     let bench = Bench::new(&template(), SIGNAL);
     bench.first();
     let mut apache = apache(&bench);

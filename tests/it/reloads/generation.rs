@@ -37,7 +37,7 @@ fn written(bench: &Bench) -> String {
 }
 
 #[test]
-fn haproxy_has_it_after_a_reload_and_servers_change_without_one() {
+fn haproxy_has_the_generation_after_a_reload_and_servers_change_without_one() {
     let target = format!("{MASTER}[template.haproxy]\nsocket = 'DIR/admin.sock'\n");
     let bench = Bench::new(&marked(), &target);
     bench.first();
@@ -148,7 +148,7 @@ fn an_haproxy_that_does_not_read_the_first_file_yet_is_no_failure() {
 }
 
 #[test]
-fn a_command_that_knows_nothing_is_not_believed() {
+fn a_reload_command_that_reloads_nothing_is_found_out() {
     let bench = Bench::new(&marked(), COMMAND);
     bench.first();
     let _haproxy = haproxy::haproxy(&bench, &["a.cfg"]);
@@ -156,7 +156,7 @@ fn a_command_that_knows_nothing_is_not_believed() {
 }
 
 #[test]
-fn nginx_shows_a_page() {
+fn nginx_shows_the_generation_on_a_page() {
     let bench = Bench::new(&nginx_with_a_page(), PAGE);
     bench.first();
     let _nginx = nginx::nginx(&bench);
@@ -281,7 +281,7 @@ fn refuses(bench: &Bench, what: &str) {
 }
 
 #[test]
-fn apache_shows_it_on_a_page_for_an_error() {
+fn apache_shows_the_generation_on_an_error_page() {
     let page = "Define GENERATION {{ generation() }}\nRedirect 410 /generation\n<Location /generation>\n\
                 ErrorDocument 410 \"${GENERATION}\"\n</Location>\nRedirect 410 /ANSWER";
     let template = super::apache::template().replace("Redirect 410 /ANSWER", page);
@@ -309,7 +309,7 @@ fn apache_shows_it_on_a_page_for_an_error() {
 }
 
 #[test]
-fn a_page_needs_something_to_show() {
+fn a_page_needs_a_template_that_shows_the_generation() {
     let target = "generation_url = 'http://127.0.0.1:PORT/generation'\nreload_cmd = 'true'\n";
     let bench = Bench::new(nginx::TEMPLATE, target);
     let watch = bench.watch(&[]);

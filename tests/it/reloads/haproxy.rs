@@ -61,7 +61,7 @@ fn try_counts(bench: &Bench) -> Option<(usize, usize)> {
 }
 
 #[test]
-fn by_its_master() {
+fn haproxy_is_reloaded_over_the_socket_of_its_master() {
     let bench = Bench::new(TEMPLATE, MASTER);
     bench.first();
     let _haproxy = haproxy(&bench, &["a.cfg"]);
@@ -69,7 +69,7 @@ fn by_its_master() {
 }
 
 #[test]
-fn by_a_signal() {
+fn haproxy_is_reloaded_by_a_signal_to_its_master() {
     let bench = Bench::new(TEMPLATE, SIGNAL);
     bench.first();
     let _haproxy = haproxy(&bench, &["a.cfg"]);
@@ -78,7 +78,7 @@ fn by_a_signal() {
 
 /// Its master lists its processes in another way, and none as new where it has failed.
 #[test]
-fn by_the_master_of_an_old_version() {
+fn an_old_haproxy_is_reloaded_over_the_socket_of_its_master() {
     let Some(program) = unpacked("bullseye", "usr/sbin/haproxy") else {
         return;
     };
@@ -89,7 +89,7 @@ fn by_the_master_of_an_old_version() {
 }
 
 #[test]
-fn by_a_signal_to_an_old_version() {
+fn an_old_haproxy_is_reloaded_by_a_signal_to_its_master() {
     let Some(program) = unpacked("bullseye", "usr/sbin/haproxy") else {
         return;
     };
@@ -100,7 +100,7 @@ fn by_a_signal_to_an_old_version() {
 }
 
 #[test]
-fn a_master_that_is_not_there_is_told_later() {
+fn a_master_that_does_not_run_yet_is_reloaded_when_it_runs() {
     let target = format!("reload_timeout = '3s'\n{MASTER}");
     let bench = Bench::new(TEMPLATE, &target);
     let watch = bench.watch(&[]);

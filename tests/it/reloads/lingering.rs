@@ -14,7 +14,7 @@ fn open(bench: &Bench) -> TcpStream {
 }
 
 #[test]
-fn many_are_told_of() {
+fn many_old_workers_are_logged() {
     for reload in [haproxy::MASTER, haproxy::SIGNAL] {
         let bench = Bench::new(haproxy::TEMPLATE, reload);
         bench.first();
@@ -82,7 +82,7 @@ fn shown(bench: &Bench) {
 }
 
 #[test]
-fn those_that_the_master_of_haproxy_lists_are_shown() {
+fn old_workers_that_the_master_of_haproxy_lists_are_shown() {
     let bench = Bench::new(haproxy::TEMPLATE, haproxy::MASTER);
     bench.first();
     let _haproxy = haproxy::haproxy(&bench, &["a.cfg"]);
@@ -90,7 +90,7 @@ fn those_that_the_master_of_haproxy_lists_are_shown() {
 }
 
 #[test]
-fn those_of_a_haproxy_that_is_told_by_a_signal_are_shown() {
+fn old_workers_of_a_haproxy_that_is_reloaded_by_a_signal_are_shown() {
     let bench = Bench::new(haproxy::TEMPLATE, haproxy::SIGNAL);
     bench.first();
     let _haproxy = haproxy::haproxy(&bench, &["a.cfg"]);
@@ -98,7 +98,7 @@ fn those_of_a_haproxy_that_is_told_by_a_signal_are_shown() {
 }
 
 #[test]
-fn those_of_nginx_are_shown() {
+fn old_workers_of_nginx_are_shown() {
     let bench = Bench::new(nginx::TEMPLATE, nginx::SIGNAL);
     bench.first();
     let _nginx = nginx::nginx(&bench);

@@ -43,7 +43,7 @@ pub(super) fn run(bench: &Bench, file: &str) -> Process {
 }
 
 #[test]
-fn by_a_signal() {
+fn nginx_is_reloaded_by_a_signal() {
     let bench = Bench::new(TEMPLATE, SIGNAL);
     bench.first();
     let _nginx = nginx(&bench);
@@ -51,7 +51,7 @@ fn by_a_signal() {
 }
 
 #[test]
-fn a_process_that_is_gone_cannot_be_told() {
+fn a_pidfile_of_a_dead_process_fails_the_reload() {
     let bench = Bench::new(TEMPLATE, SIGNAL);
     bench.first();
     let mut nginx = nginx(&bench);
@@ -69,7 +69,7 @@ fn a_process_that_is_gone_cannot_be_told() {
 }
 
 #[test]
-fn a_lasting_refusal_is_one_error_and_its_end_is_told() {
+fn a_lasting_refusal_is_logged_once_and_so_is_its_end() {
     let check = format!(
         "check_cmd = '{} -t -c {{{{src}}}}'\n",
         tool("nginx").display()

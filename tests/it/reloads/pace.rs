@@ -85,7 +85,7 @@ fn both(test: impl Fn(Daemon)) {
 
 /// The same text again is no reason to try what was refused, and another one is.
 #[test]
-fn what_was_refused_is_left_alone_until_there_is_something_else() {
+fn refused_contents_are_not_reloaded_again_until_they_change() {
     both(|daemon| {
         let bench = &daemon.bench;
         let notes = "{% for i in services.web %}{{ i.attrs.note | default(value='') }}{% endfor %}";
@@ -116,7 +116,7 @@ fn what_was_refused_is_left_alone_until_there_is_something_else() {
 
 /// Nobody does anything, and a port that has become free is noticed.
 #[test]
-fn what_was_refused_comes_into_force_by_itself() {
+fn refused_contents_are_tried_again_and_come_into_force() {
     both(|daemon| {
         let watch = daemon.watch();
         let other = free_port();

@@ -18,7 +18,7 @@ fn image() -> Image {
 }
 
 #[test]
-fn the_command_a_pidfile_and_a_master_are_told_without_a_shell() {
+fn programs_are_reloaded_without_a_shell() {
     if !docker::engine() {
         return;
     }

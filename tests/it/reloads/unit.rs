@@ -86,7 +86,7 @@ fn each_is_told(said: &str) {
 }
 
 #[test]
-fn over_the_bus() {
+fn systemd_is_asked_over_the_bus_to_reload_a_unit() {
     let Some(booted) = Booted::new() else { return };
     booted.run(&["systemctl", "start", "dbus"]);
     install(&booted);
@@ -117,7 +117,7 @@ fn over_the_bus() {
 }
 
 #[test]
-fn without_a_bus_it_is_said_what_is_missing() {
+fn without_a_bus_the_error_names_what_is_missing() {
     let Some(booted) = Booted::new() else { return };
     booted.shell("systemctl stop dbus.socket dbus.service; rm -f /run/dbus/system_bus_socket");
     install(&booted);

@@ -94,7 +94,7 @@ impl Bench {
 }
 
 #[test]
-fn slots_take_what_comes_without_a_reload() {
+fn slots_take_new_servers_without_a_reload() {
     let Some(haproxy) = haproxy() else { return };
     let check = format!("check_cmd = '{} -c -f {{{{src}}}}'", haproxy.display());
     let bench = Bench::with(haproxy, &template(), &[], &check);

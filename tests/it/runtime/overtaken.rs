@@ -99,7 +99,7 @@ fn a_server_that_dies_during_a_check_does_not_wait_for_it() {
 }
 
 #[test]
-fn what_the_last_check_refuses_is_taken_back_to_the_file() {
+fn servers_that_the_last_check_refuses_are_changed_back_to_the_file() {
     let (bench, _proxy, watch, mut now) = begin();
     let worker = bench.worker("stats.sock");
     let first = now.clone();
@@ -118,7 +118,7 @@ fn what_the_last_check_refuses_is_taken_back_to_the_file() {
 }
 
 #[test]
-fn back_to_what_the_file_says_takes_no_check() {
+fn a_change_back_to_the_live_file_takes_no_check() {
     let (bench, _proxy, watch, mut now) = begin();
     let worker = bench.worker("stats.sock");
     let first = now.clone();
@@ -134,7 +134,7 @@ fn back_to_what_the_file_says_takes_no_check() {
 }
 
 #[test]
-fn who_dies_before_the_check_has_its_successor_reload() {
+fn killed_before_the_check_has_ended_the_next_process_reloads() {
     let (bench, _proxy, mut watch, mut now) = begin();
     let worker = bench.worker("stats.sock").unwrap();
     bench.hold();
@@ -181,7 +181,7 @@ fn a_change_that_takes_a_reload_ends_a_row_of_those_that_take_none() {
 }
 
 #[test]
-fn all_of_a_group_go_ahead_and_follow_together() {
+fn all_files_of_a_group_are_overtaken_and_follow_together() {
     let bench = Bench::new(&[], CHECK);
     let target = fs::read_to_string(bench.file("conf.d/a.toml")).unwrap();
     let (first, rest) = target.split_once("[template.reload]").unwrap();

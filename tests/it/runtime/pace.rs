@@ -18,7 +18,7 @@ fn replace(file: &Path, old: &str, new: &str) {
 /// A change that takes no reload is made at once. One that takes one waits, and what comes after it is made by the same
 /// reload; a drain among it is not said to be applied before that.
 #[test]
-fn only_what_takes_a_reload_waits_for_it() {
+fn min_interval_delays_only_changes_that_take_a_reload() {
     let bench = Bench::new(&[], "");
     let target = bench.file("conf.d/a.toml");
     replace(

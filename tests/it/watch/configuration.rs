@@ -217,7 +217,7 @@ fn directories_that_appear_later_are_noticed() {
 }
 
 #[test]
-fn all_that_is_wrong_with_an_edit_is_told_at_once() {
+fn all_mistakes_of_an_edit_are_logged_at_once() {
     let bench = Bench::new(PACE);
     bench.put("i");
     let process = bench.start(&[]);
@@ -305,7 +305,7 @@ fn a_configuration_that_needs_the_store_waits_for_it_and_the_one_of_before_goes_
 }
 
 #[test]
-fn a_service_that_nobody_announces_is_told_once_with_what_was_probably_meant() {
+fn a_service_that_nobody_announces_is_logged_once_with_the_most_similar_name() {
     let bench = Bench::new(PACE);
     bench.put("i");
     let file = bench.file("conf.d/b.toml");

@@ -32,7 +32,7 @@ fn repairs(process: &Process) -> usize {
 }
 
 #[test]
-fn a_file_that_is_edited_deleted_or_opened_to_others_is_set_right_at_once_and_that_is_told() {
+fn a_file_that_is_edited_deleted_or_opened_to_others_is_repaired_at_once() {
     let bench = Bench::new(&format!("reload_cmd = 'echo x >> OUT/reloads'\n{PACE}"));
     bench.put("i");
     let process = bench.start(&[]);
@@ -48,7 +48,7 @@ fn a_file_that_is_edited_deleted_or_opened_to_others_is_set_right_at_once_and_th
 }
 
 #[test]
-fn the_content_of_a_file_that_not_everybody_may_read_is_not_told() {
+fn the_log_does_not_show_the_content_of_a_private_file() {
     let bench = Bench::new(&format!("mode = '0640'\n{PACE}"));
     bench.put("i");
     let process = bench.start(&[]);
@@ -143,7 +143,7 @@ fn two_programs_that_fight_over_a_file_are_noticed_once_and_slowed_down() {
 }
 
 #[test]
-fn without_watches_of_the_kernel_all_is_looked_at_and_that_is_told_once() {
+fn without_inotify_all_files_are_compared_and_the_log_says_so_once() {
     for limit in ["max_inotify_watches", "max_inotify_instances"] {
         let bench = Bench::new(PACE);
         fs::create_dir(bench.file("store")).unwrap();

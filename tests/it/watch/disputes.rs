@@ -18,7 +18,7 @@ impl Bench {
 }
 
 #[test]
-fn two_services_that_claim_one_route_are_named_once_and_so_is_the_end_of_it() {
+fn two_services_that_claim_one_route_are_logged_once_and_so_is_the_end_of_it() {
     let bench = Bench::new(PACE);
     bench.template("a.tera", TEMPLATE);
     let conf = std::fs::read_to_string(bench.file("conf.d/a.toml")).unwrap();

@@ -217,7 +217,7 @@ fn a_stop_during_a_check_gives_up_at_once_and_changes_nothing() {
 }
 
 #[test]
-fn the_same_failure_is_told_once() {
+fn the_same_failure_is_logged_once() {
     let bench = Bench::new(PACE);
     bench.target("b", PACE);
     fs::remove_file(bench.file("conf.d/a.toml")).unwrap();
@@ -285,7 +285,7 @@ fn a_reload_that_hangs_is_killed_with_its_group_and_made_again() {
 }
 
 #[test]
-fn what_a_command_leaves_running_may_print_when_sidekick_has_ended() {
+fn processes_that_a_command_leaves_running_may_print_after_the_end_of_sidekick() {
     let later = |name: &str| {
         format!("until test -e OUT/go; do sleep 0.01; done; echo one; echo two; echo > OUT/{name}")
     };

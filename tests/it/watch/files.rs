@@ -145,7 +145,7 @@ fn a_full_or_read_only_file_system_is_an_error_and_the_live_file_stays() {
 }
 
 #[test]
-fn what_could_not_be_written_is_written_as_soon_as_it_can_be() {
+fn a_file_that_could_not_be_written_is_written_as_soon_as_it_can_be() {
     let bench = Bench::new(PACE);
     bench.put("i");
     let go = bench.file("go");

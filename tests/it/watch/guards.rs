@@ -120,7 +120,7 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn a_clean_stop_goes_through_also_of_the_last_one() {
+fn a_clean_stop_is_published_at_once_also_of_the_last_instance() {
     let bench = Bench::new("");
     bench.put("web", "i");
     bench.put("web", "j");
@@ -347,7 +347,7 @@ fn a_file_that_nobody_remembers_is_kept_while_nothing_at_all_is_announced() {
 }
 
 #[test]
-fn instances_outside_of_the_networks_are_skipped_and_told_once() {
+fn instances_outside_of_the_networks_are_skipped_and_logged_once() {
     let bench = Bench::new("networks = ['10.0.0.0/8']");
     bench.put("web", "i");
     bench.put_at("web", "o", "192.168.0.1");
@@ -361,7 +361,7 @@ fn instances_outside_of_the_networks_are_skipped_and_told_once() {
 }
 
 #[test]
-fn other_limits_apply_to_what_is_held() {
+fn changed_limits_apply_to_holds_under_way() {
     let bench = Bench::new("hold = '1h'");
     bench.put("web", "i");
     let process = bench.start(&[]);
@@ -377,7 +377,7 @@ fn other_limits_apply_to_what_is_held() {
 }
 
 #[test]
-fn what_is_held_outlives_a_change_of_the_configuration() {
+fn holds_outlive_a_change_of_the_configuration() {
     let guard = "max_drop = '50%'\nhold = '1h'";
     let bench = Bench::new(guard);
     for id in ["i", "j", "k", "l"] {
@@ -446,7 +446,7 @@ fn what_is_held_outlives_a_change_of_the_configuration() {
 }
 
 #[test]
-fn what_is_held_of_one_service_is_released_alone() {
+fn the_hold_of_one_service_is_released_alone() {
     let bench = Bench::new("hold = '1h'");
     bench.put("web", "i");
     bench.put("db", "x");
@@ -546,7 +546,7 @@ fn leases_that_expire_together_are_held_and_a_stop_is_not() {
 }
 
 #[test]
-fn of_a_file_that_was_never_published_nobody_says_that_it_or_anything_in_it_stays() {
+fn the_log_does_not_say_that_a_file_stays_that_was_never_published() {
     let bench = Bench::new("");
     let conf = bench.file("conf.d/a.toml");
     let text = fs::read_to_string(&conf).unwrap();
@@ -567,7 +567,7 @@ fn of_a_file_that_was_never_published_nobody_says_that_it_or_anything_in_it_stay
 
 /// Servers that stop together with a watcher are no loss: it publishes nothing any more.
 #[test]
-fn what_is_lost_during_a_stop_is_not_told() {
+fn losses_during_a_stop_are_not_logged() {
     let bench = Bench::new("on_empty = 'hold'");
     bench.put("web", "a");
     let gate = bench.file("gate");

@@ -51,7 +51,7 @@ fn wait_exited(process: &Process) {
 }
 
 #[test]
-fn under_one_target_it_holds_up_no_other_one() {
+fn a_file_system_that_hangs_under_one_target_delays_no_other() {
     let Some((bench, hung)) = bench(UNGUARDED) else {
         return;
     };
@@ -91,7 +91,7 @@ fn under_one_target_it_holds_up_no_other_one() {
 /// The mount is found out once, not once for each file: twenty of them, each in a directory of its own, cost no more than
 /// one. Twenty limits are 20 s or more.
 #[test]
-fn many_targets_there_hold_the_others_up_no_longer_than_one() {
+fn many_targets_on_a_hanging_file_system_delay_the_others_no_longer_than_one() {
     let Some((bench, hung)) = bench(UNGUARDED) else {
         return;
     };
@@ -126,7 +126,7 @@ fn many_targets_there_hold_the_others_up_no_longer_than_one() {
 }
 
 #[test]
-fn a_stop_ends_while_it_hangs() {
+fn a_stop_ends_while_a_file_system_hangs() {
     let Some((bench, hung)) = bench(UNGUARDED) else {
         return;
     };
@@ -142,7 +142,7 @@ fn a_stop_ends_while_it_hangs() {
 }
 
 #[test]
-fn what_a_guard_holds_there_holds_up_no_other_target() {
+fn a_hold_on_a_hanging_file_system_delays_no_other_target() {
     let guard = "[template.guard]\non_empty = 'hold'\nmax_drop = '20%'\n";
     let Some((bench, hung)) = bench(guard) else {
         return;
@@ -166,7 +166,7 @@ fn what_a_guard_holds_there_holds_up_no_other_target() {
 
 /// Also when the guard looks for what there was before it: the store is empty at the start.
 #[test]
-fn at_the_start_it_holds_up_no_other_target() {
+fn a_file_system_that_hangs_at_the_start_delays_no_other_target() {
     let guard = "[template.guard]\non_empty = 'hold'\n";
     let Some((bench, hung)) = bench(guard) else {
         return;
@@ -186,7 +186,7 @@ fn at_the_start_it_holds_up_no_other_target() {
 
 /// An ordinary start: the store has instances, the file of the process before is there, and no guard has to look for it.
 #[test]
-fn an_ordinary_start_holds_up_no_other_target_and_no_command_waits_in_vain() {
+fn a_file_system_that_hangs_at_the_start_keeps_no_command_waiting() {
     let Some((bench, hung)) = bench(UNGUARDED) else {
         return;
     };
@@ -209,7 +209,7 @@ fn an_ordinary_start_holds_up_no_other_target_and_no_command_waits_in_vain() {
 
 /// In confd's style a template that cannot be read fails its own target; the others get their files.
 #[test]
-fn a_template_that_lies_there_spoils_its_own_target() {
+fn a_template_on_a_hanging_file_system_stops_its_own_target_alone() {
     let bench = Bench::new(PACE);
     let Some(hung) = Hung::mount(bench.dir.path()) else {
         return;
@@ -248,7 +248,7 @@ fn a_template_that_lies_there_spoils_its_own_target() {
 
 /// The directory store: the command goes on, what was announced is announced again, and a stop ends.
 #[test]
-fn below_the_directory_store_it_harms_no_command_and_no_file() {
+fn a_directory_store_that_hangs_harms_no_command_and_no_file() {
     let bench = Bench::new(PACE);
     let Some(hung) = Hung::mount(bench.dir.path()) else {
         return;

@@ -39,7 +39,7 @@ fn wait_newest(bench: &Bench, action: &str, cause: &str) -> Value {
 }
 
 #[test]
-fn it_says_why_a_file_changed_and_what_was_done() {
+fn the_history_says_why_a_file_changed_and_what_was_done() {
     let bench = Bench::new(&format!(
         "check_cmd = 'if grep -q bad {{{{src}}}}; then echo no bad ones; exit 1; fi'\n\
          reload_cmd = 'test ! -e OUT/refuse || ! grep -q ^k OUT/a.cfg'\n{PACE}"
@@ -129,7 +129,7 @@ fn it_says_why_a_file_changed_and_what_was_done() {
 }
 
 #[test]
-fn what_a_guard_holds_and_gives_up_is_in_it() {
+fn the_history_has_the_begin_and_the_end_of_holds() {
     let bench = Bench::new(PACE);
     let target = bench.file("conf.d/a.toml");
     let guarded = fs::read_to_string(&target).unwrap();

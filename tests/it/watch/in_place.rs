@@ -12,7 +12,7 @@ const REFUSES: &str = "check_cmd = 'echo x >> OUT/checks; ! grep -qs bad OUT/a.c
 const RELOADS: &str = "reload_cmd = 'cat OUT/a.cfg >> OUT/reloads'\n";
 
 #[test]
-fn what_such_a_check_refuses_is_taken_out_before_the_reload_and_a_good_change_goes_through() {
+fn a_file_that_a_check_in_place_refuses_is_taken_out_before_the_reload() {
     let bench = Bench::new(&format!("{REFUSES}{RELOADS}{PACE}"));
     bench.put("good");
     let process = bench.start(&[]);
@@ -42,7 +42,7 @@ fn a_first_file_that_is_refused_is_removed() {
 }
 
 #[test]
-fn all_files_of_a_group_come_back() {
+fn all_files_of_a_group_come_back_when_a_check_in_place_refuses_one() {
     let bench = Bench::new("");
     bench.template("b.tera", "{{ services.web | length }}");
     let out = bench.file("out").display().to_string();
@@ -132,7 +132,7 @@ fn killed_with_a_bad_file_in_place_newer_data_that_are_bad_too_bring_the_last_go
 }
 
 #[test]
-fn a_stop_during_such_a_check_puts_the_previous_file_back_at_once() {
+fn a_stop_during_a_check_in_place_puts_the_previous_file_back_at_once() {
     let bench =
         Bench::new("check_cmd = 'echo x >> OUT/checks; test ! -e OUT/hold || sleep 1000'\n");
     bench.put("good");
@@ -180,7 +180,7 @@ fn nginx_judges_its_own_configuration() {
 }
 
 #[test]
-fn such_a_check_is_warned_of_where_mistakes_are_looked_for() {
+fn sidekick_check_warns_of_a_check_in_place() {
     let bench = Bench::new(REFUSES);
     let mut command = crate::harness::sidekick();
     command.args(["check", "--conf-dir"]).arg(bench.dir.path());
@@ -194,7 +194,7 @@ fn such_a_check_is_warned_of_where_mistakes_are_looked_for() {
 }
 
 #[test]
-fn that_a_check_judges_in_place_is_told_once_as_long_as_it_is_so() {
+fn a_check_in_place_is_logged_once() {
     const TOLD: &str = "names neither {{src}} nor {{tree}}";
     let bench = Bench::new(&format!("check_cmd = 'true'\n{PACE}"));
     bench.put("i");

@@ -112,7 +112,7 @@ fn keep_changing(store: PathBuf, end: &Arc<AtomicBool>) -> JoinHandle<()> {
 }
 
 #[test]
-fn at_any_time_the_live_files_are_complete_and_the_next_process_puts_all_right() {
+fn killed_at_any_time_the_live_files_are_complete_and_the_next_process_repairs_all() {
     let scene = Scene::new();
     put(&scene.file("store"), 0);
     let end = Arc::new(AtomicBool::new(false));
@@ -162,7 +162,7 @@ fn at_any_time_the_live_files_are_complete_and_the_next_process_puts_all_right()
 }
 
 #[test]
-fn what_the_killed_leave_behind_is_cleared_away_by_later_ones() {
+fn files_that_killed_processes_leave_behind_are_removed_by_later_ones() {
     let scene = Scene::new();
     put(&scene.file("store"), 1);
     let old = SystemTime::now() - Duration::from_secs(60 * 60);
@@ -271,7 +271,7 @@ fn killed_in_a_reload_the_new_file_is_live_and_the_next_process_reloads_once() {
 }
 
 #[test]
-fn killed_when_a_reload_has_failed_the_next_process_gets_there() {
+fn killed_after_a_failed_reload_the_next_process_publishes() {
     let bench = suicidal();
     bench.put("i");
     publish_first(&bench);

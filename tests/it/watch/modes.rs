@@ -8,7 +8,7 @@ use super::{Bench, line};
 use crate::harness::{Process, wait_for};
 
 #[test]
-fn once_publishes_and_leaves() {
+fn once_publishes_and_exits() {
     let bench = Bench::new("reload_cmd = 'echo x >> OUT/reloads'\n");
     bench.put("i");
     let output = bench.run(&["--once"]);
@@ -34,7 +34,7 @@ fn once_says_which_target_failed_and_publishes_the_others() {
 }
 
 #[test]
-fn once_waits_for_the_store_for_as_long_as_it_is_told() {
+fn once_waits_for_the_store_until_its_timeout() {
     let mut bench = Bench::new("");
     bench.put("i");
     bench.etcd.stop();

@@ -122,7 +122,7 @@ fn a_reload_that_is_held_back_is_made_later_with_the_newest_data() {
 }
 
 #[test]
-fn bad_instances_are_skipped_said_once_and_the_others_served() {
+fn bad_instances_are_skipped_and_logged_once_and_the_others_served() {
     let bench = Bench::new(PACE);
     bench.put("i");
     bench

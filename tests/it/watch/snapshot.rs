@@ -108,7 +108,7 @@ fn a_store_that_comes_back_empty_does_not_wipe_what_was_served() {
 }
 
 #[test]
-fn an_owner_alone_can_read_it_and_a_stop_writes_the_last_word() {
+fn the_snapshot_is_private_and_a_stop_writes_it_once_more() {
     let bench = Bench::new(PACE);
     bench.put("i");
     let mut process = start(&bench, "log", &[]);
@@ -179,7 +179,7 @@ fn a_snapshot_that_is_damaged_or_of_something_else_is_left_aside() {
 }
 
 #[test]
-fn who_publishes_once_waits_for_the_store() {
+fn with_once_no_snapshot_is_served() {
     let bench = left_behind(PACE);
     let output = command(&bench, &["--once", "--timeout", "7s"])
         .output()

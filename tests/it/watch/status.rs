@@ -69,7 +69,7 @@ fn assert_right(bench: &Bench) {
 }
 
 #[test]
-fn a_check_that_refuses_is_told_with_its_reason_until_it_is_over() {
+fn status_shows_the_reason_of_a_refusal_until_it_ends() {
     let bench = Bench::new(&format!(
         "check_cmd = 'if grep -q bad {{{{src}}}}; then echo no bad ones; exit 1; fi'\n{PACE}"
     ));
@@ -112,7 +112,7 @@ fn a_check_that_refuses_is_told_with_its_reason_until_it_is_over() {
 }
 
 #[test]
-fn what_a_guard_holds_is_told() {
+fn status_shows_what_a_guard_holds() {
     let bench = Bench::new(PACE);
     let target = bench.file("conf.d/a.toml");
     let guarded = fs::read_to_string(&target)
@@ -141,7 +141,7 @@ fn what_a_guard_holds_is_told() {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_is_told_while_the_one_of_before_is_in_force() {
+fn status_shows_a_wrong_configuration_while_the_previous_one_is_in_force() {
     let bench = Bench::new(PACE);
     bench.put("i");
     let (_process, notify) = start(&bench);
@@ -166,7 +166,7 @@ fn a_configuration_that_is_wrong_is_told_while_the_one_of_before_is_in_force() {
 }
 
 #[test]
-fn an_outage_of_the_store_is_told_to_the_service_manager() {
+fn the_service_manager_gets_an_outage_of_the_store_as_status() {
     let mut bench = Bench::new(PACE);
     bench.put("i");
     let (_process, notify) = start(&bench);
@@ -178,7 +178,7 @@ fn an_outage_of_the_store_is_told_to_the_service_manager() {
 }
 
 #[test]
-fn a_watcher_that_stops_in_order_is_not_remembered_and_one_that_hangs_is() {
+fn a_watcher_that_stops_in_order_is_not_missed_and_one_that_hangs_is() {
     let bench = Bench::new(PACE);
     bench.put("i");
     let (mut process, _notify) = start(&bench);
@@ -249,7 +249,7 @@ fn services_and_instances_are_listed() {
 }
 
 #[test]
-fn what_would_change_is_shown_from_an_export() {
+fn render_shows_from_an_export_what_would_change() {
     let bench = Bench::new(PACE);
     bench.put("a");
     bench.put("b");
