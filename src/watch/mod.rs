@@ -1,31 +1,31 @@
-//! Keeps rendered files equal to what is announced.
+//! `sidekick watch`: keeps rendered files equal to what is announced in the store.
 //!
 //! ```text
 //! store ─▶ source ─▶ catalog ─▶ guard ─▶ target ─▶ publish ─▶ applied
 //!
 //!   publish:  Rendered ─▶ Staged ─▶ Checked ─▶ Swapped ─▶ Live
 //!                 │ same: done        │ bad: the live file stays   │ reload failed: the previous file comes back
-//!                            │ newer data, and HAProxy has been changed already: Settling, and on from what it has
+//!                            │ newer data while HAProxy has been changed already: the check ends, the next publish goes on
 //! ```
 //!
-//! Each room has one job, told at the top of its `mod.rs`, and imports only rooms that stand before it in this list:
+//! Each room has one job, which the top of its `mod.rs` describes, and imports only rooms that stand before it in this list:
 //!
-//! 1. `source`: what the store says, and the snapshot on disk
-//! 2. `child`: the command that is run
-//! 3. `render`: a template and a catalog become text
-//! 4. `host`: the answers to what templates ask of the host
-//! 5. `conf`: conf.d becomes targets
-//! 6. `reload`: a program is told of its new files, and asked whether it runs them
-//! 7. `publish`: one publish of one target
-//! 8. `history`: what has been published and why
-//! 9. `target`: one target over time, and when it is published
-//! 10. `guard`: which losses are believed
-//! 11. `applied`: what others may rely on
-//! 12. `offline`: rendering and checking without a store
-//! 13. `run`: the only loop, which hands each event to the rooms and performs what they say
+//! 1. `source` subscribes to the store and keeps a snapshot of it on disk.
+//! 2. `child` runs the command that this process was given.
+//! 3. `render` makes text from a template and the catalog.
+//! 4. `host` answers what templates ask about the host (DNS, files, the time).
+//! 5. `conf` reads conf.d into targets.
+//! 6. `reload` reloads a program and verifies that it runs the new files.
+//! 7. `publish` makes one publish of one target.
+//! 8. `history` records what was published and why.
+//! 9. `target` decides when each target is published.
+//! 10. `guard` decides which losses are believed.
+//! 11. `applied` announces in the store which revision the proxies have applied.
+//! 12. `offline` renders and checks targets without a store.
+//! 13. `run` is the only event loop. It hands each event to the rooms and performs the actions they return.
 //!
-//! Nothing is published before the store has said everything once, and nothing while it says nothing; at a start without
-//! a store, the snapshot has what it said last.
+//! Nothing is published before the store has sent its whole contents once, and nothing changes during an outage. At a start
+//! without a store, the contents come from the snapshot on disk.
 
 mod applied;
 mod child;

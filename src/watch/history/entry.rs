@@ -1,5 +1,5 @@
-//! One thing that happened to a target, as a line of the history: JSON whose form is kept. Fields may be added; one that says
-//! nothing is left out. Pure.
+//! One event of a target, as a line of the history in JSON. The form of the line is stable: fields may be added, and empty ones
+//! are left out. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub(crate) enum Action {
     Reloaded,
     /// The files were replaced, and the running HAProxy was changed without a reload.
     Runtime,
-    /// The files were replaced; the target has no program that is told.
+    /// The files were replaced; the target has no program to reload.
     Written,
     /// The files were replaced, and the reload has to wait.
     ReloadOwed,
@@ -35,7 +35,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// As people read it.
+    /// The name of the action in tables.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Reloaded => "reloaded",
@@ -70,7 +70,7 @@ pub(crate) struct Entry {
     pub(crate) at: u64,
     pub(crate) target: String,
     pub(crate) action: Action,
-    /// The store's revision that it was made from; 0 before the store has said anything.
+    /// The revision of the store that was rendered; 0 before the first answer of the store.
     #[serde(default)]
     pub(crate) revision: u64,
     /// What had happened.

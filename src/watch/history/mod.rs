@@ -3,7 +3,7 @@
 //! `entry` is one thing that happened to a target, as a line of JSON (pure); `journal` appends them to a file of bounded size,
 //! on a thread of its own, since a difference of large files takes time; `show` reads and prints them.
 //!
-//! Rule: the history is told of what happened, and decides nothing; a history that cannot be written costs no publish.
+//! Rule: the history records and decides nothing. If it cannot be written, targets are published all the same.
 
 pub(super) mod entry;
 pub(super) mod journal;

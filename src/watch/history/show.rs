@@ -60,7 +60,7 @@ pub fn show(state_dir: &Path, wanted: &Wanted) -> Result<String, HistoryError> {
             return Err(HistoryError::Unknown {
                 target: target.clone(),
                 state_dir: state_dir.to_owned(),
-                known: known(target, &names),
+                known: known_names(target, &names),
             });
         }
     }
@@ -76,7 +76,8 @@ pub fn show(state_dir: &Path, wanted: &Wanted) -> Result<String, HistoryError> {
     })
 }
 
-fn known(target: &str, names: &BTreeSet<String>) -> String {
+/// The end of the sentence about an unknown target: the most similar name, or all names.
+fn known_names(target: &str, names: &BTreeSet<String>) -> String {
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     match suggestion::did_you_mean(target, all.iter().copied()) {
         Some(question) => format!("; {question}"),
