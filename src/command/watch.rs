@@ -16,16 +16,16 @@ pub(super) fn resolve(
 ) -> Result<Job, Failure> {
     let conf_dir = config::conf_dir(args.conf_dir.as_deref(), &here.host);
     let confd = Confd::read(&conf_dir).map_err(|problems| Failure::config(&problems))?;
-    let pass = config::watch_options(&args, &confd, (&here.env, &here.host), here.is_root);
-    let (pass, place) = both(pass, place(&args, &confd, here))?;
+    let options = config::watch_options(&args, &confd, (&here.env, &here.host), here.is_root);
+    let (options, place) = both(options, place(&args, &confd, here))?;
     let admin = config::parse_admin(&args.admin).map_err(|problems| Failure::usage(&problems))?;
-    let admin = admin.filter(|_| !pass.once);
+    let admin = admin.filter(|_| !options.once);
     let admin_store = place.to_string();
     let opening = Opening::on_store("watch", &place).warning_of(&here.host);
     let env = here.host.complete_for_templates(&here.env);
     let has_program = !args.command.is_empty();
     let work = async move {
-        let targets = watch::load(&conf_dir, &pass);
+        let targets = watch::load(&conf_dir, &options);
         let names = targets.as_ref().ok().map(watch::Configuration::names);
         opening.log(names.map(|names| counted("target", &names)).as_deref());
         let targets = targets.map_err(|problems| Failure::config(&problems))?;
@@ -39,11 +39,13 @@ pub(super) fn resolve(
             None => WatchAdmin::default(),
         };
         let store = open(&place)?;
-        let signals = held.listen(pass.stop).map_err(|error| no_system(&error))?;
+        let signals = held
+            .listen(options.stop)
+            .map_err(|error| no_system(&error))?;
         let plan = watch::Plan {
             targets,
             prefix: place.prefix,
-            pass,
+            options,
             env,
             store: place.location.identity(),
             conf_dir,

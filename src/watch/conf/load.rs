@@ -119,18 +119,18 @@ impl Configuration {
     }
 }
 
-/// Reads all targets of a directory. `pass` says whether there is a command that they can signal.
+/// Reads all targets of a directory. `options` say whether there is a command that they can signal.
 ///
 /// # Errors
 /// All problems, if there is one outside of the targets in confd's style. A mistake in one of those makes only that target
 /// bad.
-pub fn load(conf_dir: &Path, pass: &WatchOptions) -> Result<Configuration, Vec<Problem>> {
+pub fn load(conf_dir: &Path, options: &WatchOptions) -> Result<Configuration, Vec<Problem>> {
     let Everything {
         good,
         bad,
         problems,
         warnings,
-    } = Everything::read(conf_dir, pass);
+    } = Everything::read(conf_dir, options);
     let is_own = |bad: &BadTarget| bad.style == Style::Own;
     if problems.is_empty() && !bad.iter().any(is_own) {
         return Ok(Configuration {
@@ -193,7 +193,7 @@ pub(crate) struct Everything {
 }
 
 impl Everything {
-    pub(crate) fn read(conf_dir: &Path, pass: &WatchOptions) -> Self {
+    pub(crate) fn read(conf_dir: &Path, options: &WatchOptions) -> Self {
         let config::Targets {
             good,
             bad,
@@ -208,7 +208,7 @@ impl Everything {
         };
         let others = Arc::new(read_others(&conf_dir.join("templates")));
         for target in good {
-            everything.compile(target, conf_dir, &others, pass);
+            everything.compile(target, conf_dir, &others, options);
         }
         everything
             .bad
@@ -221,9 +221,9 @@ impl Everything {
         target: Target,
         conf_dir: &Path,
         others: &Arc<Others>,
-        pass: &WatchOptions,
+        options: &WatchOptions,
     ) {
-        let mut problems: Vec<Problem> = missing_command(&target, pass).into_iter().collect();
+        let mut problems: Vec<Problem> = missing_command(&target, options).into_iter().collect();
         let mut templates = Vec::new();
         for output in &target.outputs {
             match compile(output, conf_dir, others) {
@@ -344,8 +344,8 @@ fn warning_of_check(target: &Target, output: &Output) -> Option<Problem> {
 }
 
 /// The problem of a target that reloads the command of `sidekick watch` where there is none; `--noop` needs none.
-fn missing_command(target: &Target, pass: &WatchOptions) -> Option<Problem> {
-    let missing = pass.program.is_none() && !pass.noop;
+fn missing_command(target: &Target, options: &WatchOptions) -> Option<Problem> {
+    let missing = options.program.is_none() && !options.noop;
     match target.reload {
         Some(Reload::Child { .. }) if missing => {
             let what = "template.reload.child: there is no command that could be signalled";

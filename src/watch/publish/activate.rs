@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::cancel::Step;
 use super::steps::Swapped;
-use super::{Job, PublishError, Published, Restored, numbered};
+use super::{Effect, Job, PublishError, Restored, numbered};
 use crate::model::report::chain;
 use crate::watch::reload::generation::GenerationCheck;
 use crate::watch::reload::send::{ReloadError, ReloadResult};
@@ -122,16 +122,16 @@ impl Job {
         }
     }
 
-    pub(super) async fn reload_owed(&mut self, live: &[String]) -> Result<Published, PublishError> {
+    pub(super) async fn reload_owed(&mut self, live: &[String]) -> Result<Effect, PublishError> {
         self.progress.set_begun();
         match self.reload_to(numbered(live)).await {
-            Ok(ReloadResult::Unread) => Ok(Published::Unread),
+            Ok(ReloadResult::Unread) => Ok(Effect::Unread),
             Ok(result) => {
                 let is_first = self.is_first();
                 self.record_loaded(numbered(live));
                 self.reconcile_after_reload(result, is_first, numbered(live))
                     .await;
-                Ok(Published::ReloadMade)
+                Ok(Effect::ReloadMade)
             }
             // The reload stays owed. The next publish makes it, or restores the previous file.
             Err(error) if matches!(*error, ReloadError::GivenUp) => Err(PublishError::GivenUp),

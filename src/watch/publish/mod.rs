@@ -47,7 +47,7 @@ use steps::{Checked, Compared, Differs, Rendered, Swapped};
 
 /// What a publish that did not fail has done.
 #[derive(Debug)]
-pub(super) enum Published {
+pub(super) enum Effect {
     /// The live files were right already.
     Unchanged,
     /// The live files would have changed; `--noop` keeps them.
@@ -129,9 +129,12 @@ pub(super) struct Job {
     pub(super) steps: Vec<StepTime>,
 }
 
-/// How a publish ended.
-pub(super) struct End {
-    pub(super) result: Result<Published, PublishError>,
+/// What a publish reports when it has ended. [`PublishReport::outcome`] is its short form.
+pub(super) struct PublishReport {
+    /// What the publish has done, or why it failed.
+    pub(super) result: Result<Effect, PublishError>,
+    /// How long the publish took.
+    pub(super) took: Duration,
     /// What the running `HAProxies` have afterwards.
     pub(super) running_config: RunningConfig,
     /// Where announcements contradict each other; `None` if the files could not be rendered.
@@ -146,21 +149,35 @@ pub(super) struct End {
     pub(super) steps: Vec<StepTime>,
 }
 
-impl End {
+impl PublishReport {
+    /// The report of a publish that does not report itself, since its task panicked, hangs or was never started.
+    pub(super) fn without_job(error: PublishError, took: Duration) -> Self {
+        Self {
+            result: Err(error),
+            took,
+            running_config: RunningConfig::LiveFiles,
+            disputes: None,
+            tried: None,
+            published_digests: None,
+            foreign_edits: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
     /// The one result on which everybody else acts. `has_reload`: the target has a program to reload.
     pub(super) fn outcome(&self, has_reload: bool) -> Outcome {
         match &self.result {
-            Ok(Published::Swapped(_)) => Outcome::Good {
+            Ok(Effect::Swapped(_)) => Outcome::Good {
                 reloaded: has_reload,
             },
-            Ok(Published::ReloadMade | Published::Unread) => Outcome::Good { reloaded: true },
-            Ok(Published::AtRuntime(_) | Published::Reconciled(_) | Published::Unchanged) => {
+            Ok(Effect::ReloadMade | Effect::Unread) => Outcome::Good { reloaded: true },
+            Ok(Effect::AtRuntime(_) | Effect::Reconciled(_) | Effect::Unchanged) => {
                 Outcome::Good { reloaded: false }
             }
-            Ok(Published::WouldChange) => Outcome::WouldChange,
-            Ok(Published::ReloadOwed(_)) => Outcome::ReloadOwed,
-            Ok(Published::RefusedBefore) => Outcome::RefusedBefore,
-            Ok(Published::Overtaken) => Outcome::Overtaken,
+            Ok(Effect::WouldChange) => Outcome::WouldChange,
+            Ok(Effect::ReloadOwed(_)) => Outcome::ReloadOwed,
+            Ok(Effect::RefusedBefore) => Outcome::RefusedBefore,
+            Ok(Effect::Overtaken) => Outcome::Overtaken,
             Err(PublishError::GivenUp) => Outcome::GivenUp,
             Err(error) => {
                 let reloaded = matches!(error, PublishError::Reload { .. });
@@ -177,9 +194,7 @@ impl End {
     pub(super) fn into_changes(self) -> Vec<Change> {
         match self.result {
             Ok(
-                Published::Swapped(changes)
-                | Published::AtRuntime(changes)
-                | Published::ReloadOwed(changes),
+                Effect::Swapped(changes) | Effect::AtRuntime(changes) | Effect::ReloadOwed(changes),
             ) => changes,
             Ok(_) | Err(_) => Vec::new(),
         }
@@ -187,37 +202,39 @@ impl End {
 }
 
 impl Job {
-    pub(super) async fn publish(mut self) -> End {
+    pub(super) async fn publish(mut self) -> PublishReport {
+        let start = Instant::now();
         let result = self.run_steps().await;
         let published_digests = match &result {
-            Ok(Published::Unchanged | Published::Reconciled(_)) => Some(self.wanted),
-            Ok(Published::ReloadMade | Published::Unread) => Some(self.wanted),
-            Ok(Published::Swapped(_) | Published::AtRuntime(_)) => Some(self.wanted),
+            Ok(Effect::Unchanged | Effect::Reconciled(_)) => Some(self.wanted),
+            Ok(Effect::ReloadMade | Effect::Unread) => Some(self.wanted),
+            Ok(Effect::Swapped(_) | Effect::AtRuntime(_)) => Some(self.wanted),
             // These ends replace no file.
-            Ok(Published::WouldChange | Published::RefusedBefore | Published::Overtaken) => {
+            Ok(Effect::WouldChange | Effect::RefusedBefore | Effect::Overtaken) => {
                 self.published_digests
             }
             Err(PublishError::Render(_) | PublishError::NoGeneration) => self.published_digests,
             Err(PublishError::Check { .. }) => self.published_digests,
-            Ok(Published::ReloadOwed(_)) => None,
+            Ok(Effect::ReloadOwed(_)) => None,
             // The difference is printed before any file is replaced.
             Err(PublishError::Print(_)) => self.published_digests,
             Err(PublishError::File { .. } | PublishError::CheckInPlace { .. }) => None,
             Err(PublishError::Reload { .. } | PublishError::Worker | PublishError::GivenUp) => None,
             Err(PublishError::Unanswered(_) | PublishError::Hangs) => None,
         };
-        End {
+        PublishReport {
             published_digests,
             foreign_edits: self.foreign_edits,
             steps: self.steps,
             result,
+            took: start.elapsed(),
             running_config: self.running_config,
             disputes: self.disputes,
             tried: self.tried,
         }
     }
 
-    async fn run_steps(&mut self) -> Result<Published, PublishError> {
+    async fn run_steps(&mut self) -> Result<Effect, PublishError> {
         self.progress.enter(Step::Render);
         if self.running_config.is_ahead() {
             // HAProxy has been changed ahead of its files, so this publish must not be dropped during a stop.
@@ -267,7 +284,7 @@ impl Job {
             self.print_diff(&differs)?;
         }
         if self.noop {
-            return Ok(Published::WouldChange);
+            return Ok(Effect::WouldChange);
         }
         let before = differs.live_contents();
         let way = if self.is_program_unknown(&before) {
@@ -278,14 +295,14 @@ impl Job {
         if way.needs_reload() && self.was_refused_before(differs.contents()) {
             // The contents wait for their next try; until then the running HAProxies must match the live files.
             self.undo_runtime_changes(&before).await;
-            return Ok(Published::RefusedBefore);
+            return Ok(Effect::RefusedBefore);
         }
         if way.needs_reload() && self.must_wait_for_reload() {
-            return Ok(Published::ReloadOwed(Vec::new()));
+            return Ok(Effect::ReloadOwed(Vec::new()));
         }
         let (swapped, way) = match self.replace_files(differs, way).await {
             Ok(Some(replaced)) => replaced,
-            Ok(None) => return Ok(Published::Overtaken),
+            Ok(None) => return Ok(Effect::Overtaken),
             Err(error) => {
                 self.undo_runtime_changes(&before).await;
                 return Err(error);
@@ -293,41 +310,41 @@ impl Job {
         };
         if !self.read_back(way).await.needs_reload() {
             self.record_loaded(swapped.contents());
-            return Ok(Published::AtRuntime(swapped.into_changes()));
+            return Ok(Effect::AtRuntime(swapped.into_changes()));
         }
         if self.must_wait_for_reload() {
-            return Ok(Published::ReloadOwed(swapped.into_changes()));
+            return Ok(Effect::ReloadOwed(swapped.into_changes()));
         }
         let swapped = self.put_in_force(swapped).await?;
-        Ok(Published::Swapped(swapped.into_changes()))
+        Ok(Effect::Swapped(swapped.into_changes()))
     }
 
     /// The live files are right, but the program may run something else: makes it run them.
-    async fn publish_unchanged(&mut self, live: &[String]) -> Result<Published, PublishError> {
+    async fn publish_unchanged(&mut self, live: &[String]) -> Result<Effect, PublishError> {
         if self.noop {
-            return Ok(Published::Unchanged);
+            return Ok(Effect::Unchanged);
         }
         self.check_left_unjudged(live).await?;
         if self.running_config.is_ahead() {
             let lives = live.iter().map(|live| Some(live.clone().into_bytes()));
             if self.revert_running(lives.collect()).await {
                 self.record_loaded(numbered(live));
-                return Ok(Published::Unchanged);
+                return Ok(Effect::Unchanged);
             }
         }
         if !self.owes_reload(live) {
             match self.reconcile_running(numbered(live)).await {
-                Some(0) => return Ok(Published::Unchanged),
-                Some(changes) => return Ok(Published::Reconciled(changes)),
-                None if self.ticket.is_none() => return Ok(Published::Unchanged),
+                Some(0) => return Ok(Effect::Unchanged),
+                Some(changes) => return Ok(Effect::Reconciled(changes)),
+                None if self.ticket.is_none() => return Ok(Effect::Unchanged),
                 None => self.mark_unknown(),
             }
         }
         if self.was_refused_before(numbered(live)) {
-            return Ok(Published::RefusedBefore);
+            return Ok(Effect::RefusedBefore);
         }
         if self.must_wait_for_reload() {
-            return Ok(Published::ReloadOwed(Vec::new()));
+            return Ok(Effect::ReloadOwed(Vec::new()));
         }
         self.reload_owed(live).await
     }

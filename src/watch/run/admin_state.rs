@@ -4,13 +4,13 @@ use super::Shell;
 use crate::admin::watch::{PublishEnd, WatchStatus};
 use crate::model::catalog::Changes;
 use crate::watch::applied::publisher::AppliedPublisher;
-use crate::watch::publish::PublishError;
 use crate::watch::publish::outcome::Outcome;
-use crate::watch::target::state::Done;
+use crate::watch::publish::{PublishError, PublishReport};
 
 impl Shell {
-    /// Something has come from the store. To be called before the targets hear of it, who may publish at once.
-    pub(super) fn tell_admin_of_changes(&self, changes: &Changes) {
+    /// Records which targets changes of the store concern. It has to be called before the targets are notified, since they may
+    /// publish at once.
+    pub(super) fn record_changes_for_admin(&self, changes: &Changes) {
         if !self.admin.is_on() {
             return;
         }
@@ -20,9 +20,15 @@ impl Shell {
         }
     }
 
-    pub(super) fn tell_admin_of_publish(&self, target: usize, done: &Done, outcome: Outcome) {
+    /// Records the report of a publish.
+    pub(super) fn record_publish_for_admin(
+        &self,
+        target: usize,
+        report: &PublishReport,
+        outcome: Outcome,
+    ) {
         let loaded = &self.targets[target].loaded;
-        let failed = done.end.result.as_ref().err();
+        let failed = report.result.as_ref().err();
         let failed = failed.filter(|_| outcome.is_failure());
         self.admin.publish_ended(&PublishEnd {
             target: &loaded.target.name,
@@ -30,12 +36,13 @@ impl Shell {
             failed_step: failed.map(PublishError::step),
             has_reloaded: outcome.has_reloaded(),
             is_good: outcome.is_good(),
-            took: done.took,
+            took: report.took,
             runtime_changes: loaded.haproxies.take_changes(),
         });
     }
 
-    pub(super) fn tell_admin_how_it_stands(&self) {
+    /// Hands the status of the watcher to the admin endpoint.
+    pub(super) fn update_admin_status(&self) {
         self.admin.update_status(|| {
             let status = self.reported_status();
             let applied = self.applied.as_ref();

@@ -22,7 +22,7 @@ use crate::watch::target::state::{TargetState, paths};
 /// The configuration: where it lies, how it is read, and what was wrong with it.
 pub(super) struct Conf {
     pub(super) dir: PathBuf,
-    pub(super) pass: WatchOptions,
+    pub(super) options: WatchOptions,
     pub(super) watched: Watched,
     /// The new configuration follows other paths than the one in force, and waits until the store answers.
     pub(super) waits_for_store: bool,
@@ -36,14 +36,14 @@ pub(super) struct Conf {
 
 impl Conf {
     /// Begins to watch the files of conf.d and the templates, unless there is only a single pass.
-    pub(super) fn new(dir: PathBuf, pass: WatchOptions) -> Self {
+    pub(super) fn new(dir: PathBuf, options: WatchOptions) -> Self {
         let mut watched = Watched::new("the files of conf.d and templates");
-        if !pass.once {
+        if !options.once {
             watched.follow(directories(&dir), links(&dir));
         }
         Self {
             dir,
-            pass,
+            options,
             watched,
             waits_for_store: false,
             problems: Vec::new(),
@@ -71,7 +71,7 @@ impl Conf {
                     format_hint(problem)
                 );
             }
-            let then = if self.pass.once {
+            let then = if self.options.once {
                 "this target has failed"
             } else if targets.iter().any(|state| is_from_file_of(state, one)) {
                 "this target stays as it was until its mistake is corrected"
@@ -113,12 +113,12 @@ fn stays_in_force(state: &TargetState, new: &Configuration) -> bool {
 impl Shell {
     /// Reads conf.d again. A good configuration replaces the one in force; the problems of a bad one are logged.
     pub(super) fn reload_config(&mut self) {
-        if self.is_stopping() || self.pass.once {
+        if self.is_stopping() || self.options.once {
             return;
         }
         let (dirs, links) = (directories(&self.conf.dir), links(&self.conf.dir));
         self.conf.watched.follow(dirs, links);
-        match load(&self.conf.dir, &self.conf.pass) {
+        match load(&self.conf.dir, &self.conf.options) {
             Ok(new) => self.apply_config(new),
             Err(problems) if problems == self.conf.problems => {}
             Err(problems) => {
@@ -130,7 +130,9 @@ impl Shell {
             }
         }
         // Failed targets try again at once: the operator has changed something and wants to see the effect.
-        self.targets.iter_mut().for_each(TargetState::rest);
+        self.targets
+            .iter_mut()
+            .for_each(TargetState::reset_schedule);
         self.notify_targets(|_| true);
     }
 

@@ -131,7 +131,7 @@ impl Shell {
     /// Makes the repairs that had to wait and are due now.
     pub(super) fn repair_all_due(&mut self, now: Instant) {
         for target in 0..self.targets.len() {
-            if self.targets[target].is_repair_due(now) {
+            if self.targets[target].take_due_repair(now) {
                 self.repair(target);
             }
         }

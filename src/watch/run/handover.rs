@@ -11,7 +11,8 @@ use tokio::task::Id;
 use tracing::warn;
 
 use super::Shell;
-use crate::watch::target::state::{Done, TargetState};
+use crate::watch::publish::PublishReport;
+use crate::watch::target::state::TargetState;
 
 /// How long a publish that has begun to change something may go on after a config reload has outdated it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -95,7 +96,7 @@ impl OutgoingTarget {
                     "{}: a publish of the previous configuration does not end, and sidekick no longer waits for it",
                     self.state.loaded.target.name
                 );
-                self.state.end();
+                self.state.abort();
             }
             None => {}
         }
@@ -109,7 +110,7 @@ impl Shell {
     }
 
     /// The publish of an outgoing target has ended: targets that waited for it go on.
-    pub(super) fn outgoing_ended(&mut self, id: Id, done: &Done) {
+    pub(super) fn outgoing_ended(&mut self, id: Id, report: &PublishReport) {
         let Some(at) = self.outgoing.iter().position(|one| one.state.runs(id)) else {
             return;
         };
@@ -121,9 +122,9 @@ impl Shell {
                 .targets
                 .iter_mut()
                 .filter(|state| state.excludes(&gone));
-            heirs.for_each(|heir| heir.inherit(&gone));
+            heirs.for_each(|heir| heir.wait_for_hanging(&gone));
         } else {
-            gone.publish_ended(done, self.pass.once);
+            gone.take_in_report(report, self.options.once);
         }
         if !self.subscriptions.is_complete() {
             return;

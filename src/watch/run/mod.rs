@@ -24,13 +24,14 @@ use super::conf::haproxy::ProcessWatch;
 use super::conf::load::Configuration;
 use super::guard::guards::Guards;
 use super::history::journal::Journal;
+use super::publish::PublishReport;
 use super::publish::loaded_state::LoadedState;
 use super::publish::outcome::Outcome;
 use super::reload::coalesce::Reloads;
 use super::source::snapshot::SnapshotFile;
 use super::source::subscriptions::Subscriptions;
 use super::target::schedule::Input;
-use super::target::state::{Done, TargetState};
+use super::target::state::TargetState;
 use crate::admin::LoopBeat;
 use crate::admin::watch::WatchAdmin;
 use crate::config::WatchOptions;
@@ -70,7 +71,7 @@ pub struct Plan {
     /// Where instances live in the store.
     pub prefix: Prefix,
     /// How to publish them, and how long to stay.
-    pub pass: WatchOptions,
+    pub options: WatchOptions,
     /// What templates see of the environment.
     pub env: BTreeMap<String, String>,
     /// Which store it is, as [`crate::model::store_url::Location::identity`] has it.
@@ -104,7 +105,7 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
         }
         match shell.next_event(&mut signals).await {
             Event::Store(scope, followed) => shell.handle_store_event(scope, followed),
-            Event::PublishEnded(id, done) => shell.publish_ended(id, done),
+            Event::PublishEnded(id, report) => shell.publish_ended(id, report),
             Event::PublishBroken(id) => shell.publish_broken(id),
             Event::ConfigEdited => shell.reload_config(),
             Event::FilesTouched(touched) => shell.handle_touched(touched),
@@ -122,7 +123,7 @@ enum Event {
     /// An event of the store, of this scope.
     Store(usize, Followed),
     /// The publish with this task id has ended.
-    PublishEnded(Id, Done),
+    PublishEnded(Id, PublishReport),
     /// The task of a publish has panicked or was ended.
     PublishBroken(Id),
     /// Something has changed in conf.d or in the templates.
@@ -143,14 +144,14 @@ struct Shell {
     /// Targets of the previous configuration whose publishes are still under way.
     outgoing: Vec<OutgoingTarget>,
     catalog: Arc<Catalog>,
-    pass: WatchOptions,
+    options: WatchOptions,
     env: Arc<BTreeMap<String, String>>,
     store: Arc<dyn Store>,
     prefix: Prefix,
     subscriptions: Subscriptions,
     /// Our entry in the store, which says what our proxies have in use; `None` if the process does not stay.
     applied: Option<AppliedPublisher>,
-    publishes: JoinSet<Done>,
+    publishes: JoinSet<PublishReport>,
     loaded_state: Arc<LoadedState>,
     snapshot: SnapshotFile,
     /// The scopes that the store does not answer for at present.
@@ -186,9 +187,9 @@ struct Shell {
 impl Shell {
     fn new(mut plan: Plan, store: &Arc<dyn Store>) -> Self {
         // A config reload reads conf.d under the same options as the start.
-        let reading = plan.pass.clone();
-        let program = plan.pass.program.take();
-        let state_dir = plan.pass.state_dir.take();
+        let reading = plan.options.clone();
+        let program = plan.options.program.take();
+        let state_dir = plan.options.state_dir.take();
         let now = Instant::now();
         let mut conf = Conf::new(plan.conf_dir.clone(), reading);
         conf.log_new_warnings(plan.targets.warnings);
@@ -202,20 +203,20 @@ impl Shell {
         config_reload::set_limits(&mut targets);
         let paths = targets.iter().flat_map(|state| state.paths.clone());
         let subscriptions = Subscriptions::start(store, paths);
-        let stays = !plan.pass.once && !plan.pass.noop;
-        let child = program.map(|program| ChildShell::new(program, plan.pass.stop));
+        let stays = !plan.options.once && !plan.options.noop;
+        let child = program.map(|program| ChildShell::new(program, plan.options.stop));
         let running = child.as_ref().map(ChildShell::running);
         let applied =
             stays.then(|| AppliedPublisher::new(store, &subscriptions.paths(), &targets, running));
-        let place = state_dir.as_deref().filter(|_| !plan.pass.once);
+        let place = state_dir.as_deref().filter(|_| !plan.options.once);
         let mut snapshot = SnapshotFile::new(place, &plan.conf_dir, plan.store);
         snapshot.start_silence_timer(now);
-        let history = state_dir.as_deref().filter(|_| !plan.pass.noop);
+        let history = state_dir.as_deref().filter(|_| !plan.options.noop);
         let journal = Journal::open(history);
-        let mut guards = Guards::open(state_dir.clone(), plan.pass.noop, plan.prefix.clone());
+        let mut guards = Guards::open(state_dir.clone(), plan.options.noop, plan.prefix.clone());
         guards.replace_targets(&targets);
         let mut haproxy_processes = ProcessWatch::default();
-        if !plan.pass.once {
+        if !plan.options.once {
             haproxy_processes.watch_all(
                 targets
                     .iter()
@@ -232,9 +233,9 @@ impl Shell {
             store: Arc::clone(store),
             prefix: plan.prefix,
             subscriptions,
-            compare_at: now + plan.pass.interval,
+            compare_at: now + plan.options.interval,
             child,
-            pass: plan.pass,
+            options: plan.options,
             env: Arc::new(plan.env),
             publishes: JoinSet::new(),
             loaded_state: Arc::new(LoadedState::open(state_dir)),
@@ -270,9 +271,9 @@ impl Shell {
         };
         tokio::select! {
             (scope, followed) = self.subscriptions.next_update() => Event::Store(scope, followed),
-            () = self.conf.watched.changed(), if !self.pass.once => Event::ConfigEdited,
-            Some(done) = self.publishes.join_next_with_id() => match done {
-                Ok((id, done)) => Event::PublishEnded(id, done),
+            () = self.conf.watched.changed(), if !self.options.once => Event::ConfigEdited,
+            Some(ended) = self.publishes.join_next_with_id() => match ended {
+                Ok((id, report)) => Event::PublishEnded(id, report),
                 Err(error) => Event::PublishBroken(error.id()),
             },
             touched = self.destinations.next_touched() => Event::FilesTouched(touched),
@@ -298,7 +299,7 @@ impl Shell {
         let outgoing = outgoing.chain(repairs);
         let schedules = schedules.chain(outgoing);
         let wait = self
-            .pass
+            .options
             .timeout
             .filter(|_| !self.subscriptions.is_complete())
             .map(|limit| self.started_at + limit);
@@ -319,12 +320,12 @@ impl Shell {
             let over = self.publishes.is_empty() || Instant::now() >= at;
             return over.then(|| self.status_of_stop());
         }
-        if !self.pass.once {
+        if !self.options.once {
             return None;
         }
         if !self.subscriptions.is_complete() {
             let waited = self
-                .pass
+                .options
                 .timeout
                 .is_some_and(|limit| self.started_at.elapsed() >= limit);
             return waited.then(|| {
@@ -353,7 +354,7 @@ impl Shell {
     /// The exit status after a signal to stop. A daemon ends with 0. A single pass that was not finished has not
     /// succeeded: `sidekick watch --once && exec server` must not start the server without its file.
     fn status_of_stop(&self) -> u8 {
-        if !self.pass.once {
+        if !self.options.once {
             return 0;
         }
         let is_done = self.subscriptions.is_complete();
@@ -405,7 +406,7 @@ impl Shell {
 
     /// Has every file compared with what it should be, and sets the time of the next comparison.
     fn compare_all(&mut self) {
-        self.compare_at = Instant::now() + self.pass.interval;
+        self.compare_at = Instant::now() + self.options.interval;
         if self.subscriptions.is_complete() {
             self.notify_targets(|_| true);
         }

@@ -50,7 +50,7 @@ impl Shell {
             applied.set_status(status.clone());
         }
         self.reported.status = status;
-        self.tell_admin_how_it_stands();
+        self.update_admin_status();
         let text = self.status_text();
         if text != self.reported.text && !self.is_stopping() {
             sd_notify::status(&text);

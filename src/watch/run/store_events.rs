@@ -74,7 +74,7 @@ impl Shell {
             // loss.
         } else if was_complete {
             self.guards.take_in_changes(&self.catalog, &changes);
-            self.tell_admin_of_changes(&changes);
+            self.record_changes_for_admin(&changes);
             self.take_in_guard_events();
             let prefix = self.catalog.prefix();
             for state in &mut self.targets {

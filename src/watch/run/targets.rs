@@ -13,9 +13,9 @@ use crate::watch::child::lifecycle;
 use crate::watch::child::shell::ChildShell;
 use crate::watch::history::entry as history;
 use crate::watch::publish::outcome::Outcome;
-use crate::watch::publish::{End, Job, Progress, PublishError, RunningConfig};
+use crate::watch::publish::{Job, Progress, PublishError, PublishReport};
 use crate::watch::target::schedule::{Action, Input};
-use crate::watch::target::state::{Done, Ended, TargetState};
+use crate::watch::target::state::TargetState;
 
 impl Shell {
     /// Tells the schedules of the targets for which `concerned` is true that something has changed. A target whose
@@ -30,7 +30,7 @@ impl Shell {
                 continue;
             }
             if self.guards.is_frozen(&state.loaded.target.name) {
-                state.freeze(self.pass.once && !self.pass.noop);
+                state.freeze(self.options.once && !self.options.noop);
             } else {
                 self.advance(target, Input::Changed);
             }
@@ -56,7 +56,7 @@ impl Shell {
         }
         match action {
             // The end of the wait notifies the target, so this publish is not lost.
-            Some(Action::Publish { .. }) if has_to_wait => self.targets[target].rest(),
+            Some(Action::Publish { .. }) if has_to_wait => self.targets[target].reset_schedule(),
             Some(Action::Publish {
                 may_reload,
                 may_repeat,
@@ -76,9 +76,9 @@ impl Shell {
         self.fail_publish(target, PublishError::Unanswered(limit), limit);
     }
 
-    /// Counts a publish as failed that does not say so itself.
+    /// Counts a publish as failed that does not report itself.
     fn fail_publish(&mut self, target: usize, error: PublishError, took: Duration) {
-        self.take_in_result(target, failed(error, took));
+        self.take_in_report(target, PublishReport::without_job(error, took));
     }
 
     /// Starts a publish of a target as a task. If an earlier one still hangs in a file system, it fails at once.
@@ -97,14 +97,14 @@ impl Shell {
                     .catalog_for(&state.loaded.target.name, &self.catalog),
                 &self.env,
             ),
-            noop: self.pass.noop,
+            noop: self.options.noop,
             may_reload,
             may_repeat,
             has_failed: state.last.is_some_and(Outcome::is_failure),
-            diff: self.pass.diff,
+            diff: self.options.diff,
             ticket: self.reloads.ticket(&state.loaded.target, running),
             loaded_state: Arc::clone(&self.loaded_state),
-            running_config: state.running_config(),
+            running_config: state.take_running_config(),
             progress: Arc::clone(&progress),
             generation: None,
             disputes: None,
@@ -114,14 +114,9 @@ impl Shell {
             foreign_edits: Vec::new(),
             steps: Vec::new(),
         };
-        let publish = self.publishes.spawn(async move {
-            let start = Instant::now();
-            let end = job.publish().await;
-            let took = start.elapsed();
-            Done { end, took }
-        });
+        let publish = self.publishes.spawn(job.publish());
         let revision = self.catalog.revision();
-        self.targets[target].started(publish, progress, revision);
+        self.targets[target].publish_started(publish, progress, revision);
         self.admin
             .publish_started(&self.targets[target].loaded.target.name);
         if let Some(applied) = &mut self.applied {
@@ -130,36 +125,33 @@ impl Shell {
     }
 
     /// A publish has ended, of a target in force or of an outgoing one.
-    pub(super) fn publish_ended(&mut self, id: Id, done: Done) {
+    pub(super) fn publish_ended(&mut self, id: Id, report: PublishReport) {
         let Some(target) = self.targets.iter().position(|state| state.runs(id)) else {
-            return self.outgoing_ended(id, &done);
+            return self.outgoing_ended(id, &report);
         };
-        self.take_in_result(target, done);
+        self.take_in_report(target, report);
     }
 
-    /// Takes in the result of a publish: for the target, its guard, our entry in the store and the readiness.
-    fn take_in_result(&mut self, target: usize, done: Done) {
+    /// Takes in the report of a publish: for the target, its guard, our entry in the store and the readiness.
+    fn take_in_report(&mut self, target: usize, report: PublishReport) {
         let state = &mut self.targets[target];
-        let Ended {
-            number,
-            outcome,
-            entry,
-        } = state.publish_ended(&done, self.pass.once);
+        let number = state.publish_number();
+        let (outcome, entry) = state.take_in_report(&report, self.options.once);
         let good = outcome.is_good();
-        let is_touched = state.is_touched();
+        let must_compare = state.must_compare_files();
         if good {
             self.guards.record_published(&state.loaded.target.name);
         }
         if let Some(applied) = &mut self.applied {
             applied.publish_ended(target, good);
         }
-        self.tell_admin_of_publish(target, &done, outcome);
+        self.record_publish_for_admin(target, &report, outcome);
         if let Some(entry) = entry {
-            self.journal.record(entry, done.end.into_changes());
+            self.journal.record(entry, report.into_changes());
         }
         self.advance(target, Input::Ended(number, outcome));
         self.report_ready();
-        if is_touched {
+        if must_compare {
             self.compare_files();
         }
     }
@@ -190,7 +182,8 @@ impl Shell {
                 } else {
                     history::Action::HoldEnded
                 };
-                self.journal.record(state.event(action, &cause), Vec::new());
+                self.journal
+                    .record(state.history_entry(action, &cause), Vec::new());
                 state.add_cause(&cause);
             }
         }
@@ -199,7 +192,8 @@ impl Shell {
     /// The task of a publish has panicked or was ended: counts it as failed, except during a stop.
     pub(super) fn publish_broken(&mut self, id: Id) {
         if !self.is_stopping() {
-            self.publish_ended(id, failed(PublishError::Worker, Duration::ZERO));
+            let report = PublishReport::without_job(PublishError::Worker, Duration::ZERO);
+            self.publish_ended(id, report);
         }
     }
 
@@ -218,21 +212,5 @@ impl Shell {
             self.report();
             sd_notify::ready(&self.status_text());
         }
-    }
-}
-
-/// The result of a publish that does not report one itself.
-fn failed(error: PublishError, took: Duration) -> Done {
-    Done {
-        end: End {
-            result: Err(error),
-            running_config: RunningConfig::LiveFiles,
-            disputes: None,
-            tried: None,
-            published_digests: None,
-            foreign_edits: Vec::new(),
-            steps: Vec::new(),
-        },
-        took,
     }
 }

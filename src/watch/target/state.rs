@@ -1,4 +1,4 @@
-//! One target and where it stands: what it follows, when it is published, and what became of that. Shell.
+//! The state of one target: what it follows, when it is published, and what its last publishes have done. Shell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -26,89 +26,75 @@ use crate::watch::history::entry::{Action, Entry, Step};
 use crate::watch::host::WORLD;
 use crate::watch::publish::outcome::Outcome;
 use crate::watch::publish::{
-    Change, Digest, End, ForeignEdit, Progress, PublishError, Published, Restored, RunningConfig,
-    StepTime, TakenOut,
+    Change, Digest, Effect, ForeignEdit, Progress, PublishError, PublishReport, Restored,
+    RunningConfig, StepTime, TakenOut,
 };
 use crate::watch::render::View;
 
-/// So many instances and keys are named in the log as the cause of a publish.
+/// How many instances and keys the log names as the cause of a publish.
 const NAMED: usize = 5;
-/// So many in the history.
+/// How many of them the history names.
 const RECORDED: usize = 50;
-
-/// A publish that has ended.
-pub(crate) struct Done {
-    pub(crate) end: End,
-    pub(crate) took: Duration,
-}
 
 /// A publish under way.
 struct Running {
     publish: AbortHandle,
-    /// How far it has come.
+    /// The step that the publish has reached.
     progress: Arc<Progress>,
-    /// Its number in the schedule.
+    /// The number of the publish in the schedule.
     number: u64,
-    /// What it is made from.
+    /// The revision of the catalog that the publish renders.
     revision: Revision,
     since: Instant,
-    /// It has been told that it takes unusually long.
+    /// The log already says that the publish takes unusually long.
     is_slow: bool,
-    /// Why it is made.
+    /// Why the publish is made.
     causes: Causes,
 }
 
-/// What the loop has to know of a publish that has ended.
-pub(crate) struct Ended {
-    /// Its number in the schedule.
-    pub(crate) number: u64,
-    pub(crate) outcome: Outcome,
-    /// What the history is told, if anything was done, or failed in a new way.
-    pub(crate) entry: Option<Entry>,
-}
-
+/// All that is known of a target.
 pub(crate) struct TargetState {
     pub(crate) loaded: Arc<Loaded>,
-    /// What it follows, as paths.
+    /// The paths in the store that the target follows.
     pub(crate) paths: Vec<Prefix>,
-    /// What no two publishes may be about at once: its name and its files.
+    /// The name and the files of the target. Publishes of two targets that share one of them exclude each other.
     claims: BTreeSet<String>,
     pub(crate) schedule: Schedule,
     /// The last outcome that says how files and programs are now.
     pub(crate) last: Option<Outcome>,
     /// The publish that is under way.
     running: Option<Running>,
-    /// A publish that was given up because it did not answer, as long as something of it may still be at work.
+    /// A publish that did not answer and was given up, as long as a thread of it may still be at work.
     given_up: Weak<Progress>,
-    /// What the last publish has left in the places of the outputs, if that is known.
+    /// The files as the last publish has left them, in the order of the outputs, if that is known.
     published_digests: Option<Vec<Digest>>,
     repairs: Repairs,
-    /// When a file that somebody else has changed is set right.
+    /// When a file that somebody else has changed is repaired, if the repair had to wait.
     repair_at: Option<Instant>,
-    /// Something has happened to a file while it was being published.
-    is_touched: bool,
-    /// What the running `HAProxies` have, by the last publish.
+    /// Somebody may have changed a file during the publish under way, so the files are compared after it.
+    compare_after: bool,
+    /// What the running `HAProxies` have since the last publish.
     running_config: RunningConfig,
     /// The log already says that a file is written in place.
     in_place: bool,
-    /// What has failed since the last success.
+    /// The failures since the last success.
     recent_failures: RecentFailures,
     /// The last failure, and when the first one of those in a row happened.
     failing: Option<Failing>,
-    /// Since when its files are as they are, in seconds since 1970.
+    /// Since when the files are as they are, in seconds since 1970.
     in_force_since: Option<u64>,
-    /// What the last good publish was made from.
+    /// The revision that the last good publish rendered.
     good_revision: Option<Revision>,
-    /// A reload is needed for which it was too early when it was tried last.
+    /// The program has to be reloaded, and it was too early for that at the last try.
     owes_reload: bool,
-    /// What has happened since its files were right, or since the publish under way began.
+    /// What has happened since the files were right, or since the publish under way began.
     causes: Causes,
     /// Contradictions between announcements that the log has named.
     disputes: BTreeSet<String>,
 }
 
 impl TargetState {
-    /// `cause` says why it is there now.
+    /// `cause` says why the target exists now, as a part of a sentence.
     pub(crate) fn new(loaded: Loaded, prefix: &Prefix, cause: &str) -> Self {
         let mut causes = Causes::default();
         causes.add(cause);
@@ -130,7 +116,7 @@ impl TargetState {
             published_digests: None,
             repairs: Repairs::default(),
             repair_at: None,
-            is_touched: false,
+            compare_after: false,
             running_config: RunningConfig::LiveFiles,
             in_place: false,
             recent_failures: RecentFailures::default(),
@@ -143,8 +129,8 @@ impl TargetState {
         }
     }
 
-    /// Whatever was put off may be done at once; a publish that is under way goes on.
-    pub(crate) fn rest(&mut self) {
+    /// Forgets every delay of the schedule, so that the next change is published at once. A publish under way goes on.
+    pub(crate) fn reset_schedule(&mut self) {
         if !self.is_publishing() {
             self.schedule = self.schedule.renewed();
         }
@@ -154,36 +140,38 @@ impl TargetState {
         self.running.is_some()
     }
 
-    /// What its files are to be compared with to find what somebody else has done to them.
+    /// The files as the last publish has left them, to find what somebody else has changed. `None` if that is not known, or
+    /// during a publish, after which [`TargetState::must_compare_files`] asks for another comparison.
     pub(crate) fn published_files(&mut self) -> Option<Vec<(PathBuf, Digest)>> {
-        self.is_touched = self.is_publishing();
+        self.compare_after = self.is_publishing();
         let left = self
             .published_digests
             .as_ref()
-            .filter(|_| !self.is_touched)?;
+            .filter(|_| !self.compare_after)?;
         let outputs = self.loaded.target.outputs.iter();
         let dests = outputs.map(|output| output.dest.clone());
         Some(dests.zip(left.iter().copied()).collect())
     }
 
-    /// Whether a look at its files was put off until a publish has ended.
-    pub(crate) fn is_touched(&self) -> bool {
-        self.is_touched
+    /// Whether a comparison of the files was put off until the publish under way has ended.
+    pub(crate) fn must_compare_files(&self) -> bool {
+        self.compare_after
     }
 
-    /// Whether a file that was found changed is set right now; if not, it has its time.
+    /// Whether a file that somebody else has changed may be repaired now. If not, sets the time of its repair.
     pub(crate) fn may_repair(&mut self, now: Instant) -> bool {
         let due = self.repairs.due(now);
         self.repair_at = (due > now).then_some(due);
         due <= now
     }
 
-    /// When a file is set right that had to wait.
+    /// When a file is repaired whose repair had to wait.
     pub(crate) fn repair_at(&self) -> Option<Instant> {
         self.repair_at
     }
 
-    pub(crate) fn is_repair_due(&mut self, now: Instant) -> bool {
+    /// Whether the time of a repair has come; true once for each repair.
+    pub(crate) fn take_due_repair(&mut self, now: Instant) -> bool {
         self.repair_at.take_if(|at| now >= *at).is_some()
     }
 
@@ -191,18 +179,19 @@ impl TargetState {
         self.published_digests.clone()
     }
 
-    /// Whether a publish of this target must not run beside one of the other.
+    /// Whether the two targets have the same name or share a file, so that their publishes may not run at the same time.
     pub(crate) fn excludes(&self, other: &Self) -> bool {
         !self.claims.is_disjoint(&other.claims)
     }
 
+    /// Whether the target follows one of the changed keys.
     pub(crate) fn concerns(&self, changes: &Changes) -> bool {
         let followed = |key: &str| self.paths.iter().any(|path| path.covers(key));
         let is_news = |key: &str| !is_of_watcher(key);
         changes.keys.iter().any(|key| followed(key) && is_news(key))
     }
 
-    /// What each of its templates sees.
+    /// What each template of the target sees, in the order of the outputs.
     pub(crate) fn views(
         &self,
         catalog: &Arc<Catalog>,
@@ -227,8 +216,8 @@ impl TargetState {
         self.loaded.target.outputs.iter().map(view).collect()
     }
 
-    /// Its guard leaves the files as they are: the last good state, which is what a command can start with, but not what
-    /// a single pass was asked for.
+    /// The guard leaves the files as they are. This counts as good, since a command can start with the last good state;
+    /// `has_failed`: it counts as a failure, since `--once` was asked to publish.
     pub(crate) fn freeze(&mut self, has_failed: bool) {
         let reloaded = false;
         self.last = Some(if has_failed {
@@ -238,13 +227,14 @@ impl TargetState {
         });
     }
 
-    /// What the running `HAProxies` have, for a publish to begin with. If it does not come to its end, the loaded state knows.
-    pub(crate) fn running_config(&mut self) -> RunningConfig {
+    /// Hands what the running `HAProxies` have to a publish, which returns it in its report. If the publish never reports, the
+    /// loaded state has a record of it.
+    pub(crate) fn take_running_config(&mut self) -> RunningConfig {
         std::mem::take(&mut self.running_config)
     }
 
-    /// A publish of what the catalog has at this revision is under way.
-    pub(crate) fn started(
+    /// Takes in that a publish of the catalog at this revision has started.
+    pub(crate) fn publish_started(
         &mut self,
         publish: AbortHandle,
         progress: Arc<Progress>,
@@ -261,20 +251,20 @@ impl TargetState {
         });
     }
 
-    /// The store has said something: what concerns it is a cause of the next publish.
+    /// Adds those changes of the store that concern the target to the causes of the next publish.
     pub(crate) fn add_changes(&mut self, changes: &Changes, prefix: &Prefix) {
         let paths = &self.paths;
         let follows = |path: &str| paths.iter().any(|followed| followed.covers(path));
         self.causes.add_changes(changes, prefix, follows);
     }
 
-    /// Something else has happened that is a cause of the next publish.
+    /// Adds another cause of the next publish, as a part of a sentence.
     pub(crate) fn add_cause(&mut self, what: &str) {
         self.causes.add(what);
     }
 
-    /// A line of the history about something that is no publish.
-    pub(crate) fn event(&self, action: Action, cause: &str) -> Entry {
+    /// An entry of the history that is about no publish.
+    pub(crate) fn history_entry(&self, action: Action, cause: &str) -> Entry {
         Entry {
             at: (WORLD.now)().as_secs(),
             target: self.loaded.target.name.clone(),
@@ -289,7 +279,8 @@ impl TargetState {
         }
     }
 
-    /// How it stands, with what its guard holds, and when the snapshot was written if it is served from one.
+    /// The status of the target. `held`: what its guard holds; `stale`: when the snapshot on disk was written, in seconds since
+    /// 1970, if the target is rendered from it.
     pub(crate) fn status(&self, held: Vec<HeldService>, stale: Option<u64>) -> TargetStatus {
         TargetStatus {
             name: self.loaded.target.name.clone(),
@@ -302,7 +293,7 @@ impl TargetState {
         }
     }
 
-    /// Says what the schedule does or waits for, and for how long.
+    /// Logs what the schedule does or waits for, and for how long.
     pub(crate) fn log_phase(&self, now: Instant) {
         let (name, phase) = (&self.loaded.target.name, self.schedule.phase());
         let next = self.schedule.deadline();
@@ -314,13 +305,13 @@ impl TargetState {
         debug!(target = name, "{name}: {phase}{next}");
     }
 
-    /// How long a publish may take, where the slowest reload of all targets may take this long.
+    /// Sets how long a publish may take. `slowest_reload` is the longest reload time-out of all targets.
     pub(crate) fn set_limits(&mut self, slowest_reload: Duration) {
         self.schedule
             .set_limits(timeouts(&self.loaded.target, slowest_reload).limits());
     }
 
-    /// Says that the publish under way takes unusually long, and what it waits for.
+    /// Warns that the publish under way takes unusually long, and names the step for which it waits.
     pub(crate) fn warn_slow(&mut self) {
         let limit = self.schedule.limits().end.as_secs();
         let name = &self.loaded.target.name;
@@ -334,17 +325,17 @@ impl TargetState {
         }
     }
 
-    /// Ends a publish that does not answer, wherever it is. What it says yet is not for this target any more, and what it
-    /// has begun is in the loaded state.
+    /// Ends a publish that does not answer, at whatever step, and ignores a later report of it. The loaded state has a record of
+    /// what the publish has begun.
     pub(crate) fn abandon(&mut self) {
-        self.end();
+        self.abort();
         if let Some(running) = self.running.take() {
             self.given_up = Arc::downgrade(&running.progress);
         }
     }
 
-    /// Ends a publish, wherever it is; the loop hears of its end.
-    pub(crate) fn end(&self) {
+    /// Ends a publish, at whatever step. The loop still gets the end of its task as an event.
+    pub(crate) fn abort(&self) {
         if let Some(Running {
             publish, progress, ..
         }) = &self.running
@@ -354,41 +345,41 @@ impl TargetState {
         }
     }
 
-    /// What hangs of that target is in the way of this one.
-    pub(crate) fn inherit(&mut self, gone: &Self) {
+    /// Lets this target wait for what still hangs of an outgoing one.
+    pub(crate) fn wait_for_hanging(&mut self, gone: &Self) {
         if gone.hangs() {
             self.given_up = Weak::clone(&gone.given_up);
         }
     }
 
-    /// Whether something of a publish that was given up is still at work: a thread that waits for a disk cannot be ended,
-    /// and what it does then must not meet what another publish does.
+    /// Whether a thread of a publish that was given up is still at work. A thread that waits for a disk cannot be ended, and
+    /// its later changes must not mix with those of another publish.
     pub(crate) fn hangs(&self) -> bool {
         self.given_up.strong_count() > 0
     }
 
-    /// Whether this is its publish.
+    /// Whether the task with this id is the publish under way.
     pub(crate) fn runs(&self, id: Id) -> bool {
         self.running
             .as_ref()
             .is_some_and(|running| running.publish.id() == id)
     }
 
-    /// Whether the publish that is under way has begun to change something.
+    /// Whether the publish under way has begun to change files or programs.
     pub(crate) fn has_begun(&self) -> bool {
         let running = self.running.as_ref();
         running.is_some_and(|running| running.progress.has_begun())
     }
 
-    /// Asks the publish that is under way not to wait for its command any more.
+    /// Kills the command for which the publish under way waits.
     pub(crate) fn kill_command(&self) {
         if let Some(Running { progress, .. }) = &self.running {
             progress.give_up();
         }
     }
 
-    /// Ends a publish that has changed nothing yet, or whose file is still being checked. One that has come further goes on
-    /// to its reload.
+    /// Ends a publish that has changed nothing yet, or whose file is still being checked. A publish that has come further goes
+    /// on to its reload.
     pub(crate) fn give_up(&self) {
         match &self.running {
             Some(running) if running.progress.has_begun() => running.progress.give_up_check(),
@@ -397,44 +388,51 @@ impl TargetState {
         }
     }
 
-    /// Asks the publish that is under way to make way for newer data.
+    /// Asks the publish under way to make way for newer data.
     pub(crate) fn overtake(&self) {
         if let Some(Running { progress, .. }) = &self.running {
             progress.overtake();
         }
     }
 
-    /// Takes in how its publish ended.
-    pub(crate) fn publish_ended(&mut self, done: &Done, once: bool) -> Ended {
+    /// The number of the publish under way in the schedule, or of the last one.
+    pub(crate) fn publish_number(&self) -> u64 {
+        let running = self.running.as_ref();
+        running.map_or(self.schedule.number(), |running| running.number)
+    }
+
+    /// Takes in the report of the publish under way and logs it. Returns its outcome, and an entry for the history if the publish
+    /// has done anything or has failed in a new way. `once`: nothing is tried again.
+    pub(crate) fn take_in_report(
+        &mut self,
+        report: &PublishReport,
+        once: bool,
+    ) -> (Outcome, Option<Entry>) {
         let running = self.running.take();
-        let number = running
-            .as_ref()
-            .map_or(self.schedule.number(), |running| running.number);
         if running.as_ref().is_some_and(|running| running.is_slow) {
-            let (name, took) = (&self.loaded.target.name, done.took.as_secs());
+            let (name, took) = (&self.loaded.target.name, report.took.as_secs());
             info!(target = %name, "{name}: the publish that took unusually long has ended after {took} s");
         }
         let revision = running.as_ref().map(|running| running.revision);
         let mut causes = running.map(|running| running.causes).unwrap_or_default();
-        for ForeignEdit { dest, .. } in &done.end.foreign_edits {
+        for ForeignEdit { dest, .. } in &report.foreign_edits {
             causes.add(format!("hand-edit of {}", dest.display()));
         }
         let cause = causes.describe(NAMED);
-        self.published_digests
-            .clone_from(&done.end.published_digests);
-        self.running_config = done.end.running_config.clone();
-        if let Some(disputes) = &done.end.disputes {
+        self.published_digests.clone_from(&report.published_digests);
+        self.running_config = report.running_config.clone();
+        if let Some(disputes) = &report.disputes {
             self.warn_of_disputes(disputes);
         }
-        let action = self.log_end(done, once, &cause, revision);
-        let outcome = done.end.outcome(self.loaded.target.reload.is_some());
+        let action = self.log_report(report, once, &cause, revision);
+        let outcome = report.outcome(self.loaded.target.reload.is_some());
         if outcome.is_final() {
             self.last = Some(outcome);
         }
         if outcome.is_good() {
             self.failing = None;
             self.good_revision = revision;
-            let is_same = matches!(done.end.result, Ok(Published::Unchanged));
+            let is_same = matches!(report.result, Ok(Effect::Unchanged));
             let since = self.in_force_since.filter(|_| is_same);
             self.in_force_since = since.or(Some((WORLD.now)().as_secs()));
         } else {
@@ -444,25 +442,20 @@ impl TargetState {
         self.owes_reload = matches!(outcome, Outcome::ReloadOwed | Outcome::RefusedBefore);
         let entry = action.map(|action| Entry {
             revision: revision.unwrap_or_default().0,
-            error: done
-                .end
+            error: report
                 .result
                 .as_ref()
                 .err()
                 .map(|error| chain(error))
                 .unwrap_or_default(),
-            took_ms: u64::try_from(done.took.as_millis()).unwrap_or(u64::MAX),
-            steps: done.end.steps.iter().map(step).collect(),
-            ..self.event(action, &causes.describe(RECORDED))
+            took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+            steps: report.steps.iter().map(step).collect(),
+            ..self.history_entry(action, &causes.describe(RECORDED))
         });
-        Ended {
-            number,
-            outcome,
-            entry,
-        }
+        (outcome, entry)
     }
 
-    /// Names each contradiction once, and once more when it is settled.
+    /// Logs each contradiction between announcements once, and once more when it is settled.
     fn warn_of_disputes(&mut self, disputes: &BTreeSet<String>) {
         let name = &self.loaded.target.name;
         for new in disputes.difference(&self.disputes) {
@@ -474,16 +467,16 @@ impl TargetState {
         self.disputes.clone_from(disputes);
     }
 
-    /// Logs how a publish ended; what the history is told that was done.
-    fn log_end(
+    /// Logs the report of a publish. Returns the action for the history, if there is one.
+    fn log_report(
         &mut self,
-        done: &Done,
+        report: &PublishReport,
         once: bool,
         cause: &str,
         revision: Option<Revision>,
     ) -> Option<Action> {
-        let published = match &done.end.result {
-            Ok(published) => published,
+        let effect = match &report.result {
+            Ok(effect) => effect,
             Err(PublishError::GivenUp) => {
                 let name = &self.loaded.target.name;
                 info!(target = name, "{name}: the publish under way was given up");
@@ -491,7 +484,7 @@ impl TargetState {
             }
             Err(error) => {
                 let failure = Failure {
-                    tried: done.end.tried,
+                    tried: report.tried,
                     step: error.step(),
                     exit: error.exit(),
                     text: chain(error),
@@ -500,44 +493,44 @@ impl TargetState {
                 return is_news.then(|| failed_action(error));
             }
         };
-        self.log_published(published, done, cause, revision);
-        let action = self.published_action(published);
+        self.log_effect(effect, report, cause, revision);
+        let action = self.effect_action(effect);
         let is_open = matches!(
-            published,
-            Published::ReloadOwed(_) | Published::RefusedBefore | Published::Overtaken
+            effect,
+            Effect::ReloadOwed(_) | Effect::RefusedBefore | Effect::Overtaken
         );
         if !is_open {
             self.recent_failures = RecentFailures::default();
-            self.count_repair(&done.end.foreign_edits);
+            self.count_repair(&report.foreign_edits);
         }
         action
     }
 
-    /// What the history is told of a publish that did not fail.
-    fn published_action(&self, published: &Published) -> Option<Action> {
-        match published {
-            Published::Swapped(_) if self.loaded.target.reload.is_none() => Some(Action::Written),
-            Published::Swapped(_) => Some(Action::Reloaded),
-            Published::AtRuntime(_) => Some(Action::Runtime),
-            Published::Reconciled(_) => Some(Action::Reconciled),
-            Published::ReloadMade => Some(Action::OwedReload),
-            Published::ReloadOwed(changes) if !changes.is_empty() => Some(Action::ReloadOwed),
-            Published::Unchanged if self.recent_failures.times() > 0 => Some(Action::Recovered),
-            Published::Unchanged | Published::ReloadOwed(_) | Published::WouldChange => None,
-            Published::RefusedBefore | Published::Overtaken | Published::Unread => None,
+    /// The action by which the history calls a publish that did not fail, if the publish has done anything.
+    fn effect_action(&self, effect: &Effect) -> Option<Action> {
+        match effect {
+            Effect::Swapped(_) if self.loaded.target.reload.is_none() => Some(Action::Written),
+            Effect::Swapped(_) => Some(Action::Reloaded),
+            Effect::AtRuntime(_) => Some(Action::Runtime),
+            Effect::Reconciled(_) => Some(Action::Reconciled),
+            Effect::ReloadMade => Some(Action::OwedReload),
+            Effect::ReloadOwed(changes) if !changes.is_empty() => Some(Action::ReloadOwed),
+            Effect::Unchanged if self.recent_failures.times() > 0 => Some(Action::Recovered),
+            Effect::Unchanged | Effect::ReloadOwed(_) | Effect::WouldChange => None,
+            Effect::RefusedBefore | Effect::Overtaken | Effect::Unread => None,
         }
     }
 
-    fn log_published(
+    fn log_effect(
         &mut self,
-        published: &Published,
-        done: &Done,
+        effect: &Effect,
+        report: &PublishReport,
         cause: &str,
         revision: Option<Revision>,
     ) {
         let target = &self.loaded.target;
         let name = target.name.as_str();
-        let ms = u64::try_from(done.took.as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX);
         let after = self.after_failures();
         let because = match cause {
             "" => String::new(),
@@ -548,42 +541,42 @@ impl TargetState {
             1 => "is",
             _ => "are",
         };
-        let what = match published {
-            Published::Unchanged if after.is_empty() => {
+        let what = match effect {
+            Effect::Unchanged if after.is_empty() => {
                 return debug!(target = %name, "{name}: {dest} {is} right");
             }
-            Published::WouldChange => return info!(target = %name, "{name}: {dest} would change"),
-            Published::ReloadOwed(_) => {
+            Effect::WouldChange => return info!(target = %name, "{name}: {dest} would change"),
+            Effect::ReloadOwed(_) => {
                 return debug!(target = %name, "{name}: {dest} takes a reload, which waits for min_interval");
             }
-            Published::RefusedBefore => {
+            Effect::RefusedBefore => {
                 return debug!(
                     target = %name, "{name}: {dest} would be what was refused, which waits for its next try"
                 );
             }
-            Published::Overtaken => {
+            Effect::Overtaken => {
                 return debug!(
                     target = %name, "{name}: HAProxy has been changed; the check made way for newer data"
                 );
             }
-            Published::Unread => {
+            Effect::Unread => {
                 return debug!(target = %name, "{name}: {dest} {is} still not read");
             }
-            Published::Unchanged => format!("{dest} {is} right"),
-            Published::Reconciled(1) => {
+            Effect::Unchanged => format!("{dest} {is} right"),
+            Effect::Reconciled(1) => {
                 format!("HAProxy did not have the servers of {dest}: 1 change in {ms} ms")
             }
-            Published::Reconciled(changes) => {
+            Effect::Reconciled(changes) => {
                 format!("HAProxy did not have the servers of {dest}: {changes} changes in {ms} ms")
             }
-            Published::Swapped(changes) => format!("{} updated in {ms} ms", have_been(changes)),
-            Published::AtRuntime(changes) => {
+            Effect::Swapped(changes) => format!("{} updated in {ms} ms", have_been(changes)),
+            Effect::AtRuntime(changes) => {
                 format!(
                     "{} updated in {ms} ms, without a reload",
                     have_been(changes)
                 )
             }
-            Published::ReloadMade => {
+            Effect::ReloadMade => {
                 format!("the reload that was owed has been made in {ms} ms")
             }
         };
@@ -594,13 +587,13 @@ impl TargetState {
             took_ms = ms,
             "{name}: {what}{after}{because}"
         );
-        if let Published::Swapped(changes) | Published::AtRuntime(changes) = published {
-            warn_of_foreign_edits(name, &done.end.foreign_edits);
+        if let Effect::Swapped(changes) | Effect::AtRuntime(changes) = effect {
+            warn_of_foreign_edits(name, &report.foreign_edits);
             self.log_in_place(changes);
         }
     }
 
-    /// `, after 3 failures in 40 s`, if it has failed.
+    /// `, after 3 failures in 40 s`, or nothing if no publish has failed since the last success.
     fn after_failures(&self) -> String {
         let since = self.failing.as_ref().map(|failing| failing.since);
         let seconds = since.map_or(0, |since| (WORLD.now)().as_secs().saturating_sub(since));
@@ -611,7 +604,7 @@ impl TargetState {
         }
     }
 
-    /// Says once that a file is written in place.
+    /// Logs once that a file is written in place.
     fn log_in_place(&mut self, changes: &[Change]) {
         let written = changes
             .iter()
@@ -628,7 +621,7 @@ impl TargetState {
         }
     }
 
-    /// Slows repairs down, and warns once, if something else changes the files again and again.
+    /// Counts a repair. If another program changes the files again and again, slows repairs down and warns once.
     fn count_repair(&mut self, foreign: &[ForeignEdit]) {
         let name = &self.loaded.target.name;
         if foreign.is_empty() {
@@ -645,7 +638,7 @@ impl TargetState {
         }
     }
 
-    /// Logs a failure; whether it is a new one.
+    /// Logs a failure. Returns whether it is a new one.
     fn log_failure(&mut self, failure: Failure, once: bool) -> bool {
         let (name, text) = (&self.loaded.target.name, failure.text.clone());
         let since = self.failing.as_ref().map(|failing| failing.since);
@@ -675,7 +668,7 @@ fn have_been(changes: &[Change]) -> String {
     format!("{dests} {have} been")
 }
 
-/// What the history is told of a failure.
+/// The action by which the history calls a failure.
 fn failed_action(error: &PublishError) -> Action {
     let is_back = match error {
         PublishError::Reload { restored, .. } => {
@@ -707,7 +700,7 @@ fn warn_of_foreign_edits(name: &str, foreign: &[ForeignEdit]) {
     }
 }
 
-/// What a publish of a target waits for. `slowest_reload` is the longest reload time-out of all targets.
+/// The time-outs of everything that a publish of a target waits for. `slowest_reload` is the longest reload time-out of all targets.
 fn timeouts(target: &Target, slowest_reload: Duration) -> Timeouts {
     let outputs = || target.outputs.iter();
     let checked = outputs().filter_map(|output| output.check.as_ref());
@@ -720,7 +713,7 @@ fn timeouts(target: &Target, slowest_reload: Duration) -> Timeouts {
     }
 }
 
-/// What a publish of a target has for itself.
+/// The name and the files of a target. No two publishes may work on one of them at the same time.
 fn claims(loaded: &Loaded) -> BTreeSet<String> {
     let target = &loaded.target;
     let files = target.outputs.iter();
@@ -729,7 +722,7 @@ fn claims(loaded: &Loaded) -> BTreeSet<String> {
     files.chain([name]).collect()
 }
 
-/// What a target follows, as paths.
+/// The paths in the store that a target follows.
 pub(crate) fn paths(loaded: &Loaded, prefix: &Prefix) -> Vec<Prefix> {
     let outputs = loaded.target.outputs.iter();
     outputs
@@ -737,7 +730,7 @@ pub(crate) fn paths(loaded: &Loaded, prefix: &Prefix) -> Vec<Prefix> {
         .collect()
 }
 
-/// What an output follows, as paths.
+/// The paths in the store that an output follows.
 fn followed(output: &Output, prefix: &Prefix) -> Vec<Prefix> {
     match &output.sources {
         Sources::AllServices => vec![prefix.clone()],
@@ -773,7 +766,7 @@ mod tests {
         TargetState::new(loaded.remove(0), &Prefix::root(), "the start")
     }
 
-    /// What was given up hangs as long as a thread of it is at work, for this target and for those that take over its files.
+    /// The wait is for this target and for those that take over its files.
     #[tokio::test]
     async fn a_publish_that_was_given_up_hangs_as_long_as_something_of_it_is_at_work() {
         let (mut state, mut heir) = (state(), state());
@@ -781,13 +774,13 @@ mod tests {
         let at_work = Arc::clone(&progress);
         let publish = tokio::spawn(std::future::pending::<()>());
         let id = publish.id();
-        state.started(publish.abort_handle(), progress, Revision(1));
+        state.publish_started(publish.abort_handle(), progress, Revision(1));
         assert!(state.is_publishing() && state.runs(id) && !state.hangs());
         state.abandon();
         assert!(!state.is_publishing() && !state.runs(id));
         assert!(publish.await.unwrap_err().is_cancelled());
         assert!(state.hangs(), "a thread of it is at work");
-        heir.inherit(&state);
+        heir.wait_for_hanging(&state);
         assert!(heir.hangs());
         drop(at_work);
         assert!(!state.hangs() && !heir.hangs());
