@@ -78,7 +78,7 @@ fn an_haproxy_that_does_not_read_the_first_file_yet_is_no_failure() {
     let socket = "[template.haproxy]\nsocket = 'DIR/admin.sock'\n";
     let servers = marked().replace("setenv SIDEKICK_GENERATION {{ generation() }}", "");
     for (template, what) in [
-        (marked(), "its SIDEKICK_GENERATION is nothing"),
+        (marked(), "its SIDEKICK_GENERATION is not set"),
         (servers, "No such backend"),
     ] {
         let bench = Bench::new(&template, &format!("{MASTER}{socket}"));
