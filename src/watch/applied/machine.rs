@@ -14,8 +14,8 @@
 //! number.
 //!
 //! What the machine asks for has a deadline: a count has one here; a write has one in [`crate::model::lease`], which
-//! repeats it until the store answers. The machine does not ask for publishes, it is told of them: each ends, since the
-//! schedule of its target has a deadline for it.
+//! repeats it until the store answers. The machine orders no publishes; it takes in their beginnings and ends. Each ends,
+//! since the schedule of its target has a deadline for it.
 
 use std::time::{Duration, Instant};
 
@@ -202,8 +202,8 @@ pub(crate) struct AppliedRevisions {
     count: Count,
     /// The number of the last count that was asked for; the result of an earlier one is ignored.
     counts: u64,
-    /// What the entry says now; `None` before the first write.
-    said: Option<EntryContent>,
+    /// The entry as it was written last; `None` before the first write.
+    written: Option<EntryContent>,
     /// When to write the entry, if it has changed; `None` if nothing has happened.
     due: Option<Instant>,
     dice: Dice,
@@ -220,7 +220,7 @@ impl AppliedRevisions {
             status: Status::default(),
             count: Count::None,
             counts: 0,
-            said: None,
+            written: None,
             due: None,
             dice: Dice::new(seed),
         };
@@ -357,7 +357,7 @@ impl AppliedRevisions {
     /// Sets the time of the next write, or brings it forward. The first write is due at once.
     fn schedule_write(&mut self, now: Instant, haste: Haste) {
         let at = match haste {
-            _ if self.said.is_none() => now,
+            _ if self.written.is_none() => now,
             Haste::AtOnce => now,
             Haste::Soon => now + SOON.mul_f64(self.dice.chance()),
             Haste::Gathered if self.due.is_some() => return,
@@ -422,22 +422,22 @@ impl AppliedRevisions {
         self.scopes.iter().all(|scope| scope.heard.is_some())
     }
 
-    /// What the entry has to say, if a write is due and the entry says something else so far.
+    /// The new content of the entry, if a write is due and the content has changed since the last one.
     pub(crate) fn take_due_entry(&mut self, now: Instant) -> Option<EntryContent> {
         if self.write_at().is_none_or(|at| now < at) {
             return None;
         }
         self.due = None;
-        let say = EntryContent {
+        let entry = EntryContent {
             applied: self.applied(),
             old_workers: self.old_workers,
             status: self.status.clone(),
         };
-        if self.said.as_ref() == Some(&say) {
+        if self.written.as_ref() == Some(&entry) {
             return None;
         }
-        self.said = Some(say.clone());
-        Some(say)
+        self.written = Some(entry.clone());
+        Some(entry)
     }
 
     /// For each path the lowest revision that the targets of this path have applied.

@@ -154,15 +154,15 @@ impl AppliedPublisher {
             self.counts
                 .spawn(async move { (number, old_workers.count().await) });
         }
-        let said = self.machine.take_due_entry(now);
-        if let Some(said) = said.filter(|_| !self.lease.is_ended()) {
+        let entry = self.machine.take_due_entry(now);
+        if let Some(entry) = entry.filter(|_| !self.lease.is_ended()) {
             let watcher = Watcher {
                 host: self.host.clone(),
-                applied: said.applied,
-                old_workers: said.old_workers,
+                applied: entry.applied,
+                old_workers: entry.old_workers,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                targets: said.status.targets,
-                config: said.status.config,
+                targets: entry.status.targets,
+                config: entry.status.config,
             };
             self.handle_lease_input(Which::Entry, Input::Want(watcher.encode(&self.id)));
             let seen = watcher.encode_seen(&self.id);

@@ -21,7 +21,7 @@ use crate::watch::host::WORLD;
 /// A process that is busy takes a wish later, but not much.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// What is said where nothing is held.
+/// The text of a list without holds.
 const NOTHING: &str = "nothing is held\n";
 
 /// Why nothing could be seen or released.

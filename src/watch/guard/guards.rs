@@ -37,7 +37,7 @@ pub(super) struct Guarded {
     pub(super) paths: Vec<Prefix>,
     /// The instances with an address outside of its networks.
     pub(super) outside: BTreeSet<(ServiceName, InstanceId)>,
-    /// The store has said everything once since the guard is there.
+    /// The store has sent its whole contents since the guard was made.
     pub(super) started: bool,
     /// What the record says.
     pub(super) recorded: Option<Record>,
@@ -57,7 +57,7 @@ impl Guards {
         }
     }
 
-    /// The store has said everything.
+    /// Takes in the whole contents of the store.
     pub(crate) fn take_in_all(&mut self, catalog: &Catalog, snapshot: &SnapshotFile) {
         for one in self.by_name.values_mut() {
             let here = one.admitted_instances(catalog);

@@ -15,7 +15,7 @@ use crate::model::target_status::HeldService;
 use crate::system::bounded;
 use crate::watch::host::WORLD;
 
-/// More names than this say less.
+/// How many names a line of the log has at most.
 const NAMES: usize = 5;
 
 impl Guarded {
@@ -129,7 +129,7 @@ impl Guarded {
         }
     }
 
-    /// Whether an instance may be served; one that may not is told, unless it is known.
+    /// Whether an instance may be served. Warns of one that may not, unless it is `known` from before.
     pub(crate) fn admits(&mut self, instance: &Arc<Instance>, known: bool) -> bool {
         if self.guard.rules().admits(instance.ip) {
             return true;

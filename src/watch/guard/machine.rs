@@ -11,9 +11,9 @@
 //!                                                                     ▲───────────────────────────────┘
 //! ```
 //!
-//! Each service of the target is judged on its own. An instance that goes while it drains, or in maintenance, has said
-//! so before: a clean stop. One that goes while it is up was lost. What is lost together within the window has one cause
-//! as a rule, and that is seldom the death of all: so all of it is held, also what was within the limit at first.
+//! Each service of the target is judged on its own. An instance that goes while it drains, or in maintenance, has
+//! stopped cleanly. An instance that goes while it is up is lost. Instances that are lost within one window have one cause as a
+//! rule, which is seldom the death of all of them: so all are held, also those that were within the limit at first.
 //!
 //! If after a start a service is empty that the live file is known to show, what is known of it from before is held. Where
 //! nothing is known, the file as a whole is left as it is: the target is frozen.
@@ -39,13 +39,13 @@ pub(crate) type ShownCounts = BTreeMap<ServiceName, usize>;
 /// What happens to a target.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// The store has said everything for the first time: these instances are there.
+    /// The store has sent its whole contents for the first time: these instances are there.
     Started(Vec<Arc<Instance>>, BeforeStart),
-    /// The store has said everything anew.
+    /// The store has sent its whole contents again: these instances are there.
     Reset(Vec<Arc<Instance>>),
-    /// What one update of the store did.
+    /// The changes of one update of the store.
     Changed(Vec<Change>),
-    /// Somebody knows better, and lets go what is held of this service, or of all.
+    /// An operator releases what is held of this service, or of all services.
     Release(Option<ServiceName>),
     /// The live file is gone: without one, there is nothing to keep.
     NoFile,
@@ -71,27 +71,27 @@ pub(crate) struct Change {
     pub(crate) now: Option<Arc<Instance>>,
 }
 
-/// What has to be told.
+/// A change of what is held, for the log and the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// From now on these are held.
+    /// The guard begins to hold these instances.
     Held {
         service: ServiceName,
         why: HoldReason,
         lost: Vec<InstanceId>,
-        /// How many there are besides.
+        /// How many instances of the service are left.
         left: usize,
     },
-    /// Nothing of the service is held any more.
+    /// The guard no longer holds any instance of the service.
     Freed {
         service: ServiceName,
         end: EndReason,
-        /// Those that were held to the end.
+        /// The instances that were held to the end.
         lost: Vec<InstanceId>,
     },
     /// The live file is left as it is, since these are empty; without any, since all are.
     Frozen(Vec<ServiceName>),
-    /// The file follows again.
+    /// The file follows the store again.
     Thawed(EndReason),
 }
 
@@ -106,16 +106,16 @@ pub(crate) enum HoldReason {
     Drop,
 }
 
-/// Why nothing is held any more.
+/// Why a hold has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndReason {
-    /// What was lost is back.
+    /// The lost instances are back.
     Returned,
-    /// It was held long enough.
+    /// The time of the hold is over.
     Over,
-    /// Somebody said so.
+    /// An operator has released it.
     ByHand,
-    /// The limits are others now.
+    /// The limits have changed.
     Rules,
     /// No target follows it any more.
     Unfollowed,

@@ -1,4 +1,4 @@
-//! What a guard finds of the time before its start: the file, its record, and the snapshot of what the store said. Shell.
+//! Finds what a guard can know of the time before its start: the live file, its record, and the snapshot of the store. Shell.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::model::update::{Snapshot, Update};
 use crate::watch::source::snapshot::SnapshotFile;
 
 impl Guarded {
-    /// What there was before the start, where the store now says `catalog`.
+    /// The state before the start; `catalog` is the state of the store now.
     pub(crate) fn find_state_before_start(
         &mut self,
         records: Option<&Records>,
@@ -41,7 +41,7 @@ impl Guarded {
         BeforeStart::File(Some(shown), last)
     }
 
-    /// The last that is known of these services: what was held of them, or what the store said.
+    /// The last known instances of these services: those that were held, and those of the snapshot.
     fn last_known(
         &self,
         missing: &[&ServiceName],
@@ -63,11 +63,11 @@ impl Guarded {
                 catalog.apply(path, Update::Reset(Snapshot { revision, entries }));
             }
         }
-        let said = catalog.services().values().flat_map(|all| all.values());
+        let served = catalog.services().values().flat_map(|all| all.values());
         let held = self.recorded.iter().flat_map(|record| &record.held);
         let all = held
             .flat_map(HoldRecord::decode_instances)
-            .chain(said.cloned());
+            .chain(served.cloned());
         let is_own = |one: &Arc<Instance>| {
             self.guard.rules().admits(one.ip) && self.concerns(prefix, &one.service, &one.id)
         };

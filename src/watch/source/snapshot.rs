@@ -99,7 +99,7 @@ impl SnapshotFile {
         self.recall_at.take_if(|at| now >= *at).is_some()
     }
 
-    /// Reads what the store said of these paths to an earlier process, and how long ago that was. `None` if there is no
+    /// Reads what an earlier process got from the store below these paths, and how long ago that was. `None` if there is no
     /// snapshot, or one that cannot be used; the log says why.
     pub(crate) fn read(&self, paths: &[Prefix]) -> Option<(SavedSnapshot, Duration)> {
         let file = &self.place.as_ref()?.file;

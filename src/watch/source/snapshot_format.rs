@@ -1,4 +1,4 @@
-//! The text of the snapshot file: what the store said, encoded by one process and decoded by the next. Pure.
+//! The text of the snapshot file: the state of the store, encoded by one process and decoded by the next. Pure.
 //!
 //! ```json
 //! {"format": 1, "store": "etcd://10.0.0.1:2379", "revision": 812, "paths": ["/services/web"],
@@ -65,7 +65,7 @@ enum StoredValue<'a> {
     Bytes(Cow<'a, [u8]>),
 }
 
-/// Encodes all that a catalog has of these paths. `store` is the identity of the store that said it.
+/// Encodes all that a catalog has below these paths. `store` is the identity of its store.
 pub(crate) fn encode(
     store: &str,
     paths: &[Prefix],
