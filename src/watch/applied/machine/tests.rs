@@ -352,7 +352,7 @@ proptest! {
         }
         now += GATHER * 2;
         machine.take_due_entry(now);
-        prop_assert_eq!(machine.said.map(|said| said.old_workers), Some(5));
+        prop_assert_eq!(machine.written.map(|entry| entry.old_workers), Some(5));
     }
 
     /// The revision that is written of a path has been heard, and it covers no change of the path that came during the
