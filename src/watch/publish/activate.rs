@@ -50,7 +50,7 @@ impl Job {
             generation: self.generation.as_ref(),
             result,
         };
-        self.progress.enter(Step::Confirm);
+        self.progress.enter(Step::Verify);
         let confirmed = tokio::select! {
             biased;
             confirmed = check.verify(live) => confirmed,

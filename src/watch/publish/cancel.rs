@@ -24,7 +24,7 @@ pub(super) enum Step {
     Swap,
     Change,
     Reload,
-    Confirm,
+    Verify,
 }
 
 /// What a publish does in each step, as the end of "it is still ...".

@@ -2,7 +2,7 @@ use crate::model::instance::ServiceName;
 use crate::watch::render::{RenderError, Template};
 
 /// What is said of a template whose target follows web and api: what is certain, and what is doubtful.
-fn look(source: &str, others: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+fn mistakes(source: &str, others: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
     let template = Template::compile_among("t.tera", source, others);
     let template = template.unwrap_or_else(|error| panic!("{source}: {error}"));
     let services: Vec<ServiceName> = ["web", "api"].map(|name| name.parse().unwrap()).into();
@@ -74,7 +74,7 @@ fn names_that_nothing_makes_right_are_found_in_every_branch() {
             "t.tera line 1: variable `servcies` is not defined",
         ),
     ] {
-        let found = look(&source, &[]);
+        let found = mistakes(&source, &[]);
         assert_eq!(found, (vec![want.to_owned()], Vec::new()), "{source}");
     }
 }
@@ -88,7 +88,7 @@ fn what_is_read_and_never_there_is_doubtful() {
         each(r"{{ i.ip ~ i.stat }}"),
     ] {
         let want = "t.tera line 2: field `stat` is not defined".to_owned();
-        assert_eq!(look(&source, &[]), (Vec::new(), vec![want]), "{source}");
+        assert_eq!(mistakes(&source, &[]), (Vec::new(), vec![want]), "{source}");
     }
 }
 
@@ -98,7 +98,7 @@ fn included_templates_are_followed_where_their_names_stand() {
     let source = "{# \"other.tera\" #}{% if false %}{% include \"part.tera\" %}{% endif %}{% set outer = 1 %}";
     let others = [("part.tera", part), ("other.tera", "{{ services.wbe }}")];
     let want = "part.tera line 1: field `adr` is not defined".to_owned();
-    assert_eq!(look(source, &others), (vec![want], Vec::new()));
+    assert_eq!(mistakes(source, &others), (vec![want], Vec::new()));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn what_may_be_right_is_passed_over() {
         "{% block b %}{% for i in services.web %}{{ i.id }}{% endfor %}{% endblock b %}{% filter upper %}x{% endfilter %}".to_owned(),
         "{% set text %}a{% endset %}{{ text }}".to_owned(),
     ] {
-        assert_eq!(look(&source, &[]), (Vec::new(), Vec::new()), "{source}");
+        assert_eq!(mistakes(&source, &[]), (Vec::new(), Vec::new()), "{source}");
     }
 }
 
