@@ -244,6 +244,6 @@ fn the_clock_of_the_system_is_stepped() {
         return;
     }
     last_for(2 * TTL);
-    assert_eq!(scene.keys(), Some(6), "{}", process.output());
+    assert_eq!(scene.keys(), Some(2 * KEYS), "{}", process.output());
     scene.say("a clock 100,000 s ahead");
 }

@@ -133,13 +133,13 @@ fn a_broken_file_keeps_what_was_and_says_where() {
     process.signal(Signal::SIGHUP);
     wait_for("the problems", || {
         let log = process.output();
-        log.contains("what was announced stays announced")
+        log.contains("the instances of the previous one stay announced")
             .then_some(())
     });
     let log = process.output();
     for want in [
         "b.toml:7: service.prot is not known",
-        "b.toml:8: service.rise: it has a meaning",
+        "b.toml:8: service.rise: it has an effect",
     ] {
         assert!(log.contains(want), "{want} is not in\n{log}");
     }
