@@ -123,7 +123,7 @@ impl Watched {
         self.dirs = dirs;
     }
 
-    /// Watches these directories in place of those of before; whether the kernel watches all that are there.
+    /// Watches these directories in place of the previous ones; whether the kernel watches all that are there.
     fn watch(&mut self, dirs: &BTreeSet<PathBuf>) -> bool {
         self.polled = None;
         let Some(watcher) = &mut self.watcher else {

@@ -1,4 +1,4 @@
-//! Files that a container has by themselves: who still sees the file of before after its replacement. Adapter.
+//! Files that a container has by themselves: who still sees the previous file after its replacement. Adapter.
 
 use std::fs;
 use std::path::Path;
@@ -13,16 +13,16 @@ const GONE: &str = "//deleted";
 pub fn why_stale(dest: &Path) -> String {
     match sees_replaced_file(dest) {
         Some(pid) => format!(
-            "{} is mounted by itself where process {pid} runs, which keeps the file of before: mount its directory there",
+            "{} is mounted by itself where process {pid} runs, which keeps the previous file: mount its directory there",
             dest.display()
         ),
-        None => "if a container has that file mounted by itself, it keeps the file of before: mount its directory there"
+        None => "if a container has that file mounted by itself, it keeps the previous file: mount its directory there"
             .to_owned(),
     }
 }
 
 /// A process into whose file system the file at `dest` was mounted by itself before it was replaced, and which therefore
-/// sees the file of before. `None` if there is none, or none whose mounts we may read.
+/// sees the previous file. `None` if there is none, or none whose mounts we may read.
 #[must_use]
 fn sees_replaced_file(dest: &Path) -> Option<i32> {
     let dest = bounded::within(dest, |dest| fs::canonicalize(dest))

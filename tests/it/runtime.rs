@@ -447,7 +447,7 @@ fn a_restart_by_somebody_else_is_noticed() {
     ]);
     bench.change(&watch, &mut now, new);
     drop(proxy);
-    // As if it had read the file of before a change, in the moment between the change and the swap.
+    // As if it had read the file from before a change, in the moment between the change and the swap.
     let proxy = bench.haproxy("older.cfg");
     let worker = bench.worker("stats.sock");
     bench.wait(&watch, &now);

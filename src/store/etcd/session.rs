@@ -203,7 +203,7 @@ impl Session {
         let new = credentials.password.clone();
         match self.log_in(endpoint, &options, new.as_deref()).await {
             Ok(client) => Ok((client, credentials, new)),
-            // Where the file is changed before the user is, the password of before is still the right one.
+            // Where the file is changed before the user is, the previous password is still the right one.
             Err(failure)
                 if failure.is_wrong_password() && accepted.is_some() && accepted != new =>
             {

@@ -91,7 +91,7 @@ fn step(change: &StateChange, found: &[KeyValue], revision: i64) -> Step {
             };
             let time = match (&wanted.since, since) {
                 (Some(value), _) => Some(put(since_key, value)),
-                // It is about the state of before.
+                // It is about the previous state.
                 (None, Some(_)) => Some(TxnOp::delete(since_key, None::<DeleteOptions>)),
                 (None, None) => None,
             };

@@ -111,7 +111,7 @@ impl AppliedPublisher {
             .store_updated(Instant::now(), scope, revision, kind, concerned);
     }
 
-    /// Workers of before the last reloads that are still there, as far as they were counted.
+    /// The old workers, as far as they were counted.
     pub(crate) fn old_workers(&self) -> usize {
         self.machine.old_workers()
     }

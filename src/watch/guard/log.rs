@@ -106,7 +106,7 @@ impl Guarded {
         }
     }
 
-    /// Says what has become of losses: the limits let them pass, or they are held. `before` are the counts of before.
+    /// Says what has become of losses: the limits let them pass, or they are held. `before` are the previous counts.
     pub(super) fn log_decision(&self, before: Counters) {
         let now = self.guard.counters();
         let (lost, held) = (now.lost - before.lost, now.held - before.held);

@@ -1,4 +1,4 @@
-//! The guards of another configuration, and what becomes of those of before. Shell.
+//! The guards of another configuration, and what becomes of the previous ones. Shell.
 //!
 //! Nobody who moves a line in a file wants servers to go. So what is held of a service goes on being held wherever the
 //! service is followed by a target of the same name, or with a file in common.

@@ -23,7 +23,7 @@ pub(crate) enum Action {
     Recovered,
     /// A step failed before anything was changed, or could not be undone.
     Failed,
-    /// The program refused the files, and those of before are back.
+    /// The program refused the files, and the previous ones are back.
     RolledBack,
     /// The guard began to hold something.
     Held,

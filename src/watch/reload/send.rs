@@ -410,7 +410,7 @@ impl ReloadRequest<'_> {
     fn log_old_workers(&mut self, daemon: Daemon, old: usize) {
         if self.past.lingering.is_news(old) {
             let bound = daemon.limit_of_old_workers();
-            info!("{old} old workers of {daemon} still serve connections of before; {bound}");
+            info!("{old} old workers of {daemon} still serve old connections; {bound}");
         } else {
             debug!("{daemon} runs the new configuration; {old} old workers still serve");
         }

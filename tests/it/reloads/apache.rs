@@ -57,7 +57,7 @@ fn a_reload_of_apache_is_verified_and_the_end_of_apache_is_noticed() {
     bench.put("broken", "x", 1);
     Bench::wait_said("HAS ENDED at its reload", &watch);
     apache.wait();
-    wait_for("the file of before", || {
+    wait_for("the previous file", || {
         (bench.live() == before).then_some(())
     });
     // Somebody repairs it, and starts it again.

@@ -274,7 +274,7 @@ fn refuses(bench: &Bench, what: &str) {
     let before = bench.live();
     bench.put("listen", "x", other);
     Bench::wait_said(what, &watch);
-    wait_for("the file of before", || {
+    wait_for("the previous file", || {
         (bench.live() == before).then_some(())
     });
     Bench::wait_answer(bench.port, "ab", &watch);

@@ -136,7 +136,7 @@ fn a_master_that_dies_in_a_reload_finds_the_file_of_before() {
     haproxy.wait();
     // Long before reload_timeout.
     watch.wait_said("HAProxy's master does not answer");
-    wait_for("the file of before", || {
+    wait_for("the previous file", || {
         (bench.live() == before).then_some(())
     });
 }

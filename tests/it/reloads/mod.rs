@@ -155,7 +155,7 @@ impl Bench {
         self.put("listen", "x", other);
         Self::wait_said(refused, &watch);
         Self::wait_said("which is still in force, is back", &watch);
-        wait_for("the file of before", || {
+        wait_for("the previous file", || {
             (self.live() == before).then_some(())
         });
         Self::wait_answer(self.port, "ab", &watch);
@@ -171,7 +171,7 @@ impl Bench {
             let said = watch.output();
             (said.matches(refused).count() >= 2).then_some(())
         });
-        wait_for("the file of before", || {
+        wait_for("the previous file", || {
             (self.live() == before).then_some(())
         });
         Self::wait_answer(self.port, "ab", &watch);

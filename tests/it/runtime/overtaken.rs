@@ -85,7 +85,7 @@ fn a_server_that_dies_during_a_check_does_not_wait_for_it() {
     for id in ["c", "b"] {
         let new = without(&now, id);
         bench.overtake(&watch, &mut now, new);
-        bench.says(&first).expect("the file of before");
+        bench.says(&first).expect("the previous file");
     }
     // Who makes way is ended, and leaves nothing behind.
     let checks = bench.checks();

@@ -94,7 +94,7 @@ fn killed_before_the_check_has_ended_the_next_process_judges_and_takes_out() {
             assert!(bench.live().unwrap().contains("bad"));
             let process = bench.start(&args);
             process.wait_said("which can judge the new file only in its place, refused it");
-            wait_for("the file of before", || {
+            wait_for("the previous file", || {
                 (bench.live() == before).then_some(())
             });
             assert_eq!(

@@ -1,4 +1,4 @@
-//! What a guard takes over from one of before, when the configuration changes: everything of what it still follows. Pure.
+//! What a guard takes over from the previous one, when the configuration changes: all that the new one still follows. Pure.
 
 use std::time::Instant;
 
@@ -75,7 +75,7 @@ impl Guard {
 }
 
 impl Service {
-    /// Two guards of before have known it; the longer hold counts.
+    /// Two previous guards have known it; the longer hold counts.
     fn merge(&mut self, other: Self) {
         self.here.extend(other.here);
         self.lost.extend(other.lost);

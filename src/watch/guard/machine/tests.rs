@@ -322,7 +322,7 @@ fn an_heir_goes_on_with_what_it_follows() {
     // What was there before is lost if it is not there after.
     let events = heir.handle(now + s(2), Input::Reset(here("web", "e")));
     assert_eq!((events, held(&heir).as_str()), (Vec::new(), "a b c d"));
-    // Of two guards of before, the longer hold counts, and who is there is not held.
+    // Of two previous guards, the longer hold counts, and who is there is not held.
     let mut two = Guard::new(Rules::of_services());
     two.inherit(&old, web);
     two.inherit(&guard(Rules::of_services(), "b e").0, web);
