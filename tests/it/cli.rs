@@ -608,6 +608,56 @@ fn a_command_whose_output_cannot_be_written_fails() {
 }
 
 #[test]
+fn manual_pages_are_whole_and_mandoc_finds_nothing_wrong() {
+    let dir = temp_dir();
+    let output = run(&["man", dir.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let pages: Vec<_> = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert!(pages.len() > 15, "{pages:?}");
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let register = read("sidekick-register.1");
+    for section in [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "EXAMPLES",
+        "EXIT STATUS",
+        "ENVIRONMENT",
+        "FILES",
+        "SEE ALSO",
+    ] {
+        assert!(
+            register.contains(&format!(".SH {section}\n")),
+            "{section}: {register}"
+        );
+    }
+    // An example keeps its lines.
+    assert!(
+        register.contains("\n    \\-\\-port http=9200"),
+        "{register}"
+    );
+    if crate::harness::unpacked_or_installed("mandoc").is_none() {
+        return crate::harness::skipped("mandoc is not there to judge the pages");
+    }
+    let judged = std::process::Command::new("mandoc")
+        .arg("-Tlint")
+        .args(&pages)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&judged.stdout);
+    // Only a release knows its date.
+    let wrong: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.contains("missing date"))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
 fn manual_pages_and_completions_cover_every_command() {
     let dir = temp_dir();
     let output = run(&["man", dir.path().to_str().unwrap()]);
