@@ -159,7 +159,7 @@ impl From<HistoryError> for Failure {
             "the history is in the state directory of `sidekick watch`, which --state-dir names";
         let code = match &error {
             HistoryError::Unknown { .. } => code::USAGE,
-            HistoryError::Read { .. } => code::UNAVAILABLE,
+            HistoryError::State { .. } | HistoryError::Read { .. } => code::UNAVAILABLE,
         };
         Self {
             code,

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::StoreArgs;
@@ -166,14 +167,15 @@ Examples:
   sidekick history --format json -n 1000
 
 Exit status:
-  0 it is shown; 64 there is nothing of this target; 69 the history cannot be read; 74 the
-  output cannot be written.")]
+  0 it is shown; 64 there is nothing of this target; 69 the state directory is not there, or the
+  history cannot be read; 74 the output cannot be written.")]
 pub struct History {
     /// The target, by the name of its file in conf.d without .toml; all of them without it.
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
     /// How many entries, the newest ones.
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub limit: usize,
     /// Show the differences of the files, too; the history keeps none that is longer than 16 KiB.
     #[arg(long)]
@@ -205,7 +207,7 @@ pub struct Guard {
 pub enum GuardAction {
     /// Show what is held, since when, why, and until when.
     ///
-    /// Exits 0, whether anything is held or not; 69 if the state directory cannot be read.
+    /// Exits 0, whether anything is held or not; 69 if the state directory is not there or cannot be read.
     List(GuardList),
     /// Let go what is held: the running `sidekick watch` renders what is announced.
     ///

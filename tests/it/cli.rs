@@ -537,7 +537,7 @@ fn a_service_that_nobody_announces_has_no_status() {
 #[test]
 fn a_command_whose_output_cannot_be_written_fails() {
     let dir = temp_dir();
-    for name in ["conf.d", "templates", "store/services/web/a"] {
+    for name in ["conf.d", "templates", "state", "store/services/web/a"] {
         std::fs::create_dir_all(dir.path().join(name)).unwrap();
     }
     let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -581,7 +581,7 @@ fn a_command_whose_output_cannot_be_written_fails() {
         (&["check", "--conf-dir", &conf], 74, 0),
         (&render, 74, 0),
         (&[&render[..], &["--diff"]].concat(), 74, 2),
-        (&watch, 1, 2),
+        (&watch, 74, 2),
         (&["ip", "127.0.0.1", "--store", &store], 74, 0),
         (&["guard", "list", "--state-dir", &state], 74, 0),
         (&["completions", "bash"], 74, 0),
@@ -916,4 +916,40 @@ fn quiet_commands_print_results_and_errors_only() {
     // The other way round: the log says more.
     let log = |args: &[&str]| run(args).2;
     assert!(log(&["ls"]).contains(" INFO ") && !log(&["ls"]).contains("DEBUG"));
+}
+
+#[test]
+fn a_state_directory_that_is_not_there_is_an_error_and_an_empty_one_is_fine() {
+    let dir = temp_dir();
+    let home = dir.path().to_str().unwrap();
+    let absent = dir.path().join("absent").display().to_string();
+    for args in [
+        &["guard", "list"][..],
+        &["guard", "release", "--all"],
+        &["history"],
+        &["history", "web", "--format", "json"],
+    ] {
+        let at = |state: &str| {
+            let mut command = sidekick();
+            command.args(args).args(["--state-dir", state]);
+            command.output().unwrap()
+        };
+        let output = at(&absent);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(69), "{args:?}: {text}");
+        assert!(output.stdout.is_empty(), "{args:?}: {output:?}");
+        assert!(text.contains(&absent), "{args:?}: {text}");
+        assert!(
+            text.contains("hint: ") && text.contains("--state-dir"),
+            "{text}"
+        );
+        assert_ne!(at(home).status.code(), Some(69), "{args:?}");
+    }
+}
+
+#[test]
+fn a_history_of_no_entries_is_refused() {
+    let output = run(&["history", "-n", "0"]);
+    assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--limit"), "{}", stderr(&output));
 }

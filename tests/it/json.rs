@@ -310,7 +310,7 @@ fn nothing_is_an_empty_list() {
         let mut command = sidekick();
         command.args(args).args(["--format", "json"]);
         command.env("SIDEKICK_STORE", &store);
-        command.env("SIDEKICK_STATE_DIR", dir.path().join("state"));
+        command.env("SIDEKICK_STATE_DIR", dir.path());
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert_eq!(output.stdout, b"[]\n", "{args:?}");

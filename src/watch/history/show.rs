@@ -17,6 +17,14 @@ use crate::model::text_table::{Cell, Fit, Table};
 /// Why the history cannot be shown.
 #[derive(Debug, Error)]
 pub enum HistoryError {
+    /// The state directory is not there, or cannot be searched.
+    #[error("the state directory {} cannot be used", dir.display())]
+    State {
+        /// The state directory.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A file of the history cannot be read.
     #[error("the history {} cannot be read", file.display())]
     Read {
@@ -86,7 +94,12 @@ fn known_names(target: &str, names: &BTreeSet<String>) -> String {
     }
 }
 
+/// A state directory that is not there is an error, since it is probably not the one of `sidekick watch`.
 fn read(state_dir: &Path) -> Result<Vec<Entry>, HistoryError> {
+    std::fs::metadata(state_dir).map_err(|source| HistoryError::State {
+        dir: state_dir.to_owned(),
+        source,
+    })?;
     let mut entries = Vec::new();
     for file in parts(state_dir) {
         match std::fs::read(&file) {

@@ -179,6 +179,7 @@ impl PublishReport {
             Ok(Effect::RefusedBefore) => Outcome::RefusedBefore,
             Ok(Effect::Overtaken) => Outcome::Overtaken,
             Err(PublishError::GivenUp) => Outcome::GivenUp,
+            Err(PublishError::Print(_)) => Outcome::NotPrinted,
             Err(error) => {
                 let reloaded = matches!(error, PublishError::Reload { .. });
                 if error.is_refusal() {

@@ -18,6 +18,8 @@ pub(in crate::watch) enum Outcome {
     GivenUp,
     /// A step failed; `reloaded`: the program was asked to reload before that.
     Failed { reloaded: bool },
+    /// The files would change, and the difference, for which `--noop --diff` asks, cannot be printed.
+    NotPrinted,
     /// The new files were in their places, and the program or a check refused them there.
     Refused { reloaded: bool },
 }
@@ -32,7 +34,7 @@ impl Outcome {
             Self::RefusedBefore => "refused_before",
             Self::Overtaken => "overtaken",
             Self::GivenUp => "given_up",
-            Self::Failed { .. } => "failed",
+            Self::Failed { .. } | Self::NotPrinted => "failed",
             Self::Refused { .. } => "refused",
         }
     }
@@ -44,15 +46,20 @@ impl Outcome {
 
     /// Whether a step failed, or the program refused the files.
     pub(in crate::watch) fn is_failure(self) -> bool {
-        matches!(self, Self::Failed { .. } | Self::Refused { .. })
+        matches!(
+            self,
+            Self::Failed { .. } | Self::NotPrinted | Self::Refused { .. }
+        )
     }
 
     /// Whether the outcome says how the target's files and programs are now. The others leave open whether they are good.
     pub(in crate::watch) fn is_final(self) -> bool {
         match self {
-            Self::Good { .. } | Self::WouldChange | Self::Failed { .. } | Self::Refused { .. } => {
-                true
-            }
+            Self::Good { .. }
+            | Self::WouldChange
+            | Self::Failed { .. }
+            | Self::NotPrinted
+            | Self::Refused { .. } => true,
             Self::ReloadOwed | Self::RefusedBefore | Self::Overtaken | Self::GivenUp => false,
         }
     }
@@ -64,6 +71,7 @@ impl Outcome {
                 reloaded
             }
             Self::WouldChange
+            | Self::NotPrinted
             | Self::ReloadOwed
             | Self::RefusedBefore
             | Self::Overtaken

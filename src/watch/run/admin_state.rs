@@ -80,6 +80,7 @@ mod tests {
             Outcome::Overtaken,
             Outcome::GivenUp,
             Outcome::Failed { reloaded },
+            Outcome::NotPrinted,
             Outcome::Refused { reloaded },
         ] {
             assert!(OUTCOMES.contains(&outcome.name()), "{outcome:?}");

@@ -340,15 +340,15 @@ impl Shell {
     fn status_of_targets(&self) -> Option<u8> {
         let last: Option<Vec<Outcome>> = self.targets.iter().map(|state| state.last).collect();
         let last = last?;
-        Some(
-            if last.iter().any(|one| one.is_failure()) || !self.conf.bad.is_empty() {
-                code::FAILED
-            } else if last.contains(&Outcome::WouldChange) {
-                code::PENDING
-            } else {
-                0
-            },
-        )
+        Some(if last.contains(&Outcome::NotPrinted) {
+            code::OUTPUT
+        } else if last.iter().any(|one| one.is_failure()) || !self.conf.bad.is_empty() {
+            code::FAILED
+        } else if last.contains(&Outcome::WouldChange) {
+            code::PENDING
+        } else {
+            0
+        })
     }
 
     /// The exit status after a signal to stop. A daemon ends with 0. A single pass that was not finished has not

@@ -304,7 +304,7 @@ impl Schedule {
                 at: self.refused_until.unwrap_or(now),
             },
             Outcome::Overtaken => return self.overtaken(now),
-            Outcome::Failed { .. } | Outcome::GivenUp => State::Retrying {
+            Outcome::Failed { .. } | Outcome::NotPrinted | Outcome::GivenUp => State::Retrying {
                 at: now + self.retry.failed(chance),
             },
             Outcome::Refused { .. } => {

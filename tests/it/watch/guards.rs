@@ -205,6 +205,9 @@ fn too_large_a_loss_is_held_for_its_time() {
 #[test]
 fn a_hold_is_released_by_hand() {
     let bench = Bench::new("min_instances = 2\nhold = '1h'");
+    let absent = bench.guard(&["release", "a"]);
+    assert_eq!(absent.status.code(), Some(69), "{absent:?}");
+    fs::create_dir(bench.file("state")).unwrap();
     let unknown = bench.guard(&["release", "a"]);
     assert_eq!(unknown.status.code(), Some(64), "{unknown:?}");
     bench.put("web", "i");

@@ -10,6 +10,8 @@ use super::{Bench, PACE, TEMPLATE, line};
 use crate::harness::{Process, sidekick, wait_for};
 
 fn start(bench: &Bench) -> Process {
+    // The history is asked for before the process has made its state directory.
+    fs::create_dir_all(bench.file("state")).unwrap();
     let mut command = bench.command(&[]);
     command.env("SIDEKICK_STATE_DIR", bench.file("state"));
     Process::start(&mut command, &bench.file("log"))
