@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use sidekick::cli::{self, Cli, LogFormat, LogLevel, OutputArgs};
 use sidekick::command::{self, Job, Surroundings, Work};
 use sidekick::error::Failure;
+use sidekick::model::printable::LogMessage;
 use sidekick::model::report::code;
 use sidekick::system::error_stream::ErrorStream;
 use sidekick::system::{output, process};
@@ -82,7 +83,7 @@ fn run(work: Work) -> Result<u8, Failure> {
 
 fn write_message(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
     match field.name() {
-        "message" => write!(writer, "{value:?}"),
+        "message" => write!(writer, "{}", LogMessage(&format!("{value:?}"))),
         _ => Ok(()),
     }
 }

@@ -22,6 +22,7 @@ pub mod os;
 pub mod pace;
 pub mod pem;
 pub mod prefix;
+pub mod printable;
 pub mod problems;
 pub mod publication;
 pub mod report;

@@ -1,7 +1,5 @@
 //! What text for people is drawn on: in colour or not, and how wide. Pure.
 
-use std::fmt;
-
 /// A terminal, or what stands in for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Screen {
@@ -81,18 +79,6 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Text without what a terminal would take for a command: anybody may write into the store.
-pub struct Printable<'a>(pub &'a str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let safe = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-        self.0
-            .chars()
-            .try_for_each(|c| fmt::Write::write_char(f, safe(c)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,13 +108,5 @@ mod tests {
             "a-word-that-is-long\n  b"
         );
         assert_eq!(Screen::default().wrap("one two three", 2), "one two three");
-    }
-
-    #[test]
-    fn nothing_commands_a_terminal() {
-        assert_eq!(
-            Printable("a\u{1b}[31m\n\u{9b}m").to_string(),
-            "a\u{fffd}[31m\u{fffd}\u{fffd}m"
-        );
     }
 }

@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::screen::{Printable, Screen, Tone, wrapped};
+use super::printable::Printable;
+use super::screen::{Screen, Tone, wrapped};
 
 /// No name is shortened to less.
 const SHORTEST_NAME: usize = 12;

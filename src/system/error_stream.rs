@@ -11,6 +11,8 @@ use nix::sys::stat::fstat;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::model::printable::PrintableLines;
+
 /// Where systemd says what the journal reads.
 const VARIABLE: &str = "JOURNAL_STREAM";
 
@@ -37,6 +39,7 @@ impl ErrorStream {
 
     /// Writes a text of this level.
     pub fn write(self, level: Level, text: &str) -> io::Result<()> {
+        let text = PrintableLines(text).to_string();
         self.line(level).write_all(text.as_bytes())
     }
 

@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::fstat;
 use serde_json::Value;
 
+use crate::harness::etcd::Etcd;
 use crate::harness::{Process, sidekick, temp_dir, wait_for};
 use crate::shipped::root;
 use crate::systemd::{Booted, shipped};
@@ -486,4 +487,37 @@ fn debug_says_each_decision() {
     watch.wait_said("a: a loss of 1 is within the limits (on_empty hold, ");
     (1..38).for_each(|id| fs::remove_dir_all(instance(id)).unwrap());
     watch.wait_said("is beyond the limits (on_empty hold, ");
+}
+
+/// Anybody who may write to the store names keys, and no name may look like a line of the log, or command a terminal.
+#[test]
+fn a_key_that_is_named_like_a_line_of_the_log_is_no_line_of_the_log() {
+    let etcd = Etcd::start_new();
+    let name = "/services/q/z\n2026-11-27T03:00:00Z ERROR haproxy: forged\u{1b}[31m/ip";
+    etcd.etcdctl(&["put", name, "1.2.3.4"]);
+    let dir = temp_dir();
+    for sub in ["conf.d", "templates"] {
+        fs::create_dir(dir.path().join(sub)).unwrap();
+    }
+    let dest = dir.path().join("out");
+    let text = format!(
+        "[template]\nsrc = 'a.tera'\ndest = '{}'\nservices = ['*']\n",
+        dest.display()
+    );
+    fs::write(dir.path().join("conf.d/a.toml"), text).unwrap();
+    fs::write(dir.path().join("templates/a.tera"), "x\n").unwrap();
+    let mut command = sidekick();
+    command
+        .args(["watch", "--once", "--store", &etcd.url(), "--conf-dir"])
+        .arg(dir.path());
+    command.env("SIDEKICK_STATE_DIR", dir.path().join("state"));
+    let output = command.output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("forged"), "the key is told of: {log}");
+    assert!(!log.contains('\u{1b}'), "{log:?}");
+    assert!(
+        log.lines()
+            .all(|line| !line.starts_with("2026-11-27T03:00:00Z")),
+        "{log}"
+    );
 }

@@ -10,7 +10,8 @@ use thiserror::Error;
 use super::entry::{Action, Entry};
 use super::journal::parts;
 use crate::model::date::Date;
-use crate::model::screen::{Printable, Screen, Tone};
+use crate::model::printable::Printable;
+use crate::model::screen::{Screen, Tone};
 use crate::model::suggestion;
 use crate::model::text_table::{Cell, Fit, Table};
 

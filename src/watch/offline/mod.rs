@@ -184,7 +184,7 @@ pub fn render(
 
 fn print_text(dest: Option<&Path>, text: &str) -> io::Result<()> {
     let head = dest.map(|dest| format!("==> {} <==\n", dest.display()));
-    output::print(format!("{}{text}", head.unwrap_or_default()).as_bytes())
+    output::print_foreign(&format!("{}{text}", head.unwrap_or_default()))
 }
 
 /// The live file and the new text, if they differ.

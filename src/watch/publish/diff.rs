@@ -21,5 +21,5 @@ pub(in crate::watch) fn print_diff(dest: &Path, difference: &Difference) -> io::
     let diff = TextDiff::from_lines(before.as_ref(), difference.after.as_str());
     let mut unified = diff.unified_diff();
     let text = unified.header(&name, &format!("{name} (new)")).to_string();
-    output::print(text.as_bytes())
+    output::print_foreign(&text)
 }
