@@ -1,5 +1,6 @@
 //! Follows the store, and keeps the newest view ready for all open pages. Shell.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub(super) fn views(
         about,
         start,
         to,
+        silent: BTreeSet::new(),
     };
     (Views { newest, start }, keeper.run(store, prefix))
 }
@@ -62,6 +64,8 @@ struct Keeper {
     about: About,
     start: Instant,
     to: watch::Sender<Arc<View>>,
+    /// The parts of the store that do not answer. The log tells of the first one and of the end of the last one.
+    silent: BTreeSet<Scope>,
 }
 
 impl Keeper {
@@ -96,11 +100,16 @@ impl Keeper {
             Followed::Update(update) => Input::Update(scope, update),
             Followed::Outage(error) => {
                 let why = chain(&error);
-                tracing::warn!(error = why, "the store does not answer: {why}");
+                if self.silent.is_empty() {
+                    tracing::warn!(error = why, "the store does not answer: {why}");
+                }
+                self.silent.insert(scope);
                 Input::Outage(scope, why)
             }
             Followed::Restored(past) => {
-                tracing::info!(took_ms = past.took_ms(), "the store answers again, {past}");
+                if self.silent.remove(&scope) && self.silent.is_empty() {
+                    tracing::info!(took_ms = past.took_ms(), "the store answers again, {past}");
+                }
                 Input::Restored(scope)
             }
         };

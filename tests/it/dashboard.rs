@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::harness::browser::Browser;
 use crate::harness::etcd::Etcd;
-use crate::harness::{Process, free_port, sidekick, skipped, temp_dir};
+use crate::harness::{Process, free_port, sidekick, skipped, temp_dir, wait_for};
 
 /// A dashboard of an etcd.
 struct Dashboard {
@@ -206,6 +206,14 @@ fn the_page_heals_after_a_restart_of_etcd_and_of_the_dashboard() {
     etcd.put_instance("web", "b", "10.0.0.2", 80);
     browser.wait(&shows("b", ""));
     browser.wait(&format!("{alarm}.hidden"));
+    wait_for("the end of the outage in the log", || {
+        let log = dashboard.process.output();
+        log.contains("the store answers again").then_some(())
+    });
+    let log = dashboard.process.output();
+    for line in ["the store does not answer", "the store answers again"] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+    }
     dashboard.stop();
     browser.wait(&format!(
         "{alarm}.innerText.includes('The dashboard does not answer')"
