@@ -41,7 +41,8 @@ pub struct Failing {
     pub since: u64,
     /// The step that failed last: `config`, `render`, `check`, `reload` or another step of a publish.
     pub step: String,
-    /// What the log says of it, in one line of at most 200 characters.
+    /// Why, in one line of at most 200 characters that begins with the words of the program that refused, if one did. The log
+    /// has the whole error.
     pub why: String,
 }
 

@@ -18,6 +18,7 @@ use super::child::{Group, exit};
 use super::init::{self, Started};
 use super::{sd_notify, syscalls};
 use crate::model::os::{Exit, Signal};
+use crate::model::report::chain;
 
 /// How many bytes of a command's output we keep: its end, where the reason usually stands.
 const KEEP: usize = 4096;
@@ -69,6 +70,47 @@ impl CommandError {
             Self::Start { .. } | Self::TimedOut { .. } => None,
         }
     }
+
+    /// Why it failed, where there is little room: the program's own words first. The command, which may be long, is named
+    /// last, and only if the program has said nothing.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let (how, output, command) = match self {
+            Self::Start { .. } => return chain(self),
+            Self::Failed {
+                exit,
+                output,
+                command,
+            } => (format!("ended with {exit}"), output, command),
+            Self::TimedOut {
+                limit,
+                output,
+                command,
+            } => (
+                format!("did not end within {} s", limit.as_secs_f64()),
+                output,
+                command,
+            ),
+        };
+        match telling_lines(output) {
+            words if words.is_empty() => format!("{how}: `{command}`"),
+            words if self.exit().is_some() => words,
+            words => format!("{how}, saying: {words}"),
+        }
+    }
+}
+
+/// What an output says of an error: its first line that names one, and what follows it; without such a line, the last one.
+fn telling_lines(output: &str) -> String {
+    const SEVERE: [&str; 5] = ["[alert]", "[emerg]", "[crit]", "[error]", "error"];
+    let lines = output.lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let says = |word: &str| {
+        let mut lines = lines.iter();
+        lines.position(|line| line.to_ascii_lowercase().contains(word))
+    };
+    let first = SEVERE.into_iter().find_map(says);
+    lines[first.unwrap_or(lines.len().saturating_sub(1))..].join(" / ")
 }
 
 /// The end of an output as part of one line of a log.
@@ -304,6 +346,38 @@ mod tests {
         }
         assert!(mistake("no-such-program -c x").is_some_and(|what| what.contains("PATH")));
         assert!(mistake("if true; do").is_some_and(|what| what.contains("cannot read")));
+    }
+
+    #[test]
+    fn a_brief_reason_begins_with_the_words_of_the_program() {
+        let failed = |output: &str| CommandError::Failed {
+            command: "haproxy -c -f x".to_owned(),
+            exit: Exit::Code(1),
+            output: output.to_owned(),
+        };
+        for (output, brief) in [
+            (
+                "[NOTICE]   (7) : haproxy version is 3.0.11\n[WARNING]  (7) : config : no error\n\
+                 [ALERT]    (7) : config : parsing [h.cfg:2] : unknown keyword 'x'\n\
+                 [ALERT]    (7) : config : Fatal errors found in configuration.\n",
+                "[ALERT]    (7) : config : parsing [h.cfg:2] : unknown keyword 'x' / \
+                 [ALERT]    (7) : config : Fatal errors found in configuration.",
+            ),
+            (
+                "trying\nAH00526: Syntax error on line 5 of a.conf:\nInvalid command 'x'\n\n",
+                "AH00526: Syntax error on line 5 of a.conf: / Invalid command 'x'",
+            ),
+            ("trying\n no bad ones \n\n", "no bad ones"),
+            ("", "ended with exit status 1: `haproxy -c -f x`"),
+        ] {
+            assert_eq!(failed(output).brief(), brief);
+        }
+        let late = CommandError::TimedOut {
+            command: "sleep 9".to_owned(),
+            limit: Duration::from_secs(2),
+            output: "asking\n".to_owned(),
+        };
+        assert_eq!(late.brief(), "did not end within 2 s, saying: asking");
     }
 
     #[tokio::test]

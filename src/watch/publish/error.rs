@@ -91,14 +91,26 @@ impl PublishError {
 
     /// How the command of that step ended; `None` if the step ran no command.
     pub(in crate::watch) fn exit(&self) -> Option<Exit> {
-        let command = match self {
+        self.command().and_then(CommandError::exit)
+    }
+
+    /// Why it failed, where there is little room: the words of the program that refused, or else the whole error.
+    pub(in crate::watch) fn brief(&self) -> String {
+        match self.command() {
+            Some(command) => format!("{} ({self})", command.brief()),
+            None => chain(self),
+        }
+    }
+
+    /// How the command of that step failed.
+    fn command(&self) -> Option<&CommandError> {
+        match self {
             Self::Check { source, .. } | Self::CheckInPlace { source, .. } => Some(source.as_ref()),
             Self::Reload { source, .. } => source.command(),
             Self::Render(_) | Self::NoGeneration | Self::File { .. } => None,
             Self::Print(_) | Self::Worker | Self::GivenUp => None,
             Self::Unanswered(_) | Self::Hangs => None,
-        };
-        command.and_then(CommandError::exit)
+        }
     }
 
     /// Whether the program or a check refused the new files in their places.

@@ -489,7 +489,7 @@ impl TargetState {
                     exit: error.exit(),
                     text: chain(error),
                 };
-                let is_news = self.log_failure(failure, once);
+                let is_news = self.log_failure(failure, &error.brief(), once);
                 return is_news.then(|| failed_action(error));
             }
         };
@@ -638,12 +638,12 @@ impl TargetState {
         }
     }
 
-    /// Logs a failure. Returns whether it is a new one.
-    fn log_failure(&mut self, failure: Failure, once: bool) -> bool {
+    /// Logs a failure. Returns whether it is a new one. `why`: the reason in short, for the status.
+    fn log_failure(&mut self, failure: Failure, why: &str, once: bool) -> bool {
         let (name, text) = (&self.loaded.target.name, failure.text.clone());
         let since = self.failing.as_ref().map(|failing| failing.since);
         let since = since.unwrap_or_else(|| (WORLD.now)().as_secs());
-        let failing = Failing::new(since, failure.step, &text);
+        let failing = Failing::new(since, failure.step, why);
         if self.recent_failures.is_news(failure) {
             self.failing = Some(failing);
             let then = if once { "" } else { "; trying again" };
