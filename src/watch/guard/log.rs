@@ -243,10 +243,11 @@ fn held_service(status: Status) -> HeldService {
 
 fn reason(status: &Status) -> String {
     match status.why {
-        None => format!(
+        None if status.service.is_none() => format!(
             "{} is announced after the start",
             nothing_of(&status.missing)
         ),
+        None => "enough are left again, and the others have time to return".to_owned(),
         Some(HoldReason::Empty) => "none is left".to_owned(),
         Some(HoldReason::Few) => "fewer than min_instances are left".to_owned(),
         Some(HoldReason::Drop) => "more than max_drop are lost".to_owned(),

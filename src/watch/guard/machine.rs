@@ -127,7 +127,7 @@ pub(crate) enum EndReason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Status {
     pub(crate) service: Option<ServiceName>,
-    /// Without a reason the file is frozen.
+    /// The limit that is exceeded now. None for a frozen file, and if so many are back that none is exceeded any more.
     pub(crate) why: Option<HoldReason>,
     pub(crate) since: Instant,
     /// Without one it takes a return or a hand.
@@ -251,7 +251,7 @@ impl Guard {
             let hold = one.hold?;
             Some(Status {
                 service: Some(name.clone()),
-                why: Some(hold.why),
+                why: one.exceeded_limit(&self.rules),
                 since: hold.since,
                 until: hold.until,
                 lost: one.lost.values().map(|(one, _)| Arc::clone(one)).collect(),

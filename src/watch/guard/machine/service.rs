@@ -18,10 +18,9 @@ pub(crate) struct Service {
     pub(crate) hold: Option<Hold>,
 }
 
-/// Why and until when the losses are held.
+/// Since when and until when the losses are held.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hold {
-    pub(crate) why: HoldReason,
     pub(crate) since: Instant,
     pub(crate) until: Option<Instant>,
 }
@@ -72,7 +71,7 @@ impl Service {
     }
 
     /// Which limit the losses exceed.
-    fn exceeded_limit(&self, rules: &Rules) -> Option<HoldReason> {
+    pub(crate) fn exceeded_limit(&self, rules: &Rules) -> Option<HoldReason> {
         let (here, lost) = (self.here.len(), self.lost.len());
         if here == 0 && rules.on_empty == OnEmpty::Hold {
             Some(HoldReason::Empty)
@@ -93,7 +92,7 @@ impl Service {
         name: &ServiceName,
     ) -> Event {
         let until = (why != HoldReason::Empty).then(|| since + rules.hold);
-        self.hold = Some(Hold { why, since, until });
+        self.hold = Some(Hold { since, until });
         Event::Held {
             service: name.clone(),
             why,

@@ -195,6 +195,23 @@ fn the_last_one_that_is_lost_is_held_until_one_returns_and_then_for_a_hold() {
 }
 
 #[test]
+fn the_reason_of_a_hold_is_that_of_the_present() {
+    let (mut guard, now) = guard(Rules::of_services(), "a b c d");
+    let mut why_after = |changes| {
+        guard.handle(now, Input::Changed(changes));
+        guard.status().first().map(|status| status.why)
+    };
+    assert_eq!(
+        why_after(gone("web", "a b c d")),
+        Some(Some(HoldReason::Empty))
+    );
+    assert_eq!(why_after(puts("web", "a")), Some(Some(HoldReason::Drop)));
+    assert_eq!(why_after(puts("web", "b")), Some(None));
+    assert_eq!(why_after(gone("web", "a b")), Some(Some(HoldReason::Empty)));
+    assert_eq!(why_after(puts("web", "a b c d")), None);
+}
+
+#[test]
 fn a_clean_stop_of_the_last_one_ends_nothing_that_is_held_and_is_not_held() {
     let (mut guard, now) = guard(Rules::of_services(), "a b c");
     let drain = |id| Change {
