@@ -33,10 +33,7 @@ pub(crate) fn find_format(extension: Option<&str>, text: &str) -> Format {
 pub(crate) fn parse(text: &str, format: Format) -> Result<Entries, Fault> {
     let node = match format {
         Format::Json => {
-            let value: Json = serde_json::from_str(text).map_err(|error| Fault::Syntax {
-                line: error.line(),
-                what: without_place(&error.to_string()),
-            })?;
+            let value = super::json::parse(text)?;
             if let Some(kvs) = dump_pairs(&value) {
                 return from_dump(kvs);
             }
@@ -78,12 +75,6 @@ fn from_dump(kvs: &[Json]) -> Result<Entries, Fault> {
             })
     };
     kvs.iter().enumerate().map(entry).collect()
-}
-
-/// The message of a JSON error without its place, since [`Fault`] has the line.
-fn without_place(text: &str) -> String {
-    let what = text.rsplit_once(" at line ").map(|(what, _)| what);
-    what.unwrap_or(text).to_owned()
 }
 
 fn json(value: Json) -> Node {
@@ -183,6 +174,11 @@ pub(super) mod tests {
             (r#"{"a": null}"#, "/a is null"),
             (r#"{"a": {"b": [1]}}"#, "/a/b is a list"),
             (r#"{"a/b": 1, "a": {"b": 2}}"#, "/a/b is there twice"),
+            ("{\"a\": 1,\n\"a\": 2}", "line 2: \"a\" is there twice"),
+            (
+                "{\"b\": {\"a\": 1,\n\"c\": 2,\n\"a\":\n2}}",
+                "line 3: \"a\" is there twice",
+            ),
         ] {
             let said = read(text, Format::Json).unwrap_err();
             assert!(said.starts_with(want), "{text}: {said}");

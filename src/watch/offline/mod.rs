@@ -7,6 +7,7 @@
 
 mod check;
 mod fixture;
+mod json;
 mod node;
 mod what_if;
 mod yaml;

@@ -68,6 +68,11 @@ impl Change {
             let (field, value) = part
                 .split_once('=')
                 .ok_or_else(|| wrong(format!("{part:?} is not FIELD=VALUE")))?;
+            if fields.iter().any(|(known, _)| known == field) {
+                return Err(wrong(format!(
+                    "{field} is given twice; IP:PORT gives ip and port"
+                )));
+            }
             fields.push((field.to_owned(), value.to_owned()));
         }
         let fields = fields.iter();
@@ -209,6 +214,14 @@ mod tests {
                 "\"weight\" is not FIELD=VALUE",
             ),
             (Change::with("web/x=10.0.0.1:80,weight=x"), "weight"),
+            (
+                Change::with("web/x=10.0.0.9:80,ip=1.1.1.1"),
+                "ip is given twice; IP:PORT gives ip and port",
+            ),
+            (
+                Change::with("web/x=10.0.0.9:80,port=81"),
+                "port is given twice",
+            ),
             (Change::with("web/x=0.0.0.0:80"), "unspecified"),
             (Change::without("web"), "it has the form SERVICE/ID"),
             (Change::without("we b/a"), "is not a valid name"),
