@@ -67,8 +67,12 @@ impl Guards {
                 let before = one.find_state_before_start(self.records.as_ref(), catalog, snapshot);
                 Input::Started(here, before)
             };
+            let is_start = !one.started;
             one.started = true;
             one.handle(input);
+            if let Some(records) = self.records.as_ref().filter(|_| self.noop && is_start) {
+                one.warn_of_holds_elsewhere(records);
+            }
         }
         self.write_records();
     }

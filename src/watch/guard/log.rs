@@ -9,10 +9,12 @@ use tracing::{debug, info, warn};
 use super::guards::{Guarded, Guards};
 use super::machine::{Counters, EndReason, Event, HoldReason, Status};
 use super::state_file::{HoldRecord, Record, Records, fields};
+use crate::model::date::Date;
 use crate::model::guard::OnEmpty;
 use crate::model::instance::{Instance, ServiceName};
+use crate::model::report::counted;
 use crate::model::target_status::HeldService;
-use crate::system::bounded;
+use crate::system::{bounded, process};
 use crate::watch::host::WORLD;
 
 /// How many names a line of the log has at most.
@@ -102,6 +104,41 @@ impl Guarded {
                 Event::Thawed(end) => {
                     info!(target = %name, "{name}: {file} follows again, {}", end_reason(*end));
                 }
+            }
+        }
+    }
+
+    /// With `--noop`: names what the guard of the running process holds and this one does not. The difference shows those
+    /// instances as gone, and the running process keeps them.
+    pub(super) fn warn_of_holds_elsewhere(&self, records: &Records) {
+        let Some(record) = records.read(&self.dests[0]) else {
+            return;
+        };
+        if !process::exists(record.pid) {
+            return;
+        }
+        let (name, pid) = (&self.name, record.pid);
+        for held in &record.held {
+            let until = held.until.map_or_else(
+                || "until it returns".to_owned(),
+                |at| format!("until {}", Date::from_unix(at)),
+            );
+            let Some(service) = &held.service else {
+                if !self.guard.is_frozen() {
+                    warn!(
+                        target = %name, "{name}: the running `sidekick watch` (process {pid}) leaves the whole file as it is {until}, \
+                         whatever a difference says here"
+                    );
+                }
+                continue;
+            };
+            let is_held_here = service.parse().is_ok_and(|one| self.guard.holds(&one));
+            if !is_held_here {
+                let count = counted(held.instances.len(), "instance");
+                warn!(
+                    target = %name, %service, "{name}: {service}: the guard of the running `sidekick watch` (process {pid}) holds {count} \
+                     {until}: they stay in the file until then, whatever a difference says here"
+                );
             }
         }
     }

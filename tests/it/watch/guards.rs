@@ -247,6 +247,42 @@ fn a_hold_is_released_by_hand() {
 }
 
 #[test]
+fn a_pass_that_changes_nothing_names_what_the_running_process_holds() {
+    let bench = Bench::new("min_instances = 2\nhold = '1h'");
+    bench.put("web", "i");
+    bench.put("web", "j");
+    let mut process = bench.start(&[]);
+    bench.wait_live(&["i", "j"]);
+    let pass = || {
+        let mut watch = bench.watch();
+        watch.args(["--once", "--noop", "--diff"]).output().unwrap()
+    };
+    let nothing = text(&pass());
+    assert!(!nothing.contains("holds"), "{nothing}");
+    wait_for("its record", || {
+        let list = bench.guard(&["release", "a"]);
+        (list.status.code() == Some(1)).then_some(())
+    });
+    bench.lose("web", "i");
+    wait_for("the record of the hold", || {
+        bench.list().contains("\n  i\n").then_some(())
+    });
+    let said = pass();
+    let said = (said.status.code(), text(&said));
+    assert!(said.0 == Some(2) && said.1.contains("\n-i "), "{said:?}");
+    let want = "a: web: the guard of the running `sidekick watch` (process ";
+    assert!(
+        said.1.contains(want) && said.1.contains("holds 1 instance until 20"),
+        "{said:?}"
+    );
+    // What nobody keeps any more does go.
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    let gone = text(&pass());
+    assert!(!gone.contains("the running"), "{gone}");
+}
+
+#[test]
 fn a_store_that_is_empty_after_the_start_does_not_wipe_the_file() {
     let bench = Bench::new("");
     bench.put("web", "i");
