@@ -1,12 +1,14 @@
 //! `sidekick health`. Shell.
 
+use std::error::Error;
+
 use serde::Serialize;
 
 use super::{Job, Surroundings, print, print_json};
 use crate::cli::{Format, Health};
 use crate::config;
 use crate::error::Failure;
-use crate::model::report::code;
+use crate::model::report::{chain, code};
 use crate::system::http_get;
 
 /// Why there is no endpoint to ask.
@@ -18,17 +20,28 @@ pub(super) fn resolve(args: &Health, here: &Surroundings) -> Result<Job, Failure
     let asked = config::parse_health(args).map_err(|problems| Failure::usage(&problems))?;
     let (format, is_quiet) = (args.format, here.output.is_quiet());
     Ok(Job::new(async move {
+        let is_json = format == Format::Json;
+        // A program reads the reason from the JSON; people read the error.
+        let nobody = |error: &(dyn Error + 'static), hint: &str| {
+            if is_json {
+                print_json(&HealthAnswer::nobody(asked.path, &chain(error)))?;
+            }
+            Err(Failure::failed(error, hint))
+        };
         let Some(address) = asked.address else {
             let hint = "give --admin (SIDEKICK_ADMIN) the address to `sidekick watch` or `sidekick register` and to \
                         `sidekick health`; without a value they have no admin endpoint";
-            return Err(Failure::failed(&SwitchedOff, hint));
+            return nobody(&SwitchedOff, hint);
         };
-        let answer = http_get::get(&address, asked.path, asked.limit).await;
-        let (status, text) = answer.map_err(|error| {
-            let hint = "`sidekick watch` and `sidekick register` answer where their --admin says";
-            Failure::failed(&error, hint)
-        })?;
-        if format == Format::Json {
+        let (status, text) = match http_get::get(&address, asked.path, asked.limit).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let hint =
+                    "`sidekick watch` and `sidekick register` answer where their --admin says";
+                return nobody(&error, hint);
+            }
+        };
+        if is_json {
             print_json(&HealthAnswer::new(asked.path, status, &text))?;
         } else if status != 200 || !is_quiet {
             print(text)?;
@@ -50,15 +63,31 @@ struct HealthAnswer<'a> {
 }
 
 impl<'a> HealthAnswer<'a> {
+    /// There is no answer, for this reason.
+    fn nobody(asked: &'a str, why: &'a str) -> Self {
+        Self {
+            asked,
+            ok: false,
+            reasons: vec![why],
+            notes: Vec::new(),
+        }
+    }
+
     fn new(asked: &'a str, status: u16, text: &'a str) -> Self {
         let reason = |line: &'a str| {
             let reason = line.strip_prefix("- ");
             reason.or_else(|| line.strip_prefix("not healthy: "))
         };
+        let ok = status == 200;
+        let mut reasons: Vec<_> = text.lines().filter_map(reason).collect();
+        if !ok && reasons.is_empty() {
+            // It is no answer of ours, or there are too many clients.
+            reasons.push(text.trim());
+        }
         Self {
             asked,
-            ok: status == 200,
-            reasons: text.lines().filter_map(reason).collect(),
+            ok,
+            reasons,
             notes: text
                 .lines()
                 .filter_map(|line| line.strip_prefix("note: "))
@@ -81,5 +110,7 @@ mod tests {
         let stuck = HealthAnswer::new("/health", 503, "not healthy: the loop is stuck\n");
         assert_eq!(stuck.reasons, ["the loop is stuck"]);
         assert!(HealthAnswer::new("/health", 200, "healthy\n").ok);
+        let full = HealthAnswer::new("/health", 503, "there are too many clients");
+        assert_eq!(full.reasons, ["there are too many clients"]);
     }
 }

@@ -7,10 +7,12 @@
 //! until it is told to stop, and [`Server::serve_in_thread`] does so in a thread of its own, which answers also while the
 //! caller's loop does not.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -42,7 +44,8 @@ pub type Handler = dyn Fn(&Asked) -> Answer + Send + Sync;
 /// What a server allows those who connect.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How many connections are held at a time; one more gets 503 and is closed.
+    /// How many connections are held at a time. One more takes the place of the oldest that has asked nothing yet; if all
+    /// have asked, it gets 503 and is closed.
     pub connections: usize,
     /// The size of the head of a request, in bytes; 8192 at least.
     pub head: usize,
@@ -114,18 +117,35 @@ impl Server {
         });
         let (ending, end) = watch::channel(false);
         let mut connections = JoinSet::new();
+        let mut silent = SilentConnections::default();
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => break,
                 Some(_) = connections.join_next() => {}
                 peer = listener.accept() => match peer {
-                    Ok(peer) if connections.len() >= site.limits.connections => peer.refuse(),
-                    Ok(Peer::Tcp(stream)) => {
-                        connections.spawn(answer_all(stream, true, Arc::clone(&site), end.clone()));
-                    }
-                    Ok(Peer::Unix(stream)) => {
-                        connections.spawn(answer_all(stream, false, Arc::clone(&site), end.clone()));
+                    Ok(peer) => {
+                        // Those that have ended take no place.
+                        while connections.try_join_next().is_some() {}
+                        if connections.len() >= site.limits.connections {
+                            if !silent.close_oldest() {
+                                peer.refuse();
+                                continue;
+                            }
+                            // The one that is closed, or another that has ended.
+                            let _ = connections.join_next().await;
+                        }
+                        let (site, end, has_asked) = (Arc::clone(&site), end.clone(), Arc::default());
+                        let asks = Arc::clone(&has_asked);
+                        let task = match peer {
+                            Peer::Tcp(stream) => {
+                                connections.spawn(answer_all(stream, true, asks, site, end))
+                            }
+                            Peer::Unix(stream) => {
+                                connections.spawn(answer_all(stream, false, asks, site, end))
+                            }
+                        };
+                        silent.push(has_asked, task);
                     }
                     Err(error) => {
                         warn!(%error, "{} takes no connection: {error}", listener.address());
@@ -217,13 +237,49 @@ impl Site {
     }
 }
 
-/// Answers what comes over a connection, until its end.
-async fn answer_all<S>(stream: S, is_tcp: bool, site: Arc<Site>, mut end: watch::Receiver<bool>)
-where
+/// The connections that have asked nothing yet, the oldest first. Clients that only connect could otherwise keep out those
+/// who ask.
+#[derive(Default)]
+struct SilentConnections(VecDeque<(Arc<AtomicBool>, AbortHandle)>);
+
+impl SilentConnections {
+    fn push(&mut self, has_asked: Arc<AtomicBool>, task: AbortHandle) {
+        self.forget_others();
+        self.0.push_back((has_asked, task));
+    }
+
+    /// Whether there was one to close.
+    fn close_oldest(&mut self) -> bool {
+        self.forget_others();
+        let oldest = self.0.pop_front();
+        oldest.is_some_and(|(_, task)| {
+            task.abort();
+            true
+        })
+    }
+
+    /// Forgets those that have asked or have ended.
+    fn forget_others(&mut self) {
+        let is_silent = |(has_asked, task): &(Arc<AtomicBool>, AbortHandle)| {
+            !has_asked.load(Ordering::Relaxed) && !task.is_finished()
+        };
+        self.0.retain(is_silent);
+    }
+}
+
+/// Answers what comes over a connection, until its end; `has_asked` becomes true with the first request.
+async fn answer_all<S>(
+    stream: S,
+    is_tcp: bool,
+    has_asked: Arc<AtomicBool>,
+    site: Arc<Site>,
+    mut end: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = site.limits.clone();
     let service = service_fn(|request| {
+        has_asked.store(true, Ordering::Relaxed);
         let answer = site.answer(&Asked::new(request), is_tcp);
         ready(Ok::<_, Infallible>(answer.into_response()))
     });

@@ -821,6 +821,14 @@ fn the_file_of_the_units_says_where_the_guards_and_the_configuration_are() {
 
 #[test]
 fn an_admin_endpoint_that_is_switched_off_is_not_healthy_and_the_error_says_why() {
+    for args in [&["--admin", ""][..], &["--admin", "127.0.0.1:1"]] {
+        let output = run(&[&["health", "--format", "json"], args].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer["ok"], false, "{answer}");
+        let reason = answer["reasons"][0].as_str().unwrap();
+        assert!(stderr(&output).contains(reason.split(':').next().unwrap()));
+    }
     let output = sidekick()
         .arg("health")
         .env("SIDEKICK_ADMIN", "")

@@ -212,6 +212,43 @@ fn connections_are_bounded_and_free_ones_are_used_again() {
 }
 
 #[test]
+fn who_only_connects_makes_room_for_who_asks() {
+    let few = Limits {
+        connections: 3,
+        head_time: Duration::from_secs(20),
+        ..limits()
+    };
+    let (_serving, address) = serving(few, Arc::new(hello));
+    let mut asked = connect(address);
+    let mut request = |close: &str| {
+        let text = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{close}\r\n");
+        asked.write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with("hello nobody\n") {
+            let mut byte = [0];
+            asked.read_exact(&mut byte).unwrap();
+            answer.push(char::from(byte[0]));
+        }
+        assert_eq!(status(&answer), "200", "{answer}");
+    };
+    request("");
+    let mut half_open: Vec<_> = (0..10)
+        .map(|_| {
+            let mut stream = connect(address);
+            stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let close = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for _ in 0..3 {
+        let answer = ask(address, close);
+        assert_eq!(status(&answer), "200", "{answer}");
+    }
+    assert_eq!(rest(&mut half_open[0]), "", "the oldest is closed");
+    request("Connection: close\r\n");
+}
+
+#[test]
 fn streams_are_sent_piece_by_piece_and_end_with_their_client_or_their_server() {
     type Senders = Mutex<Vec<tokio::sync::mpsc::Sender<Vec<u8>>>>;
     let senders: Arc<Senders> = Arc::default();
