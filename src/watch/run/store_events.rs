@@ -117,10 +117,12 @@ impl Shell {
         }
     }
 
-    /// The store has sent all data itself, so nothing is stale any more.
+    /// The store has sent all data itself, so nothing is stale any more. Every target is compared with that, also one that
+    /// nothing has changed for: from then on its files are those of a revision of the store.
     fn clear_stale(&mut self) {
         if self.stale.take().is_some() {
             info!("the store has sent everything: nothing is stale any more");
+            self.notify_targets(|_| true);
         }
     }
 }

@@ -183,6 +183,30 @@ fn the_service_manager_gets_an_outage_of_the_store_as_status() {
 }
 
 #[test]
+fn a_target_served_from_the_snapshot_gets_the_revision_of_the_store_that_confirms_it() {
+    let mut bench = Bench::new(PACE);
+    bench.put("i");
+    let mut command = bench.command(&[]);
+    command.env("SIDEKICK_STATE_DIR", bench.file("state"));
+    let process = Process::start(&mut command, &bench.file("log-before"));
+    wait_for("the snapshot to be written", || {
+        fs::read_dir(bench.file("state/snapshots"))
+            .ok()?
+            .next()?
+            .ok()
+    });
+    drop(process); // It is killed.
+    bench.etcd.stop();
+    let (_process, notify) = start(&bench);
+    notify.wait_said("serving from a snapshot of ");
+    bench.etcd.start();
+    notify.wait_said("STATUS=keeping 1 file\n");
+    wait_target(&bench, "the revision of the store to be told", |one| {
+        one.stale.is_none() && one.revision.is_some_and(|revision| revision > 0)
+    });
+}
+
+#[test]
 fn a_watcher_that_stops_in_order_is_not_missed_and_one_that_hangs_is() {
     let bench = Bench::new(PACE);
     bench.put("i");
