@@ -86,6 +86,22 @@ impl Conf {
         self.bad = bad;
     }
 
+    /// Logs once that what was wrong at the last read is right.
+    fn report_mended(&self, new: &Configuration) {
+        if !self.problems.is_empty() {
+            info!("the configuration is right again");
+        }
+        for one in &self.bad {
+            let is_good = |good: &Loaded| good.target.file == one.file;
+            if new.good.iter().any(is_good) {
+                info!(
+                    target = one.name,
+                    "{}: its configuration is right again", one.name
+                );
+            }
+        }
+    }
+
     /// Forgets the problems, so that the next read logs them again.
     pub(super) fn forget_problems(&mut self) {
         self.problems.clear();
@@ -140,6 +156,7 @@ impl Shell {
     fn apply_config(&mut self, mut new: Configuration) {
         self.conf
             .log_new_warnings(std::mem::take(&mut new.warnings));
+        self.conf.report_mended(&new);
         self.conf.problems.clear();
         self.conf.report_bad(new.bad.clone(), &self.targets);
         let needs_the_store = self.needs_the_store(&new);
@@ -190,15 +207,23 @@ impl Shell {
             .collect();
         for one in configuration.good {
             let same = old.iter().position(|state| state.loaded.is_same(&one));
-            let state = same.map(|at| old.swap_remove(at));
-            new += usize::from(state.is_none());
+            if let Some(at) = same {
+                self.targets.push(old.swap_remove(at));
+                continue;
+            }
+            new += 1;
             let cause = if names.contains(&one.target.name) {
                 "conf.d or a template was edited"
             } else {
                 "the target is new"
             };
-            self.targets
-                .push(state.unwrap_or_else(|| TargetState::new(one, &self.prefix, cause)));
+            let mut state = TargetState::new(one, &self.prefix, cause);
+            let name = &state.loaded.target.name;
+            let before = old.iter_mut().find(|old| old.loaded.target.name == *name);
+            if let Some(before) = before {
+                state.inherit(before);
+            }
+            self.targets.push(state);
         }
         set_limits(&mut self.targets);
         if new == 0 && old.is_empty() {

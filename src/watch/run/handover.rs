@@ -126,6 +126,11 @@ impl Shell {
         } else {
             gone.take_in_report(report, self.options.once);
         }
+        let name = &gone.loaded.target.name;
+        let mut targets = self.targets.iter_mut();
+        if let Some(heir) = targets.find(|state| state.loaded.target.name == *name) {
+            heir.inherit(&mut gone);
+        }
         if !self.subscriptions.is_complete() {
             return;
         }

@@ -36,6 +36,14 @@ impl RecentFailures {
         self.times
     }
 
+    /// The same number of failures, of which nothing counts as logged: what fails under a new configuration is news.
+    pub(crate) fn renewed(&self) -> Self {
+        Self {
+            logged: Vec::new(),
+            times: self.times,
+        }
+    }
+
     /// Takes in a failure; returns whether it still has to be logged.
     pub(crate) fn is_news(&mut self, failure: Failure) -> bool {
         self.times += 1;

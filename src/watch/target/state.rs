@@ -345,6 +345,17 @@ impl TargetState {
         }
     }
 
+    /// Goes on with the failures and the causes of this target as it was in the previous configuration. If a publish of that
+    /// one is under way, its end decides them, and this is called again then.
+    pub(crate) fn inherit(&mut self, old: &mut Self) {
+        self.failing.clone_from(&old.failing);
+        if !old.is_publishing() {
+            self.recent_failures = old.recent_failures.renewed();
+            let later = std::mem::take(&mut self.causes);
+            self.causes = std::mem::take(&mut old.causes).followed_by(later);
+        }
+    }
+
     /// Lets this target wait for what still hangs of an outgoing one.
     pub(crate) fn wait_for_hanging(&mut self, gone: &Self) {
         if gone.hangs() {

@@ -131,6 +131,30 @@ fn the_history_says_why_a_file_changed_and_what_was_done() {
 }
 
 #[test]
+fn a_failure_that_an_edit_ends_keeps_its_count_and_its_causes() {
+    let bench = Bench::new(&format!(
+        "check_cmd = 'if grep -q bad {{{{src}}}}; then echo no bad ones; exit 1; fi'\n{PACE}"
+    ));
+    bench.put("i");
+    let process = start(&bench);
+    wait_newest(&bench, "written", "start");
+    bench.put("bad");
+    wait_newest(&bench, "failed", "+web/bad");
+    bench.template("a.tera", &TEMPLATE.replace("i.id", "i.port"));
+    wait_newest(
+        &bench,
+        "written",
+        "+web/bad, conf.d or a template was edited",
+    );
+    process.wait_said(", after ");
+
+    bench.template("a.tera", "{% for");
+    process.wait_said("so the previous one stays in force");
+    bench.template("a.tera", &TEMPLATE.replace("i.id", "i.port"));
+    process.wait_said("the configuration is right again");
+}
+
+#[test]
 fn the_history_has_the_begin_and_the_end_of_holds() {
     let bench = Bench::new(PACE);
     let target = bench.file("conf.d/a.toml");
