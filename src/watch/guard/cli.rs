@@ -1,7 +1,6 @@
 //! What is held, seen and released by hand: the other end of the records of the guards. Shell.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::thread::sleep;
@@ -216,10 +215,8 @@ pub fn release(
     Ok(all)
 }
 
-/// A state directory that is not there is an error, since it is probably not the one of `sidekick watch`.
 fn read_all(state_dir: &Path) -> Result<Vec<Record>, GuardCommandError> {
-    let there = fs::metadata(state_dir);
-    let records = there.and_then(|_| Records::new(state_dir).read_all());
+    let records = Records::new(state_dir).read_all();
     records.map_err(state_error(state_dir))
 }
 

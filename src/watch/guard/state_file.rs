@@ -113,9 +113,11 @@ impl Records {
         read(&self.place(dest, RECORD))
     }
 
-    /// All of them, sorted by target.
+    /// All of them, sorted by target. A state directory that is not there is an error, since it is probably not the one of
+    /// `sidekick watch`.
     pub(crate) fn read_all(&self) -> io::Result<Vec<Record>> {
         let mut all = Vec::new();
+        self.dir.parent().map(fs::metadata).transpose()?;
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
