@@ -89,19 +89,21 @@ fn page(name: &str, command: &Command, names: &[String]) -> std::io::Result<Stri
     let mut text = title(name) + &tidy(&String::from_utf8_lossy(&generated));
     let help = command.get_after_long_help().or(command.get_after_help());
     let help = help.map(ToString::to_string).unwrap_or_default();
-    for (heading, body) in sections(&help) {
-        text += &format!(".SH {}\n", heading.to_uppercase());
-        text += &match heading {
-            "Examples" => format!(".nf\n{}.fi\n", escaped_lines(&body)),
-            _ => wrap(&escape(
-                &body.split_whitespace().collect::<Vec<_>>().join(" "),
-            )),
-        };
-    }
+    text.extend(sections(&help).iter().map(help_section));
     text += &environment(command);
     text += &files(command);
     text += &see_also(name, names);
     Ok(text)
+}
+
+fn help_section((heading, body): &(&str, String)) -> String {
+    let body = match *heading {
+        "Examples" => [".nf\n", &escaped_lines(body), ".fi\n"].concat(),
+        _ => wrap(&escape(
+            &body.split_whitespace().collect::<Vec<_>>().join(" "),
+        )),
+    };
+    format!(".SH {}\n{body}", heading.to_uppercase())
 }
 
 fn title(name: &str) -> String {
@@ -150,26 +152,24 @@ fn environment(command: &Command) -> String {
     if variables.is_empty() {
         return String::new();
     }
-    let mut text = ".SH ENVIRONMENT\n".to_owned();
-    for (name, flag) in variables {
-        text += &format!(
-            ".TP\n\\fB{name}\\fR\nThe value of \\-\\-{}, where the flag is not given.\n",
-            escape(&flag)
-        );
-    }
-    text
+    let lines = variables.iter().map(|(name, flag)| {
+        let flag = escape(flag);
+        format!(".TP\n\\fB{name}\\fR\nThe value of \\-\\-{flag}, where the flag is not given.\n")
+    });
+    [".SH ENVIRONMENT\n".to_owned()]
+        .into_iter()
+        .chain(lines)
+        .collect()
 }
 
 fn files(command: &Command) -> String {
     let has = |id: &str| command.get_arguments().any(|arg| arg.get_id() == id);
-    let mut text = String::new();
-    for (_, path, what) in FILES.iter().filter(|(arg, _, _)| has(arg)) {
-        text += &format!(
-            ".TP\n\\fI{}\\fR\n{}\n",
-            escape(path),
-            wrap(&escape(what)).trim_end()
-        );
-    }
+    let there = FILES.iter().filter(|(arg, _, _)| has(arg));
+    let lines = there.map(|(_, path, what)| {
+        let what = wrap(&escape(what));
+        format!(".TP\n\\fI{}\\fR\n{what}", escape(path))
+    });
+    let text: String = lines.collect();
     if text.is_empty() {
         return text;
     }
@@ -238,7 +238,7 @@ fn wrap(text: &str) -> String {
             Some(_) | None => lines.push(word.to_owned()),
         }
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]
