@@ -174,7 +174,8 @@ fn a_watcher_that_has_published_nothing_is_healthy_and_not_ready() {
     let said = String::from_utf8_lossy(&ready.stdout).into_owned();
     assert_eq!(ready.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("- web has not been published: check: the check refused the new file"),
+        said.contains("- web has not been published: check: ended with exit status 1")
+            && said.contains("the check refused the new file"),
         "{said}"
     );
     let healthy = health(&admin, &[]);
