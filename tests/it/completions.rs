@@ -112,38 +112,14 @@ fn fish_offers_services_ids_and_targets() {
     }
 }
 
-/// zsh completes only what is typed at a terminal: the only service that begins so, and then the line is run.
-#[test]
-fn zsh_completes_services_and_targets() {
-    let scene = Scene::new();
-    let script = r#"
-        zmodload zsh/zpty
-        zpty -b shell zsh -f -i
-        zpty -w shell 'PS1=; autoload -Uz compinit; compinit -D -u; source <(sidekick completions zsh); print READ""Y'
-        zpty -r -m shell seen '*READY*'
-        zpty -n -w shell $'sidekick ls --format json w\t\n'
-        zpty -w shell 'print DO""NE'
-        zpty -r -m shell seen '*DONE*'
-        print -r -- "$seen"
-        zpty -d shell
-    "#;
-    let text = scene.run("timeout", &["20", "zsh", "-f"], script);
-    assert!(
-        text.contains("10.0.0.1") && text.contains("10.0.0.2"),
-        "{text}"
-    );
-    assert!(!text.contains("10.0.0.3"), "{text}");
-}
-
-/// As the package installs it: a function that zsh loads when it is asked for the first time.
-#[test]
-fn zsh_completes_the_first_line_with_the_script_among_its_functions() {
-    let scene = Scene::new();
+/// What zsh prints after a line was completed and run. It completes only what is typed at a terminal, and it has loaded the
+/// completions by the commands of `prepare`.
+fn zsh(scene: &Scene, prepare: &str) -> String {
     let script = r#"
         mkdir $HOME/functions; sidekick completions zsh >$HOME/functions/_sidekick
         zmodload zsh/zpty
         zpty -b shell zsh -f -i
-        zpty -w shell 'PS1=; fpath=($HOME/functions $fpath); autoload -Uz compinit; compinit -D -u; print READ""Y'
+        zpty -w shell 'PS1=; PREPARE; print READ""Y'
         zpty -r -m shell seen '*READY*'
         zpty -n -w shell $'sidekick ls --format json w\t\n'
         zpty -w shell 'print DO""NE'
@@ -151,11 +127,26 @@ fn zsh_completes_the_first_line_with_the_script_among_its_functions() {
         print -r -- "$seen"
         zpty -d shell
     "#;
-    let text = scene.run("timeout", &["20", "zsh", "-f"], script);
-    assert!(
-        text.contains("10.0.0.1") && !text.contains("10.0.0.3"),
-        "{text}"
-    );
+    let script = script.replace("PREPARE", prepare);
+    scene.run("timeout", &["20", "zsh", "-f"], &script)
+}
+
+/// By hand, and as the package installs it: a function that zsh loads when it is asked for the first time.
+#[test]
+fn zsh_completes_services_by_both_ways_of_installing_them() {
+    let scene = Scene::new();
+    let ways = [
+        "autoload -Uz compinit; compinit -D -u; source <(sidekick completions zsh)",
+        "fpath=($HOME/functions $fpath); autoload -Uz compinit; compinit -D -u",
+    ];
+    for prepare in ways {
+        let text = zsh(&scene, prepare);
+        assert!(
+            text.contains("10.0.0.1") && text.contains("10.0.0.2"),
+            "{prepare}: {text}"
+        );
+        assert!(!text.contains("10.0.0.3"), "{prepare}: {text}");
+    }
 }
 
 #[test]
