@@ -244,3 +244,70 @@ fn removed(debian: &Debian) {
         );
     }
 }
+
+/// All files below a directory, without it.
+fn files_below(dir: &Path) -> Vec<String> {
+    let listing = Command::new("find")
+        .args([".", "-type", "f"])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&listing.stdout);
+    let mut files: Vec<String> = text.lines().map(str::to_owned).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn make_uninstall_removes_what_make_install_has_put_there_but_for_the_configuration() {
+    let dir = temp_dir();
+    let make = |target: &str| {
+        let done = Command::new("make")
+            .arg(target)
+            .arg(format!("DESTDIR={}", dir.path().display()))
+            .arg("PREFIX=/opt/sidekick")
+            .arg(format!("BINARY={}", env!("CARGO_BIN_EXE_sidekick")))
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", said(&done));
+    };
+    make("install");
+    let files = files_below(dir.path());
+    for file in [
+        "./opt/sidekick/bin/sidekick",
+        "./opt/sidekick/share/man/man1/sidekick-watch.1",
+        "./opt/sidekick/share/zsh/site-functions/_sidekick",
+        "./opt/sidekick/share/doc/etcd-sidekick/docs/debian.md",
+        "./etc/sidekick/sidekick.env",
+    ] {
+        assert!(
+            files.iter().any(|there| there == file),
+            "{file}: {files:#?}"
+        );
+    }
+    let unit = dir
+        .path()
+        .join("opt/sidekick/lib/systemd/system/sidekick-watch.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    assert!(
+        unit.contains("ExecStart=/opt/sidekick/bin/sidekick watch"),
+        "{unit}"
+    );
+
+    // A file of the operator's stays as it is, also at the next installation.
+    let own = dir.path().join("etc/sidekick/sidekick.env");
+    std::fs::write(&own, "SIDEKICK_STORE=etcd://mine\n").unwrap();
+    make("install");
+    assert_eq!(
+        std::fs::read_to_string(&own).unwrap(),
+        "SIDEKICK_STORE=etcd://mine\n"
+    );
+
+    make("uninstall");
+    let left = files_below(dir.path());
+    assert_eq!(
+        left,
+        ["./etc/sidekick/sidekick.env", "./etc/sidekick/watch.env"]
+    );
+}
