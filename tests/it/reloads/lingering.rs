@@ -1,14 +1,20 @@
 //! Old workers, which stay for connections that do not end: told of, and shown while there are some.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::{Bench, haproxy, nginx};
-use crate::harness::{sidekick, wait_for};
+use crate::harness::{PATIENCE, sidekick, wait_for};
 
-/// A connection that a worker has to wait for: half a request.
+/// A connection that a worker has to wait for: half a request. The answer to the request before it shows that today's worker
+/// has accepted the connection; the kernel would give one that waits to be accepted to the worker of the next reload.
 fn open(bench: &Bench) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", bench.port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
     stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     stream
 }
