@@ -19,12 +19,10 @@ mod stop;
 mod store;
 mod watch;
 
-use std::path::PathBuf;
-
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::admin::{AdminArgs, AllowedHosts, Health};
-pub use self::complete::{Noun, Typed, complete, completions};
+pub use self::complete::{Completions, Noun, Typed, complete, completions};
 pub use self::dashboard::Dashboard;
 pub use self::docker::{DockerAddress, DockerArgs};
 pub use self::inspect::{Check, Ip, Render};
@@ -34,7 +32,7 @@ pub use self::manage::{
     Ls, StateArgs, Status,
 };
 pub use self::output::{ColorWhen, OutputArgs};
-pub use self::pages::manuals;
+pub use self::pages::{Man, manuals};
 pub use self::register::{
     CHECK_INTERVAL, CHECK_STATUS, CHECK_TIMEOUT, CheckArgs, FALL, RISE, Register,
 };
@@ -54,6 +52,16 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SIDEKIC
 /// The store is etcd, or a directory for a single host.
 #[derive(Debug, Parser)]
 #[command(name = "sidekick", version = VERSION, max_term_width = 100)]
+#[command(after_long_help = "\
+Examples:
+  sidekick register --name web --port 8080 -- ./server --listen :8080
+  sidekick watch --store etcd://10.0.0.1:2379
+  sidekick status --watch
+
+Exit status:
+  0 done; 1 what was asked is bad; 2 something would change; 64 the command line is wrong; 69
+  something needed is not there; 74 standard output cannot be written; 78 the configuration is
+  wrong. The help of each command has its own.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -88,46 +96,38 @@ impl Cli {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a doc of a variant would hide the longer one of its arguments"
+)]
 pub enum Command {
-    /// Announce an instance of a service for as long as it lives.
     Register(Box<Register>),
-    /// Keep rendered files equal to what is announced.
     Watch(Box<Watch>),
-    /// Show which address of this host would be announced, and why.
     Ip(Ip),
-    /// Render targets from a file that stands for the store.
     Render(Render),
-    /// Print what the store has, as such a file.
     Export(Export),
-    /// Look for mistakes in conf.d, templates and commands, all at once.
     Check(Check),
     /// Take an instance out of service: what it has it finishes, new requests go to others.
+    ///
+    /// It sets the state of the instance to `drain`, and waits until the proxies of every `sidekick watch` that serves the
+    /// instance use that; where no watcher serves it, there is no wait. The state is a key of the instance, on its lease: it
+    /// goes with the instance, and stays as long as its `sidekick register` runs, or until `sidekick undrain`.
+    #[command(after_long_help = manage::DRAIN_HELP)]
     Drain(DrainArgs),
     /// Put an instance back into service.
+    ///
+    /// It sets the state of the instance, which `sidekick drain` has changed, to `up`, and waits until the proxies of every
+    /// `sidekick watch` that serves the instance use that; where no watcher serves it, there is no wait.
+    #[command(after_long_help = manage::UNDRAIN_HELP)]
     Undrain(DrainArgs),
-    /// List services, or the instances of one.
     Ls(Ls),
-    /// Show what is wrong, and how services, instances, watchers and their targets stand.
     Status(Status),
-    /// Ask a running sidekick whether it is healthy: for containers without curl.
     Health(Health),
-    /// Show it all on a web page that follows the store.
     Dashboard(Dashboard),
-    /// Show what was published, and why.
     History(History),
-    /// See and release what the guards of `sidekick watch` hold.
     Guard(Guard),
-    /// Print the completions for a shell.
-    Completions {
-        /// The shell.
-        shell: clap_complete::Shell,
-    },
-    /// Write the manual pages into a directory.
-    Man {
-        /// The directory; it is made if it is not there.
-        #[arg(value_name = "DIR")]
-        dir: PathBuf,
-    },
+    Completions(Completions),
+    Man(Man),
 }
 
 #[cfg(test)]
@@ -137,5 +137,60 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_examples_that_parse_and_exit_statuses() {
+        let mut root = Cli::command();
+        root.build();
+        let mut commands = vec![root];
+        let mut parsed = 0;
+        while let Some(mut command) = commands.pop() {
+            let of = command.get_bin_name().unwrap_or_default().to_owned();
+            let help = command.render_long_help().to_string();
+            let (_, examples) = help.split_once("\nExamples:\n").expect(&of);
+            let (examples, _) = examples.split_once("\n\nExit status:\n  ").expect(&of);
+            let lines = examples_of_sidekick(examples);
+            assert!(!lines.is_empty(), "{of} has no example: {examples}");
+            for line in lines {
+                if let Err(error) = Cli::command().try_get_matches_from(line.split_whitespace()) {
+                    panic!("{of} has a wrong example: {line}\n{error}");
+                }
+                parsed += 1;
+            }
+            let below = command.get_subcommands().cloned();
+            commands.extend(below.filter(|sub| sub.get_name() != "help"));
+        }
+        assert!(parsed > 40, "{parsed} examples");
+    }
+
+    /// The command lines of sidekick in examples, without what follows in three or more blanks, and without redirections.
+    fn examples_of_sidekick(examples: &str) -> Vec<String> {
+        let whole = examples.replace("\\\n      ", "");
+        let lines = whole.lines().map(str::trim_start);
+        let typed = lines.map(|line| line.split_once("   ").map_or(line, |(typed, _)| typed));
+        let parts = typed.flat_map(|line| line.split(['|', '>']));
+        let ours = parts
+            .map(str::trim)
+            .filter(|part| part.starts_with("sidekick "));
+        ours.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_help_of_a_command_has_what_its_arguments_say_of_it() {
+        let mut root = Cli::command();
+        root.build();
+        let mut commands = vec![root];
+        while let Some(command) = commands.pop() {
+            let long = command.get_long_about().map(ToString::to_string);
+            let about = command.get_about().map(ToString::to_string);
+            let (long, about) = (long.unwrap_or_default(), about.unwrap_or_default());
+            // More than one paragraph, of which the first is the short one.
+            let has_more = long.starts_with(&about) && long.contains("\n\n");
+            let may_be_short = ["ls", "export"].contains(&command.get_name());
+            assert!(has_more || may_be_short, "{}: {long:?}", command.get_name());
+            let below = command.get_subcommands().cloned();
+            commands.extend(below.filter(|sub| sub.get_name() != "help"));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 
@@ -14,6 +14,23 @@ use super::{Cli, StoreArgs};
 /// The variable by which a shell asks. It is not clap's own `COMPLETE`, which a container's environment may have for another
 /// reason.
 const VARIABLE: &str = "SIDEKICK_COMPLETE";
+
+/// Print the completions for a shell.
+///
+/// The script asks sidekick for the words: commands and flags, and services, instances and targets of the store and the
+/// conf.d that the line, the environment or /etc/sidekick/sidekick.env names.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick completions bash > /etc/bash_completion.d/sidekick
+  sidekick completions fish | source
+
+Exit status:
+  0 done; 64 the command line is wrong; 74 the output cannot be written.")]
+pub struct Completions {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
 
 /// What a word of the command line names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

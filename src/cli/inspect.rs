@@ -8,8 +8,7 @@ use super::{Format, StoreArgs};
 
 /// Show which address of this host would be announced, and why.
 ///
-/// It prints the address to standard output, and the candidates that it looked at to standard error. Without an address it exits
-/// with 69.
+/// It prints the address to standard output, and the candidates that it looked at to standard error.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -19,7 +18,7 @@ Examples:
 
 Exit status:
   0 there is an address; 64 the command line is wrong; 69 there is no address; 74 the output
-  cannot be written.")]
+  cannot be written; 78 a file that says which store, or how to get in, cannot be used.")]
 pub struct Ip {
     /// As --ip of `sidekick register`: ADDRESS, iface:NAME, cidr:NETWORK/BITS, default or store; several by commas.
     #[arg(value_name = "SPEC")]
@@ -76,8 +75,18 @@ pub struct Render {
 /// Look for mistakes in conf.d, templates and commands, all at once.
 ///
 /// It runs no command and asks no store. It prints mistakes and warnings to standard error, and their numbers to standard output;
-/// as JSON, it prints all of it to standard output. It exits with 0 if there is no mistake, and with 78 if there is one.
+/// as JSON, it prints all of it to standard output.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick check
+  sidekick check haproxy nginx
+  sidekick check --conf-dir ./etc --quiet           mistakes only, nothing if there are none
+  sidekick check --format json | jq -r '.mistakes[].text'
+
+Exit status:
+  0 there is no mistake, whatever it warns of; 64 the command line is wrong, or there is no such
+  target; 74 the output cannot be written; 78 there is a mistake.")]
 pub struct Check {
     /// The targets to check, by the names of their files in conf.d without .toml; without a name, all of them.
     #[arg(value_name = "TARGET")]

@@ -8,16 +8,35 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::StoreArgs;
 
-/// Change the state of an instance, and wait until every watcher that serves it has applied that.
-///
-/// The state is a key of the instance, on its lease: it goes with the instance, and stays as long as its `sidekick register`
-/// runs. The wait is over when the proxies of every `sidekick watch` that serves the instance use the new state; where no
-/// watcher serves it, there is no wait.
+macro_rules! with_exit_status_of_drain {
+    ($examples:literal) => {
+        concat!(
+            "Examples:\n",
+            $examples,
+            "\nExit status:\n",
+            "  0 all watchers have applied it, or --no-wait is given; 1 some have not within --wait, and are\n",
+            "  named; 64 the command line is wrong; 69 there is no such instance, or the store cannot be used;\n",
+            "  74 the output cannot be written; 78 a file that says which store, or how to get in, cannot be\n",
+            "  used."
+        )
+    };
+}
+
+/// Examples and exit statuses of `drain`.
+pub(super) const DRAIN_HELP: &str = with_exit_status_of_drain!(
+    "  sidekick drain web web-1-8080
+  sidekick drain web web-1-8080 --wait 60s
+  sidekick drain web web-1-8080 --no-wait --format json\n"
+);
+
+/// Examples and exit statuses of `undrain`.
+pub(super) const UNDRAIN_HELP: &str = with_exit_status_of_drain!(
+    "  sidekick undrain web web-1-8080
+  sidekick undrain web web-1-8080 --no-wait\n"
+);
+
+/// What `drain` and `undrain` are about; their own docs say what they do.
 #[derive(Debug, Args)]
-#[command(after_long_help = "\
-Exit status:
-  0 all watchers have applied it; 1 some have not within --wait, and are named; 64 the command
-  line is wrong; 69 there is no such instance, or the store cannot be used.")]
 pub struct DrainArgs {
     /// The service.
     #[arg(value_name = "SERVICE")]
@@ -63,9 +82,9 @@ Examples:
   sidekick status --format json | jq '.problems'
 
 Exit status:
-  0 it is shown, and nothing is wrong; 1 something is wrong; 64 the command line is wrong; 69
-  there is no instance of the service, or the store cannot be used; 74 the output cannot be
-  written.")]
+  0 it is shown, and nothing is wrong, or a signal ended --watch; 1 something is wrong; 64 the
+  command line is wrong; 69 there is no instance of the service, or the store cannot be used; 74
+  the output cannot be written; 78 a file that says which store, or how to get in, cannot be used.")]
 pub struct Status {
     /// The service; all of them without it.
     #[arg(value_name = "SERVICE")]
@@ -95,7 +114,8 @@ Examples:
 
 Exit status:
   0 it is shown; 64 the command line is wrong; 69 there is no instance of the service, or the
-  store cannot be used; 74 the output cannot be written.")]
+  store cannot be used; 74 the output cannot be written; 78 a file that says which store, or how
+  to get in, cannot be used.")]
 pub struct Ls {
     /// The service whose instances are listed.
     #[arg(value_name = "SERVICE")]
@@ -124,7 +144,8 @@ Examples:
 
 Exit status:
   0 it is printed; 64 the command line is wrong; 69 the store cannot be used, or a value is no
-  text; 74 the output cannot be written.")]
+  text; 74 the output cannot be written; 78 a file that says which store, or how to get in, cannot
+  be used.")]
 pub struct Export {
     /// JSON or YAML: an object of keys and values.
     #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
@@ -167,8 +188,9 @@ Examples:
   sidekick history --format json -n 1000
 
 Exit status:
-  0 it is shown; 64 there is nothing of this target; 69 the state directory is not there, or the
-  history cannot be read; 74 the output cannot be written.")]
+  0 it is shown; 64 the command line is wrong, or there is nothing of this target; 69 the state
+  directory is not there, or the history cannot be read; 74 the output cannot be written; 78
+  /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used.")]
 pub struct History {
     /// The target, by the name of its file in conf.d without .toml; all of them without it.
     #[arg(value_name = "TARGET")]
@@ -196,6 +218,15 @@ pub struct History {
 /// A guard holds instances that vanish without draining, when they are more than [template.guard] allows; docs/guards.md tells
 /// when, and for how long.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick guard list
+  sidekick guard release haproxy --service web
+
+Exit status:
+  that of its commands: 0 done; 1 nothing was held; 64 the command line is wrong; 69 the state
+  directory cannot be used, or no `sidekick watch` answers; 74 the output cannot be written; 78
+  /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used.")]
 pub struct Guard {
     /// What to do.
     #[command(subcommand)]
@@ -204,19 +235,29 @@ pub struct Guard {
 
 /// What can be done about guards.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a doc of a variant would hide the longer one of its arguments"
+)]
 pub enum GuardAction {
-    /// Show what is held, since when, why, and until when.
-    ///
-    /// Exits 0, whether anything is held or not; 69 if the state directory is not there or cannot be read.
     List(GuardList),
-    /// Let go what is held: the running `sidekick watch` renders what is announced.
-    ///
-    /// Exits 0 if something was held, 1 if nothing was, 64 if there is no such target, 69 if no `sidekick watch` answers.
     Release(GuardRelease),
 }
 
-/// How `guard list` shows holds.
+/// Show what is held, since when, why, and until when.
+///
+/// It reads what `sidekick watch` writes in its state directory, and needs no store.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick guard list
+  sidekick guard list --watch           follows it on the terminal
+  sidekick guard list --format json
+
+Exit status:
+  0 it is shown, whether anything is held or not; 64 the command line is wrong; 69 the state
+  directory is not there or cannot be read; 74 the output cannot be written; 78
+  /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used.")]
 pub struct GuardList {
     /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
     #[arg(short, long)]
@@ -229,8 +270,21 @@ pub struct GuardList {
     pub state: StateArgs,
 }
 
-/// What `guard release` lets go.
+/// Let go what is held: the running `sidekick watch` renders what is announced.
+///
+/// It tells the `sidekick watch` that holds the instances, and waits until that has let them go.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick guard release haproxy
+  sidekick guard release haproxy nginx --service web
+  sidekick guard release --all
+
+Exit status:
+  0 something was held, and is released; 1 nothing was held; 64 the command line is wrong, or there
+  is no such target; 69 the state directory cannot be used, or no `sidekick watch` answers; 74 the
+  output cannot be written; 78 /etc/sidekick/sidekick.env, where the state directory is looked for,
+  cannot be used.")]
 pub struct GuardRelease {
     /// The targets, by the names of their files in conf.d without .toml, or by their dest.
     #[arg(value_name = "TARGET", required_unless_present = "all")]

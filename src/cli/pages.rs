@@ -1,8 +1,27 @@
 //! The manual pages, made of the command line's own help: what a page says, `--help` says, too.
 
-use clap::{Arg, Command, CommandFactory};
+use std::path::PathBuf;
+
+use clap::{Arg, Args, Command, CommandFactory};
 
 use super::Cli;
+
+/// Write the manual pages into a directory.
+///
+/// There is one for each command; what a page says, the command's --help says, too.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sidekick man /usr/local/share/man/man1
+  sidekick man ./man
+
+Exit status:
+  0 done; 64 the command line is wrong; 69 the directory cannot be written.")]
+pub struct Man {
+    /// The directory; it is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
 
 /// The longest line of a page's source, in characters.
 const WIDTH: usize = 78;

@@ -31,8 +31,9 @@ Examples:
 
 Exit status:
   that of the command (128+n if signal n killed it, 127 if it was not found, 126 if it cannot
-  be run); without a command 0; 64 if the command line is wrong, 69 if there is no address to
-  announce, 78 if a file named on the command line, or the configuration, cannot be used.")]
+  be run); without a command 0; 64 if the command line is wrong; 69 if there is no address to
+  announce, if the id is another host's (without a command), or if the store or the admin endpoint
+  cannot be opened; 78 if a file named on the command line, or the configuration, cannot be used.")]
 pub struct Register {
     /// The service: one path segment of A-Z a-z 0-9 . _ : -, 63 characters at most.
     #[arg(

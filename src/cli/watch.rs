@@ -32,7 +32,8 @@ Examples:
 
 Exit status:
   0 done; 1 a target failed (--once); 2 something would change (--noop); 64 the command line is
-  wrong; 69 the store did not answer within --timeout; 74 the difference cannot be printed (--noop
+  wrong; 69 the store did not answer within --timeout, or the store or the admin endpoint cannot be
+  opened; 74 the difference cannot be printed (--noop
   --diff); 78 the configuration is wrong; 128+n if signal n came before the work of --once or
   --noop was done, or before the command was started; with a command its own (128+n if signal n
   killed it, 127 if it was not found, 126 if it cannot be run).")]

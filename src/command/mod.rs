@@ -222,8 +222,8 @@ pub fn resolve(
         (Command::Health(args), _) => health::resolve(&args, here),
         (Command::History(args), held) => history::resolve(args, held, here),
         (Command::Guard(args), held) => guard::resolve(args, held, here),
-        (Command::Completions { shell }, _) => Ok(pages::completions(shell)),
-        (Command::Man { dir }, _) => Ok(pages::man(dir)),
+        (Command::Completions(args), _) => Ok(pages::completions(args.shell)),
+        (Command::Man(args), _) => Ok(pages::man(args.dir)),
     }
 }
 
