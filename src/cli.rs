@@ -6,6 +6,7 @@
 )]
 
 mod admin;
+mod brief;
 mod complete;
 mod dashboard;
 mod docker;
@@ -89,9 +90,18 @@ impl Cli {
             Some(_) | None => ColorChoice::Auto,
         };
         let mut command = Self::command().color(choice);
+        if args().any(|arg| is_short_help(&arg)) {
+            command = brief::brief(command);
+        }
         let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
         Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     }
+}
+
+/// Whether a word asks for the short help: `-h`, or `-qh`.
+fn is_short_help(word: &str) -> bool {
+    let letters = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+    letters.is_some_and(|letters| letters.contains('h'))
 }
 
 /// The commands.
@@ -107,7 +117,9 @@ pub enum Command {
     Render(Render),
     Export(Export),
     Check(Check),
-    /// Take an instance out of service: what it has it finishes, new requests go to others.
+    /// Take an instance out of service.
+    ///
+    /// What it has it finishes, new requests go to others.
     ///
     /// It sets the state of the instance to `drain`, and waits until the proxies of every `sidekick watch` that serves the
     /// instance use that; where no watcher serves it, there is no wait. The state is a key of the instance, on its lease: it

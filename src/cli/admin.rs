@@ -8,8 +8,9 @@ use super::Format;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Admin endpoint")]
 pub struct AdminArgs {
-    /// Answer /health, /ready, /status and /metrics (Prometheus) here: ADDRESS:PORT or unix:/PATH; off without it, or if
-    /// it is empty.
+    /// Answer /health, /ready, /status and /metrics here.
+    ///
+    /// ADDRESS:PORT or unix:/PATH; off without it, or if it is empty. /metrics is for Prometheus.
     ///
     /// Clients can only read there, and need no password: 127.0.0.1:9465 and a socket are for this host only, with
     /// 0.0.0.0:9465 everybody who reaches the port can read it. A socket is open to its owner and group. With --once and
@@ -24,7 +25,9 @@ pub struct AdminArgs {
 /// By which host names clients may ask a server of ours.
 #[derive(Debug, Default, Args)]
 pub struct AllowedHosts {
-    /// A host name by which clients may ask; may be repeated, or several by commas.
+    /// A host name by which clients may ask.
+    ///
+    /// May be repeated, or several by commas.
     ///
     /// Addresses, localhost, names without a dot and the name of this host are always allowed. Any other name in a request
     /// is refused: a page of the web could let its own name point here (DNS rebinding), and read what only you may read.
@@ -46,7 +49,9 @@ impl AllowedHosts {
     }
 }
 
-/// Ask a running sidekick whether it is healthy: for containers without curl.
+/// Ask a running sidekick whether it is healthy.
+///
+/// It is made for containers without curl.
 ///
 /// It asks the admin endpoint of `sidekick watch` or `sidekick register` (--admin there) and prints the answer. A process is
 /// healthy while its loop makes progress. A watcher is ready when it has published every target, a registration when it has
@@ -62,7 +67,9 @@ Exit status:
   0 it is; 1 it is not, nobody answers, or the endpoint is off (--admin is empty); 64 the command
   line is wrong; 74 the output cannot be written.")]
 pub struct Health {
-    /// The address of the admin endpoint. If it is empty, the endpoint is off, and nobody can be asked: exit status 1.
+    /// Where the admin endpoint is.
+    ///
+    /// If it is empty, the endpoint is off, and nobody can be asked: exit status 1.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -70,13 +77,15 @@ pub struct Health {
         default_value = "127.0.0.1:9465"
     )]
     pub admin: String,
-    /// Ask whether it is ready, and not only whether it is healthy.
+    /// Ask whether it is ready, not only healthy.
     #[arg(long)]
     pub ready: bool,
     /// How long an answer may take.
     #[arg(long, value_name = "TIME", default_value = "3s")]
     pub timeout: String,
-    /// Lines for people, or JSON for programs.
+    /// Lines, or JSON for programs.
+    ///
+    /// docs/json.md has the form of the JSON.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 }

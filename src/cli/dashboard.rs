@@ -4,7 +4,9 @@ use clap::Args;
 
 use super::{AllowedHosts, LogArgs, StoreArgs};
 
-/// Show what is announced, who watches and what is wrong, on a web page that follows the store.
+/// Show services, watchers and what is wrong on a web page.
+///
+/// The page follows the store.
 ///
 /// The page shows load balancers, services and instances as a graph and as tables: their states and ages, what each load
 /// balancer has applied, what fails and what guards hold. It changes nothing, and needs only the store: no `sidekick watch`
@@ -20,7 +22,9 @@ Exit status:
   0 it was stopped by a signal; 64 the command line is wrong; 69 nobody can listen there, or the
   store cannot be opened; 78 a file that says which store, or how to get in, cannot be used.")]
 pub struct Dashboard {
-    /// Where the page is served: ADDRESS:PORT, or unix:/PATH for a proxy in front of it.
+    /// Where the page is served.
+    ///
+    /// ADDRESS:PORT, or unix:/PATH for a proxy in front of it.
     ///
     /// Everybody who reaches it sees all that is announced, attributes included; there is no login. docs/dashboard.md says how to
     /// put one in front of it.

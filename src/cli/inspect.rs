@@ -20,10 +20,14 @@ Exit status:
   0 there is an address; 64 the command line is wrong; 69 there is no address; 74 the output
   cannot be written; 78 a file that says which store, or how to get in, cannot be used.")]
 pub struct Ip {
-    /// As --ip of `sidekick register`: ADDRESS, iface:NAME, cidr:NETWORK/BITS, default or store; several by commas.
+    /// The way to the address, as --ip of `sidekick register`.
+    ///
+    /// ADDRESS, iface:NAME, cidr:NETWORK/BITS, default or store; several by commas.
     #[arg(value_name = "SPEC")]
     pub spec: Option<String>,
-    /// The address, or JSON for programs, with all candidates.
+    /// The address, or JSON for programs.
+    ///
+    /// The JSON has all candidates; docs/json.md has its form.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]
@@ -49,25 +53,38 @@ Exit status:
   wrong; 69 the fixture cannot be used; 74 the output cannot be written; 78 the configuration
   is wrong.")]
 pub struct Render {
-    /// The file with the keys and values; - is standard input.
+    /// The file with keys and values; - is standard input.
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
-    /// The targets to render, by the names of their files in conf.d without .toml; without a name, all of them.
+    /// The targets to render; all of them without a name.
+    ///
+    /// A target has the name of its file in conf.d without .toml.
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
-    /// The directory that holds conf.d and templates; /etc/sidekick without it.
+    /// The directory that holds conf.d and templates.
+    ///
+    /// Without it: /etc/sidekick.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_CONF_DIR")]
     pub conf_dir: Option<PathBuf>,
-    /// As if this instance were there, in place of one of the same id: web/x=10.0.0.9:80,weight=50. May be repeated.
-    #[arg(long, value_name = "SERVICE/ID=IP:PORT[,FIELD=VALUE...]")]
+    /// As if this instance were there.
+    ///
+    /// SERVICE/ID=IP:PORT[,FIELD=VALUE...], such as web/x=10.0.0.9:80,weight=50. It takes the place of one of the
+    /// same id. May be repeated.
+    #[arg(long, value_name = "INSTANCE")]
     pub with: Vec<String>,
-    /// As if this instance were not there; before --with. May be repeated.
-    #[arg(long, value_name = "SERVICE/ID")]
+    /// As if this instance were not there; before --with.
+    ///
+    /// SERVICE/ID, such as web/a. May be repeated.
+    #[arg(long, value_name = "INSTANCE")]
     pub without: Vec<String>,
-    /// Print a unified diff of each change to the live files, in place of the text; exit 2 if there is one.
+    /// Print a unified diff of each change, not the text.
+    ///
+    /// It compares with the live files; the exit status is 2 if there is a change.
     #[arg(long)]
     pub diff: bool,
-    /// Where instances live in the store; /services without it.
+    /// Where instances live in the store.
+    ///
+    /// Without it: /services.
     #[arg(long, value_name = "PATH", env = "SIDEKICK_PREFIX")]
     pub prefix: Option<String>,
 }
@@ -88,13 +105,19 @@ Exit status:
   0 there is no mistake, whatever it warns of; 64 the command line is wrong, or there is no such
   target; 74 the output cannot be written; 78 there is a mistake.")]
 pub struct Check {
-    /// The targets to check, by the names of their files in conf.d without .toml; without a name, all of them.
+    /// The targets to check; all of them without a name.
+    ///
+    /// A target has the name of its file in conf.d without .toml.
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
-    /// The directory that holds conf.d and templates; /etc/sidekick without it.
+    /// The directory that holds conf.d and templates.
+    ///
+    /// Without it: /etc/sidekick.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_CONF_DIR")]
     pub conf_dir: Option<PathBuf>,
-    /// Lines for people, or JSON for programs.
+    /// Lines, or JSON for programs.
+    ///
+    /// docs/json.md has the form of the JSON.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 }

@@ -8,7 +8,9 @@ use super::OutputArgs;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
-    /// How much the log says: error, warn, info, debug or trace. Each -v is one step more, each -q one less.
+    /// How much the log says.
+    ///
+    /// error, warn, info, debug or trace. Each -v is one step more, each -q one less.
     #[arg(
         long,
         value_name = "LEVEL",
@@ -16,7 +18,9 @@ pub struct LogArgs {
         env = "SIDEKICK_LOG_LEVEL"
     )]
     pub log_level: LogLevel,
-    /// The form of the log: one line of text, or one JSON object, for each event. The log goes to standard error.
+    /// The form of the log.
+    ///
+    /// One line of text, or one JSON object, for each event. The log goes to standard error.
     #[arg(
         long,
         value_name = "FORMAT",

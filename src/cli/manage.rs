@@ -50,7 +50,9 @@ pub struct DrainArgs {
     /// Do not wait for the watchers.
     #[arg(long, conflicts_with = "wait")]
     pub no_wait: bool,
-    /// A line for people, or JSON for programs.
+    /// A line, or JSON for programs.
+    ///
+    /// docs/json.md has the form of the JSON.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]
@@ -58,7 +60,7 @@ pub struct DrainArgs {
     pub store: StoreArgs,
 }
 
-/// Show what is wrong, and how services, instances, watchers and their targets stand.
+/// Show what is wrong, and how instances, watchers and targets stand.
 ///
 /// What is wrong comes first, and makes the exit status 1: targets that fail, watchers that are gone without having
 /// stopped (for 30 min), what guards hold, what is served from a snapshot, instances that break a rule. With a service, only
@@ -89,13 +91,19 @@ pub struct Status {
     /// The service; all of them without it.
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
-    /// Show everything, however wide the tables become: names in full, attributes, leases, dates in place of ages.
+    /// Show everything, however wide the tables become.
+    ///
+    /// It shows names in full, attributes, leases, and dates in place of ages.
     #[arg(long)]
     pub wide: bool,
-    /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
+    /// Show it again whenever it changes, until Ctrl-C.
+    ///
+    /// It needs a terminal.
     #[arg(short, long)]
     pub watch: bool,
-    /// A table for people, or JSON for programs; docs/json.md has its form.
+    /// A table, or JSON for programs.
+    ///
+    /// docs/json.md has the form of the JSON.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]
@@ -120,13 +128,19 @@ pub struct Ls {
     /// The service whose instances are listed.
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
-    /// Show everything, however wide the tables become: names in full, attributes, leases, dates in place of ages.
+    /// Show everything, however wide the tables become.
+    ///
+    /// It shows names in full, attributes, leases, and dates in place of ages.
     #[arg(long)]
     pub wide: bool,
-    /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
+    /// Show it again whenever it changes, until Ctrl-C.
+    ///
+    /// It needs a terminal.
     #[arg(short, long)]
     pub watch: bool,
-    /// A table for people, or JSON for programs; docs/json.md has its form.
+    /// A table, or JSON for programs.
+    ///
+    /// docs/json.md has the form of the JSON.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]
@@ -134,7 +148,9 @@ pub struct Ls {
     pub store: StoreArgs,
 }
 
-/// Print what the store has below the prefix, as a file that `sidekick render --from` reads.
+/// Print what the store has, as a file for `sidekick render --from`.
+///
+/// It prints what the store has below the prefix.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -147,7 +163,9 @@ Exit status:
   text; 74 the output cannot be written; 78 a file that says which store, or how to get in, cannot
   be used.")]
 pub struct Export {
-    /// JSON or YAML: an object of keys and values.
+    /// JSON or YAML.
+    ///
+    /// Both are an object of keys and values.
     #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
     pub format: ExportFormat,
     #[command(flatten)]
@@ -192,20 +210,28 @@ Exit status:
   directory is not there, or the history cannot be read; 74 the output cannot be written; 78
   /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used.")]
 pub struct History {
-    /// The target, by the name of its file in conf.d without .toml; all of them without it.
+    /// The target; all of them without it.
+    ///
+    /// A target has the name of its file in conf.d without .toml.
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
     /// How many entries, the newest ones.
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub limit: usize,
-    /// Show the differences of the files, too; the history keeps none that is longer than 16 KiB.
+    /// Show the differences of the files, too.
+    ///
+    /// The history keeps none that is longer than 16 KiB.
     #[arg(long)]
     pub diff: bool,
-    /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
+    /// Show it again whenever it changes, until Ctrl-C.
+    ///
+    /// It needs a terminal.
     #[arg(short, long)]
     pub watch: bool,
-    /// A table for people, or JSON for programs; docs/json.md has its form.
+    /// A table, or JSON for programs.
+    ///
+    /// docs/json.md has the form of the JSON.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]
@@ -259,10 +285,14 @@ Exit status:
   directory is not there or cannot be read; 74 the output cannot be written; 78
   /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used.")]
 pub struct GuardList {
-    /// Show it again whenever it changes, until Ctrl-C; for a terminal only.
+    /// Show it again whenever it changes, until Ctrl-C.
+    ///
+    /// It needs a terminal.
     #[arg(short, long)]
     pub watch: bool,
-    /// A table for people, or JSON for programs; docs/json.md has its form.
+    /// A table, or JSON for programs.
+    ///
+    /// docs/json.md has the form of the JSON.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]
@@ -270,9 +300,9 @@ pub struct GuardList {
     pub state: StateArgs,
 }
 
-/// Let go what is held: the running `sidekick watch` renders what is announced.
+/// Let go what is held.
 ///
-/// It tells the `sidekick watch` that holds the instances, and waits until that has let them go.
+/// It tells the `sidekick watch` that holds the instances, and waits until that has let them go and renders what is announced.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -286,7 +316,9 @@ Exit status:
   output cannot be written; 78 /etc/sidekick/sidekick.env, where the state directory is looked for,
   cannot be used.")]
 pub struct GuardRelease {
-    /// The targets, by the names of their files in conf.d without .toml, or by their dest.
+    /// The targets, by name or by dest.
+    ///
+    /// A target has the name of its file in conf.d without .toml.
     #[arg(value_name = "TARGET", required_unless_present = "all")]
     pub targets: Vec<String>,
     /// Release only what is held of this service.
@@ -295,7 +327,9 @@ pub struct GuardRelease {
     /// Release all that is held of any target.
     #[arg(long, conflicts_with = "targets")]
     pub all: bool,
-    /// Lines for people, or JSON for programs.
+    /// Lines, or JSON for programs.
+    ///
+    /// docs/json.md has the form of the JSON.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     #[command(flatten)]

@@ -6,7 +6,9 @@ use clap::{ArgAction, Args, ValueEnum};
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// When to use colour; auto: on a terminal, unless NO_COLOR is set. CLICOLOR_FORCE=1 forces it, into a pipe, too.
+    /// When to use colour.
+    ///
+    /// auto: on a terminal, unless NO_COLOR is set. CLICOLOR_FORCE=1 forces it, into a pipe, too.
     #[arg(
         long,
         value_name = "WHEN",
@@ -15,10 +17,14 @@ pub struct OutputArgs {
         global = true
     )]
     pub color: ColorWhen,
-    /// Say less: results and errors, no explanations, no confirmations, and a log of warnings; -qq: of errors only.
+    /// Say less: results and errors only.
+    ///
+    /// No explanations, no confirmations, and a log of warnings; -qq: of errors only.
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub quiet: u8,
-    /// Say more: the log has each decision (debug); -vv: everything (trace).
+    /// Say more: each decision (debug); -vv: everything (trace).
+    ///
+    /// It is the log that says more.
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
 }

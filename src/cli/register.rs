@@ -35,7 +35,9 @@ Exit status:
   announce, if the id is another host's (without a command), or if the store or the admin endpoint
   cannot be opened; 78 if a file named on the command line, or the configuration, cannot be used.")]
 pub struct Register {
-    /// The service: one path segment of A-Z a-z 0-9 . _ : -, 63 characters at most.
+    /// The name of the service.
+    ///
+    /// One path segment of A-Z a-z 0-9 . _ : -, 63 characters at most.
     #[arg(
         long,
         value_name = "SERVICE",
@@ -51,7 +53,9 @@ pub struct Register {
         requires = "name"
     )]
     pub port: Vec<String>,
-    /// Several services, in place of the flags that tell of one: a TOML file, with a table `service` in double brackets for
+    /// Several services, from a file or a directory of files.
+    ///
+    /// It stands in place of the flags that tell of one: a TOML file, with a table `service` in double brackets for
     /// each, or a directory of such files.
     ///
     /// All hang on one lease. SIGHUP reads it again: what stays is never absent, and a file with a mistake in it changes
@@ -65,9 +69,11 @@ pub struct Register {
         ]
     )]
     pub config: Option<PathBuf>,
-    /// The address to announce, or the way to it: ADDRESS, iface:NAME, cidr:NETWORK/BITS, default (the source address
-    /// of the default route) or store (the source address used to reach the store). Of several, separated by commas,
-    /// the first one that leads to an address counts.
+    /// The address to announce, or the way to it.
+    ///
+    /// ADDRESS, iface:NAME, cidr:NETWORK/BITS, default (the source address of the default route) or store (the source
+    /// address used to reach the store). Of several, separated by commas, the first one that leads to an address
+    /// counts.
     ///
     /// Without it: store,default. Loopback, link-local and docker's bridge addresses are refused unless the address or
     /// its interface is named. `sidekick ip` shows the choice.
@@ -76,30 +82,42 @@ pub struct Register {
     /// The host name to announce; this host's own without it.
     #[arg(long, value_name = "NAME")]
     pub host: Option<String>,
-    /// The name of this instance among those of the service; `uuid` makes a random one.
+    /// The name of this instance among those of the service.
+    ///
+    /// `uuid` makes a random one.
     ///
     /// Without it: HOSTNAME-PORT, so that an instance that comes back after a crash replaces itself.
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
-    /// Take the place of another owner of the same id who is alive at another address.
+    /// Take the place of another owner of the same id.
+    ///
+    /// That is one who is alive at another address.
     ///
     /// Without it that is a conflict: sidekick waits one TTL for it to go, then gives up (exit 69), or, with a command,
     /// goes on unannounced and tries again. The same id at the same address and ports is a restart and takes over at once.
     #[arg(long, conflicts_with = "shared")]
     pub take_over: bool,
-    /// Several hosts announce this id on purpose, and any of them keeps it alive; it needs --id.
+    /// Several hosts announce this id; any keeps it alive.
+    ///
+    /// They do so on purpose, and any of them keeps the instance alive. It needs --id.
     #[arg(long, requires = "id")]
     pub shared: bool,
-    /// How long the keys outlive sidekick if it dies without a word; 2s at least. Renewed every third of it.
+    /// How long the keys outlive sidekick.
+    ///
+    /// They do so if it dies without a word. 2s at least; the lease is renewed every third of it.
     #[arg(long, value_name = "TIME", default_value = "15s")]
     pub ttl: String,
-    /// A further key of the instance, such as `vhost=www.example.org`; may be repeated.
+    /// A further key of the instance; may be repeated.
+    ///
+    /// `vhost=www.example.org`, for example.
     #[arg(long, value_name = "KEY=VALUE")]
     pub attr: Vec<String>,
     /// The instance's share of the load, 0 to 256.
     #[arg(long, value_name = "N")]
     pub weight: Option<String>,
-    /// At a stop: how long to wait until everybody who watches has stopped to send new requests here; 0s does not wait.
+    /// How long a stop waits for the watchers.
+    ///
+    /// It waits until everybody who watches has stopped to send new requests here; 0s does not wait.
     ///
     /// The instance is marked with state=drain first, and withdrawn, and the command told to stop, when every
     /// `sidekick watch` that serves it has this in use, or after this time. Where nobody watches, nobody waits.
@@ -124,7 +142,7 @@ pub struct Register {
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub log: LogArgs,
     /// The command to run and its arguments.
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", help_heading = None::<&str>)]
     pub command: Vec<OsString>,
 }
 
@@ -143,7 +161,9 @@ pub const CHECK_STATUS: &str = "200-399";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Checks")]
 pub struct CheckArgs {
-    /// Announce the instance only while it passes: `tcp`, `http://:PORT/PATH` or `exec:COMMAND`; may be repeated.
+    /// Announce it only while this check passes.
+    ///
+    /// `tcp`, `http://:PORT/PATH` or `exec:COMMAND`; may be repeated.
     ///
     /// `tcp` connects to the announced address and port, `tcp:PORT` and `tcp:HOST:PORT` elsewhere. `http://:PORT/PATH`
     /// asks the announced address, `http://HOST:PORT/PATH` another one; redirects are not followed. `exec:COMMAND` is
@@ -152,19 +172,27 @@ pub struct CheckArgs {
     /// Of several checks every one has to pass. Without any, the instance is announced while the command runs.
     #[arg(long, value_name = "CHECK")]
     pub check: Vec<String>,
-    /// The pause between two rounds of checks.
+    /// The pause between two rounds.
     #[arg(long, value_name = "TIME", default_value = CHECK_INTERVAL, requires = "check")]
     pub check_interval: String,
-    /// How long each check may take; one that takes longer has failed, and its command is killed with all it started.
+    /// How long each check may take.
+    ///
+    /// One that takes longer has failed, and its command is killed with all it started.
     #[arg(long, value_name = "TIME", default_value = CHECK_TIMEOUT, requires = "check")]
     pub check_timeout: String,
+    /// Passed rounds that announce it.
+    ///
     /// So many passed rounds in a row announce the instance.
     #[arg(long, value_name = "N", default_value = RISE, requires = "check")]
     pub rise: String,
-    /// So many failed rounds in a row withdraw it; the command goes on.
+    /// Failed rounds that withdraw it.
+    ///
+    /// So many failed rounds in a row withdraw the instance; the command goes on.
     #[arg(long, value_name = "N", default_value = FALL, requires = "check")]
     pub fall: String,
-    /// The right statuses of an http check: one, or a range.
+    /// Which statuses are right.
+    ///
+    /// Those of an http check: one, or a range.
     #[arg(
         long,
         value_name = "STATUS",
@@ -172,10 +200,14 @@ pub struct CheckArgs {
         requires = "check"
     )]
     pub check_status: String,
-    /// A header for the request of an http check, such as `Host: www.example.org`; may be repeated.
+    /// A header for the request of http checks.
+    ///
+    /// `Host: www.example.org`, for example; may be repeated.
     #[arg(long, value_name = "NAME: VALUE", requires = "check")]
     pub check_header: Vec<String>,
-    /// Text that the first 64 KiB of the body of a right answer hold.
+    /// Text that the body of a right answer holds.
+    ///
+    /// It is looked for in the first 64 KiB of the body.
     #[arg(long, value_name = "TEXT", requires = "check")]
     pub check_body: Option<String>,
 }

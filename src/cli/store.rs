@@ -8,28 +8,42 @@ use clap::Args;
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
-    /// etcd://HOST:PORT[,HOST:PORT...], or dir:///PATH for a directory of this host.
+    /// etcd://HOST:PORT[,HOST:PORT...], or dir:///PATH.
+    ///
+    /// dir:///PATH is a directory of this host.
     ///
     /// Without it: the endpoints in ETCDCTL_ENDPOINTS, else what /etc/sidekick/sidekick.env names, the file that the units
     /// of this host share, else a directory: /run/sidekick for root, $XDG_RUNTIME_DIR/sidekick for others.
     #[arg(long, value_name = "URL", env = "SIDEKICK_STORE")]
     pub store: Option<String>,
-    /// Where instances live in the store; /services without it.
+    /// Where instances live in the store.
+    ///
+    /// Without it: /services.
     #[arg(long, value_name = "PATH", env = "SIDEKICK_PREFIX")]
     pub prefix: Option<String>,
-    /// The certificate authority of the etcd servers; also from ETCDCTL_CACERT.
+    /// The certificate authority of the etcd servers.
+    ///
+    /// Also from ETCDCTL_CACERT.
     #[arg(long, value_name = "FILE")]
     pub cacert: Option<PathBuf>,
-    /// Our certificate for etcd; also from ETCDCTL_CERT.
+    /// Our certificate for etcd.
+    ///
+    /// Also from ETCDCTL_CERT.
     #[arg(long, value_name = "FILE")]
     pub cert: Option<PathBuf>,
-    /// The key of our certificate; also from ETCDCTL_KEY.
+    /// The key of our certificate.
+    ///
+    /// Also from ETCDCTL_KEY.
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// The etcd user; also from ETCDCTL_USER. The password comes from --password-file or ETCDCTL_PASSWORD.
+    /// The etcd user.
+    ///
+    /// Also from ETCDCTL_USER. The password comes from --password-file or ETCDCTL_PASSWORD.
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-    /// A file whose first line is the password of --user. It is read again for each login.
+    /// A file whose first line is the password of --user.
+    ///
+    /// It is read again for each login.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 }

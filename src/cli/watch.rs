@@ -38,22 +38,32 @@ Exit status:
   --noop was done, or before the command was started; with a command its own (128+n if signal n
   killed it, 127 if it was not found, 126 if it cannot be run).")]
 pub struct Watch {
-    /// The directory that holds conf.d and templates; /etc/sidekick without it.
+    /// The directory that holds conf.d and templates.
+    ///
+    /// Without it: /etc/sidekick.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_CONF_DIR")]
     pub conf_dir: Option<PathBuf>,
-    /// Publish every target once, then exit: 0 if all went well, 1 if a target failed.
+    /// Publish every target once, then exit.
+    ///
+    /// The exit status is 0 if all went well, 1 if a target failed.
     #[arg(long)]
     pub once: bool,
-    /// How long --once and --noop wait for the store; for ever without it.
+    /// How long --once and --noop wait for the store.
+    ///
+    /// Without it: for ever.
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<String>,
-    /// Change nothing; exit 2 if a target would change, 0 if none would.
+    /// Change nothing; exit 2 if a target would change.
+    ///
+    /// The exit status is 0 if none would.
     #[arg(long)]
     pub noop: bool,
     /// Print a unified diff of each change to standard output.
     #[arg(long)]
     pub diff: bool,
-    /// Where sidekick remembers which file each proxy has loaded, what its guards hold, and what the store said last.
+    /// Where sidekick keeps what it has to remember.
+    ///
+    /// That is which file each proxy has loaded, what its guards hold, and what the store said last.
     ///
     /// A reload that is owed is made after a restart; `sidekick guard` sees and releases what is held. A start without a
     /// store waits for it for 5 seconds; then files are rendered from what it said last, and are stale until it answers.
@@ -62,7 +72,9 @@ pub struct Watch {
     /// Without it: /var/lib/sidekick for root, $XDG_STATE_HOME/sidekick or ~/.local/state/sidekick for others.
     #[arg(long, value_name = "DIR", env = "SIDEKICK_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Compare every file with what it should be at least this often, and repair what was edited by hand; 5m by default.
+    /// How often every file is compared, and repaired.
+    ///
+    /// Every file is compared with what it should be at least this often, and what was edited by hand is repaired.
     ///
     /// Without it: the interval of CONF_DIR/confd.toml, else 5m.
     #[arg(long, value_name = "TIME")]
@@ -80,6 +92,6 @@ pub struct Watch {
     #[expect(missing_docs, reason = "a doc here would become the command's help")]
     pub log: LogArgs,
     /// The proxy to run, in the foreground, and its arguments.
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", help_heading = None::<&str>)]
     pub command: Vec<OsString>,
 }

@@ -18,6 +18,10 @@ fn help_names_every_command_and_exits_0() {
         &["--help"][..],
         &["register", "--help"],
         &["watch", "--help"],
+        &["drain", "--help"],
+        &["check", "--help"],
+        &["guard", "release", "--help"],
+        &["register", "-h"],
         &["--version"],
     ] {
         let output = run(args);
@@ -32,6 +36,66 @@ fn help_names_every_command_and_exits_0() {
         help.contains("register") && help.contains("watch"),
         "{help}"
     );
+}
+
+#[test]
+fn the_short_help_ends_with_what_the_long_one_adds() {
+    let said = |args: &[&str]| {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for args in [
+        &["-h"][..],
+        &["drain", "-h"],
+        &["-qh"],
+        &["guard", "release", "-h"],
+    ] {
+        let help = said(args);
+        let last = help.trim_end().lines().last().unwrap();
+        assert!(last.starts_with("--help adds"), "{args:?}: {help}");
+        assert!(!help.contains("[env: "), "{args:?}: {help}");
+    }
+    let long = said(&["drain", "--help"]);
+    assert!(!long.contains("--help adds"), "{long}");
+    assert!(long.contains("[env: SIDEKICK_STORE"), "{long}");
+    assert_eq!(long, said(&["help", "drain"]));
+}
+
+#[test]
+fn files_that_cannot_be_used_have_the_exit_statuses_that_the_help_names() {
+    let dir = temp_dir();
+    let missing = dir.path().join("missing");
+    let (missing, at) = (missing.to_str().unwrap(), dir.path().to_str().unwrap());
+    let store = ["--store", "etcd://127.0.0.1:1", "--cacert", missing];
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let below_a_file = file.join("man");
+    for args in [
+        &["ls"][..],
+        &["status"],
+        &["export"],
+        &["ip"],
+        &["drain", "web", "a"],
+        &["undrain", "web", "a"],
+        &["dashboard"],
+    ] {
+        let output = run(&[args, &store].concat());
+        assert_eq!(output.status.code(), Some(78), "{args:?} {output:?}");
+        let help = String::from_utf8(run(&[args[0], "--help"]).stdout).unwrap();
+        let (_, named) = help.split_once("\nExit status:\n").unwrap();
+        assert!(named.contains(" 78 "), "{args:?}: {named}");
+    }
+    for (args, status) in [
+        (&["man", below_a_file.to_str().unwrap()][..], 69),
+        (&["guard", "list", "--state-dir", missing], 69),
+        (&["history", "--state-dir", missing], 69),
+        (&["check", "--conf-dir", at, "nobody"], 64),
+        (&["check", "--conf-dir", missing], 78),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(status), "{args:?} {output:?}");
+    }
 }
 
 #[test]
