@@ -64,8 +64,10 @@ Examples:
   HEALTHCHECK CMD [\"sidekick\", \"health\"]         with SIDEKICK_ADMIN in the image
 
 Exit status:
-  0 it is; 1 it is not, nobody answers, or the endpoint is off (--admin is empty); 64 the command
-  line is wrong; 74 the output cannot be written.")]
+  0   it is
+  1   it is not, nobody answers, or the endpoint is off (--admin is empty)
+  64  the command line is wrong
+  74  the output cannot be written")]
 pub struct Health {
     /// Where the admin endpoint is.
     ///

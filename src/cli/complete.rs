@@ -26,7 +26,9 @@ Examples:
   sidekick completions fish | source
 
 Exit status:
-  0 done; 64 the command line is wrong; 74 the output cannot be written.")]
+  0   done
+  64  the command line is wrong
+  74  the output cannot be written")]
 pub struct Completions {
     /// The shell.
     pub shell: clap_complete::Shell,

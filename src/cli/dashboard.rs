@@ -19,8 +19,10 @@ Examples:
   ssh -L 9466:127.0.0.1:9466 HOST                       look at the dashboard of another host
 
 Exit status:
-  0 it was stopped by a signal; 64 the command line is wrong; 69 nobody can listen there, or the
-  store cannot be opened; 78 a file that says which store, or how to get in, cannot be used.")]
+  0   it was stopped by a signal
+  64  the command line is wrong
+  69  nobody can listen there, or the store cannot be opened
+  78  a file that says which store, or how to get in, cannot be used")]
 pub struct Dashboard {
     /// Where the page is served.
     ///

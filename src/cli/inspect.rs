@@ -17,8 +17,11 @@ Examples:
   sidekick ip --format json | jq -r '.tried[].refused'
 
 Exit status:
-  0 there is an address; 64 the command line is wrong; 69 there is no address; 74 the output
-  cannot be written; 78 a file that says which store, or how to get in, cannot be used.")]
+  0   there is an address
+  64  the command line is wrong
+  69  there is no address
+  74  the output cannot be written
+  78  a file that says which store, or how to get in, cannot be used")]
 pub struct Ip {
     /// The way to the address, as --ip of `sidekick register`.
     ///
@@ -49,9 +52,13 @@ Examples:
   sidekick export | sidekick render --from - --with web/x=10.0.0.9:80,weight=50 --without web/a --diff
 
 Exit status:
-  0 done; 1 a target cannot be rendered; 2 a file would change (--diff); 64 the command line is
-  wrong; 69 the fixture cannot be used; 74 the output cannot be written; 78 the configuration
-  is wrong.")]
+  0   done
+  1   a target cannot be rendered
+  2   a file would change (--diff)
+  64  the command line is wrong
+  69  the fixture cannot be used
+  74  the output cannot be written
+  78  the configuration is wrong")]
 pub struct Render {
     /// The file with keys and values; - is standard input.
     #[arg(long, value_name = "FILE")]
@@ -102,8 +109,10 @@ Examples:
   sidekick check --format json | jq -r '.mistakes[].text'
 
 Exit status:
-  0 there is no mistake, whatever it warns of; 64 the command line is wrong, or there is no such
-  target; 74 the output cannot be written; 78 there is a mistake.")]
+  0   there is no mistake, whatever it warns of
+  64  the command line is wrong, or there is no such target
+  74  the output cannot be written
+  78  there is a mistake")]
 pub struct Check {
     /// The targets to check; all of them without a name.
     ///

@@ -14,10 +14,12 @@ macro_rules! with_exit_status_of_drain {
             "Examples:\n",
             $examples,
             "\nExit status:\n",
-            "  0 all watchers have applied it, or --no-wait is given; 1 some have not within --wait, and are\n",
-            "  named; 64 the command line is wrong; 69 there is no such instance, or the store cannot be used;\n",
-            "  74 the output cannot be written; 78 a file that says which store, or how to get in, cannot be\n",
-            "  used."
+            "  0   all watchers have applied it, or --no-wait is given\n",
+            "  1   some have not within --wait, and are named\n",
+            "  64  the command line is wrong\n",
+            "  69  there is no such instance, or the store cannot be used\n",
+            "  74  the output cannot be written\n",
+            "  78  a file that says which store, or how to get in, cannot be used"
         )
     };
 }
@@ -84,9 +86,12 @@ Examples:
   sidekick status --format json | jq '.problems'
 
 Exit status:
-  0 it is shown, and nothing is wrong, or a signal ended --watch; 1 something is wrong; 64 the
-  command line is wrong; 69 there is no instance of the service, or the store cannot be used; 74
-  the output cannot be written; 78 a file that says which store, or how to get in, cannot be used.")]
+  0   it is shown, and nothing is wrong, or a signal ended --watch
+  1   something is wrong
+  64  the command line is wrong
+  69  there is no instance of the service, or the store cannot be used
+  74  the output cannot be written
+  78  a file that says which store, or how to get in, cannot be used")]
 pub struct Status {
     /// The service; all of them without it.
     #[arg(value_name = "SERVICE")]
@@ -112,6 +117,8 @@ pub struct Status {
 }
 
 /// List services, or the instances of one.
+///
+/// Without a service it shows how many instances each service has in each state: in service, draining, in maintenance.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -121,9 +128,11 @@ Examples:
   sidekick ls web --format json | jq -r '.[].addr'
 
 Exit status:
-  0 it is shown; 64 the command line is wrong; 69 there is no instance of the service, or the
-  store cannot be used; 74 the output cannot be written; 78 a file that says which store, or how
-  to get in, cannot be used.")]
+  0   it is shown
+  64  the command line is wrong
+  69  there is no instance of the service, or the store cannot be used
+  74  the output cannot be written
+  78  a file that says which store, or how to get in, cannot be used")]
 pub struct Ls {
     /// The service whose instances are listed.
     #[arg(value_name = "SERVICE")]
@@ -159,9 +168,11 @@ Examples:
   sidekick export | sidekick render --from - --without web/a --diff
 
 Exit status:
-  0 it is printed; 64 the command line is wrong; 69 the store cannot be used, or a value is no
-  text; 74 the output cannot be written; 78 a file that says which store, or how to get in, cannot
-  be used.")]
+  0   it is printed
+  64  the command line is wrong
+  69  the store cannot be used, or a value is no text
+  74  the output cannot be written
+  78  a file that says which store, or how to get in, cannot be used")]
 pub struct Export {
     /// JSON or YAML.
     ///
@@ -206,9 +217,11 @@ Examples:
   sidekick history --format json -n 1000
 
 Exit status:
-  0 it is shown; 64 the command line is wrong, or there is nothing of this target; 69 the state
-  directory is not there, or the history cannot be read; 74 the output cannot be written; 78
-  /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used.")]
+  0   it is shown
+  64  the command line is wrong, or there is nothing of this target
+  69  the state directory is not there, or the history cannot be read
+  74  the output cannot be written
+  78  /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used")]
 pub struct History {
     /// The target; all of them without it.
     ///
@@ -250,9 +263,12 @@ Examples:
   sidekick guard release haproxy --service web
 
 Exit status:
-  that of its commands: 0 done; 1 nothing was held; 64 the command line is wrong; 69 the state
-  directory cannot be used, or no `sidekick watch` answers; 74 the output cannot be written; 78
-  /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used.")]
+  0   done
+  1   nothing was held
+  64  the command line is wrong
+  69  the state directory cannot be used, or no `sidekick watch` answers
+  74  the output cannot be written
+  78  /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used")]
 pub struct Guard {
     /// What to do.
     #[command(subcommand)]
@@ -281,9 +297,11 @@ Examples:
   sidekick guard list --format json
 
 Exit status:
-  0 it is shown, whether anything is held or not; 64 the command line is wrong; 69 the state
-  directory is not there or cannot be read; 74 the output cannot be written; 78
-  /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used.")]
+  0   it is shown, whether anything is held or not
+  64  the command line is wrong
+  69  the state directory is not there or cannot be read
+  74  the output cannot be written
+  78  /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used")]
 pub struct GuardList {
     /// Show it again whenever it changes, until Ctrl-C.
     ///
@@ -311,10 +329,12 @@ Examples:
   sidekick guard release --all
 
 Exit status:
-  0 something was held, and is released; 1 nothing was held; 64 the command line is wrong, or there
-  is no such target; 69 the state directory cannot be used, or no `sidekick watch` answers; 74 the
-  output cannot be written; 78 /etc/sidekick/sidekick.env, where the state directory is looked for,
-  cannot be used.")]
+  0   something was held, and is released
+  1   nothing was held
+  64  the command line is wrong, or there is no such target
+  69  the state directory cannot be used, or no `sidekick watch` answers
+  74  the output cannot be written
+  78  /etc/sidekick/sidekick.env, where the state directory is looked for, cannot be used")]
 pub struct GuardRelease {
     /// The targets, by name or by dest.
     ///

@@ -16,7 +16,9 @@ Examples:
   sidekick man ./man
 
 Exit status:
-  0 done; 64 the command line is wrong; 69 the directory cannot be written.")]
+  0   done
+  64  the command line is wrong
+  69  the directory cannot be written")]
 pub struct Man {
     /// The directory; it is made if it is not there.
     #[arg(value_name = "DIR")]
@@ -118,11 +120,32 @@ fn page(name: &str, command: &Command, names: &[String]) -> std::io::Result<Stri
 fn help_section((heading, body): &(&str, String)) -> String {
     let body = match *heading {
         "Examples" => [".nf\n", &escaped_lines(body), ".fi\n"].concat(),
+        "Exit status" => statuses(body),
         _ => wrap(&escape(
             &body.split_whitespace().collect::<Vec<_>>().join(" "),
         )),
     };
     format!(".SH {}\n{body}", heading.to_uppercase())
+}
+
+/// A list of statuses: a line begins with one, or goes on with what the line above it says of one.
+fn statuses(body: &str) -> String {
+    let mut items: Vec<(&str, String)> = Vec::new();
+    for line in body.lines() {
+        match (line.split_once("  "), items.last_mut()) {
+            (Some(("", more)), Some((_, meaning))) => *meaning += &format!(" {}", more.trim()),
+            (Some((status, meaning)), _) => items.push((status, meaning.trim().to_owned())),
+            (None, _) => items.push((line, String::new())),
+        }
+    }
+    let item = |(status, meaning): &(&str, String)| {
+        format!(
+            ".TP\n\\fB{}\\fR\n{}",
+            escape(status),
+            wrap(&escape(meaning))
+        )
+    };
+    items.iter().map(item).collect()
 }
 
 fn title(name: &str) -> String {
@@ -274,6 +297,15 @@ mod tests {
         );
         assert_eq!(sections[1], ("Exit status", "0 done; 1\nnot.\n".to_owned()));
         assert_eq!(sections.len(), 2);
+    }
+
+    #[test]
+    fn exit_statuses_become_a_list() {
+        let list = statuses("0    done\n128+n  a signal\n       came\n");
+        assert_eq!(
+            list,
+            ".TP\n\\fB0\\fR\ndone\n.TP\n\\fB128+n\\fR\na signal came\n"
+        );
     }
 
     #[test]

@@ -30,10 +30,13 @@ Examples:
   sidekick register --docker --docker-address published
 
 Exit status:
-  that of the command (128+n if signal n killed it, 127 if it was not found, 126 if it cannot
-  be run); without a command 0; 64 if the command line is wrong; 69 if there is no address to
-  announce, if the id is another host's (without a command), or if the store or the admin endpoint
-  cannot be opened; 78 if a file named on the command line, or the configuration, cannot be used.")]
+  0    without a command: it was stopped by a signal
+  any  with a command: the command's own; 128+n if signal n killed it, 127 if it was not found,
+       126 if it cannot be run
+  64   the command line is wrong
+  69   the store or the admin endpoint cannot be opened, or two instances have the same id; without
+       a command also: there is no address to announce, or the id stays another owner's
+  78   a file that is named on the command line, or the configuration, cannot be used")]
 pub struct Register {
     /// The name of the service.
     ///

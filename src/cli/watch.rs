@@ -31,12 +31,19 @@ Examples:
   sidekick watch --conf-dir /etc/confd      in place of confd
 
 Exit status:
-  0 done; 1 a target failed (--once); 2 something would change (--noop); 64 the command line is
-  wrong; 69 the store did not answer within --timeout, or the store or the admin endpoint cannot be
-  opened; 74 the difference cannot be printed (--noop
-  --diff); 78 the configuration is wrong; 128+n if signal n came before the work of --once or
-  --noop was done, or before the command was started; with a command its own (128+n if signal n
-  killed it, 127 if it was not found, 126 if it cannot be run).")]
+  0      done
+  1      a target failed (--once)
+  2      something would change (--noop)
+  64     the command line is wrong
+  69     the store did not answer within --timeout, or the store or the admin endpoint cannot be
+         opened
+  74     the difference cannot be printed (--noop --diff)
+  78     the configuration is wrong, or a file that says which store, or how to get in, cannot be
+         used
+  128+n  signal n came before the work of --once or --noop was done, or before the command was
+         started
+  any    with a command: the command's own; 128+n if signal n killed it, 127 if it was not found,
+         126 if it cannot be run")]
 pub struct Watch {
     /// The directory that holds conf.d and templates.
     ///
