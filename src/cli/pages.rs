@@ -133,7 +133,10 @@ fn statuses(body: &str) -> String {
     let mut items: Vec<(&str, String)> = Vec::new();
     for line in body.lines() {
         match (line.split_once("  "), items.last_mut()) {
-            (Some(("", more)), Some((_, meaning))) => *meaning += &format!(" {}", more.trim()),
+            (Some(("", more)), Some((_, meaning))) => {
+                meaning.push(' ');
+                meaning.push_str(more.trim());
+            }
             (Some((status, meaning)), _) => items.push((status, meaning.trim().to_owned())),
             (None, _) => items.push((line, String::new())),
         }
