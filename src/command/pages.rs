@@ -1,5 +1,6 @@
 //! `sidekick completions` and `sidekick man`. Shell.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Job;
@@ -22,10 +23,19 @@ pub(super) fn man(dir: PathBuf) -> Job {
     })
 }
 
-fn write(dir: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    let pages = cli::manuals()?;
-    pages
-        .iter()
-        .try_for_each(|(name, text)| std::fs::write(dir.join(name), text))
+/// Writes the manual pages. The error names the path that could not be written.
+fn write(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir).map_err(|error| at(dir, &error))?;
+    for (name, text) in cli::manuals()? {
+        let file = dir.join(name);
+        std::fs::write(&file, text).map_err(|error| at(&file, &error))?;
+    }
+    Ok(())
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("{} cannot be written: {error}", path.display()),
+    )
 }

@@ -95,6 +95,9 @@ fn files_that_cannot_be_used_have_the_exit_statuses_that_the_help_names() {
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(status), "{args:?} {output:?}");
+        // The error names the file or directory that cannot be used.
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(status == 64 || said.contains(at), "{args:?}: {said}");
     }
 }
 
