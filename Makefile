@@ -91,13 +91,14 @@ install-build:
 install-demo:
 	@contrib/install.sh haproxy:haproxy curl:curl $(if $(filter etcd,$(STORE)),etcd:etcd-server etcdctl:etcd-client)
 
-# An old HAProxy is looked at too, where Debian's mirror has it: the tests say what they leave out without it.
+# Older and newer proxies are looked at too, where Debian's mirror has it: the tests say what they leave out without it.
 # Prometheus and promtool judge the metrics, and are unpacked without what their package brings along.
 install-test:
 	@contrib/install.sh etcd:etcd-server etcdctl:etcd-client haproxy:haproxy nginx:nginx-light openssl:openssl curl:curl unshare:util-linux ip:iproute2 script:bsdutils systemd-analyze:systemd \
 		/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream apache2:apache2-bin php:php-cli mariadbd:mariadb-server-core dnsmasq:dnsmasq-base \
 		memcached:memcached patchelf:patchelf bindfs:bindfs chromium:chromium zsh:zsh fish:fish mandoc:mandoc
-	@contrib/debian.sh bullseye haproxy || true
+	@contrib/debian.sh bullseye haproxy nginx-light libnginx-mod-stream apache2-bin || true
+	@contrib/debian.sh trixie $(NEWER) || true
 	@contrib/prometheus.sh || true
 
 install-static:

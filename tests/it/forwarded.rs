@@ -54,7 +54,7 @@ fn echo() -> u16 {
 }
 
 /// One service at the root, which answers with what it was sent.
-fn announced(protocol: &str) -> Entries {
+pub(crate) fn announced(protocol: &str) -> Entries {
     let port = echo().to_string();
     let fields = [
         ("ip", "127.0.0.1"),
@@ -71,7 +71,7 @@ fn announced(protocol: &str) -> Entries {
 
 /// What a server is sent when a client sends the forged lines, in small letters.
 #[track_caller]
-fn forge(name: &str, port: u16) -> String {
+pub(crate) fn forge(name: &str, port: u16) -> String {
     wait_for(name, || {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         let request = format!(
@@ -147,7 +147,23 @@ fn haproxy(dir: &Path, env: &[(&str, &str)]) -> (u16, u16, Process) {
     (http, stats, process)
 }
 
-fn curl(args: &[&str]) -> String {
+/// Makes a certificate of localhost, with its key in the same file.
+pub(crate) fn certify(pem: &Path) {
+    let key = pem.with_extension("key");
+    let made = Command::new(tool("openssl"))
+        .args("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout".split(' '))
+        .arg(&key)
+        .arg("-out")
+        .arg(pem)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let both = fs::read_to_string(pem).unwrap() + &fs::read_to_string(&key).unwrap();
+    fs::write(pem, both).unwrap();
+    fs::remove_file(key).unwrap();
+}
+
+pub(crate) fn curl(args: &[&str]) -> String {
     let mut command = Command::new(tool("curl"));
     let output = command
         .args(["-sk", "--max-time", "10", "-i"])
@@ -162,16 +178,7 @@ fn the_base_serves_tls_where_a_directory_of_certificates_is_named() {
     let dir = temp_dir();
     let certs = dir.path().join("certs");
     fs::create_dir(&certs).unwrap();
-    let pem = certs.join("site.pem").display().to_string();
-    let made = Command::new(tool("openssl"))
-        .args("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout".split(' '))
-        .args([&format!("{pem}.key"), "-out", &pem])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let key = fs::read_to_string(format!("{pem}.key")).unwrap();
-    fs::write(&pem, fs::read_to_string(&pem).unwrap() + &key).unwrap();
-    fs::remove_file(format!("{pem}.key")).unwrap();
+    certify(&certs.join("site.pem"));
 
     let (tls, certs) = (free_port(), certs.display().to_string());
     let bind = format!("127.0.0.1:{tls}");

@@ -26,6 +26,7 @@ mod idle;
 mod json;
 mod live;
 mod logs;
+mod nginx;
 mod operator;
 mod package;
 mod pid1;

@@ -165,8 +165,18 @@ pub(crate) fn check(target: &Target, text: &str) -> Result<String, String> {
     check_files(target, &[(target.parts[0].1.clone(), text.to_owned())])
 }
 
-/// The same on all files of a group. The operator's file of HAProxy is the shipped one; modules are those of the program.
+/// The same on all files of a group, by the program that the PATH has.
 pub(crate) fn check_files(target: &Target, files: &[(String, String)]) -> Result<String, String> {
+    let program = target.program().map(harness::tool);
+    check_files_by(program.as_deref(), target, files)
+}
+
+/// The same by one version of the program. The operator's file of HAProxy is the shipped one; modules are those of the program.
+fn check_files_by(
+    program: Option<&Path>,
+    target: &Target,
+    files: &[(String, String)],
+) -> Result<String, String> {
     let dir = harness::temp_dir();
     for (name, text) in files {
         std::fs::write(dir.path().join(name), text).expect("write the candidate");
@@ -182,13 +192,14 @@ pub(crate) fn check_files(target: &Target, files: &[(String, String)]) -> Result
         )
         .replace("{{tree}}", &dir.path().display().to_string())
         .replace("/etc/haproxy/haproxy.cfg", &base.display().to_string());
-    for program in ["nginx", "apache2"] {
-        let usual = format!("/usr/lib/{program}/modules");
-        if command.contains(&usual) {
-            command = command.replace(&usual, &harness::modules(program));
-        }
+    let mut path = std::env::var("PATH").unwrap_or_default();
+    if let Some(program) = program {
+        let name = target.program().expect("it has one");
+        let usual = format!("/usr/lib/{name}/modules");
+        command = command.replace(&usual, &harness::modules_of(program));
+        let first = program.parent().expect("a directory");
+        path = format!("{}:{path}", first.display());
     }
-    let path = std::env::var("PATH").unwrap_or_default();
     let prometheus = harness::prometheus_dir();
     let output = Command::new("/bin/sh")
         .args(["-c", &command])
@@ -207,6 +218,40 @@ pub(crate) fn check_files(target: &Target, files: &[(String, String)]) -> Result
     }
 }
 
+/// What needs HAProxy 2.5: the shipped base, which the check puts before the backends, and the single file.
+const NEEDS_HAPROXY_2_5: [&str; 2] = ["haproxy-backends.cfg.tera", "haproxy.cfg.tera"];
+
+impl Target {
+    /// The proxy that checks it.
+    fn program(&self) -> Option<&'static str> {
+        let command = self.check_cmd.as_deref()?;
+        let proxies = ["haproxy", "nginx", "apache2"];
+        proxies
+            .into_iter()
+            .find(|name| command.contains(&format!("{name} -")))
+    }
+
+    /// Every version of it that is here and has to take its files; none if another program checks it, which has one version.
+    fn versions(&self) -> Vec<Option<PathBuf>> {
+        let Some(name) = self.program() else {
+            return vec![None];
+        };
+        let needs_2_5 = NEEDS_HAPROXY_2_5.contains(&self.parts[0].0.as_str());
+        let all = harness::versions(name).into_iter();
+        let fit = all.filter(|program| !(needs_2_5 && is_before_2_5(program)));
+        fit.map(Some).collect()
+    }
+}
+
+/// Whether it is an HAProxy of before 2.5.
+fn is_before_2_5(haproxy: &Path) -> bool {
+    let said = Command::new(haproxy).arg("-v").output().expect("run it");
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let (_, version) = said.split_once("version ").expect("its version");
+    let mut numbers = version.split(['.', '-']).map(|n| n.parse::<u32>().ok());
+    (numbers.next().flatten(), numbers.next().flatten()) < (Some(2), Some(5))
+}
+
 #[track_caller]
 pub(crate) fn assert_valid(target: &Target, what: &str, text: &str) {
     assert_files_valid(
@@ -216,10 +261,13 @@ pub(crate) fn assert_valid(target: &Target, what: &str, text: &str) {
     );
 }
 
+/// Asks every version of the program.
 #[track_caller]
 pub(crate) fn assert_files_valid(target: &Target, what: &str, files: &[(String, String)]) {
-    if let Err(said) = check_files(target, files) {
-        panic!("{what}: {said}\n{files:?}");
+    for program in target.versions() {
+        if let Err(said) = check_files_by(program.as_deref(), target, files) {
+            panic!("{what}, {program:?}: {said}\n{files:?}");
+        }
     }
 }
 

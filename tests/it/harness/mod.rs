@@ -107,9 +107,14 @@ pub(crate) fn tool(name: &str) -> PathBuf {
 
 /// Where the modules of `nginx` or `apache2` are: beside the program, which need not be the system's.
 pub(crate) fn modules(program: &str) -> String {
-    let tool = tool(program);
-    let above = tool.ancestors().nth(2).expect("it lies in a directory");
-    let modules = above.join("lib").join(program).join("modules");
+    modules_of(&tool(program))
+}
+
+/// The same of this one of its versions.
+pub(crate) fn modules_of(program: &Path) -> String {
+    let name = program.file_name().expect("a program");
+    let above = program.ancestors().nth(2).expect("it lies in a directory");
+    let modules = above.join("lib").join(name).join("modules");
     modules.display().to_string()
 }
 
@@ -128,6 +133,29 @@ pub(crate) fn unpacked(release: &str, path: &str) -> Option<PathBuf> {
     ));
     None
 }
+
+/// The program `name` in every version that is here: the system's first, then those of the releases of Debian that
+/// `contrib/debian.sh` has unpacked. Says so where the oldest or the newer one of `make test` is missing.
+pub(crate) fn versions(name: &str) -> Vec<PathBuf> {
+    let path = format!("usr/sbin/{name}");
+    let mut all = vec![tool(name)];
+    all.extend(
+        RELEASES
+            .iter()
+            .filter_map(|release| unpacked(release, &path)),
+    );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian");
+    let found = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let others = found.filter(|dir| !RELEASES.iter().any(|release| dir.file_name() == *release));
+    let others = others.map(|dir| dir.path().join(&path));
+    let runs = |program: &PathBuf| Command::new(program).arg("-v").output().is_ok();
+    all.extend(others.filter(runs));
+    all
+}
+
+/// The releases of Debian whose proxies `make test` unpacks beside the system's: the oldest that the shipped files are for, and
+/// one that is newer than Debian 12.
+const RELEASES: [&str; 2] = ["bullseye", "trixie"];
 
 /// A program that the PATH has, or that `contrib/prometheus.sh` has unpacked.
 pub(crate) fn unpacked_or_installed(name: &str) -> Option<PathBuf> {
