@@ -11,7 +11,7 @@ use crate::harness::{self, sidekick, skipped, temp_dir};
 use crate::shipped::{FIXTURES, Target, assert_valid, check, fixture, render, root, tamed, target};
 
 /// Each with the program that judges it by the target's `check_cmd`, if there is one.
-const EXAMPLES: [(&str, Option<&str>); 13] = [
+pub(crate) const EXAMPLES: [(&str, Option<&str>); 13] = [
     ("apache", Some("apache2")),
     ("apache-single", Some("apache2")),
     ("dnsmasq", None),

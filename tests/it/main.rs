@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod access_log;
 mod admin;
 mod application;
 mod architecture;
+mod bases;
 mod cli;
 mod completions;
 mod confd;
@@ -26,7 +28,6 @@ mod idle;
 mod json;
 mod live;
 mod logs;
-mod nginx;
 mod operator;
 mod package;
 mod pid1;

@@ -225,6 +225,9 @@ fn start_apache(dir: &Path, port: u16, rendered: &str) -> Started {
         "slotmem_shm",
         "proxy_balancer",
         "lbmethod_byrequests",
+        "macro",
+        "rewrite",
+        "setenvif",
     ]
     .map(|name| format!("LoadModule {name}_module {lib}/mod_{name}.so\n"));
     let frame = format!(

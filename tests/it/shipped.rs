@@ -1,4 +1,6 @@
-//! What is shipped in `conf.d` and `templates`, judged by the programs it is for.
+//! What is shipped in `conf.d`, `templates` and `contrib`, judged by the programs it is for.
+
+mod judges;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -244,7 +246,7 @@ impl Target {
 }
 
 /// Whether it is an HAProxy of before 2.5.
-fn is_before_2_5(haproxy: &Path) -> bool {
+pub(crate) fn is_before_2_5(haproxy: &Path) -> bool {
     let said = Command::new(haproxy).arg("-v").output().expect("run it");
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     let (_, version) = said.split_once("version ").expect("its version");
