@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::access_log;
-use crate::forwarded::{announced, certify, curl, forge};
+use crate::forwarded::{BELIEVED, BY_A_PROXY, announced, certify, curl, forge};
 use crate::harness::{self, Process, free_port, temp_dir, wait_for};
 use crate::routing::{ask, base};
 use crate::shipped::{render_files, target};
@@ -302,19 +302,12 @@ fn tls_is_on_when_its_file_is_there() {
 /// The lines of the operator's own proxy are believed, those of anybody else are not.
 #[test]
 fn the_word_of_a_proxy_of_ones_own_counts() {
-    let request = "GET / HTTP/1.1\r\nHost: inner\r\nConnection: close\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.7\r\n\
-                   X-Forwarded-Proto: https\r\nX-Forwarded-Host: www.example.org\r\nX-Forwarded-Port: 443\r\n\r\n";
+    let request = format!("GET / HTTP/1.1\r\nConnection: close\r\n{BY_A_PROXY}\r\n");
     for (_, proxy) in each(true, |kind| kind.trust) {
         let told = send(proxy.installed.http, request.as_bytes()).to_lowercase();
-        for line in [
-            "x-forwarded-for: 192.0.2.7",
-            "x-forwarded-proto: https",
-            "x-forwarded-host: www.example.org",
-            "x-forwarded-port: 443",
-        ] {
-            let line = format!("\r\n{line}\r\n");
+        for line in BELIEVED {
             let name = &proxy.name;
-            assert_eq!(told.matches(&line).count(), 1, "{name}: {line} {told}");
+            assert_eq!(told.matches(line).count(), 1, "{name}: {line:?} {told}");
         }
         let log = wait_for("the log", || {
             Some(access_log::parsed(&proxy.log())).filter(|log| !log.is_empty())

@@ -134,6 +134,16 @@ fn haproxy(dir: &Path, env: &[(&str, &str)]) -> (u16, u16, Process) {
 
 /// The same by this one of its versions.
 pub(crate) fn haproxy_by(program: &Path, dir: &Path, env: &[(&str, &str)]) -> (u16, u16, Process) {
+    haproxy_with(program, &base("haproxy/base.cfg"), dir, env)
+}
+
+/// The same with a base that has been edited.
+fn haproxy_with(
+    program: &Path,
+    base: &Path,
+    dir: &Path,
+    env: &[(&str, &str)],
+) -> (u16, u16, Process) {
     let (http, stats) = (free_port(), free_port());
     for (name, text) in
         crate::shipped::render_files(&crate::shipped::target("haproxy"), announced("http"), &[])
@@ -147,9 +157,65 @@ pub(crate) fn haproxy_by(program: &Path, dir: &Path, env: &[(&str, &str)]) -> (u
         .env("HAPROXY_SOCKET", dir.join("admin.sock"))
         .env("SIDEKICK_D", dir)
         .envs(env.iter().copied());
-    command.arg("-db").arg("-f").arg(base("haproxy/base.cfg"));
-    let process = Process::start(command.arg("-f").arg(dir), &dir.join("log"));
+    command.arg("-db").arg("-f").arg(base).arg("-f").arg(dir);
+    let process = Process::start(&mut command, &dir.join("log"));
     (http, stats, process)
+}
+
+/// What a proxy in front sends: a client that lied to it, and what it saw itself.
+pub(crate) const BY_A_PROXY: &str = "Host: inner\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\
+     X-Forwarded-Host: www.example.org\r\nX-Forwarded-Port: 443\r\n";
+
+/// What a server has to hear of it.
+pub(crate) const BELIEVED: [&str; 4] = [
+    "\r\nx-forwarded-for: 192.0.2.7\r\n",
+    "\r\nx-forwarded-proto: https\r\n",
+    "\r\nx-forwarded-host: www.example.org\r\n",
+    "\r\nx-forwarded-port: 443\r\n",
+];
+
+/// The second request of the connection as well.
+#[test]
+fn the_base_believes_the_proxy_that_it_names() {
+    let text = fs::read_to_string(base("haproxy/base.cfg")).unwrap();
+    let (named, own) = (
+        "#   http-request set-var(txn.own_proxy) bool(true) if { src 10.0.0.1 }",
+        "http-request set-var(txn.own_proxy) bool(true) if { src 127.0.0.1 }",
+    );
+    assert!(text.contains(named), "{text}");
+    let versions = harness::versions("haproxy").into_iter();
+    for program in versions.filter(|program| !crate::shipped::is_before_2_5(program)) {
+        let dir = temp_dir();
+        let edited = temp_dir();
+        let file = edited.path().join("base.cfg");
+        fs::write(&file, text.replace(named, own)).unwrap();
+        let certs = edited.path().join("certs");
+        fs::create_dir(&certs).unwrap();
+        certify(&certs.join("site.pem"));
+        // With TLS, so that what the proxy calls https is not redirected.
+        let (certs, tls) = (certs.display().to_string(), free_port());
+        let bind = format!("127.0.0.1:{tls}");
+        let env = [
+            ("HAPROXY_LOG", "stdout"),
+            ("SIDEKICK_CERTS", certs.as_str()),
+            ("HAPROXY_HTTPS_BIND", &bind),
+        ];
+        let (http, _, process) = haproxy_with(&program, &file, dir.path(), &env);
+        wait_for("HAProxy", || ask(http, "localhost", "/haproxy-alive"));
+        let requests = format!(
+            "GET / HTTP/1.1\r\n{BY_A_PROXY}\r\nGET / HTTP/1.1\r\nConnection: close\r\n{BY_A_PROXY}\r\n"
+        );
+        let told = crate::bases::send(http, requests.as_bytes()).to_lowercase();
+        for line in BELIEVED {
+            let said = process.output();
+            assert_eq!(told.matches(line).count(), 2, "{line:?}: {told} {said}");
+        }
+        assert!(!told.contains("6.6.6.6"), "{told}");
+        wait_for("the log", || {
+            let said = process.output();
+            (said.matches("\"client\":\"192.0.2.7\"").count() == 2).then_some(())
+        });
+    }
 }
 
 /// Makes a certificate of localhost, with its key in the same file.
