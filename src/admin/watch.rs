@@ -86,13 +86,14 @@ pub struct WatchAdmin {
 
 #[derive(Debug)]
 struct WatchBoard {
-    store: String,
     metrics: Metrics,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// A description of the store.
+    store: String,
     status: WatchStatus,
     clocks: ChangeClocks,
     /// The last good publish of each target, in seconds since 1970.
@@ -114,10 +115,13 @@ impl WatchAdmin {
     /// Starts to answer for a watcher of `store`, a description without secrets.
     pub fn start(server: Server, store: String) -> io::Result<Self> {
         let mut registry = Registry::default();
-        let board = WatchBoard {
+        let state = State {
             store,
+            ..State::default()
+        };
+        let board = WatchBoard {
             metrics: Metrics::register(&mut registry),
-            state: Mutex::default(),
+            state: Mutex::new(state),
         };
         let endpoint = Some(Endpoint::start(server, board, registry)?);
         Ok(Self { endpoint })
@@ -164,6 +168,13 @@ impl WatchAdmin {
     pub fn store_lost(&self) {
         if let Some(endpoint) = &self.endpoint {
             endpoint.board.metrics.outages.inc();
+        }
+    }
+
+    /// Another store is in use; a description of it without secrets.
+    pub fn store_moved(&self, store: String) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.board.state().store = store;
         }
     }
 
@@ -377,7 +388,7 @@ impl Board for WatchBoard {
         let state = self.state();
         let status = &state.status;
         let status = json!({
-            "store": { "description": self.store, "up": status.is_store_up },
+            "store": { "description": state.store, "up": status.is_store_up },
             "config": status.config,
             "targets": status.targets,
             "instances": status.instances,
@@ -481,7 +492,6 @@ mod tests {
     fn board() -> (Arc<WatchBoard>, Registry) {
         let mut registry = Registry::default();
         let board = WatchBoard {
-            store: "the store".to_owned(),
             metrics: Metrics::register(&mut registry),
             state: Mutex::default(),
         };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// Which store, and how to get in.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
     /// etcd://HOST:PORT[,HOST:PORT...], or dir:///PATH.

@@ -3,7 +3,7 @@
 use super::{Job, Opening, Surroundings, bind, both, counted, no_system, open};
 use crate::admin::watch::WatchAdmin;
 use crate::cli::Watch;
-use crate::config::{self, Confd, Problem, Source, StorePlace};
+use crate::config::{self, Confd, StoreChoice};
 use crate::error::Failure;
 use crate::system::init;
 use crate::system::signals::BlockedSignals;
@@ -17,7 +17,8 @@ pub(super) fn resolve(
     let conf_dir = config::conf_dir(args.conf_dir.as_deref(), &here.host);
     let confd = Confd::read(&conf_dir).map_err(|problems| Failure::config(&problems))?;
     let options = config::watch_options(&args, &confd, (&here.env, &here.host), here.is_root);
-    let (options, place) = both(options, place(&args, &confd, here))?;
+    let choice = StoreChoice::new(&args.store, &here.env, &conf_dir, here.is_root);
+    let (options, place) = both(options, choice.choose(&confd, &here.host))?;
     let admin = config::parse_admin(&args.admin).map_err(|problems| Failure::usage(&problems))?;
     let admin = admin.filter(|_| !options.once);
     let admin_store = place.to_string();
@@ -44,24 +45,14 @@ pub(super) fn resolve(
             .map_err(|error| no_system(&error))?;
         let plan = watch::Plan {
             targets,
-            prefix: place.prefix,
+            place,
+            choice,
             options,
             env,
-            store: place.location.identity(),
             conf_dir,
             admin,
         };
         Ok(init::reaping(watch::run(plan, store, signals)).await)
     };
     Ok(Job::new(work).logging(args.log))
-}
-
-/// The store that flags and environment name, else `confd.toml`, else the file of this host.
-fn place(args: &Watch, confd: &Confd, here: &Surroundings) -> Result<StorePlace, Vec<Problem>> {
-    let (env, file) = confd.environment(&args.store, here.env.clone())?;
-    let mut place = config::choose_store(&args.store, &env, &here.host, here.is_root)?;
-    if let Some(file) = file {
-        place.source = Source::Confd(file.to_owned());
-    }
-    Ok(place)
 }

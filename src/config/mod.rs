@@ -18,6 +18,7 @@ mod registration;
 mod services;
 mod stop;
 mod store;
+mod store_choice;
 mod style;
 mod target;
 mod toml_file;
@@ -41,6 +42,7 @@ pub use registration::{Registration, read_registration};
 pub use services::read_announcements;
 pub use stop::stop_signal;
 pub use store::{Source, StorePlace, choose_store};
+pub use store_choice::StoreChoice;
 pub use style::{Style, is_tera};
 pub use target::{
     BadTarget, Haproxy, Output, Owner, Reload, Sources, Target, Targets, read_targets, real_path,

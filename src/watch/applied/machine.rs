@@ -260,6 +260,12 @@ impl AppliedRevisions {
         self.targets = targets.iter().map(target).collect();
     }
 
+    /// The entry goes to another store from now on, which has sent nothing yet.
+    pub(crate) fn move_to_other_store(&mut self, scopes: &[Prefix], targets: &[&[Prefix]]) {
+        self.replace(scopes, targets, false);
+        (self.written, self.due) = (None, None);
+    }
+
     /// The store has sent an update of a scope. `concerned` says whether it changes something for a target, which is
     /// given by its number.
     pub(crate) fn store_updated(
@@ -272,8 +278,8 @@ impl AppliedRevisions {
     ) {
         let heard = &mut self.scopes[scope];
         let pending = match kind {
-            UpdateKind::Own => return,
-            UpdateKind::Nothing => None,
+            UpdateKind::Own if heard.heard.is_some() => return,
+            UpdateKind::Own | UpdateKind::Nothing => None,
             UpdateKind::Ordinary => Some(Pending::Ordinary),
             UpdateKind::Drain => Some(Pending::Drain),
         };

@@ -12,6 +12,7 @@ use super::old_workers::OldWorkers;
 use crate::model::catalog::{Catalog, Changes};
 use crate::model::instance::{MAX_SEGMENT, host_segment};
 use crate::model::lease::{Action, Input, Lease};
+use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
 use crate::model::publication::Publication;
 use crate::model::update::Revision;
@@ -40,6 +41,13 @@ enum Which {
     Seen,
 }
 
+/// What this watcher has announced in a store that it has left. It stays there until the entry in the new store stands: both
+/// may be members of one cluster.
+struct Left {
+    store: Arc<dyn Store>,
+    leases: Vec<LeaseId>,
+}
+
 /// The entry of this watcher: what it says, its leases, and the requests to the store that are under way.
 pub(crate) struct AppliedPublisher {
     /// The name of this watcher in the store: host, process id and a random number.
@@ -56,6 +64,10 @@ pub(crate) struct AppliedPublisher {
     seen: Option<Publication>,
     store: Arc<dyn Store>,
     requests: JoinSet<(Which, Answered)>,
+    /// What stands in the store that was in use before.
+    left: Option<Left>,
+    /// The withdrawals from stores that were in use before.
+    withdrawals: JoinSet<()>,
     /// The log already says that the entry cannot be written.
     has_warned: bool,
 }
@@ -85,6 +97,8 @@ impl AppliedPublisher {
             seen: None,
             store: Arc::clone(store),
             requests: JoinSet::new(),
+            left: None,
+            withdrawals: JoinSet::new(),
             has_warned: false,
         }
     }
@@ -94,6 +108,42 @@ impl AppliedPublisher {
         self.machine
             .replace(scopes, &followed_paths(targets), goes_on);
         self.old_workers.replace(targets);
+    }
+
+    /// Announces this watcher in another store from now on. `scopes` are the followed paths.
+    pub(crate) fn move_to(
+        &mut self,
+        store: Arc<dyn Store>,
+        scopes: &[Prefix],
+        targets: &[TargetState],
+    ) {
+        self.withdraw_from_left_store();
+        let leases = [&self.lease, &self.seen_lease];
+        self.left = Some(Left {
+            leases: leases.into_iter().filter_map(Lease::id).collect(),
+            store: std::mem::replace(&mut self.store, store),
+        });
+        self.lease = Lease::new(TTL, fastrand::u64(..));
+        self.seen_lease = Lease::new(SEEN_TTL, fastrand::u64(..));
+        (self.seen, self.has_warned) = (None, false);
+        // The answers of the other store mean nothing any more.
+        self.requests = JoinSet::new();
+        self.machine
+            .move_to_other_store(scopes, &followed_paths(targets));
+    }
+
+    /// Begins to withdraw what stands in the store that was in use before. What cannot be withdrawn ends with its lease.
+    fn withdraw_from_left_store(&mut self) {
+        let Some(Left { store, leases }) = self.left.take() else {
+            return;
+        };
+        self.withdrawals.spawn(async move {
+            for lease in leases {
+                if let Err(error) = store.revoke(lease).await {
+                    debug!(%error, "the entry of this watcher in the store before: {error}");
+                }
+            }
+        });
     }
 
     /// The store has sent an update of a scope. `catalog` is the outcome.
@@ -192,6 +242,7 @@ impl AppliedPublisher {
                 self.handle_lease_input(which, answer);
             }
             // A count whose task panicked is repeated when the machine's deadline for it is over.
+            Some(_) = self.withdrawals.join_next() => {}
             Some(Ok((number, old_workers))) = self.counts.join_next() => {
                 self.machine.count_ended(Instant::now(), number, old_workers);
             }
@@ -210,6 +261,9 @@ impl AppliedPublisher {
         };
         for action in lease.handle(Instant::now(), input) {
             let is_announced = matches!(&action, Action::Announced(_)) && which == Which::Entry;
+            if is_announced {
+                self.withdraw_from_left_store();
+            }
             if is_announced && std::mem::take(&mut self.has_warned) {
                 info!("this watcher is announced as {}", self.id);
             }
@@ -239,6 +293,7 @@ impl AppliedPublisher {
 
     /// Begins to withdraw the entry, so that nobody waits for this watcher any more.
     pub(crate) fn withdraw(&mut self) {
+        self.withdraw_from_left_store();
         self.handle_lease_input(Which::Entry, Input::Stop);
         self.handle_lease_input(Which::Seen, Input::Stop);
     }
@@ -247,7 +302,8 @@ impl AppliedPublisher {
     pub(crate) async fn finish(&mut self) {
         self.withdraw();
         let gone = async {
-            while !self.lease.is_ended() || !self.seen_lease.is_ended() {
+            let is_gone = |one: &Self| one.lease.is_ended() && one.seen_lease.is_ended();
+            while !is_gone(self) || !self.withdrawals.is_empty() {
                 self.step().await;
             }
         };

@@ -134,7 +134,11 @@ impl Shell {
         }
         let (dirs, links) = (directories(&self.conf.dir), links(&self.conf.dir));
         self.conf.watched.follow(dirs, links);
-        match load(&self.conf.dir, &self.conf.options) {
+        let read = load(&self.conf.dir, &self.conf.options);
+        let logged = read.as_ref().err().cloned().unwrap_or_default();
+        // First, since a new configuration may wait for a store that does not answer.
+        self.follow_named_store(self.named.choice().read(), &logged);
+        match read {
             Ok(new) => self.apply_config(new),
             Err(problems) if problems == self.conf.problems => {}
             Err(problems) => {

@@ -2,7 +2,7 @@
 //! file, of the command, a signal or a deadline) and hands it to the rooms, whose machines decide what is done. Shell.
 //!
 //! One file for each kind of event: `store_events`; `config_reload` (conf.d) and `handover` (publishes that a config
-//! reload outdates); `destinations` (published files that somebody else changes); `targets` (publishes). `unannounced`
+//! reload outdates); `store_move` (another store); `destinations` (published files that somebody else changes); `targets` (publishes). `unannounced`
 //! warns of services that nobody announces, `report` says how the targets stand.
 //!
 //! Rule: the loop waits for no network, for no other process, and for no file of a target without a bound. What may
@@ -34,7 +34,7 @@ use super::target::schedule::Input;
 use super::target::state::TargetState;
 use crate::admin::LoopBeat;
 use crate::admin::watch::WatchAdmin;
-use crate::config::WatchOptions;
+use crate::config::{StoreChoice, StorePlace, WatchOptions};
 use crate::model::catalog::Catalog;
 use crate::model::os::{Exit, Signal};
 use crate::model::prefix::Prefix;
@@ -54,12 +54,14 @@ mod destinations;
 mod handover;
 mod report;
 mod store_events;
+mod store_move;
 mod targets;
 mod unknown_services;
 
 use self::config_reload::Conf;
 use self::handover::OutgoingTarget;
 use self::report::Reported;
+use self::store_move::NamedStore;
 use self::unknown_services::AnnouncedServices;
 use destinations::{Destinations, Touched};
 
@@ -68,14 +70,14 @@ use destinations::{Destinations, Touched};
 pub struct Plan {
     /// The targets.
     pub targets: Configuration,
-    /// Where instances live in the store.
-    pub prefix: Prefix,
+    /// The store, and where instances live in it.
+    pub place: StorePlace,
+    /// How the store is chosen; a config reload asks it again.
+    pub choice: StoreChoice,
     /// How to publish them, and how long to stay.
     pub options: WatchOptions,
     /// What templates see of the environment.
     pub env: BTreeMap<String, String>,
-    /// Which store it is, as [`crate::model::store_url::Location::identity`] has it.
-    pub store: String,
     /// The directory that the targets were loaded from; a change below it leads to a config reload.
     pub conf_dir: PathBuf,
     /// What it tells of itself over HTTP.
@@ -148,6 +150,7 @@ struct Shell {
     env: Arc<BTreeMap<String, String>>,
     store: Arc<dyn Store>,
     prefix: Prefix,
+    named: NamedStore,
     subscriptions: Subscriptions,
     /// Our entry in the store, which says what our proxies have in use; `None` if the process does not stay.
     applied: Option<AppliedPublisher>,
@@ -191,6 +194,7 @@ impl Shell {
         let program = plan.options.program.take();
         let state_dir = plan.options.state_dir.take();
         let now = Instant::now();
+        let prefix = plan.place.prefix.clone();
         let mut conf = Conf::new(plan.conf_dir.clone(), reading);
         conf.log_new_warnings(plan.targets.warnings);
         conf.report_bad(plan.targets.bad, &[]);
@@ -198,7 +202,7 @@ impl Shell {
             .targets
             .good
             .into_iter()
-            .map(|loaded| TargetState::new(loaded, &plan.prefix, "start"))
+            .map(|loaded| TargetState::new(loaded, &prefix, "start"))
             .collect();
         config_reload::set_limits(&mut targets);
         let paths = targets.iter().flat_map(|state| state.paths.clone());
@@ -209,11 +213,11 @@ impl Shell {
         let applied =
             stays.then(|| AppliedPublisher::new(store, &subscriptions.paths(), &targets, running));
         let place = state_dir.as_deref().filter(|_| !plan.options.once);
-        let mut snapshot = SnapshotFile::new(place, &plan.conf_dir, plan.store);
+        let mut snapshot = SnapshotFile::new(place, &plan.conf_dir, plan.place.location.identity());
         snapshot.start_silence_timer(now);
         let history = state_dir.as_deref().filter(|_| !plan.options.noop);
         let journal = Journal::open(history);
-        let mut guards = Guards::open(state_dir.clone(), plan.options.noop, plan.prefix.clone());
+        let mut guards = Guards::open(state_dir.clone(), plan.options.noop, prefix.clone());
         guards.replace_targets(&targets);
         let mut haproxy_processes = ProcessWatch::default();
         if !plan.options.once {
@@ -229,9 +233,10 @@ impl Shell {
             destinations: Destinations::new(&targets, stays),
             targets,
             outgoing: Vec::new(),
-            catalog: Arc::new(Catalog::new(plan.prefix.clone())),
+            catalog: Arc::new(Catalog::new(prefix.clone())),
             store: Arc::clone(store),
-            prefix: plan.prefix,
+            prefix,
+            named: NamedStore::new(plan.choice, plan.place),
             subscriptions,
             compare_at: now + plan.options.interval,
             child,
@@ -371,6 +376,7 @@ impl Shell {
                 "{signal}: reading the configuration, and comparing every file with what it should be"
             );
             self.conf.forget_problems();
+            self.named.forget_problems();
             self.compare_all();
             self.reload_config();
             return;

@@ -87,9 +87,10 @@ impl Shell {
                 }),
             }
         }
+        let problem = self.conf.problems.first().or(self.named.problem());
         Status {
             targets,
-            config: self.conf.problems.first().map(ToString::to_string),
+            config: problem.map(ToString::to_string),
         }
     }
 

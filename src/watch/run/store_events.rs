@@ -117,11 +117,17 @@ impl Shell {
         }
     }
 
-    /// The store has sent all data itself, so nothing is stale any more. Every target is compared with that, also one that
+    /// The store has sent all data itself, so nothing is of a snapshot or of another store any more. Every target is compared with that, also one that
     /// nothing has changed for: from then on its files are those of a revision of the store.
     fn clear_stale(&mut self) {
-        if self.stale.take().is_some() {
+        let was_stale = self.stale.take().is_some();
+        let has_moved = std::mem::take(&mut self.named.is_moving);
+        if was_stale {
             info!("the store has sent everything: nothing is stale any more");
+        } else if has_moved {
+            info!("the store has sent everything: the files are those of this store from now on");
+        }
+        if was_stale || has_moved {
             self.notify_targets(|_| true);
         }
     }

@@ -76,6 +76,12 @@ impl SnapshotFile {
         self.recall_at = self.place.is_some().then_some(now + SILENCE_LIMIT);
     }
 
+    /// Another store is in use from now on.
+    pub(crate) fn move_to(&mut self, store: String, now: Instant) {
+        self.store = store;
+        self.start_silence_timer(now);
+    }
+
     /// The store has sent something new: the file is due [`SETTLE`] from now, or [`DISTANCE`] after the last write.
     pub(crate) fn schedule_write(&mut self, now: Instant) {
         if self.place.is_some() {

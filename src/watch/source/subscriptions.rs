@@ -20,7 +20,7 @@ pub(crate) struct Subscriptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
     Nothing,
-    /// What the snapshot of an earlier process says.
+    /// What the snapshot of an earlier process says, or the store that was in use before.
     Stale,
     /// What the store itself says.
     Heard,
@@ -43,6 +43,17 @@ impl Subscriptions {
             updates,
             _followers: followers,
         }
+    }
+
+    /// Follows the same paths in another store. What is known of them stays, as that of another store.
+    pub(crate) fn restart(&self, store: &Arc<dyn Store>) -> Self {
+        let mut new = Self::start(store, self.paths().into_iter());
+        for (new, (_, known)) in new.scopes.iter_mut().zip(&self.scopes) {
+            if *known != Known::Nothing {
+                new.1 = Known::Stale;
+            }
+        }
+        new
     }
 
     /// Whether exactly the paths are followed that these need.

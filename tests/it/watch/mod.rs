@@ -14,6 +14,7 @@ mod hung;
 mod in_place;
 mod killed;
 mod modes;
+mod nodes;
 mod publishing;
 mod snapshot;
 mod status;
