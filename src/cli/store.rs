@@ -16,6 +16,18 @@ pub struct StoreArgs {
     /// of this host share, else a directory: /run/sidekick for root, $XDG_RUNTIME_DIR/sidekick for others.
     #[arg(long, value_name = "URL", env = "SIDEKICK_STORE")]
     pub store: Option<String>,
+    /// The domain whose DNS names the members of etcd.
+    ///
+    /// In place of --store. The SRV records of _etcd-client-ssl._tcp.DOMAIN are members with TLS; if there are none, those of
+    /// _etcd-client._tcp.DOMAIN are members without. https://DOMAIN, --cacert or --cert ask for TLS only. They are looked up at
+    /// each connection.
+    #[arg(long, value_name = "DOMAIN", env = "SIDEKICK_STORE_SRV")]
+    pub store_srv: Option<String>,
+    /// Which of several clusters of the domain.
+    ///
+    /// The records are then those of _etcd-client-ssl-NAME._tcp.DOMAIN and _etcd-client-NAME._tcp.DOMAIN.
+    #[arg(long, value_name = "NAME", env = "SIDEKICK_STORE_SRV_NAME")]
+    pub store_srv_name: Option<String>,
     /// Where instances live in the store.
     ///
     /// Without it: /services.

@@ -19,6 +19,7 @@ use crate::error::Failure;
 use crate::model::instance::State;
 use crate::model::screen::Screen;
 use crate::store::{self, Store};
+use crate::system::dns;
 use crate::system::http_server::{Limits, Server};
 use crate::system::output;
 use crate::system::signals::BlockedSignals;
@@ -239,7 +240,7 @@ fn both<A, B>(a: Result<A, Vec<Problem>>, b: Result<B, Vec<Problem>>) -> Result<
 }
 
 fn open(place: &StorePlace) -> Result<Arc<dyn Store>, Failure> {
-    store::open(&place.location).map_err(|mut error| {
+    store::open(&place.location, dns::srv_records).map_err(|mut error| {
         let advice = error.take_advice();
         Failure::unavailable(&error, &advice)
     })

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::store::is_endpoint;
+use super::store::{STORE_SRV, is_domain, is_endpoint};
 use super::style::{Style, is_tera};
 use super::toml_file::TomlFile;
 use super::toml_table::TomlTable;
@@ -24,9 +24,10 @@ use crate::model::prefix::Prefix;
 const FILE: &str = "confd.toml";
 /// The default of confd for `nodes`.
 const NODE: &str = "127.0.0.1:2379";
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "backend",
     "nodes",
+    "srv_domain",
     "scheme",
     "prefix",
     "interval",
@@ -48,6 +49,8 @@ pub struct Confd {
     prefix: Option<String>,
     backend: Option<String>,
     nodes: Vec<String>,
+    /// The domain whose DNS names the nodes.
+    srv_domain: Option<String>,
     /// The settings for access to etcd, by the variable from which `etcdctl` reads the same.
     access: Vec<(&'static str, String)>,
 }
@@ -77,6 +80,7 @@ impl Confd {
             prefix: take_non_empty(&mut root, "prefix"),
             backend: take_non_empty(&mut root, "backend"),
             nodes: take_nodes(&mut root),
+            srv_domain: take_srv_domain(&mut root),
             ..Self::default()
         };
         for (field, variable) in [
@@ -108,7 +112,7 @@ impl Confd {
     }
 
     fn give_scheme(&mut self, scheme: &str) {
-        for node in &mut self.nodes {
+        for node in self.nodes.iter_mut().chain(&mut self.srv_domain) {
             if !node.contains("://") {
                 *node = format!("{scheme}://{node}");
             }
@@ -127,11 +131,10 @@ impl Confd {
         args: &StoreArgs,
         mut env: Env,
     ) -> Result<(Env, Option<&Path>), Vec<Problem>> {
-        let named = env
-            .get("ETCDCTL_ENDPOINTS")
-            .is_some_and(|list| !list.is_empty());
-        let silent = self.backend.is_none() && self.nodes.is_empty();
-        let (Some(file), false) = (&self.file, args.store.is_some() || named || silent) else {
+        let is_set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
+        let named = args.store.is_some() || args.store_srv.is_some() || is_set("ETCDCTL_ENDPOINTS");
+        let silent = self.backend.is_none() && self.nodes.is_empty() && self.srv_domain.is_none();
+        let (Some(file), false) = (&self.file, named || silent) else {
             return Ok((env, None));
         };
         match self.backend.as_deref() {
@@ -147,7 +150,11 @@ impl Confd {
         if nodes.is_empty() {
             nodes.push(NODE.to_owned());
         }
-        env.insert("ETCDCTL_ENDPOINTS".to_owned(), nodes.join(","));
+        // confd uses the nodes that it finds by the domain in place of those that are listed.
+        match &self.srv_domain {
+            Some(domain) => env.insert(STORE_SRV.to_owned(), domain.clone()),
+            None => env.insert("ETCDCTL_ENDPOINTS".to_owned(), nodes.join(",")),
+        };
         for (variable, value) in &self.access {
             let given = env.entry((*variable).to_owned()).or_default();
             if given.is_empty() {
@@ -238,6 +245,18 @@ fn take_nodes(root: &mut TomlTable<'_, '_>) -> Vec<String> {
     root.list("nodes", node)
         .map(|nodes| nodes.value)
         .unwrap_or_default()
+}
+
+fn take_srv_domain(root: &mut TomlTable<'_, '_>) -> Option<String> {
+    if root.peek("srv_domain") == Some("") {
+        root.drop_key("srv_domain");
+    }
+    let domain = |text: &str| {
+        let bare = text.trim_end_matches('.');
+        let what = || format!("{text:?} is not a domain such as example.com");
+        is_domain(bare).then(|| bare.to_owned()).ok_or_else(what)
+    };
+    root.parsed("srv_domain", domain)
 }
 
 /// Reports a field that keeps confd from changing files: sidekick does not follow it, so it would do more than confd.

@@ -7,12 +7,20 @@ use super::{Env, HostFile, Problem};
 use crate::cli::StoreArgs;
 use crate::model::pem;
 use crate::model::prefix::Prefix;
+use crate::model::srv::SrvDomain;
 use crate::model::store_url;
 use crate::model::store_url::{EtcdOptions, Location, Password, TlsFiles};
+
+/// The longest domain: with the names of the records before it, it is still a name in the DNS.
+const MAX_DOMAIN: usize = 180;
+/// The longest name of a cluster: `_etcd-client-ssl-` stands before it, and a part of a name has 63 bytes.
+const MAX_NAME: usize = 46;
 
 const DIRECTORY: &str = "sidekick";
 
 const STORE: &str = "SIDEKICK_STORE";
+pub(super) const STORE_SRV: &str = "SIDEKICK_STORE_SRV";
+const STORE_SRV_NAME: &str = "SIDEKICK_STORE_SRV_NAME";
 const ENDPOINTS: &str = "ETCDCTL_ENDPOINTS";
 
 /// The store, the path of the instances in it, and where the store's name comes from.
@@ -29,8 +37,8 @@ pub struct StorePlace {
 /// Where the store's name comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// `--store`.
-    Flag,
+    /// This flag.
+    Flag(&'static str),
     /// This variable of the environment.
     Environment(&'static str),
     /// `confd.toml`.
@@ -44,7 +52,7 @@ pub enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flag => f.write_str("from --store"),
+            Self::Flag(flag) => write!(f, "from {flag}"),
             Self::Environment(variable) => write!(f, "from {variable} in the environment"),
             Self::Confd(file) => write!(f, "from {}", file.display()),
             Self::HostFile(variable, file) => write!(f, "from {variable} in {}", file.display()),
@@ -70,9 +78,11 @@ pub fn choose_store(
     is_root: bool,
 ) -> Result<StorePlace, Vec<Problem>> {
     let mut problems = Vec::new();
-    // An empty variable counts as not set, because compose files often set variables to nothing.
-    let flag = args.store.as_deref().filter(|url| !url.is_empty());
-    let is_named = flag.is_some() || var(env, ENDPOINTS).is_some();
+    let given = given(args, env).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    let is_named = given.is_some() || var(env, ENDPOINTS).is_some() || !problems.is_empty();
     let completed = if is_named {
         env.clone()
     } else {
@@ -90,15 +100,13 @@ pub fn choose_store(
             Source::HostFile(variable, host.path().to_owned())
         }
     };
-    let (location, source) = if let Some(url) = flag {
-        let is_same = var(env, STORE) == Some(url);
-        let source = if is_same {
-            Source::Environment(STORE)
-        } else {
-            Source::Flag
-        };
-        (parse_url(url, args, env, &mut problems), source)
-    } else if let Some(url) = var(&completed, STORE).filter(|_| !is_named) {
+    let in_file = |name| var(&completed, name).filter(|_| !is_named);
+    let (location, source) = if let Some((named, source)) = given {
+        (named.locate(args, env, &mut problems), source)
+    } else if let Some(domain) = in_file(STORE_SRV) {
+        let location = srv_location(domain, args, &completed, &mut problems);
+        (location, from(STORE_SRV))
+    } else if let Some(url) = in_file(STORE) {
         let location = parse_url(url, args, &completed, &mut problems);
         (location, from(STORE))
     } else if let Some(list) = var(&completed, ENDPOINTS) {
@@ -121,6 +129,117 @@ pub fn choose_store(
         }),
         _ => Err(problems),
     }
+}
+
+/// What a flag or the environment says of the store.
+#[derive(Clone, Copy)]
+enum Named<'a> {
+    Url(&'a str),
+    Domain(&'a str),
+}
+
+impl Named<'_> {
+    fn locate(self, args: &StoreArgs, env: &Env, problems: &mut Vec<Problem>) -> Option<Location> {
+        match self {
+            Self::Url(url) => parse_url(url, args, env, problems),
+            Self::Domain(domain) => srv_location(domain, args, env, problems),
+        }
+    }
+}
+
+/// The store that `--store` or `--store-srv` names, as a flag or else by its variable. One place that names both is a mistake.
+fn given<'a>(args: &'a StoreArgs, env: &'a Env) -> Result<Option<(Named<'a>, Source)>, Problem> {
+    // An empty variable counts as not set, because compose files often set variables to nothing.
+    let url = args.store.as_deref().filter(|url| !url.is_empty());
+    let domain = args
+        .store_srv
+        .as_deref()
+        .filter(|domain| !domain.is_empty());
+    let domain = domain.or_else(|| var(env, STORE_SRV));
+    let source = |text, flag, variable| {
+        let is_of_environment = var(env, variable) == Some(text);
+        if is_of_environment {
+            Source::Environment(variable)
+        } else {
+            Source::Flag(flag)
+        }
+    };
+    let url = url.map(|url| (Named::Url(url), source(url, "--store", STORE)));
+    let domain = domain.map(|domain| {
+        (
+            Named::Domain(domain),
+            source(domain, "--store-srv", STORE_SRV),
+        )
+    });
+    match (url, domain) {
+        (Some((_, Source::Flag(_))), Some((_, Source::Flag(_)))) => {
+            Err(both_named("--store and --store-srv"))
+        }
+        (Some(url @ (_, Source::Flag(_))), Some(_)) => Ok(Some(url)),
+        (Some(_), Some(domain @ (_, Source::Flag(_)))) => Ok(Some(domain)),
+        (Some(_), Some(_)) => Err(both_named(
+            "SIDEKICK_STORE and SIDEKICK_STORE_SRV in the environment",
+        )),
+        (url, domain) => Ok(url.or(domain)),
+    }
+}
+
+fn both_named(what: &str) -> Problem {
+    Problem::with(format!("{what} name a store each")).hint("give one of them")
+}
+
+/// The store whose members the DNS names. `https://` before the domain asks for TLS.
+fn srv_location(
+    text: &str,
+    args: &StoreArgs,
+    env: &Env,
+    problems: &mut Vec<Problem>,
+) -> Option<Location> {
+    let secure = text.strip_prefix("https://");
+    let bare = secure
+        .or_else(|| text.strip_prefix("http://"))
+        .unwrap_or(text);
+    let bare = bare.trim_end_matches(['/', '.']);
+    let name = args
+        .store_srv_name
+        .as_deref()
+        .filter(|name| !name.is_empty());
+    let name = name.or_else(|| var(env, STORE_SRV_NAME));
+    let is_domain = is_domain(bare);
+    if !is_domain {
+        problems.push(
+            Problem::with(format!("--store-srv: {bare:?} is not a domain"))
+                .hint("write --store-srv DOMAIN, as example.com"),
+        );
+    }
+    if let Some(name) = name.filter(|name| !is_label(name) || name.len() > MAX_NAME) {
+        problems.push(Problem::with(format!(
+            "--store-srv-name: {name:?} is not a name of at most {MAX_NAME} letters, digits and hyphens"
+        )));
+    }
+    let options = EtcdOptions {
+        endpoints: Vec::new(),
+        tls: read_tls(secure.is_some(), args, env, problems),
+        auth: read_auth(args, env, problems),
+    };
+    let domain = SrvDomain {
+        domain: bare.to_owned(),
+        name: name.map(str::to_owned),
+    };
+    is_domain.then_some(Location::EtcdSrv(domain, options))
+}
+
+/// Whether a text is a domain whose members can be looked up.
+pub(super) fn is_domain(text: &str) -> bool {
+    text.len() <= MAX_DOMAIN && text.split('.').all(is_label)
+}
+
+/// Whether a text is one part of a name in the DNS.
+fn is_label(text: &str) -> bool {
+    let fits = (1..64).contains(&text.len());
+    fits && text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
 fn var<'e>(env: &'e Env, name: &str) -> Option<&'e str> {
@@ -447,7 +566,7 @@ mod tests {
     fn endpoints(location: Location) -> Vec<String> {
         match location {
             Location::Etcd(etcd) => etcd.endpoints,
-            Location::Directory(path) => panic!("{path:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -467,6 +586,64 @@ mod tests {
             assert!(resolve(&["--store", url], &[]).is_err(), "{url}");
         }
         assert!(resolve(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn a_domain_names_the_members() {
+        let srv = |flags: &[&str], env: &[(&str, &str)]| match resolve(flags, env) {
+            Ok(Location::EtcdSrv(domain, options)) => {
+                Ok(format!("{} {}", domain.identity(), options.tls.is_some()))
+            }
+            Ok(other) => Ok(other.identity()),
+            Err(problems) => Err(problems.join("; ")),
+        };
+        let in_env = [("SIDEKICK_STORE_SRV", "env.example")];
+        let url_in_env = [("SIDEKICK_STORE", "etcd://a"), ("ETCDCTL_ENDPOINTS", "b")];
+        let ok = |text: &str| Ok(text.to_owned());
+        for (flags, env, want) in [
+            (
+                &["--store-srv", "example.com."][..],
+                &[][..],
+                "etcd+srv://example.com false",
+            ),
+            (&["--store-srv", "https://a"], &[], "etcd+srv://a true"),
+            (
+                &["--store-srv", "a", "--store-srv-name", "eu"],
+                &in_env,
+                "etcd+srv://a?name=eu false",
+            ),
+            (
+                &["--store-srv", "a"],
+                &[("ETCDCTL_ENDPOINTS", "b")],
+                "etcd+srv://a false",
+            ),
+            (&[], &in_env, "etcd+srv://env.example false"),
+            (&["--store", "etcd://a"], &in_env, "etcd://a:2379"),
+            (&["--store-srv", "a"], &url_in_env, "etcd+srv://a false"),
+        ] {
+            assert_eq!(srv(flags, env), ok(want), "{flags:?} {env:?}");
+        }
+        for (flags, want) in [
+            (
+                &["--store-srv", "a b"][..],
+                "--store-srv: \"a b\" is not a domain",
+            ),
+            (
+                &["--store-srv", "a..b"],
+                "--store-srv: \"a..b\" is not a domain",
+            ),
+            (
+                &["--store-srv", "a", "--store-srv-name", "a.b"],
+                "--store-srv-name: \"a.b\" is not",
+            ),
+            (
+                &["--store-srv", "a", "--store", "etcd://a"],
+                "--store and --store-srv name a store each",
+            ),
+        ] {
+            let said = srv(flags, &[]).unwrap_err();
+            assert!(said.starts_with(want), "{said}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod publication;
 pub mod report;
 pub mod screen;
 pub mod socket;
+pub mod srv;
 pub mod state_change;
 pub mod stop;
 pub mod store_url;

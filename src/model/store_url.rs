@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::srv::SrvDomain;
+
 /// Which store the configuration names, and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
@@ -10,6 +12,8 @@ pub enum Location {
     Directory(PathBuf),
     /// An etcd cluster.
     Etcd(EtcdOptions),
+    /// An etcd cluster whose members the DNS names; the options name none.
+    EtcdSrv(SrvDomain, EtcdOptions),
 }
 
 impl Location {
@@ -23,6 +27,7 @@ impl Location {
                 endpoints.sort();
                 format!("etcd://{}", endpoints.join(","))
             }
+            Self::EtcdSrv(domain, _) => domain.identity(),
         }
     }
 }
@@ -30,7 +35,7 @@ impl Location {
 /// How to reach an etcd cluster.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct EtcdOptions {
-    /// `host:port` of each member; one at least.
+    /// `host:port` of each member.
     pub endpoints: Vec<String>,
     /// TLS, if the members speak it.
     pub tls: Option<TlsFiles>,

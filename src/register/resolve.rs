@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::instances::Entry;
 use crate::config::{self, Announcement, Docker, IdSpec, Ownership, Problem, Registration};
@@ -22,7 +22,7 @@ use crate::model::report::chain;
 use crate::model::stop::Stop;
 use crate::model::store_url::Location;
 use crate::model::times::Times;
-use crate::system::address;
+use crate::system::{address, dns};
 
 /// What `register` announces, and the program for which it does so.
 #[derive(Debug, Clone)]
@@ -81,7 +81,7 @@ pub fn plan(
     tell: impl FnOnce(&[Prefix]),
 ) -> Result<Plan, PlanError> {
     let mut source = Source {
-        endpoints: endpoints(location).to_vec(),
+        location: location.clone(),
         prefix: prefix.clone(),
         hostname: address::hostname(),
         tolerates_no_address: registration.program.is_some() || registration.docker.is_some(),
@@ -109,7 +109,8 @@ pub fn plan(
 /// What was configured, and what was resolved so far.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
-    endpoints: Vec<String>,
+    /// The store; where the DNS names its members, it is asked at each look for the address towards them.
+    location: Location,
     prefix: Prefix,
     hostname: OsString,
     /// Whether something goes on without the announcement, a program or other instances: one without an address waits for
@@ -162,7 +163,7 @@ impl Source {
     #[cfg(test)]
     pub(super) fn of_file() -> Self {
         Self {
-            endpoints: Vec::new(),
+            location: Location::Directory(PathBuf::from("/nowhere")),
             prefix: Prefix::root(),
             hostname: OsString::new(),
             tolerates_no_address: true,
@@ -281,7 +282,7 @@ impl Source {
                 .any(|one| specs_or_default(&one.ip).contains(way))
         };
         match self.looks_for_addresses() {
-            true if by(&Spec::TowardsStore) => address::host(&self.endpoints),
+            true if by(&Spec::TowardsStore) => address::host(&endpoints(&self.location)),
             true => address::host(&[]),
             false => Host::default(),
         }
@@ -425,6 +426,9 @@ fn shared_lease_id(dir: &Prefix) -> LeaseId {
 /// hosts cannot use; then the default route decides.
 const DEFAULT_SPECS: [Spec; 2] = [Spec::TowardsStore, Spec::DefaultRoute];
 
+/// How long each look-up of the store's members in the DNS may take.
+const LOOKUP: Duration = Duration::from_secs(2);
+
 fn specs_or_default(configured: &[Spec]) -> &[Spec] {
     if configured.is_empty() {
         &DEFAULT_SPECS
@@ -433,10 +437,21 @@ fn specs_or_default(configured: &[Spec]) -> &[Spec] {
     }
 }
 
-fn endpoints(location: &Location) -> &[String] {
+/// The members of the store. A domain whose members cannot be looked up stands for them: no address leads towards it.
+fn endpoints(location: &Location) -> Vec<String> {
     match location {
-        Location::Directory(_) => &[],
-        Location::Etcd(etcd) => &etcd.endpoints,
+        Location::Directory(_) => Vec::new(),
+        Location::Etcd(etcd) => etcd.endpoints.clone(),
+        Location::EtcdSrv(domain, etcd) => {
+            let found = domain.find(etcd.tls.is_some(), LOOKUP, dns::srv_records);
+            found.map_or_else(
+                |why| {
+                    debug!("{why}");
+                    vec![domain.question(false)]
+                },
+                |found| found.endpoints(|| 0.0),
+            )
+        }
     }
 }
 
@@ -445,7 +460,7 @@ fn endpoints(location: &Location) -> &[String] {
 pub fn choose_address(configured: &[Spec], location: &Location) -> Choice {
     choose(
         specs_or_default(configured),
-        &address::host(endpoints(location)),
+        &address::host(&endpoints(location)),
     )
 }
 

@@ -15,6 +15,7 @@ use crate::model::key::Key;
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
 use crate::model::publication::{Publication, Standing};
+use crate::model::srv::SrvLookup;
 use crate::model::state_change::StateChange;
 use crate::model::store_url::Location;
 use crate::model::times::LeaseTime;
@@ -173,10 +174,15 @@ pub trait Watch: Send {
     fn next(&mut self) -> BoxFuture<'_, Result<Update, StoreError>>;
 }
 
-/// Opens the store that the configuration names.
-pub fn open(location: &Location) -> Result<Arc<dyn Store>, StoreError> {
+/// Opens the store that the configuration names. `lookup` asks the DNS, if that names the members.
+pub fn open(location: &Location, lookup: SrvLookup) -> Result<Arc<dyn Store>, StoreError> {
     match location {
         Location::Directory(path) => Ok(Arc::new(directory::DirectoryStore::open(path)?)),
         Location::Etcd(options) => Ok(Arc::new(etcd::EtcdStore::new(options.clone())?)),
+        Location::EtcdSrv(domain, options) => {
+            let domain = domain.clone();
+            let store = etcd::EtcdStore::of_domain(domain, options.clone(), lookup);
+            Ok(Arc::new(store))
+        }
     }
 }

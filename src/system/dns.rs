@@ -1,25 +1,29 @@
-//! Look-ups in the DNS, for templates: addresses through the system's resolver, SRV records by a small client of our own,
-//! since the system's resolver has no call for them. A look-up without an answer is empty, as with confd. Adapter.
+//! Look-ups in the DNS, for templates and for the members of etcd: addresses through the system's resolver, SRV records by a small client of our own,
+//! since the system's resolver has no call for them. Adapter.
 
 mod message;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::model::os::Srv;
+use crate::model::srv::SrvAnswer;
 
 /// How long a look-up may take, over all servers and names.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one server has for an answer.
 const ONE_TRY: Duration = Duration::from_secs(2);
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// The variable that names another file, for tests and for hosts whose SRV records have servers of their own.
+const RESOLV_CONF_VARIABLE: &str = "SIDEKICK_RESOLV_CONF";
 const PORT: u16 = 53;
 /// The largest datagram without extensions.
 const DATAGRAM: usize = 512;
 
-/// The addresses of a host, within 5 s; the address itself where `host` is one.
+/// The addresses of a host, within 5 s, none if there is no answer, as with confd; the address itself where `host` is one.
 #[must_use]
 pub fn addresses(host: &str) -> Vec<IpAddr> {
     let (to, answer) = mpsc::channel();
@@ -41,15 +45,48 @@ pub fn addresses(host: &str) -> Vec<IpAddr> {
     found
 }
 
-/// The SRV records of a name, within 5 s.
+/// The SRV records of a name, within 5 s; none if there is no answer, as with confd.
 #[must_use]
 pub fn services(name: &str) -> Vec<Srv> {
-    let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-    let found = query_servers(&Resolver::parse(&text), name, Instant::now() + PATIENCE);
+    let found = query_servers(&Resolver::read(), name, Instant::now() + PATIENCE);
     if found.is_empty() {
         tracing::debug!("no SRV record is found for {name:?}");
     }
     found
+}
+
+/// The SRV records of exactly this name, within `limit`; else what the servers say, or why they say nothing.
+#[must_use]
+pub fn srv_records(name: &str, limit: Duration) -> SrvAnswer {
+    let until = Instant::now() + limit;
+    let servers = Resolver::read().servers;
+    let mut failures = Vec::new();
+    for (at, server) in servers.iter().enumerate() {
+        // One that does not answer leaves time for the others.
+        let left = until.saturating_duration_since(Instant::now());
+        let share = u32::try_from(servers.len() - at).map_or(left, |rest| left / rest);
+        match query_server(*server, name, Instant::now() + share) {
+            Ok(records) if records.is_empty() => return SrvAnswer::None(server.to_string()),
+            Ok(records) => return SrvAnswer::Records(records),
+            Err(error) => failures.push(format!("{server}: {}", explain(&error))),
+        }
+    }
+    if failures.is_empty() {
+        failures.push(format!("{} names no server", resolv_conf().display()));
+    }
+    SrvAnswer::Failed(failures.join("; "))
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it does not answer".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn resolv_conf() -> PathBuf {
+    let named = std::env::var_os(RESOLV_CONF_VARIABLE).filter(|path| !path.is_empty());
+    named.map_or_else(|| PathBuf::from(RESOLV_CONF), PathBuf::from)
 }
 
 /// The servers and search domains of `resolv.conf`.
@@ -61,6 +98,10 @@ struct Resolver {
 }
 
 impl Resolver {
+    fn read() -> Self {
+        Self::parse(&std::fs::read_to_string(resolv_conf()).unwrap_or_default())
+    }
+
     fn parse(text: &str) -> Self {
         let mut resolver = Self {
             servers: Vec::new(),
@@ -71,10 +112,7 @@ impl Resolver {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    let server = words.next().and_then(|word| word.parse::<IpAddr>().ok());
-                    resolver
-                        .servers
-                        .extend(server.map(|ip| SocketAddr::new(ip, PORT)));
+                    resolver.servers.extend(words.next().and_then(server));
                 }
                 Some("search" | "domain") => resolver.search = words.map(str::to_owned).collect(),
                 Some("options") => {
@@ -102,6 +140,12 @@ impl Resolver {
         }
         names
     }
+}
+
+/// A server, by its address or, beyond what other programs take, by address and port.
+fn server(word: &str) -> Option<SocketAddr> {
+    let on_port = word.parse::<SocketAddr>().ok();
+    on_port.or_else(|| Some(SocketAddr::new(word.parse().ok()?, PORT)))
 }
 
 fn query_servers(resolver: &Resolver, name: &str, until: Instant) -> Vec<Srv> {
@@ -133,6 +177,11 @@ fn query_server(server: SocketAddr, name: &str, until: Instant) -> io::Result<Ve
     };
     match answer {
         Some(message::Answer::Records(records)) => Ok(records),
+        Some(message::Answer::Failed(code)) => Err(io::Error::other(match code {
+            2 => "it answers that it failed (SERVFAIL)".to_owned(),
+            5 => "it refuses to answer (REFUSED)".to_owned(),
+            code => format!("it answers with the error {code}"),
+        })),
         Some(message::Answer::Truncated) | None => Err(io::ErrorKind::InvalidData.into()),
     }
 }
@@ -183,11 +232,11 @@ mod tests {
     #[test]
     fn resolv_conf() {
         let resolver = Resolver::parse(
-            "# x\nnameserver 10.0.0.1\nnameserver ::1\nnameserver nonsense\nsearch a.example b\noptions rotate ndots:3\n",
+            "# x\nnameserver 10.0.0.1\nnameserver ::1\nnameserver nonsense\nnameserver 10.0.0.2:5300\nsearch a.example b\noptions rotate ndots:3\n",
         );
         assert_eq!(
             resolver.servers,
-            ["10.0.0.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()]
+            ["10.0.0.1:53", "[::1]:53", "10.0.0.2:5300"].map(|server| server.parse().unwrap())
         );
         assert_eq!(resolver.dots, 3);
         assert_eq!(

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use sidekick::model::prefix::Prefix;
 use sidekick::model::store_url::Location;
 use sidekick::store::Store;
+use sidekick::system::dns::srv_records;
 
 use crate::harness::etcd::Etcd;
 use crate::harness::{PATIENCE, Process, sidekick, temp_dir, wait_for};
@@ -48,7 +49,7 @@ impl Scene {
         Self {
             dir,
             url,
-            store: sidekick::store::open(location).unwrap(),
+            store: sidekick::store::open(location, srv_records).unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()

@@ -267,6 +267,7 @@ fn store(confd: &str, flags: &[&str], env: &[(&str, &str)]) -> Result<Location, 
 fn the_store_of_confd_toml_is_used_if_no_other_is_given() {
     let url = |found: Result<Location, Vec<String>>| match found {
         Ok(Location::Etcd(etcd)) => format!("{} {}", etcd.endpoints.join(","), etcd.tls.is_some()),
+        Ok(Location::EtcdSrv(domain, etcd)) => format!("{} {}", domain.domain, etcd.tls.is_some()),
         Ok(Location::Directory(path)) => path.display().to_string(),
         Err(problems) => problems.join(";"),
     };
@@ -278,6 +279,36 @@ fn the_store_of_confd_toml_is_used_if_no_other_is_given() {
         ("nodes = ['a:1']\nscheme = 'https'\n", &[], &[], "a:1 true"),
         ("nodes = ['https://a:1']\n", &[], &[], "a:1 true"),
         ("backend = 'etcd'\n", &[], &[], "127.0.0.1:2379 false"),
+        (
+            "srv_domain = 'x.org'\nnodes = ['a:1']\n",
+            &[],
+            &[],
+            "x.org false",
+        ),
+        (
+            "srv_domain = 'x.org'\nscheme = 'https'\n",
+            &[],
+            &[],
+            "x.org true",
+        ),
+        (
+            "srv_domain = 'x.org'\n",
+            &["--store-srv", "y.org"],
+            &[],
+            "y.org false",
+        ),
+        (
+            "srv_domain = 'x.org'\n",
+            &[],
+            &[("ETCDCTL_ENDPOINTS", "c:3")],
+            "c:3 false",
+        ),
+        (
+            "srv_domain = 'x y'\n",
+            &[],
+            &[],
+            "confd.toml:1: srv_domain: \"x y\" is not a domain such as example.com",
+        ),
         (
             "client_cakeys = '/ca'\nnodes = ['a:1']",
             &[],

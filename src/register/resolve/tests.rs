@@ -38,7 +38,7 @@ fn announcement(service: &str, port: u16, id: IdSpec) -> Announcement {
 
 fn source(announcements: Vec<Announcement>) -> Source {
     Source {
-        endpoints: Vec::new(),
+        location: Location::Directory("/store".into()),
         prefix: Prefix::parse("/services").unwrap(),
         hostname: "h".into(),
         tolerates_no_address: false,

@@ -75,6 +75,15 @@ impl Failure {
         )
     }
 
+    /// The members cannot be found in the DNS.
+    pub(super) fn of_lookup(why: String) -> Self {
+        let hint = "--store-srv (SIDEKICK_STORE_SRV) names the domain, and resolv.conf the servers that are asked";
+        Self {
+            hint: Some(hint.to_owned()),
+            ..Self::new(Kind::Member, why)
+        }
+    }
+
     /// What etcd or the connection to it said.
     pub(super) fn from_client(error: &Error, options: &EtcdOptions) -> Self {
         let (kind, text) = match error {

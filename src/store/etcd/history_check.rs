@@ -26,9 +26,12 @@ pub(super) struct Landmark {
     written: Option<i64>,
 }
 
-/// The latest landmark of each followed prefix.
+/// The latest landmark of each followed prefix, and the number of the cluster that has listed it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Landmarks(Arc<Mutex<BTreeMap<Prefix, Landmark>>>);
+pub(super) struct Landmarks(
+    Arc<Mutex<BTreeMap<Prefix, Landmark>>>,
+    Arc<Mutex<BTreeMap<Prefix, u64>>>,
+);
 
 impl Landmark {
     /// A key that changed at this revision.
@@ -87,6 +90,18 @@ impl Landmarks {
             Some(mark) => marks.insert(prefix.clone(), mark),
             None => marks.remove(prefix),
         };
+    }
+
+    /// Remembers the number of the cluster that has listed a prefix: two young clusters may have equal landmarks.
+    pub(super) fn set_cluster(&self, prefix: &Prefix, cluster: u64) {
+        let mut clusters = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        clusters.insert(prefix.clone(), cluster);
+    }
+
+    /// The number of the cluster that has listed a prefix, 0 if it is not known.
+    pub(super) fn cluster(&self, prefix: &Prefix) -> u64 {
+        let clusters = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        clusters.get(prefix).copied().unwrap_or_default()
     }
 
     /// The landmark of a prefix as of exactly this revision, if there is one.

@@ -1,6 +1,6 @@
 //! etcd v3 as a store. The only door to `etcd_client`. Adapter.
 //!
-//! What each file handles: `session` the way to the cluster, `credentials` what proves who we are, `error` what can go
+//! What each file handles: `session` the way to the cluster, `discovery` its members in the DNS, `credentials` what proves who we are, `error` what can go
 //! wrong, `keys` the form of the keys; `snapshot`, `watch` (with `history_check`), `lease`, `publish` and `mark` the verbs.
 
 use std::collections::BTreeMap;
@@ -13,12 +13,14 @@ use crate::model::key::Key;
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
 use crate::model::publication::{Publication, Standing};
+use crate::model::srv::{SrvDomain, SrvLookup};
 use crate::model::state_change::StateChange;
 use crate::model::store_url::EtcdOptions;
 use crate::model::times::LeaseTime;
 use crate::model::update::{Revision, Snapshot};
 
 mod credentials;
+mod discovery;
 mod error;
 mod history_check;
 mod keys;
@@ -30,6 +32,7 @@ mod set_state;
 mod snapshot;
 mod watch;
 
+use self::discovery::Discovery;
 use self::history_check::Landmarks;
 use lease::Keepers;
 use session::Session;
@@ -54,11 +57,22 @@ impl EtcdStore {
                 hint: None,
             });
         }
-        Ok(Self {
-            session: Arc::new(Session::new(options)),
+        Ok(Self::with(Session::new(options)))
+    }
+
+    /// A store whose members the DNS names. It asks when it connects, each time anew.
+    #[must_use]
+    pub fn of_domain(domain: SrvDomain, options: EtcdOptions, lookup: SrvLookup) -> Self {
+        let discovery = Discovery::new(domain, &options, lookup);
+        Self::with(Session::discovering(options, discovery))
+    }
+
+    fn with(session: Session) -> Self {
+        Self {
+            session: Arc::new(session),
             landmarks: Landmarks::default(),
             keepers: Arc::default(),
-        })
+        }
     }
 }
 
@@ -73,7 +87,7 @@ impl fmt::Debug for EtcdStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The options leave the password out.
         f.debug_tuple("EtcdStore")
-            .field(&self.session.options)
+            .field(&self.session.members().options)
             .finish()
     }
 }
@@ -82,8 +96,10 @@ impl Store for EtcdStore {
     fn snapshot<'a>(&'a self, prefix: &'a Prefix) -> BoxFuture<'a, Result<Snapshot, StoreError>> {
         Box::pin(async move {
             let listed = snapshot::list(&self.session, prefix).await;
-            let (snapshot, mark) = listed.map_err(|at| at.about(prefix.as_str()).into_error())?;
+            let (snapshot, cluster, mark) =
+                listed.map_err(|at| at.about(prefix.as_str()).into_error())?;
             self.landmarks.set(prefix, mark);
+            self.landmarks.set_cluster(prefix, cluster);
             Ok(snapshot)
         })
     }

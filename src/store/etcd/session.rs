@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, Error, GetOptions, GetResponse};
@@ -11,8 +12,9 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::credentials::Credentials;
+use super::discovery::{Discovery, LastLookup};
 use super::error::{Failure, Kind};
-use crate::model::store_url::EtcdOptions;
+use crate::model::store_url::{EtcdOptions, TlsFiles};
 use crate::store::StoreError;
 
 /// How long a verb may take over all members.
@@ -29,11 +31,19 @@ const ELECTION_PAUSE: Duration = Duration::from_millis(250);
 /// The largest message to take; a page of large values is larger than the 4 MiB that gRPC takes by default.
 pub(super) const MESSAGE: usize = 64 << 20;
 
-/// The shuffled members and the connection to one of them.
+/// The members of the cluster, and the connection to one of them.
 pub(super) struct Session {
-    pub(super) options: EtcdOptions,
-    endpoints: Vec<String>,
+    members: std::sync::Mutex<Arc<Members>>,
+    /// Finds the members, if they are not given.
+    discovery: Option<Discovery>,
     state: Mutex<State>,
+}
+
+/// How to reach the members of the cluster.
+pub(super) struct Members {
+    pub(super) options: EtcdOptions,
+    /// `host:port` of each, in the order in which they are tried.
+    endpoints: Vec<String>,
 }
 
 struct State {
@@ -44,6 +54,8 @@ struct State {
     credentials: Option<Credentials>,
     /// The last password that the cluster accepted.
     accepted: Option<String>,
+    /// What the DNS said last.
+    looked_up: LastLookup,
 }
 
 /// A client, and to which member.
@@ -82,18 +94,65 @@ impl Session {
         let mut endpoints = options.endpoints.clone();
         // A fleet that is restarted spreads over the members.
         fastrand::shuffle(&mut endpoints);
+        Self::with(Members { options, endpoints }, None)
+    }
+
+    /// The same, of members that are found when it connects.
+    pub(super) fn discovering(options: EtcdOptions, discovery: Discovery) -> Self {
+        let endpoints = Vec::new();
+        Self::with(Members { options, endpoints }, Some(discovery))
+    }
+
+    fn with(members: Members, discovery: Option<Discovery>) -> Self {
         let state = State {
             current: 0,
             client: None,
             generation: 0,
             credentials: None,
             accepted: None,
+            looked_up: LastLookup::default(),
         };
         Self {
-            options,
-            endpoints,
+            members: std::sync::Mutex::new(Arc::new(members)),
+            discovery,
             state: Mutex::new(state),
         }
+    }
+
+    /// The members that the next connection leads to.
+    pub(super) fn members(&self) -> Arc<Members> {
+        let members = self.members.lock();
+        Arc::clone(&members.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Finds the members anew, if the DNS names them.
+    async fn find_members(&self, state: &mut State) -> Result<(), (String, Failure)> {
+        let Some(discovery) = &self.discovery else {
+            return Ok(());
+        };
+        let found = discovery.find(&mut state.looked_up).await;
+        let domain = || discovery.domain.domain.clone();
+        let found = found.map_err(|why| (domain(), Failure::of_lookup(why)))?;
+        if let Some(found) = found {
+            state.current = 0;
+            let endpoints = found.endpoints(fastrand::f64);
+            self.take_members(&domain(), endpoints, found.has_tls);
+        }
+        Ok(())
+    }
+
+    fn take_members(&self, domain: &str, endpoints: Vec<String>, has_tls: bool) {
+        let before = self.members();
+        let names = endpoints.join(", ");
+        if before.endpoints.is_empty() {
+            tracing::debug!("the members of {domain} are {names}");
+        } else {
+            tracing::info!("the DNS names other members of {domain}: {names}");
+        }
+        let mut options = before.options.clone();
+        options.tls = options.tls.or_else(|| has_tls.then(TlsFiles::default));
+        let members = Arc::new(Members { options, endpoints });
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
     }
 
     /// Does `ask` at one member after the other until one answers. It may be done more than once, so it must be
@@ -106,7 +165,7 @@ impl Session {
         // One answer that takes long leaves time for another member.
         let overall = OVERALL.max(limit + ANSWER);
         let deadline = Instant::now() + overall;
-        let mut tries_left = self.endpoints.len() + 1;
+        let mut tries = 0;
         let mut seen: Vec<(String, Failure)> = Vec::new();
         loop {
             let limit = limit.min(deadline.saturating_duration_since(Instant::now()));
@@ -127,10 +186,10 @@ impl Session {
                 failure.reason
             );
             match kind {
-                Kind::Member | Kind::Login => tries_left -= 1,
+                Kind::Member | Kind::Login => tries += 1,
                 Kind::Leaderless => tokio::time::sleep(ELECTION_PAUSE).await,
                 // Somebody has replaced a file: whoever is refused may be somebody else by now.
-                Kind::Denied | Kind::Refused if self.files_have_changed().await => tries_left -= 1,
+                Kind::Denied | Kind::Refused if self.files_have_changed().await => tries += 1,
                 Kind::LeaseUnknown
                 | Kind::History
                 | Kind::TooLarge
@@ -142,7 +201,7 @@ impl Session {
                 }
             }
             remember(&mut seen, endpoint, failure);
-            if tries_left == 0 || Instant::now() >= deadline {
+            if tries > self.members().endpoints.len() || Instant::now() >= deadline {
                 return Err(summary(seen));
             }
         }
@@ -168,17 +227,21 @@ impl Session {
     /// The client to the current member; built if there is none.
     async fn connection(&self) -> Result<Connection, (String, Failure)> {
         let mut state = self.state.lock().await;
-        let endpoint = self.endpoints[state.current].clone();
+        if state.client.is_none() {
+            self.find_members(&mut state).await?;
+        }
+        let members = self.members();
+        let endpoint = members.endpoints[state.current].clone();
         let client = match &state.client {
             Some(client) => client.clone(),
-            None => match Box::pin(self.connect(&endpoint, state.accepted.clone())).await {
+            None => match Box::pin(members.connect(&endpoint, state.accepted.clone())).await {
                 Ok((client, credentials, accepted)) => {
                     state.credentials = Some(credentials);
                     state.accepted = accepted;
                     state.client.insert(client).clone()
                 }
                 Err(failure) => {
-                    state.move_on(failure.kind, self.endpoints.len());
+                    state.move_on(failure.kind, members.endpoints.len());
                     return Err((endpoint, failure));
                 }
             },
@@ -191,6 +254,56 @@ impl Session {
         })
     }
 
+    /// Whether the files hold something else than the client was built with; then it is dropped, and the next one is
+    /// built with what they hold now.
+    async fn files_have_changed(&self) -> bool {
+        let mut state = self.state.lock().await;
+        let changed = match (&state.client, Credentials::read(&self.members().options)) {
+            (Some(_), Ok(now)) => state.credentials.as_ref() != Some(&now),
+            (None, _) | (_, Err(_)) => false,
+        };
+        if changed {
+            state.drop_client();
+        }
+        changed
+    }
+
+    /// Drops a client that failed, unless that was done already, and goes to the next member if that may help.
+    pub(super) async fn retire(&self, generation: u64, kind: Kind) {
+        let mut state = self.state.lock().await;
+        if state.generation == generation {
+            state.move_on(kind, self.members().endpoints.len());
+        }
+    }
+
+    /// One range request.
+    pub(super) async fn get(
+        &self,
+        connection: &Connection,
+        key: Vec<u8>,
+        options: GetOptions,
+    ) -> Result<GetResponse, Failure> {
+        let kv = connection.client.kv_client();
+        let mut kv = kv.max_decoding_message_size(MESSAGE);
+        let got = kv.get(key, Some(options)).await;
+        got.map_err(|error| self.explain(&error))
+    }
+
+    /// A failure with what is known of this session.
+    pub(super) fn explain(&self, error: &Error) -> Failure {
+        Failure::from_client(error, &self.members().options)
+    }
+
+    /// The member that is tried, or the domain as long as none is known.
+    async fn endpoint(&self) -> String {
+        let current = self.state.lock().await.current;
+        let endpoint = self.members().endpoints.get(current).cloned();
+        let domain = self.discovery.as_ref().map(|one| one.domain.domain.clone());
+        endpoint.or(domain).unwrap_or_default()
+    }
+}
+
+impl Members {
     /// Builds a client, and says with what, and with which password. All files are read each time, so that a renewed
     /// certificate or password is used.
     async fn connect(
@@ -223,7 +336,9 @@ impl Session {
     ) -> Result<Client, Failure> {
         let connect = |options| async {
             match timeout(OPEN, Client::connect([self.url(endpoint)], Some(options))).await {
-                Ok(connected) => connected.map_err(|error| self.explain(&error)),
+                Ok(connected) => {
+                    connected.map_err(|error| Failure::from_client(&error, &self.options))
+                }
                 Err(_) => Err(Failure::silence(OPEN)),
             }
         };
@@ -240,20 +355,6 @@ impl Session {
         }
     }
 
-    /// Whether the files hold something else than the client was built with; then it is dropped, and the next one is
-    /// built with what they hold now.
-    async fn files_have_changed(&self) -> bool {
-        let mut state = self.state.lock().await;
-        let changed = match (&state.client, Credentials::read(&self.options)) {
-            (Some(_), Ok(now)) => state.credentials.as_ref() != Some(&now),
-            (None, _) | (_, Err(_)) => false,
-        };
-        if changed {
-            state.drop_client();
-        }
-        changed
-    }
-
     fn url(&self, endpoint: &str) -> String {
         let scheme = if self.options.tls.is_some() {
             "https"
@@ -261,36 +362,6 @@ impl Session {
             "http"
         };
         format!("{scheme}://{endpoint}")
-    }
-
-    /// Drops a client that failed, unless that was done already, and goes to the next member if that may help.
-    pub(super) async fn retire(&self, generation: u64, kind: Kind) {
-        let mut state = self.state.lock().await;
-        if state.generation == generation {
-            state.move_on(kind, self.endpoints.len());
-        }
-    }
-
-    /// One range request.
-    pub(super) async fn get(
-        &self,
-        connection: &Connection,
-        key: Vec<u8>,
-        options: GetOptions,
-    ) -> Result<GetResponse, Failure> {
-        let kv = connection.client.kv_client();
-        let mut kv = kv.max_decoding_message_size(MESSAGE);
-        let got = kv.get(key, Some(options)).await;
-        got.map_err(|error| self.explain(&error))
-    }
-
-    /// A failure with what is known of this session.
-    pub(super) fn explain(&self, error: &Error) -> Failure {
-        Failure::from_client(error, &self.options)
-    }
-
-    async fn endpoint(&self) -> String {
-        self.endpoints[self.state.lock().await.current].clone()
     }
 }
 

@@ -22,15 +22,16 @@ struct Listing<'a> {
     rest: Range,
     page: i64,
     revision: i64,
+    cluster: u64,
     entries: Entries,
     latest: Option<Landmark>,
 }
 
-/// Lists what is under `prefix`, with the landmark by which its revision can be known again.
-pub(super) async fn list(
-    session: &Session,
-    prefix: &Prefix,
-) -> Result<(Snapshot, Option<Landmark>), At> {
+/// What is under a prefix, with the number of the cluster, and the landmark by which the revision can be known again.
+type Listed = (Snapshot, u64, Option<Landmark>);
+
+/// Lists what is under `prefix`.
+pub(super) async fn list(session: &Session, prefix: &Prefix) -> Result<Listed, At> {
     let [first, second] = Range::choices(prefix);
     match list_range(session, prefix, &first).await {
         Err(at) if at.failure.kind == Kind::Denied => list_range(session, prefix, &second).await,
@@ -38,11 +39,7 @@ pub(super) async fn list(
     }
 }
 
-async fn list_range(
-    session: &Session,
-    prefix: &Prefix,
-    range: &Range,
-) -> Result<(Snapshot, Option<Landmark>), At> {
+async fn list_range(session: &Session, prefix: &Prefix, range: &Range) -> Result<Listed, At> {
     let mut attempts_left = ATTEMPTS;
     loop {
         attempts_left -= 1;
@@ -52,6 +49,7 @@ async fn list_range(
             rest: range.clone(),
             page: PAGE,
             revision: 0,
+            cluster: 0,
             entries: Entries::new(),
             latest: None,
         };
@@ -63,7 +61,7 @@ async fn list_range(
 }
 
 impl Listing<'_> {
-    async fn all(mut self) -> Result<(Snapshot, Option<Landmark>), At> {
+    async fn all(mut self) -> Result<Listed, At> {
         loop {
             match self.take_page().await {
                 Ok(true) => {}
@@ -78,7 +76,8 @@ impl Listing<'_> {
             entries: self.entries,
         };
         let revision = snapshot.revision;
-        Ok((snapshot, self.latest.map(|mark| mark.seen_at(revision))))
+        let mark = self.latest.map(|mark| mark.seen_at(revision));
+        Ok((snapshot, self.cluster, mark))
     }
 
     /// Takes in one page; whether there is more. Every page is of the revision of the first.
@@ -96,6 +95,7 @@ impl Listing<'_> {
             .await?;
         if self.revision == 0 {
             self.revision = page.header().map_or(0, ResponseHeader::revision);
+            self.cluster = page.header().map_or(0, ResponseHeader::cluster_id);
         }
         if let Some(last) = page.kvs().last() {
             // The next page starts right behind the last key, which need not be text.

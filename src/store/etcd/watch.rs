@@ -76,12 +76,13 @@ async fn open_range(
     after: Revision,
     range: &Range,
 ) -> Result<EtcdWatch, At> {
-    let mark = landmarks.get(prefix, after);
+    let (mark, cluster) = (landmarks.get(prefix, after), landmarks.cluster(prefix));
     session
         .call(OPEN, |connection| {
             let (mark, range) = (mark.clone(), range.clone());
             async move {
-                let stream = create(session, &connection, range.clone(), after).await?;
+                let from = (cluster, after);
+                let stream = create(session, &connection, range.clone(), from).await?;
                 // Looked at after the stream was opened: if the store is exchanged later than that, the stream breaks.
                 if let Some(mark) = mark {
                     mark.verify(session, &connection).await?;
@@ -109,7 +110,7 @@ async fn create(
     session: &Session,
     connection: &Connection,
     range: Range,
-    after: Revision,
+    (cluster, after): (u64, Revision),
 ) -> Result<WatchStream, Failure> {
     // Without fragments a large backlog is one message that is too large, at every try.
     let options = WatchOptions::new()
@@ -124,7 +125,7 @@ async fn create(
         .await
         .map_err(|error| session.explain(&error))?;
     match stream.message().await {
-        Ok(Some(created)) => check_created(session, &created, after).map(|()| stream),
+        Ok(Some(created)) => check_created(session, &created, (cluster, after)).map(|()| stream),
         Ok(None) => Err(Failure::new(Kind::Member, "the watch ended at once")),
         Err(error) => Err(session.explain(&error)),
     }
@@ -133,10 +134,15 @@ async fn create(
 fn check_created(
     session: &Session,
     created: &WatchResponse,
-    after: Revision,
+    (cluster, after): (u64, Revision),
 ) -> Result<(), Failure> {
     if created.canceled() {
         return Err(ended(session, created));
+    }
+    let answers = created.header().map_or(0, ResponseHeader::cluster_id);
+    // Some proxies give no number.
+    if cluster != 0 && answers != 0 && cluster != answers {
+        return Err(Failure::new(Kind::History, "it is another cluster"));
     }
     let revision = keys::revision(created.header().map_or(0, ResponseHeader::revision));
     if revision < after {
@@ -154,7 +160,7 @@ fn ended(session: &Session, response: &WatchResponse) -> Failure {
         let reason = format!("history before revision {compacted} is compacted");
         return Failure::new(Kind::History, reason);
     }
-    Failure::of_cancelled_watch(response.cancel_reason(), &session.options)
+    Failure::of_cancelled_watch(response.cancel_reason(), &session.members().options)
 }
 
 impl Watch for EtcdWatch {

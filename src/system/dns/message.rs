@@ -15,6 +15,8 @@ pub(super) enum Answer {
     Records(Vec<Srv>),
     /// More than fits into a datagram.
     Truncated,
+    /// The server failed; the number says why.
+    Failed(u16),
 }
 
 /// The question for the SRV records of `name`; nothing if that is no name.
@@ -39,7 +41,7 @@ pub(super) fn question(id: u16, name: &str) -> Option<Vec<u8>> {
     (length <= 255).then_some(message)
 }
 
-/// Reads the answer to the question `id`; nothing if it is none, or says that the server failed.
+/// Reads the answer to the question `id`; nothing if it is none.
 pub(super) fn answer(message: &[u8], id: u16) -> Option<Answer> {
     let flags = word(message, 2)?;
     let is_answer = flags & 0x8000 != 0;
@@ -50,7 +52,7 @@ pub(super) fn answer(message: &[u8], id: u16) -> Option<Answer> {
         0 => {}
         // There is no such name.
         3 => return Some(Answer::Records(Vec::new())),
-        _ => return None,
+        code => return Some(Answer::Failed(code)),
     }
     if flags & 0x0200 != 0 {
         return Some(Answer::Truncated);
@@ -172,6 +174,9 @@ pub(super) mod tests {
             answer(&reply(&asked, true, &[]), 7),
             Some(Answer::Truncated)
         );
+        let mut refused = reply(&asked, false, &[]);
+        refused[3] = 5;
+        assert_eq!(answer(&refused, 7), Some(Answer::Failed(5)));
         let hostile = reply(&asked, false, &[(1, 2, 3, "a\nb")]);
         assert_eq!(answer(&hostile, 7), None);
     }

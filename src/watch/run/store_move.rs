@@ -12,6 +12,7 @@ use super::Shell;
 use crate::config::{Problem, StoreChoice, StorePlace};
 use crate::model::store_url::Location;
 use crate::store;
+use crate::system::dns;
 use crate::watch::conf::load::format_hint;
 
 /// The store in use, and how the configuration names it.
@@ -122,7 +123,7 @@ impl Shell {
             // It has another source.
             return;
         }
-        let store = match store::open(&place.location) {
+        let store = match store::open(&place.location, dns::srv_records) {
             Ok(store) => store,
             Err(error) => {
                 error!(%error, "{error}; the store in use stays");

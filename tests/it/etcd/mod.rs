@@ -12,6 +12,7 @@ mod cluster;
 mod history;
 mod proxy;
 mod rotation;
+mod srv;
 mod tls;
 mod words;
 

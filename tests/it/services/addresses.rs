@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use sidekick::model::prefix::Prefix;
 use sidekick::model::store_url::Location;
 use sidekick::model::update::{Change, Update};
+use sidekick::system::dns::srv_records;
 
 use crate::harness::{Process, sidekick, skipped, temp_dir, tool, wait_for};
 
@@ -74,7 +75,8 @@ impl Net {
                 .enable_all()
                 .build();
             runtime.unwrap().block_on(async {
-                let store = sidekick::store::open(&Location::Directory(store)).unwrap();
+                let store =
+                    sidekick::store::open(&Location::Directory(store), srv_records).unwrap();
                 let prefix = Prefix::parse("/services").unwrap();
                 let snapshot = store.snapshot(&prefix).await.unwrap();
                 let mut watch = store.watch(&prefix, snapshot.revision).await.unwrap();
