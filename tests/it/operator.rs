@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::docker::said;
 use crate::harness::etcd::Etcd;
-use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
+use crate::harness::{Process, free_port, haproxy, sidekick, temp_dir, tool, wait_for};
 use crate::systemd::shipped;
 
 /// The eight questions, each with its command, as the table has them.
@@ -32,22 +32,8 @@ fn questions() -> Vec<(String, String)> {
     rows.map(row).collect()
 }
 
-const PROXY: &str = "\
-global
-    stats socket DIR/admin.sock level admin
-defaults
-    mode http
-    timeout connect 1s
-    timeout client 1s
-    timeout server 1s
-frontend f
-    bind 127.0.0.1:PORT
-    default_backend web
-backend web
-{%- for i in services.web %}
-    server {{ i.id }} {{ i.addr }}{% if i.state == 'drain' %} weight 0{% endif %}
-{%- endfor %}
-";
+/// An instance that drains gets no new sessions.
+const DRAINED: &str = "{% if i.state == 'drain' %} weight 0{% endif %}";
 
 /// An etcd, an HAProxy that a watcher keeps, registered instances, and a second target whose check refuses.
 struct Site {
@@ -69,19 +55,17 @@ impl Site {
             fs::create_dir(site.file(dir)).unwrap();
         }
         let at = site.dir.path().display().to_string();
-        let port = free_port().to_string();
-        let proxy = PROXY.replace("DIR", &at).replace("PORT", &port);
+        let proxy = haproxy::template(site.dir.path(), "", DRAINED);
         fs::write(site.file("templates/haproxy.tera"), proxy).unwrap();
         let list = "{% for i in services.db %}{{ i.id }}\n{% endfor %}";
         fs::write(site.file("templates/list.tera"), list).unwrap();
-        let haproxy = tool("haproxy").display().to_string();
+        let program = tool("haproxy").display().to_string();
         site.target(
             "haproxy",
             &format!(
-                "services = ['web']\ncheck_cmd = '{haproxy} -c -f {{{{src}}}}'\n\
-                 [template.haproxy]\nsocket = '{at}/admin.sock'\n\
-                 [template.reload]\nhaproxy_master = '{at}/master.sock'\n\
-                 [template.pace]\nmin_interval = '0s'\n"
+                "services = ['web']\ncheck_cmd = '{program} -c -f {{{{src}}}}'\n{}\
+                 [template.pace]\nmin_interval = '0s'\n",
+                haproxy::sockets(site.dir.path())
             ),
         );
         site.target("list", &format!(
@@ -96,10 +80,8 @@ impl Site {
         // The first file, for which there is nobody yet.
         let once = site.sidekick(&["watch", "--once"]).output().unwrap();
         assert!(site.file("haproxy.txt").exists(), "{}", said(&once));
-        let mut daemon = Command::new(haproxy);
-        daemon.args(["-W", "-db", "-S", &format!("{at}/master.sock")]);
-        daemon.arg("-f").arg(site.file("haproxy.txt"));
-        site.start("proxy", &mut daemon);
+        let daemon = haproxy::start(site.dir.path(), &site.file("haproxy.txt"));
+        site.processes.push(daemon);
         let admin = site.admin.clone();
         let mut watch = site.sidekick(&["watch", "--admin", &admin]);
         site.start("watch", &mut watch);
@@ -152,7 +134,9 @@ impl Site {
         announced.wait_said("is announced");
     }
 
-    /// Runs a line of a shell in which `sidekick` is the program under test.
+    /// Runs a line of a shell in which `sidekick` is the program under test. Nobody waits for an answer for longer than ten
+    /// seconds at night.
+    #[track_caller]
     fn shell(&self, line: &str) -> Output {
         let bin = self.file("bin");
         fs::create_dir_all(&bin).unwrap();
@@ -161,12 +145,14 @@ impl Site {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sidekick"), link).unwrap();
         }
         let path = std::env::var("PATH").unwrap_or_default();
-        let mut shell = Command::new("sh");
+        let mut shell = Command::new("timeout");
         self.with_environment(&mut shell)
-            .args(["-c", line])
+            .args(["10", "sh", "-c", line])
             .env("PATH", format!("{}:{path}", bin.display()))
             .env("SIDEKICK_ADMIN", &self.admin);
-        shell.output().unwrap()
+        let output = shell.output().unwrap();
+        assert_ne!(output.status.code(), Some(124), "no answer in time: {line}");
+        output
     }
 
     /// Runs a command until its answer is as wanted: what has happened takes a moment to be known. The answer.

@@ -8,26 +8,10 @@ use tempfile::TempDir;
 
 use super::{get, value};
 use crate::harness::etcd::Etcd;
-use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
+use crate::harness::{Process, free_port, haproxy, sidekick, temp_dir, wait_for};
 
 /// How many instances there are is a part that no HAProxy changes while it runs.
-const TEMPLATE: &str = "\
-global
-    stats socket DIR/admin.sock level admin
-defaults
-    mode http
-    timeout connect 1s
-    timeout client 1s
-    timeout server 1s
-frontend f
-    bind 127.0.0.1:PORT
-    http-response set-header x-instances {{ services.web | length }}
-    default_backend web
-backend web
-{%- for i in services.web %}
-    server {{ i.id }} {{ i.addr }}
-{%- endfor %}
-";
+const COUNT: &str = "    http-response set-header x-instances {{ services.web | length }}\n";
 
 struct Site {
     etcd: Etcd,
@@ -45,15 +29,13 @@ impl Site {
         for dir in ["conf.d", "templates"] {
             fs::create_dir(site.file(dir)).unwrap();
         }
-        let at = site.dir.path().display().to_string();
-        let template = TEMPLATE.replace("DIR", &at);
-        let template = template.replace("PORT", &free_port().to_string());
+        let template = haproxy::template(site.dir.path(), COUNT, "");
         fs::write(site.file("templates/a.tera"), template).unwrap();
+        let dest = site.file("a.cfg").display().to_string();
         let target = format!(
-            "[template]\nsrc = 'a.tera'\ndest = '{at}/a.cfg'\nservices = ['web']\n\
-             [template.haproxy]\nsocket = '{at}/admin.sock'\n\
-             [template.reload]\nhaproxy_master = '{at}/master.sock'\n\
-             [template.pace]\nmin_interval = '5s'\n[template.guard]\nmax_drop = '50%'\n"
+            "[template]\nsrc = 'a.tera'\ndest = '{dest}'\nservices = ['web']\n{}\
+             [template.pace]\nmin_interval = '5s'\n[template.guard]\nmax_drop = '50%'\n",
+            haproxy::sockets(site.dir.path())
         );
         fs::write(site.file("conf.d/a.toml"), target).unwrap();
         site
@@ -77,14 +59,6 @@ impl Site {
         let admin = format!("127.0.0.1:{}", self.admin);
         let mut command = self.sidekick(&["watch", "--admin", &admin]);
         Process::start(&mut command, &self.file("watch.log"))
-    }
-
-    fn haproxy(&self) -> Process {
-        let mut haproxy = Command::new(tool("haproxy"));
-        let master = self.file("master.sock");
-        haproxy.args(["-W", "-db", "-S"]).arg(master);
-        haproxy.arg("-f").arg(self.file("a.cfg"));
-        Process::start(&mut haproxy, &self.file("haproxy.log"))
     }
 
     fn put(&self, id: &str) {
@@ -118,10 +92,7 @@ fn owed_held_and_stale_are_those_of_a_real_watcher() {
     // The first file, for which there is nobody yet.
     let once = site.sidekick(&["watch", "--once"]).output().unwrap();
     assert!(site.file("a.cfg").exists(), "{once:?}");
-    let _haproxy = site.haproxy();
-    wait_for("HAProxy's sockets", || {
-        (site.file("master.sock").exists() && site.file("admin.sock").exists()).then_some(())
-    });
+    let _haproxy = haproxy::start(site.dir.path(), &site.file("a.cfg"));
     let watch = site.watch();
     for gauge in ["reload_owed", "held", "held_instances", "stale"] {
         site.wait(gauge, 0.0);

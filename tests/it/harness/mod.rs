@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 pub(crate) mod browser;
 pub(crate) mod docker;
 pub(crate) mod etcd;
+pub(crate) mod haproxy;
 pub(crate) mod notify;
 pub(crate) mod pki;
 mod signals;
