@@ -30,10 +30,7 @@ fn main() -> ExitCode {
     };
     match perform(cli) {
         Ok(status) => ExitCode::from(status),
-        Err(failure) => {
-            let _ = ErrorStream::detect().write(Level::ERROR, &failure.to_string());
-            ExitCode::from(failure.code())
-        }
+        Err(failure) => ExitCode::from(told(&failure)),
     }
 }
 
@@ -49,8 +46,14 @@ fn answer(error: &clap::Error) -> u8 {
     match output::finish(printed) {
         _ if error.exit_code() != 0 => code::USAGE,
         Ok(()) => 0,
-        Err(_) => code::OUTPUT,
+        Err(error) => told(&Failure::output(&error)),
     }
+}
+
+/// Tells of a failure; the exit status.
+fn told(failure: &Failure) -> u8 {
+    let _ = ErrorStream::detect().write(Level::ERROR, &failure.to_string());
+    failure.code()
 }
 
 fn perform(cli: Cli) -> Result<u8, Failure> {

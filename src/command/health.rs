@@ -8,6 +8,8 @@ use super::{Job, Surroundings, print, print_json};
 use crate::cli::{Format, Health};
 use crate::config;
 use crate::error::Failure;
+use crate::model::listen_address::ListenAddress;
+use crate::model::printable::PrintableLines;
 use crate::model::report::{chain, code};
 use crate::system::http_get;
 
@@ -15,6 +17,17 @@ use crate::system::http_get;
 #[derive(Debug, thiserror::Error)]
 #[error("the admin endpoint is switched off: --admin (SIDEKICK_ADMIN) is empty")]
 struct SwitchedOff;
+
+/// Somebody else answers there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "who answers at {address} is no sidekick: its answer has status {status} and begins with {beginning:?}"
+)]
+struct Stranger {
+    address: ListenAddress,
+    status: u16,
+    beginning: String,
+}
 
 pub(super) fn resolve(args: &Health, here: &Surroundings) -> Result<Job, Failure> {
     let asked = config::parse_health(args).map_err(|problems| Failure::usage(&problems))?;
@@ -33,21 +46,35 @@ pub(super) fn resolve(args: &Health, here: &Surroundings) -> Result<Job, Failure
                         `sidekick health`; without a value they have no admin endpoint";
             return nobody(&SwitchedOff, hint);
         };
+        let hint = "`sidekick watch` and `sidekick register` answer where their --admin says";
         let (status, text) = match http_get::get(&address, asked.path, asked.limit).await {
             Ok(answer) => answer,
-            Err(error) => {
-                let hint =
-                    "`sidekick watch` and `sidekick register` answer where their --admin says";
-                return nobody(&error, hint);
-            }
+            Err(error) => return nobody(&error, hint),
         };
+        if !is_ours(status, &text) {
+            let stranger = Stranger {
+                address,
+                status,
+                beginning: text.trim().chars().take(40).collect(),
+            };
+            return nobody(&stranger, hint);
+        }
         if is_json {
             print_json(&HealthAnswer::new(asked.path, status, &text))?;
         } else if status != 200 || !is_quiet {
-            print(text)?;
+            print(PrintableLines(&text))?;
         }
         Ok(if status == 200 { 0 } else { code::FAILED })
     }))
+}
+
+/// Whether this may be the answer of a sidekick. Other servers have a `/health`, too: etcd for one.
+fn is_ours(status: u16, text: &str) -> bool {
+    match status {
+        200 => matches!(text.lines().next(), Some("healthy" | "ready")),
+        // The words of a server with too many clients come before those of the endpoint.
+        _ => status == 503,
+    }
 }
 
 /// The answer of the endpoint as JSON.
@@ -81,7 +108,7 @@ impl<'a> HealthAnswer<'a> {
         let ok = status == 200;
         let mut reasons: Vec<_> = text.lines().filter_map(reason).collect();
         if !ok && reasons.is_empty() {
-            // It is no answer of ours, or there are too many clients.
+            // There are too many clients.
             reasons.push(text.trim());
         }
         Self {
@@ -112,5 +139,19 @@ mod tests {
         assert!(HealthAnswer::new("/health", 200, "healthy\n").ok);
         let full = HealthAnswer::new("/health", 503, "there are too many clients");
         assert_eq!(full.reasons, ["there are too many clients"]);
+    }
+
+    #[test]
+    fn what_another_server_says_is_no_answer() {
+        assert!(is_ours(200, "healthy\n") && is_ours(200, "ready\nnote: the store is down\n"));
+        assert!(is_ours(503, "not ready\n- a is not published\n"));
+        for (status, text) in [
+            (200, "{\"health\":\"true\"}"),
+            (200, ""),
+            (302, ""),
+            (404, "healthy"),
+        ] {
+            assert!(!is_ours(status, text), "{status} {text}");
+        }
     }
 }

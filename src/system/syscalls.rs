@@ -3,6 +3,7 @@
 //!
 //! - `std` ignores SIGPIPE before `main` begins, and sets it to its default in every child. Whether it was ignored
 //!   before can only be seen earlier, in an initializer; and a child is only given it back between fork and exec.
+//! - `std` also puts `/dev/null` where standard output is closed, so that whatever is printed seems to arrive.
 //! - `tokio` waits for a descriptor of any kind only if it is promised that it stays the same one.
 //! - `nix` knows signals by an enum, in which the real-time signals are missing: it can neither send them nor report the
 //!   end of a child that died of one.
@@ -33,6 +34,7 @@ struct AtStart {
     ignores_pipe: bool,
     /// We have to hear of our children; a child may have been meant not to hear of its own.
     ignores_child: bool,
+    has_stdout: bool,
 }
 
 static AT_START: OnceLock<AtStart> = OnceLock::new();
@@ -42,11 +44,12 @@ extern "C" fn remember_start() {
         mask: SigSet::thread_get_mask().ok(),
         ignores_pipe: is_ignored(libc::SIGPIPE),
         ignores_child: is_ignored(libc::SIGCHLD),
+        has_stdout: is_open(libc::STDOUT_FILENO),
     });
 }
 
 // SAFETY: the loader calls what stands in this section before `main`, on the only thread there is, with arguments that
-// a C function may leave alone. `remember_start` needs nothing of the runtime: it makes three system calls and fills a static.
+// a C function may leave alone. `remember_start` needs nothing of the runtime: it makes four system calls and fills a static.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static REMEMBER_START: extern "C" fn() = remember_start;
@@ -59,6 +62,16 @@ fn is_ignored(number: i32) -> bool {
         libc::sigaction(number, ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN
     }
+}
+
+fn is_open(descriptor: i32) -> bool {
+    // SAFETY: the call takes and returns numbers, and touches no memory of ours.
+    unsafe { libc::fcntl(descriptor, libc::F_GETFD) != -1 }
+}
+
+/// Whether we were started with a standard output.
+pub(super) fn has_stdout() -> bool {
+    AT_START.get().is_none_or(|at_start| at_start.has_stdout)
 }
 
 fn ignore(number: i32) {

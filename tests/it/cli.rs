@@ -1,8 +1,9 @@
 //! The command line as people meet it: help, mistakes, exit codes.
 
-use std::process::Output;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Output, Stdio};
 
-use crate::harness::{sidekick, temp_dir};
+use crate::harness::{Process, sidekick, temp_dir, wait_for};
 
 fn run(args: &[&str]) -> Output {
     sidekick().args(args).output().expect("run sidekick")
@@ -10,6 +11,15 @@ fn run(args: &[&str]) -> Output {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// All commands, as the help has them.
+fn commands() -> Vec<String> {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    let (_, list) = help.split_once("\nCommands:\n").expect("a list");
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    names.map(str::to_owned).collect()
 }
 
 #[test]
@@ -600,77 +610,133 @@ fn a_service_that_nobody_announces_has_no_status() {
     }
 }
 
+/// A store, a configuration and a running watcher for every command that prints something.
+struct Printers {
+    dir: tempfile::TempDir,
+    watch: Option<Process>,
+}
+
+impl Printers {
+    fn start() -> Self {
+        let dir = temp_dir();
+        let mut all = Self { dir, watch: None };
+        all.write("store/services/web/a/ip", "127.0.0.1");
+        all.write("store/services/web/a/port", "80");
+        all.write("fixture.json", "{}");
+        all.write_target("conf", "a");
+        all.write_target("watched", "b");
+        make_store(&format!("--store=dir://{}", all.path("store")));
+        let mut watch = sidekick();
+        all.with_environment(&mut watch)
+            .args(["watch", "--conf-dir", &all.path("watched")]);
+        let log = all.dir.path().join("log");
+        all.watch = Some(Process::start(&mut watch, &log));
+        wait_for("the watcher", || {
+            let status = |line: &str| all.command(line).output().unwrap().status.code();
+            (status("health --ready") == Some(0) && status("guard release b") == Some(1))
+                .then_some(())
+        });
+        all
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn write_target(&self, conf: &str, name: &str) {
+        let dest = self.path(&format!("{name}.txt"));
+        let target = format!("[template]\nsrc = 'a.tera'\ndest = '{dest}'\nservices = ['web']\n");
+        self.write(&format!("{conf}/conf.d/{name}.toml"), &target);
+        self.write(&format!("{conf}/templates/a.tera"), "text\n");
+    }
+
+    fn with_environment<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
+            .env("SIDEKICK_STORE", format!("dir://{}", self.path("store")))
+            .env("SIDEKICK_CONF_DIR", self.path("conf"))
+            .env("SIDEKICK_STATE_DIR", self.path("state"))
+            .env(
+                "SIDEKICK_ADMIN",
+                format!("unix:{}", self.path("admin.sock")),
+            )
+            .current_dir(self.dir.path())
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = sidekick();
+        self.with_environment(&mut command).args(line.split(' '));
+        command
+    }
+
+    /// The same command, started by a shell without any standard output.
+    fn command_without_output(&self, line: &str) -> Command {
+        let mut shell = Command::new("sh");
+        let program = env!("CARGO_BIN_EXE_sidekick");
+        self.with_environment(&mut shell)
+            .env("SIDEKICK_ENV_FILE", "/nonexistent/sidekick.env")
+            .args(["-c", "exec \"$@\" >&-", "sh", program])
+            .args(line.split(' '));
+        shell
+    }
+}
+
 /// What cannot be printed is an error; a reader that has gone has read what it wanted.
 #[test]
 fn a_command_whose_output_cannot_be_written_fails() {
-    let dir = temp_dir();
-    for name in ["conf.d", "templates", "state", "store/services/web/a"] {
-        std::fs::create_dir_all(dir.path().join(name)).unwrap();
-    }
-    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-    file("store/services/web/a/ip", "127.0.0.1");
-    file("store/services/web/a/port", "80");
-    file("templates/a.tera", "text\n");
-    file("fixture.json", "{}");
-    let live = dir.path().join("live").display().to_string();
-    let target = format!("[template]\nsrc = 'a.tera'\ndest = '{live}'\nservices = ['web']\n");
-    file("conf.d/a.toml", &target);
-    let at = |name: &str| dir.path().join(name).display().to_string();
-    let (conf, store, state) = (at(""), format!("dir://{}", at("store")), at("state"));
-    make_store(&format!("--store={store}"));
-    let fixture = at("fixture.json");
-    let render = ["render", "--conf-dir", &conf, "--from", &fixture];
-    let watch = [
-        "watch",
-        "--conf-dir",
-        &conf,
-        "--store",
-        &store,
-        "--noop",
-        "--diff",
+    let all = Printers::start();
+    // With the exit status where the reader has gone.
+    let lines = [
+        ("status web", 0),
+        ("status --format json", 0),
+        ("ls", 0),
+        ("export", 0),
+        ("history", 0),
+        ("drain web a --no-wait", 0),
+        ("undrain web a --no-wait", 0),
+        ("check", 0),
+        ("render --from fixture.json", 0),
+        ("render --from fixture.json --diff", 2),
+        ("watch --noop --diff", 2),
+        ("ip 127.0.0.1", 0),
+        ("guard list", 0),
+        ("guard release b", 1),
+        ("health", 0),
+        ("health --format json", 0),
+        ("completions bash", 0),
+        ("help ls", 0),
+        ("--help", 0),
+        ("--version", 0),
     ];
-    for (args, full, closed) in [
-        (&["status", "web", "--store", &store][..], 74, 0),
-        (&["status", "--store", &store, "--format", "json"], 74, 0),
-        (&["ls", "--store", &store], 74, 0),
-        (&["export", "--store", &store], 74, 0),
-        (&["history", "--state-dir", &state], 74, 0),
-        (
-            &["drain", "web", "a", "--no-wait", "--store", &store],
-            74,
-            0,
-        ),
-        (
-            &["undrain", "web", "a", "--no-wait", "--store", &store],
-            74,
-            0,
-        ),
-        (&["check", "--conf-dir", &conf], 74, 0),
-        (&render, 74, 0),
-        (&[&render[..], &["--diff"]].concat(), 74, 2),
-        (&watch, 74, 2),
-        (&["ip", "127.0.0.1", "--store", &store], 74, 0),
-        (&["guard", "list", "--state-dir", &state], 74, 0),
-        (&["completions", "bash"], 74, 0),
-        (&["--help"], 74, 0),
-        (&["--version"], 74, 0),
-    ] {
-        let to = |stdout: std::process::Stdio| {
-            let output = sidekick().args(args).stdout(stdout).output().unwrap();
-            (output.status.code(), stderr(&output))
+    // These print nothing: two go on until they are stopped, and one writes files.
+    let silent = ["register", "dashboard", "man"];
+    for command in commands() {
+        let is_tried = lines
+            .iter()
+            .any(|(line, _)| line.split(' ').next() == Some(&command));
+        assert!(is_tried != silent.contains(&command.as_str()), "{command}");
+    }
+    for (line, gone) in lines {
+        let tell = |command: &mut Command, stdout: Option<Stdio>, status: i32| {
+            if let Some(stdout) = stdout {
+                command.stdout(stdout);
+            }
+            let output = command.output().unwrap();
+            assert_eq!(output.status.code(), Some(status), "{line}: {output:?}");
+            let is_told = stderr(&output).contains("standard output");
+            assert_eq!(is_told, status == 74, "{line}: {output:?}");
         };
-        let device = std::fs::OpenOptions::new().write(true).open("/dev/full");
-        let found = to(device.unwrap().into());
-        assert_eq!(found.0, Some(full), "{args:?} {found:?}");
-        assert!(
-            full == 74 && args[0].starts_with("--") || found.1.contains("standard output"),
-            "{args:?} {found:?}"
-        );
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        tell(&mut all.command(line), Some(full.unwrap().into()), 74);
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let found = to(writer.into());
-        assert_eq!(found.0, Some(closed), "{args:?} {found:?}");
-        assert!(!found.1.contains("standard output"), "{args:?} {found:?}");
+        tell(&mut all.command(line), Some(writer.into()), gone);
+        tell(&mut all.command_without_output(line), None, 74);
     }
 }
 
@@ -710,7 +776,7 @@ fn manual_pages_are_whole_and_mandoc_finds_nothing_wrong() {
     if crate::harness::unpacked_or_installed("mandoc").is_none() {
         return crate::harness::skipped("mandoc is not there to judge the pages");
     }
-    let judged = std::process::Command::new("mandoc")
+    let judged = Command::new("mandoc")
         .arg("-Tlint")
         .args(&pages)
         .output()
@@ -907,6 +973,28 @@ fn an_admin_endpoint_that_is_switched_off_is_not_healthy_and_the_error_says_why(
         text.contains("the admin endpoint is switched off"),
         "{text}"
     );
+}
+
+/// etcd has a `/health`, too.
+#[test]
+fn another_server_is_not_healthy_for_sidekick() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"health\":\"true\"}";
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let output = run(&["health", "--admin", &address]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text.contains(" is no sidekick: "), "{text}");
+    let output = run(&["health", "--admin", &address, "--format", "json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["ok"], false, "{answer}");
 }
 
 /// A store in which `web/a` is up and `web/b` drains, as an argument.
