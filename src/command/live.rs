@@ -91,14 +91,14 @@ async fn draw_again(
     let live = LiveScreen::enter().map_err(output)?;
     let mut trouble = None;
     loop {
-        let (width, height) = terminal::size().unwrap_or((80, 24));
+        let size = terminal::size().unwrap_or((80, 24));
         let now = Date::from_unix(unix_seconds());
         let text = match &trouble {
             Some(trouble) => format!("{trouble}\n{last}"),
             None => last.clone(),
         };
         let below = format!("{now}  Ctrl-C ends");
-        live.show(&text, &below, height).map_err(output)?;
+        live.show(&text, &below, size).map_err(output)?;
         // When nobody can report changes any more, the pace is left.
         tokio::select! {
             Some(()) = changes.recv() => tokio::time::sleep(GATHER).await,
@@ -106,7 +106,7 @@ async fn draw_again(
         }
         while changes.try_recv().is_ok() {}
         let screen = Screen {
-            width: Some(width),
+            width: Some(size.0),
             ..screen
         };
         match draw(screen).await {

@@ -1,11 +1,13 @@
 //! What text for people is drawn on: in colour or not, and how wide. Pure.
 
+use unicode_width::UnicodeWidthChar;
+
 /// A terminal, or what stands in for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Screen {
     /// Whether the reader understands the colours of a terminal.
     pub has_color: bool,
-    /// How many characters a line may have; `None` where nothing is cut: in a pipe, or a file.
+    /// How many columns a line may have; `None` where nothing is cut: in a pipe, or a file.
     pub width: Option<usize>,
 }
 
@@ -61,7 +63,31 @@ impl Screen {
     }
 }
 
-/// The lines of a text that has to fit into so many characters. A word that is longer stays whole.
+/// How many columns of a terminal a text takes: two for a wide character, as those of Chinese and Japanese, and none for
+/// what [`Screen::paint`] puts around it.
+#[must_use]
+pub fn columns(text: &str) -> usize {
+    let mut is_command = false;
+    let mut columns = 0;
+    for c in text.chars() {
+        if is_command {
+            is_command = c != 'm';
+        } else if c == '\u{1b}' {
+            is_command = true;
+        } else {
+            columns += columns_of(c);
+        }
+    }
+    columns
+}
+
+/// How many columns of a terminal a character takes.
+#[must_use]
+pub(super) fn columns_of(c: char) -> usize {
+    c.width().unwrap_or_default()
+}
+
+/// The lines of a text that has to fit into so many columns. A word that is longer stays whole.
 #[must_use]
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -69,7 +95,7 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
         let Some(line) = lines.last_mut() else { break };
         if line.is_empty() {
             line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
+        } else if columns(line) + 1 + columns(word) <= width {
             line.push(' ');
             line.push_str(word);
         } else {
@@ -108,5 +134,18 @@ mod tests {
             "a-word-that-is-long\n  b"
         );
         assert_eq!(Screen::default().wrap("one two three", 2), "one two three");
+        assert_eq!(screen.wrap("日本 日本語", 2), "日本\n  日本語");
+    }
+
+    #[test]
+    fn columns_are_those_of_a_terminal() {
+        let colored = Screen {
+            has_color: true,
+            ..Screen::default()
+        };
+        for (text, wanted) in [("", 0), ("web", 3), ("日本", 4), ("e\u{301}…", 2)] {
+            assert_eq!(columns(text), wanted, "{text}");
+            assert_eq!(columns(&colored.paint(Tone::Bad, text)), wanted, "{text}");
+        }
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::printable::Printable;
-use super::screen::{Screen, Tone, wrapped};
+use super::screen::{Screen, Tone, columns, columns_of, wrapped};
 
 /// No name is shortened to less.
 const SHORTEST_NAME: usize = 12;
@@ -147,7 +147,7 @@ impl Table {
                 text.push_str(&screen.paint(cell.tone, line));
                 owed = 0;
             }
-            let used = lines.last().map_or(0, |line| line.chars().count());
+            let used = lines.last().map_or(0, |line| columns(line));
             owed += width.saturating_sub(used) + GAP;
             column_at += width + GAP;
         }
@@ -199,14 +199,14 @@ impl Table {
     }
 
     fn widest(&self, column: usize) -> usize {
-        let head = self.columns[column].0.chars().count();
-        let cells = self.cells(column).map(|text| text.chars().count());
+        let head = columns(self.columns[column].0);
+        let cells = self.cells(column).map(columns);
         cells.max().unwrap_or_default().max(head)
     }
 
-    /// To how many characters a column of names may shrink.
+    /// How narrow a column of names may become.
     fn shortest(&self, column: usize) -> usize {
-        let head = self.columns[column].0.chars().count();
+        let head = columns(self.columns[column].0);
         self.widest(column).min(SHORTEST_NAME.max(head))
     }
 
@@ -220,15 +220,22 @@ impl Table {
     }
 }
 
-/// A name in so many characters, with its middle left out if it is longer.
+/// A name in so many columns, with its middle left out if it needs more.
 fn shortened(name: &str, width: usize) -> String {
-    let length = name.chars().count();
-    if length <= width {
+    if columns(name) <= width {
         return name.to_owned();
     }
-    let head = name.chars().take(width / 2);
-    let tail = name.chars().skip(length - (width - width / 2 - 1));
-    head.chain(['…']).chain(tail).collect()
+    let head: String = fitting(name.chars(), width / 2).collect();
+    let tail: Vec<char> = fitting(name.chars().rev(), width - width / 2 - 1).collect();
+    head + "…" + &tail.iter().rev().collect::<String>()
+}
+
+/// As many of these characters as fit into so many columns.
+fn fitting(characters: impl Iterator<Item = char>, width: usize) -> impl Iterator<Item = char> {
+    characters.scan(0, move |used, c| {
+        *used += columns_of(c);
+        (*used <= width).then_some(c)
+    })
 }
 
 #[cfg(test)]
@@ -310,6 +317,26 @@ mod tests {
         assert_eq!(
             table.draw(screen),
             "\u{1b}[1mSTATE  N\u{1b}[0m\n\u{1b}[32mup\u{1b}[0m     1\n"
+        );
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        let table = table(&[
+            ["日本語のとても長い名前です", "10.0.0.1:80", "1", "x"],
+            ["web-1", "10.0.0.2:80", "2", "日本 日本語"],
+        ]);
+        assert_eq!(
+            table.draw(Screen::default()),
+            "ID                          ADDRESS      N  WHY\n\
+             日本語のとても長い名前です  10.0.0.1:80  1  x\n\
+             web-1                       10.0.0.2:80  2  日本 日本語\n"
+        );
+        assert_eq!(
+            table.draw(at(40)),
+            "ID            ADDRESS      N  WHY\n\
+             日本語…です   10.0.0.1:80  1  x\n\
+             web-1         10.0.0.2:80  2  日本 日本語\n"
         );
     }
 
