@@ -139,7 +139,7 @@ impl Records {
         let place = self.place(&record.dest, RECORD);
         let text = serde_json::to_string_pretty(record).map_err(io::Error::other);
         let written = text.and_then(|text| file::replace_own(&place, (text + "\n").as_bytes()));
-        let loss = "; what is held is forgotten when sidekick ends";
+        let loss = "; until it can be, `sidekick guard` does not see what is held, and a restart of sidekick forgets it";
         self.own_files.log(&place, loss, written);
     }
 
