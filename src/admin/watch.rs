@@ -15,7 +15,8 @@ use super::change_latency::ChangeClocks;
 use super::exposition::{Gauges, flag, timestamp, wall_seconds};
 use super::liveness::LoopBeat;
 use super::routes::{Board, Endpoint};
-use crate::model::target_status::TargetStatus;
+use crate::model::report::counted;
+use crate::model::target_status::{HeldService, TargetStatus};
 use crate::system::http_server::Server;
 
 /// The buckets in seconds: from a runtime change of HAProxy to a reload that had to be repeated.
@@ -371,10 +372,7 @@ impl Board for WatchBoard {
             if let Some(failing) = target.failing.as_ref().filter(|_| target.since.is_some()) {
                 notes.push(format!("{name} fails at {}: {}", failing.step, failing.why));
             }
-            let held: usize = target.held.iter().map(|held| held.count).sum();
-            if !target.held.is_empty() {
-                notes.push(format!("the guard of {name} holds {held} instances"));
-            }
+            notes.extend(target.held.iter().map(|held| held_note(name, held)));
             if target.owed {
                 notes.push(format!(
                     "{name} owes a reload, which has to wait for min_interval"
@@ -481,13 +479,30 @@ impl Board for WatchBoard {
     }
 }
 
+/// The sentence about what the guard of a target holds.
+fn held_note(target: &str, held: &HeldService) -> String {
+    match &held.service {
+        Some(service) => {
+            let count = counted(held.count, "instance");
+            format!(
+                "the guard of {target} holds {count} of {service}: {}",
+                held.why
+            )
+        }
+        None => format!(
+            "the guard of {target} leaves its file as it is: {}",
+            held.why
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
     use crate::admin::routes::tests::metrics;
-    use crate::model::target_status::{Failing, HeldService};
+    use crate::model::target_status::Failing;
 
     fn board() -> (Arc<WatchBoard>, Registry) {
         let mut registry = Registry::default();
@@ -562,6 +577,30 @@ mod tests {
         });
         assert_eq!(board.not_ready(), [""; 0]);
         assert_eq!(board.notes().len(), 5, "{:?}", board.notes());
+    }
+
+    #[test]
+    fn a_note_names_what_a_guard_holds() {
+        let held = |service: Option<&str>, count| HeldService {
+            service: service.map(str::to_owned),
+            count,
+            since: 1,
+            until: None,
+            why: "too many".to_owned(),
+        };
+        let (board, _) = board();
+        board.update_status(status(vec![TargetStatus {
+            held: vec![held(Some("web"), 1), held(Some("db"), 2), held(None, 0)],
+            ..target("a")
+        }]));
+        assert_eq!(
+            board.notes(),
+            [
+                "the guard of a holds 1 instance of web: too many",
+                "the guard of a holds 2 instances of db: too many",
+                "the guard of a leaves its file as it is: too many",
+            ]
+        );
     }
 
     #[test]

@@ -4,6 +4,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::date::length;
+use super::report::counted;
+
 /// What has failed since the last success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Failures {
@@ -53,9 +56,8 @@ impl PastFailures {
 /// `after 5 failures, 40 s`
 impl fmt::Display for PastFailures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.times == 1 { "" } else { "s" };
-        let (times, seconds) = (self.times, self.lasted.as_secs());
-        write!(f, "after {times} failure{plural}, {seconds} s")
+        let (times, lasted) = (counted(self.times, "failure"), self.lasted.as_secs());
+        write!(f, "after {times}, {}", length(lasted))
     }
 }
 
@@ -78,5 +80,8 @@ mod tests {
         assert!(failures.count(at(50)));
         let past = failures.end(at(50)).expect("it had failed");
         assert_eq!(past.to_string(), "after 1 failure, 0 s");
+        assert!(failures.count(at(100)));
+        let past = failures.end(at(100 + 3 * 3600)).expect("it had failed");
+        assert_eq!(past.to_string(), "after 1 failure, 3 h");
     }
 }

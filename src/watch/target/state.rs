@@ -15,6 +15,7 @@ use super::repair::Repairs;
 use super::schedule::Schedule;
 use crate::config::{Output, Sources, Target, real_path};
 use crate::model::catalog::{Catalog, Changes};
+use crate::model::date::length;
 use crate::model::prefix::Prefix;
 use crate::model::report::{chain, enumerate};
 use crate::model::target_status::{Failing, HeldService, TargetStatus};
@@ -610,8 +611,8 @@ impl TargetState {
         let seconds = since.map_or(0, |since| (WORLD.now)().as_secs().saturating_sub(since));
         match self.recent_failures.times() {
             0 => String::new(),
-            1 => format!(", after a failure {seconds} s ago"),
-            times => format!(", after {times} failures in {seconds} s"),
+            1 => format!(", after a failure {} ago", length(seconds)),
+            times => format!(", after {times} failures in {}", length(seconds)),
         }
     }
 
