@@ -1,5 +1,7 @@
 //! `sidekick render`. Shell.
 
+use tracing::warn;
+
 use super::{Job, Opening, Surroundings};
 use crate::cli::Render;
 use crate::config::{self, Problem};
@@ -20,6 +22,12 @@ pub(super) fn resolve(args: Render, here: &Surroundings) -> Result<Job, Failure>
         })?;
         let entries = watch::change_fixture(entries, &prefix, &changes)
             .map_err(|error| Failure::usage(&[Problem::with(error)]))?;
+        for service in watch::unfollowed(&targets, &prefix, &changes) {
+            warn!(
+                service = service.as_str(),
+                "none of these targets follows {service}, so --with and --without change nothing of it here"
+            );
+        }
         let show = if args.diff { Show::Diff } else { Show::Text };
         watch::render_offline(targets, entries, &prefix, env, show)
             .map_err(|error| Failure::output(&error))

@@ -740,6 +740,22 @@ fn a_command_whose_output_cannot_be_written_fails() {
     }
 }
 
+/// A service that is spelled wrong changes nothing, and that would look like an answer.
+#[test]
+fn a_change_of_a_service_that_no_target_follows_is_warned_of() {
+    let all = Printers::start();
+    let said = |with: &str| {
+        let line = format!("render --from fixture.json --diff --with {with}=10.0.0.9:80");
+        stderr(&all.command(&line).output().unwrap())
+    };
+    assert!(
+        said("wbe/x").contains("none of these targets follows wbe, so"),
+        "{}",
+        said("wbe/x")
+    );
+    assert!(!said("web/x").contains("none of"), "{}", said("web/x"));
+}
+
 #[test]
 fn manual_pages_are_whole_and_mandoc_finds_nothing_wrong() {
     let dir = temp_dir();

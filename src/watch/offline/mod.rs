@@ -26,8 +26,9 @@ pub use self::what_if::{Change, WhatIfError};
 use super::conf::load::{Configuration, Loaded, format_hint};
 use super::publish::{Difference, print_diff};
 use super::render::{RenderError, stamp};
-use super::target::state::TargetState;
+use super::target::state::{TargetState, paths};
 use crate::model::catalog::Catalog;
+use crate::model::instance::ServiceName;
 use crate::model::key::Entries;
 use crate::model::keyspace;
 use crate::model::prefix::Prefix;
@@ -39,7 +40,7 @@ use crate::system::{file, output};
 #[derive(Debug, Error)]
 pub enum FixtureError {
     /// The file cannot be read.
-    #[error("the fixture {} cannot be read", path.display())]
+    #[error("{} cannot be read", name(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -47,13 +48,22 @@ pub enum FixtureError {
         source: std::io::Error,
     },
     /// The file is no valid fixture.
-    #[error("the fixture {} cannot be used", path.display())]
+    #[error("{} cannot be used", name(path))]
     Fault {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: Fault,
     },
+}
+
+/// A fixture in a sentence.
+fn name(path: &Path) -> String {
+    if path == Path::new("-") {
+        "the fixture on standard input".to_owned()
+    } else {
+        format!("the fixture {}", path.display())
+    }
 }
 
 /// Reads the keys and values of a fixture; `-` is standard input. A fixture is an object in JSON or YAML whose names are paths,
@@ -86,6 +96,25 @@ pub fn change_fixture(
         change.apply(&mut entries, prefix)?;
     }
     Ok(entries)
+}
+
+/// Those of the changed services that none of the targets follows: no difference shows what becomes of them.
+#[must_use]
+pub fn unfollowed<'c>(
+    targets: &Configuration,
+    prefix: &Prefix,
+    changes: &'c [Change],
+) -> BTreeSet<&'c ServiceName> {
+    let targets = targets.good.iter();
+    let followed: Vec<Prefix> = targets.flat_map(|one| paths(one, prefix)).collect();
+    let is_followed = |service: &ServiceName| {
+        let path = prefix.join(service.as_str());
+        let mut followed = followed.iter();
+        // A target may follow keys above or below the service.
+        followed.any(|one| one.covers(path.as_str()) || path.covers(one.as_str()))
+    };
+    let services = changes.iter().map(Change::service);
+    services.filter(|service| !is_followed(service)).collect()
 }
 
 /// What to print of a rendered file.

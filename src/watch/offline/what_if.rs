@@ -99,6 +99,14 @@ impl Change {
         Ok(Self::Without(service, id))
     }
 
+    /// The service that changes.
+    pub(super) fn service(&self) -> &ServiceName {
+        match self {
+            Self::With(instance) => &instance.service,
+            Self::Without(service, _) => service,
+        }
+    }
+
     /// Makes the change.
     pub(super) fn apply(&self, entries: &mut Entries, prefix: &Prefix) -> Result<(), WhatIfError> {
         match self {
