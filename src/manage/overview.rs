@@ -15,7 +15,7 @@ use crate::model::key::Key;
 use crate::model::keyspace;
 use crate::model::prefix::Prefix;
 use crate::model::printable::Printable;
-use crate::model::problems::{Level, Problem, problems};
+use crate::model::problems::{Level, Problem, folded, problems};
 use crate::model::report::counted;
 use crate::model::screen::{Screen, Tone};
 use crate::model::target_status::TargetStatus;
@@ -170,13 +170,17 @@ impl Overview {
         }
     }
 
-    /// What is wrong, as lines; empty if nothing is.
+    /// What is wrong, as lines; empty if nothing is. Where a person reads them, those that many hosts have are one.
     pub(super) fn problem_lines(&self, style: TableStyle) -> String {
         if self.problems.is_empty() {
             return String::new();
         }
         let mut text = format!("{}:\n", counted(self.problems.len(), "problem"));
-        for problem in &self.problems {
+        let problems = match style.screen().width {
+            Some(_) => &folded(&self.problems),
+            None => &self.problems,
+        };
+        for problem in problems {
             let tone = match problem.level {
                 Level::Error => Tone::Bad,
                 Level::Warning => Tone::Notice,
@@ -638,5 +642,41 @@ mod tests {
             "{rest}"
         );
         assert!(rest.contains("failing at check, held, stale"), "{rest}");
+    }
+
+    #[test]
+    fn what_many_hosts_have_is_one_sentence_on_a_terminal_and_whole_elsewhere() {
+        let failing = || TargetStatus {
+            failing: Some(Failing::new(AT, "check", "no")),
+            ..target("haproxy")
+        };
+        let hosts = ["lb-1", "lb-2", "lb-3", "lb-4", "lb-5"];
+        let all = hosts.map(|host| (host, watcher(host, 9, vec![failing()])));
+        let state = StoreState {
+            catalog: &catalog(&[]),
+            watchers: &watchers(&all),
+            missing: &BTreeMap::new(),
+            leases: &None,
+            revision: Revision(9),
+        };
+        let lines = |width: Option<usize>, is_wide: bool| {
+            let screen = Screen {
+                width,
+                ..Screen::default()
+            };
+            let style = TableStyle {
+                screen,
+                is_wide,
+                now: AT + 60,
+            };
+            Overview::new(&state, None).problem_lines(style)
+        };
+        assert_eq!(
+            lines(Some(100), false),
+            "5 problems:\n  \
+             haproxy on lb-1, lb-2, lb-3 and 2 other hosts fails: check: no (since 03:12 UTC)\n"
+        );
+        assert_eq!(lines(Some(100), true).lines().count(), 6);
+        assert_eq!(lines(None, false).lines().count(), 6);
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::catalog::Catalog;
 use super::instance::State;
-use super::report::counted;
+use super::report::{counted, enumerate};
 use super::target_status::{HeldService, TargetStatus};
 use super::update::Revision;
 use super::watcher_entry::{Seen, Watcher};
@@ -38,7 +38,21 @@ pub struct Problem {
     /// Until when at most, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
+    /// How it is said of several hosts at once, if it is about one.
+    #[serde(skip)]
+    of_host: Option<OfHost>,
 }
+
+/// A sentence about a host as it is said of several: what stands before their names and behind them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct OfHost {
+    host: String,
+    before: String,
+    after: String,
+}
+
+/// Of more hosts than this, the sentence that holds for all of them is said once.
+const FEW: usize = 3;
 
 impl Problem {
     fn new(level: Level, about: String, text: String) -> Self {
@@ -48,7 +62,34 @@ impl Problem {
             text,
             since: None,
             until: None,
+            of_host: None,
         }
+    }
+
+    /// About this host: the text is what stands before its name, the name, and what stands behind it.
+    fn of_host(level: Level, about: String, before: String, host: &str, after: String) -> Self {
+        let problem = Self::new(level, about, format!("{before}{host}{after}"));
+        problem.for_many(before, host, after)
+    }
+
+    /// Says how several hosts have it.
+    fn for_many(self, before: String, host: &str, after: String) -> Self {
+        let host = host.to_owned();
+        Self {
+            of_host: Some(OfHost {
+                host,
+                before,
+                after,
+            }),
+            ..self
+        }
+    }
+
+    /// What it has in common with the same problem of another host.
+    fn kind(&self) -> (Level, Option<(&str, &str)>) {
+        let of_host = self.of_host.as_ref();
+        let words = of_host.map(|one| (one.before.as_str(), one.after.as_str()));
+        (self.level, words)
     }
 
     fn since(self, since: u64) -> Self {
@@ -68,11 +109,11 @@ pub fn problems<'a>(
     let mut found = Vec::new();
     for (id, watcher) in watchers {
         if let Some(why) = &watcher.config {
-            let text = format!(
-                "{} goes on with its old configuration, since the new one is wrong: {why}",
-                watcher.host
-            );
-            found.push(Problem::new(Level::Error, about_watcher(id), text));
+            let (host, since) = (&watcher.host, format!("since the new one is wrong: {why}"));
+            let text = format!("{host} goes on with its old configuration, {since}");
+            let many = format!(" go on with their old configuration, {since}");
+            let problem = Problem::new(Level::Error, about_watcher(id), text);
+            found.push(problem.for_many(String::new(), host, many));
         }
         for target in &watcher.targets {
             of_target(id, &watcher.host, target, &mut found);
@@ -113,26 +154,27 @@ pub fn lagging(
 }
 
 fn of_target(id: &str, host: &str, target: &TargetStatus, found: &mut Vec<Problem>) {
-    let about = about_watcher(id);
     let name = &target.name;
+    let mut add = |level, about, after, since, until| {
+        let problem = Problem::of_host(level, about, format!("{name} on "), host, after);
+        found.push(Problem {
+            until,
+            ..problem.since(since)
+        });
+    };
     if let Some(failing) = &target.failing {
-        let text = format!("{name} on {host} fails: {}: {}", failing.step, failing.why);
-        found.push(Problem::new(Level::Error, about.clone(), text).since(failing.since));
+        let after = format!(" fails: {}: {}", failing.step, failing.why);
+        add(Level::Error, about_watcher(id), after, failing.since, None);
     }
     for held in &target.held {
         let about = held.service.as_ref();
         let about = about.map_or_else(|| about_watcher(id), |service| format!("service:{service}"));
-        let text = format!("{name} on {host} {}", of_guard(name, held));
-        found.push(Problem {
-            until: held.until,
-            ..Problem::new(Level::Warning, about, text).since(held.since)
-        });
+        let after = format!(" {}", of_guard(name, held));
+        add(Level::Warning, about, after, held.since, held.until);
     }
     if let Some(stale) = target.stale {
-        let text = format!(
-            "{name} on {host} serves what the store said before: the watcher does not reach it"
-        );
-        found.push(Problem::new(Level::Warning, about, text).since(stale));
+        let after = " serves what the store said before: the watcher does not reach it".to_owned();
+        add(Level::Warning, about_watcher(id), after, stale, None);
     }
 }
 
@@ -155,13 +197,104 @@ fn of_missing(id: &str, seen: &Seen) -> Problem {
     } else {
         format!(" of {}", targets.join(", "))
     };
-    let text = format!(
-        "the watcher{of} on {} is gone, and nobody has taken its place: {id}",
-        seen.host
-    );
-    Problem::new(Level::Error, about_watcher(id), text)
+    let (host, before) = (&seen.host, format!("the watcher{of} on "));
+    let after = " is gone, and nobody has taken its place".to_owned();
+    let text = format!("{before}{host}{after}: {id}");
+    let problem = Problem::new(Level::Error, about_watcher(id), text);
+    problem.for_many(before, host, after)
+}
+
+/// The same for a person who reads from the top: what is wrong with many hosts is said once, in place of the first of them.
+#[must_use]
+pub fn folded(problems: &[Problem]) -> Vec<Problem> {
+    let mut alike: BTreeMap<_, Vec<&Problem>> = BTreeMap::new();
+    for problem in problems {
+        alike.entry(problem.kind()).or_default().push(problem);
+    }
+    let mut folded = Vec::new();
+    for problem in problems {
+        match (&problem.of_host, alike.get(&problem.kind())) {
+            (Some(of_host), Some(all)) if all.len() > FEW => {
+                if all[0] == problem {
+                    folded.push(of_many(of_host, all));
+                }
+            }
+            _ => folded.push(problem.clone()),
+        }
+    }
+    folded
+}
+
+/// What several hosts have, as one problem.
+fn of_many(of_host: &OfHost, all: &[&Problem]) -> Problem {
+    let hosts = all.iter().filter_map(|one| one.of_host.as_ref());
+    let mut hosts: Vec<&str> = hosts.map(|one| one.host.as_str()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    let others = hosts.len().saturating_sub(FEW);
+    let mut names: Vec<String> = hosts.iter().take(FEW).map(ToString::to_string).collect();
+    names.extend((others > 0).then(|| counted(others, "other host")));
+    let OfHost { before, after, .. } = of_host;
+    Problem {
+        text: format!("{before}{}{after}", enumerate(names)),
+        since: all.iter().filter_map(|one| one.since).min(),
+        until: all.iter().filter_map(|one| one.until).max(),
+        ..all[0].clone()
+    }
 }
 
 fn about_watcher(id: &str) -> String {
     format!("watcher:{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::target_status::Failing;
+
+    fn failing(host: &str, why: &str, since: u64) -> Vec<Problem> {
+        let target = TargetStatus {
+            name: "haproxy".to_owned(),
+            failing: Some(Failing::new(since, "check", why)),
+            ..TargetStatus::default()
+        };
+        let mut found = Vec::new();
+        of_target(&format!("{host}-1"), host, &target, &mut found);
+        found
+    }
+
+    #[test]
+    fn what_many_hosts_have_is_said_once() {
+        let hosts = ["lb-1", "lb-2", "lb-3", "lb-4", "lb-5"];
+        let said = |count: usize| {
+            let same = hosts.iter().take(count).zip(10..);
+            let same = same.flat_map(|(host, since)| failing(host, "no", since));
+            let mut all: Vec<Problem> = same.chain(failing("lb-6", "other", 5)).collect();
+            all.sort();
+            let said = folded(&all).into_iter();
+            said.map(|one| (one.text, one.since)).collect::<Vec<_>>()
+        };
+        assert_eq!(said(3).len(), 4);
+        assert_eq!(said(3)[0].0, "haproxy on lb-1 fails: check: no");
+        assert_eq!(
+            said(5),
+            [
+                (
+                    "haproxy on lb-1, lb-2, lb-3 and 2 other hosts fails: check: no".to_owned(),
+                    Some(10)
+                ),
+                ("haproxy on lb-6 fails: check: other".to_owned(), Some(5)),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_about_no_host_is_never_folded() {
+        let of = |service: &str| {
+            let about = format!("service:{service}");
+            Problem::new(Level::Error, about, format!("no instance of {service}"))
+        };
+        let all: Vec<Problem> = ["a", "b", "c", "d", "e"].map(of).into();
+        assert_eq!(folded(&all), all);
+    }
 }
