@@ -1,9 +1,14 @@
 //! The documents: what they name is there, be it a file, a heading or another document; what they show as an example is so.
 
 mod attributes;
+mod blocks;
 mod commands;
 mod conf_d;
+mod installed;
+mod judges;
 mod markdown;
+mod scenes;
+mod shell;
 mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -25,7 +25,7 @@ fn commands(path: &str, left_out: &str) -> String {
 }
 
 /// What the commands print, on both outputs; `None`, and a word on it, where namespaces are not permitted.
-fn run(script: &str, dir: &Path, env: &[(&str, &str)]) -> Option<String> {
+pub(super) fn run(script: &str, dir: &Path, env: &[(&str, &str)]) -> Option<String> {
     let unshare = tool("unshare");
     let args = ["-rnpf", "--mount-proc", "ip", "link", "set", "lo", "up"];
     let can = Command::new(&unshare).args(args).output();
@@ -121,7 +121,7 @@ fn an_instance_that_is_announced_without_sidekick_is_one() {
     assert!(text.contains("10.0.0.9:80"), "{text}");
 }
 
-fn program(dir: &Path, name: &str, text: &str) {
+pub(super) fn program(dir: &Path, name: &str, text: &str) {
     let file = dir.join("bin").join(name);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();

@@ -42,6 +42,12 @@ fn view() -> View {
     }
 }
 
+/// What a template gives with the keys of the page.
+pub(super) fn rendered(source: &str) -> Result<String, String> {
+    let given = Template::compile("t.tera", source).and_then(|template| template.render(&view()));
+    given.map_err(|error| format!("{error}, {}", error.hint().unwrap_or_default()))
+}
+
 fn flatten(at: String, value: &serde_json::Value, entries: &mut Entries) {
     match value {
         serde_json::Value::Object(names) => {

@@ -31,7 +31,8 @@ fn haproxy() -> Option<PathBuf> {
 fn template() -> String {
     let docs = include_str!("../../../docs/haproxy.md");
     let (_, chapter) = docs.split_once("\n## HAProxy before 2.5\n").unwrap();
-    let shown = chapter.split("```\n").nth(1).unwrap();
+    let shown = chapter.split("```").nth(1).unwrap();
+    let shown = shown.strip_prefix("tera\n").unwrap();
     assert!(shown.contains("count=32"));
     HEAD.to_owned() + &shown.replace("count=32", "count=4")
 }
