@@ -8,6 +8,7 @@ mod installed;
 mod judges;
 mod markdown;
 mod scenes;
+mod sentences;
 mod shell;
 mod templates;
 
