@@ -255,7 +255,10 @@ pub fn read_targets(conf_dir: &Path) -> Targets {
     }
     if seen == 0 {
         let what = "there is no *.toml in it, so there is nothing to render";
-        all.problems.push(Problem::in_file(&dir, None, what));
+        let hint =
+            "write one, or copy one of the examples into it; docs/conf.d.md has every setting";
+        let problem = Problem::in_file(&dir, None, what).hint(hint);
+        all.problems.push(problem);
     }
     let style = all.common_style();
     all.bad.extend(

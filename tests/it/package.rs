@@ -227,12 +227,8 @@ fn removed(debian: &Debian) {
     let left = debian
         .shell("find / -xdev -iname '*sidekick*' -not -path '/proc/*' -not -path '/root/*' | sort");
     let left: Vec<&str> = left.lines().collect();
-    let expected = ["/etc/haproxy/sidekick.d", "/etc/sidekick"];
     let unexpected: Vec<&&str> = left
         .iter()
-        .filter(|path| {
-            !expected.contains(path) && !path.starts_with("/etc/systemd/system/haproxy.service.d")
-        })
         .filter(|path| !path.starts_with("/var/log/") && !path.starts_with("/var/lib/dpkg/"))
         .collect();
     assert!(unexpected.is_empty(), "{unexpected:?}");
