@@ -13,7 +13,7 @@ type Played = (&'static str, &'static str, &'static str, &'static str);
 
 /// The tests that run the commands of a section, or compare what a block of text shows with what is printed.
 #[rustfmt::skip]
-const PLAYED: [Played; 31] = [
+const PLAYED: [Played; 32] = [
     ("README.md", "Quick start on etcd", "sh", "quickstart::the_quick_start_ends_with_an_answer_on_a_debian_whose_packages_run"),
     ("docs/attributes.md", "", "sh", "documents::commands::the_attributes_are_announced_by_flags_and_by_a_file"),
     ("docs/conf.d.md", "", "sh", "documents::scenes::files_are_checked_compared_and_kept"),
@@ -39,6 +39,7 @@ const PLAYED: [Played; 31] = [
     ("docs/operations.md", "", "sh", "documents::scenes::a_process_tells_of_itself_at_its_endpoint"),
     ("docs/proxies.md", "Apache", "sh", "documents::installed::apache_is_put_in_front_as_the_page_says"),
     ("docs/proxies.md", "HAProxy", "sh", "documents::installed::haproxy_is_put_in_front_as_the_page_says"),
+    ("docs/proxies.md", "The access log", "sh", "access_log::every_line_of_haproxys_log_is_json"),
     ("docs/proxies.md", "nginx", "sh", "documents::installed::nginx_is_put_in_front_as_the_page_says"),
     ("docs/register.md", "", "sh", "documents::scenes::programs_are_announced_from_flags_and_from_a_file"),
     ("docs/systemd.md", "", "sh", "documents::installed::the_units_are_installed_and_started_by_hand"),
@@ -94,6 +95,7 @@ fn judge(page: &str, block: &Block) -> Result<(), String> {
         "nginx" => judges::is_nginx(text),
         "apache" => judges::is_apache(text),
         "tera" => judges::is_tera(text),
+        "zone" => judges::is_zone(text),
         "js" => judges::is_polkit_rule(text),
         "" => Err("it says no language".to_owned()),
         other => Err(format!("nobody judges {other}")),

@@ -114,8 +114,7 @@ fn nginx_is_put_in_front_as_the_page_says() {
         &booted,
         &format!(
             "{STORE}mkdir -p /var/log/nginx /var/lib/nginx; touch /etc/nginx/sites-enabled/default\n\
-             grep www-data /etc/passwd || echo www-data:x:33:33::/:/bin/false >>/etc/passwd; echo www-data:x:33: >>/etc/group\n\
-             {}\nsidekick check\nsidekick watch --once\nsystemctl restart nginx\n\
+             {USER}{}\nsidekick check\nsidekick watch --once\nsystemctl restart nginx\n\
              curl --silent --fail --retry 9 --retry-all-errors http://127.0.0.1/; systemctl is-active nginx\n\
              kill $(jobs -p); wait",
             blocks.concat()
@@ -126,34 +125,20 @@ fn nginx_is_put_in_front_as_the_page_says() {
     }
 }
 
-/// Of Debian's package `apache2` only the programs are there: what `a2enmod` writes, and the configuration that includes it.
-const APACHE: &str = r#"mkdir -p /etc/apache2/sites-enabled /etc/apache2/mods-enabled /usr/local/sbin
-cat >/usr/local/sbin/a2enmod <<'FILE'
-#!/bin/sh
-# With the modules that they need.
-for name in "$@" proxy slotmem_shm; do
-    echo "LoadModule ${name}_module /usr/lib/apache2/modules/mod_$name.so" >/etc/apache2/mods-enabled/$name.load
-done
-FILE
-chmod 755 /usr/local/sbin/a2enmod
-cat >/etc/apache2/apache2.conf <<'FILE'
-ServerName localhost
-PidFile /run/apache2.pid
-ErrorLog /var/log/apache.log
-DefaultRuntimeDir /run
-Listen 80
-LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
-LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
-IncludeOptional mods-enabled/*.load
-IncludeOptional sites-enabled/*.conf
-FILE
+/// What Debian's package `apache2` brings besides the programs.
+const APACHE: &str = r"mkdir -p /etc/apache2/sites-enabled /run/apache2 /var/log/apache2
+touch /etc/apache2/sites-enabled/000-default.conf
 cat >/etc/systemd/system/apache2.service <<'FILE'
 [Service]
-ExecStart=/usr/sbin/apache2 -d /etc/apache2 -f apache2.conf -D FOREGROUND
-ExecReload=/usr/sbin/apache2 -d /etc/apache2 -f apache2.conf -k graceful
+ExecStart=/usr/sbin/apache2 -D FOREGROUND
+ExecReload=/usr/sbin/apache2 -k graceful
 FILE
 systemctl daemon-reload
-"#;
+";
+
+/// The user of nginx and Apache.
+const USER: &str = "grep www-data /etc/passwd || echo www-data:x:33:33::/:/bin/false >>/etc/passwd\n\
+                    grep www-data /etc/group || echo www-data:x:33: >>/etc/group\n";
 
 #[test]
 fn apache_is_put_in_front_as_the_page_says() {
@@ -162,7 +147,7 @@ fn apache_is_put_in_front_as_the_page_says() {
     let text = run(
         &booted,
         &format!(
-            "{STORE}{APACHE}mkdir -p /var/log\n{}\nsidekick check\nsidekick watch --once\n\
+            "{STORE}{USER}{APACHE}{}\nsidekick check\nsidekick watch --once\n\
              systemctl start apache2\n\
              curl --silent --fail --retry 9 --retry-all-errors http://127.0.0.1/; systemctl is-active apache2\n\
              kill $(jobs -p); wait",

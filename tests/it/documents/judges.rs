@@ -470,6 +470,23 @@ pub(super) fn is_tera(text: &str) -> Verdict {
     templates::rendered(text).map(drop)
 }
 
+/// Records of the DNS by which the members of etcd are found.
+pub(super) fn is_zone(text: &str) -> Verdict {
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [name, ttl, "IN", "SRV", numbers @ .., target] = words.as_slice() else {
+            return Err(format!("no SRV record: {line}"));
+        };
+        let is_asked_for =
+            name.starts_with("_etcd-client-ssl._tcp.") || name.starts_with("_etcd-client._tcp.");
+        let are_numbers = numbers.len() == 3 && numbers.iter().all(|n| n.parse::<u16>().is_ok());
+        if !is_asked_for || !are_numbers || ttl.parse::<u32>().is_err() || !target.ends_with('.') {
+            return Err(format!("no record of a member: {line}"));
+        }
+    }
+    Ok(())
+}
+
 /// A rule of polkit, asked as systemd asks for a reload.
 pub(super) fn is_polkit_rule(text: &str) -> Verdict {
     let script = format!(
