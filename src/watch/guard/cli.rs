@@ -21,6 +21,9 @@ use crate::watch::host::WORLD;
 /// A process that is busy takes a wish later, but not much.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// So many instances of a hold are named on a terminal; a pipe gets all of them.
+const MOST_NAMES: usize = 20;
+
 /// The text of a list without holds.
 const NOTHING: &str = "nothing is held\n";
 
@@ -92,7 +95,7 @@ fn holds_as_table(records: &[Record], screen: Screen, now: u64) -> String {
                 Cell::plain(&left),
                 Cell::toned(Tone::Bad, &held.why),
             ]);
-            let ids = held.instances.join(", ");
+            let ids = instances(&held.instances, screen);
             let ids = (count > 0).then(|| format!("  {}\n", screen.wrap(&ids, 2)));
             let ended = format!("  (process {} has ended)\n", record.pid);
             let ended = (!is_running).then_some(ended);
@@ -105,6 +108,16 @@ fn holds_as_table(records: &[Record], screen: Screen, now: u64) -> String {
     let (head, rows) = table.lines(screen);
     let rows = rows.into_iter().zip(below);
     rows.fold(head, |text, (row, below)| text + &row + &below)
+}
+
+/// The instances of a hold, by name as far as a person reads them.
+fn instances(all: &[String], screen: Screen) -> String {
+    match all.get(MOST_NAMES..) {
+        Some(rest) if !rest.is_empty() && screen.width.is_some() => {
+            format!("{} and {} more", all[..MOST_NAMES].join(", "), rest.len())
+        }
+        _ => all.join(", "),
+    }
 }
 
 /// One hold, as `sidekick guard list --format json` shows it; fields may be added.
@@ -265,4 +278,21 @@ fn request_and_wait(
         sleep(RELEASE_POLL / 5);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_a_few_names_and_a_pipe_all_of_them() {
+        let ids = |count: usize| (1..=count).map(|id| format!("i{id}")).collect::<Vec<_>>();
+        let terminal = Screen {
+            width: Some(80),
+            ..Screen::default()
+        };
+        assert!(instances(&ids(20), terminal).ends_with(", i20"));
+        assert!(instances(&ids(3000), terminal).ends_with(", i20 and 2980 more"));
+        assert!(instances(&ids(3000), Screen::default()).ends_with(", i3000"));
+    }
 }
