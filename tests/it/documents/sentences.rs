@@ -1,13 +1,15 @@
-//! The commands and options that sentences and tables name: the real parser understands the ones and knows the others.
+//! The commands, options, variables and settings that sentences and tables name: each is known to the parser or the code.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use sidekick::cli::Cli;
 
-use super::{Document, documents, shell};
+use super::markdown::read;
+use super::{Document, documents, has_word, root, shell};
 
 /// Options of other programs that the pages name without the program.
 const OTHERS: [&str; 7] = [
@@ -104,4 +106,72 @@ fn every_option_in_a_sentence_exists() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(count > 100, "few options are found: {count}");
+}
+
+/// All texts below these directories, joined.
+fn texts(dirs: &[&str]) -> String {
+    let mut text = String::new();
+    let mut next: Vec<PathBuf> = dirs.iter().map(|dir| root().join(dir)).collect();
+    while let Some(path) = next.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(path).unwrap();
+            next.extend(entries.map(|entry| entry.unwrap().path()));
+        } else {
+            text += &fs::read_to_string(path).unwrap_or_default();
+        }
+    }
+    text
+}
+
+#[test]
+fn every_variable_that_is_named_is_read() {
+    let code = texts(&["src", "templates", "contrib", "conf.d", "docker"]);
+    let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for document in present() {
+        let text = read(document.path.to_str().unwrap());
+        for (at, line) in text.lines().enumerate() {
+            let words = line.split(|c| !is_part(c));
+            let ours = words.filter(|word| {
+                // `SIDEKICK_` alone stands for all of them.
+                let is_ours = word.starts_with("SIDEKICK_") || word.starts_with("ETCDCTL_");
+                is_ours && !word.ends_with('_')
+            });
+            for name in ours {
+                count += 1;
+                let is_read = has_word(&code, name);
+                wrong.extend(
+                    (!is_read).then(|| format!("{}:{}: {name}", document.path.display(), at + 1)),
+                );
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 50, "few variables are found: {count}");
+}
+
+#[test]
+fn every_setting_in_a_sentence_exists() {
+    let code = texts(&["src/config"]);
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for document in present() {
+        for (place, code_in_text) in codes(&document) {
+            // `child = true`, and `[template.reload] child = true`.
+            let setting = code_in_text
+                .rsplit_once("] ")
+                .map_or(&*code_in_text, |(_, rest)| rest);
+            let Some((name, _)) = setting.split_once(" = ") else {
+                continue;
+            };
+            let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            if !is_name {
+                continue;
+            }
+            count += 1;
+            let is_known = code.contains(&format!("\"{name}\""));
+            wrong.extend((!is_known).then(|| format!("{place}: `{code_in_text}`")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 15, "few settings are found: {count}");
 }
