@@ -47,7 +47,8 @@ units() {
 }
 
 pages() {
-    "$bin/sidekick" man "$share/man/man1"
+    # Everybody may read them, whatever the umask is.
+    (umask 022 && "$bin/sidekick" man "$share/man")
     work=$(mktemp -d)
     for shell in bash zsh fish; do
         "$bin/sidekick" completions $shell >"$work/$shell"
@@ -86,7 +87,7 @@ installed() {
 }
 
 removed() {
-    rm -f "$bin/sidekick" "$share"/man/man1/sidekick.1 "$share"/man/man1/sidekick-*.1
+    rm -f "$bin/sidekick" "$share"/man/man1/sidekick.1 "$share"/man/man1/sidekick-*.1 "$share"/man/man5/sidekick-*.5
     rm -f "$lib/systemd/system/sidekick-watch.service" "$lib/systemd/system/sidekick-register@.service" \
         "$lib/systemd/system/sidekick-dashboard.service" "$lib/sysusers.d/sidekick.conf" "$lib/tmpfiles.d/sidekick.conf"
     rm -f "$share/bash-completion/completions/sidekick" "$share"/zsh/*/_sidekick \

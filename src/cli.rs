@@ -16,6 +16,7 @@ mod manage;
 mod output;
 mod pages;
 mod register;
+mod roff;
 mod stop;
 mod store;
 mod watch;
@@ -66,7 +67,8 @@ Exit status:
   64  the command line is wrong
   69  something needed is not there
   74  standard output cannot be written
-  78  the configuration is wrong")]
+  78  the configuration is wrong
+  any  of a command behind --: its own; 128+n if signal n killed it")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

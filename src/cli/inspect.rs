@@ -44,7 +44,7 @@ pub struct Ip {
 ///
 /// The file is JSON or YAML, as its extension says, else its first character: an object of keys and values, flat
 /// ({"/services/web/a/ip": "10.0.0.1"}) or nested ({"services": {"web": {"a": {"ip": "10.0.0.1"}}}}); or what `etcdctl get --prefix / -w json` prints. `sidekick export` writes
-/// one. `sidekick render` prints to standard output, writes no file, runs no command and asks no store.
+/// one; sidekick-fixture(5) and docs/fixtures.md have its form. `sidekick render` prints to standard output, writes no file, runs no command and asks no store.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -1,18 +1,23 @@
-//! The manual pages, made of the command line's own help: what a page says, `--help` says, too.
+//! The manual pages: those of the commands are made of the command line's own help, those of the files of documents
+//! (`build/manual.rs`). So nothing is written twice.
 
 use std::path::PathBuf;
 
-use clap::{Arg, Args, Command, CommandFactory};
+use clap::{Arg, ArgAction, Args, Command, CommandFactory};
 
 use super::Cli;
+use super::roff::{bold, escape, inline, verbatim, wrap};
 
 /// Write the manual pages into a directory.
 ///
-/// There is one for each command; what a page says, the command's --help says, too.
+/// They go to man1 and man5 below it, so that `man -M DIR sidekick` finds them.
+///
+/// Section 1 has a page for each command; what it says, the command's --help says, too. Section 5 has the files that sidekick
+/// reads: sidekick-conf.d, sidekick-services.toml and sidekick-fixture.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  sidekick man /usr/local/share/man/man1
+  sidekick man /usr/local/share/man
   sidekick man ./man
 
 Exit status:
@@ -25,8 +30,14 @@ pub struct Man {
     pub dir: PathBuf,
 }
 
-/// The longest line of a page's source, in characters.
-const WIDTH: usize = 78;
+/// The pages of file formats: the name of each, and its text up to the references to other pages.
+const FORMATS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+
+/// The end of the references of each page.
+const DOCUMENTS: &str = ".PP\nThe documents and examples in /usr/share/doc/etcd\\-sidekick, or in docs of\nthe sources.\n";
+
+/// What the apostrophes of generated text are, which begins each of its sections with this.
+const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
 /// What lies where, for the commands that have an argument: the argument, the path, and what it is.
 const FILES: [(&str, &str, &str); 6] = [
@@ -54,60 +65,52 @@ const FILES: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// The manual pages: the name of each, and its text.
+/// The manual pages: where each lies below the directory of all, and its text.
 pub fn manuals() -> std::io::Result<Vec<(String, Vec<u8>)>> {
-    let mut command = Cli::command();
+    let mut root = Cli::command();
     // Without this the pages of the commands lack what they share.
-    command.build();
-    let mut names = Vec::new();
-    collect_names("sidekick", &command, &mut names);
+    root.build();
+    let mut commands = Vec::new();
+    collect("sidekick", &root, &mut commands);
+    let names = commands.iter().map(|(name, _)| (name.as_str(), 1));
+    let names: Vec<(&str, u8)> = names
+        .chain(FORMATS.iter().map(|(name, _)| (*name, 5)))
+        .collect();
     let mut pages = Vec::new();
-    collect("sidekick", &command, &names, &mut pages)?;
+    for (name, command) in &commands {
+        let text = page(name, command, &names)?;
+        pages.push((format!("man1/{name}.1"), text.into_bytes()));
+    }
+    for (name, text) in FORMATS {
+        let text = [title(name, 5).as_str(), text, DOCUMENTS].concat();
+        pages.push((format!("man5/{name}.5"), text.into_bytes()));
+    }
     Ok(pages)
 }
 
-fn commands_below(command: &Command) -> impl Iterator<Item = &Command> {
+/// A command and those below it, each with the name of its page.
+fn collect<'a>(name: &str, command: &'a Command, into: &mut Vec<(String, &'a Command)>) {
+    into.push((name.to_owned(), command));
     let below = command.get_subcommands();
-    below.filter(|sub| sub.get_name() != "help")
-}
-
-fn collect_names(name: &str, command: &Command, into: &mut Vec<String>) {
-    into.push(name.to_owned());
-    for sub in commands_below(command) {
-        collect_names(&format!("{name}-{}", sub.get_name()), sub, into);
+    for sub in below.filter(|sub| sub.get_name() != "help") {
+        collect(&format!("{name}-{}", sub.get_name()), sub, into);
     }
 }
 
-/// The page of a command, and those of the commands below it.
-fn collect(
-    name: &str,
-    command: &Command,
-    names: &[String],
-    into: &mut Vec<(String, Vec<u8>)>,
-) -> std::io::Result<()> {
-    into.push((
-        format!("{name}.1"),
-        page(name, command, names)?.into_bytes(),
-    ));
-    for sub in commands_below(command) {
-        collect(&format!("{name}-{}", sub.get_name()), sub, names, into)?;
-    }
-    Ok(())
-}
-
-fn page(name: &str, command: &Command, names: &[String]) -> std::io::Result<String> {
+fn page(name: &str, command: &Command, names: &[(&str, u8)]) -> std::io::Result<String> {
     // clap keeps names for as long as the program runs.
     let kept: &'static str = name.to_owned().leak();
     let man = clap_mangen::Man::new(command.clone().name(kept));
-    let mut generated = Vec::new();
-    man.render_name_section(&mut generated)?;
-    man.render_synopsis_section(&mut generated)?;
+    let (mut head, mut generated) = (Vec::new(), Vec::new());
+    man.render_name_section(&mut head)?;
     man.render_description_section(&mut generated)?;
     man.render_options_section(&mut generated)?;
     if command.has_subcommands() {
         man.render_subcommands_section(&mut generated)?;
     }
-    let mut text = title(name) + &tidy(&String::from_utf8_lossy(&generated));
+    let mut text = title(name, 1) + &tidy(&String::from_utf8_lossy(&head));
+    text += &synopsis(command);
+    text += &tidy(&String::from_utf8_lossy(&generated));
     let help = command.get_after_long_help().or(command.get_after_help());
     let help = help.map(ToString::to_string).unwrap_or_default();
     text.extend(sections(&help).iter().map(help_section));
@@ -117,11 +120,48 @@ fn page(name: &str, command: &Command, names: &[String]) -> std::io::Result<Stri
     Ok(text)
 }
 
+/// What can be typed. The generator leaves the values of options out.
+fn synopsis(command: &Command) -> String {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let args = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let (positional, options): (Vec<&Arg>, Vec<&Arg>) = args.partition(|arg| arg.is_positional());
+    let mut words = vec![bold(name)];
+    words.extend(options.into_iter().chain(positional).map(usage));
+    if command.has_subcommands() {
+        words.push("\\fICOMMAND\\fR".to_owned());
+    }
+    format!(".SH SYNOPSIS\n{}", wrap(&words.join(" ")))
+}
+
+/// An argument as the synopsis shows it, without a space at which it could be broken.
+fn usage(arg: &Arg) -> String {
+    let short = arg.get_short().map(|letter| bold(&format!("-{letter}")));
+    let long = arg.get_long().map(|long| bold(&format!("--{long}")));
+    let flags: Vec<String> = short.into_iter().chain(long).collect();
+    let flags = (!flags.is_empty()).then(|| flags.join("|"));
+    // What stands in front of a command of the user's own.
+    let dashes = arg.is_last_set().then(|| bold("--"));
+    let value = arg.get_action().takes_values().then(|| {
+        let names = arg.get_value_names().unwrap_or_default();
+        format!("\\fI{}\\fR", escape(&names.join(" ")))
+    });
+    let parts: Vec<String> = flags.into_iter().chain(dashes).chain(value).collect();
+    let whole = parts.join(" ").replace(' ', "\\~");
+    let is_repeated = matches!(arg.get_action(), ArgAction::Append | ArgAction::Count);
+    match (is_repeated, arg.is_positional(), arg.is_required_set()) {
+        (false, _, true) => whole,
+        (false, _, false) => format!("[{whole}]"),
+        (true, _, true) => format!("{whole}..."),
+        (true, true, false) => format!("[{whole}...]"),
+        (true, false, false) => format!("[{whole}]..."),
+    }
+}
+
 fn help_section((heading, body): &(&str, String)) -> String {
     let body = match *heading {
-        "Examples" => [".nf\n", &escaped_lines(body), ".fi\n"].concat(),
+        "Examples" => verbatim(body),
         "Exit status" => statuses(body),
-        _ => wrap(&escape(
+        _ => wrap(&inline(
             &body.split_whitespace().collect::<Vec<_>>().join(" "),
         )),
     };
@@ -142,24 +182,21 @@ fn statuses(body: &str) -> String {
         }
     }
     let item = |(status, meaning): &(&str, String)| {
-        format!(
-            ".TP\n\\fB{}\\fR\n{}",
-            escape(status),
-            wrap(&escape(meaning))
-        )
+        format!(".TP\n{}\n{}", bold(status), wrap(&inline(meaning)))
     };
     items.iter().map(item).collect()
 }
 
-fn title(name: &str) -> String {
+fn title(name: &str, section: u8) -> String {
     // A release names its commit's date; a build for developers has none.
     let last = super::VERSION.trim_end_matches(')').rsplit(' ').next();
     let date = last.filter(|date| date.starts_with("20"));
     let version = env!("CARGO_PKG_VERSION");
-    // The apostrophe of the generated text; a page begins with a capital name.
+    // The apostrophe of the generated text; a page begins with a capital name. Words are neither hyphenated nor spaced out:
+    // most of them are typed as they stand here.
     format!(
-        ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n.TH {} 1 \"{}\" \"sidekick {version}\" \"sidekick\"\n",
-        name.to_uppercase(),
+        "{APOSTROPHE}.TH {} {section} \"{}\" \"sidekick {version}\" \"sidekick\"\n.nh\n.ad l\n",
+        escape(&name.to_uppercase()),
         date.unwrap_or_default()
     )
 }
@@ -198,8 +235,11 @@ fn environment(command: &Command) -> String {
         return String::new();
     }
     let lines = variables.iter().map(|(name, flag)| {
-        let flag = escape(flag);
-        format!(".TP\n\\fB{name}\\fR\nThe value of \\-\\-{flag}, where the flag is not given.\n")
+        let flag = bold(&format!("--{flag}"));
+        format!(
+            ".TP\n{}\nThe value of {flag}, where the flag is not given.\n",
+            bold(name)
+        )
     });
     [".SH ENVIRONMENT\n".to_owned()]
         .into_iter()
@@ -211,7 +251,7 @@ fn files(command: &Command) -> String {
     let has = |id: &str| command.get_arguments().any(|arg| arg.get_id() == id);
     let there = FILES.iter().filter(|(arg, _, _)| has(arg));
     let lines = there.map(|(_, path, what)| {
-        let what = wrap(&escape(what));
+        let what = wrap(&inline(what));
         format!(".TP\n\\fI{}\\fR\n{what}", escape(path))
     });
     let text: String = lines.collect();
@@ -221,69 +261,47 @@ fn files(command: &Command) -> String {
     format!(".SH FILES\n{text}")
 }
 
-fn see_also(name: &str, names: &[String]) -> String {
-    let others = names.iter().filter(|other| *other != name);
-    let others = others.map(|other| format!("\\fB{}\\fR(1)", escape(other)));
+fn see_also(name: &str, names: &[(&str, u8)]) -> String {
+    let others = names.iter().filter(|(other, _)| *other != name);
+    let others = others.map(|(other, section)| format!("{}({section})", bold(other)));
     let others: Vec<String> = others.collect();
-    format!(
-        ".SH SEE ALSO\n{}.PP\nThe documents and examples in /usr/share/doc/etcd\\-sidekick, or in docs of\nthe sources.\n",
-        wrap(&others.join(", "))
-    )
+    format!(".SH SEE ALSO\n{}{DOCUMENTS}", wrap(&others.join(", ")))
 }
 
-/// Text as roff takes it for itself.
-fn escape(text: &str) -> String {
-    text.replace('\\', "\\e")
-        .replace('-', "\\-")
-        .replace('\'', "\\(aq")
-}
-
-/// Lines that stay as they are.
-fn escaped_lines(text: &str) -> String {
-    let guard = |line: &str| match line.as_bytes().first() {
-        Some(b'.') => format!("\\&{}\n", escape(line)),
-        Some(_) | None => format!("{}\n", escape(line)),
-    };
-    text.lines().map(guard).collect()
-}
-
-/// What the generator leaves to be done: its lines are as long as sentences, and its blank lines and breaks are no roff.
+/// What the generator leaves to be done: its lines are as long as sentences, its blank lines and breaks are no roff, and it
+/// keeps the signs around names (`<FILE>`) and around what is typed (backticks).
 fn tidy(generated: &str) -> String {
-    let breaks = generated.replace("\n.br\n\n.br\n", "\n.sp\n");
-    let mut text = String::new();
+    let text = generated
+        .replace(APOSTROPHE, "")
+        .replace("\n.br\n\n.br\n", "\n.sp\n")
+        .replace("\\fI<", "\\fI")
+        .replace(">\\fR", "\\fR")
+        .replace(">...\\fR", "\\fR...");
+    let mut tidied = String::new();
     let mut is_tag = false;
-    for line in breaks.lines().map(str::trim_end) {
+    for line in text.lines().map(str::trim_end) {
         match line {
-            "" => text += ".sp\n",
+            "" => tidied += ".sp\n",
             // A request, or the tag of a paragraph, is one line.
             _ if is_tag || line.starts_with('.') => {
-                text += line;
-                text.push('\n');
+                tidied += line;
+                tidied.push('\n');
             }
-            _ => text += &wrap(line),
+            _ => tidied += &wrap(&embolden(line)),
         }
         is_tag = line == ".TP";
     }
-    text
+    tidied
 }
 
-/// Filled text in lines of at most [`WIDTH`] characters, as far as its words allow it.
-fn wrap(text: &str) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        // At the start of a line these would make it a request.
-        let is_request = word.starts_with(['.', '\'']);
-        match lines.last_mut() {
-            Some(line)
-                if is_request || line.chars().count() + 1 + word.chars().count() <= WIDTH =>
-            {
-                line.push(' ');
-                line.push_str(word);
-            }
-            Some(_) | None => lines.push(word.to_owned()),
-        }
-    }
-    lines.join("\n") + "\n"
+/// Roff in which what stands in backticks becomes bold.
+fn embolden(roff: &str) -> String {
+    let parts = roff.split('`').enumerate();
+    let styled = parts.map(|(at, part)| match at % 2 {
+        0 => part.to_owned(),
+        _ => format!("\\fB{part}\\fR"),
+    });
+    styled.collect()
 }
 
 #[cfg(test)]
@@ -309,16 +327,5 @@ mod tests {
             list,
             ".TP\n\\fB0\\fR\ndone\n.TP\n\\fB128+n\\fR\na signal came\n"
         );
-    }
-
-    #[test]
-    fn no_line_of_filled_text_begins_with_a_dot() {
-        let text = format!("{} .hidden and more", "word ".repeat(15).trim_end());
-        let wrapped = wrap(&text);
-        assert!(
-            wrapped.lines().all(|line| !line.starts_with('.')),
-            "{wrapped}"
-        );
-        assert!(wrapped.contains(".hidden"));
     }
 }

@@ -62,7 +62,7 @@ pub struct Register {
     /// each, or a directory of such files.
     ///
     /// All hang on one lease. SIGHUP reads it again: what stays is never absent, and a file with a mistake in it changes
-    /// nothing. docs/register.md lists the keys, which are the flags' names.
+    /// nothing. sidekick-services.toml(5) and docs/register.md list the keys, which are the flags' names.
     #[arg(
         long,
         value_name = "PATH",

@@ -13,7 +13,8 @@ use super::{AdminArgs, LogArgs, StopArgs, StoreArgs};
 /// when something it follows changes; a result that differs from the live file is staged beside it, checked with
 /// `check_cmd`, swapped in by a rename, and put to use with `reload_cmd` or a signal. A failed check leaves the live
 /// file alone, a failed reload brings the previous one back; both are tried again until they work. While the store is
-/// down nothing on disk changes; at a start without it, what it said last stands in for it.
+/// down nothing on disk changes; at a start without it, what it said last stands in for it. sidekick-conf.d(5) and
+/// docs/conf.d.md have all that a target can say.
 ///
 /// With a command, sidekick is the entrypoint of the proxy: the command starts when every target has been published
 /// once, `[template.reload] child = true` signals it, and so does every signal sent to sidekick except HUP; its exit

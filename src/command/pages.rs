@@ -25,9 +25,10 @@ pub(super) fn man(dir: PathBuf) -> Job {
 
 /// Writes the manual pages. The error names the path that could not be written.
 fn write(dir: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(dir).map_err(|error| at(dir, &error))?;
     for (name, text) in cli::manuals()? {
         let file = dir.join(name);
+        let section = file.parent().unwrap_or(dir);
+        std::fs::create_dir_all(section).map_err(|error| at(section, &error))?;
         std::fs::write(&file, text).map_err(|error| at(&file, &error))?;
     }
     Ok(())

@@ -4,9 +4,10 @@ mod attributes;
 mod blocks;
 mod commands;
 mod conf_d;
+mod forms;
 mod installed;
 mod judges;
-mod markdown;
+pub(crate) mod markdown;
 mod scenes;
 mod sentences;
 mod shell;
@@ -17,8 +18,9 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 /// Where paths that a document names begin.
-const TREES: [&str; 7] = [
+const TREES: [&str; 8] = [
     "src/",
+    "build/",
     "tests/",
     "docs/",
     "benches/",

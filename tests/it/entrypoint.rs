@@ -198,6 +198,7 @@ fn its_end_is_ours() {
     let bench = Bench::new(HAPROXY, "USR2");
     for (command, status) in [
         (&["sh", "-c", "kill -KILL $$"][..], 137),
+        (&["sh", "-c", "kill -TERM $$"], 143),
         (&["/no/such/proxy"], 127),
         (&["/"], 126),
     ] {

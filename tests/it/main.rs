@@ -28,6 +28,7 @@ mod idle;
 mod json;
 mod live;
 mod logs;
+mod manual;
 mod operator;
 mod package;
 mod pid1;

@@ -144,6 +144,7 @@ impl Debian {
 #[test]
 fn the_package_is_installed_used_upgraded_and_removed_as_the_document_says() {
     let Some(package) = package() else { return };
+    has_manual_pages(&package);
     let Some(debian) = Debian::boot() else { return };
     let dir = temp_dir();
     debian.put(&package, "/root/etcd-sidekick_0.1.0_amd64.deb");
@@ -188,6 +189,15 @@ fn the_package_is_installed_used_upgraded_and_removed_as_the_document_says() {
         }
     }
     assert!(output.contains("Removing etcd-sidekick"), "{output}");
+}
+
+fn has_manual_pages(package: &Path) {
+    let listed = Command::new("dpkg-deb").arg("-c").arg(package).output();
+    let files = said(&listed.unwrap());
+    for page in ["man1/sidekick-watch.1", "man5/sidekick-conf.d.5"] {
+        let path = format!("./usr/share/man/{page}");
+        assert!(files.contains(&path), "{path}: {files}");
+    }
 }
 
 fn nothing_is_active(debian: &Debian) {
@@ -273,6 +283,7 @@ fn make_uninstall_removes_what_make_install_has_put_there_but_for_the_configurat
     for file in [
         "./opt/sidekick/bin/sidekick",
         "./opt/sidekick/share/man/man1/sidekick-watch.1",
+        "./opt/sidekick/share/man/man5/sidekick-conf.d.5",
         "./opt/sidekick/share/zsh/site-functions/_sidekick",
         "./opt/sidekick/share/doc/etcd-sidekick/docs/debian.md",
         "./etc/sidekick/sidekick.env",

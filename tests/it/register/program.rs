@@ -40,6 +40,7 @@ fn exit_statuses_are_the_command_s() {
         (vec!["true"], 0),
         (vec!["sh", "-c", "exit 3"], 3),
         (vec!["sh", "-c", "exit 255"], 255),
+        (vec!["sh", "-c", "kill -TERM $$"], 143),
         (vec!["sh", "-c", "kill -KILL $$"], 137),
         (vec!["sh", "-c", "kill -SEGV $$"], 139),
         (vec!["/no/such/program"], 127),
