@@ -96,7 +96,7 @@ install-demo:
 install-test:
 	@contrib/install.sh etcd:etcd-server etcdctl:etcd-client haproxy:haproxy nginx:nginx-light openssl:openssl curl:curl unshare:util-linux ip:iproute2 script:bsdutils systemd-analyze:systemd \
 		/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream apache2:apache2-bin php:php-cli mariadbd:mariadb-server-core dnsmasq:dnsmasq-base \
-		memcached:memcached patchelf:patchelf bindfs:bindfs chromium:chromium zsh:zsh fish:fish mandoc:mandoc lexgrog:man-db
+		memcached:memcached patchelf:patchelf bindfs:bindfs chromium:chromium zsh:zsh fish:fish mandoc:mandoc lexgrog:man-db groff:groff-base
 	@contrib/debian.sh bullseye haproxy nginx-light libnginx-mod-stream apache2-bin || true
 	@contrib/debian.sh trixie $(NEWER) || true
 	@contrib/prometheus.sh || true

@@ -15,6 +15,10 @@ pub(super) fn escape(text: &str) -> String {
             '`' => escaped.push_str("\\(ga"),
             '^' => escaped.push_str("\\(ha"),
             '~' => escaped.push_str("\\(ti"),
+            // The lines of trees: a terminal without UTF-8 would have nothing in their place.
+            '│' => escaped.push('|'),
+            '├' | '└' => escaped.push('+'),
+            '─' => escaped.push_str("\\-"),
             _ if c.is_ascii() => escaped.push(c),
             _ => escaped.extend(["\\[u", &format!("{:04X}", u32::from(c)), "]"]),
         }
@@ -120,6 +124,11 @@ mod tests {
             escape(r"a\n -e '~' `^` …"),
             r"a\en \-e \(aq\(ti\(aq \(ga\(ha\(ga \[u2026]"
         );
+    }
+
+    #[test]
+    fn trees_need_no_utf_8() {
+        assert_eq!(escape("│ ├── └──"), r"| +\-\- +\-\-");
     }
 
     #[test]

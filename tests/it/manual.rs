@@ -147,6 +147,19 @@ fn pages_are_readable_on_a_terminal_of_80_characters() {
 }
 
 #[test]
+fn pages_are_whole_on_a_terminal_without_utf_8() {
+    if !has("groff") {
+        return;
+    }
+    for (page, file) in &Pages::write().files {
+        let mut groff = Command::new("groff");
+        let output = groff.args(["-man", "-Tascii"]).arg(file).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{page}: {said}");
+    }
+}
+
+#[test]
 fn pages_are_found_by_their_names_and_name_only_pages_that_are_there() {
     let pages = Pages::write();
     for (page, file) in &pages.files {
