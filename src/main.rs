@@ -99,7 +99,7 @@ fn log(format: LogFormat, level: LogLevel, has_color: bool) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // What libraries say is for those who look for trouble.
+    // Operators read the warnings and errors of libraries; their other lines are for the authors of these.
     let libraries = level.max(LevelFilter::ERROR).min(LevelFilter::WARN);
     let filter = Targets::new()
         .with_default(libraries)

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::machine;
+use crate::progress::print_progress;
 
 /// The variable that gives the child the directory of the run.
 const RUN: &str = "HITLESS_RUN";
@@ -39,7 +40,7 @@ pub(crate) fn run_and_clean_up(files: bool) -> ExitCode {
     kill_descendants();
     machine::remove(dir.path());
     if files {
-        crate::scenes::print_progress(&format!("files and logs: {}", dir.keep().display()));
+        print_progress(&format!("files and logs: {}", dir.keep().display()));
     }
     status
 }

@@ -8,15 +8,16 @@
 #[expect(dead_code, reason = "the tests use more of it")]
 mod harness;
 
-mod book;
 mod cleanup;
 mod etcd;
+mod fault;
 mod files;
 mod load;
 mod machine;
 mod packet;
 mod packets;
 mod plot;
+mod progress;
 mod proxy;
 mod report;
 mod sample;
@@ -24,6 +25,7 @@ mod scenes;
 mod serve;
 mod stage;
 mod stats;
+mod table;
 mod variant;
 
 use std::path::Path;
@@ -32,9 +34,11 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use book::Book;
+use fault::{Fault, Victim};
 use machine::Machine;
-use scenes::{Fault, Script, Victim};
+use progress::print_progress;
+use report::Report;
+use scenes::Script;
 use stage::Stage;
 use variant::{Method, Variant};
 
@@ -102,9 +106,9 @@ fn play(cli: &Cli, dir: &Path) {
     };
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("hitless");
     std::fs::create_dir_all(&out).expect("make the directory of the report");
-    let mut book = Book::new(out.clone(), header(cli));
+    let mut report = Report::new(out.clone(), header(cli));
     let machine = Machine::make(dir)
-        .map_err(|why| book.skip(&format!("machines that die: {why}")))
+        .map_err(|why| report.skip(&format!("machines that die: {why}")))
         .ok();
     let wanted = |variant: &Variant| {
         cli.variants.is_empty() || cli.variants.iter().any(|name| name == variant.name())
@@ -112,36 +116,36 @@ fn play(cli: &Cli, dir: &Path) {
     let mut faults = false;
     for variant in Variant::ALL.into_iter().filter(wanted) {
         if variant.method == Method::Confd && !on_path("confd") {
-            book.skip(&format!("{}: no confd on the PATH", variant.name()));
+            report.skip(&format!("{}: no confd on the PATH", variant.name()));
             continue;
         }
-        book.variant(variant.name());
-        scenes::print_progress(&format!("{}:", variant.name()));
+        report.variant(variant.name());
+        print_progress(&format!("{}:", variant.name()));
         let at = dir.join(variant.name());
         let mut stage = Stage::new(variant, 1, machine.as_ref(), at.clone(), cli.rate);
-        calm(cli, script, &mut stage, &mut book);
+        calm(cli, script, &mut stage, &mut report);
         drop(stage);
         // Faults of the store affect all variants alike, and take a quarter of an hour, so one variant is enough.
         if cli.scenes.contains(&5) && !std::mem::replace(&mut faults, true) {
             let mut stage = Stage::new(variant, 3, machine.as_ref(), at.join("three"), cli.rate);
-            faulty(script, &mut stage, &mut book);
+            faulty(script, &mut stage, &mut report);
         }
     }
-    print(&book.text());
+    print(&report.text());
     print(&format!("report and plots: {}", out.display()));
 }
 
 /// Scenes 0 to 3, without faults of etcd.
-fn calm(cli: &Cli, script: Script, stage: &mut Stage, book: &mut Book) {
+fn calm(cli: &Cli, script: Script, stage: &mut Stage, report: &mut Report) {
     for scene in &cli.scenes {
         match scene {
-            0 => scenes::floor(stage, book, script),
-            1 => scenes::scale(stage, book, script.rounds, Fault::None),
-            2 => scenes::rolling(stage, book, script.passes, Fault::None),
+            0 => scenes::floor(stage, report, script),
+            1 => scenes::scale(stage, report, script.rounds, Fault::None),
+            2 => scenes::rolling(stage, report, script.passes, Fault::None),
             3 => {
                 for victim in Victim::ALL {
                     if victim != Victim::Machine || stage.machine.is_some() {
-                        scenes::kill(stage, book, victim, script.rounds, Fault::None);
+                        scenes::kill(stage, report, victim, script.rounds, Fault::None);
                     }
                 }
             }
@@ -151,11 +155,11 @@ fn calm(cli: &Cli, script: Script, stage: &mut Stage, book: &mut Book) {
 }
 
 /// Scene 5: with faults of etcd.
-fn faulty(script: Script, stage: &mut Stage, book: &mut Book) {
-    scenes::scale(stage, book, 1, Fault::Leader);
-    scenes::rolling(stage, book, 1, Fault::Leader);
-    scenes::kill(stage, book, Victim::Instance, 1, Fault::Leader);
-    scenes::outage(stage, book, script);
+fn faulty(script: Script, stage: &mut Stage, report: &mut Report) {
+    scenes::scale(stage, report, 1, Fault::Leader);
+    scenes::rolling(stage, report, 1, Fault::Leader);
+    scenes::kill(stage, report, Victim::Instance, 1, Fault::Leader);
+    scenes::outage(stage, report, script);
 }
 
 /// The conditions of the run: the host, the versions and the load.

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::book::{Book, Recording};
+use crate::fault::{AFTER, DURING, Fault, Kill, Victim};
 use crate::load::Load;
+use crate::report::{Recording, Report};
 use crate::stage::{self, Stage};
 
 /// The numbers of rounds, and the durations.
@@ -19,74 +20,6 @@ pub(crate) struct Script {
     pub(crate) outage: Duration,
 }
 
-/// What happens to etcd at the moment of each change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// Nothing.
-    None,
-    /// The leader is killed with SIGKILL.
-    Leader,
-}
-
-impl Fault {
-    fn strike(self, stage: &mut Stage, recording: &mut Recording) {
-        match self {
-            Self::None => (),
-            Self::Leader => {
-                recording.mark("etcd's leader is killed");
-                stage.etcd.kill_leader();
-            }
-        }
-    }
-
-    fn heal(self, stage: &mut Stage) {
-        match self {
-            Self::None => (),
-            Self::Leader => stage.etcd.revive(),
-        }
-    }
-
-    /// The suffix for the name of a row.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Leader => " leader",
-        }
-    }
-}
-
-/// The processes that are killed with SIGKILL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Victim {
-    /// The server alone.
-    Server,
-    /// The server and its sidekick.
-    Instance,
-    /// A whole machine.
-    Machine,
-}
-
-impl Victim {
-    /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Server, Self::Instance, Self::Machine];
-
-    /// Its name in the report.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Instance => "server and sidekick",
-            Self::Machine => "machine of two",
-        }
-    }
-
-    fn numbers(self) -> &'static [u8] {
-        match self {
-            Self::Server | Self::Instance => &[1],
-            Self::Machine => &[100, 101],
-        }
-    }
-}
-
 /// The servers that run from the start, except in scenes 1 and 2.
 const CAST: std::ops::RangeInclusive<u8> = 1..=4;
 /// The servers that run in scene 2, which takes long, because each restart causes two reloads.
@@ -96,54 +29,52 @@ const REST: Duration = Duration::from_millis(2500);
 /// How long a server takes to start in scene 2. In scene 1 servers start at once, since that scene measures the time until
 /// the proxies use them.
 const BOOT: Duration = Duration::from_millis(300);
-/// The periods before a kill, after it, and when its effects should be over: a lease of 2 s lives 3 s at most.
+/// The quiet period before a kill.
 const BEFORE: Duration = Duration::from_secs(2);
-const DURING: Duration = Duration::from_secs(4);
-const AFTER: Duration = Duration::from_millis(1500);
 
 /// Scene 0: nothing changes.
-pub(crate) fn floor(stage: &mut Stage, book: &mut Book, script: Script) {
+pub(crate) fn floor(stage: &mut Stage, report: &mut Report, script: Script) {
     let (load, recording) = begin(stage, CAST.collect());
     std::thread::sleep(script.floor);
     let recording = recording.end(load, stage.reloads());
-    book.floor(&recording);
+    report.floor(&recording);
     finish(stage, CAST.collect());
 }
 
 /// Scene 1: from two servers to ten and back.
-pub(crate) fn scale(stage: &mut Stage, book: &mut Book, rounds: usize, fault: Fault) {
+pub(crate) fn scale(stage: &mut Stage, report: &mut Report, rounds: usize, fault: Fault) {
     let (load, mut recording) = begin(stage, vec![1, 2]);
     let mut first = Vec::new();
     for _ in 0..rounds {
-        fault.strike(stage, &mut recording);
+        strike(fault, stage, &mut recording);
         recording.mark("2 to 10");
         let started: Vec<(u8, Instant)> = (3..=10).map(|n| (n, stage.start(n))).collect();
         for (number, since) in started {
             first.push(stage::wait_for_answer(number, since, &load) - since);
         }
-        fault.heal(stage);
+        heal(fault, stage);
         stage.wait_until_settled();
         std::thread::sleep(REST);
-        fault.strike(stage, &mut recording);
+        strike(fault, stage, &mut recording);
         recording.mark("10 to 2");
         stage.stop(3..=10);
-        fault.heal(stage);
+        heal(fault, stage);
         stage.wait_until_settled();
         std::thread::sleep(REST);
     }
     let recording = recording.end(load, stage.reloads());
-    book.scale(&recording, rounds, &first, fault);
+    report.scale(&recording, rounds, &first, fault);
     finish(stage, vec![1, 2]);
 }
 
 /// Scene 2: all servers are restarted, one after the other. In every other pass each comes back at a new address, as
 /// containers do.
-pub(crate) fn rolling(stage: &mut Stage, book: &mut Book, passes: usize, fault: Fault) {
+pub(crate) fn rolling(stage: &mut Stage, report: &mut Report, passes: usize, fault: Fault) {
     let (load, mut recording) = begin(stage, FEW.collect());
     let mut restarts = Vec::new();
     stage.boot = BOOT;
     for pass in 1..=passes {
-        fault.strike(stage, &mut recording);
+        strike(fault, stage, &mut recording);
         recording.mark(&format!("pass {pass}"));
         stage.moved += u8::from(pass % 2 == 0);
         for number in FEW {
@@ -152,20 +83,20 @@ pub(crate) fn rolling(stage: &mut Stage, book: &mut Book, passes: usize, fault: 
             stage.start_and_wait([number], &load);
             restarts.push(start.elapsed());
         }
-        fault.heal(stage);
+        heal(fault, stage);
     }
     stage.boot = Duration::ZERO;
     stage.wait_until_settled();
     std::thread::sleep(REST);
     let recording = recording.end(load, stage.reloads());
-    book.rolling(&recording, &restarts, fault);
+    report.rolling(&recording, &restarts, fault);
     finish(stage, FEW.collect());
 }
 
 /// Scene 3: servers are killed with SIGKILL.
 pub(crate) fn kill(
     stage: &mut Stage,
-    book: &mut Book,
+    report: &mut Report,
     victim: Victim,
     rounds: usize,
     fault: Fault,
@@ -180,7 +111,7 @@ pub(crate) fn kill(
         let from = Instant::now();
         std::thread::sleep(BEFORE);
         let ips: Vec<_> = victim.numbers().iter().map(|n| stage.ip(*n)).collect();
-        fault.strike(stage, &mut recording);
+        strike(fault, stage, &mut recording);
         recording.mark(victim.name());
         let at = Instant::now();
         match victim {
@@ -200,7 +131,7 @@ pub(crate) fn kill(
                 .as_ref()
                 .map(|packets| packets.last().map_or(Duration::ZERO, |last| last - at)),
         });
-        fault.heal(stage);
+        heal(fault, stage);
         recording.mark("back");
         if let Some(machine) = stage.machine.filter(|_| victim == Victim::Machine) {
             machine.join().expect("bring the machine back");
@@ -213,30 +144,12 @@ pub(crate) fn kill(
         std::thread::sleep(REST);
     }
     let recording = recording.end(load, stage.reloads());
-    book.kill(&recording, victim, &kills, fault);
+    report.kill(&recording, victim, &kills, fault);
     finish(stage, cast);
 }
 
-/// A kill and its effects.
-pub(crate) struct Kill {
-    /// The start of the quiet period before it.
-    from: Instant,
-    /// The time of the kill.
-    pub(crate) at: Instant,
-    /// How long proxies still sent packets to the victim; `None` without a capture.
-    pub(crate) last: Option<Duration>,
-}
-
-impl Kill {
-    /// The periods before it, of its effects, and after them.
-    pub(crate) fn times(&self) -> [(Instant, Instant); 3] {
-        let over = self.at + DURING;
-        [(self.from, self.at), (self.at, over), (over, over + AFTER)]
-    }
-}
-
 /// Scene 5: all of etcd is down. Meanwhile two servers are started, one is restarted, and one is killed.
-pub(crate) fn outage(stage: &mut Stage, book: &mut Book, script: Script) {
+pub(crate) fn outage(stage: &mut Stage, report: &mut Report, script: Script) {
     let (load, mut recording) = begin(stage, CAST.collect());
     std::thread::sleep(REST);
     let down = Instant::now();
@@ -266,8 +179,27 @@ pub(crate) fn outage(stage: &mut Stage, book: &mut Book, script: Script) {
     let settled = back.elapsed();
     std::thread::sleep(REST);
     let recording = recording.end(load, stage.reloads());
-    book.outage(&recording, &first, settled);
+    report.outage(&recording, &first, settled);
     finish(stage, [2, 3, 4, 5, 6].into());
+}
+
+/// Begins the fault.
+fn strike(fault: Fault, stage: &mut Stage, recording: &mut Recording) {
+    match fault {
+        Fault::None => (),
+        Fault::Leader => {
+            recording.mark("etcd's leader is killed");
+            stage.etcd.kill_leader();
+        }
+    }
+}
+
+/// Ends the fault.
+fn heal(fault: Fault, stage: &mut Stage) {
+    match fault {
+        Fault::None => (),
+        Fault::Leader => stage.etcd.revive(),
+    }
 }
 
 /// Starts servers, and begins a recording when each has answered and no reload is owed any more.
@@ -283,10 +215,4 @@ fn begin(stage: &mut Stage, cast: Vec<u8>) -> (Load, Recording) {
 fn finish(stage: &mut Stage, cast: Vec<u8>) {
     stage.stop(cast);
     // The guard may hold the last file now; that does not affect the next scene.
-}
-
-/// Prints the progress.
-#[expect(clippy::print_stderr, reason = "the progress of a benchmark")]
-pub(crate) fn print_progress(what: &str) {
-    eprintln!("{what}");
 }

@@ -107,7 +107,7 @@ pub struct Register {
     pub shared: bool,
     /// How long the keys outlive sidekick.
     ///
-    /// They do so if it dies without a word. 2s at least; the lease is renewed every third of it.
+    /// They do so if it dies before it can withdraw them. 2s at least; the lease is renewed every third of it.
     #[arg(long, value_name = "TIME", default_value = "15s")]
     pub ttl: String,
     /// A further key of the instance; may be repeated.

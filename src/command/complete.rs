@@ -23,7 +23,7 @@ pub fn list_values(noun: Noun, typed: &Typed) -> Vec<String> {
     match noun {
         Noun::Target => targets(&config::conf_dir(typed.conf_dir.as_deref(), &here.host)),
         Noun::Service | Noun::Instance => {
-            let place = here.place(typed.store.as_ref().unwrap_or(&StoreArgs::default()));
+            let place = here.choose_store(typed.store.as_ref().unwrap_or(&StoreArgs::default()));
             let catalog = place.ok().and_then(|place| read_in_time(&place));
             names(noun, typed, &catalog.unwrap_or_default())
         }

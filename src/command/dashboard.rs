@@ -17,7 +17,7 @@ pub(super) fn resolve(
 ) -> Result<Job, Failure> {
     let listen = args.listen.parse::<ListenAddress>();
     let listen = listen.map_err(|error| vec![Problem::with(format!("--listen: {error}"))]);
-    let (listen, place) = both(listen, here.place(&args.store))?;
+    let (listen, place) = both(listen, here.choose_store(&args.store))?;
     let opening = Opening::on_store("dashboard", &place);
     let work = async move {
         let store = open(&place)?;

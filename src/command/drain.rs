@@ -12,8 +12,10 @@ use crate::model::report::code;
 use crate::system::clock::unix_seconds;
 
 pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Result<Job, Failure> {
-    let ((service, id, wait), place) =
-        both(config::parse_drain_args(args), here.place(&args.store))?;
+    let ((service, id, wait), place) = both(
+        config::parse_drain_args(args),
+        here.choose_store(&args.store),
+    )?;
     let (format, is_quiet) = (args.format, here.output.is_quiet());
     let verb = match state {
         State::Up => "undrain",

@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::manage;
 
 pub(super) fn resolve(args: &Export, here: &Surroundings) -> Result<Job, Failure> {
-    let place = here.place(&args.store);
+    let place = here.choose_store(&args.store);
     let place = place.map_err(|problems| Failure::usage(&problems))?;
     let opening = Opening::on_store("export", &place);
     let is_yaml = args.format == ExportFormat::Yaml;

@@ -14,7 +14,7 @@ use crate::register;
 
 pub(super) fn resolve(args: &Ip, here: &Surroundings) -> Result<Job, Failure> {
     let specs = config::parse_ip_arg(args.spec.as_deref());
-    let (specs, place) = both(specs, here.place(&args.store))?;
+    let (specs, place) = both(specs, here.choose_store(&args.store))?;
     let (format, is_quiet) = (args.format, here.output.is_quiet());
     let opening = Opening::on_store("ip", &place);
     let work = async move {

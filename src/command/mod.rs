@@ -164,7 +164,7 @@ impl Surroundings {
         config::has_color(self.output.color, &self.env, is_terminal)
     }
 
-    fn place(&self, args: &StoreArgs) -> Result<StorePlace, Vec<Problem>> {
+    fn choose_store(&self, args: &StoreArgs) -> Result<StorePlace, Vec<Problem>> {
         config::choose_store(args, &self.env, &self.host, self.is_root)
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn resolve(
     held: BlockedSignals,
     here: &Surroundings,
 ) -> Result<Job, Failure> {
-    let place = here.place(&args.store);
+    let place = here.choose_store(&args.store);
     let prefix = place.as_ref().ok().map(|place| &place.prefix);
     let registration = config::read_registration(&args, prefix);
     let (registration, place) = both(registration, place)?;
@@ -35,7 +35,7 @@ pub(super) fn resolve(
             let instances = counted("instance", instances);
             opening.log(Some(&format!("{instances}{containers}")));
         };
-        let plan = register::plan(registration, &place.location, &place.prefix, log_opening)?;
+        let plan = register::resolve(registration, &place.location, &place.prefix, log_opening)?;
         let admin = match bind(admin)? {
             Some(server) => {
                 RegisterAdmin::start(server, admin_store).map_err(|error| no_system(&error))?

@@ -103,7 +103,7 @@ fn question(
     here: &Surroundings,
 ) -> Result<(Question, StorePlace), Failure> {
     let service = service.map(config::parse_service).transpose();
-    let (service, place) = both(service, here.place(store))?;
+    let (service, place) = both(service, here.choose_store(store))?;
     let question = Question {
         service,
         prefix: place.prefix.clone(),

@@ -179,7 +179,7 @@ impl Confd {
     /// Replaces confd's fields by sidekick's. Returns the prefix, which is left out of the keys that templates see.
     pub(super) fn translate(
         &self,
-        section: &mut TomlTable<'_, '_>,
+        table: &mut TomlTable<'_, '_>,
         document: &TomlFile<'_>,
     ) -> Prefix {
         for field in [
@@ -190,34 +190,34 @@ impl Confd {
             "check_cmd",
             "reload_cmd",
         ] {
-            if section.peek(field) == Some("") {
-                section.drop_key(field);
+            if table.peek(field) == Some("") {
+                table.drop_key(field);
             }
         }
         for (name, number) in [("owner", "uid"), ("group", "gid")] {
-            if section.is_negative(number) {
-                section.drop_key(number);
-            } else if section.has(name) && section.has(number) {
+            if table.is_negative(number) {
+                table.drop_key(number);
+            } else if table.has(name) && table.has(number) {
                 let what =
                     format!("template.{name} is ignored, since template.{number} is given, too");
-                document.warn(section.span(), what, None);
-                section.drop_key(name);
+                document.warn(table.span(), what, None);
+                table.drop_key(name);
             }
         }
-        section.map_strings("src", |src| src.trim_start_matches('/').to_owned());
-        let root = self.effective_prefix(section);
-        section.map_strings("keys", |key| join_paths(&root, key));
-        translate_pace(section, document);
+        table.map_strings("src", |src| src.trim_start_matches('/').to_owned());
+        let root = self.effective_prefix(table);
+        table.map_strings("keys", |key| join_paths(&root, key));
+        translate_pace(table, document);
         let valid = if root.is_empty() { "/" } else { &root };
         Prefix::parse(valid).unwrap_or_else(|error| {
-            document.report(section.span(), format!("template.prefix: {error}"));
+            document.report(table.span(), format!("template.prefix: {error}"));
             Prefix::root()
         })
     }
 
     /// The effective prefix: that of `confd.toml`, else that of the file.
-    fn effective_prefix(&self, section: &mut TomlTable<'_, '_>) -> String {
-        let own = section.string("prefix").map(|prefix| prefix.value);
+    fn effective_prefix(&self, table: &mut TomlTable<'_, '_>) -> String {
+        let own = table.string("prefix").map(|prefix| prefix.value);
         let prefix = self.prefix.clone().or(own).unwrap_or_default();
         join_paths("", &prefix).trim_end_matches('/').to_owned()
     }
@@ -286,22 +286,22 @@ fn join_paths(root: &str, key: &str) -> String {
 }
 
 /// Translates the time settings that the maintained fork of confd has.
-fn translate_pace(section: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) {
+fn translate_pace(table: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) {
     for (theirs, ours) in [
         ("check_cmd_timeout", "check_timeout"),
         ("reload_cmd_timeout", "reload_timeout"),
     ] {
-        if let Some((time, span)) = take_time(section, document, theirs) {
-            section.put(&[ours], as_toml(time), span);
+        if let Some((time, span)) = take_time(table, document, theirs) {
+            table.put(&[ours], as_toml(time), span);
         }
     }
-    if let Some((time, span)) = take_time(section, document, "debounce") {
-        section.put(&["pace", "settle"], as_toml(time), span.clone());
+    if let Some((time, span)) = take_time(table, document, "debounce") {
+        table.put(&["pace", "settle"], as_toml(time), span.clone());
         let longest = time.max(Pace::default().max_wait);
-        section.put(&["pace", "max_wait"], as_toml(longest), span);
+        table.put(&["pace", "max_wait"], as_toml(longest), span);
     }
-    if let Some((time, span)) = take_time(section, document, "min_reload_interval") {
-        section.put(&["pace", "min_interval"], as_toml(time), span);
+    if let Some((time, span)) = take_time(table, document, "min_reload_interval") {
+        table.put(&["pace", "min_interval"], as_toml(time), span);
     }
 }
 
@@ -311,12 +311,12 @@ fn as_toml(time: Duration) -> DeValue<'static> {
 
 /// Takes a time that is longer than 0, in Go's notation.
 fn take_time(
-    section: &mut TomlTable<'_, '_>,
+    table: &mut TomlTable<'_, '_>,
     document: &TomlFile<'_>,
     field: &str,
 ) -> Option<(Duration, Range<usize>)> {
-    let span = section.span_of(field)?;
-    let text = section.time(field, |text| Ok(text.to_owned()))?;
+    let span = table.span_of(field)?;
+    let text = table.time(field, |text| Ok(text.to_owned()))?;
     match parse_go_duration(&text) {
         Some(Duration::ZERO) => None,
         Some(time) => Some((time, span)),

@@ -20,8 +20,8 @@ pub(super) struct Limits {
 }
 
 /// The table `guard`, if there is one.
-pub(super) fn read_guard(section: &mut TomlTable<'_, '_>) -> Option<Limits> {
-    let mut table = section.section("guard")?;
+pub(super) fn read_guard(table: &mut TomlTable<'_, '_>) -> Option<Limits> {
+    let mut table = table.table("guard")?;
     let limits = Limits {
         on_empty: table.parsed("on_empty", parse_on_empty),
         min_instances: table

@@ -35,7 +35,7 @@ pub fn read_labels(
         let Some(one) = parse_service(key, raw, container, &mut found) else {
             continue;
         };
-        match place(
+        match set_address(
             one,
             container,
             labels.network.or(ways.network.as_deref()),
@@ -104,15 +104,15 @@ impl<'a> Labels<'a> {
             return Err(hint(field));
         }
         let raw = self.services.entry(key).or_default();
-        let said = |text| Setting::flag(&shown(label), text);
+        let setting = |text| Setting::flag(&shown(label), text);
         match (field, name) {
-            ("name", _) => raw.name = Some(said(value)),
-            ("host", _) => raw.host = Some(said(value)),
-            ("id", _) => raw.id = Some(said(value)),
-            ("weight", _) => raw.weight = Some(said(value)),
-            ("attrs", Some(name)) => raw.attrs.push((said(name), Some(said(value)))),
+            ("name", _) => raw.name = Some(setting(value)),
+            ("host", _) => raw.host = Some(setting(value)),
+            ("id", _) => raw.id = Some(setting(value)),
+            ("weight", _) => raw.weight = Some(setting(value)),
+            ("attrs", Some(name)) => raw.attrs.push((setting(name), Some(setting(value)))),
             // `port`, or `ports` with a name behind it.
-            (_, name) => raw.ports.push((name.map(said), said(value))),
+            (_, name) => raw.ports.push((name.map(setting), setting(value))),
         }
         Ok(())
     }
@@ -175,7 +175,7 @@ enum Reached {
 }
 
 /// The announcement with its address, and with the ports that lead there.
-fn place(
+fn set_address(
     mut one: Announcement,
     container: &Container,
     network: Option<&str>,

@@ -97,7 +97,7 @@ fn parse_ttl(text: &str) -> Result<Duration, String> {
 
 /// The settings on the command line.
 fn settings_of_flags(args: &cli::Register) -> RawInstance {
-    let said = |flag: &str, text: &Option<String>| text.as_ref().map(|t| Setting::flag(flag, t));
+    let setting = |flag: &str, text: &Option<String>| text.as_ref().map(|t| Setting::flag(flag, t));
     let is_set = |flag: &str, is_set: bool| is_set.then(|| Setting::flag(flag, ""));
     let port = |text: &String| match text.split_once('=') {
         None => (None, Setting::flag("--port", text)),
@@ -115,13 +115,13 @@ fn settings_of_flags(args: &cli::Register) -> RawInstance {
         (Setting::flag("--attr", name), value)
     };
     RawInstance {
-        name: said("--name", &args.name),
+        name: setting("--name", &args.name),
         prefix: None,
         ports: args.port.iter().map(port).collect(),
-        ip: said("--ip", &args.ip),
-        host: said("--host", &args.host),
-        id: said("--id", &args.id),
-        weight: said("--weight", &args.weight),
+        ip: setting("--ip", &args.ip),
+        host: setting("--host", &args.host),
+        id: setting("--id", &args.id),
+        weight: setting("--weight", &args.weight),
         attrs: args.attr.iter().map(attr).collect(),
         take_over: is_set("--take-over", args.take_over),
         shared: is_set("--shared", args.shared),

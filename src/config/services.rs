@@ -89,9 +89,9 @@ impl All {
     fn read(&mut self, file: &Path, text: &str, prefix: &Prefix) {
         let document = TomlFile::new(file, text);
         let mut root = TomlTable::root(&document);
-        for section in root.sections("service") {
-            let span = section.span().clone();
-            let Some(one) = read_service(section, &document) else {
+        for table in root.tables("service") {
+            let span = table.span().clone();
+            let Some(one) = read_service(table, &document) else {
                 continue;
             };
             let here = format!("{}:{}", file.display(), document.line(&span));
@@ -121,16 +121,16 @@ fn identity(one: &Announcement, prefix: &Prefix) -> Option<Identity> {
     Some((prefix, one.service.to_string(), id))
 }
 
-fn read_service(mut section: TomlTable<'_, '_>, document: &TomlFile<'_>) -> Option<Announcement> {
-    if !section.has("name") {
-        section.note_missing(&["name"], "service.name is missing", None);
+fn read_service(mut table: TomlTable<'_, '_>, document: &TomlFile<'_>) -> Option<Announcement> {
+    if !table.has("name") {
+        table.note_missing(&["name"], "service.name is missing", None);
     }
-    if !section.has("port") && !section.has("ports") {
+    if !table.has("port") && !table.has("ports") {
         let what = "service.port is missing: a number, or ports = { NAME = NUMBER }";
-        section.note_missing(&["port", "ports"], what, None);
+        table.note_missing(&["port", "ports"], what, None);
     }
-    let raw = read_settings(&mut section);
-    section.finish(&KNOWN);
+    let raw = read_settings(&mut table);
+    table.finish(&KNOWN);
     let mut found = Problems {
         document: Some(document),
         problems: Vec::new(),
@@ -138,31 +138,31 @@ fn read_service(mut section: TomlTable<'_, '_>, document: &TomlFile<'_>) -> Opti
     parse_announcement(&raw, &mut found)
 }
 
-fn read_settings(section: &mut TomlTable<'_, '_>) -> RawInstance {
-    let main = section.text("port").map(|port| (None, port));
-    let named = section.pairs("ports").into_iter();
+fn read_settings(table: &mut TomlTable<'_, '_>) -> RawInstance {
+    let main = table.text("port").map(|port| (None, port));
+    let named = table.pairs("ports").into_iter();
     let named = named.map(|(name, port)| (Some(name), port));
-    let attrs = section.pairs("attrs").into_iter();
+    let attrs = table.pairs("attrs").into_iter();
     RawInstance {
-        name: section.text("name"),
-        prefix: section.text("prefix"),
+        name: table.text("name"),
+        prefix: table.text("prefix"),
         ports: main.into_iter().chain(named).collect(),
-        ip: section.text("ip"),
-        host: section.text("host"),
-        id: section.text("id"),
-        weight: section.text("weight"),
+        ip: table.text("ip"),
+        host: table.text("host"),
+        id: table.text("id"),
+        weight: table.text("weight"),
         attrs: attrs.map(|(name, value)| (name, Some(value))).collect(),
-        take_over: section.is_set("take_over"),
-        shared: section.is_set("shared"),
+        take_over: table.is_set("take_over"),
+        shared: table.is_set("shared"),
         checks: RawChecks {
-            list: section.texts("check"),
-            interval: section.text("check_interval"),
-            timeout: section.text("check_timeout"),
-            rise: section.text("rise"),
-            fall: section.text("fall"),
-            status: section.text("check_status"),
-            headers: section.texts("check_header"),
-            body: section.text("check_body"),
+            list: table.texts("check"),
+            interval: table.text("check_interval"),
+            timeout: table.text("check_timeout"),
+            rise: table.text("rise"),
+            fall: table.text("fall"),
+            status: table.text("check_status"),
+            headers: table.texts("check_header"),
+            body: table.text("check_body"),
         },
     }
 }

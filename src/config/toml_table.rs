@@ -244,7 +244,7 @@ impl<'d, 't> TomlTable<'d, 't> {
     }
 
     /// Takes a table below this one.
-    pub(super) fn section(&mut self, key: &str) -> Option<TomlTable<'d, 't>> {
+    pub(super) fn table(&mut self, key: &str) -> Option<TomlTable<'d, 't>> {
         let found = self.take(key)?;
         let (span, name) = (found.span(), self.path(key));
         match found.into_inner() {
@@ -266,13 +266,13 @@ impl<'d, 't> TomlTable<'d, 't> {
     pub(super) fn one_or_more(&mut self, key: &str) -> Vec<TomlTable<'d, 't>> {
         let is_list = |found: &Spanned<DeValue<'_>>| found.get_ref().is_array();
         if self.table.get(key).is_some_and(is_list) {
-            return self.sections(key);
+            return self.tables(key);
         }
-        self.section(key).into_iter().collect()
+        self.table(key).into_iter().collect()
     }
 
     /// Takes the tables of a list, `[[service]]`.
-    pub(super) fn sections(&mut self, key: &str) -> Vec<TomlTable<'d, 't>> {
+    pub(super) fn tables(&mut self, key: &str) -> Vec<TomlTable<'d, 't>> {
         let Some(found) = self.take(key) else {
             return Vec::new();
         };
@@ -288,11 +288,11 @@ impl<'d, 't> TomlTable<'d, 't> {
                 return Vec::new();
             }
         };
-        let mut sections = Vec::new();
+        let mut tables = Vec::new();
         for item in items {
             let (document, name, span) = (self.document, name.clone(), item.span());
             match item.into_inner() {
-                DeValue::Table(table) => sections.push(TomlTable {
+                DeValue::Table(table) => tables.push(TomlTable {
                     document,
                     name,
                     span,
@@ -302,7 +302,7 @@ impl<'d, 't> TomlTable<'d, 't> {
                 other => self.report_type(key, &Spanned::new(span, other), "a table"),
             }
         }
-        sections
+        tables
     }
 
     /// Takes a string or a whole number, as text.
@@ -336,21 +336,21 @@ impl<'d, 't> TomlTable<'d, 't> {
 
     /// Takes the names and values of a table below this one.
     pub(super) fn pairs(&mut self, key: &str) -> Vec<(Setting, Setting)> {
-        let Some(section) = self.section(key) else {
+        let Some(table) = self.table(key) else {
             return Vec::new();
         };
         let mut pairs = Vec::new();
-        for (name, value) in &section.table {
+        for (name, value) in &table.table {
             let (name, at) = (name.get_ref().as_ref(), name.span());
             let Some(text) = as_typed(value.get_ref()) else {
                 let what = match value.get_ref() {
                     DeValue::Table(_) => "a string or a number; a path stands in quotes, \"a/b\"",
                     _ => "a string or a number",
                 };
-                section.report_type(name, value, what);
+                table.report_type(name, value, what);
                 continue;
             };
-            let value = section.setting(name, value, text);
+            let value = table.setting(name, value, text);
             let name = Setting {
                 text: name.to_owned(),
                 span: Some(at),

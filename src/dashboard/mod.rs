@@ -91,7 +91,7 @@ pub async fn run(
         loop {
             tokio::select! {
                 signal = signals.next() => if [Signal::TERM, Signal::INT].contains(&signal) { break },
-                () = watchdog.beat() => {}
+                () = watchdog.ping() => {}
             }
         }
         // The feeds of open pages end, because the server waits for them.

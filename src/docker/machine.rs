@@ -106,7 +106,7 @@ struct Known {
     inspection: Inspection,
     /// Whether an inspection was tried.
     is_tried: bool,
-    doubt: Doubt,
+    validity: Validity,
     /// When it was asked to stop, in nanoseconds since 1970.
     asked_to_stop: Option<u64>,
 }
@@ -123,14 +123,14 @@ enum Inspection {
     },
 }
 
-/// Whether the facts can be trusted.
+/// Whether the facts of the last inspection still hold.
 #[derive(Debug, PartialEq, Eq)]
-enum Doubt {
-    No,
-    /// An event says that it cannot serve any more, and an inspection is to show it.
-    Told,
-    /// That inspection has failed, so the event decides.
-    Down,
+enum Validity {
+    Valid,
+    /// An event says that the container cannot serve any more; an inspection is to show it.
+    Questioned,
+    /// That inspection has failed, so the event decides: the container cannot serve.
+    Refuted,
 }
 
 impl Known {
@@ -139,7 +139,7 @@ impl Known {
             facts: None,
             inspection: Inspection::NotNeeded,
             is_tried: false,
-            doubt: Doubt::No,
+            validity: Validity::Valid,
             asked_to_stop: None,
         }
     }
@@ -154,8 +154,8 @@ impl Known {
     fn failed(&mut self, now: Instant) {
         self.is_tried = true;
         self.inspection = Inspection::Wanted(now + INSPECT_AGAIN);
-        if self.doubt == Doubt::Told {
-            self.doubt = Doubt::Down;
+        if self.validity == Validity::Questioned {
+            self.validity = Validity::Refuted;
         }
     }
 
@@ -163,7 +163,8 @@ impl Known {
     fn up(&self) -> Option<&Arc<Container>> {
         let facts = self.facts.as_ref()?;
         let is_stopping = self.asked_to_stop.is_some_and(|at| at >= facts.started_at);
-        let is_up = facts.status == Status::Up && self.doubt != Doubt::Down && !is_stopping;
+        let is_up =
+            facts.status == Status::Up && self.validity != Validity::Refuted && !is_stopping;
         is_up.then_some(facts)
     }
 
@@ -200,7 +201,7 @@ impl Machine {
                 Look::At(at) | Look::Out { until: at, .. } => *at,
             },
         };
-        // A full house waits for answers, which have deadlines of their own.
+        // With as many inspections under way as may be, the next one waits for an answer; each answer has a deadline.
         let (is_up, is_full) = (self.is_up(), self.out() >= AT_ONCE);
         let counts = |known: &&Known| match known.inspection {
             Inspection::NotNeeded => false,
@@ -280,7 +281,7 @@ impl Machine {
         }
         if self.lost_at.is_some_and(|at| now >= at + self.grace) {
             self.lost_at = None;
-            // Answers that are under way are about nobody then.
+            // No container is known any more, so answers that are still under way are ignored.
             self.known.clear();
             out.push(Action::GaveUp);
         }
@@ -320,7 +321,7 @@ impl Machine {
             self.is_told = false;
             out.push(Action::Connected);
         } else {
-            // A stream that stays open for one look is a good one.
+            // A stream that is still open at the first look at the list works.
             self.backoff.succeeded();
         }
     }
@@ -359,7 +360,7 @@ impl Machine {
         };
         match event.what {
             What::Came => {}
-            What::Went => known.doubt = Doubt::Told,
+            What::Went => known.validity = Validity::Questioned,
             What::Killed(signal) => {
                 let facts = known.facts.as_ref();
                 let asks = |stop: Signal| signal == Signal::KILL || signal == stop;
@@ -393,7 +394,7 @@ impl Machine {
         match answer {
             Err(_) => known.failed(now),
             Ok(_) if is_old => known.inspection = Inspection::Wanted(now),
-            // Its start would be told.
+            // An event would report its start.
             Ok(container) if container.as_ref().is_none_or(is_stopped) => {
                 self.known.remove(id);
             }
@@ -401,12 +402,12 @@ impl Machine {
                 known.facts = container.map(Arc::new);
                 known.inspection = Inspection::NotNeeded;
                 known.is_tried = true;
-                known.doubt = Doubt::No;
+                known.validity = Validity::Valid;
             }
         }
     }
 
-    /// The connection is no good any more.
+    /// The connection to the engine has failed.
     fn lost(&mut self, now: Instant, why: String, out: &mut Vec<Action>) {
         if self.is_up() {
             self.lost_at = Some(now);

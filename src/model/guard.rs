@@ -1,4 +1,4 @@
-//! What one target may lose at once before its guard doubts it. Pure.
+//! What one target may lose at once before its guard holds what was lost. Pure.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -34,7 +34,7 @@ pub fn parse_ip(text: &str) -> Result<IpAddr, InvalidField> {
     let Ok(ip) = text.parse::<IpAddr>() else {
         return refuse("it is neither an IPv4 nor an IPv6 address (without brackets)");
     };
-    // An IPv4 address in IPv6 clothes is judged as what it is.
+    // An IPv4 address that is written as IPv6 (`::ffff:192.0.2.1`) is judged as IPv4.
     match ip.to_canonical() {
         ip if ip.is_unspecified() => {
             refuse("it is the unspecified address; nobody can connect to it")
@@ -192,7 +192,7 @@ pub struct Instance {
     pub state: State,
     /// Everything else that was announced.
     pub attrs: BTreeMap<AttrName, AttrValue>,
-    /// Since when it is there, and as it is; for people only.
+    /// When it was announced, and since when it has its state; for people only.
     pub times: Times,
 }
 

@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 pub use self::event::{Action, Answer, Failure, Input};
-use self::state::{Beat, HeldLease, Later, Sent, State};
+use self::state::{Heartbeat, HeldLease, Later, Sent, State};
 use self::wanted::Wanted;
 use super::backoff::{Backoff, Dice};
 use super::lease_id::LeaseId;
@@ -41,7 +41,7 @@ use super::publication::{Publication, Standing};
 use super::state_change::StateValue;
 
 /// Heartbeats per TTL.
-const BEATS: u32 = 3;
+const HEARTBEATS: u32 = 3;
 /// Each heartbeat comes up to this share of its interval early or late.
 const JITTER: f64 = 0.1;
 /// The delays between tries while the store does not answer.
@@ -74,7 +74,7 @@ impl Lease {
             wanted: Wanted::default(),
             silent: BTreeSet::new(),
             state: State::Idle,
-            retry: Backoff::new(RETRY.0, RETRY.1.min(ttl / BEATS)),
+            retry: Backoff::new(RETRY.0, RETRY.1.min(ttl / HEARTBEATS)),
             dice: Dice::new(seed),
         }
     }
@@ -244,7 +244,7 @@ impl Lease {
                 self.ttl = ttl;
                 self.state = State::Held(HeldLease {
                     lease,
-                    beat: Beat::Due(now + self.interval()),
+                    heartbeat: Heartbeat::Due(now + self.interval()),
                     // The store began to count at some time after the request went out.
                     lost_at: sent + ttl,
                     unpublished: self.wanted.move_to_new_lease(&self.silent),
@@ -289,7 +289,7 @@ impl Lease {
             Ok(()) => self.confirm(dir, actions),
             Err(Failure::Lost) => return self.lost(now, actions),
             Err(Failure::Conflict) => {
-                let again = Later::Conflict(now + self.ttl / BEATS);
+                let again = Later::Conflict(now + self.ttl / HEARTBEATS);
                 held.postpone(dir.clone(), again);
                 actions.push(Action::Conflict(dir));
             }
@@ -323,7 +323,7 @@ impl Lease {
         let Some(held) = self.state.held(lease) else {
             return;
         };
-        let Beat::Sent { first: sent, .. } = held.beat else {
+        let Heartbeat::Sent { first: sent, .. } = held.heartbeat else {
             return;
         };
         match answer {
@@ -331,14 +331,14 @@ impl Lease {
                 self.retry.succeeded();
                 self.ttl = ttl;
                 held.lost_at = sent + ttl;
-                held.beat = Beat::Due(sent + interval);
+                held.heartbeat = Heartbeat::Due(sent + interval);
                 held.retry_failed();
                 self.verify(actions);
                 self.publish_next(now, actions);
             }
             Err(Failure::Lost) => self.lost(now, actions),
             Err(Failure::Failed | Failure::Conflict) => {
-                held.beat = Beat::Due(now + self.retry.failed(self.dice.chance()));
+                held.heartbeat = Heartbeat::Due(now + self.retry.failed(self.dice.chance()));
             }
         }
     }
@@ -401,7 +401,7 @@ impl Lease {
                 self.lost(now, actions);
             }
             State::Held(held) => {
-                if held.beat_is_due(now, self.ttl / 2) {
+                if held.heartbeat_is_due(now, self.ttl / 2) {
                     actions.push(Action::KeepAlive(held.lease));
                 }
                 if held.sent.as_ref().is_some_and(|sent| now >= sent.until) {
@@ -423,7 +423,7 @@ impl Lease {
 
     /// The time to the next heartbeat.
     fn interval(&mut self) -> Duration {
-        (self.ttl / BEATS).mul_f64(1.0 - JITTER + 2.0 * JITTER * self.dice.chance())
+        (self.ttl / HEARTBEATS).mul_f64(1.0 - JITTER + 2.0 * JITTER * self.dice.chance())
     }
 }
 

@@ -15,7 +15,7 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         (distance, name)
     });
     let like = distances.filter(|(distance, name)| {
-        // Of a word of one or two letters nothing is left after a slip.
+        // A slip leaves too little of a word of one or two letters to recognise it by.
         *name != given
             && *distance <= limit
             && *distance < name.chars().count().min(wrong.chars().count())

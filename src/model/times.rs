@@ -1,5 +1,5 @@
-//! What an instance says of when: keys beside its address that tell people since when it is announced, and since when and by
-//! whom it is out of service. No proxy needs them, and a reader that does not know them takes them for attributes. Pure.
+//! The times of an instance: keys beside its address that tell people when it was announced, and since when and by whom it is
+//! out of service. No proxy needs them, and a reader that does not know them takes them for attributes. Pure.
 
 use std::fmt;
 

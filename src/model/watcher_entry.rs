@@ -164,7 +164,7 @@ impl Watchers {
     }
 
     fn put(&mut self, key: &Key, value: &Value) {
-        let Some((id, field)) = place(key) else {
+        let Some((id, field)) = split_key(key) else {
             return;
         };
         let text = String::from_utf8_lossy(value);
@@ -183,7 +183,7 @@ impl Watchers {
 
     /// A watcher is gone with its first key, since all go together. `old_workers` and `config` may go alone.
     fn delete(&mut self, key: &Key) {
-        match place(key) {
+        match split_key(key) {
             Some((id, HOST | APPLIED)) => {
                 self.0.remove(id);
             }
@@ -240,11 +240,11 @@ impl Watchers {
 }
 
 /// The watcher and the field of a key below [`root`].
-fn place(key: &str) -> Option<(&str, &str)> {
-    place_below(&root(), key)
+fn split_key(key: &str) -> Option<(&str, &str)> {
+    split_key_below(&root(), key)
 }
 
-fn place_below<'a>(root: &Prefix, key: &'a str) -> Option<(&'a str, &'a str)> {
+fn split_key_below<'a>(root: &Prefix, key: &'a str) -> Option<(&'a str, &'a str)> {
     let below = key.strip_prefix(root.as_str())?.strip_prefix('/')?;
     below.split_once('/')
 }
@@ -267,7 +267,7 @@ pub fn missing<'a>(
 ) -> BTreeMap<String, Seen> {
     let mut all: BTreeMap<String, Seen> = BTreeMap::new();
     for (key, value) in seen {
-        let Some((id, field)) = place_below(&seen_root(), key) else {
+        let Some((id, field)) = split_key_below(&seen_root(), key) else {
             continue;
         };
         let one = all.entry(id.to_owned()).or_default();

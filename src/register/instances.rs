@@ -9,7 +9,7 @@
 //! ```
 //!
 //! All instances hang on one lease, except those with a shared id: each of these has a lease of its own, which other
-//! processes keep alive too. A config reload or a changed address replaces the set while it runs. The roster leaves alone
+//! processes keep alive too. A config reload or a changed address replaces the set while it runs. The machine leaves alone
 //! an instance that stays the same. It publishes one that has changed anew on its lease, so that the instance is never
 //! absent, and keeps its health if its checks are the same. Only an instance that becomes shared, or is not shared any
 //! more, may be absent for a moment: it moves to another lease.
@@ -40,7 +40,7 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The machine; see the module's diagram.
 #[derive(Debug)]
-pub(super) struct Roster {
+pub(super) struct InstanceSet {
     members: BTreeMap<Prefix, Member>,
     leases: Leases,
     /// The instances that are published, and on which lease.
@@ -76,8 +76,8 @@ enum Set {
     InForce,
 }
 
-impl Roster {
-    /// A roster of these instances; `seed` decides the jitter of the leases.
+impl InstanceSet {
+    /// The set of these instances; `seed` decides the jitter of the leases.
     pub(super) fn new(entries: Vec<Entry>, ttl: Duration, seed: u64) -> Self {
         let member = |entry: Entry| (entry.publication.dir.clone(), Member::new(entry));
         Self {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use self::event::{Action, Input, Why};
 use super::instances;
-use super::instances::Roster;
+use super::instances::InstanceSet;
 use crate::model::ending::{Ending, Step};
 use crate::model::os::{Exit, Signal};
 use crate::model::prefix::Prefix;
@@ -25,7 +25,7 @@ pub(super) struct Lifecycle {
     stop: Stop,
     /// How long a stop waits for watchers to apply the drain.
     drain: Duration,
-    roster: Roster,
+    instances: InstanceSet,
     state: State,
 }
 
@@ -63,12 +63,17 @@ enum Then {
 }
 
 impl Lifecycle {
-    pub(super) fn new(has_program: bool, stop: Stop, drain: Duration, roster: Roster) -> Self {
+    pub(super) fn new(
+        has_program: bool,
+        stop: Stop,
+        drain: Duration,
+        instances: InstanceSet,
+    ) -> Self {
         Self {
             has_program,
             stop,
             drain,
-            roster,
+            instances,
             state: State::New,
         }
     }
@@ -81,12 +86,12 @@ impl Lifecycle {
             State::Ending(ending) => Some(ending.deadline()),
             State::Done => return None,
         };
-        own.into_iter().chain(self.roster.deadline()).min()
+        own.into_iter().chain(self.instances.deadline()).min()
     }
 
     /// When what stands in the store begins to disappear unless it is renewed.
     pub(super) fn expires(&self) -> Option<Instant> {
-        self.roster.expires()
+        self.instances.expires()
     }
 
     /// The transition.
@@ -103,16 +108,16 @@ impl Lifecycle {
             Input::GroupGone => self.group_gone(&mut out),
             Input::Signal(signal) => self.signal(now, signal, &mut out),
             Input::Probed(round, result) => {
-                self.hand_to_roster(now, instances::Input::Probed(round, result), &mut out);
+                self.hand_to_instances(now, instances::Input::Probed(round, result), &mut out);
             }
             Input::Lease(holder, answer) => {
-                self.hand_to_roster(now, instances::Input::Lease(holder, answer), &mut out);
+                self.hand_to_instances(now, instances::Input::Lease(holder, answer), &mut out);
             }
             Input::Marked(dir, since) => {
-                self.hand_to_roster(now, instances::Input::Marked(dir, since), &mut out);
+                self.hand_to_instances(now, instances::Input::Marked(dir, since), &mut out);
             }
             Input::Replace(entries) => {
-                self.hand_to_roster(now, instances::Input::Replace(entries), &mut out);
+                self.hand_to_instances(now, instances::Input::Replace(entries), &mut out);
             }
             Input::Waited => self.end_drain(now, &mut out),
             Input::Tick => self.tick(now, &mut out),
@@ -142,7 +147,7 @@ impl Lifecycle {
 
     fn announce(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.state = State::Up;
-        self.hand_to_roster(now, instances::Input::Start, out);
+        self.hand_to_instances(now, instances::Input::Start, out);
     }
 
     fn ended(&mut self, now: Instant, exit: Exit, out: &mut Vec<Action>) {
@@ -228,7 +233,7 @@ impl Lifecycle {
             drained_at: now + self.drain,
             then,
         };
-        self.hand_to_roster(now, instances::Input::Drain, out);
+        self.hand_to_instances(now, instances::Input::Drain, out);
     }
 
     /// Begins to wait for the watchers, now that the store has answered the marks.
@@ -258,7 +263,7 @@ impl Lifecycle {
     fn withdraw(&mut self, now: Instant, then: Then, out: &mut Vec<Action>) {
         let until = now + WITHDRAW_WITHIN;
         self.state = State::Leaving { until, then };
-        self.hand_to_roster(now, instances::Input::Stop, out);
+        self.hand_to_instances(now, instances::Input::Stop, out);
     }
 
     /// Ends the wait for the withdrawal: it is done, or the time is up.
@@ -296,9 +301,10 @@ impl Lifecycle {
         }
     }
 
-    /// Hands an event to the roster. What it says about all instances moves the lifecycle on; the rest is for the shell.
-    fn hand_to_roster(&mut self, now: Instant, input: instances::Input, out: &mut Vec<Action>) {
-        for action in self.roster.handle(now, input) {
+    /// Hands an event to the machine of the instances. Its actions about all instances move the lifecycle on; the others are
+    /// for the shell.
+    fn hand_to_instances(&mut self, now: Instant, input: instances::Input, out: &mut Vec<Action>) {
+        for action in self.instances.handle(now, input) {
             out.push(match action {
                 instances::Action::Withdrawn => {
                     self.end_withdrawal(now, true, out);
@@ -343,7 +349,7 @@ impl Lifecycle {
             State::Draining { .. } | State::Leaving { .. } => {}
         }
         if !matches!(self.state, State::Done) {
-            self.hand_to_roster(now, instances::Input::Tick, out);
+            self.hand_to_instances(now, instances::Input::Tick, out);
         }
     }
 

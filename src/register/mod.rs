@@ -37,5 +37,5 @@ mod resolve;
 mod run;
 mod status;
 
-pub use self::resolve::{Plan, PlanError, choose_address, plan};
+pub use self::resolve::{Plan, PlanError, choose_address, resolve};
 pub use run::run;

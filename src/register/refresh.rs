@@ -1,6 +1,5 @@
-//! When `register` reloads its configuration, when it looks for changed addresses, and when it resolves what containers
-//! announce: one job at a time, off the loop.
-//! Shell.
+//! When `register` reads its configuration again, when it looks for changed addresses, and when it resolves what containers
+//! announce: one job at a time, off the loop. Shell.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 60);
 pub(super) enum Found {
     /// The result of a config reload.
     Read(Result<Vec<Entry>, Unread>),
-    /// The instances with the addresses that they have now; `None` if they cannot be told.
+    /// The instances with the addresses that they have now; `None` if nobody can say.
     Seen(Option<Vec<Entry>>),
     /// The instances with what the containers announce now.
     Contained(Option<Vec<Entry>>),
@@ -57,7 +56,7 @@ struct Out {
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    /// It reloads the configuration.
+    /// It reads the configuration again.
     Read,
     /// It resolves what the containers announce.
     Contain(Vec<Announcement>),
@@ -99,7 +98,7 @@ impl RefreshSchedule {
         self.containers = Some(announcements);
     }
 
-    /// Whether there is a configuration file to reload.
+    /// Whether there is a configuration file to read again.
     pub(super) fn has_config_file(&self) -> bool {
         self.source.has_config_file()
     }

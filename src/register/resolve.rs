@@ -74,11 +74,11 @@ fn list_tried(choice: &Choice) -> String {
 
 /// Resolves a registration: fills in what only the system knows. Fails if two instances get the same id, or if an instance
 /// has no address; with a program, such an instance waits for one instead.
-pub fn plan(
+pub fn resolve(
     registration: Registration,
     location: &Location,
     prefix: &Prefix,
-    tell: impl FnOnce(&[Prefix]),
+    report_dirs: impl FnOnce(&[Prefix]),
 ) -> Result<Plan, PlanError> {
     let mut source = Source {
         location: location.clone(),
@@ -94,7 +94,7 @@ pub fn plan(
         gone: BTreeSet::new(),
         waiting: BTreeSet::new(),
     };
-    tell(&source.dirs());
+    report_dirs(&source.dirs());
     Ok(Plan {
         entries: source.resolve()?,
         source,
@@ -154,7 +154,7 @@ impl Unread {
 }
 
 impl Source {
-    /// Whether there is a configuration file to reload.
+    /// Whether there is a configuration file to read again.
     pub(super) fn has_config_file(&self) -> bool {
         self.config.is_some()
     }

@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use super::announced::Announced;
 use super::containers::Containers;
-use super::instances::{Entry, Holder, ProbeRound, Roster};
+use super::instances::{Entry, Holder, InstanceSet, ProbeRound};
 use super::lifecycle::{Action, Input, Lifecycle};
 use super::refresh::{Found, RefreshSchedule};
 use super::resolve::{Plan, Source};
@@ -63,12 +63,12 @@ pub async fn run(
         announced: Announced::default(),
     };
     shell.set_instances(&plan.entries);
-    let mut roster = Roster::new(plan.entries, plan.ttl, fastrand::u64(..));
+    let mut instances = InstanceSet::new(plan.entries, plan.ttl, fastrand::u64(..));
     if shell.containers.is_some() {
-        roster.expect_more();
+        instances.expect_more();
     }
     let has_program = shell.program.is_some();
-    let mut machine = Lifecycle::new(has_program, plan.stop, plan.drain, roster);
+    let mut machine = Lifecycle::new(has_program, plan.stop, plan.drain, instances);
     let mut input = Input::Start;
     loop {
         let mut answers = Vec::new();
@@ -170,7 +170,7 @@ impl Shell {
                 }
                 () = sleep_until(deadline) => Some(Input::Tick),
                 () = sleep_until(refresh) => None,
-                () = self.watchdog.beat() => None,
+                () = self.watchdog.ping() => None,
                 () = self.loop_beat.next() => None,
             };
             if let Some(input) = input {
@@ -181,7 +181,7 @@ impl Shell {
 
     fn handle_signal(&mut self, signal: Signal) -> Input {
         if signal == Signal::HUP && self.refresh.request_config_reload() {
-            self.report.reloading();
+            self.report.config_reload_started();
         }
         Input::Signal(signal)
     }
@@ -271,12 +271,12 @@ impl Shell {
                 entries
             }
             Found::Read(Err(why)) => {
-                self.report.reload_failed(&why);
+                self.report.config_reload_failed(&why);
                 return None;
             }
             Found::Read(Ok(entries)) => {
                 self.set_instances(&entries);
-                self.report.reloaded();
+                self.report.config_reload_succeeded();
                 entries
             }
         };

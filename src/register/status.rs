@@ -291,7 +291,7 @@ impl StatusReport {
     }
 
     /// A config reload begins.
-    pub(super) fn reloading(&mut self) {
+    pub(super) fn config_reload_started(&mut self) {
         info!("SIGHUP: reading the configuration again");
         if self.ready {
             self.reload = ConfigReload::Reading;
@@ -300,7 +300,7 @@ impl StatusReport {
     }
 
     /// A config reload has succeeded.
-    pub(super) fn reloaded(&mut self) {
+    pub(super) fn config_reload_succeeded(&mut self) {
         self.admin.config_read(None);
         info!("the new configuration is in force: {}", self.who());
         if self.reload == ConfigReload::Reading {
@@ -309,7 +309,7 @@ impl StatusReport {
     }
 
     /// A config reload has failed.
-    pub(super) fn reload_failed(&mut self, why: &Unread) {
+    pub(super) fn config_reload_failed(&mut self, why: &Unread) {
         self.admin.config_read(Some(why.first_line()));
         match why {
             Unread::Wrong(problems) => {

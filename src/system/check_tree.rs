@@ -1,4 +1,4 @@
-//! Mirrors: a copy of a directory for a check that has to see a whole tree, with candidates in the places of the files
+//! A copy of a directory for a check that has to see a whole tree, with candidates in the places of the files
 //! that they are to replace. Adapter.
 
 use std::fs;
@@ -12,15 +12,15 @@ use tempfile::TempDir;
 use super::file;
 
 const PREFIX: &str = "tree.";
-/// A mirror that is older belongs to nobody: whoever made it was killed.
+/// An older one belongs to nobody: the process that made it was killed.
 const LITTER: Duration = Duration::from_secs(60 * 60);
 
 /// A directory of links to what another one holds. Dropping it removes it.
 #[derive(Debug)]
-pub struct Mirror(TempDir);
+pub struct CheckTree(TempDir);
 
-impl Mirror {
-    /// Makes a mirror of `root` in `scratch`, for the target `name`, which has one at a time. Each pair of `replaced` is a
+impl CheckTree {
+    /// Makes a copy of `root` in `scratch`, for the target `name`, which has one at a time. Each pair of `replaced` is a
     /// file, which need not be there yet, and what stands in its place; one outside of `root` is passed over.
     pub fn make(
         root: &Path,
@@ -116,9 +116,9 @@ mod tests {
     #[test]
     fn no_two_targets_share_a_mirror() {
         let (live, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mirrors = ["a/b", "a-b", "a%2Fb"]
-            .map(|name| Mirror::make(live.path(), &[], (scratch.path(), name)).unwrap());
-        let paths: std::collections::BTreeSet<&Path> = mirrors.iter().map(Mirror::path).collect();
+        let trees = ["a/b", "a-b", "a%2Fb"]
+            .map(|name| CheckTree::make(live.path(), &[], (scratch.path(), name)).unwrap());
+        let paths: std::collections::BTreeSet<&Path> = trees.iter().map(CheckTree::path).collect();
         assert_eq!(paths.len(), 3);
         assert!(paths.iter().all(|path| path.is_dir()), "{paths:?}");
     }
@@ -158,7 +158,7 @@ mod tests {
             .iter()
             .map(|(a, b)| (a.as_path(), b.as_path()))
             .collect();
-        let mirror = Mirror::make(&root, &pairs, (scratch.path(), "a/b")).unwrap();
+        let tree = CheckTree::make(&root, &pairs, (scratch.path(), "a/b")).unwrap();
         for (path, text) in [
             ("main.cfg", "main"),
             ("d/a.cfg", "new a"),
@@ -167,13 +167,13 @@ mod tests {
             ("made/later/c.cfg", "new c"),
         ] {
             assert_eq!(
-                fs::read_to_string(mirror.path().join(path)).unwrap(),
+                fs::read_to_string(tree.path().join(path)).unwrap(),
                 text,
                 "{path}"
             );
         }
-        assert_eq!(fs::read_dir(mirror.path()).unwrap().count(), 4);
-        drop(mirror);
+        assert_eq!(fs::read_dir(tree.path()).unwrap().count(), 4);
+        drop(tree);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
         assert_eq!(fs::read_to_string(root.join("d/a.cfg")).unwrap(), "old a");
     }

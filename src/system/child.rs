@@ -117,7 +117,7 @@ impl Group {
                 Err(errno) => return Err(errno.into()),
             }
         }
-        // One that somebody has stopped (Ctrl-Z) would not hear of its stop before it goes on.
+        // A process that somebody has suspended (Ctrl-Z) handles no signal before it continues.
         if stop.begins_with(signal) {
             self.signal(Signal::CONT)?;
         }

@@ -34,7 +34,7 @@ pub fn addresses(host: &str) -> Vec<IpAddr> {
         .spawn(move || {
             let found = (name.as_str(), 0).to_socket_addrs();
             let found: Vec<IpAddr> = found.into_iter().flatten().map(|addr| addr.ip()).collect();
-            // Nobody waits any more: that is what the limit is for.
+            // Past the limit nobody waits for the answer any more.
             let _ = to.send(found);
         });
     let found = asked.ok().and_then(|_| answer.recv_timeout(PATIENCE).ok());

@@ -4,7 +4,7 @@
 //! # Guarantees
 //!
 //! A child that was started by `start` is never reaped here, even if it ends before `start` has returned: the
-//! register of our own is locked from before the fork, and whoever reaps looks first and holds the lock.
+//! register of our own children is locked from before the fork, and the reaper holds the lock while it looks there.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -99,7 +99,7 @@ pub fn adopt_orphans() {
 
 /// Does `work`, and until it is done reaps orphans if that is ours to do: as PID 1, or as a child subreaper.
 pub async fn reaping<T>(work: impl Future<Output = T>) -> T {
-    // Also where we reap nobody: whoever started us may have ignored this signal, and no status would reach us then.
+    // This is needed also where we reap nobody: our parent may have ignored the signal, and without it we get no exit status.
     let ended = signal(SignalKind::child());
     let reap = async {
         match ended {
@@ -123,12 +123,12 @@ fn is_ours_to_do() -> bool {
 async fn reap(mut ended: tokio::signal::unix::Signal) {
     let mut pause = TICK;
     loop {
-        // No word of a child may still mean that one ended: signals of one kind are told once.
-        let told = tokio::time::timeout(pause, ended.recv()).await.is_ok();
+        // A child may have ended although no signal came: the kernel delivers pending signals of one kind once.
+        let has_signal = tokio::time::timeout(pause, ended.recv()).await.is_ok();
         pause = match sweep() {
             Swept::Clean => TICK,
-            // Whoever waits for it has its turn first. If nobody comes for it, looking again and again costs little.
-            Swept::Hidden if told || pause == TICK => HIDDEN,
+            // The task that waits for this child reaps it first. If none does, the sweep is repeated, less and less often.
+            Swept::Hidden if has_signal || pause == TICK => HIDDEN,
             Swept::Hidden => (pause * 2).min(TICK),
         };
     }

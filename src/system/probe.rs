@@ -26,7 +26,7 @@ enum ProbeError {
     Connect(io::Error),
     /// The kernel joined both ends of a connection to a port from its own range, where nobody listens.
     #[error("no connection: nobody listens there")]
-    Mirror,
+    ConnectedToItself,
     #[error("the request is not valid: {0}")]
     Request(hyper::http::Error),
     #[error("no valid answer: {0}")]
@@ -82,17 +82,17 @@ async fn one(check: &Check, announced: SocketAddr, limit: Duration) -> Result<()
 }
 
 async fn connect(at: &At, announced: SocketAddr) -> Result<TcpStream, ProbeError> {
-    let (host, port) = place(at, announced);
+    let (host, port) = address_to_check(at, announced);
     let stream = TcpStream::connect((host, port)).await;
     let stream = stream.map_err(ProbeError::Connect)?;
     match (stream.local_addr(), stream.peer_addr()) {
-        (Ok(local), Ok(peer)) if local == peer => Err(ProbeError::Mirror),
+        (Ok(local), Ok(peer)) if local == peer => Err(ProbeError::ConnectedToItself),
         (Ok(_) | Err(_), Ok(_) | Err(_)) => Ok(stream),
     }
 }
 
 /// What the check does not say is what is announced.
-fn place(at: &At, announced: SocketAddr) -> (String, u16) {
+fn address_to_check(at: &At, announced: SocketAddr) -> (String, u16) {
     let host = at.host.clone();
     let host = host.unwrap_or_else(|| announced.ip().to_string());
     (host, at.port.unwrap_or(announced.port()))

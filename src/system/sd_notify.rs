@@ -43,7 +43,7 @@ pub fn reloading(status: &str) {
 pub struct Watchdog {
     /// The time between two signs, half of what the service manager allows, and when the next one is due; `None` without a
     /// watchdog.
-    beat: Option<(Duration, Instant)>,
+    next_ping: Option<(Duration, Instant)>,
 }
 
 impl Watchdog {
@@ -55,14 +55,14 @@ impl Watchdog {
 
     fn every(distance: Option<Duration>) -> Self {
         Self {
-            beat: distance.map(|distance| (distance, Instant::now())),
+            next_ping: distance.map(|distance| (distance, Instant::now())),
         }
     }
 
     /// Waits until a sign of life is due, and sends it. Never returns without a watchdog. The future can be dropped while it
     /// waits.
-    pub async fn beat(&mut self) {
-        let Some((distance, due)) = &mut self.beat else {
+    pub async fn ping(&mut self) {
+        let Some((distance, due)) = &mut self.next_ping else {
             return std::future::pending().await;
         };
         tokio::time::sleep_until(*due).await;
@@ -102,7 +102,7 @@ mod tests {
         let mut beats = Vec::new();
         while beats.len() < 3 {
             tokio::select! {
-                () = watchdog.beat() => beats.push(start.elapsed().as_secs()),
+                () = watchdog.ping() => beats.push(start.elapsed().as_secs()),
                 () = tokio::time::sleep(Duration::from_secs(2)) => {}
             }
         }
@@ -113,6 +113,6 @@ mod tests {
     async fn nobody_watches() {
         let mut watchdog = Watchdog::every(None);
         let long = Duration::from_secs(60 * 60);
-        assert!(tokio::time::timeout(long, watchdog.beat()).await.is_err());
+        assert!(tokio::time::timeout(long, watchdog.ping()).await.is_err());
     }
 }

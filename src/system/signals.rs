@@ -60,7 +60,7 @@ impl BlockedSignals {
         let mut blocked = set;
         blocked.extend(TERMINAL);
         blocked.thread_block()?;
-        // Whoever started us may have blocked it; we have to hear of our children.
+        // Our parent may have blocked it; we need it for the ends of our children.
         SigSet::from(Named::SIGCHLD).thread_unblock()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Self(SignalFd::with_flags(&set, flags)?))

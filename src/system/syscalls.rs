@@ -27,12 +27,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::Command;
 
-/// What we were started with, as far as we change it for ourselves: it is a child's by right.
+/// The signal mask and dispositions that we were started with and change for ourselves. Our children get them as they were.
 #[derive(Debug, Clone, Copy)]
 struct AtStart {
     mask: Option<SigSet>,
     ignores_pipe: bool,
-    /// We have to hear of our children; a child may have been meant not to hear of its own.
+    /// Whether SIGCHLD was ignored. We need the signal for our own children; a command gets it ignored again.
     ignores_child: bool,
     has_stdout: bool,
 }

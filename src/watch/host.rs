@@ -1,11 +1,11 @@
 //! Answers what templates ask about this host (DNS, addresses, files, the time), each answer within a bound. Shell.
 
-use super::render::World;
+use super::render::Host;
 use crate::system::clock::since_1970;
 use crate::system::{address, dns, file};
 
-/// The answers of the real host; tests have others.
-pub(super) const WORLD: World = World {
+/// The answers of this host; tests have others.
+pub(super) const THIS_HOST: Host = Host {
     addresses: dns::addresses,
     services: dns::services,
     file_exists: file::exists,
@@ -14,7 +14,7 @@ pub(super) const WORLD: World = World {
     interface_addresses: address::of_interface,
 };
 
-/// The host's name; empty if the kernel does not tell it.
+/// The host's name; empty if the kernel does not give one.
 fn hostname() -> String {
     nix::unistd::gethostname()
         .map(|name| name.to_string_lossy().into_owned())

@@ -9,10 +9,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::bases::send;
 use crate::forwarded::{certify, haproxy_by};
 use crate::harness::{self, free_port, temp_dir, wait_for};
-use crate::routing::ask;
+use crate::routing::{ask, send};
 use crate::shipped::{is_before_2_5, root};
 
 /// What clients send, by mistake or to break the log. Each is answered, and is one line.

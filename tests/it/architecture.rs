@@ -1,8 +1,8 @@
-//! Who may import whom, read off the sources: the layers, the rooms of `watch`, and that no files need each other.
+//! Reads off the sources who imports whom: the layers, the rooms of `watch`, and circles of files.
 //!
-//! Nothing here names a file that could be forgotten: a file says in its first lines whether it is pure, the order of the
-//! rooms stands in the documentation of `src/watch/mod.rs`, and the layers and the crates with one door stand in the tables
-//! of `docs/architecture.md`.
+//! The tests find files and rooms in the tree. A file says in its first lines whether it is pure; the documentation of
+//! `src/watch/mod.rs` gives the order of the rooms, and the tables of `docs/architecture.md` give the layers and the crates
+//! with one door. A room or a layer that is missing there fails a test, and so does one that is there and not in the tree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -79,7 +79,17 @@ impl Layers {
     }
 }
 
+/// The directories of our crates.
+const ROOTS: [&str; 4] = [
+    "src",
+    "tests/it",
+    "benches/hitless",
+    "benches/instructions/src",
+];
+
 struct Source {
+    /// The directory of its crate.
+    root: &'static str,
     path: String,
     /// The documentation at its top.
     doc: String,
@@ -90,9 +100,12 @@ struct Source {
 impl Source {
     /// Its path as a module: `watch::target::state`.
     fn module(&self) -> Vec<&str> {
-        let path = self.path.trim_start_matches("src/").trim_end_matches(".rs");
+        let path = self.path.trim_start_matches(self.root);
+        let path = path.trim_start_matches('/').trim_end_matches(".rs");
         let mut module: Vec<&str> = path.split('/').collect();
-        if ["mod", "lib", "main"].contains(module.last().unwrap()) && module != ["main"] {
+        // Beside the library, `main` is a crate of its own.
+        let is_binary = self.root == "src" && module == ["main"];
+        if ["mod", "lib", "main"].contains(module.last().unwrap()) && !is_binary {
             module.pop();
         }
         module
@@ -136,7 +149,8 @@ impl Source {
         let mut here: Vec<String> = self.module().iter().map(|&part| part.to_owned()).collect();
         let mut rest = path.iter().map(String::as_str).peekable();
         match *rest.peek()? {
-            "crate" | "sidekick" => here.clear(),
+            "crate" => here.clear(),
+            "sidekick" if self.root == "src" => here.clear(),
             "self" => {}
             "super" => {
                 while rest.next_if_eq(&"super").is_some() {
@@ -198,7 +212,13 @@ fn flatten(tree: &str, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
 }
 
 fn sources() -> Vec<Source> {
-    let mut dirs = vec![PathBuf::from("src")];
+    let found = sources_of("src");
+    assert!(found.len() > 20, "the sources are somewhere else");
+    found
+}
+
+fn sources_of(root: &'static str) -> Vec<Source> {
+    let mut dirs = vec![PathBuf::from(root)];
     let mut found = Vec::new();
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(&dir)).unwrap() {
@@ -208,15 +228,14 @@ fn sources() -> Vec<Source> {
                 dirs.extend((!path.ends_with("tests")).then_some(path));
             } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
                 let text = fs::read_to_string(entry.path()).unwrap();
-                found.push(source(path.to_str().unwrap(), &text));
+                found.push(source(root, path.to_str().unwrap(), &text));
             }
         }
     }
-    assert!(found.len() > 20, "the sources are somewhere else");
     found
 }
 
-fn source(path: &str, text: &str) -> Source {
+fn source(root: &'static str, path: &str, text: &str) -> Source {
     let doc = text.lines().take_while(|line| line.starts_with("//!"));
     let code = text.split("\n#[cfg(test)]\n").map(|part| {
         let is_tests =
@@ -228,6 +247,7 @@ fn source(path: &str, text: &str) -> Source {
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
     Source {
+        root,
         path: path.to_owned(),
         doc: doc.collect::<Vec<_>>().join("\n"),
         code: lines.collect::<Vec<_>>().join("\n"),
@@ -280,10 +300,31 @@ fn way(
 
 #[test]
 fn no_files_need_each_other() {
-    let needs = dependencies(&sources());
-    let circle = |file: &String| way(file, file, &needs, &mut BTreeSet::new());
-    let circles: Vec<String> = needs.keys().filter_map(circle).collect();
-    assert!(circles.is_empty(), "{circles:#?}");
+    for root in ROOTS {
+        let sources = sources_of(root);
+        assert!(!sources.is_empty(), "the sources of {root} are elsewhere");
+        let needs = dependencies(&sources);
+        let circle = |file: &String| way(file, file, &needs, &mut BTreeSet::new());
+        let circles: Vec<String> = needs.keys().filter_map(circle).collect();
+        assert!(circles.is_empty(), "{root}: {circles:#?}");
+    }
+}
+
+/// A circle of three files, of which one names the next by a path from the root, by `super`, or in a group.
+#[test]
+fn a_circle_is_found_whichever_way_its_files_name_each_other() {
+    let files = [
+        ("src/a/mod.rs", "mod one;\nmod two;"),
+        ("src/a/one.rs", "use super::two::{Two, other::Thing};"),
+        ("src/a/two.rs", "fn f() { crate::b::g() }"),
+        ("src/b.rs", "use crate::{a::one::One, c};"),
+        ("src/c.rs", "// use crate::b;"),
+    ];
+    let sources = files.map(|(path, text)| source("src", path, text));
+    let needs = dependencies(&sources);
+    let circle = |file: &str| way(file, file, &needs, &mut BTreeSet::new());
+    assert_eq!(circle("b").as_deref(), Some("b → a::one → a::two → b"));
+    assert_eq!((circle("c"), circle("a")), (None, None));
 }
 
 /// The rooms of `watch` in the order in which its documentation lists them: each imports only those before it.
@@ -302,6 +343,13 @@ fn rooms_import_only_rooms_above_them() {
         .map(|row| quoted(&row[0])[0].to_owned())
         .collect();
     assert_eq!(told, order, "docs/architecture.md, and src/watch/mod.rs");
+    for room in &order {
+        let dir = format!("src/watch/{room}");
+        let is_there = |one: &Source| {
+            one.path == format!("{dir}.rs") || one.path.starts_with(&format!("{dir}/"))
+        };
+        assert!(sources.iter().any(is_there), "there is no room {room}");
+    }
     let place = |room: &str| {
         let place = order.iter().position(|name| name == room);
         place.unwrap_or_else(|| panic!("the list in src/watch/mod.rs has not: {room}"))
@@ -317,6 +365,51 @@ fn rooms_import_only_rooms_above_them() {
             }
         }
     }
+}
+
+/// A reader who opens a room finds there what each of its files is for.
+#[test]
+fn each_room_names_its_files() {
+    let sources = sources();
+    for room in table("rooms") {
+        let room = quoted(&room[0])[0].to_owned();
+        let path = format!("src/watch/{room}/mod.rs");
+        let Some(map) = sources.iter().find(|one| one.path == path) else {
+            continue;
+        };
+        let named: Vec<&str> = quoted(&map.doc);
+        let lines = map.code.lines().filter_map(|line| line.strip_suffix(';'));
+        let declared = lines.filter_map(|line| line.split_once("mod ").map(|(_, name)| name));
+        for file in declared.filter(|file| *file != "tests") {
+            assert!(named.contains(&file), "{path} does not say what {file} is");
+        }
+        assert!(map.doc.contains("\n//! Rule: "), "{path} gives no rule");
+    }
+}
+
+/// A room that the table calls pure has only pure files, except those that the table names there.
+#[test]
+fn pure_rooms_have_pure_files_only() {
+    let sources = sources();
+    let rooms = table("rooms");
+    let mut pure = 0;
+    for row in rooms {
+        let Some((_, except)) = row[1].split_once("; pure") else {
+            continue;
+        };
+        pure += 1;
+        let room = format!("src/watch/{}/", quoted(&row[0])[0]);
+        let excepted: Vec<String> = quoted(except)
+            .iter()
+            .map(|file| format!("{room}{file}.rs"))
+            .collect();
+        for source in sources.iter().filter(|one| one.path.starts_with(&room)) {
+            let is_pure = source.is_pure() || !source.code.contains("fn ");
+            let is_excepted = excepted.contains(&source.path);
+            assert!(is_pure != is_excepted, "{}, pure: {is_pure}", source.path);
+        }
+    }
+    assert!(pure > 0, "docs/architecture.md names no pure room");
 }
 
 #[test]
@@ -336,7 +429,12 @@ fn files_that_do_something_say_whether_they_are_pure() {
 #[test]
 fn modules_import_what_their_layer_allows() {
     let layers = Layers::read();
-    for source in sources() {
+    let sources = sources();
+    for row in &layers.0 {
+        let is_there = |one: &Source| quoted(&row[0]) == [one.layer()];
+        assert!(sources.iter().any(is_there), "there is no layer {}", row[0]);
+    }
+    for source in sources {
         let layer = source.layer();
         // It is the list of all modules.
         if layer == "lib" {

@@ -2,7 +2,6 @@
 //! monitors, and the log.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +11,7 @@ use serde_json::Value;
 use crate::access_log;
 use crate::forwarded::{BELIEVED, BY_A_PROXY, announced, certify, curl, forge};
 use crate::harness::{self, Process, free_port, temp_dir, wait_for};
-use crate::routing::{ask, base};
+use crate::routing::{ask, base, send};
 use crate::shipped::{render_files, target};
 
 /// A proxy whose shipped files are a base, a site and what switches TLS on.
@@ -227,15 +226,6 @@ fn each(with_tls: bool, edits: fn(&Kind) -> &'static [(&'static str, &'static st
 }
 
 type Started = Box<dyn Iterator<Item = (&'static Kind, Proxy)>>;
-
-/// Sends these bytes, and reads until the other side closes.
-pub(crate) fn send(port: u16, request: &[u8]) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(request).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
-}
 
 #[test]
 fn the_files_work_before_there_is_a_certificate() {

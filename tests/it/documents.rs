@@ -286,3 +286,29 @@ fn every_identifier_that_a_document_for_contributors_names_exists() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(count > 15, "few identifiers are found: {count}");
 }
+
+/// The glossary is read as a whole, so it stays short; and a word has one meaning.
+#[test]
+fn the_glossary_has_forty_rows_at_most_and_no_word_twice() {
+    let document = Document::read(Path::new("docs/glossary.md"));
+    let mut words = Vec::new();
+    let mut rows = 0;
+    for (_, line) in document.numbered() {
+        let Some(cell) = line
+            .strip_prefix("| ")
+            .and_then(|row| row.split('|').next())
+        else {
+            continue;
+        };
+        if cell.trim() == "word" || cell.starts_with('-') {
+            continue;
+        }
+        rows += 1;
+        words.extend(cell.split(',').map(|word| word.trim().to_owned()));
+    }
+    assert!((30..=40).contains(&rows), "{rows} rows");
+    let count = words.len();
+    words.sort();
+    words.dedup();
+    assert_eq!(words.len(), count, "a word is there twice");
+}

@@ -205,7 +205,7 @@ fn the_base_believes_the_proxy_that_it_names() {
         let requests = format!(
             "GET / HTTP/1.1\r\n{BY_A_PROXY}\r\nGET / HTTP/1.1\r\nConnection: close\r\n{BY_A_PROXY}\r\n"
         );
-        let told = crate::bases::send(http, requests.as_bytes()).to_lowercase();
+        let told = routing::send(http, requests.as_bytes()).to_lowercase();
         for line in BELIEVED {
             let said = process.output();
             assert_eq!(told.matches(line).count(), 2, "{line:?}: {told} {said}");

@@ -4,13 +4,13 @@
 mod packet;
 #[path = "../../benches/hitless/plot.rs"]
 mod plot;
-#[path = "../../benches/hitless/report.rs"]
-mod report;
 #[path = "../../benches/hitless/sample.rs"]
 #[expect(dead_code, reason = "the benchmark needs more of it")]
 mod sample;
 #[path = "../../benches/hitless/stats.rs"]
 mod stats;
+#[path = "../../benches/hitless/table.rs"]
+mod table;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use packet::Packet;
 use plot::{HEIGHT, TOP, height, svg};
-use report::{Table, failed, spread, time};
 use sample::{BODY, Failure, Outcome, Sample, body, judge};
 use stats::{Slot, due, failures, percentile, time_line, times};
+use table::{Table, failed, spread, time};
 
 #[test]
 fn an_answer_is_right_only_as_a_whole_and_to_this_request() {

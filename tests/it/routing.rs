@@ -49,6 +49,15 @@ pub(crate) fn ask(port: u16, host: &str, path: &str) -> Option<String> {
     Some(if status == "200" { body } else { status }.to_owned())
 }
 
+/// Sends these bytes, and reads until the other side closes.
+pub(crate) fn send(port: u16, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 /// Services with live servers, one instance each but where the state of another one counts.
 fn announced() -> Entries {
     let mut entries = Entries::new();

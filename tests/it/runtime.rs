@@ -22,7 +22,7 @@ use sidekick::proxy::haproxy::runtime::Runtime;
 use sidekick::proxy::haproxy::server::Id;
 use sidekick::proxy::haproxy::show_servers;
 use sidekick::proxy::haproxy::show_servers::Process as Worker;
-use sidekick::proxy::haproxy::socket::{Cli, Command as Ask};
+use sidekick::proxy::haproxy::socket::{Command as Ask, CommandSocket};
 
 use crate::harness::etcd::Etcd;
 use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
@@ -218,12 +218,15 @@ impl Bench {
     }
 
     fn ask(&self, socket: &str, command: Ask) -> Option<String> {
-        let cli = Cli::new(self.file(socket).as_path().into(), Duration::from_secs(5));
+        let socket = CommandSocket::new(self.file(socket).as_path().into(), Duration::from_secs(5));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let reply = runtime.block_on(cli.send_batch(&[command])).ok()?.pop()?;
+        let reply = runtime
+            .block_on(socket.send_batch(&[command]))
+            .ok()?
+            .pop()?;
         reply.is_success().then_some(reply.text)
     }
 

@@ -12,7 +12,7 @@ use sidekick::model::key::Entries;
 use sidekick::model::keyspace;
 use sidekick::model::prefix::Prefix;
 use sidekick::model::update::{Revision, Snapshot, Update};
-use sidekick::watch::render::{Template, View, World};
+use sidekick::watch::render::{Host, Template, View};
 
 use crate::harness;
 
@@ -123,7 +123,7 @@ fn view(target: &Target, entries: Entries, env: &[(&str, &str)]) -> View {
         keys: target.keys.iter().map(|key| prefix(key)).collect(),
         root: prefix("/"),
         env: Arc::new(env.collect()),
-        world: World::empty(),
+        host: Host::empty(),
     }
 }
 

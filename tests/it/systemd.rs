@@ -407,7 +407,7 @@ fn a_watchdog_hears_of_both() {
         let mut command = sidekick();
         command.args([mode, "--store", &store]).args(args);
         command.env("WATCHDOG_USEC", "100000");
-        let _process = Process::start(notify.tell(&mut command), &dir.path().join("log"));
+        let _process = Process::start(notify.pass_socket_to(&mut command), &dir.path().join("log"));
         let (mut beats, mut ready) = (0, false);
         while beats < 3 || !ready {
             let text = notify.receive();

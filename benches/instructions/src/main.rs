@@ -16,7 +16,7 @@ use sidekick::model::catalog::Catalog;
 use sidekick::model::prefix::Prefix;
 use sidekick::model::update::{Change, Revision, Snapshot, Update};
 use sidekick::proxy::haproxy::diff::diff;
-use sidekick::watch::render::{Template, View, World};
+use sidekick::watch::render::{Host, Template, View};
 
 /// How many instances a work is about, unless the command line says otherwise.
 const INSTANCES: usize = 1_000;
@@ -225,7 +225,7 @@ fn render(name: &str, source: &str, rounds: usize, size: usize) {
             keys: Vec::new(),
             root: Prefix::parse("/").expect("a path"),
             env: Arc::default(),
-            world: World::empty(),
+            host: Host::empty(),
         };
         let text = template.render(&view).expect("a text");
         assert!(text.len() > 10 * size, "{text}");

@@ -55,14 +55,14 @@ impl TargetFile<'_> {
         } else if !self.is_plain {
             return Read::Nothing;
         }
-        let sections = root.one_or_more("template");
+        let tables = root.one_or_more("template");
         let mut target = None;
         // A `template` that is not a table has been reported already.
-        if sections.is_empty() && document.problem_count() == 0 {
+        if tables.is_empty() && document.problem_count() == 0 {
             root.note_missing(&["template"], "there is no table [template]", None);
-        } else if !sections.is_empty() {
+        } else if !tables.is_empty() {
             let confd = (style == Some(Style::Confd)).then_some(self.confd);
-            target = group::read_target(sections, &document, (self.path, self.conf_dir), confd);
+            target = group::read_target(tables, &document, (self.path, self.conf_dir), confd);
         }
         root.finish(&["[template]"]);
         all.warnings.extend(document.take_warnings());

@@ -57,23 +57,21 @@ struct Shared {
 
 /// Reads the tables of a file; `None` if one of them has no usable template or destination.
 pub(super) fn read_target(
-    sections: Vec<TomlTable<'_, '_>>,
+    tables: Vec<TomlTable<'_, '_>>,
     document: &TomlFile<'_>,
     (file, conf_dir): (&Path, &Path),
     confd: Option<&Confd>,
 ) -> Option<Target> {
     let mut shared = Shared::default();
-    let count = sections.len();
-    let span = sections.first()?.span().clone();
+    let count = tables.len();
+    let span = tables.first()?.span().clone();
     let mut outputs = Vec::new();
-    for mut section in sections {
-        let root = confd.map_or_else(Prefix::root, |confd| {
-            confd.translate(&mut section, document)
-        });
-        outputs.extend(read_output(&mut section, document, conf_dir, root));
-        let own = read_shared(&mut section, document);
-        shared.merge(own, &section, document);
-        section.finish(&KNOWN);
+    for mut table in tables {
+        let root = confd.map_or_else(Prefix::root, |confd| confd.translate(&mut table, document));
+        outputs.extend(read_output(&mut table, document, conf_dir, root));
+        let own = read_shared(&mut table, document);
+        shared.merge(own, &table, document);
+        table.finish(&KNOWN);
     }
     if outputs.len() < count {
         return None;
@@ -103,26 +101,26 @@ pub(super) fn read_target(
     })
 }
 
-fn read_shared(section: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Shared {
+fn read_shared(table: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Shared {
     Shared {
-        tree: section.parsed("tree", parse_absolute_path),
-        check_timeout: section.time("check_timeout", parse_positive_duration),
-        reload: read_reload(section, document),
-        reload_timeout: section.time("reload_timeout", parse_positive_duration),
-        generation: section.parsed("generation_url", parse_page),
-        pace: read_pace(section),
-        guard: read_guard(section),
+        tree: table.parsed("tree", parse_absolute_path),
+        check_timeout: table.time("check_timeout", parse_positive_duration),
+        reload: read_reload(table, document),
+        reload_timeout: table.time("reload_timeout", parse_positive_duration),
+        generation: table.parsed("generation_url", parse_page),
+        pace: read_pace(table),
+        guard: read_guard(table),
     }
 }
 
 impl Shared {
     /// Adds the settings of another table. Two tables may have the same setting, but not with different values.
-    fn merge(&mut self, other: Self, section: &TomlTable<'_, '_>, document: &TomlFile<'_>) {
+    fn merge(&mut self, other: Self, table: &TomlTable<'_, '_>, document: &TomlFile<'_>) {
         let report = |what: &str| {
             let what = format!(
                 "{what} differs from that of the tables above, and a group can have only one"
             );
-            document.report(section.span(), what);
+            document.report(table.span(), what);
         };
         merge_setting(&mut self.tree, other.tree, || report("template.tree"));
         merge_setting(&mut self.check_timeout, other.check_timeout, || {

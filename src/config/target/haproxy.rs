@@ -23,8 +23,8 @@ pub struct Haproxy {
 }
 
 /// The table `haproxy`, if there is one.
-pub(super) fn read_haproxy(section: &mut TomlTable<'_, '_>) -> Option<Haproxy> {
-    let mut table = section.section("haproxy")?;
+pub(super) fn read_haproxy(table: &mut TomlTable<'_, '_>) -> Option<Haproxy> {
+    let mut table = table.table("haproxy")?;
     let has_socket = table.has("socket");
     let sockets: Vec<Address> = one_or_more(&mut table, "socket", str::parse);
     if !has_socket {

@@ -14,19 +14,19 @@ use crate::system::bounded;
 
 /// Reads the settings in a table that concern its own file.
 pub(super) fn read_output(
-    section: &mut TomlTable<'_, '_>,
+    table: &mut TomlTable<'_, '_>,
     document: &TomlFile<'_>,
     conf_dir: &Path,
     root: Prefix,
 ) -> Option<Output> {
-    let source = read_template(section, document, conf_dir);
-    let dest = read_dest(section);
-    let sources = read_sources(section, document);
-    let make_dirs = section.flag("make_dirs");
-    let mode = section.parsed("mode", parse_mode);
-    let owner = read_owner(section, document);
-    let haproxy = read_haproxy(section);
-    let check = section.string("check_cmd").map(|command| command.value);
+    let source = read_template(table, document, conf_dir);
+    let dest = read_dest(table);
+    let sources = read_sources(table, document);
+    let make_dirs = table.flag("make_dirs");
+    let mode = table.parsed("mode", parse_mode);
+    let owner = read_owner(table, document);
+    let haproxy = read_haproxy(table);
+    let check = table.string("check_cmd").map(|command| command.value);
     let (src, template) = source?;
     Some(Output {
         src,
@@ -43,16 +43,16 @@ pub(super) fn read_output(
 }
 
 fn read_template(
-    section: &mut TomlTable<'_, '_>,
+    table: &mut TomlTable<'_, '_>,
     document: &TomlFile<'_>,
     conf_dir: &Path,
 ) -> Option<(PathBuf, String)> {
-    if !section.has("src") {
+    if !table.has("src") {
         let what = "template.src is missing: the template's file in the directory templates";
-        section.note_missing(&["src"], what, None);
+        table.note_missing(&["src"], what, None);
         return None;
     }
-    let src = section.string("src")?;
+    let src = table.string("src")?;
     let path = conf_dir.join("templates").join(&src.value);
     match bounded::within(&path, |path| fs::read_to_string(path)).flatten() {
         Ok(text) => Some((path, text)),
@@ -74,16 +74,16 @@ fn suggest_similar(missing: &Path) -> Option<String> {
     did_you_mean(wanted, names.iter().map(String::as_str))
 }
 
-fn read_dest(section: &mut TomlTable<'_, '_>) -> Option<PathBuf> {
-    if !section.has("dest") {
-        section.note_missing(
+fn read_dest(table: &mut TomlTable<'_, '_>) -> Option<PathBuf> {
+    if !table.has("dest") {
+        table.note_missing(
             &["dest"],
             "template.dest is missing: the file to write",
             None,
         );
         return None;
     }
-    section.parsed("dest", |text| {
+    table.parsed("dest", |text| {
         let path = Path::new(text);
         if path.is_absolute() && path.file_name().is_some() && !text.ends_with('/') {
             Ok(path.to_owned())
@@ -93,10 +93,10 @@ fn read_dest(section: &mut TomlTable<'_, '_>) -> Option<PathBuf> {
     })
 }
 
-fn read_sources(section: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Option<Sources> {
+fn read_sources(table: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Option<Sources> {
     let before = document.problem_count();
-    let services = section.list("services", Wanted::parse);
-    let keys = section.list("keys", Prefix::parse);
+    let services = table.list("services", Wanted::parse);
+    let keys = table.list("keys", Prefix::parse);
     // A list with mistakes counts neither as empty nor as absent.
     if document.problem_count() > before {
         return None;
@@ -122,7 +122,7 @@ fn read_sources(section: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Opt
             None
         }
         (None, None) => {
-            section.note_missing(
+            table.note_missing(
                 &["services", "keys"],
                 "template.services or template.keys is missing: what the template reads from the store",
                 Some("services = [\"*\"], services = [\"web\"] or keys = [\"/services\"]"),
@@ -187,27 +187,27 @@ fn parse_mode(text: &str) -> Result<u32, String> {
     }
 }
 
-fn read_owner(section: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Owner {
+fn read_owner(table: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Owner {
     for (name, number) in [("owner", "uid"), ("group", "gid")] {
-        if section.has(name) && section.has(number) {
+        if table.has(name) && table.has(number) {
             document.report(
-                section.span(),
+                table.span(),
                 format!("template.{name} and template.{number} exclude each other"),
             );
         }
     }
-    let user = section.parsed("owner", |name| match nix::unistd::User::from_name(name) {
+    let user = table.parsed("owner", |name| match nix::unistd::User::from_name(name) {
         Ok(Some(user)) => Ok(user.uid.as_raw()),
         Ok(None) => Err(format!("there is no user {name:?} on this host")),
         Err(error) => Err(format!("user {name:?} cannot be looked up: {error}")),
     });
-    let group = section.parsed("group", |name| match nix::unistd::Group::from_name(name) {
+    let group = table.parsed("group", |name| match nix::unistd::Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),
         Ok(None) => Err(format!("there is no group {name:?} on this host")),
         Err(error) => Err(format!("group {name:?} cannot be looked up: {error}")),
     });
     Owner {
-        uid: section.number("uid").or(user),
-        gid: section.number("gid").or(group),
+        uid: table.number("uid").or(user),
+        gid: table.number("gid").or(group),
     }
 }

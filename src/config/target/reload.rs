@@ -9,11 +9,11 @@ use crate::model::os::Signal;
 use crate::model::pace::Pace;
 
 pub(super) fn read_reload(
-    section: &mut TomlTable<'_, '_>,
+    table: &mut TomlTable<'_, '_>,
     document: &TomlFile<'_>,
 ) -> Option<Reload> {
-    let command = section.string("reload_cmd");
-    let table = section.section("reload");
+    let command = table.string("reload_cmd");
+    let table = table.table("reload");
     if let (Some(command), Some(_)) = (&command, &table) {
         document.report(
             &command.span,
@@ -117,9 +117,9 @@ fn parse_unit(text: &str) -> Result<String, String> {
 }
 
 /// Reads the table `pace`, if there is one.
-pub(super) fn read_pace(section: &mut TomlTable<'_, '_>) -> Option<Pace> {
+pub(super) fn read_pace(table: &mut TomlTable<'_, '_>) -> Option<Pace> {
     let default = Pace::default();
-    let mut table = section.section("pace")?;
+    let mut table = table.table("pace")?;
     let pace = Pace {
         settle: table
             .time("settle", parse_duration)

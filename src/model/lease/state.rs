@@ -42,7 +42,7 @@ impl State {
 #[derive(Debug)]
 pub(super) struct HeldLease {
     pub(super) lease: LeaseId,
-    pub(super) beat: Beat,
+    pub(super) heartbeat: Heartbeat,
     /// The TTL is over then, counted from the last heartbeat that was answered.
     pub(super) lost_at: Instant,
     /// The paths whose publications are to be sent next.
@@ -62,8 +62,8 @@ pub(super) struct Sent {
 
 impl HeldLease {
     pub(super) fn deadline(&self) -> Instant {
-        let beat = match self.beat {
-            Beat::Due(at) | Beat::Sent { again_at: at, .. } => at,
+        let heartbeat = match self.heartbeat {
+            Heartbeat::Due(at) | Heartbeat::Sent { again_at: at, .. } => at,
         };
         let publish = match &self.sent {
             // What failed earlier comes after the answer.
@@ -72,19 +72,19 @@ impl HeldLease {
         };
         publish
             .into_iter()
-            .fold(beat.min(self.lost_at), Instant::min)
+            .fold(heartbeat.min(self.lost_at), Instant::min)
     }
 
     /// Whether a heartbeat is to go out now; the next one follows after `patience` should it not be answered.
-    pub(super) fn beat_is_due(&mut self, now: Instant, patience: Duration) -> bool {
-        let (first, at) = match self.beat {
-            Beat::Due(at) => (now, at),
-            Beat::Sent { first, again_at } => (first, again_at),
+    pub(super) fn heartbeat_is_due(&mut self, now: Instant, patience: Duration) -> bool {
+        let (first, at) = match self.heartbeat {
+            Heartbeat::Due(at) => (now, at),
+            Heartbeat::Sent { first, again_at } => (first, again_at),
         };
         let is_due = now >= at;
         if is_due {
             let again_at = now + patience;
-            self.beat = Beat::Sent { first, again_at };
+            self.heartbeat = Heartbeat::Sent { first, again_at };
         }
         is_due
     }
@@ -158,7 +158,7 @@ impl HeldLease {
 }
 
 #[derive(Debug)]
-pub(super) enum Beat {
+pub(super) enum Heartbeat {
     Due(Instant),
     Sent {
         /// When the first heartbeat that is not answered yet went out: an answer may be to that one.

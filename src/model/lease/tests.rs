@@ -25,7 +25,7 @@ fn standing(is_whole: bool) -> Standing {
     }
 }
 
-fn said(name: &str) -> Action {
+fn is_announced(name: &str) -> Action {
     Action::Announced(publication(name).dir)
 }
 
@@ -39,7 +39,10 @@ fn announced(now: Instant) -> Lease {
     let publish = Action::Publish(A, publication("a"));
     assert_eq!(lease.handle(now, Answer::Granted(Ok((A, TTL)))), [publish]);
     assert!(!lease.is_announced());
-    assert_eq!(lease.handle(now, Answer::Published(A, Ok(()))), [said("a")]);
+    assert_eq!(
+        lease.handle(now, Answer::Published(A, Ok(()))),
+        [is_announced("a")]
+    );
     assert!(lease.is_announced());
     lease
 }
@@ -103,8 +106,14 @@ fn a_lost_lease_is_granted_anew_and_everything_published_on_it() {
         []
     );
     let next = lease.handle(now, Answer::Published(B, Ok(())));
-    assert_eq!(next, [said("a"), Action::Publish(B, publication("b"))]);
-    assert_eq!(lease.handle(now, Answer::Published(B, Ok(()))), [said("b")]);
+    assert_eq!(
+        next,
+        [is_announced("a"), Action::Publish(B, publication("b"))]
+    );
+    assert_eq!(
+        lease.handle(now, Answer::Published(B, Ok(()))),
+        [is_announced("b")]
+    );
 }
 
 #[test]
@@ -201,11 +210,11 @@ fn what_is_new_stands_before_what_is_old_is_taken_back() {
     assert_eq!(lease.handle(now, Input::Want(publication("b"))), []);
     assert_eq!(
         lease.handle(now, Answer::Published(A, Ok(()))),
-        [said("c"), Action::Publish(A, publication("b"))]
+        [is_announced("c"), Action::Publish(A, publication("b"))]
     );
     let removal = lease.handle(now, Answer::Published(A, Ok(())));
     assert!(
-        matches!(&removal[..], [announced, Action::Publish(A, p)] if *announced == said("b") && p.fields.is_empty()),
+        matches!(&removal[..], [announced, Action::Publish(A, p)] if *announced == is_announced("b") && p.fields.is_empty()),
         "{removal:?}"
     );
 }
@@ -226,14 +235,14 @@ fn one_that_cannot_be_published_holds_up_none_of_the_others() {
         let next = lease.handle(now, Answer::Published(A, Ok(())));
         let a_first = failure == Failure::Failed;
         let second = if a_first { publication("a") } else { c.clone() };
-        assert_eq!(next, [said("b"), Action::Publish(A, second)]);
+        assert_eq!(next, [is_announced("b"), Action::Publish(A, second)]);
         if a_first {
             let next = lease.handle(now, Answer::Published(A, Err(failure)));
             assert_eq!(next, [Action::Publish(A, c)]);
         }
         assert_eq!(
             lease.handle(now, Answer::Published(A, Ok(())))[0],
-            said("c")
+            is_announced("c")
         );
         assert!(!lease.is_announced());
     }
@@ -261,13 +270,13 @@ fn a_silent_lease_that_stands_in_our_own_way_is_given_back() {
     );
     assert_eq!(
         lease.handle(silent, Answer::Published(B, Ok(()))),
-        [said("b"), Action::Revoke(A)]
+        [is_announced("b"), Action::Revoke(A)]
     );
     let again = lease.handle(silent, Answer::Revoked(A, Ok(())));
     assert_eq!(again, [Action::Publish(B, a)]);
     assert_eq!(
         lease.handle(silent, Answer::Published(B, Ok(()))),
-        [said("a")]
+        [is_announced("a")]
     );
 }
 

@@ -4,14 +4,14 @@ use thiserror::Error;
 
 use super::change::ReloadReason;
 use super::server::Id;
-use super::socket::{Address, CliError};
+use super::socket::{Address, SocketError};
 
 /// Why it is not certain that HAProxy has the servers that it should have.
 #[derive(Debug, Error)]
 pub enum RuntimeError {
     /// HAProxy could not be reached over its socket, or did not answer.
     #[error(transparent)]
-    Cli(#[from] CliError),
+    Socket(#[from] SocketError),
     /// HAProxy did not carry out a command.
     #[error("{address} refused `{command}`: {reply}")]
     Refused {
@@ -66,7 +66,7 @@ impl RuntimeError {
     /// Whether nobody listens at the socket.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        matches!(self, Self::Cli(error) if error.is_absent())
+        matches!(self, Self::Socket(error) if error.is_absent())
     }
 
     /// Whether HAProxy has answered, and the trouble is with its servers.
@@ -78,7 +78,7 @@ impl RuntimeError {
             | Self::RetiredDiffers(_)
             | Self::NeedsReload(_) => true,
             Self::TooOld { .. } => true,
-            Self::Cli(_) | Self::Unreadable { .. } | Self::Stopping(_) | Self::Task => false,
+            Self::Socket(_) | Self::Unreadable { .. } | Self::Stopping(_) | Self::Task => false,
         }
     }
 }

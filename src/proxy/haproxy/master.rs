@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::runtime::value_of;
 use super::show_proc::{Processes, ReloadOutcome, compare};
-use super::socket::{Address, Cli, CliError, Command, Word};
+use super::socket::{Address, Command, CommandSocket, SocketError, Word};
 use crate::model::old_worker_wait::OldWorkerWait;
 
 /// How often the master is asked while it loads.
@@ -35,7 +35,7 @@ pub enum MasterError {
         /// The socket.
         address: Address,
         /// The last failure.
-        source: CliError,
+        source: SocketError,
     },
     /// What answers is not a master, or does not allow sidekick to give commands.
     #[error(
@@ -63,7 +63,7 @@ pub enum MasterError {
         /// How long HAProxy had.
         limit: Duration,
         /// The last failure of a question, if there was one.
-        source: Option<CliError>,
+        source: Option<SocketError>,
     },
 }
 
@@ -141,29 +141,29 @@ pub async fn reload(
     limit: Duration,
     should_run: bool,
 ) -> Result<Reloaded, MasterError> {
-    let cli = Cli::new(address.clone(), ANSWER.min(limit));
+    let socket = CommandSocket::new(address.clone(), ANSWER.min(limit));
     let start = Instant::now();
     let until = start + limit;
-    let before = list_before(&cli, start, limit, should_run).await?;
+    let before = list_before(&socket, start, limit, should_run).await?;
     let master = MasterProcess::of(before.master);
-    let patient = Cli::new(address.clone(), limit);
+    let patient = CommandSocket::new(address.clone(), limit);
     let mut answer = order_reload(&patient, until, &master).await?;
     let mut ordered_at = Instant::now();
     let mut old_worker_wait = OldWorkerWait::default();
     loop {
         sleep(POLL).await;
-        let now = match list_processes(&cli).await {
+        let now = match list_processes(&socket).await {
             Ok(now) => now,
-            Err(ListError::Cli(source)) if source.is_absent() && master.has_ended() => {
+            Err(ListError::Socket(source)) if source.is_absent() && master.has_ended() => {
                 let address = address.clone();
                 return Err(MasterError::Unreachable { address, source });
             }
             // The master is loading the configuration.
-            Err(ListError::Cli(source)) if Instant::now() >= until => {
+            Err(ListError::Socket(source)) if Instant::now() >= until => {
                 let source = Some(source);
                 return Err(MasterError::TimedOut { limit, source });
             }
-            Err(ListError::Cli(_)) => continue,
+            Err(ListError::Socket(_)) => continue,
             Err(ListError::Other(error)) => return Err(error),
         };
         match compare(&before, &now) {
@@ -199,32 +199,32 @@ pub async fn reload(
 
 /// How many workers of earlier configurations still serve connections; 0 if HAProxy does not answer within `limit`.
 pub async fn count_old_workers(address: &Address, limit: Duration) -> usize {
-    let cli = Cli::new(address.clone(), ANSWER.min(limit));
+    let socket = CommandSocket::new(address.clone(), ANSWER.min(limit));
     // The master may be loading, so its answer is waited for.
-    let list = list_before(&cli, Instant::now(), limit, true).await;
+    let list = list_before(&socket, Instant::now(), limit, true).await;
     list.map_or(0, |list| list.old.len())
 }
 
 /// Why there is no list of processes.
 enum ListError {
-    Cli(CliError),
+    Socket(SocketError),
     Other(MasterError),
 }
 
-async fn list_processes(cli: &Cli) -> Result<Processes, ListError> {
-    let answer = cli
+async fn list_processes(socket: &CommandSocket) -> Result<Processes, ListError> {
+    let answer = socket
         .ask(&Command::new("show proc"))
         .await
-        .map_err(ListError::Cli)?;
+        .map_err(ListError::Socket)?;
     match Processes::parse(&answer) {
         Some(processes) => Ok(processes),
         // The master closed the connection without an answer, as it does when it starts to load.
-        None if answer.is_empty() => Err(ListError::Cli(CliError::Broken {
-            address: cli.address().clone(),
+        None if answer.is_empty() => Err(ListError::Socket(SocketError::Broken {
+            address: socket.address().clone(),
             source: ErrorKind::UnexpectedEof.into(),
         })),
         None => Err(ListError::Other(MasterError::NoMaster {
-            address: cli.address().clone(),
+            address: socket.address().clone(),
             answer,
         })),
     }
@@ -232,13 +232,13 @@ async fn list_processes(cli: &Cli) -> Result<Processes, ListError> {
 
 /// The list of processes before the reload. A master that is loading something else does not answer yet, and is waited for.
 async fn list_before(
-    cli: &Cli,
+    socket: &CommandSocket,
     start: Instant,
     limit: Duration,
     should_run: bool,
 ) -> Result<Processes, MasterError> {
     loop {
-        let source = match list_processes(cli).await {
+        let source = match list_processes(socket).await {
             // Without a worker in this list, the first worker to appear would look like the new one.
             Ok(processes) if !processes.workers.is_empty() => return Ok(processes),
             Ok(_) if start.elapsed() >= limit => {
@@ -250,7 +250,7 @@ async fn list_before(
                 continue;
             }
             Err(ListError::Other(error)) => return Err(error),
-            Err(ListError::Cli(source)) => source,
+            Err(ListError::Socket(source)) => source,
         };
         let patience = if !should_run && source.is_absent() {
             Duration::ZERO
@@ -260,7 +260,7 @@ async fn list_before(
             REFUSING.min(limit)
         };
         if start.elapsed() >= patience {
-            let address = cli.address().clone();
+            let address = socket.address().clone();
             return Err(MasterError::Unreachable { address, source });
         }
         sleep(POLL).await;
@@ -269,23 +269,23 @@ async fn list_before(
 
 /// Gives the command to reload until the master takes it, and returns its answer, which is empty before HAProxy 2.7.
 async fn order_reload(
-    cli: &Cli,
+    socket: &CommandSocket,
     until: Instant,
     master: &MasterProcess,
 ) -> Result<String, MasterError> {
     loop {
-        match cli.ask(&Command::new("reload")).await {
+        match socket.ask(&Command::new("reload")).await {
             // HAProxy 3.2 answers while it loads, and refuses.
             Ok(answer) if is_busy(&answer) && Instant::now() < until => sleep(POLL).await,
             Ok(answer) if answer.is_empty() || answer.starts_with("Success=") => return Ok(answer),
             Ok(answer) => {
-                let address = cli.address().clone();
+                let address = socket.address().clone();
                 return Err(MasterError::NoMaster { address, answer });
             }
             Err(source)
                 if source.is_absent() && (Instant::now() >= until || master.has_ended()) =>
             {
-                let address = cli.address().clone();
+                let address = socket.address().clone();
                 return Err(MasterError::Unreachable { address, source });
             }
             Err(source) if source.is_absent() => sleep(POLL).await,
@@ -296,9 +296,9 @@ async fn order_reload(
 }
 
 /// The value of an environment variable in the current worker, if it is set there.
-pub async fn variable(address: &Address, name: &Word) -> Result<Option<String>, CliError> {
-    let cli = Cli::new(address.clone(), ANSWER);
-    let answer = cli.ask(&Command::new("@1 show env").word(name)).await?;
+pub async fn variable(address: &Address, name: &Word) -> Result<Option<String>, SocketError> {
+    let socket = CommandSocket::new(address.clone(), ANSWER);
+    let answer = socket.ask(&Command::new("@1 show env").word(name)).await?;
     Ok(answer.lines().find_map(|line| value_of(name, line)))
 }
 
@@ -320,9 +320,11 @@ fn log_of(answer: &str) -> String {
         .to_owned()
 }
 
-fn is_missing(error: &CliError) -> bool {
+fn is_missing(error: &SocketError) -> bool {
     match error {
-        CliError::Connect { source, .. } => source.kind() == ErrorKind::NotFound,
-        CliError::Broken { .. } | CliError::Silent { .. } | CliError::Count { .. } => false,
+        SocketError::Connect { source, .. } => source.kind() == ErrorKind::NotFound,
+        SocketError::Broken { .. } | SocketError::Silent { .. } | SocketError::Count { .. } => {
+            false
+        }
     }
 }

@@ -20,7 +20,7 @@ use super::reply::Reply;
 use super::server::Id;
 use super::show_servers;
 use super::show_servers::Process;
-use super::socket::{Address, Cli, Command, Word};
+use super::socket::{Address, Command, CommandSocket, Word};
 
 /// How long a server rests out of service before it is deleted, by default.
 pub const REST: Duration = Duration::from_secs(30);
@@ -51,7 +51,7 @@ pub struct Runtime {
 /// One HAProxy.
 #[derive(Debug)]
 struct Member {
-    cli: Cli,
+    socket: CommandSocket,
     /// The process that answered last.
     process: Option<Process>,
     /// Whether the process has replaced another one, and its servers have not been compared with the file yet.
@@ -70,7 +70,7 @@ impl Runtime {
         rest: Duration,
     ) -> Self {
         let member = |address| Member {
-            cli: Cli::new(address, deadline),
+            socket: CommandSocket::new(address, deadline),
             process: None,
             is_new: false,
             retired: Retired::new(),
@@ -151,11 +151,11 @@ impl Runtime {
     pub async fn variable(&self, name: &Word) -> Vec<(Address, Option<String>)> {
         let mut found = Vec::new();
         for member in &self.members {
-            let cli = member.lock().await.cli.clone();
+            let socket = member.lock().await.socket.clone();
             let show = Command::new("show env").word(name);
-            if let Ok(replies) = cli.send_batch(&[show]).await {
+            if let Ok(replies) = socket.send_batch(&[show]).await {
                 let value = replies.iter().find_map(|reply| value_of(name, &reply.text));
-                found.push((cli.address().clone(), value));
+                found.push((socket.address().clone(), value));
             }
         }
         found
@@ -223,7 +223,7 @@ impl Member {
             let lines = lines.iter().map(Vec::as_slice);
             experiment.into_iter().chain(lines).chain([&who[..]])
         };
-        let replies = self.cli.send_lines(lines()).await?;
+        let replies = self.socket.send_lines(lines()).await?;
         for (command, reply) in lines().flatten().zip(&replies) {
             self.require_success(command, reply)?;
         }
@@ -245,7 +245,7 @@ impl Member {
         } else {
             commands.extend(backends.into_iter().map(|backend| show().word(backend)));
         }
-        let replies = self.cli.send_batch(&commands).await?;
+        let replies = self.socket.send_batch(&commands).await?;
         self.remember_process(self.process_of(&replies[0])?);
         let mut seen = show_servers::Servers::new();
         for (command, reply) in commands.iter().zip(&replies).skip(1) {
@@ -263,7 +263,7 @@ impl Member {
         seen: &show_servers::Servers,
     ) -> Result<(), RuntimeError> {
         commands::compare(ops, seen).map_err(|differs| RuntimeError::Differs {
-            address: self.cli.address().clone(),
+            address: self.socket.address().clone(),
             id: differs.id,
             what: differs.what,
         })
@@ -312,7 +312,7 @@ impl Member {
             .collect();
         let command = |id: &Id| Command::new("del server").word(&id.word());
         let commands: Vec<_> = delete.iter().map(command).collect();
-        let replies = self.cli.send_batch(&commands).await?;
+        let replies = self.socket.send_batch(&commands).await?;
         let mut deleted = 0;
         for (id, reply) in delete.iter().zip(&replies) {
             // A server that cannot be deleted yet, or never (a line refers to it, or HAProxy is too old), stays retired.
@@ -346,7 +346,7 @@ impl Member {
         let process = Process::parse(&reply.text);
         let process = process.ok_or_else(|| self.unreadable(&Command::new("show info")))?;
         if process.stopping {
-            return Err(RuntimeError::Stopping(self.cli.address().clone()));
+            return Err(RuntimeError::Stopping(self.socket.address().clone()));
         }
         Ok(process)
     }
@@ -361,7 +361,10 @@ impl Member {
     }
 
     async fn ask_one(&self, command: &Command) -> Result<Reply, RuntimeError> {
-        let mut replies = self.cli.send_batch(std::slice::from_ref(command)).await?;
+        let mut replies = self
+            .socket
+            .send_batch(std::slice::from_ref(command))
+            .await?;
         replies.pop().ok_or_else(|| self.unreadable(command))
     }
 
@@ -370,7 +373,7 @@ impl Member {
             return Ok(());
         }
         Err(RuntimeError::Refused {
-            address: self.cli.address().clone(),
+            address: self.socket.address().clone(),
             command: command.to_string(),
             // The first line has the reason; after an unknown command HAProxy sends a whole help text.
             reply: reply.text.lines().next().unwrap_or_default().to_owned(),
@@ -379,7 +382,7 @@ impl Member {
 
     fn unreadable(&self, command: &Command) -> RuntimeError {
         RuntimeError::Unreadable {
-            address: self.cli.address().clone(),
+            address: self.socket.address().clone(),
             command: command.to_string(),
         }
     }

@@ -108,8 +108,8 @@ impl fmt::Display for Command {
 
 /// Why HAProxy has not answered.
 #[derive(Debug, Error)]
-pub enum CliError {
-    /// Nobody listens at the socket, or sidekick may not connect. [`CliError::is_absent`] tells the two apart.
+pub enum SocketError {
+    /// Nobody listens at the socket, or sidekick may not connect. [`SocketError::is_absent`] tells the two apart.
     #[error("cannot connect to {address}")]
     Connect {
         /// The socket.
@@ -145,7 +145,7 @@ pub enum CliError {
     },
 }
 
-impl CliError {
+impl SocketError {
     /// Whether nobody listens: HAProxy does not run, or its master is loading a configuration just now.
     #[must_use]
     pub fn is_absent(&self) -> bool {
@@ -161,12 +161,12 @@ impl CliError {
 
 /// A socket of HAProxy, and how long a whole connection may take. It holds no connection.
 #[derive(Debug, Clone)]
-pub struct Cli {
+pub struct CommandSocket {
     address: Address,
     deadline: Duration,
 }
 
-impl Cli {
+impl CommandSocket {
     /// The client of this socket.
     #[must_use]
     pub fn new(address: Address, deadline: Duration) -> Self {
@@ -181,15 +181,16 @@ impl Cli {
 
     /// Sends the commands to a stats socket and returns one reply for each, in order. After an error it is not known how
     /// many of the commands were carried out.
-    pub async fn send_batch(&self, commands: &[Command]) -> Result<Vec<Reply>, CliError> {
+    pub async fn send_batch(&self, commands: &[Command]) -> Result<Vec<Reply>, SocketError> {
         self.send_lines(commands.chunks(1)).await
     }
 
-    /// As [`Cli::send_batch`], with each slice on one line: HAProxy does nothing else between the commands of a line.
+    /// As [`CommandSocket::send_batch`], with each slice on one line: HAProxy does nothing else between the commands of a
+    /// line.
     pub async fn send_lines<'a>(
         &self,
         lines: impl IntoIterator<Item = &'a [Command]>,
-    ) -> Result<Vec<Reply>, CliError> {
+    ) -> Result<Vec<Reply>, SocketError> {
         let mut text = String::from("prompt\nset severity-output number\n");
         // How many commands each line has; the first two lines are `prompt` and `set`.
         let mut asked = vec![1, 1];
@@ -203,7 +204,7 @@ impl Cli {
         }
         text.push_str("quit\n");
         let answer = self.exchange_in_time(&text, FirstToClose::HaProxy).await?;
-        let replies = reply::parse(&answer, &asked).map_err(|got| CliError::Count {
+        let replies = reply::parse(&answer, &asked).map_err(|got| SocketError::Count {
             address: self.address.clone(),
             asked: asked.iter().skip(2).sum(),
             got: got.saturating_sub(2),
@@ -213,7 +214,7 @@ impl Cli {
 
     /// Sends one command to the socket of a master and returns its whole answer, without line ends around it. A command for
     /// the current worker begins with `@1`.
-    pub async fn ask(&self, command: &Command) -> Result<String, CliError> {
+    pub async fn ask(&self, command: &Command) -> Result<String, SocketError> {
         let answer = self
             .exchange_in_time(&format!("{command}\n"), FirstToClose::Sidekick)
             .await?;
@@ -227,10 +228,10 @@ impl Cli {
         &self,
         text: &str,
         closer: FirstToClose,
-    ) -> Result<Vec<u8>, CliError> {
+    ) -> Result<Vec<u8>, SocketError> {
         match timeout(self.deadline, self.connect_and_exchange(text, closer)).await {
             Ok(answer) => answer,
-            Err(_) => Err(CliError::Silent {
+            Err(_) => Err(SocketError::Silent {
                 address: self.address.clone(),
                 deadline: self.deadline,
             }),
@@ -241,8 +242,8 @@ impl Cli {
         &self,
         text: &str,
         closer: FirstToClose,
-    ) -> Result<Vec<u8>, CliError> {
-        let connect = |source| CliError::Connect {
+    ) -> Result<Vec<u8>, SocketError> {
+        let connect = |source| SocketError::Connect {
             address: self.address.clone(),
             source,
         };
@@ -264,7 +265,7 @@ impl Cli {
                 .await
             }
         };
-        answer.map_err(|source| CliError::Broken {
+        answer.map_err(|source| SocketError::Broken {
             address: self.address.clone(),
             source,
         })

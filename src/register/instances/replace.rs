@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Action, Entry, Holder, Member, Phase, Roster, SETTLE_WITHIN, Set};
+use super::{Action, Entry, Holder, InstanceSet, Member, Phase, SETTLE_WITHIN, Set};
 use crate::model::lease;
 use crate::model::prefix::Prefix;
 
-impl Roster {
+impl InstanceSet {
     /// Replaces the set; new instances come before old ones go.
     pub(super) fn replace(&mut self, now: Instant, entries: Vec<Entry>, out: &mut Vec<Action>) {
         let dirs: Vec<Prefix> = entries.iter().map(|e| e.publication.dir.clone()).collect();

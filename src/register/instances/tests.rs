@@ -52,8 +52,8 @@ fn checked(entry: Entry, fall: u32) -> Entry {
     Entry { checks, ..entry }
 }
 
-fn roster(entries: &[Entry]) -> Roster {
-    Roster::new(entries.to_vec(), TTL, 1)
+fn instances(entries: &[Entry]) -> InstanceSet {
+    InstanceSet::new(entries.to_vec(), TTL, 1)
 }
 
 fn on(action: lease::Action) -> Action {
@@ -72,13 +72,13 @@ fn publish(entry: &Entry) -> Action {
     on(lease::Action::Publish(A, entry.publication.clone()))
 }
 
-fn said(name: &str) -> Action {
+fn is_announced(name: &str) -> Action {
     on(lease::Action::Announced(dir(name)))
 }
 
 /// A machine whose instances, none with checks, are announced.
-fn announced(now: Instant, entries: &[Entry]) -> Roster {
-    let mut machine = roster(entries);
+fn announced(now: Instant, entries: &[Entry]) -> InstanceSet {
+    let mut machine = instances(entries);
     machine.handle(now, Input::Start);
     let mut last = machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
     for _ in entries {
@@ -115,7 +115,7 @@ fn fallen(name: &str) -> Action {
 
 #[test]
 fn with_checks_nothing_is_announced_before_they_pass() {
-    let (now, mut machine) = (Instant::now(), roster(&[checked(entry("a"), 1)]));
+    let (now, mut machine) = (Instant::now(), instances(&[checked(entry("a"), 1)]));
     let first = round(&machine.handle(now, Input::Start));
     assert_eq!(machine.handle(now, failed(&first)), [fallen("a")]);
     let next = now + INTERVAL;
@@ -129,14 +129,14 @@ fn with_checks_nothing_is_announced_before_they_pass() {
 #[test]
 fn an_unhealthy_instance_is_withdrawn_and_the_others_stay() {
     let now = Instant::now();
-    let mut machine = roster(&[checked(entry("a"), 1), entry("b")]);
+    let mut machine = instances(&[checked(entry("a"), 1), entry("b")]);
     let first = round(&machine.handle(now, Input::Start));
     machine.handle(now, passed(&first));
     machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
     machine.handle(now, published());
     assert_eq!(
         machine.handle(now, published()),
-        [said("b"), Action::Settled]
+        [is_announced("b"), Action::Settled]
     );
     let next = now + INTERVAL;
     let second = round(&machine.handle(next, Input::Tick));
@@ -152,10 +152,14 @@ fn an_unhealthy_instance_is_withdrawn_and_the_others_stay() {
 #[test]
 fn the_set_is_settled_when_who_can_stand_does() {
     let now = Instant::now();
-    let mut machine = roster(&[checked(entry("a"), 1), entry("b")]);
+    let mut machine = instances(&[checked(entry("a"), 1), entry("b")]);
     let first = round(&machine.handle(now, Input::Start));
     machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
-    assert_eq!(machine.handle(now, published()), [said("b")], "not yet");
+    assert_eq!(
+        machine.handle(now, published()),
+        [is_announced("b")],
+        "not yet"
+    );
     let fall = machine.handle(now, failed(&first));
     assert_eq!(fall, [fallen("a"), Action::Settled]);
 }
@@ -169,7 +173,7 @@ fn what_stays_is_not_touched_and_what_is_new_comes_before_what_goes() {
     let next = Input::Replace(vec![entry("b"), entry("c")]);
     assert_eq!(machine.handle(now, next), [publish(&entry("c"))]);
     let removal = machine.handle(now, published());
-    assert_eq!(removal[0], said("c"));
+    assert_eq!(removal[0], is_announced("c"));
     assert!(removal.contains(&Action::Settled), "{removal:?}");
     let gone = machine.handle(now, published());
     assert_eq!(gone[1], Action::Gone(dir("a")));
@@ -184,14 +188,14 @@ fn what_changes_is_published_on_the_lease_it_hangs_on() {
     assert_eq!(machine.handle(now, next), [publish(&moved)]);
     assert_eq!(
         machine.handle(now, published()),
-        [said("a"), Action::Settled]
+        [is_announced("a"), Action::Settled]
     );
 }
 
 #[test]
 fn checks_that_are_the_same_keep_their_verdict_and_forget_the_old_address() {
     let now = Instant::now();
-    let mut machine = roster(&[checked(entry("a"), 2)]);
+    let mut machine = instances(&[checked(entry("a"), 2)]);
     let first = round(&machine.handle(now, Input::Start));
     machine.handle(now, passed(&first));
     machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
@@ -268,7 +272,7 @@ fn a_shared_instance_has_a_lease_of_its_own() {
 #[test]
 fn a_conflict_of_one_of_several_stops_nobody() {
     let mut now = Instant::now();
-    let mut machine = roster(&[entry("a"), entry("b")]);
+    let mut machine = instances(&[entry("a"), entry("b")]);
     machine.handle(now, Input::Start);
     machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
     let conflict = || store(lease::Answer::Published(A, Err(Failure::Conflict)));
@@ -279,7 +283,7 @@ fn a_conflict_of_one_of_several_stops_nobody() {
     );
     assert_eq!(
         machine.handle(now, published()),
-        [said("b"), Action::Settled]
+        [is_announced("b"), Action::Settled]
     );
     for _ in 0..20 {
         now = machine.deadline().unwrap();
@@ -311,7 +315,7 @@ enum Answer {
 /// A store and checks whose answers may be lost, in virtual time.
 struct World {
     now: Instant,
-    machine: Roster,
+    machine: InstanceSet,
     open: Vec<Action>,
     /// What stands on each lease that lives.
     store: BTreeMap<LeaseId, BTreeSet<Prefix>>,
@@ -323,7 +327,7 @@ impl World {
     fn new(entries: &[Entry]) -> Self {
         let mut world = Self {
             now: Instant::now(),
-            machine: roster(entries),
+            machine: instances(entries),
             open: Vec::new(),
             store: BTreeMap::new(),
             granted: 0,
@@ -457,20 +461,20 @@ proptest! {
 #[test]
 fn a_set_that_is_still_to_come_may_be_empty() {
     let now = Instant::now();
-    let mut machine = roster(&[]);
+    let mut machine = instances(&[]);
     machine.expect_more();
     assert_eq!(machine.handle(now, Input::Start), []);
     let empty = machine.handle(now, Input::Replace(Vec::new()));
     assert_eq!(empty, [Action::Settled]);
 
-    let mut machine = roster(&[]);
+    let mut machine = instances(&[]);
     machine.expect_more();
     machine.handle(now, Input::Start);
     machine.handle(now, Input::Replace(vec![entry("a")]));
     let granted = machine.handle(now, store(lease::Answer::Granted(Ok((A, TTL)))));
     assert_eq!(granted, [publish(&entry("a"))]);
     let last = machine.handle(now, published());
-    assert_eq!(last, [said("a"), Action::Settled]);
+    assert_eq!(last, [is_announced("a"), Action::Settled]);
 }
 
 /// Others may come, so that a place that is taken ends nothing.
@@ -478,7 +482,7 @@ fn a_set_that_is_still_to_come_may_be_empty() {
 fn the_only_instance_of_a_set_that_goes_on_is_not_refused() {
     for expects_more in [false, true] {
         let mut now = Instant::now();
-        let mut machine = roster(&[entry("a")]);
+        let mut machine = instances(&[entry("a")]);
         if expects_more {
             machine.expect_more();
         }

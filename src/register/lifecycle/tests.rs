@@ -41,8 +41,8 @@ fn with_drain(has_program: bool, drain: Duration) -> Lifecycle {
         checks: None,
         announced: SocketAddr::from(([10, 0, 0, 1], 80)),
     };
-    let roster = Roster::new(vec![entry], TTL, 1);
-    Lifecycle::new(has_program, Stop::within(GRACE), drain, roster)
+    let instances = InstanceSet::new(vec![entry], TTL, 1);
+    Lifecycle::new(has_program, Stop::within(GRACE), drain, instances)
 }
 
 /// What is done about the lease.

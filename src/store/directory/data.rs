@@ -114,7 +114,7 @@ pub(super) fn remove(data_dir: &Path) -> io::Result<()> {
     absent_is_fine(fs::remove_dir_all(data_dir))
 }
 
-/// Removes the directory of a lease: manifests first, the beat last, so that it is a dead lease to the end.
+/// Removes the directory of a lease: manifests first, the heartbeat last, so that it is a dead lease to the end.
 pub(super) fn remove_lease(dir: &Path) -> io::Result<()> {
     for (name, kind) in list(dir)? {
         if kind == Kind::Dir {

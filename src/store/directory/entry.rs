@@ -23,10 +23,10 @@ impl Writer<'_> {
     pub(super) fn check_parents(&self, key: &str, make: bool) -> Result<(), StoreError> {
         let ends = key.match_indices('/').map(|(at, _)| at).skip(1);
         for parent in ends.map(|at| &key[..at]) {
-            match self.place(parent)? {
+            match self.look_up(parent)? {
                 Place::Dir => {}
                 Place::Nothing if make => {
-                    let place = self.layout.place(parent);
+                    let place = self.layout.path_of(parent);
                     make_dir(&place).map_err(|e| self.layout.failed("make", &place, &e))?;
                 }
                 Place::Nothing => return Ok(()),
@@ -39,8 +39,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    pub(super) fn place(&self, key: &str) -> Result<Place, StoreError> {
-        let place = self.layout.place(key);
+    pub(super) fn look_up(&self, key: &str) -> Result<Place, StoreError> {
+        let place = self.layout.path_of(key);
         let failed = |error: io::Error| self.layout.failed("look at", &place, &error);
         Ok(match data::kind(&place).map_err(failed)? {
             None => Place::Nothing,
@@ -58,7 +58,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn in_the_way(&self, key: &str, what: &str) -> StoreError {
-        let place = self.layout.place(key);
+        let place = self.layout.path_of(key);
         self.layout.refused(format!(
             "{} is {what}; remove it, or publish elsewhere",
             place.display()

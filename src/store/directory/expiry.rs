@@ -1,7 +1,8 @@
 //! The heartbeat of a lease: a file with the time at which the lease ends. Adapter.
 //!
 //! The clock is `CLOCK_BOOTTIME`: no administrator sets it, it counts on while the machine sleeps, and it is the same
-//! in every container of a host. It starts anew with each boot, so a beat names its boot, and one of another boot is dead.
+//! in every container of a host. It starts anew with each boot, so a heartbeat names its boot, and a lease whose heartbeat
+//! names another boot is dead.
 
 use std::fs;
 use std::io;
@@ -14,7 +15,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The time at which a lease ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Beat {
+pub(super) struct Heartbeat {
     boot: String,
     /// Milliseconds of the clock; 0 is a revoked lease.
     expires: u64,
@@ -45,24 +46,24 @@ impl Clock {
         millis(now.into())
     }
 
-    /// The beat of a lease that lives for `ttl` from now on.
-    pub(super) fn beat(&self, ttl: Duration) -> Beat {
+    /// The heartbeat of a lease that lives for `ttl` from now on.
+    pub(super) fn heartbeat(&self, ttl: Duration) -> Heartbeat {
         let ttl = millis(ttl);
-        Beat {
+        Heartbeat {
             boot: self.boot.clone(),
             expires: Self::now().saturating_add(ttl),
             ttl,
         }
     }
 
-    /// When the lease of this beat ends, in milliseconds of the clock; `None` if it is not alive at `now`.
-    pub(super) fn end_of(&self, beat: &Beat, now: u64) -> Option<u64> {
-        (beat.boot == self.boot && beat.expires > now).then_some(beat.expires)
+    /// When the lease of this heartbeat ends, in milliseconds of the clock; `None` if it is not alive at `now`.
+    pub(super) fn end_of(&self, heartbeat: &Heartbeat, now: u64) -> Option<u64> {
+        (heartbeat.boot == self.boot && heartbeat.expires > now).then_some(heartbeat.expires)
     }
 }
 
-impl Beat {
-    /// The last beat of a lease that was revoked.
+impl Heartbeat {
+    /// The last heartbeat of a lease that was revoked.
     pub(super) fn last(&self) -> Self {
         Self {
             expires: 0,
@@ -74,7 +75,7 @@ impl Beat {
         Duration::from_millis(self.ttl)
     }
 
-    /// Reads the beat of a lease; `None` without one that can be read, which is a dead lease.
+    /// Reads the heartbeat of a lease; `None` without one that can be read, which is a dead lease.
     pub(super) fn read(file: &Path) -> io::Result<Option<Self>> {
         match fs::read_to_string(file) {
             Ok(text) => Ok(Self::parse(&text)),
@@ -83,7 +84,7 @@ impl Beat {
         }
     }
 
-    /// Replaces the beat; a reader sees the old one or the new one.
+    /// Replaces the heartbeat; a reader sees the old one or the new one.
     pub(super) fn write(&self, file: &Path) -> io::Result<()> {
         let text = format!("{} {} {}\n", self.boot, self.expires, self.ttl);
         replace(file, &text)
@@ -91,12 +92,12 @@ impl Beat {
 
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split_whitespace();
-        let beat = Self {
+        let heartbeat = Self {
             boot: parts.next()?.to_owned(),
             expires: parts.next()?.parse().ok()?,
             ttl: parts.next()?.parse().ok()?,
         };
-        parts.next().is_none().then_some(beat)
+        parts.next().is_none().then_some(heartbeat)
     }
 }
 
@@ -126,28 +127,28 @@ mod tests {
     #[test]
     fn a_beat_lives_for_its_ttl_within_its_boot() {
         let clock = Clock::new().unwrap();
-        let beat = clock.beat(Duration::from_secs(5));
-        let end = beat.expires;
-        assert_eq!(clock.end_of(&beat, end - 1), Some(end));
-        assert_eq!(clock.end_of(&beat, end), None);
-        assert_eq!(clock.end_of(&beat.last(), 0), None);
+        let heartbeat = clock.heartbeat(Duration::from_secs(5));
+        let end = heartbeat.expires;
+        assert_eq!(clock.end_of(&heartbeat, end - 1), Some(end));
+        assert_eq!(clock.end_of(&heartbeat, end), None);
+        assert_eq!(clock.end_of(&heartbeat.last(), 0), None);
         let other = Clock {
             boot: "another".to_owned(),
         };
-        assert_eq!(other.end_of(&beat, end - 1), None);
+        assert_eq!(other.end_of(&heartbeat, end - 1), None);
     }
 
     #[test]
     fn a_beat_is_read_as_it_is_written() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("beat");
-        assert_eq!(Beat::read(&file).unwrap(), None);
-        let beat = Clock::new().unwrap().beat(Duration::from_secs(5));
-        beat.write(&file).unwrap();
-        assert_eq!(Beat::read(&file).unwrap(), Some(beat));
+        assert_eq!(Heartbeat::read(&file).unwrap(), None);
+        let heartbeat = Clock::new().unwrap().heartbeat(Duration::from_secs(5));
+        heartbeat.write(&file).unwrap();
+        assert_eq!(Heartbeat::read(&file).unwrap(), Some(heartbeat));
         for garbage in ["", "x", "x 1", "x 1 y", "x 1 2 3"] {
             fs::write(&file, garbage).unwrap();
-            assert_eq!(Beat::read(&file).unwrap(), None, "{garbage}");
+            assert_eq!(Heartbeat::read(&file).unwrap(), None, "{garbage}");
         }
     }
 }

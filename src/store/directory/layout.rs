@@ -68,7 +68,7 @@ impl Layout {
         self.leases().join(lease.to_string())
     }
 
-    pub(super) fn beat(&self, lease: LeaseId) -> PathBuf {
+    pub(super) fn heartbeat(&self, lease: LeaseId) -> PathBuf {
         self.lease(lease).join("beat")
     }
 
@@ -80,8 +80,8 @@ impl Layout {
         data_dir.join(MANIFEST)
     }
 
-    /// The place of a key or directory of keys.
-    pub(super) fn place(&self, key: &str) -> PathBuf {
+    /// The path of a key or directory of keys.
+    pub(super) fn path_of(&self, key: &str) -> PathBuf {
         self.root.join(key.trim_start_matches('/'))
     }
 

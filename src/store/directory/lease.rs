@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::data::{self, Kind, Manifest};
 use super::entry::Place;
-use super::expiry::{Beat, Clock, is_absent};
+use super::expiry::{Clock, Heartbeat, is_absent};
 use super::layout::{Data, Layout, parse_lease};
 use super::lock::Writer;
 use crate::model::lease_id::LeaseId;
@@ -49,46 +49,47 @@ impl Writer<'_> {
     }
 
     fn begin(&self, lease: LeaseId, ttl: Duration) -> Result<(LeaseId, Duration), StoreError> {
-        let beat = self.clock.beat(ttl.max(MIN_TTL));
-        self.write_beat(lease, &beat)?;
-        Ok((lease, beat.ttl()))
+        let heartbeat = self.clock.heartbeat(ttl.max(MIN_TTL));
+        self.write_heartbeat(lease, &heartbeat)?;
+        Ok((lease, heartbeat.ttl()))
     }
 
     pub(super) fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
         let old = self.alive(lease)?;
-        let beat = self.clock.beat(old.ttl());
-        self.write_beat(lease, &beat)?;
-        // A reader may have seen the old beat run out while the new one was under way.
+        let heartbeat = self.clock.heartbeat(old.ttl());
+        self.write_heartbeat(lease, &heartbeat)?;
+        // A reader may have seen the old heartbeat run out while the new one was under way.
         if self.clock.end_of(&old, Clock::now()).is_none() {
             self.bump()?;
         }
-        Ok(beat.ttl())
+        Ok(heartbeat.ttl())
     }
 
-    /// The beat of a lease that is alive.
-    pub(super) fn alive(&self, lease: LeaseId) -> Result<Beat, StoreError> {
-        let beat = self.read_beat(lease)?;
-        beat.filter(|beat| self.clock.end_of(beat, Clock::now()).is_some())
+    /// The heartbeat of a lease that is alive.
+    pub(super) fn alive(&self, lease: LeaseId) -> Result<Heartbeat, StoreError> {
+        let heartbeat = self.read_heartbeat(lease)?;
+        heartbeat
+            .filter(|heartbeat| self.clock.end_of(heartbeat, Clock::now()).is_some())
             .ok_or(StoreError::LeaseLost(lease))
     }
 
-    fn read_beat(&self, lease: LeaseId) -> Result<Option<Beat>, StoreError> {
-        let file = self.layout.beat(lease);
-        Beat::read(&file).map_err(|e| self.layout.failed("read", &file, &e))
+    fn read_heartbeat(&self, lease: LeaseId) -> Result<Option<Heartbeat>, StoreError> {
+        let file = self.layout.heartbeat(lease);
+        Heartbeat::read(&file).map_err(|e| self.layout.failed("read", &file, &e))
     }
 
-    fn write_beat(&self, lease: LeaseId, beat: &Beat) -> Result<(), StoreError> {
-        let file = self.layout.beat(lease);
-        let written = beat.write(&file);
+    fn write_heartbeat(&self, lease: LeaseId, heartbeat: &Heartbeat) -> Result<(), StoreError> {
+        let file = self.layout.heartbeat(lease);
+        let written = heartbeat.write(&file);
         written.map_err(|e| self.layout.failed("write", &file, &e))
     }
 
     pub(super) fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
-        let Some(beat) = self.read_beat(lease)? else {
+        let Some(heartbeat) = self.read_heartbeat(lease)? else {
             return self.bury(lease);
         };
         // From here on the lease is dead for every reader, and so is everything on it.
-        self.write_beat(lease, &beat.last())?;
+        self.write_heartbeat(lease, &heartbeat.last())?;
         self.bump()?;
         self.bury(lease)
     }
@@ -101,8 +102,8 @@ impl Writer<'_> {
         let leases = found.iter().filter_map(|(name, _)| parse_lease(name));
         let mut dead = Vec::new();
         for lease in leases {
-            let beat = self.read_beat(lease)?;
-            if beat.is_none_or(|beat| self.clock.end_of(&beat, now).is_none()) {
+            let heartbeat = self.read_heartbeat(lease)?;
+            if heartbeat.is_none_or(|heartbeat| self.clock.end_of(&heartbeat, now).is_none()) {
                 dead.push(lease);
             }
         }
@@ -124,7 +125,7 @@ impl Writer<'_> {
             // A manifest that cannot be read names no place; the link, if any, dangles from now on.
             if let Ok(Some(manifest)) = Manifest::read(&self.layout.data(&data))
                 && Layout::is_key(&manifest.dir)
-                && self.place(&manifest.dir)? == Place::Publication(data.clone())
+                && self.look_up(&manifest.dir)? == Place::Publication(data.clone())
             {
                 self.withdraw(&manifest.dir, &data)?;
             }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 
 use super::data::{self, Kind, Manifest};
-use super::expiry::{Beat, Clock, is_absent};
+use super::expiry::{Clock, Heartbeat, is_absent};
 use super::layout::{Data, Layout, parse_lease};
 use crate::model::key::Key;
 use crate::model::lease_id::LeaseId;
@@ -44,13 +44,13 @@ fn keys_of(
     prefix: &Prefix,
 ) -> io::Result<Vec<(Key, LeaseTime)>> {
     let now = Clock::now();
-    let beat = Beat::read(&layout.beat(lease))?;
-    let alive = beat.and_then(|beat| Some((clock.end_of(&beat, now)?, beat)));
-    let Some((end, beat)) = alive else {
+    let heartbeat = Heartbeat::read(&layout.heartbeat(lease))?;
+    let alive = heartbeat.and_then(|heartbeat| Some((clock.end_of(&heartbeat, now)?, heartbeat)));
+    let Some((end, heartbeat)) = alive else {
         return Ok(Vec::new());
     };
     let time = LeaseTime {
-        ttl: beat.ttl().as_secs(),
+        ttl: heartbeat.ttl().as_secs(),
         left: end.saturating_sub(now) / 1000,
     };
     let mut keys = Vec::new();
@@ -65,7 +65,7 @@ fn keys_of(
         // What another publication has replaced is there for a moment more.
         let key = manifest.dir.as_str();
         let stands = Layout::is_key(key)
-            && fs::read_link(layout.place(key)).ok() == Some(Layout::link_text(key, &data));
+            && fs::read_link(layout.path_of(key)).ok() == Some(Layout::link_text(key, &data));
         if stands {
             let fields = manifest.fields.keys();
             let below = fields.map(|field| format!("{key}/{field}"));

@@ -10,9 +10,9 @@
 //!
 //! # Guarantees
 //!
-//! - An instance is one symbolic link, and `rename(2)` replaces it: it is there whole or not at all. A lease dies with its
-//!   beat, and everything on it with it. Whoever is killed at any instant leaves nothing that is read by halves, and what
-//!   it leaves unread goes when its lease is cleared away by the next writer.
+//! - An instance is one symbolic link, and `rename(2)` replaces it: it is there whole or not at all. When the time in its
+//!   heartbeat is over, a lease is dead, and so is everything on it. A writer that is killed at any instant leaves nothing
+//!   that a reader sees by halves; the next writer clears the rest away together with its lease.
 //! - Readers enforce the TTL. They take no lock and write nothing: a read-only mount will do.
 //! - Regular files and directories that people make are keys without a lease. They stay when an instance is published over
 //!   them, and when it goes. One newline at their end is dropped. What a hand does to a published field lasts until the

@@ -29,7 +29,7 @@ impl Writer<'_> {
             is_whole: false,
             state: None,
         };
-        let Place::Publication(data) = self.place(publication.dir.as_str())? else {
+        let Place::Publication(data) = self.look_up(publication.dir.as_str())? else {
             return Ok(found);
         };
         if data.lease != lease {
@@ -81,7 +81,7 @@ impl Writer<'_> {
 
     /// Whether somebody else has published here.
     fn is_others(&self, lease: LeaseId, key: &str) -> Result<bool, StoreError> {
-        let standing = self.place(key)?;
+        let standing = self.look_up(key)?;
         Ok(matches!(standing, Place::Publication(data) if data.lease != lease))
     }
 
@@ -114,7 +114,7 @@ impl Writer<'_> {
     ) -> Result<Revision, StoreError> {
         let key = publication.dir.as_str();
         self.check_parents(key, true)?;
-        let old = match self.place(key)? {
+        let old = match self.look_up(key)? {
             Place::Nothing => None,
             Place::Publication(data) => {
                 self.check_claim(lease, &data, publication)?;
@@ -122,7 +122,7 @@ impl Writer<'_> {
             }
             Place::Dir => {
                 self.clear_below(key)?;
-                Some(self.layout.place(key))
+                Some(self.layout.path_of(key))
             }
             Place::Foreign(what) => return Err(self.in_the_way(key, what)),
         };
@@ -157,7 +157,7 @@ impl Writer<'_> {
         }
         let link = data_dir.with_extension("link");
         std::os::unix::fs::symlink(Layout::link_text(key, data), &link)?;
-        let displaced = data::put_in_place(&link, &self.layout.place(key))?;
+        let displaced = data::put_in_place(&link, &self.layout.path_of(key))?;
         // What a hand has set in the meantime.
         if let Some(old) = displaced.as_deref().or(old) {
             data::carry(old, data_dir)?;
@@ -170,7 +170,7 @@ impl Writer<'_> {
 
     /// Removes a publication; files that somebody has set in it by hand stay.
     pub(super) fn withdraw(&self, key: &str, data: &Data) -> Result<(), StoreError> {
-        let (place, data_dir) = (self.layout.place(key), self.layout.data(data));
+        let (place, data_dir) = (self.layout.path_of(key), self.layout.data(data));
         let withdraw = || {
             let manifest = Manifest::read(&data_dir)?;
             if !data::has_hand_set(&data_dir, manifest.as_ref())? {
@@ -191,7 +191,7 @@ impl Writer<'_> {
 
     /// Removes what is published at a key and below it.
     fn clear(&self, key: &str) -> Result<(), StoreError> {
-        match self.place(key)? {
+        match self.look_up(key)? {
             Place::Nothing => Ok(()),
             Place::Publication(data) => {
                 self.withdraw(key, &data)?;
@@ -204,13 +204,13 @@ impl Writer<'_> {
     }
 
     fn clear_below(&self, key: &str) -> Result<(), StoreError> {
-        let place = self.layout.place(key);
+        let place = self.layout.path_of(key);
         let found = data::list(&place).map_err(|e| self.layout.failed("list", &place, &e))?;
         for (name, kind) in found {
             let below = format!("{key}/{name}");
             let is_published = match kind {
                 Kind::Dir => true,
-                Kind::Link => matches!(self.place(&below)?, Place::Publication(_)),
+                Kind::Link => matches!(self.look_up(&below)?, Place::Publication(_)),
                 Kind::File | Kind::Other => false,
             };
             if is_published {

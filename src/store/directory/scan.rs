@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::cache::{Cached, Recheck, Stamp};
 use super::data::{self, Kind, Manifest};
-use super::expiry::{Beat, Clock, is_absent};
+use super::expiry::{Clock, Heartbeat, is_absent};
 use super::layout::{Data, Layout, is_hidden};
 use super::lock::require_root;
 use super::revision::read_revision;
@@ -175,9 +175,10 @@ impl Scanner {
 
     /// When a lease ends, if it is alive.
     pub(super) fn end_of(&self, lease: LeaseId, now: u64) -> Result<Option<u64>, StoreError> {
-        let file = self.layout.beat(lease);
-        let beat = Beat::read(&file).map_err(|e| self.layout.failed("read", &file, &e))?;
-        Ok(beat.and_then(|beat| self.clock.end_of(&beat, now)))
+        let file = self.layout.heartbeat(lease);
+        let heartbeat =
+            Heartbeat::read(&file).map_err(|e| self.layout.failed("read", &file, &e))?;
+        Ok(heartbeat.and_then(|heartbeat| self.clock.end_of(&heartbeat, now)))
     }
 
     /// Goes from the root to the prefix, and from there everywhere.
@@ -189,7 +190,7 @@ impl Scanner {
         }
         let mut key = String::new();
         for part in parts {
-            let place = self.layout.place(&key);
+            let place = self.layout.path_of(&key);
             (walk.enter)(&place, Directory::Named);
             key = format!("{key}/{part}");
             match self.kind(&key)? {
@@ -203,13 +204,13 @@ impl Scanner {
     }
 
     fn kind(&self, key: &str) -> Result<Option<Kind>, StoreError> {
-        let place = self.layout.place(key);
+        let place = self.layout.path_of(key);
         data::kind(&place).map_err(|e| self.layout.failed("look at", &place, &e))
     }
 
     /// Reads what stands at a key, whatever it is, until it is the same before and after.
     fn read_place(&mut self, key: &str, walk: &mut Walk<'_>) -> Result<(), StoreError> {
-        let place = self.layout.place(key);
+        let place = self.layout.path_of(key);
         let inode = || {
             fs::symlink_metadata(&place)
                 .ok()
@@ -243,7 +244,7 @@ impl Scanner {
     }
 
     fn read_dir(&mut self, key: &str, walk: &mut Walk<'_>) -> Result<(), StoreError> {
-        let place = self.layout.place(key);
+        let place = self.layout.path_of(key);
         (walk.enter)(&place, Directory::Named);
         let found = data::list(&place).map_err(|e| self.layout.failed("list", &place, &e))?;
         let mut files = Vec::new();
@@ -274,7 +275,7 @@ impl Scanner {
     ) -> Result<Arc<Entries>, StoreError> {
         let mut entries = Entries::new();
         for key in keys.filter(|key| walk.prefix.covers(key)) {
-            let place = self.layout.place(key);
+            let place = self.layout.path_of(key);
             let value = data::value(&place).map_err(|e| self.layout.failed("read", &place, &e))?;
             if let Some(value) = value {
                 entries.insert(key.as_str().into(), data::by_hand(value).into());
@@ -285,7 +286,7 @@ impl Scanner {
 
     /// Reads the publication that a link leads to; false if there is no link (any more).
     fn read_link(&mut self, key: &str, walk: &mut Walk<'_>) -> Result<bool, StoreError> {
-        let place = self.layout.place(key);
+        let place = self.layout.path_of(key);
         let link = || match fs::read_link(&place) {
             Ok(text) => Ok(Some(text)),
             // It is a directory now, or nothing.

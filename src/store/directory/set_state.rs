@@ -29,7 +29,7 @@ impl Writer<'_> {
     /// Changes the state; returns the revision since which the instance has it, or `None` where there is no instance.
     pub(super) fn set_state(&self, change: &StateChange) -> Result<Option<Revision>, StoreError> {
         let key = change.dir.as_str();
-        let data = match self.place(key)? {
+        let data = match self.look_up(key)? {
             Place::Publication(data) => data,
             Place::Dir => return self.set_state_by_hand(change),
             Place::Nothing => return Ok(None),
@@ -90,7 +90,7 @@ impl Writer<'_> {
         if publication.fields.contains_key(STATE) || self.state_by_hand(&publication.dir)? {
             return Ok(None);
         }
-        let standing = match self.place(publication.dir.as_str())? {
+        let standing = match self.look_up(publication.dir.as_str())? {
             Place::Publication(data) if data.lease == lease => self.published_state(&data)?,
             Place::Publication(data) if publication.predecessors.contains(&data.lease) => {
                 return self.published_state(&data);
@@ -156,7 +156,7 @@ impl Writer<'_> {
     }
 
     fn state_file(&self, dir: &Prefix, name: &str) -> PathBuf {
-        self.layout.place(dir.as_str()).join(name)
+        self.layout.path_of(dir.as_str()).join(name)
     }
 
     /// Writes a field of an instance that is made by hand.
@@ -171,7 +171,7 @@ impl Writer<'_> {
 
     /// Whether somebody has written a file `state` by hand.
     fn state_by_hand(&self, dir: &Prefix) -> Result<bool, StoreError> {
-        let published = match self.place(dir.as_str())? {
+        let published = match self.look_up(dir.as_str())? {
             Place::Publication(data) => self.published_state(&data)?.is_some(),
             Place::Dir | Place::Nothing | Place::Foreign(_) => false,
         };

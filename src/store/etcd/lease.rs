@@ -30,7 +30,7 @@ pub(super) struct Keepers {
 }
 
 struct Keeper {
-    beats: LeaseKeeper,
+    requests: LeaseKeeper,
     replies: LeaseKeepAliveStream,
     generation: u64,
 }
@@ -88,7 +88,7 @@ impl Keepers {
                     Some(keeper) => keeper,
                     None => Keeper::open(session, connection, lease).await?,
                 };
-                let ttl = keeper.beat(session).await?;
+                let ttl = keeper.keep_alive(session).await?;
                 self.put_back(lease, keeper);
                 self.remember(lease, ttl);
                 Ok(ttl)
@@ -137,17 +137,17 @@ impl Keeper {
     ) -> Result<Self, Failure> {
         let mut client = connection.client.lease_client();
         let opened = client.keep_alive(lease.0).await;
-        let (beats, replies) = opened.map_err(|error| session.explain(&error))?;
+        let (requests, replies) = opened.map_err(|error| session.explain(&error))?;
         Ok(Self {
-            beats,
+            requests,
             replies,
             generation: connection.generation,
         })
     }
 
     /// One heartbeat and its reply.
-    async fn beat(&mut self, session: &Session) -> Result<Duration, Failure> {
-        timeout(SEND, self.beats.keep_alive())
+    async fn keep_alive(&mut self, session: &Session) -> Result<Duration, Failure> {
+        timeout(SEND, self.requests.keep_alive())
             .await
             .map_err(|_| Failure::silence(SEND))?
             .map_err(|error| session.explain(&error))?;

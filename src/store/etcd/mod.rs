@@ -1,7 +1,8 @@
 //! etcd v3 as a store. The only door to `etcd_client`. Adapter.
 //!
-//! What each file handles: `session` the way to the cluster, `discovery` its members in the DNS, `credentials` what proves who we are, `error` what can go
-//! wrong, `keys` the form of the keys; `snapshot`, `watch` (with `history_check`), `lease`, `publish` and `mark` the verbs.
+//! What each file handles: `session` the way to the cluster, `discovery` its members in the DNS, `credentials` what proves who
+//! we are, `error` what can go wrong, `keys` the form of the keys; `snapshot`, `watch` (with `history_check`), `lease`,
+//! `lease_times`, `publish` and `set_state` the verbs.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -145,8 +145,8 @@ fn field<'k>(publication: &Publication, kv: &'k KeyValue) -> Option<&'k str> {
         .strip_prefix('/')
 }
 
-/// Puts for the wanted fields that do not stand on this lease yet, and deletes for other keys that hang on a lease. Keys without a lease were set by hand, and
-/// stay.
+/// The puts for the wanted fields that do not stand on this lease yet, and the deletes for other keys that hang on a lease.
+/// Keys without a lease were set by hand, and stay.
 fn operations(
     lease: LeaseId,
     publication: &Publication,
@@ -162,7 +162,7 @@ fn operations(
     let is_wanted = |kv: &KeyValue| {
         field(publication, kv).is_some_and(|field| publication.fields.contains_key(field))
     };
-    // Whoever watches hears of what has changed, and of nothing else.
+    // A key that is put again is an event for every watcher, so only keys that differ are put.
     let stands_already = |name: &str, value: &[u8]| {
         let mut ours = found.iter().filter(|kv| kv.lease() == lease.0);
         ours.any(|kv| field(publication, kv) == Some(name) && kv.value() == value)

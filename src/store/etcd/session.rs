@@ -188,7 +188,7 @@ impl Session {
             match kind {
                 Kind::Member | Kind::Login => tries += 1,
                 Kind::Leaderless => tokio::time::sleep(ELECTION_PAUSE).await,
-                // Somebody has replaced a file: whoever is refused may be somebody else by now.
+                // Somebody has replaced a file, so the next try may be made as another user.
                 Kind::Denied | Kind::Refused if self.files_have_changed().await => tries += 1,
                 Kind::LeaseUnknown
                 | Kind::History

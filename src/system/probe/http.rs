@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 
-use super::{ProbeError, connect, place};
+use super::{ProbeError, address_to_check, connect};
 use crate::model::check::HttpCheck;
 
 /// As much of a body as is looked at.
@@ -51,7 +51,7 @@ fn request(
     check: &HttpCheck,
     announced: SocketAddr,
 ) -> Result<Request<String>, hyper::http::Error> {
-    let (host, port) = place(&check.at, announced);
+    let (host, port) = address_to_check(&check.at, announced);
     let host = if host.contains(':') {
         format!("[{host}]:{port}")
     } else {

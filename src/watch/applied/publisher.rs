@@ -21,7 +21,7 @@ use crate::store::lease_requests;
 use crate::store::lease_requests::Answered;
 use crate::store::{Store, StoreError};
 use crate::watch::child::shell::ChildGroup;
-use crate::watch::host::WORLD;
+use crate::watch::host::THIS_HOST;
 use crate::watch::target::state::TargetState;
 
 /// The time to live of the entry: `sidekick drain` waits at most this long for a watcher that has died.
@@ -80,7 +80,7 @@ impl AppliedPublisher {
         targets: &[TargetState],
         child: Option<ChildGroup>,
     ) -> Self {
-        let host = (WORLD.hostname)();
+        let host = (THIS_HOST.hostname)();
         // The random number is needed, since several watchers may run on a host, and each container has a process 1.
         let (process, random) = (std::process::id(), fastrand::u32(..));
         Self {

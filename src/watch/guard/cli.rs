@@ -16,9 +16,9 @@ use crate::model::instance::ServiceName;
 use crate::model::screen::{Screen, Tone};
 use crate::model::text_table::{Cell, Fit, Table};
 use crate::system::process;
-use crate::watch::host::WORLD;
+use crate::watch::host::THIS_HOST;
 
-/// A process that is busy takes a wish later, but not much.
+/// How long a release waits until the process has taken the request; a busy process needs longer than a poll.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// So many instances of a hold are named on a terminal; a pipe gets all of them.
@@ -63,7 +63,7 @@ pub enum GuardCommandError {
 pub fn list(state_dir: &Path, screen: Option<Screen>) -> Result<String, GuardCommandError> {
     let records = read_all(state_dir)?;
     Ok(match screen {
-        Some(screen) => holds_as_table(&records, screen, (WORLD.now)().as_secs()),
+        Some(screen) => holds_as_table(&records, screen, (THIS_HOST.now)().as_secs()),
         None => holds_as_json(&records),
     })
 }
@@ -252,7 +252,7 @@ fn unknown(name: &str, known: &[Record], state_dir: &Path) -> GuardCommandError 
     }
 }
 
-/// Leaves a wish, and waits until it is taken.
+/// Writes a request, and waits until the process has taken it.
 fn request_and_wait(
     state_dir: &Path,
     record: &Record,

@@ -1,4 +1,5 @@
-//! The guards of all targets: what they hear of the catalog, what they lay over it, what they tell. Shell.
+//! The guards of all targets: hands them the changes of the catalog, lays over it what they hold, and passes on their events.
+//! Shell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,13 +15,13 @@ use crate::model::prefix::Prefix;
 use crate::system::{bounded, file};
 use crate::watch::source::snapshot::SnapshotFile;
 
-/// How often a guard that holds something looks whether somebody wishes it did not.
+/// How often a guard that holds something looks for a request to release it.
 pub(super) const RELEASE_POLL: Duration = Duration::from_millis(250);
 
 /// All guards of a process.
 pub(crate) struct Guards {
     pub(super) records: Option<Records>,
-    /// Nothing is written.
+    /// The guards write no record (`--noop`).
     pub(super) noop: bool,
     /// Where instances live in the store.
     pub(super) prefix: Prefix,
@@ -37,16 +38,16 @@ pub(super) struct Guarded {
     pub(super) paths: Vec<Prefix>,
     /// The instances with an address outside of its networks.
     pub(super) outside: BTreeSet<(ServiceName, InstanceId)>,
-    /// The store has sent its whole contents since the guard was made.
+    /// Whether the store has sent its whole contents since the guard was made.
     pub(super) started: bool,
     /// What the record says.
     pub(super) recorded: Option<Record>,
-    /// What has happened that nobody has taken yet.
+    /// The events that [`Guards::take_events`] has not taken yet.
     pub(super) events: Vec<Event>,
 }
 
 impl Guards {
-    /// Without a place, what is held is forgotten when the process ends, and nobody can release it by hand.
+    /// Without a state directory the holds are forgotten when the process ends, and nobody can release them by hand.
     pub(crate) fn open(state_dir: Option<PathBuf>, noop: bool, prefix: Prefix) -> Self {
         Self {
             records: state_dir.map(|dir| Records::new(&dir)),
@@ -77,7 +78,7 @@ impl Guards {
         self.write_records();
     }
 
-    /// What an update did to the catalog.
+    /// Takes in what an update has changed in the catalog.
     pub(crate) fn take_in_changes(&mut self, catalog: &Catalog, changes: &Changes) {
         if changes.instances.is_empty() {
             return;
@@ -108,7 +109,7 @@ impl Guards {
         ticks.chain(self.poll_at).min()
     }
 
-    /// Time has passed; the names of the targets that are to be published for that.
+    /// Does what is due by now, and returns the names of the targets that have to be published because of it.
     pub(crate) fn tick(&mut self, now: Instant) -> Vec<String> {
         let looking = self.poll_at.is_some_and(|at| now >= at);
         let (mut changed, mut taken) = (Vec::new(), Vec::new());
@@ -133,7 +134,7 @@ impl Guards {
             self.poll_at = None;
             self.write_records();
         }
-        // Whoever waits for that finds everything done.
+        // `sidekick guard release` waits until its request is gone, so the request goes when everything is done.
         for (records, dest) in self.records.iter().cycle().zip(taken) {
             records.remove_request(&dest);
         }
@@ -171,7 +172,7 @@ impl Guards {
         }
     }
 
-    /// Writes down what is held, and looks for wishes while something is.
+    /// Writes down what is held. While something is held, sets the time to look for requests to release it.
     pub(super) fn write_records(&mut self) {
         if self.noop {
             return;
@@ -195,8 +196,8 @@ impl Guarded {
         events
     }
 
-    /// Whether there is a file to keep; `unseen`: what to think of one that cannot be read. An empty one protects nobody: it
-    /// is there so that it could be mounted.
+    /// Whether there is a file to keep. `unseen` is the answer for a file that cannot be read. An empty file is not worth
+    /// keeping: it was made as a mount point.
     pub(super) fn has_file(&self, unseen: bool) -> bool {
         let is_file = |dest: &PathBuf| match bounded::within(dest, file::read).flatten() {
             Ok(found) => found.is_some_and(|look| !look.content.is_empty()),
@@ -214,7 +215,7 @@ impl Guarded {
         self.paths.iter().any(|path| path.covers(dir.as_str()))
     }
 
-    /// All instances that concern it, without those it passes over.
+    /// All instances that the target follows, without those with an address outside of its networks.
     fn admitted_instances(&mut self, catalog: &Catalog) -> Vec<Arc<Instance>> {
         let all = catalog.services().values().flat_map(|all| all.values());
         let prefix = catalog.prefix();

@@ -15,7 +15,7 @@ use crate::model::instance::{Instance, ServiceName};
 use crate::model::report::counted;
 use crate::model::target_status::HeldService;
 use crate::system::{bounded, process};
-use crate::watch::host::WORLD;
+use crate::watch::host::THIS_HOST;
 
 /// How many names a line of the log has at most.
 const NAMES: usize = 5;
@@ -311,7 +311,7 @@ fn nothing_of(services: &[ServiceName]) -> String {
 
 /// For people only: a clock that is stepped shows something else, and changes nothing.
 fn unix_seconds(at: Instant) -> u64 {
-    let (now, clock) = (Instant::now(), (WORLD.now)());
+    let (now, clock) = (Instant::now(), (THIS_HOST.now)());
     let past = now.saturating_duration_since(at);
     let future = at.saturating_duration_since(now);
     // To the nearest second, so that the same instant is the same date each time.

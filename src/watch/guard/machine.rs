@@ -140,7 +140,7 @@ pub(crate) struct Status {
 /// What has happened since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
-    /// Instances that went without a word.
+    /// Instances that vanished without draining.
     pub(crate) lost: u64,
     /// Holds and freezes that began.
     pub(crate) holds: u64,

@@ -1,7 +1,7 @@
-//! The guards of another configuration, and what becomes of the previous ones. Shell.
+//! Replaces the guards after a config reload: the new ones take over what the previous ones hold. Shell.
 //!
-//! Nobody who moves a line in a file wants servers to go. So what is held of a service goes on being held wherever the
-//! service is followed by a target of the same name, or with a file in common.
+//! An operator who edits conf.d does not want servers to go. So instances of a service stay held in each new target that
+//! follows the service and has the name, or one of the files, of the target that held them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,35 +18,43 @@ use crate::model::prefix::Prefix;
 use crate::watch::target::state::TargetState;
 
 impl Guards {
-    /// These are the targets from now on. What is held of what they follow goes on being held.
+    /// Replaces the targets. Held instances of the services that the new ones follow stay held.
     pub(in crate::watch) fn replace_targets(&mut self, targets: &[TargetState]) {
         let now = Instant::now();
         let mut old: Vec<Guarded> = std::mem::take(&mut self.by_name).into_values().collect();
         let mut new = Vec::new();
         for state in targets {
-            let mut heir = Guarded::new(state);
-            let mut parents: Vec<&Guarded> =
-                old.iter().filter(|one| one.passes_on_to(&heir)).collect();
-            if heir.guard.rules().is_none() && parents.is_empty() {
+            let mut successor = Guarded::new(state);
+            let mut parents: Vec<&Guarded> = old
+                .iter()
+                .filter(|one| one.passes_on_to(&successor))
+                .collect();
+            if successor.guard.rules().is_none() && parents.is_empty() {
                 continue;
             }
-            parents.sort_by_key(|one| one.name != heir.name);
-            heir.inherit(&parents, &self.prefix);
-            new.push(heir);
+            parents.sort_by_key(|one| one.name != successor.name);
+            successor.inherit(&parents, &self.prefix);
+            new.push(successor);
         }
         for one in &mut old {
-            let heirs: Vec<&Guarded> = new.iter().filter(|heir| one.passes_on_to(heir)).collect();
-            let goes_on =
-                |service: &ServiceName| heirs.iter().any(|heir| heir.guard.holds(service));
+            let successors: Vec<&Guarded> = new
+                .iter()
+                .filter(|successor| one.passes_on_to(successor))
+                .collect();
+            let goes_on = |service: &ServiceName| {
+                successors
+                    .iter()
+                    .any(|successor| successor.guard.holds(service))
+            };
             let events = one.guard.end_unfollowed(goes_on);
             one.log_events(&events);
         }
-        for heir in &mut new {
-            if heir.started {
-                let (paths, prefix) = (&heir.paths, &self.prefix);
+        for successor in &mut new {
+            if successor.started {
+                let (paths, prefix) = (&successor.paths, &self.prefix);
                 let follows = |service: &ServiceName| follows(paths, prefix, service);
-                let events = heir.guard.start_with_inherited(now, follows);
-                heir.log_events(&events);
+                let events = successor.guard.start_with_inherited(now, follows);
+                successor.log_events(&events);
             }
         }
         self.remove_stale_records(&old, &new);
@@ -55,7 +63,7 @@ impl Guards {
         self.write_records();
     }
 
-    /// Takes away the records of files that are nobody's any more, and wishes of which nobody here knows.
+    /// Removes the records of files that no target has any more, and requests that were made before this process started.
     fn remove_stale_records(&self, old: &[Guarded], new: &[Guarded]) {
         let Some(records) = self.records.as_ref().filter(|_| !self.noop) else {
             return;
@@ -96,12 +104,12 @@ impl Guarded {
         }
     }
 
-    fn passes_on_to(&self, heir: &Self) -> bool {
-        let shares = |dest| heir.dests.contains(dest);
-        self.name == heir.name || self.dests.iter().any(shares)
+    fn passes_on_to(&self, successor: &Self) -> bool {
+        let shares = |dest| successor.dests.contains(dest);
+        self.name == successor.name || self.dests.iter().any(shares)
     }
 
-    /// Goes on where these have stopped; the first one is the closest.
+    /// Takes over what these guards know and hold; the first one has the same name, if any has.
     fn inherit(&mut self, parents: &[&Self], prefix: &Prefix) {
         let started = parents.iter().filter(|one| one.started);
         for (at, parent) in started.enumerate() {

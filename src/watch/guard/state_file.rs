@@ -1,5 +1,5 @@
-//! What a guard leaves in the state directory: for its next process, and for `sidekick guard`, which leaves its wishes
-//! there. Shell.
+//! What a guard writes to the state directory, for its next process and for `sidekick guard`, which writes its requests to
+//! release there. Shell.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::system::own_files::OwnFiles;
 const RECORD: &str = "json";
 const REQUEST: &str = "release";
 
-/// One guarded target, as its file in the state directory tells of it.
+/// One guarded target, as its file in the state directory describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The target.
@@ -31,7 +31,7 @@ pub(crate) struct Record {
     pub(crate) shown: Option<BTreeMap<String, usize>>,
     /// What is held.
     pub(crate) held: Vec<HoldRecord>,
-    /// Instances that went without a word since that process started.
+    /// Instances that vanished without draining since that process started.
     pub(crate) lost_total: u64,
     /// Holds that began since then.
     pub(crate) holds_total: u64,
@@ -110,7 +110,7 @@ impl Records {
 
     /// The record of the target with this file.
     pub(crate) fn read(&self, dest: &Path) -> Option<Record> {
-        read(&self.place(dest, RECORD))
+        read(&self.path_of(dest, RECORD))
     }
 
     /// All of them, sorted by target. A state directory that is not there is an error, since it is probably not the one of
@@ -126,7 +126,7 @@ impl Records {
         for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|is| is == RECORD) {
-                // One that goes meanwhile is none.
+                // A record that somebody removes meanwhile does not count.
                 all.extend(read(&path));
             }
         }
@@ -136,7 +136,7 @@ impl Records {
 
     /// Writes a record; the log says whether that works.
     pub(crate) fn write(&self, record: &Record) {
-        let place = self.place(&record.dest, RECORD);
+        let place = self.path_of(&record.dest, RECORD);
         let text = serde_json::to_string_pretty(record).map_err(io::Error::other);
         let written = text.and_then(|text| file::replace_own(&place, (text + "\n").as_bytes()));
         let loss = "; until it can be, `sidekick guard` does not see what is held, and a restart of sidekick forgets it";
@@ -146,19 +146,19 @@ impl Records {
     /// The target is no longer kept.
     pub(crate) fn remove(&self, dest: &Path) {
         // It may never have been written.
-        let _ = fs::remove_file(self.place(dest, RECORD));
+        let _ = fs::remove_file(self.path_of(dest, RECORD));
         self.remove_request(dest);
     }
 
-    /// Asks the process that keeps the target to let go.
+    /// Asks the process that keeps the target to end its holds.
     pub(crate) fn request_release(&self, dest: &Path, request: &ReleaseRequest) -> io::Result<()> {
         let service = request.service.as_ref().map_or("", ServiceName::as_str);
-        file::replace_own(&self.place(dest, REQUEST), service.as_bytes())
+        file::replace_own(&self.path_of(dest, REQUEST), service.as_bytes())
     }
 
-    /// What somebody has asked for, and nobody has taken yet. What is no name of a service asks for nothing that is held.
+    /// The request that no process has taken yet. A text that is no name of a service is no request.
     pub(crate) fn requested_release(&self, dest: &Path) -> Option<ReleaseRequest> {
-        let text = fs::read_to_string(self.place(dest, REQUEST)).ok()?;
+        let text = fs::read_to_string(self.path_of(dest, REQUEST)).ok()?;
         match text.trim() {
             "" => Some(ReleaseRequest { service: None }),
             name => Some(ReleaseRequest {
@@ -167,12 +167,12 @@ impl Records {
         }
     }
 
-    /// Takes the wish away; whether there was one.
+    /// Removes the request; returns whether there was one.
     pub(crate) fn remove_request(&self, dest: &Path) -> bool {
-        fs::remove_file(self.place(dest, REQUEST)).is_ok()
+        fs::remove_file(self.path_of(dest, REQUEST)).is_ok()
     }
 
-    fn place(&self, dest: &Path, what: &str) -> PathBuf {
+    fn path_of(&self, dest: &Path, what: &str) -> PathBuf {
         let name = file::name_of_path(dest);
         self.dir.join(format!("{name}.{what}"))
     }

@@ -17,7 +17,7 @@ use crate::watch::conf::load::{
     Everything, LoadError, Loaded, all_problems, explain, without_doubles,
 };
 use crate::watch::conf::placeholders;
-use crate::watch::render::{Cause, Fault, Mistakes, RenderError, Template, View, World};
+use crate::watch::render::{Cause, Fault, Host, Mistakes, RenderError, Template, View};
 
 /// The findings of `sidekick check`.
 #[derive(Debug, Default)]
@@ -259,7 +259,7 @@ fn made_up_view(target: &Target, output: &Output, text: &str, whole: bool) -> Vi
         keys,
         root: output.root.clone(),
         env: Arc::new(BTreeMap::new()),
-        world: World::empty(),
+        host: Host::empty(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Renders and checks the targets of a configuration without a store: from a file with keys and values, a fixture. Shell.
 //!
-//! `fixture` reads JSON and what `etcdctl` prints, `yaml` reads YAML, both into the tree of `node`; `what_if` adds and removes
-//! instances; `check` is `sidekick check`.
+//! `fixture` reads JSON (with `json`) and what `etcdctl` prints, `yaml` reads YAML, both into the tree of `node`; `what_if`
+//! adds and removes instances; `check` is `sidekick check`.
 //!
 //! Rule: this room runs no command and changes no file.
 

@@ -14,7 +14,7 @@ pub enum Fault {
         what: String,
     },
     /// A key has something that is no value.
-    #[error("{}{key} is {what}; a value is a text, a number, true or false", place(*.line))]
+    #[error("{}{key} is {what}; a value is a text, a number, true or false", line_prefix(*.line))]
     Value {
         /// Where, if that is known.
         line: Option<usize>,
@@ -24,7 +24,7 @@ pub enum Fault {
         what: &'static str,
     },
     /// A key is given twice, perhaps once nested and once as a path.
-    #[error("{}{key} is there twice", place(*.line))]
+    #[error("{}{key} is there twice", line_prefix(*.line))]
     Twice {
         /// Where, if that is known.
         line: Option<usize>,
@@ -33,7 +33,7 @@ pub enum Fault {
     },
 }
 
-fn place(line: Option<usize>) -> String {
+fn line_prefix(line: Option<usize>) -> String {
     line.map(|line| format!("line {line}: "))
         .unwrap_or_default()
 }

@@ -2,11 +2,12 @@
 //!
 //! `steps` has the files on their way, one type for each step; `runtime` changes a running HAProxy without a reload;
 //! `activate` asks for the reload and restores the previous files if the program refuses the new ones; `check_in_place`
-//! runs the checks that can judge only the live file. `cancel` carries requests of the loop to a publish under way.
-//! `loaded_state`, `unchecked` and `access_state` keep, also for the next process, what the programs have loaded, what no
-//! check has accepted yet, and to whom the files are open.
+//! runs the checks that can judge only the live file; `hand_edits` finds files that somebody else has changed; `diff` prints
+//! what `--diff` asks for. `cancel` carries requests of the loop to a publish under way. `loaded_state`, `awaiting_check` and
+//! `access_state` keep, also for the next process, what the programs have loaded, what no check has accepted yet, and to
+//! whom the files are open. `outcome` has the one result that everybody else acts on, `error` why a step failed.
 //!
-//! Rule: this room makes one publish and knows no schedule; `outcome` has the one result that everybody else acts on.
+//! Rule: this room makes one publish and knows no schedule.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ use super::access_state::AccessState;
 use super::{Change, Digest, ForeignEdit, Progress, PublishError, run_blocking};
 use crate::config::{Output, Target};
 use crate::model::fingerprint::content_hash;
-use crate::system::check_tree::Mirror;
+use crate::system::check_tree::CheckTree;
 use crate::system::command::{self, CommandError, Left};
 use crate::system::file::{self, Access, Candidate, FileState, Properties, SwapMethod};
 use crate::system::process;
@@ -321,8 +321,8 @@ impl Staged {
             else {
                 continue;
             };
-            let mirror = if asks_for_tree(check) {
-                Some(self.make_mirror(target, output, scratch)?)
+            let tree = if asks_for_tree(check) {
+                Some(self.make_check_tree(target, output, scratch)?)
             } else {
                 None
             };
@@ -331,7 +331,7 @@ impl Staged {
                     .as_new()
                     .map_or(&*output.dest, |(candidate, _)| candidate.path()),
                 dest: &output.dest,
-                tree: mirror.as_ref().map(Mirror::path),
+                tree: tree.as_ref().map(CheckTree::path),
             };
             let command = fill_in(check, paths);
             if passed.contains(&command) {
@@ -358,12 +358,12 @@ impl Staged {
     }
 
     /// Makes a copy of the tree that an output belongs to, with all candidates in the places of their files.
-    fn make_mirror(
+    fn make_check_tree(
         &self,
         target: &Target,
         output: &Output,
         scratch: &Path,
-    ) -> Result<Mirror, PublishError> {
+    ) -> Result<CheckTree, PublishError> {
         let own = output.dest.parent().unwrap_or(Path::new("/"));
         let root = target.tree.as_deref().unwrap_or(own);
         let pairs = target.outputs.iter().zip(&self.0);
@@ -373,7 +373,7 @@ impl Staged {
         });
         let staged: Vec<_> = staged.collect();
         let failed = PublishError::at("make a copy for the check of", root);
-        Mirror::make(root, &staged, (scratch, &target.name)).map_err(failed)
+        CheckTree::make(root, &staged, (scratch, &target.name)).map_err(failed)
     }
 }
 

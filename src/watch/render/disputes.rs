@@ -67,7 +67,7 @@ fn claimed_twice(claim: &Claim, claimants: &[&str]) -> Option<String> {
 /// Instances of one service speak different protocols.
 fn left_out(service: &str, instances: &[&Arc<Instance>], protocol: &str) -> Option<String> {
     let differing = differing(instances, "protocol")?;
-    // To announce the protocol that is meant without a word is no difference.
+    // An instance without the attribute speaks the default protocol, so naming the default makes no difference.
     instances
         .iter()
         .find(|one| !routes::speaks(one, protocol))?;

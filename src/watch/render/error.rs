@@ -176,7 +176,7 @@ fn fault(block: &str) -> Fault {
         what = format!("{what}, in `{line}`");
     }
     Fault {
-        place: arrow.and_then(|at| place(&block[at + 4..])),
+        place: arrow.and_then(|at| parse_position(&block[at + 4..])),
         what,
         cause,
         hint,
@@ -208,7 +208,7 @@ fn source_line(excerpt: &str) -> Option<String> {
     Some(line.trim().chars().take(100).collect())
 }
 
-fn place(text: &str) -> Option<(String, usize)> {
+fn parse_position(text: &str) -> Option<(String, usize)> {
     let mut parts = text.lines().next()?.rsplitn(3, ':');
     let (_column, line) = (parts.next()?, parts.next()?.parse().ok()?);
     Some((parts.next()?.to_owned(), line))

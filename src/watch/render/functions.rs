@@ -135,7 +135,7 @@ const FUNCTIONS: &[Function] = &[
     ),
     ("fileExists", &["path"], host::file_exists),
     ("hostname", &[], |inputs, _| {
-        Ok((inputs.view.world.hostname)().into())
+        Ok((inputs.view.host.hostname)().into())
     }),
     ("generation", &[], |_, _| Ok(generation::PLACE.into())),
     ("target", &[], |inputs, _| {

@@ -8,7 +8,7 @@ use crate::model::os::Srv;
 /// The functions that answer. Each of them returns within a bound, and returns nothing where it finds no answer, as with
 /// confd.
 #[derive(Debug, Clone, Copy)]
-pub struct World {
+pub struct Host {
     /// The addresses of a host.
     pub addresses: fn(host: &str) -> Vec<IpAddr>,
     /// The SRV records of a name such as `_http._tcp.example.org`.
@@ -23,8 +23,8 @@ pub struct World {
     pub interface_addresses: fn(name: &str) -> Vec<IpAddr>,
 }
 
-impl World {
-    /// A world in which there is nothing: for rendering without one, and for tests.
+impl Host {
+    /// A host that answers nothing: for a render that must not ask, and for tests.
     #[must_use]
     pub const fn empty() -> Self {
         Self {

@@ -5,7 +5,7 @@ mod properties;
 
 use std::sync::Arc;
 
-use super::{Cause, RenderError, Template, View, World};
+use super::{Cause, Host, RenderError, Template, View};
 use crate::model::catalog::Catalog;
 use crate::model::prefix::Prefix;
 use crate::model::update::{Revision, Snapshot, Update};
@@ -61,7 +61,7 @@ fn view(services: &[&str], keys: &[&str]) -> View {
         keys: keys.iter().map(|path| prefix(path)).collect(),
         root: prefix("/"),
         env: Arc::new(env.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
-        world: World::empty(),
+        host: Host::empty(),
     }
 }
 
@@ -298,7 +298,7 @@ fn raw_functions() {
 #[test]
 fn the_world() {
     let mut view = everything();
-    view.world = World {
+    view.host = Host {
         addresses: |_| ["::1", "10.0.0.1"].map(|ip| ip.parse().unwrap()).into(),
         services: |name| {
             vec![crate::model::os::Srv {
@@ -310,7 +310,7 @@ fn the_world() {
         },
         file_exists: |path| path == "/there",
         hostname: || "here".to_owned(),
-        ..World::empty()
+        ..Host::empty()
     };
     gives(
         &view,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::World;
+use super::Host;
 use super::keys::Keys;
 use crate::model::catalog::Catalog;
 use crate::model::instance::{Instance, ServiceName};
@@ -18,7 +18,7 @@ use crate::model::prefix::Prefix;
 pub struct View {
     /// The name of the target.
     pub target: String,
-    /// The state of the world; a render never sees two of them.
+    /// All instances, as of one moment: a catalog does not change while a template renders.
     pub catalog: Arc<Catalog>,
     /// The target's `services`.
     pub services: Vec<ServiceName>,
@@ -29,7 +29,7 @@ pub struct View {
     /// The variables that `getenv` knows.
     pub env: Arc<BTreeMap<String, String>>,
     /// The functions that answer what is not in the store.
-    pub world: World,
+    pub host: Host,
 }
 
 /// The instances of one service that a target sees, sorted by id.

@@ -118,18 +118,18 @@ impl Shell {
         let mut gone = state;
         if matches!(stage, Stage::Ended) {
             gone.abandon();
-            let heirs = self
+            let successors = self
                 .targets
                 .iter_mut()
                 .filter(|state| state.excludes(&gone));
-            heirs.for_each(|heir| heir.wait_for_hanging(&gone));
+            successors.for_each(|successor| successor.wait_for_hanging(&gone));
         } else {
             gone.take_in_report(report, self.options.once);
         }
         let name = &gone.loaded.target.name;
         let mut targets = self.targets.iter_mut();
-        if let Some(heir) = targets.find(|state| state.loaded.target.name == *name) {
-            heir.inherit(&mut gone);
+        if let Some(successor) = targets.find(|state| state.loaded.target.name == *name) {
+            successor.inherit(&mut gone);
         }
         if !self.subscriptions.is_complete() {
             return;

@@ -2,8 +2,9 @@
 //! file, of the command, a signal or a deadline) and hands it to the rooms, whose machines decide what is done. Shell.
 //!
 //! One file for each kind of event: `store_events`; `config_reload` (conf.d) and `handover` (publishes that a config
-//! reload outdates); `store_move` (another store); `destinations` (published files that somebody else changes); `targets` (publishes). `unannounced`
-//! warns of services that nobody announces, `report` says how the targets stand.
+//! reload outdates); `store_move` (another store); `destinations` (published files that somebody else changes); `targets`
+//! (publishes). `unknown_services` warns of services that nobody announces, `report` says how the targets stand, and
+//! `admin_state` says it to the admin endpoint.
 //!
 //! Rule: the loop waits for no network, for no other process, and for no file of a target without a bound. What may
 //! take long is a task that comes back as an event.
@@ -284,7 +285,7 @@ impl Shell {
             touched = self.destinations.next_touched() => Event::FilesTouched(touched),
             signal = signals.next() => Event::Signal(signal),
             () = due => Event::Deadline,
-            () = self.watchdog.beat() => Event::Deadline,
+            () = self.watchdog.ping() => Event::Deadline,
             () = self.loop_beat.next() => Event::Deadline,
             input = next_input(&mut self.child) => Event::Child(input),
             target = self.haproxy_processes.next_replaced() => Event::HaproxyReplaced(target),

@@ -9,7 +9,7 @@ use crate::model::date::time_of_day;
 use crate::model::target_status::{Failing, TargetStatus};
 use crate::system::sd_notify;
 use crate::watch::applied::machine::Status;
-use crate::watch::host::WORLD;
+use crate::watch::host::THIS_HOST;
 
 /// What was reported last, and since when what is wrong is wrong.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ struct Line<'a> {
 impl Shell {
     /// Reports how things stand, if they stand otherwise than was reported last.
     pub(super) fn report(&mut self) {
-        let now = (WORLD.now)().as_secs();
+        let now = (THIS_HOST.now)().as_secs();
         let is_away = !self.unreachable.is_empty();
         let since = self.reported.store_away_since.unwrap_or(now);
         self.reported.store_away_since = is_away.then_some(since);
@@ -102,7 +102,7 @@ impl Shell {
             is_ready: self.is_ready,
             status: &self.reported.status,
             store_away_since: self.reported.store_away_since,
-            now: (WORLD.now)().as_secs(),
+            now: (THIS_HOST.now)().as_secs(),
         }
         .text()
     }

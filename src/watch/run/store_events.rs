@@ -10,7 +10,7 @@ use crate::model::keyspace;
 use crate::model::prefix::Prefix;
 use crate::model::update::{Revision, Snapshot, Update};
 use crate::store::{Followed, StoreError};
-use crate::watch::host::WORLD;
+use crate::watch::host::THIS_HOST;
 use crate::watch::source::snapshot::{SILENCE_LIMIT, format_age};
 use crate::watch::target::state::TargetState;
 
@@ -108,7 +108,7 @@ impl Shell {
             saved.revision,
             format_age(age)
         );
-        self.stale = Some((WORLD.now)().saturating_sub(age).as_secs());
+        self.stale = Some((THIS_HOST.now)().saturating_sub(age).as_secs());
         for (scope, entries) in scopes.into_iter().zip(saved.entries) {
             self.subscriptions.mark_stale(scope);
             // The revision of the snapshot means nothing now: the store may have been rebuilt.

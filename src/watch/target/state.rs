@@ -24,7 +24,7 @@ use crate::model::watcher_entry::is_of_watcher;
 use crate::system::file::SwapMethod;
 use crate::watch::conf::load::Loaded;
 use crate::watch::history::entry::{Action, Entry, Step};
-use crate::watch::host::WORLD;
+use crate::watch::host::THIS_HOST;
 use crate::watch::publish::outcome::Outcome;
 use crate::watch::publish::{
     Change, Digest, Effect, ForeignEdit, Progress, PublishError, PublishReport, Restored,
@@ -211,7 +211,7 @@ impl TargetState {
                 keys,
                 root: output.root.clone(),
                 env: Arc::clone(env),
-                world: WORLD,
+                host: THIS_HOST,
             }
         };
         self.loaded.target.outputs.iter().map(view).collect()
@@ -267,7 +267,7 @@ impl TargetState {
     /// An entry of the history that is about no publish.
     pub(crate) fn history_entry(&self, action: Action, cause: &str) -> Entry {
         Entry {
-            at: (WORLD.now)().as_secs(),
+            at: (THIS_HOST.now)().as_secs(),
             target: self.loaded.target.name.clone(),
             action,
             revision: self.good_revision.unwrap_or_default().0,
@@ -446,7 +446,7 @@ impl TargetState {
             self.good_revision = revision;
             let is_same = matches!(report.result, Ok(Effect::Unchanged));
             let since = self.in_force_since.filter(|_| is_same);
-            self.in_force_since = since.or(Some((WORLD.now)().as_secs()));
+            self.in_force_since = since.or(Some((THIS_HOST.now)().as_secs()));
         } else {
             let later = std::mem::take(&mut self.causes);
             self.causes = causes.clone().followed_by(later);
@@ -608,7 +608,7 @@ impl TargetState {
     /// `, after 3 failures in 40 s`, or nothing if no publish has failed since the last success.
     fn after_failures(&self) -> String {
         let since = self.failing.as_ref().map(|failing| failing.since);
-        let seconds = since.map_or(0, |since| (WORLD.now)().as_secs().saturating_sub(since));
+        let seconds = since.map_or(0, |since| (THIS_HOST.now)().as_secs().saturating_sub(since));
         match self.recent_failures.times() {
             0 => String::new(),
             1 => format!(", after a failure {} ago", length(seconds)),
@@ -654,7 +654,7 @@ impl TargetState {
     fn log_failure(&mut self, failure: Failure, why: &str, once: bool) -> bool {
         let (name, text) = (&self.loaded.target.name, failure.text.clone());
         let since = self.failing.as_ref().map(|failing| failing.since);
-        let since = since.unwrap_or_else(|| (WORLD.now)().as_secs());
+        let since = since.unwrap_or_else(|| (THIS_HOST.now)().as_secs());
         let failing = Failing::new(since, failure.step, why);
         if self.recent_failures.is_news(failure) {
             self.failing = Some(failing);
@@ -781,7 +781,7 @@ mod tests {
     /// The wait is for this target and for those that take over its files.
     #[tokio::test]
     async fn a_publish_that_was_given_up_hangs_as_long_as_something_of_it_is_at_work() {
-        let (mut state, mut heir) = (state(), state());
+        let (mut state, mut successor) = (state(), state());
         let progress = Arc::new(Progress::default());
         let at_work = Arc::clone(&progress);
         let publish = tokio::spawn(std::future::pending::<()>());
@@ -792,9 +792,9 @@ mod tests {
         assert!(!state.is_publishing() && !state.runs(id));
         assert!(publish.await.unwrap_err().is_cancelled());
         assert!(state.hangs(), "a thread of it is at work");
-        heir.wait_for_hanging(&state);
-        assert!(heir.hangs());
+        successor.wait_for_hanging(&state);
+        assert!(successor.hangs());
         drop(at_work);
-        assert!(!state.hangs() && !heir.hangs());
+        assert!(!state.hangs() && !successor.hangs());
     }
 }

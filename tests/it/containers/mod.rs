@@ -288,7 +288,10 @@ fn it_is_ready_without_a_container() {
     let bench = Bench::new(engine);
     let notify = Notify::at(&bench.dir.path().join("notify"));
     let mut command = bench.command(LONG, &[]);
-    let process = Process::start(notify.tell(&mut command), &bench.dir.path().join("log"));
+    let process = Process::start(
+        notify.pass_socket_to(&mut command),
+        &bench.dir.path().join("log"),
+    );
     assert!(notify.receive().starts_with("READY=1\n"));
     process.wait_said("connected to Docker");
     let container = bench.engine.run(WEB, &[]);

@@ -11,7 +11,7 @@ use sidekick::model::keyspace;
 use sidekick::model::os::Srv;
 use sidekick::model::prefix::Prefix;
 use sidekick::model::update::{Revision, Snapshot, Update};
-use sidekick::watch::render::{Template, View, World};
+use sidekick::watch::render::{Host, Template, View};
 
 use super::markdown::{Row, blocks, codes, read, rows};
 
@@ -38,7 +38,7 @@ fn view() -> View {
         keys: vec![prefix("/services"), prefix("/app")],
         root: prefix("/"),
         env: Arc::new(BTreeMap::from([("CITY".to_owned(), "Berlin".to_owned())])),
-        world: world(),
+        host: host(),
     }
 }
 
@@ -64,11 +64,11 @@ fn flatten(at: String, value: &serde_json::Value, entries: &mut Entries) {
     }
 }
 
-fn world() -> World {
+fn host() -> Host {
     fn addresses(texts: &[&str]) -> Vec<IpAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
-    World {
+    Host {
         addresses: |_| addresses(&["2001:db8::9", "10.0.0.9"]),
         services: |_| {
             vec![Srv {

@@ -11,7 +11,8 @@ use sidekick::store::Store;
 use super::auth::{allow, start_with};
 use super::{assert_says, open};
 use crate::contract::{Follower, LONG, expected, grant, publication, publish};
-use crate::harness::etcd::{Etcd, Setup, arg, run};
+use crate::harness::command::{arg, run};
+use crate::harness::etcd::{Etcd, Setup};
 use crate::harness::pki::Pki;
 use crate::harness::{Process, sidekick, temp_dir, tool, wait_for, wait_for_async};
 

@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::etcd::{Cluster, Etcd, Setup, arg};
+use crate::harness::command::arg;
+use crate::harness::etcd::{Cluster, Etcd, Setup};
 use crate::harness::pki::Pki;
 use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
 

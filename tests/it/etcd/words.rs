@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::auth::{allow, start_with};
-use crate::harness::etcd::{Etcd, Setup, arg};
+use crate::harness::command::arg;
+use crate::harness::etcd::{Etcd, Setup};
 use crate::harness::pki::Pki;
 use crate::harness::{free_port, sidekick, temp_dir};
 

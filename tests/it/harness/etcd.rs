@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use sidekick::model::store_url::{EtcdOptions, Password, TlsFiles};
 use tempfile::TempDir;
 
+use super::command::run;
 use super::pki::Pki;
 use super::{Process, free_port, temp_dir, tool, wait_for};
 
@@ -329,30 +329,4 @@ fn threads(pid: Pid) -> impl Iterator<Item = String> {
         let state = rest.split_whitespace().next().unwrap_or_default();
         state.to_owned()
     })
-}
-
-/// Runs a command that must succeed; the answer is what it printed.
-pub(crate) fn run(command: &mut Command, input: &[u8]) -> String {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
-    let mut stdin = child.stdin.take().expect("its input is a pipe");
-    // A command that does not read its input may be gone by now.
-    let _ = stdin.write_all(input);
-    drop(stdin);
-    let output = child.wait_with_output().expect("wait for a command");
-    assert!(
-        output.status.success(),
-        "{command:?} failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Where a file of a directory lies, as an argument.
-pub(crate) fn arg(path: &Path) -> String {
-    path.to_str().expect("paths of tests are text").to_owned()
 }

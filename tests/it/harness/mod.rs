@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub(crate) mod browser;
+pub(crate) mod command;
 pub(crate) mod docker;
 pub(crate) mod etcd;
 pub(crate) mod haproxy;

@@ -35,8 +35,8 @@ impl Notify {
         Self { socket, name }
     }
 
-    /// The command, told of it.
-    pub(crate) fn tell<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    /// Sets the variable by which the command finds the socket.
+    pub(crate) fn pass_socket_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("NOTIFY_SOCKET", &self.name)
     }
 

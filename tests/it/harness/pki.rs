@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::etcd::{arg, run};
+use super::command::{arg, run};
 use super::{temp_dir, tool};
 
 /// A directory with `ca.pem`, `server.pem`, `client.pem` and their keys (`.key`).

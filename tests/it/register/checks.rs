@@ -325,7 +325,7 @@ fn ready_is_told_once_it_is_announced_for_the_first_time() {
     let notify = Notify::at(&bench.file("notify"));
     let args = ["--check", &web.check()];
     let _process = bench.check_with(web.port, &args, |command| {
-        notify.tell(command);
+        notify.pass_socket_to(command);
     });
     assert!(notify.receive().starts_with("STATUS=unhealthy: http:"));
     web.answer(200);

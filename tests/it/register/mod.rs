@@ -160,7 +160,7 @@ fn a_service_manager_is_told_and_the_command_cannot_answer_for_us() {
     let env = bench.file("env");
     let script = format!("env > {}; exec sleep 1000", env.display());
     let mut command = bench.command(&["--", "sh", "-c", &script]);
-    let mut process = Process::start(notify.tell(&mut command), &bench.log());
+    let mut process = Process::start(notify.pass_socket_to(&mut command), &bench.log());
     assert!(notify.receive().starts_with("READY=1\n"));
     assert!(bench.is_there(), "ready means announced");
     let env = wait_for("the command", || read(&env));
@@ -176,6 +176,6 @@ fn a_service_manager_behind_an_abstract_socket_is_told_too() {
     let name = format!("sidekick-test-{}", std::process::id());
     let notify = Notify::abstractly(&name);
     let mut command = bench.command(&[]);
-    let _process = Process::start(notify.tell(&mut command), &bench.log());
+    let _process = Process::start(notify.pass_socket_to(&mut command), &bench.log());
     assert!(notify.receive().starts_with("READY=1\n"));
 }

@@ -162,7 +162,7 @@ fn the_command_hears_of_it_too_and_a_service_manager_is_told() {
         got.display()
     );
     let mut command = bench.command("web.toml", &["--", "sh", "-c", &script]);
-    let process = Process::start(notify.tell(&mut command), &bench.file("log"));
+    let process = Process::start(notify.pass_socket_to(&mut command), &bench.file("log"));
     let ready = notify.receive();
     assert!(ready.starts_with("READY=1\n"), "{ready}");
     assert!(ready.contains("2 of 2 instances are announced"), "{ready}");

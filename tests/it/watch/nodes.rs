@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use super::{TEMPLATE, UNGUARDED, line};
-use crate::harness::etcd::{Cluster, Etcd, Setup, arg};
+use crate::harness::command::arg;
+use crate::harness::etcd::{Cluster, Etcd, Setup};
 use crate::harness::pki::Pki;
 use crate::harness::{Process, sidekick, temp_dir, wait_for};
 

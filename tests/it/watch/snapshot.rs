@@ -60,7 +60,7 @@ fn without_a_store_the_last_snapshot_is_served_until_the_store_answers() {
     let mut bench = left_behind(PACE);
     let notify = Notify::at(&bench.file("notify"));
     let mut command = command(&bench, &["--", "sleep", "1000"]);
-    let mut process = Process::start(notify.tell(&mut command), &bench.file("log"));
+    let mut process = Process::start(notify.pass_socket_to(&mut command), &bench.file("log"));
     bench.wait_live(&line("i"));
     process.wait_said("the command is started");
     let said = process.output();

@@ -33,7 +33,7 @@ fn start(bench: &Bench) -> (Process, Notify) {
     let notify = Notify::at(&bench.file("notify"));
     let mut command = bench.command(&[]);
     command.env("SIDEKICK_STATE_DIR", bench.file("state"));
-    let process = Process::start(notify.tell(&mut command), &bench.file("log"));
+    let process = Process::start(notify.pass_socket_to(&mut command), &bench.file("log"));
     (process, notify)
 }
 

@@ -129,10 +129,10 @@ struct World {
 
 impl World {
     fn new(has_program: bool, entries: Vec<Entry>) -> Self {
-        let roster = Roster::new(entries.clone(), TTL, 1);
+        let instances = InstanceSet::new(entries.clone(), TTL, 1);
         let mut world = Self {
             now: Instant::now(),
-            machine: Lifecycle::new(has_program, Stop::within(GRACE), DRAIN, roster),
+            machine: Lifecycle::new(has_program, Stop::within(GRACE), DRAIN, instances),
             open: Vec::new(),
             store: BTreeMap::new(),
             granted: 0,

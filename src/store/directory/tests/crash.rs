@@ -54,7 +54,7 @@ async fn a_writer_that_died_leaves_nothing_to_be_read_by_halves() {
             symlink(Layout::link_text(A, &data), &link).unwrap();
         }
         if step >= 4 {
-            fs::rename(&link, bench.layout().place(A)).unwrap();
+            fs::rename(&link, bench.layout().path_of(A)).unwrap();
             for value in want.values_mut() {
                 *value = "2".to_owned();
             }
@@ -95,10 +95,13 @@ async fn a_revocation_that_died_is_finished_by_the_next_writer() {
             .publish(lease, "/services/web/b", &[("ip", "1")])
             .await;
         bench.set("/services/web/a/state", "maint");
-        let beat = expiry::Beat::read(&bench.layout().beat(lease))
+        let heartbeat = expiry::Heartbeat::read(&bench.layout().heartbeat(lease))
             .unwrap()
             .unwrap();
-        beat.last().write(&bench.layout().beat(lease)).unwrap();
+        heartbeat
+            .last()
+            .write(&bench.layout().heartbeat(lease))
+            .unwrap();
         let link = fs::read_link(bench.root.join("services/web/b")).unwrap();
         let data = Layout::parse_link("/services/web/b", &link).unwrap();
         if step >= 1 {

@@ -4,18 +4,22 @@ use nix::sys::stat::Mode;
 
 use super::*;
 
-/// The beat of a lease becomes a pipe: opening it to read waits for a writer, and nobody comes.
+/// The heartbeat of a lease becomes a pipe: opening it to read waits for a writer, and nobody comes.
 fn hang(bench: &Bench, lease: LeaseId) -> PathBuf {
-    let beat = bench.layout().beat(lease);
-    fs::remove_file(&beat).unwrap();
-    nix::unistd::mkfifo(&beat, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    beat
+    let heartbeat = bench.layout().heartbeat(lease);
+    fs::remove_file(&heartbeat).unwrap();
+    nix::unistd::mkfifo(&heartbeat, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    heartbeat
 }
 
 /// Lets go whoever waits there, and those who come later.
-fn go_on(beat: &Path) {
-    let writer = File::options().read(true).write(true).open(beat).unwrap();
-    fs::remove_file(beat).unwrap();
+fn go_on(heartbeat: &Path) {
+    let writer = File::options()
+        .read(true)
+        .write(true)
+        .open(heartbeat)
+        .unwrap();
+    fs::remove_file(heartbeat).unwrap();
     drop(writer);
 }
 
@@ -25,7 +29,7 @@ async fn every_verb_ends_and_few_threads_are_lost() {
     let lease = bench.grant().await;
     bench.publish(lease, A, &[("ip", "1")]).await;
     let all = Prefix::parse("/").unwrap();
-    let beat = hang(&bench, lease);
+    let heartbeat = hang(&bench, lease);
     let start = Instant::now();
     let verbs = async {
         let store = &bench.store;
@@ -62,7 +66,7 @@ async fn every_verb_ends_and_few_threads_are_lost() {
         }
     }
     let lost = READERS - bench.store.readers.available_permits();
-    go_on(&beat);
+    go_on(&heartbeat);
     for error in errors {
         let error = error.expect("nobody can read the beat");
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
@@ -79,11 +83,11 @@ async fn a_watch_says_that_it_has_stopped_seeing() {
     let all = Prefix::parse("/").unwrap();
     let mut watch = bench.store.watch(&all, Revision::default()).await.unwrap();
     watch.next().await.unwrap();
-    let beat = hang(&bench, lease);
+    let heartbeat = hang(&bench, lease);
     // Something changes, so it looks.
     bench.set("/services/clock", "runs");
     let next = tokio::time::timeout(6 * HANGS, watch.next()).await;
-    go_on(&beat);
+    go_on(&heartbeat);
     let error = next.expect("it ends").expect_err("it cannot see");
     assert!(error.to_string().contains("has not answered"), "{error}");
 }

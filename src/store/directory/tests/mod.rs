@@ -76,15 +76,15 @@ impl Bench {
     }
 
     fn set(&self, key: &str, value: &str) {
-        let file = self.layout().place(key);
+        let file = self.layout().path_of(key);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, value).unwrap();
     }
 
-    /// Replaces the beat of a lease with one that another boot has left.
+    /// Replaces the heartbeat of a lease with one that another boot has left.
     fn reboot(&self, lease: LeaseId) {
         fs::write(
-            self.layout().beat(lease),
+            self.layout().heartbeat(lease),
             "another-boot 999999999999 5000\n",
         )
         .unwrap();
@@ -206,7 +206,7 @@ async fn what_stands_in_the_way_is_named_and_stays() {
     assert_eq!(
         bench.in_lease(lease).len(),
         2,
-        "the beat and one data directory"
+        "the heartbeat and one data directory"
     );
 }
 
@@ -404,7 +404,7 @@ async fn a_state_that_a_hand_sets_is_replaced_in_one_step() {
         by: By::Hand,
     };
     bench.store.set_state(&mark("maint")).await.unwrap();
-    let file = bench.layout().place(A).join(STATE);
+    let file = bench.layout().path_of(A).join(STATE);
     let mut reader = File::open(&file).unwrap();
     bench.store.set_state(&mark("drain")).await.unwrap();
     // Whoever has opened it reads all of the old state, and whoever opens it reads all of the new one.

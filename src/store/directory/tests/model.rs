@@ -130,14 +130,14 @@ async fn compare_with_model(deeds: Vec<Deed>) {
             Deed::Set { dir, field, value } => {
                 let key = format!("{}/{}", DIRS[*dir], FIELDS[*field]);
                 bench.set(&key, &format!("{value}\n"));
-                let parent = bench.layout().place(&key).parent().unwrap().to_owned();
+                let parent = bench.layout().path_of(&key).parent().unwrap().to_owned();
                 dirty.insert(parent.canonicalize().unwrap());
-                dirty.insert(bench.layout().place(DIRS[*dir]).canonicalize().unwrap());
+                dirty.insert(bench.layout().path_of(DIRS[*dir]).canonicalize().unwrap());
                 model.set(key, value.to_string());
             }
             Deed::Delete { dir, field } => {
                 let key = format!("{}/{}", DIRS[*dir], FIELDS[*field]);
-                let file = bench.layout().place(&key);
+                let file = bench.layout().path_of(&key);
                 if fs::remove_file(&file).is_ok() {
                     dirty.insert(file.parent().unwrap().canonicalize().unwrap());
                 }

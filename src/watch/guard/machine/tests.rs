@@ -327,25 +327,25 @@ fn an_heir_goes_on_with_what_it_follows() {
     let is_web = |service: &ServiceName| service.as_str() == "web";
 
     // What is followed is held on to, for no longer than before.
-    let mut heir = Guard::new(Rules::of_services());
-    heir.inherit(&old, web);
-    heir.continue_counters(&old);
-    assert_eq!(heir.start_with_inherited(now + s(1), is_web), []);
+    let mut successor = Guard::new(Rules::of_services());
+    successor.inherit(&old, web);
+    successor.continue_counters(&old);
+    assert_eq!(successor.start_with_inherited(now + s(1), is_web), []);
     assert_eq!(
-        (held(&heir).as_str(), heir.deadline()),
+        (held(&successor).as_str(), successor.deadline()),
         ("a b c", Some(now + s(60)))
     );
-    assert_eq!(heir.counters(), old.counters());
+    assert_eq!(successor.counters(), old.counters());
     // What was there before is lost if it is not there after.
-    let events = heir.handle(now + s(2), Input::Reset(here("web", "e")));
-    assert_eq!((events, held(&heir).as_str()), (Vec::new(), "a b c d"));
+    let events = successor.handle(now + s(2), Input::Reset(here("web", "e")));
+    assert_eq!((events, held(&successor).as_str()), (Vec::new(), "a b c d"));
     // Of two previous guards, the longer hold counts, and who is there is not held.
     let mut two = Guard::new(Rules::of_services());
     two.inherit(&old, web);
     two.inherit(&guard(Rules::of_services(), "b e").0, web);
     assert_eq!((held(&two).as_str(), two.shown()["web"]), ("a c", 5));
     // What nobody follows is given up; other limits hold nothing.
-    let given_up = old.end_unfollowed(|service| heir.holds(service));
+    let given_up = old.end_unfollowed(|service| successor.holds(service));
     assert!(
         matches!(&given_up[..], [Event::Freed { service, end: EndReason::Unfollowed, .. }] if service.as_str() == "db"),
         "{given_up:?}"
@@ -375,10 +375,10 @@ fn an_heir_goes_on_to_be_frozen_for_what_it_follows() {
         (true, vec![]),
         (false, vec![Event::Thawed(EndReason::Rules)]),
     ] {
-        let mut heir = Guard::new(Rules::of_services());
-        heir.inherit(&old, |_| follows);
-        assert_eq!(heir.start_with_inherited(now, |_| follows), want);
-        assert_eq!(heir.is_frozen(), follows);
+        let mut successor = Guard::new(Rules::of_services());
+        successor.inherit(&old, |_| follows);
+        assert_eq!(successor.start_with_inherited(now, |_| follows), want);
+        assert_eq!(successor.is_frozen(), follows);
     }
     // Without a file there is nothing to keep.
     let gone = old.handle(now, Input::NoFile);

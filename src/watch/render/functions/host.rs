@@ -17,14 +17,14 @@ pub(super) fn getenv(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
 }
 
 pub(super) fn addresses(inputs: &Inputs, args: &Kwargs, family: Family) -> TeraResult<Value> {
-    let world = &inputs.view.world;
-    Ok(world.sorted_addresses(word(args, "host")?, family).into())
+    let host = &inputs.view.host;
+    Ok(host.sorted_addresses(word(args, "host")?, family).into())
 }
 
 pub(super) fn lookup_srv(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     let (service, protocol) = (word(args, "service")?, word(args, "protocol")?);
-    let world = &inputs.view.world;
-    let found = world.sorted_services(service, protocol, word(args, "name")?);
+    let host = &inputs.view.host;
+    let found = host.sorted_services(service, protocol, word(args, "name")?);
     let record = |srv: Srv| {
         Value::from(BTreeMap::from([
             ("target", Value::from(srv.target)),
@@ -37,5 +37,5 @@ pub(super) fn lookup_srv(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
 }
 
 pub(super) fn file_exists(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    Ok((inputs.view.world.file_exists)(word(args, "path")?).into())
+    Ok((inputs.view.host.file_exists)(word(args, "path")?).into())
 }

@@ -439,17 +439,17 @@ impl<'p> FileRun<'p> {
         self.dots.last().unwrap_or(&Value::Missing)
     }
 
-    fn place(&self, variable: usize) -> usize {
+    fn index_of(&self, variable: usize) -> usize {
         variable + self.frames.last().map_or(0, |frame| frame.variables)
     }
 
     fn variable(&self, variable: usize) -> Value {
-        let value = self.variables.get(self.place(variable));
+        let value = self.variables.get(self.index_of(variable));
         value.cloned().unwrap_or(Value::Missing)
     }
 
     fn set(&mut self, variable: usize, value: Value) {
-        let place = self.place(variable);
+        let place = self.index_of(variable);
         if let Some(own) = self.variables.get_mut(place) {
             *own = value;
         }

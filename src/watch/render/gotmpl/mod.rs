@@ -35,7 +35,7 @@ use self::parser::Shared;
 use self::value::Value;
 use super::error::Fault;
 use super::keys::Keys;
-use super::{RenderError, View, World};
+use super::{Host, RenderError, View};
 
 /// An action writes this where there is no value.
 const NO_VALUE: &str = "<no value>";
@@ -60,7 +60,7 @@ struct Inputs {
     target: String,
     keys: Keys,
     env: Arc<BTreeMap<String, String>>,
-    world: World,
+    host: Host,
 }
 
 /// The files that a template may include, by their names. They are compiled when they are asked for, so one that is wrong
@@ -179,7 +179,7 @@ impl GoTemplate {
             target: view.target.clone(),
             keys: view.raw_keys(),
             env: Arc::clone(&view.env),
-            world: view.world,
+            host: view.host,
         };
         // confd renders without data; a field of nothing prints `<no value>`.
         let rendered = Exec::new(Some(&inputs), &self.others).file(&self.program, Value::Missing);

@@ -7,7 +7,7 @@ use crate::model::catalog::Catalog;
 use crate::model::os::Srv;
 use crate::model::prefix::Prefix;
 use crate::model::update::{Revision, Snapshot, Update};
-use crate::watch::render::{RenderError, Template, View, World};
+use crate::watch::render::{Host, RenderError, Template, View};
 
 const ENTRIES: &[(&str, &str)] = &[
     ("/app/a/x", "2"),
@@ -49,7 +49,7 @@ fn view() -> View {
         keys: vec![prefix("/app")],
         root: prefix("/app"),
         env: Arc::new(env.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
-        world: World {
+        host: Host {
             addresses: |host| match host {
                 "two" => ["::1", "10.0.0.2", "10.0.0.1", "::ffff:10.0.0.1"]
                     .map(|ip| ip.parse().unwrap())

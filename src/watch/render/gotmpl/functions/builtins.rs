@@ -145,11 +145,11 @@ fn index_once(item: &Value, by: &Value) -> Given {
     match item {
         Value::Nil | Value::Missing => Err("index of nil pointer".to_owned()),
         Value::Text(text) => {
-            let at = place(by, text.len().saturating_sub(1), text.is_empty())?;
+            let at = parse_index(by, text.len().saturating_sub(1), text.is_empty())?;
             Ok(Value::Int(i64::from(text.as_bytes()[at]), IntType::Uint8))
         }
         Value::List(list) => {
-            let at = place(
+            let at = parse_index(
                 by,
                 list.items.len().saturating_sub(1),
                 list.items.is_empty(),
@@ -169,7 +169,7 @@ fn index_once(item: &Value, by: &Value) -> Given {
 }
 
 /// An index of at most `last`.
-fn place(by: &Value, last: usize, none: bool) -> Result<usize, String> {
+fn parse_index(by: &Value, last: usize, none: bool) -> Result<usize, String> {
     let number = match by {
         Value::Int(number, _) => *number,
         Value::Nil | Value::Missing => {
@@ -201,7 +201,7 @@ fn slice(args: &[Value]) -> Given {
     }
     let mut bounds = [0, length, length];
     for (bound, by) in bounds.iter_mut().zip(&args[1..]) {
-        *bound = place(by, length, false)?;
+        *bound = parse_index(by, length, false)?;
     }
     let [from, to, most] = bounds;
     if from > to || to > most {

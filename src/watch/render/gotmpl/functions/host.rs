@@ -48,17 +48,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "fileExists",
         params: "s",
-        run: Run::Asking(|inputs, args| Ok((inputs.world.file_exists)(text(args, 0)).into())),
+        run: Run::Asking(|inputs, args| Ok((inputs.host.file_exists)(text(args, 0)).into())),
     },
     Function {
         name: "hostname",
         params: "",
-        run: Run::Asking(|inputs, _| Ok((inputs.world.hostname)().into())),
+        run: Run::Asking(|inputs, _| Ok((inputs.host.hostname)().into())),
     },
     Function {
         name: "datetime",
         params: "",
-        run: Run::Asking(|inputs, _| Ok(Value::Time(Arc::new(Date::at((inputs.world.now)()))))),
+        run: Run::Asking(|inputs, _| Ok(Value::Time(Arc::new(Date::at((inputs.host.now)()))))),
     },
     Function {
         name: "target",
@@ -83,7 +83,7 @@ fn getenv(inputs: &Inputs, args: &[Value]) -> Given {
 
 fn addresses(inputs: &Inputs, args: &[Value], family: Family) -> Given {
     Ok(Value::texts(
-        inputs.world.sorted_addresses(text(args, 0), family),
+        inputs.host.sorted_addresses(text(args, 0), family),
     ))
 }
 
@@ -92,7 +92,7 @@ fn interface(inputs: &Inputs, args: &[Value], family: Family) -> Given {
         text(args, 0),
         if family == Family::V4 { "IPv4" } else { "IPv6" },
     );
-    let found = inputs.world.interface_address(name, family);
+    let found = inputs.host.interface_address(name, family);
     found.map(Value::from).ok_or_else(|| {
         format!("the network interface {name:?} is not up, or has no {which} address")
     })
@@ -100,7 +100,7 @@ fn interface(inputs: &Inputs, args: &[Value], family: Family) -> Given {
 
 fn lookup_srv(inputs: &Inputs, args: &[Value]) -> Given {
     let found = inputs
-        .world
+        .host
         .sorted_services(text(args, 0), text(args, 1), text(args, 2));
     let number = |number: u16| Value::Int(number.into(), IntType::Uint16);
     let record = |srv: crate::model::os::Srv| {

@@ -39,7 +39,7 @@ pub(super) struct Function {
 pub(super) enum Run {
     /// It needs its arguments only.
     Plain(fn(&[Value]) -> Given),
-    /// It asks the store, the environment or the world.
+    /// It asks the store, the environment or the host.
     Asking(fn(&Inputs, &[Value]) -> Given),
     /// The evaluator itself: these do not evaluate all of their arguments.
     And,
