@@ -286,7 +286,7 @@ impl Lease {
             return;
         };
         match answer {
-            Ok(()) => self.confirm(dir, actions),
+            Ok(()) => self.note_published(dir, actions),
             Err(Failure::Lost) => return self.lost(now, actions),
             Err(Failure::Conflict) => {
                 let again = Later::Conflict(now + self.ttl / HEARTBEATS);
@@ -302,14 +302,14 @@ impl Lease {
     }
 
     /// Notes that the publication under this path has succeeded; what is wanted there may be something else by now.
-    fn confirm(&mut self, dir: Prefix, actions: &mut Vec<Action>) {
+    fn note_published(&mut self, dir: Prefix, actions: &mut Vec<Action>) {
         let State::Held(held) = &mut self.state else {
             return;
         };
         self.retry.succeeded();
         held.retry_failed();
         let is_fresh = !held.unpublished.contains(&dir);
-        actions.extend(self.wanted.confirm(dir, is_fresh));
+        actions.extend(self.wanted.note_published(dir, is_fresh));
     }
 
     fn kept_alive(

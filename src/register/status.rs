@@ -41,7 +41,7 @@ pub(super) struct StatusReport {
     conflicts: BTreeSet<Prefix>,
     /// Whether systemd has been told that the process is ready.
     ready: bool,
-    reload: ConfigReload,
+    config_reload: ConfigReload,
 }
 
 /// How far a config reload is that systemd waits for.
@@ -77,7 +77,7 @@ impl StatusReport {
             unhealthy: BTreeSet::new(),
             conflicts: BTreeSet::new(),
             ready: false,
-            reload: ConfigReload::No,
+            config_reload: ConfigReload::No,
         }
     }
 
@@ -130,7 +130,7 @@ impl StatusReport {
 
     /// Sends the status to systemd, unless systemd waits for the process to be ready.
     fn send_status(&self, why: Option<&str>) {
-        if !self.ready || self.reload != ConfigReload::No {
+        if !self.ready || self.config_reload != ConfigReload::No {
             return;
         }
         match why {
@@ -167,8 +167,8 @@ impl StatusReport {
 
     /// All healthy instances are announced, or in conflict.
     pub(super) fn settled(&mut self) {
-        if !self.ready || self.reload == ConfigReload::Announcing {
-            (self.ready, self.reload) = (true, ConfigReload::No);
+        if !self.ready || self.config_reload == ConfigReload::Announcing {
+            (self.ready, self.config_reload) = (true, ConfigReload::No);
             sd_notify::ready(&self.status());
         }
     }
@@ -294,7 +294,7 @@ impl StatusReport {
     pub(super) fn config_reload_started(&mut self) {
         info!("SIGHUP: reading the configuration again");
         if self.ready {
-            self.reload = ConfigReload::Reading;
+            self.config_reload = ConfigReload::Reading;
             sd_notify::reloading("reading the configuration");
         }
     }
@@ -303,8 +303,8 @@ impl StatusReport {
     pub(super) fn config_reload_succeeded(&mut self) {
         self.admin.config_read(None);
         info!("the new configuration is in force: {}", self.who());
-        if self.reload == ConfigReload::Reading {
-            self.reload = ConfigReload::Announcing;
+        if self.config_reload == ConfigReload::Reading {
+            self.config_reload = ConfigReload::Announcing;
         }
     }
 
@@ -327,8 +327,8 @@ impl StatusReport {
         error!(
             "the new configuration cannot be used; the instances of the previous one stay announced"
         );
-        if self.reload == ConfigReload::Reading {
-            self.reload = ConfigReload::No;
+        if self.config_reload == ConfigReload::Reading {
+            self.config_reload = ConfigReload::No;
             let status = format!("{}; the new configuration is wrong", self.status());
             sd_notify::ready(&status);
         }

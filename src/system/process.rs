@@ -9,7 +9,7 @@ use nix::unistd::{Pid, getegid, geteuid};
 use thiserror::Error;
 
 use super::child::Group;
-use super::procfs::{SignalMasks, Stat};
+use super::procfs::{self, SignalMasks, Stat};
 use super::syscalls;
 use crate::model::os::Signal;
 
@@ -215,6 +215,15 @@ pub fn exists(pid: u32) -> bool {
     matches!(found, Ok(Ok(()) | Err(nix::errno::Errno::EPERM)))
 }
 
+/// Whether a process with this id runs the program `name` (its first 15 bytes, as the kernel cuts names), and has not ended.
+#[must_use]
+pub fn runs_program(pid: u32, name: &str) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| {
+        procfs::program_name(pid).as_deref() == Some(name)
+            && Stat::read(pid).is_some_and(|stat| !stat.has_ended)
+    })
+}
+
 /// The ids of our effective user and group.
 #[must_use]
 pub fn effective_ids() -> (u32, u32) {
@@ -236,8 +245,26 @@ mod tests {
         while !Stat::read(named.pid).unwrap().has_ended {
             std::thread::sleep(POLL);
         }
+        assert!(!runs_program(child.id(), "true"));
         assert!(named.signal(Signal::HUP).unwrap_err().is_absent());
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_runs_the_program_of_its_name_only() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let limit = std::time::Instant::now() + Duration::from_secs(30);
+        // Between the fork and the exec it is still this program.
+        while !runs_program(child.id(), "sleep") && std::time::Instant::now() < limit {
+            std::thread::sleep(POLL);
+        }
+        assert!(runs_program(child.id(), "sleep") && !runs_program(child.id(), "haproxy"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!runs_program(child.id(), "sleep"));
     }
 
     #[test]

@@ -517,6 +517,20 @@ fn the_loop_asks_no_file_of_a_target_without_a_bound() {
     }
 }
 
+/// The formats of `/proc/PID` are known in one place.
+#[test]
+fn one_file_reads_what_the_kernel_says_of_processes() {
+    let formats =
+        ["stat", "status", "comm", "cmdline", "children"].map(|file| format!("/{file}\""));
+    let readers: BTreeSet<String> = sources()
+        .into_iter()
+        .filter(|source| source.code.contains("\"/proc/{"))
+        .filter(|source| formats.iter().any(|format| source.code.contains(format)))
+        .map(|source| source.path)
+        .collect();
+    assert_eq!(readers, ["src/system/procfs.rs".to_owned()].into());
+}
+
 /// A clock that can be stepped decides nothing that matters: metrics show it, the directory store begins to count its revisions there,
 /// and compares it with the time stamps of files to know which of them to read once more. A template of confd may print
 /// it.

@@ -88,7 +88,7 @@ impl Wanted {
     }
 
     /// Notes that a publication has succeeded. With `is_fresh` it is what is still wanted, and the result reports that.
-    pub(super) fn confirm(&mut self, dir: Prefix, is_fresh: bool) -> Option<Action> {
+    pub(super) fn note_published(&mut self, dir: Prefix, is_fresh: bool) -> Option<Action> {
         let publication = self.all.get_mut(&dir)?;
         if publication.fields.is_empty() && is_fresh {
             self.all.remove(&dir);

@@ -108,44 +108,45 @@ pub struct Reloaded {
     pub old_workers: usize,
 }
 
+/// Whether a process with this id runs HAProxy.
+pub type IsRunning = fn(pid: u32) -> bool;
+
 /// The master's process. In another PID namespace it is not visible, and nothing is known of its end.
 struct MasterProcess {
     pid: u32,
+    is_running: IsRunning,
     is_visible: bool,
 }
 
 impl MasterProcess {
-    fn of(pid: u32) -> Self {
-        let is_visible = is_running(pid);
-        Self { pid, is_visible }
+    fn new(pid: u32, is_running: IsRunning) -> Self {
+        Self {
+            pid,
+            is_running,
+            is_visible: is_running(pid),
+        }
     }
 
     /// Whether the master has certainly ended. One that loads does not answer either, but its process is there.
     fn has_ended(&self) -> bool {
-        self.is_visible && !is_running(self.pid)
+        self.is_visible && !(self.is_running)(self.pid)
     }
-}
-
-/// Whether a process of HAProxy with this id runs, and is not a zombie.
-fn is_running(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let after_name = stat.split_once("(haproxy)").map(|(_, rest)| rest.trim());
-    after_name.is_some_and(|rest| !rest.starts_with(['Z', 'X']))
 }
 
 /// Orders a reload, and returns when the new configuration is in force, within `limit`. The caller makes sure that nothing
 /// else of sidekick reloads the same master at the same time. If HAProxy `should_run`, a master that does not listen yet is
-/// waited for; otherwise its absence is an error at once.
+/// waited for; otherwise its absence is an error at once. `is_running` shows whether the master has ended.
 pub async fn reload(
     address: &Address,
     limit: Duration,
     should_run: bool,
+    is_running: IsRunning,
 ) -> Result<Reloaded, MasterError> {
     let socket = CommandSocket::new(address.clone(), ANSWER.min(limit));
     let start = Instant::now();
     let until = start + limit;
     let before = list_before(&socket, start, limit, should_run).await?;
-    let master = MasterProcess::of(before.master);
+    let master = MasterProcess::new(before.master, is_running);
     let patient = CommandSocket::new(address.clone(), limit);
     let mut answer = order_reload(&patient, until, &master).await?;
     let mut ordered_at = Instant::now();

@@ -1,4 +1,4 @@
-//! Grants leases, keeps them alive by their beats, revokes them, and clears them away when they have ended. Adapter.
+//! Grants leases, keeps them alive by their heartbeats, revokes them, and clears them away when they have ended. Adapter.
 
 use std::fs;
 use std::io;

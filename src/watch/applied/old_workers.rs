@@ -1,8 +1,11 @@
 //! Counts old workers: worker processes that the proxies of all targets still have from before their last reload.
 //! Shell.
 //!
-//! HAProxy's master says so itself; of other daemons the processes are looked at. So the count includes workers of
+//! HAProxy's master lists them itself; of other daemons this file looks at the processes. So the count includes workers of
 //! reloads that somebody else or an earlier `sidekick` has made.
+//!
+//! The number goes into the entry in the store, since a daemon that gathers old workers (long connections without
+//! `hard-stop-after`) is seen nowhere else without a login on its host: `sidekick status` and the dashboard show it.
 
 use std::collections::HashSet;
 use std::time::Duration;

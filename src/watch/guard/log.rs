@@ -102,7 +102,7 @@ impl Guarded {
                     );
                 }
                 Event::Thawed(end) => {
-                    info!(target = %name, "{name}: {file} follows again, {}", end_reason(*end));
+                    info!(target = %name, "{name}: {file} is rendered again, {}", end_reason(*end));
                 }
             }
         }

@@ -319,7 +319,8 @@ impl ReloadRequest<'_> {
     }
 
     async fn reload_master(&mut self, address: &Address) -> Result<ReloadResult, ReloadError> {
-        let live = master::reload(address, self.limit, !self.is_to_come()).await?;
+        let is_running = |pid| process::runs_program(pid, "haproxy");
+        let live = master::reload(address, self.limit, !self.is_to_come(), is_running).await?;
         self.log_old_workers(Daemon::Haproxy, live.old_workers);
         Ok(ReloadResult::Verified)
     }

@@ -559,11 +559,11 @@ impl TargetState {
             }
             Effect::WouldChange => return info!(target = %name, "{name}: {dest} would change"),
             Effect::ReloadOwed(_) => {
-                return debug!(target = %name, "{name}: {dest} takes a reload, which waits for min_interval");
+                return debug!(target = %name, "{name}: {dest} needs a reload, which waits for min_interval");
             }
             Effect::RefusedBefore => {
                 return debug!(
-                    target = %name, "{name}: {dest} would be what was refused, which waits for its next try"
+                    target = %name, "{name}: the program has refused what {dest} should be, and the next try is not due yet"
                 );
             }
             Effect::Overtaken => {
