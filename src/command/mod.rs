@@ -75,8 +75,8 @@ impl Job {
     }
 }
 
-/// How the log of a command begins: its version, and the store with where it was named, so that whoever asks the wrong
-/// store can see it; and what is wrong with the file of this host, where the command can go on without it.
+/// How the log of a command begins: its version, and the store with where it was named, so that somebody who asks the
+/// wrong store can see it; and what is wrong with the file of this host, where the command can go on without it.
 #[derive(Debug, Default)]
 pub struct Opening {
     first_line: Option<String>,

@@ -102,7 +102,7 @@ pub struct Owner {
     pub gid: Option<u32>,
 }
 
-/// How a program is told to reload.
+/// How a program is asked to reload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reload {
     /// By a command.

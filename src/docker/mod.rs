@@ -13,8 +13,8 @@
 //!
 //! Nothing that an event or a list says changes the set by itself: both only name containers that have to be inspected, and
 //! the newest inspection decides. So it does not matter in which order events come, whether they come twice, or whether
-//! some are lost; a list every 10 s finds what no event told, and shows that the engine is alive. There is one exception, a
-//! signal that asks a container to stop: no inspection shows it, and the container has to go before it stops.
+//! some are lost; a list every 10 s finds changes without an event, and shows that the engine is alive. There is one
+//! exception, a signal that asks a container to stop: no inspection shows it, and the container has to go before it stops.
 //!
 //! `answer` reads what the engine says, `machine` decides, `client` asks over the socket, and [`follow`] runs them.
 

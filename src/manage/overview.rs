@@ -71,7 +71,7 @@ pub(super) struct InstanceRow {
 enum Lease {
     /// Nobody has asked, or the store does not say.
     Unknown,
-    /// They hang on no lease: hands have made them, and they stay.
+    /// They hang on no lease: somebody has set them by hand, and they stay.
     None,
     /// In seconds: from the last keep-alive on, and from now on.
     Time {

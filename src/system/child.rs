@@ -15,7 +15,7 @@ use super::{group, sd_notify, syscalls};
 use crate::model::os::{Exit, Signal};
 use crate::model::stop::Stop;
 
-/// The kernel tells nobody of the end of a group, so it is asked, at first this soon again, and then less often.
+/// The kernel reports the end of no group, so we ask: at first after this time, and then less often.
 const POLL_FIRST: Duration = Duration::from_millis(5);
 const POLL_LAST: Duration = Duration::from_millis(100);
 

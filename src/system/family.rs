@@ -1,4 +1,4 @@
-//! A daemon and its children, read off `/proc`. Adapter.
+//! A daemon and its children, read from `/proc`. Adapter.
 
 use super::procfs::{self, SignalMasks, Stat};
 use crate::model::os::{Family, Member, Signal};
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(of_child.read(Signal::HUP).unwrap().children, []);
         child.kill().unwrap();
         let ended = std::time::Instant::now();
-        // Dead and not reaped is dead.
+        // A process that has ended and is not reaped counts as ended.
         while of_child.read(Signal::HUP).is_some() {
             assert!(ended.elapsed() < std::time::Duration::from_secs(30));
         }

@@ -76,7 +76,7 @@ impl Watched {
         let links: Arc<Mutex<BTreeSet<PathBuf>>> = Arc::default();
         let only = Arc::clone(&links);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // What cannot be understood may be anything.
+            // An event that we do not know may stand for any change.
             let counts = |event: notify::Event| {
                 let only = only.lock().unwrap_or_else(PoisonError::into_inner);
                 is_change(event.kind) && !event.paths.iter().all(|path| is_beside(path, &only))
@@ -236,7 +236,7 @@ fn entries(dir: &Path, links: &BTreeSet<PathBuf>) -> Vec<Entry> {
     entries
 }
 
-/// Asks the file system of a directory something, whatever the answer.
+/// Makes a call to the file system of a directory, only to see whether it answers.
 fn answers(dir: &Path) {
     let _ = fs::metadata(dir);
 }
@@ -246,7 +246,7 @@ fn is_beside(path: &Path, links: &BTreeSet<PathBuf>) -> bool {
     !links.contains(path) && links.iter().any(|link| link.parent() == path.parent())
 }
 
-/// Our own reading is an event too.
+/// Reading a file is an event too, so those of our own reading are passed over.
 fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
@@ -276,7 +276,7 @@ mod tests {
         let other = dir.path().join("b");
         std::fs::write(&other, "two").unwrap();
         std::fs::rename(&other, &file).unwrap();
-        // Somebody else was faster: it is told all the same.
+        // Another program may be faster; the change is reported all the same.
         let early = timeout(Duration::from_millis(20), watched.changed()).await;
         assert!(early.is_err(), "not quiet yet");
         timeout(Duration::from_secs(20), watched.changed())

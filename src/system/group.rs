@@ -1,5 +1,5 @@
-//! Who is in a process group: read off `/proc`, since the kernel's own answer counts the dead that nobody has reaped.
-//! Adapter.
+//! Who is in a process group. Read from `/proc`, since `kill(2)` also finds processes that have ended and that nobody has
+//! reaped. Adapter.
 
 use nix::unistd::Pid;
 

@@ -17,9 +17,9 @@ use tokio::sync::mpsc;
 
 use crate::model::listen_address::ListenAddress;
 
-/// As much of an answer as is taken.
+/// The most bytes that are read of an answer.
 const BODY: usize = 1 << 20;
-/// As much of an answer that tells of a failure as is taken.
+/// The most bytes that are read of an answer with another status than 200.
 const REASON: usize = 4 << 10;
 
 /// Why there is no answer.
@@ -28,7 +28,7 @@ pub enum GetError {
     /// Nobody listens there.
     #[error("nobody answers at {0}")]
     Connect(ListenAddress, #[source] io::Error),
-    /// Somebody does, and not as HTTP has it.
+    /// The answer is not HTTP.
     #[error("{0} gives no answer that can be read")]
     Answer(ListenAddress, #[source] hyper::Error),
     /// It takes too long.
@@ -39,7 +39,7 @@ pub enum GetError {
         /// How long it was waited for.
         limit: Duration,
     },
-    /// It says more than anybody may.
+    /// The answer is too long.
     #[error("the answer of {0} is longer than {1} bytes")]
     TooLong(ListenAddress, usize),
     /// It answers with another status than 200.

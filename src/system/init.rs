@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 
 use super::syscalls;
 
-/// How long an orphan waits at most if the signal that tells of it was missed.
+/// How long an orphan waits at most if its signal was missed.
 const TICK: Duration = Duration::from_secs(1);
 /// The kernel shows one ended child at a time. While it is one of ours, it hides the rest for so long.
 const HIDDEN: Duration = Duration::from_millis(10);
@@ -42,7 +42,7 @@ fn own() -> MutexGuard<'static, BTreeMap<i32, Care>> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A child of our own; nobody else is told how it ended.
+/// A child of our own; nobody else gets its exit status.
 #[derive(Debug)]
 pub(super) struct Started {
     /// The runtime's part of it: its pipes.

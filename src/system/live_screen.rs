@@ -1,4 +1,4 @@
-//! The terminal at standard output as a picture that is drawn again and again, and given back as it was. Adapter.
+//! Draws a picture on the terminal again and again, and restores what the terminal showed before. Adapter.
 
 use std::fmt::Write as _;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use super::output;
 use crate::model::screen::columns;
 
-/// Another screen, without a cursor, so that what stood there is there again in the end.
+/// Switches to the terminal's other screen and hides the cursor; the first screen comes back in the end.
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l";
 const LEAVE: &str = "\u{1b}[?25h\u{1b}[?1049l";
 const HOME: &str = "\u{1b}[H";

@@ -57,7 +57,7 @@ pub enum UnitError {
         /// The manager's words.
         said: String,
     },
-    /// The reload was begun and did not end well.
+    /// The reload has begun and has failed.
     #[error("the reload of {unit} ended with {result:?}; see journalctl -u {unit}")]
     Failed {
         /// The unit.
@@ -65,7 +65,7 @@ pub enum UnitError {
         /// The manager's word for it.
         result: String,
     },
-    /// The reload was begun and has not ended.
+    /// The reload has begun and has not ended.
     #[error("the reload of {unit} has not ended within {} s; see journalctl -u {unit}", limit.as_secs_f64())]
     TimedOut {
         /// The unit.
@@ -174,7 +174,7 @@ impl Manager {
             unit: unit.to_owned(),
             source: Box::new(source),
         };
-        // What a job ends with is told to those who listen when it ends.
+        // systemd sends the result of a job as a signal when it ends, to those who have subscribed by then.
         let mut jobs = self.jobs().await.map_err(other)?;
         let asked = self
             .call(PATH, (INTERFACE, "ReloadUnit"), &(unit, "replace"))

@@ -1,4 +1,4 @@
-//! The settings of conf.d for reloads: how a program is told, and how far reloads are apart.
+//! The settings of conf.d for reloads: how a program is asked to reload, and how far reloads are apart.
 
 use super::Reload;
 use crate::config::parse_duration;
@@ -35,7 +35,7 @@ pub(super) fn read_reload(
     reload
 }
 
-/// The keys that name what is told to reload; a table has one of them.
+/// The keys that name what is asked to reload; a table has one of them.
 const WAYS: [&str; 4] = ["pidfile", "child", "systemd_unit", "haproxy_master"];
 
 fn read_way(table: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Option<Reload> {

@@ -18,7 +18,7 @@ use super::expiry::is_absent;
 use super::layout::{Layout, is_key_part};
 use crate::model::publication::Publication;
 
-/// A file with more than this is no value; etcd takes no more either.
+/// The largest value, in bytes; etcd takes no larger ones either.
 const LARGEST_VALUE: u64 = 1536 * 1024;
 
 /// What was published in a data directory.
@@ -104,7 +104,7 @@ pub(super) fn write(data_dir: &Path, publication: &Publication, revision: u64) -
     file.write_all(manifest.to_string().as_bytes())
 }
 
-/// Removes a data directory; a reader that is at it notices by the manifest, which goes first.
+/// Removes a data directory. The manifest goes first, so that a reader which is just reading it notices.
 pub(super) fn remove(data_dir: &Path) -> io::Result<()> {
     let absent_is_fine = |result: io::Result<()>| match result {
         Err(error) if is_absent(&error) => Ok(()),
@@ -182,7 +182,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<(String, Kind)>> {
     Ok(found)
 }
 
-/// The regular files below a directory, as paths relative to it. `enter` is told of each directory before it is read.
+/// The regular files below a directory, as paths relative to it. `enter` is called with each directory before it is read.
 pub(super) fn files(dir: &Path, enter: &mut dyn FnMut(&Path)) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     let mut open = vec![String::new()];
@@ -232,7 +232,7 @@ pub(super) fn value(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The value in a file that a hand has made: without the newline that editors and `echo` put at its end.
+/// The value in a file that somebody has made by hand: without the newline that editors and `echo` put at its end.
 pub(super) fn by_hand(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.last() == Some(&b'\n') {
         bytes.pop();

@@ -32,7 +32,7 @@ impl Writer<'_> {
         lease: LeaseId,
         ttl: Duration,
     ) -> Result<(LeaseId, Duration), StoreError> {
-        // Removes it if it is dead, and with it what hung on it.
+        // This removes the lease if it is dead, and everything that hung on it.
         self.sweep()?;
         self.make_lease(lease)?;
         self.begin(lease, ttl)

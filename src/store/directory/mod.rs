@@ -15,8 +15,8 @@
 //!   that a reader sees by halves; the next writer clears the rest away together with its lease.
 //! - Readers enforce the TTL. They take no lock and write nothing: a read-only mount will do.
 //! - Regular files and directories that people make are keys without a lease. They stay when an instance is published over
-//!   them, and when it goes. One newline at their end is dropped. What a hand does to a published field lasts until the
-//!   next publication.
+//!   them, and when it goes. One newline at their end is dropped. A change that somebody makes to a published field
+//!   by hand lasts until the next publication.
 //! - A revision never falls, also when the store is wiped and made anew, as long as the clock is right.
 //!
 //! # Assumptions

@@ -1,7 +1,7 @@
-//! Publications: made to stand and taken away, one at a time under the lock of the store. Adapter.
+//! Publishes and withdraws instances, one at a time under the lock of the store. Adapter.
 //!
-//! Each change is one `rename(2)` that readers see, with preparations before it and clearing up after it. What a writer
-//! that dies leaves behind lies in the directory of its lease, and goes with it.
+//! Readers see each change as one `rename(2)`; what precedes and follows it is invisible to them. The files that a writer
+//! leaves when it dies lie in the directory of its lease, and are removed with it.
 
 use std::fs;
 use std::io;
@@ -39,7 +39,7 @@ impl Writer<'_> {
             found.state = self.published_state(&data)?;
         }
         let dir = self.layout.data(&data);
-        // Several owners of one place may differ in what they say.
+        // Several owners of one shared id may have announced different values.
         let is_shared = publication.claim == Claim::Whole;
         let stands = |(field, ours): (&String, &Vec<u8>)| {
             let value = self.value(&dir, field)?;
@@ -106,7 +106,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Makes exactly these fields stand, beside what hands have set.
+    /// Publishes exactly these fields, beside files that somebody has set by hand.
     pub(super) fn make_stand(
         &self,
         lease: LeaseId,
@@ -158,7 +158,7 @@ impl Writer<'_> {
         let link = data_dir.with_extension("link");
         std::os::unix::fs::symlink(Layout::link_text(key, data), &link)?;
         let displaced = data::put_in_place(&link, &self.layout.path_of(key))?;
-        // What a hand has set in the meantime.
+        // Files that somebody has set by hand in the meantime.
         if let Some(old) = displaced.as_deref().or(old) {
             data::carry(old, data_dir)?;
         }
@@ -220,7 +220,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Removes what no link leads to any more; if that fails, it goes with its lease.
+    /// Removes a data directory to which no link leads any more. If that fails, it is removed with its lease.
     fn discard(&self, path: &Path) {
         let removed = match data::kind(path) {
             Ok(Some(Kind::Dir)) => data::remove(path),

@@ -42,7 +42,7 @@ pub(super) enum Group {
 pub(super) struct Scan {
     /// The store's revision from before the scan.
     pub(super) revision: u64,
-    /// The latest revision that a publication in it tells of; it is greater if its writer is not yet done.
+    /// The latest revision in the manifest of a publication; greater than `revision` while its writer is not yet done.
     pub(super) latest: u64,
     /// When the first of the leases ends.
     pub(super) first_end: Option<u64>,
@@ -58,7 +58,7 @@ impl Scan {
     }
 }
 
-/// Told of each directory before it is read, so that it can be watched in time.
+/// Called with each directory before it is read, so that it can be watched in time.
 pub(super) type Enter<'a> = &'a mut dyn FnMut(&Path, Directory);
 
 /// What a directory is.
@@ -320,7 +320,7 @@ impl Scanner {
             }
             if let Some(mut read) = read {
                 let key: Key = key.into();
-                // A group that is as it was is the same group, which makes comparing scans cheap.
+                // An unchanged group is shared with the previous scan, which makes comparing scans cheap.
                 if let Some(known) = self.cache.get(&key) {
                     for (new, old) in [
                         (&mut read.published, &known.published),
@@ -354,7 +354,7 @@ impl Scanner {
         let mut dirs = Vec::new();
         let files = data::files(&dir, &mut |path| {
             (walk.enter)(path, Directory::Data);
-            // Taken before the reading, so that a change during it makes the stamp an old one.
+            // The stamp is taken before the reading, so that a change during it makes the stamp an old one.
             dirs.push((path.to_owned(), Stamp::settled(path)));
         });
         let files = files.map_err(|error| (dir.clone(), error))?;
@@ -377,7 +377,7 @@ impl Scanner {
             };
             match newline {
                 Some(true) => drop(published.insert(full.into(), Value::from(value))),
-                // A hand that has edited a published field has left a newline there.
+                // Somebody has edited a published field with an editor, which has added a newline.
                 Some(false) => drop(published.insert(full.into(), data::by_hand(value).into())),
                 None => drop(by_hand.insert(full.into(), data::by_hand(value).into())),
             }

@@ -45,7 +45,7 @@ impl Writer<'_> {
         let state = |value: Option<&StateValue>| value.map(|value| value.state.clone());
         match change.by {
             By::Owner(lease) if lease != data.lease => return Ok(None),
-            // Nobody has counted what a hand has done; it is older than this.
+            // A change by hand has no revision of its own; it is older than the current one.
             By::Owner(_) if by_hand => return Ok(Some(Revision::default())),
             By::Owner(_) if before.is_some() => return self.since(&data).map(Some),
             By::Hand if !by_hand && state(before.as_ref()) == state(change.state.as_ref()) => {

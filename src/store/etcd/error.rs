@@ -1,4 +1,4 @@
-//! What went wrong with etcd, sorted by what helps, and told so that an operator knows what to do. Adapter.
+//! What went wrong with etcd, sorted by what helps, and worded so that an operator knows what to do. Adapter.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(super) struct Failure {
     pub(super) hint: Option<String>,
 }
 
-/// The numbers of the gRPC codes that are told apart here.
+/// The numbers of the gRPC codes that this file distinguishes.
 mod code {
     pub(super) const INVALID_ARGUMENT: i32 = 3;
     pub(super) const NOT_FOUND: i32 = 5;
@@ -62,7 +62,7 @@ impl Failure {
         }
     }
 
-    /// Whether the login failed, and not for want of an answer.
+    /// Whether the cluster has refused the login; no answer is no refusal.
     pub(super) fn is_wrong_password(&self) -> bool {
         self.reason.contains(WRONG_PASSWORD)
     }
@@ -102,13 +102,13 @@ impl Failure {
             }
             Error::InvalidArgs(text) => (Kind::Refused, text.clone()),
             Error::InvalidUri(error) => (Kind::Refused, error.to_string()),
-            // An enum of another crate, and whatever else it may hold is worth another try.
+            // Whatever else this enum of another crate may hold in time is worth another try.
             other => (Kind::Member, other.to_string()),
         };
         Self::with_hint(kind, &text, options)
     }
 
-    /// Why the server ended a watch, from the text that is all it says.
+    /// Why the server ended a watch; a text is all that it gives.
     pub(super) fn of_cancelled_watch(reason: &str, options: &EtcdOptions) -> Self {
         let kind = match text_kind(reason, options) {
             Some(kind) => kind,

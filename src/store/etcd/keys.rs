@@ -41,7 +41,7 @@ impl Range {
     }
 }
 
-/// The key as text, if it is text; else says so, once in the life of the process.
+/// The key as text. If it is no text, the log says so, once in the life of the process.
 pub(super) fn text(key: Vec<u8>) -> Option<Key> {
     static SAID: AtomicBool = AtomicBool::new(false);
     match String::from_utf8(key) {

@@ -82,8 +82,8 @@ impl Keepers {
         let limit = ANSWER.max(self.ttl(lease) / 3 + PROXY);
         session
             .call(limit, |connection| async move {
-                // Taken out while it is used: whatever ends this call early ends the stream too, and no late reply
-                // is taken for one to the next heartbeat.
+                // The stream is taken out while it is used, so a call that ends early ends its stream too, and no late
+                // reply is taken for one to the next heartbeat.
                 let mut keeper = match self.take_current(lease, connection.generation) {
                     Some(keeper) => keeper,
                     None => Keeper::open(session, connection, lease).await?,

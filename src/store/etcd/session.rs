@@ -1,6 +1,6 @@
 //! The way to the cluster: one client to one member at a time, kept until it fails, then the next. Adapter.
 //!
-//! etcd-client balances over all endpoints it is given and goes on picking dead ones, so it is given one only.
+//! etcd-client spreads requests over all endpoints that it gets and goes on picking dead ones, so we give it one only.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -316,7 +316,7 @@ impl Members {
         let new = credentials.password.clone();
         match self.log_in(endpoint, &options, new.as_deref()).await {
             Ok(client) => Ok((client, credentials, new)),
-            // Where the file is changed before the user is, the previous password is still the right one.
+            // Where somebody has changed the file and not yet the user in etcd, the previous password is still right.
             Err(failure)
                 if failure.is_wrong_password() && accepted.is_some() && accepted != new =>
             {
@@ -347,7 +347,7 @@ impl Members {
             return connect(options.clone()).await;
         };
         match connect(options.clone().with_user(user, password)).await {
-            // As etcdctl does: a user is given before authentication is switched on.
+            // As with etcdctl, a user may be configured before the cluster has authentication switched on.
             Err(failure) if failure.reason.contains("authentication is not enabled") => {
                 connect(options.clone()).await
             }
@@ -373,7 +373,7 @@ impl State {
                 self.current = (self.current + 1) % members;
             }
             Kind::Login => self.drop_client(),
-            // The member answered; it is as good as any.
+            // The member answered, so there is no reason to go to another one.
             Kind::LeaseUnknown | Kind::History | Kind::TooLarge | Kind::Denied => {}
             Kind::Conflict | Kind::Refused => {}
         }
@@ -396,7 +396,7 @@ fn remember(seen: &mut Vec<(String, Failure)>, endpoint: String, failure: Failur
     seen.push((endpoint, failure));
 }
 
-/// One failure that tells of all members.
+/// One failure that names those of all members.
 fn summary(mut seen: Vec<(String, Failure)>) -> At {
     seen.sort_by(|a, b| a.0.cmp(&b.0));
     let endpoints: Vec<&str> = seen.iter().map(|(endpoint, _)| endpoint.as_str()).collect();

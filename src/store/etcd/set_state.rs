@@ -68,7 +68,7 @@ fn step(change: &StateChange, found: &[KeyValue], revision: i64) -> Step {
     let is_either =
         |kv: &&KeyValue| [state_key.as_bytes(), since_key.as_bytes()].contains(&kv.key());
     let others = found.iter().filter(|kv| !is_either(kv));
-    // What hands have added to an instance has no lease.
+    // Keys that somebody has added to an instance by hand have no lease.
     let lease = others.map(KeyValue::lease).max();
     let (Some(lease), stays) = (match change.by {
         By::Owner(ours) => (

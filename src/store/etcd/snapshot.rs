@@ -66,7 +66,7 @@ impl Listing<'_> {
             match self.take_page().await {
                 Ok(true) => {}
                 Ok(false) => break,
-                // Values that large are not ours, but they may lie under the prefix.
+                // Sidekick writes no values of that size, but somebody else may have, under this prefix.
                 Err(at) if at.failure.kind == Kind::TooLarge && self.page > 1 => self.page /= 8,
                 Err(at) => return Err(at),
             }

@@ -1,4 +1,4 @@
-//! A watch: opened after a revision, heard as long as it lives, whole revisions only. Adapter.
+//! A watch: opened after a revision, read until it breaks; it hands on whole revisions only. Adapter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,9 +36,9 @@ pub(super) struct EtcdWatch {
     connection: Box<Connection>,
     /// Whether the server has ever answered a request for a sign of life. etcd does, its grpc-proxy does not.
     gives_signs: bool,
-    /// A revision that the server has told of when it was asked, and not yet by the watch.
+    /// A revision that the server has named when we asked it, and whose changes the watch has not sent yet.
     missed: Option<i64>,
-    /// The last revision that was told completely.
+    /// The last revision whose changes have all come.
     after: Revision,
     batch: Batch,
     ask_at: Instant,
@@ -83,7 +83,8 @@ async fn open_range(
             async move {
                 let from = (cluster, after);
                 let stream = create(session, &connection, range.clone(), from).await?;
-                // Looked at after the stream was opened: if the store is exchanged later than that, the stream breaks.
+                // The history is checked after the stream was opened: if somebody exchanges the store later than that,
+                // the stream breaks.
                 if let Some(mark) = mark {
                     mark.verify(session, &connection).await?;
                 }
@@ -146,14 +147,14 @@ fn check_created(
     }
     let revision = keys::revision(created.header().map_or(0, ResponseHeader::revision));
     if revision < after {
-        // A watch from the future would wait in silence until the count gets there.
+        // The server would send nothing until it has counted up to a revision that lies in its future.
         let reason = format!("it is at revision {revision}: it was rebuilt");
         return Err(Failure::new(Kind::History, reason));
     }
     Ok(())
 }
 
-/// Why the server ended a watch. The stream itself goes on, mute, and gives no error.
+/// Why the server ended a watch. The stream itself stays open, sends nothing more, and gives no error.
 fn ended(session: &Session, response: &WatchResponse) -> Failure {
     let compacted = response.compact_revision();
     if compacted > 0 {
@@ -175,9 +176,9 @@ impl Watch for EtcdWatch {
 }
 
 impl EtcdWatch {
-    /// Listens until there is something to tell.
+    /// Reads responses until one gives an update.
     async fn run(&mut self) -> Result<Update, Failure> {
-        // The time since the last call is the caller's; what came in it waits in the connection.
+        // The time since the last call does not count as silence: what came meanwhile waits in the connection.
         let mut heard = Instant::now();
         loop {
             tokio::select! {
@@ -209,8 +210,8 @@ impl EtcdWatch {
         }
     }
 
-    /// Asks a server that gives no signs of life whether there is anything that the watch has not told of. Fails if it
-    /// does not answer, or has said so the last time too.
+    /// Asks a server that gives no signs of life for its revision. Fails if it does not answer, or if the watch has still
+    /// not sent the changes of the revision that the server named the last time.
     async fn ask_for_changes(&mut self) -> Result<(), Failure> {
         let newest = GetOptions::new()
             .with_range(self.range.end.clone())
@@ -290,7 +291,7 @@ impl Batch {
         let Some(key) = keys::text(kv.key).filter(|key| prefix.covers(key)) else {
             return;
         };
-        // The number itself: reading it as an enum panics on a kind that is yet to be invented.
+        // We compare the number: reading it as an enum panics on a kind that a later etcd may add.
         let is_put = match event.r#type {
             0 => true,
             1 => false,

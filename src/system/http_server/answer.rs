@@ -46,7 +46,7 @@ impl Asked {
         self.head.headers.get(name)?.to_str().ok()
     }
 
-    /// Whether nothing but the head of the answer is wanted: whoever would begin a stream need not.
+    /// Whether nothing but the head of the answer is wanted: a handler need not begin a stream then.
     #[must_use]
     pub fn is_head(&self) -> bool {
         self.head.method == Method::HEAD

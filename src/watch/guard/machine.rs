@@ -130,7 +130,7 @@ pub(crate) struct Status {
     /// The limit that is exceeded now. None for a frozen file, and if so many are back that none is exceeded any more.
     pub(crate) why: Option<HoldReason>,
     pub(crate) since: Instant,
-    /// Without one it takes a return or a hand.
+    /// Without one, only a return or a release ends it.
     pub(crate) until: Option<Instant>,
     pub(crate) lost: Vec<Arc<Instance>>,
     /// The services for which the file is frozen, if they are known.

@@ -51,7 +51,8 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// What a store holds, said simply: keys, their leases and values. A published field that a hand has deleted has no value.
+/// A model of what a store holds: keys, their leases and values. A published field that somebody has deleted by hand has no
+/// value.
 #[derive(Default)]
 struct Model(BTreeMap<String, (Option<usize>, Option<String>)>);
 
