@@ -4,6 +4,10 @@
 //! store ──▶ memory (content and times) ──▶ view (items) ──▶ one feed for each page that is open
 //! ```
 //!
+//! `run` follows the store; `memory` has what it has sent and when; `journal` has the last changes in sentences, and `problems`
+//! what is wrong; `view` makes the items of the page, each instance under its `instance_key`; `server` answers browsers with
+//! the files of `pages` and with a `feed`.
+//!
 //! Rule: the dashboard only reads, and no value of the store ever becomes markup. The server sends data as JSON, the page
 //! puts it into text nodes, and the content security policy allows nothing else. Shell.
 

@@ -16,7 +16,8 @@
 //! some are lost; a list every 10 s finds changes without an event, and shows that the engine is alive. There is one
 //! exception, a signal that asks a container to stop: no inspection shows it, and the container has to go before it stops.
 //!
-//! `answer` reads what the engine says, `machine` decides, `client` asks over the socket, and [`follow`] runs them.
+//! `answer` reads what the engine says and `time` its dates, `machine` decides, `client` asks over the socket, and [`follow`]
+//! runs them.
 
 mod answer;
 mod client;

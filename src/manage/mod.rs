@@ -1,4 +1,7 @@
 //! What people do by hand: take an instance out of service and put it back, and see how things stand. Shell.
+//!
+//! `drain` changes states and waits for watchers; `status` asks the store, and `overview` turns the answers into tables and
+//! JSON; `export` writes a fixture.
 
 mod drain;
 mod export;

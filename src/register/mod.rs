@@ -16,6 +16,9 @@
 //! that no client is sent to a server that is going away. A store that does not answer never harms the program: the lease
 //! is a machine of its own ([`crate::model::lease`]), and `register` waits for it 2 s at most.
 //!
+//! `run` is the loop and `lifecycle` the machine of this diagram. `resolve` finds the addresses and ids of what is configured.
+//! `status` reports to the log, to systemd and to the admin endpoint; `announced` knows since when each instance is announced.
+//!
 //! While the program is `Up`, the checks of each instance decide whether it is announced: not before they have passed, and
 //! not while they fail. `health` counts their results; the program hears nothing of them. `instances` has the instances and
 //! the leases on which they hang. After a config reload, or when an address has changed, `refresh` gives it a new set, and

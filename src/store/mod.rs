@@ -2,6 +2,9 @@
 //!
 //! Nine verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract/`) runs against
 //! every implementation.
+//!
+//! `directory` and `etcd` are the two stores. `follow` follows a prefix for ever, over all failures; `lease_requests` carries
+//! the requests of a lease machine to a store; `drain_wait` waits until watchers have applied a drain.
 
 use std::collections::BTreeMap;
 use std::future::Future;

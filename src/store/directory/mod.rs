@@ -5,8 +5,14 @@
 //! /run/sidekick/.sidekick/leases/1f/5eed/{ip,port,.manifest}            its data, never changed
 //! /run/sidekick/.sidekick/leases/1f/beat                                until when the lease lives
 //! /run/sidekick/.sidekick/revision                                      counts the changes
-//! /run/sidekick/.sidekick/lock                                          held by whoever changes something
+//! /run/sidekick/.sidekick/lock                                          held by the process that changes something
 //! ```
+//!
+//! `layout` knows these paths. Writers: `lock` lets in one at a time; `lease` grants and renews, with the heartbeats of
+//! `expiry`; `publish` and `set_state` change instances, looking first with `entry` what stands at a path; `revision` counts.
+//! `data` reads and writes the files of one publication for both sides. Readers: `scan` reads the tree without a lock, with a
+//! `cache` of what has not changed; `watch` scans again when `inotify` reports a change; `lease_times` reads how long leases
+//! still live.
 //!
 //! # Guarantees
 //!

@@ -13,7 +13,7 @@ use crate::system::own_files::OwnFiles;
 
 /// The unchecked files of this process, by destination.
 #[derive(Debug)]
-pub(super) struct Unchecked {
+pub(super) struct AwaitingCheck {
     /// The directory that keeps the notes for the next process; without one, they end with this process.
     dir: Option<PathBuf>,
     own_files: OwnFiles,
@@ -30,7 +30,7 @@ struct Note {
     before: Option<Vec<u8>>,
 }
 
-impl Unchecked {
+impl AwaitingCheck {
     pub(super) fn open(state_dir: Option<&Path>) -> Self {
         let dir = state_dir.map(|dir| dir.join("unchecked"));
         let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn the_next_process_knows_the_last_accepted_file_after_any_number_of_unchecked_ones() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || Unchecked::open(Some(dir.path()));
+        let open = || AwaitingCheck::open(Some(dir.path()));
         let dest = Path::new("/etc/nginx/a.conf");
         assert_eq!(open().last_accepted(dest, b"old"), None);
         open().record(dest, Some(b"old\n\n"), b"bad");
@@ -164,12 +164,12 @@ mod tests {
     fn a_note_works_without_a_previous_file_and_without_a_state_directory() {
         let dir = tempfile::tempdir().unwrap();
         let dest = Path::new("/a");
-        Unchecked::open(Some(dir.path())).record(dest, None, b"new");
+        AwaitingCheck::open(Some(dir.path())).record(dest, None, b"new");
         assert_eq!(
-            Unchecked::open(Some(dir.path())).last_accepted(dest, b"new"),
+            AwaitingCheck::open(Some(dir.path())).last_accepted(dest, b"new"),
             Some(None)
         );
-        let unchecked = Unchecked::open(None);
+        let unchecked = AwaitingCheck::open(None);
         unchecked.record(dest, Some(b""), b"new");
         assert_eq!(
             unchecked.last_accepted(dest, b"new"),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::warn;
 
 use super::access_state::AccessState;
-use super::awaiting_check::Unchecked;
+use super::awaiting_check::AwaitingCheck;
 use crate::model::fingerprint::content_hash;
 use crate::system::file;
 use crate::system::own_files::OwnFiles;
@@ -28,7 +28,7 @@ pub(crate) struct LoadedState {
     /// The files of which the log already says that their programs do not read them.
     warned_unread: Mutex<BTreeSet<PathBuf>>,
     /// The live files that no check has accepted yet.
-    pub(super) unchecked: Unchecked,
+    pub(super) unchecked: AwaitingCheck,
     /// The mode, owners and attributes of the files.
     pub(super) access: Arc<AccessState>,
 }
@@ -78,7 +78,7 @@ impl LoadedVersion {
 impl LoadedState {
     /// Opens the loaded state in `dir`, which need not be there yet.
     pub(crate) fn open(dir: Option<PathBuf>) -> Self {
-        let unchecked = Unchecked::open(dir.as_deref());
+        let unchecked = AwaitingCheck::open(dir.as_deref());
         let access = Arc::new(AccessState::open(dir.as_deref()));
         let dir = dir.map(|dir| dir.join("reloaded"));
         let made = dir.as_deref().map_or(Ok(()), file::make_private_dir);

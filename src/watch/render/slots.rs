@@ -3,6 +3,8 @@
 //! An HAProxy before 2.5 cannot add servers while it runs, but can give those that it has another address. So its file
 //! has a number of spare servers, and an instance takes one of them.
 
+use crate::model::fingerprint::fingerprint;
+
 /// More instances than slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
@@ -15,19 +17,13 @@ pub(super) struct Full;
 pub(super) fn slots(ids: &[&str], count: usize) -> Result<Vec<Option<usize>>, Full> {
     let mut slots = vec![None; count];
     for (place, id) in ids.iter().enumerate() {
-        let from = usize::try_from(hash(id) % count.max(1) as u64).unwrap_or_default();
+        let from =
+            usize::try_from(fingerprint([id.as_bytes()]) % count.max(1) as u64).unwrap_or_default();
         let mut probed = (from..count).chain(0..from);
         let free = probed.find(|slot| slots[*slot].is_none()).ok_or(Full)?;
         slots[free] = Some(place);
     }
     Ok(slots)
-}
-
-/// FNV-1a: the same in every version and on every machine.
-fn hash(id: &str) -> u64 {
-    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `sidekick register --config`: several services in one process, on one lease, while files and addresses change.
 
 mod addresses;
-mod reload;
+mod config_reload;
 mod tree;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,9 @@
 //!                                          functions, printf, json ◀── value
 //! ```
 //!
-//! `mistakes` follows the same program with types in place of values, for `sidekick check`.
+//! `ast` has a template as the parser leaves it, `literal` reads numbers and strings. Values can be times (`datetime`,
+//! `time_methods`); keys are read as confd's own store has them (`memkv`). `mistakes` follows the same program with types in
+//! place of values, for `sidekick check`.
 
 mod ast;
 mod datetime;
