@@ -515,7 +515,7 @@ fn the_first_line_of_the_log_is_shown_as_on_the_page() {
     let other = target.replace("out.cfg", "other.cfg");
     fs::write(scene.file("sidekick/conf.d/nginx.toml"), other).unwrap();
     let scene = scene.does(&format!(
-        "unset SIDEKICK_STORE; SIDEKICK_ENV_FILE={env_file} timeout 2 sidekick watch || true"
+        "unset SIDEKICK_STORE; SIDEKICK_ENV_FILE={env_file} sidekick watch 2>first &\nuntil_ok 'grep target first'; cat first"
     ));
     let Some(text) = scene.end() else { return };
     let text = text.replace(&env_file, "/etc/sidekick/sidekick.env");
