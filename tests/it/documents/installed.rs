@@ -1,11 +1,12 @@
 //! The commands that install units and proxies' files, word for word, on a Debian in a container whose systemd runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::markdown::blocks;
 use super::root;
 use crate::harness::docker::{docker, said};
-use crate::harness::wait_for;
+use crate::harness::{temp_dir, wait_for};
 use crate::systemd::Booted;
 
 /// The commands of a page, in its order; of some sections only, if any are named.
@@ -18,27 +19,46 @@ fn commands(page: &str, headings: &[&str]) -> Vec<String> {
     wanted.map(|block| block.text).collect()
 }
 
-/// A Debian with the project's sources, and nothing of them installed but the binary.
-fn boot() -> Option<Booted> {
+/// A Debian with nothing of ours installed but the binary, and a directory in which commands run.
+fn boot(dirs: &[PathBuf]) -> Option<Booted> {
     let booted = Booted::new()?;
     booted.shell(
         "rm -r /etc/sidekick /etc/haproxy/sidekick.d /etc/haproxy/haproxy.cfg /etc/systemd/system/sidekick-* \
          /etc/systemd/system/*/sidekick* /etc/sysusers.d/sidekick.conf /etc/tmpfiles.d/sidekick.conf; \
          mkdir -p /root/checkout; systemctl daemon-reload",
     );
-    for dir in ["conf.d", "templates", "contrib"] {
-        let from = root().join(dir).display().to_string();
-        let copied = docker(&[
-            "cp",
-            &from,
-            &format!("{}:/root/checkout/", booted.container.0),
-        ]);
+    for dir in dirs {
+        let from = dir.display().to_string();
+        let to = format!("{}:/root/checkout/", booted.container.0);
+        let copied = docker(&["cp", &from, &to]);
         assert!(copied.status.success(), "{}", said(&copied));
     }
     Some(booted)
 }
 
-/// Runs a script beside the sources.
+/// The directories of the sources.
+fn sources() -> Vec<PathBuf> {
+    let names = ["conf.d", "templates", "contrib"];
+    names.map(|name| root().join(name)).to_vec()
+}
+
+/// The directories of the examples that a package brings; they go with the guard.
+fn packaged() -> (tempfile::TempDir, Vec<PathBuf>) {
+    let dir = temp_dir();
+    let made = Command::new(root().join("contrib/make-install.sh"))
+        .args(["install", env!("CARGO_BIN_EXE_sidekick")])
+        .env("DESTDIR", dir.path())
+        .env("PREFIX", "/usr")
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", said(&made));
+    let examples = dir.path().join("usr/share/doc/etcd-sidekick/examples");
+    let names = ["conf.d", "templates", "contrib"];
+    let dirs = names.map(|name| examples.join(name)).to_vec();
+    (dir, dirs)
+}
+
+/// Runs a script in the directory of these directories.
 #[track_caller]
 fn run(booted: &Booted, script: &str) -> String {
     let script = format!("cd /root/checkout; set -e\n{script}");
@@ -53,7 +73,9 @@ fn run(booted: &Booted, script: &str) -> String {
 
 #[test]
 fn the_units_are_installed_and_started_by_hand() {
-    let Some(booted) = boot() else { return };
+    let Some(booted) = boot(&sources()) else {
+        return;
+    };
     let blocks = commands("docs/systemd.md", &[]);
     let [install, announce, keep, examples] = blocks.as_slice() else {
         panic!("other blocks: {blocks:?}");
@@ -85,7 +107,8 @@ const STORE: &str = "mkdir -p /run/sidekick\n\
 
 #[test]
 fn haproxy_is_put_in_front_as_the_page_says() {
-    let Some(booted) = boot() else { return };
+    let (_guard, dirs) = packaged();
+    let Some(booted) = boot(&dirs) else { return };
     let blocks = commands("docs/proxies.md", &["HAProxy"]);
     let text = run(
         &booted,
@@ -106,7 +129,8 @@ fn nginx_is_put_in_front_as_the_page_says() {
     if !Path::new("/etc/nginx/nginx.conf").exists() {
         return crate::harness::skipped("nginx is not installed from Debian's package");
     }
-    let Some(booted) = boot() else { return };
+    let (_guard, dirs) = packaged();
+    let Some(booted) = boot(&dirs) else { return };
     let copied = docker(&["cp", "/etc/nginx", &format!("{}:/etc/", booted.container.0)]);
     assert!(copied.status.success(), "{}", said(&copied));
     let blocks = commands("docs/proxies.md", &["nginx"]);
@@ -142,7 +166,8 @@ const USER: &str = "grep www-data /etc/passwd || echo www-data:x:33:33::/:/bin/f
 
 #[test]
 fn apache_is_put_in_front_as_the_page_says() {
-    let Some(booted) = boot() else { return };
+    let (_guard, dirs) = packaged();
+    let Some(booted) = boot(&dirs) else { return };
     let blocks = commands("docs/proxies.md", &["Apache"]);
     let text = run(
         &booted,
