@@ -64,6 +64,8 @@ pub struct WatchStatus {
     pub config: Option<String>,
     /// Whether the store answers; `None` until it has answered once.
     pub is_store_up: Option<bool>,
+    /// Why it does not answer.
+    pub outage: Option<String>,
     /// Whether every target has been published.
     pub is_ready: bool,
     /// How many instances the store has below the followed paths.
@@ -360,7 +362,9 @@ impl Board for WatchBoard {
         let status = &state.status;
         let mut notes = Vec::new();
         if status.is_store_up == Some(false) {
-            notes.push("the store does not answer; the live files stay as they are".to_owned());
+            let why = status.outage.as_deref();
+            let why = why.unwrap_or("the store does not answer");
+            notes.push(format!("{why}; the live files stay as they are"));
         }
         if let Some(problem) = &status.config {
             notes.push(format!(
@@ -386,7 +390,7 @@ impl Board for WatchBoard {
         let state = self.state();
         let status = &state.status;
         let status = json!({
-            "store": { "description": state.store, "up": status.is_store_up },
+            "store": { "description": state.store, "up": status.is_store_up, "why": status.outage },
             "config": status.config,
             "targets": status.targets,
             "instances": status.instances,

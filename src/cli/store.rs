@@ -8,9 +8,13 @@ use clap::Args;
 #[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
-    /// etcd://HOST:PORT[,HOST:PORT...], or dir:///PATH.
+    /// etcd://HOST:PORT,..., dir:///PATH, file:PATH, env:.
     ///
-    /// dir:///PATH is a directory of this host.
+    /// etcd://HOST:PORT[,HOST:PORT...] is an etcd, dir:///PATH a directory of this host.
+    ///
+    /// Two more are only read, so register, drain and undrain refuse them: file:PATH is a file of keys in YAML or JSON, or a
+    /// directory of such files, and is followed; env: is the environment, in which SERVICES_WEB_A_IP is the key
+    /// /services/web/a/ip.
     ///
     /// Without it: the endpoints in ETCDCTL_ENDPOINTS, else what /etc/sidekick/sidekick.env names, the file that the units
     /// of this host share, else a directory: /run/sidekick for root, $XDG_RUNTIME_DIR/sidekick for others.

@@ -36,8 +36,8 @@ Exit status:
   1      a target failed (--once)
   2      something would change (--noop)
   64     the command line is wrong
-  69     the store did not answer within --timeout, or the store or the admin endpoint cannot be
-         opened
+  69     the store did not answer within --timeout, the store or the admin endpoint cannot be
+         opened, or a file of --store file: is wrong (--once)
   74     the difference cannot be printed (--noop --diff)
   78     the configuration is wrong, or a file that says which store, or how to get in, cannot be
          used

@@ -12,15 +12,13 @@ use crate::model::report::code;
 use crate::system::clock::unix_seconds;
 
 pub(super) fn resolve(args: &DrainArgs, state: State, here: &Surroundings) -> Result<Job, Failure> {
-    let ((service, id, wait), place) = both(
-        config::parse_drain_args(args),
-        here.choose_store(&args.store),
-    )?;
-    let (format, is_quiet) = (args.format, here.output.is_quiet());
     let verb = match state {
         State::Up => "undrain",
         State::Drain | State::Maint => "drain",
     };
+    let place = here.place_to_write(verb, &args.store);
+    let ((service, id, wait), place) = both(config::parse_drain_args(args), place)?;
+    let (format, is_quiet) = (args.format, here.output.is_quiet());
     let opening = Opening::on_store(verb, &place);
     let work = async move {
         let store = open(&place)?;

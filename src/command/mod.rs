@@ -169,6 +169,24 @@ impl Surroundings {
     }
 }
 
+impl Surroundings {
+    /// The store of a command that writes to it.
+    fn place_to_write(&self, verb: &str, args: &StoreArgs) -> Result<StorePlace, Vec<Problem>> {
+        let place = self.choose_store(args)?;
+        if !place.location.is_read_only() {
+            return Ok(place);
+        }
+        let store = place.location.identity();
+        let what = format!(
+            "sidekick {verb} changes the store, and {store} is only read ({})",
+            place.source
+        );
+        let hint = "write the change where the keys come from, or name a store that can be changed: --store \
+                    etcd://HOST:2379 or dir:///PATH";
+        Err(vec![Problem::with(what).hint(hint)])
+    }
+}
+
 /// Blocks signals for the commands that run until a signal stops them: a signal that comes while they start waits, and is not
 /// lost, as it would be for process 1.
 pub fn hold_signals(command: &Command) -> Result<Option<BlockedSignals>, Failure> {

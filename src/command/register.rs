@@ -15,7 +15,7 @@ pub(super) fn resolve(
     held: BlockedSignals,
     here: &Surroundings,
 ) -> Result<Job, Failure> {
-    let place = here.choose_store(&args.store);
+    let place = here.place_to_write("register", &args.store);
     let prefix = place.as_ref().ok().map(|place| &place.prefix);
     let registration = config::read_registration(&args, prefix);
     let (registration, place) = both(registration, place)?;

@@ -24,8 +24,10 @@ use crate::model::prefix::Prefix;
 const FILE: &str = "confd.toml";
 /// The default of confd for `nodes`.
 const NODE: &str = "127.0.0.1:2379";
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 13] = [
     "backend",
+    "file",
+    "filter",
     "nodes",
     "srv_domain",
     "scheme",
@@ -51,6 +53,8 @@ pub struct Confd {
     nodes: Vec<String>,
     /// The domain whose DNS names the nodes.
     srv_domain: Option<String>,
+    /// What the backend `file` reads.
+    files: Vec<String>,
     /// The settings for access to etcd, by the variable from which `etcdctl` reads the same.
     access: Vec<(&'static str, String)>,
 }
@@ -81,6 +85,7 @@ impl Confd {
             backend: take_non_empty(&mut root, "backend"),
             nodes: take_nodes(&mut root),
             srv_domain: take_srv_domain(&mut root),
+            files: take_files(&mut root, &document),
             ..Self::default()
         };
         for (field, variable) in [
@@ -124,28 +129,53 @@ impl Confd {
         self.file.is_some()
     }
 
-    /// The environment, completed by the store of `confd.toml` if neither a flag nor the environment names one. The path is
-    /// that of `confd.toml`, if it was used.
-    pub fn environment(
+    /// The flags and the environment, completed by the store of `confd.toml` if neither of them names one. The path is that
+    /// of `confd.toml`, if it was used.
+    pub fn complete(
         &self,
-        args: &StoreArgs,
-        mut env: Env,
-    ) -> Result<(Env, Option<&Path>), Vec<Problem>> {
+        mut args: StoreArgs,
+        env: Env,
+    ) -> Result<(StoreArgs, Env, Option<&Path>), Vec<Problem>> {
         let is_set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
         let named = args.store.is_some() || args.store_srv.is_some() || is_set("ETCDCTL_ENDPOINTS");
         let silent = self.backend.is_none() && self.nodes.is_empty() && self.srv_domain.is_none();
         let (Some(file), false) = (&self.file, named || silent) else {
-            return Ok((env, None));
+            return Ok((args, env, None));
         };
         match self.backend.as_deref() {
-            None | Some("etcd" | "etcdv3") => {}
+            None | Some("etcd" | "etcdv3") => Ok((args, self.with_etcd(env), Some(file))),
+            Some("env") => {
+                args.store = Some("env:".to_owned());
+                Ok((args, env, Some(file)))
+            }
+            Some("file") => {
+                args.store = Some(self.files_url(file)?);
+                Ok((args, env, Some(file)))
+            }
             Some(other) => {
                 let problem =
                     Problem::in_file(file, None, format!("backend: there is no {other:?} here"));
-                let hint = "etcd (v3) and directories are the stores there are; --store names another one than this file";
-                return Err(vec![problem.hint(hint)]);
+                let hint = "etcd (v3), file and env are the backends there are; --store names another store than this file";
+                Err(vec![problem.hint(hint)])
             }
         }
+    }
+
+    fn files_url(&self, confd: &Path) -> Result<String, Vec<Problem>> {
+        match self.files.as_slice() {
+            [one] => Ok(format!("file:{one}")),
+            many => {
+                let many = many.len();
+                let what = format!(
+                    "file: the backend file needs one path here, and this file names {many}"
+                );
+                let hint = "name a directory with all of the files in it";
+                Err(vec![Problem::in_file(confd, None, what).hint(hint)])
+            }
+        }
+    }
+
+    fn with_etcd(&self, mut env: Env) -> Env {
         let mut nodes = self.nodes.clone();
         if nodes.is_empty() {
             nodes.push(NODE.to_owned());
@@ -161,7 +191,7 @@ impl Confd {
                 given.clone_from(value);
             }
         }
-        Ok((env, Some(file)))
+        env
     }
 
     /// The style of a file in conf.d: a file with a Go template is in confd's. `None` if the file names no template.
@@ -257,6 +287,23 @@ fn take_srv_domain(root: &mut TomlTable<'_, '_>) -> Option<String> {
         is_domain(bare).then(|| bare.to_owned()).ok_or_else(what)
     };
     root.parsed("srv_domain", domain)
+}
+
+fn take_files(root: &mut TomlTable<'_, '_>, document: &TomlFile<'_>) -> Vec<String> {
+    let span = root.span_of("filter").unwrap_or_default();
+    let filter = take_non_empty(root, "filter");
+    if filter.is_some_and(|filter| filter != "*") {
+        let hint = "put other files into another directory";
+        let what =
+            "filter is ignored: of a directory the files that end in .yaml, .yml or .json are read";
+        document.warn(&span, what, Some(hint));
+    }
+    let path = |text: &str| {
+        let is_path = !text.is_empty();
+        is_path.then(|| text.to_owned()).ok_or("it names no file")
+    };
+    let files = root.list("file", path);
+    files.map(|files| files.value).unwrap_or_default()
 }
 
 /// Reports a field that keeps confd from changing files: sidekick does not follow it, so it would do more than confd.

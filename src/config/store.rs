@@ -265,6 +265,12 @@ fn parse_url(
         );
         return None;
     }
+    if let Some(path) = url.strip_prefix("file:") {
+        return files_location(url, path, problems);
+    }
+    if matches!(url, "env:" | "env://") {
+        return Some(Location::Environment);
+    }
     if let Some(list) = url.strip_prefix("etcd://") {
         let list = list.trim_end_matches('/');
         return Some(etcd_location(list, "--store", args, env, problems));
@@ -272,8 +278,25 @@ fn parse_url(
     // The text before an `@` may have a password, so the message leaves it out.
     let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
     problems.push(
-        Problem::with(format!("--store: {shown:?} is neither etcd:// nor dir://"))
-            .hint("write etcd://HOST:2379[,HOST:2379...] or dir:///PATH"),
+        Problem::with(format!(
+            "--store: {shown:?} begins with none of etcd://, dir://, file: and env:"
+        ))
+        .hint("write etcd://HOST:2379[,HOST:2379...], dir:///PATH, file:PATH or env:"),
+    );
+    None
+}
+
+/// A file may be named as people name files; with two slashes it is a URL, whose path is absolute.
+fn files_location(url: &str, path: &str, problems: &mut Vec<Problem>) -> Option<Location> {
+    let in_url = path.strip_prefix("//");
+    let is_path = in_url.map_or(!path.is_empty(), |path| path.starts_with('/'));
+    let absolute = is_path.then(|| std::path::absolute(in_url.unwrap_or(path)));
+    if let Some(Ok(path)) = absolute {
+        return Some(Location::Files(path));
+    }
+    problems.push(
+        Problem::with(format!("--store: {url} names no file"))
+            .hint("write file:PATH, or file:///PATH with an absolute path"),
     );
     None
 }
@@ -582,7 +605,34 @@ mod tests {
             resolve(&[], &[("XDG_RUNTIME_DIR", "/r")]),
             Ok(Location::Directory("/r/sidekick".into()))
         );
-        for url in ["dir:x", "dir://", "consul://a", "x"] {
+        for (url, path) in [
+            ("file:/etc/keys.yaml", "/etc/keys.yaml"),
+            ("file:///etc/keys.d", "/etc/keys.d"),
+        ] {
+            let files = Ok(Location::Files(path.into()));
+            assert_eq!(resolve(&["--store", url], &[]), files);
+        }
+        let Ok(Location::Files(path)) = resolve(&["--store", "file:keys.yaml"], &[]) else {
+            panic!("a path may be relative");
+        };
+        assert!(
+            path.is_absolute() && path.ends_with("keys.yaml"),
+            "{path:?}"
+        );
+        for url in ["env:", "env://"] {
+            assert_eq!(resolve(&["--store", url], &[]), Ok(Location::Environment));
+        }
+        for url in [
+            "dir:x",
+            "dir://",
+            "consul://a",
+            "x",
+            "env",
+            "env:X",
+            "file:",
+            "file://",
+            "file://x",
+        ] {
             assert!(resolve(&["--store", url], &[]).is_err(), "{url}");
         }
         assert!(resolve(&[], &[]).is_err());

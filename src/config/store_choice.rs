@@ -45,8 +45,8 @@ impl StoreChoice {
 
     /// The store that flags and environment name, else `confd.toml`, else the host's file.
     pub fn choose(&self, confd: &Confd, host: &HostFile) -> Result<StorePlace, Vec<Problem>> {
-        let (env, file) = confd.environment(&self.args, self.env.clone())?;
-        let mut place = choose_store(&self.args, &env, host, self.is_root)?;
+        let (args, env, file) = confd.complete(self.args.clone(), self.env.clone())?;
+        let mut place = choose_store(&args, &env, host, self.is_root)?;
         if let Some(file) = file {
             place.source = Source::Confd(file.to_owned());
         }

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod backoff;
+pub mod base64;
 pub mod catalog;
 pub mod check;
 pub mod container;
@@ -9,6 +10,7 @@ pub mod date;
 pub mod ending;
 pub mod failures;
 pub mod fingerprint;
+pub mod fixture;
 pub mod guard;
 pub mod instance;
 pub mod key;
@@ -33,7 +35,6 @@ pub mod state_change;
 pub mod stop;
 pub mod store_url;
 pub mod suggestion;
-
 pub mod target_status;
 pub mod text_table;
 pub mod times;

@@ -14,6 +14,10 @@ pub enum Location {
     Etcd(EtcdOptions),
     /// An etcd cluster whose members the DNS names; the options name none.
     EtcdSrv(SrvDomain, EtcdOptions),
+    /// A file of keys, or a directory of them, that is only read.
+    Files(PathBuf),
+    /// The environment of this process, which is only read.
+    Environment,
 }
 
 impl Location {
@@ -28,6 +32,17 @@ impl Location {
                 format!("etcd://{}", endpoints.join(","))
             }
             Self::EtcdSrv(domain, _) => domain.identity(),
+            Self::Files(path) => format!("file:{}", path.display()),
+            Self::Environment => "env:".to_owned(),
+        }
+    }
+
+    /// Whether nobody can change this store by way of `sidekick`.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::Files(_) | Self::Environment => true,
+            Self::Directory(_) | Self::Etcd(_) | Self::EtcdSrv(..) => false,
         }
     }
 }

@@ -440,7 +440,7 @@ fn specs_or_default(configured: &[Spec]) -> &[Spec] {
 /// The members of the store. A domain whose members cannot be looked up stands for them: no address leads towards it.
 fn endpoints(location: &Location) -> Vec<String> {
     match location {
-        Location::Directory(_) => Vec::new(),
+        Location::Directory(_) | Location::Files(_) | Location::Environment => Vec::new(),
         Location::Etcd(etcd) => etcd.endpoints.clone(),
         Location::EtcdSrv(domain, etcd) => {
             let found = domain.find(etcd.tls.is_some(), LOOKUP, dns::srv_records);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Store, StoreError, Watch};
 use crate::model::backoff::Backoff;
@@ -140,7 +140,8 @@ impl Follower {
                         return;
                     }
                     let delay = self.backoff.failed(fastrand::f64());
-                    tokio::time::sleep(delay).await;
+                    // Nobody who has corrected a file waits for the end of the delay.
+                    let _ = timeout(delay, self.store.usable_again()).await;
                 }
             }
         }
@@ -217,6 +218,7 @@ impl Follower {
             }
             StoreError::Unavailable { .. }
             | StoreError::Refused { .. }
+            | StoreError::Unusable { .. }
             | StoreError::Conflict(_)
             | StoreError::LeaseLost(_) => {
                 self.failed_resumes += 1;

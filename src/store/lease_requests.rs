@@ -54,6 +54,7 @@ fn failure_of(error: &StoreError) -> Failure {
         StoreError::Conflict(_) => Failure::Conflict,
         StoreError::Unavailable { .. }
         | StoreError::HistoryLost { .. }
+        | StoreError::Unusable { .. }
         | StoreError::Refused { .. } => Failure::Failed,
     }
 }

@@ -1,9 +1,9 @@
 //! Where keys live: the trait that every store implements, and the function that opens one. Adapter.
 //!
-//! Nine verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract/`) runs against
-//! every implementation.
+//! Ten verbs are all that the two pipelines know of a store. One contract suite (`tests/it/contract/`) runs against
+//! every implementation; stores that are only read keep the part of it that concerns readers.
 //!
-//! `directory` and `etcd` are the two stores. `follow` follows a prefix for ever, over all failures; `lease_requests` carries
+//! `directory` and `etcd` are the two stores that can be written, `read_only` those that cannot. `follow` follows a prefix for ever, over all failures; `lease_requests` carries
 //! the requests of a lease machine to a store; `drain_wait` waits until watchers have applied a drain.
 
 use std::collections::BTreeMap;
@@ -29,6 +29,7 @@ pub mod drain_wait;
 pub mod etcd;
 pub mod follow;
 pub mod lease_requests;
+pub mod read_only;
 
 pub use follow::{Followed, follow, follow_tagged};
 
@@ -62,6 +63,14 @@ pub enum StoreError {
         /// Why not.
         reason: String,
     },
+    /// What the store is made of has a mistake; somebody has to correct it.
+    #[error("{store} cannot be used: {reason}")]
+    Unusable {
+        /// The file or directory.
+        store: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The store has answered that it does not do it.
     #[error("{store} refused: {reason}{}", in_brackets(.hint.as_deref()))]
     Refused {
@@ -83,7 +92,10 @@ impl StoreError {
     pub fn take_hint(&mut self) -> Option<String> {
         match self {
             Self::Unavailable { hint, .. } | Self::Refused { hint, .. } => hint.take(),
-            Self::LeaseLost(_) | Self::Conflict(_) | Self::HistoryLost { .. } => None,
+            Self::LeaseLost(_)
+            | Self::Conflict(_)
+            | Self::HistoryLost { .. }
+            | Self::Unusable { .. } => None,
         }
     }
 }
@@ -95,6 +107,7 @@ impl StoreError {
             Self::Unavailable { .. } => {
                 "look whether the store runs there; --store names another one"
             }
+            Self::Unusable { .. } => "correct it; docs/fixtures.md says what such a file has",
             Self::Refused { .. } | Self::HistoryLost { .. } => "--store names another store",
             Self::LeaseLost(_) | Self::Conflict(_) => "--store names another store",
         };
@@ -168,6 +181,12 @@ pub trait Store: Send + Sync {
 
     /// Ends a lease and removes every key on it in one step. A lease that is already gone is no error.
     fn revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Waits until a store that could not be used can be used again. A store that cannot see that waits for ever; who
+    /// follows it tries again after a while.
+    fn usable_again(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// A running watch.
@@ -186,6 +205,13 @@ pub fn open(location: &Location, lookup: SrvLookup) -> Result<Arc<dyn Store>, St
             let domain = domain.clone();
             let store = etcd::EtcdStore::of_domain(domain, options.clone(), lookup);
             Ok(Arc::new(store))
+        }
+        Location::Files(path) => Ok(Arc::new(read_only::ReadOnlyStore::of_files(path))),
+        Location::Environment => {
+            let variables = std::env::vars_os();
+            Ok(Arc::new(read_only::ReadOnlyStore::of_environment(
+                variables,
+            )))
         }
     }
 }

@@ -47,7 +47,7 @@ pub use self::guard::{
 };
 pub use self::history::{HistoryError, Wanted as WantedHistory, show as show_history};
 pub use self::offline::{
-    Change as WhatIf, Fault, Findings, FixtureError, Show, WhatIfError, change_fixture, check,
+    Change as WhatIf, Findings, FixtureError, Show, WhatIfError, change_fixture, check,
     read_fixture, render as render_offline, unfollowed,
 };
 pub use self::run::{Plan, run};

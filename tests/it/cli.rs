@@ -249,11 +249,11 @@ fn targets_render_offline_and_commands_are_checked() {
     let from_yaml = [&from[..4], &[yaml.to_str().unwrap()]].concat();
     std::fs::write(&yaml, "services:\n  web: {a: {ip: '::1', port: 80}}\n").unwrap();
     assert_eq!(run(&from_yaml).stdout, b"[::1]:80\n");
-    std::fs::write(&yaml, "services:\n  web:\n    a: [1]\n").unwrap();
+    std::fs::write(&yaml, "services:\n  web:\n    a: [~]\n").unwrap();
     let output = run(&from_yaml);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(69), "{text}");
-    assert!(text.contains("line 3: /services/web/a is a list"), "{text}");
+    assert!(text.contains("line 3: /services/web/a/0 is null"), "{text}");
     let with_diff: Vec<&str> = from.iter().copied().chain(["--diff"]).collect();
     let output = run(&with_diff);
     assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -34,6 +34,7 @@ mod package;
 mod pid1;
 mod proxies;
 mod quickstart;
+mod read_only;
 mod register;
 mod reloads;
 mod routing;

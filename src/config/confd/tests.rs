@@ -253,12 +253,10 @@ fn store(confd: &str, flags: &[&str], env: &[(&str, &str)]) -> Result<Location, 
     };
     let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
     let confd = Confd::parse(Path::new("confd.toml"), confd).map_err(texts)?;
-    let (env, _) = confd
-        .environment(&watch.store, env.collect())
-        .map_err(texts)?;
+    let (args, env, _) = confd.complete(watch.store, env.collect()).map_err(texts)?;
     let nowhere = ("SIDEKICK_ENV_FILE".to_owned(), "/nonexistent".to_owned());
     let host = HostFile::read(&Env::from([nowhere]));
-    choose_store(&watch.store, &env, &host, true)
+    choose_store(&args, &env, &host, true)
         .map(|place| place.location)
         .map_err(texts)
 }
@@ -269,6 +267,7 @@ fn the_store_of_confd_toml_is_used_if_no_other_is_given() {
         Ok(Location::Etcd(etcd)) => format!("{} {}", etcd.endpoints.join(","), etcd.tls.is_some()),
         Ok(Location::EtcdSrv(domain, etcd)) => format!("{} {}", domain.domain, etcd.tls.is_some()),
         Ok(Location::Directory(path)) => path.display().to_string(),
+        Ok(read_only @ (Location::Files(_) | Location::Environment)) => read_only.identity(),
         Err(problems) => problems.join(";"),
     };
     let nodes = "backend = 'etcdv3'\nnodes = ['http://a:1', 'b:2']\n";
@@ -327,6 +326,26 @@ fn the_store_of_confd_toml_is_used_if_no_other_is_given() {
             &[],
             &[],
             "confd.toml: backend: there is no \"consul\" here",
+        ),
+        ("backend = 'env'\n", &[], &[], "env:"),
+        ("backend = 'env'\n", &["--store", "dir:///x"], &[], "/x"),
+        (
+            "backend = 'file'\nfile = ['/k.yaml']\nfilter = '*'\n",
+            &[],
+            &[],
+            "file:/k.yaml",
+        ),
+        (
+            "backend = 'file'\nfile = ['/a', '/b']\n",
+            &[],
+            &[],
+            "confd.toml: file: the backend file needs one path here, and this file names 2",
+        ),
+        (
+            "backend = 'file'\n",
+            &[],
+            &[],
+            "confd.toml: file: the backend file needs one path here, and this file names 0",
         ),
         (
             "nodes = ['a b']\n",

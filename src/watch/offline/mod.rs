@@ -1,16 +1,11 @@
 //! Renders and checks the targets of a configuration without a store: from a file with keys and values, a fixture. Shell.
 //!
-//! `fixture` reads JSON (with `json`) and what `etcdctl` prints, `yaml` reads YAML, both into the tree of `node`; `what_if`
-//! adds and removes instances; `check` is `sidekick check`.
+//! `what_if` adds instances to a fixture and removes them; `check` is `sidekick check`.
 //!
 //! Rule: this room runs no command and changes no file.
 
 mod check;
-mod fixture;
-mod json;
-mod node;
 mod what_if;
-mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,7 +15,6 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use self::check::{Findings, check};
-pub use self::node::Fault;
 pub use self::what_if::{Change, WhatIfError};
 
 use super::conf::load::{Configuration, Loaded, format_hint};
@@ -28,6 +22,7 @@ use super::publish::{Difference, print_diff};
 use super::render::{RenderError, stamp};
 use super::target::state::{TargetState, paths};
 use crate::model::catalog::Catalog;
+use crate::model::fixture::{self, Fault};
 use crate::model::instance::ServiceName;
 use crate::model::key::Entries;
 use crate::model::keyspace;

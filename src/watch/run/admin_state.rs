@@ -53,6 +53,11 @@ impl Shell {
                 targets: status.targets.clone(),
                 config: status.config.clone(),
                 is_store_up: if away { Some(false) } else { answers },
+                outage: self
+                    .outage
+                    .as_ref()
+                    .filter(|_| away)
+                    .map(ToString::to_string),
                 is_ready: self.is_ready,
                 instances: services.map(|instances| instances.len()).sum(),
                 snapshot_written: self.snapshot.written(),

@@ -40,7 +40,7 @@ use crate::model::catalog::Catalog;
 use crate::model::os::{Exit, Signal};
 use crate::model::prefix::Prefix;
 use crate::model::report::code;
-use crate::store::{Followed, Store};
+use crate::store::{Followed, Store, StoreError};
 use crate::system::sd_notify;
 use crate::system::sd_notify::Watchdog;
 use crate::system::signals::Signals;
@@ -160,8 +160,10 @@ struct Shell {
     snapshot: SnapshotFile,
     /// The scopes that the store does not answer for at present.
     unreachable: BTreeSet<usize>,
-    /// Whether the outage is a refusal: the store answers, and refuses our requests.
-    is_refused: bool,
+    /// Why the store does not answer at present.
+    outage: Option<StoreError>,
+    /// The store cannot be used, and a single pass does not wait until somebody has corrected it.
+    has_given_up: bool,
     /// When the snapshot was written that files are rendered from, in seconds since 1970; `None` once the store has
     /// sent all data itself.
     stale: Option<u64>,
@@ -211,9 +213,13 @@ impl Shell {
         let stays = !plan.options.once && !plan.options.noop;
         let child = program.map(|program| ChildShell::new(program, plan.options.stop));
         let running = child.as_ref().map(ChildShell::running);
-        let applied =
-            stays.then(|| AppliedPublisher::new(store, &subscriptions.paths(), &targets, running));
-        let place = state_dir.as_deref().filter(|_| !plan.options.once);
+        let is_read_only = plan.place.location.is_read_only();
+        let announces = stays && !is_read_only;
+        let applied = announces
+            .then(|| AppliedPublisher::new(store, &subscriptions.paths(), &targets, running));
+        // What is only read lies on this host: there is no outage that a snapshot would bridge.
+        let keeps_snapshot = !plan.options.once && !is_read_only;
+        let place = state_dir.as_deref().filter(|_| keeps_snapshot);
         let mut snapshot = SnapshotFile::new(place, &plan.conf_dir, plan.place.location.identity());
         snapshot.start_silence_timer(now);
         let history = state_dir.as_deref().filter(|_| !plan.options.noop);
@@ -249,7 +255,8 @@ impl Shell {
             stale: None,
             reported: Reported::default(),
             unreachable: BTreeSet::new(),
-            is_refused: false,
+            outage: None,
+            has_given_up: false,
             guards,
             journal,
             announced: AnnouncedServices::default(),
@@ -328,6 +335,9 @@ impl Shell {
         }
         if !self.options.once {
             return None;
+        }
+        if self.has_given_up {
+            return Some(code::UNAVAILABLE);
         }
         if !self.subscriptions.is_complete() {
             let waited = self

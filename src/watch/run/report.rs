@@ -7,6 +7,7 @@ use super::Shell;
 use super::config_reload::is_from_file_of;
 use crate::model::date::time_of_day;
 use crate::model::target_status::{Failing, TargetStatus};
+use crate::store::StoreError;
 use crate::system::sd_notify;
 use crate::watch::applied::machine::Status;
 use crate::watch::host::THIS_HOST;
@@ -30,6 +31,8 @@ struct Line<'a> {
     status: &'a Status,
     /// When the store ceased to answer, in seconds since 1970.
     store_away_since: Option<u64>,
+    /// What it does not do since then.
+    store_lacks: &'static str,
     /// Seconds since 1970.
     now: u64,
 }
@@ -102,6 +105,10 @@ impl Shell {
             is_ready: self.is_ready,
             status: &self.reported.status,
             store_away_since: self.reported.store_away_since,
+            store_lacks: match &self.outage {
+                Some(StoreError::Unusable { .. }) => "cannot be used",
+                Some(_) | None => "does not answer",
+            },
             now: (THIS_HOST.now)().as_secs(),
         }
         .text()
@@ -145,7 +152,11 @@ impl Line<'_> {
             parts.push(format!("serving from a snapshot of {}", time(written)));
         }
         if let Some(since) = self.store_away_since {
-            parts.push(format!("the store does not answer since {}", time(since)));
+            parts.push(format!(
+                "the store {} since {}",
+                self.store_lacks,
+                time(since)
+            ));
         }
         parts.join("; ")
     }
@@ -190,6 +201,7 @@ mod tests {
                 config: config.map(str::to_owned),
             },
             store_away_since: store,
+            store_lacks: "does not answer",
             now: AT + 600,
         }
         .text()

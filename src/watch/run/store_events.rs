@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::Shell;
 use crate::model::keyspace;
@@ -21,18 +21,18 @@ impl Shell {
             Followed::Outage(error) => {
                 // An outage concerns all scopes as a rule, so only the first one is logged.
                 if self.unreachable.is_empty() {
-                    self.admin.store_lost();
-                    self.is_refused = matches!(error, StoreError::Refused { .. });
-                    warn!(%error, "{error}; the live files stay as they are; trying again");
+                    self.begin_outage(error);
                 }
                 self.unreachable.insert(scope);
             }
             Followed::Restored(past) => {
                 if self.unreachable.remove(&scope) && self.unreachable.is_empty() {
-                    let works = if self.is_refused {
-                        "no longer refuses the requests of sidekick"
-                    } else {
-                        "answers again"
+                    let works = match self.outage.take() {
+                        Some(StoreError::Refused { .. }) => {
+                            "no longer refuses the requests of sidekick"
+                        }
+                        Some(StoreError::Unusable { .. }) => "can be used again",
+                        Some(_) | None => "answers again",
                     };
                     info!(took_ms = past.took_ms(), "the store {works}, {past}");
                     self.apply_waiting_config();
@@ -40,6 +40,19 @@ impl Shell {
             }
             Followed::Update(update) => self.handle_update(scope, update),
         }
+    }
+
+    /// Logs an outage. A single pass ends if somebody has to correct the store: waiting does not help.
+    fn begin_outage(&mut self, error: StoreError) {
+        self.admin.store_lost();
+        let has_to_be_corrected = matches!(error, StoreError::Unusable { .. });
+        if has_to_be_corrected && self.options.once && !self.subscriptions.is_complete() {
+            error!(%error, "{error}; nothing was changed");
+            self.has_given_up = true;
+        } else {
+            warn!(%error, "{error}; the live files stay as they are; trying again");
+        }
+        self.outage = Some(error);
     }
 
     /// Applies an update, and has the snapshot written if it brings something new.

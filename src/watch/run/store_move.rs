@@ -64,7 +64,15 @@ impl NamedStore {
         } else {
             // Also where nothing names a store any more: a file that is half written would lead to an empty directory.
             let is_directory = matches!(wanted.location, Location::Directory(_));
-            is_directory.then_some("a directory as the store")
+            let kinds = [&wanted.location, &self.place.location];
+            if is_directory {
+                Some("a directory as the store")
+            } else if kinds.into_iter().any(Location::is_read_only) {
+                // A watcher of such a store has neither an entry in it nor a snapshot of it.
+                Some("a store of files or of the environment, and the way from one to another,")
+            } else {
+                None
+            }
         }
     }
 

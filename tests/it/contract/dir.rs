@@ -65,4 +65,4 @@ impl Rebuild for DirBench {
     }
 }
 
-super::contract!(DirBench: core, stop, rebuild, follow, follow_stop, follow_rebuild);
+super::contract!(DirBench: read, edits, edits_stop, core, stop, rebuild, follow, follow_stop, follow_rebuild);

@@ -18,7 +18,11 @@ impl Bench for Etcd {
     }
 
     async fn set(&self, key: &str, value: &[u8]) {
-        self.etcdctl_with(&["put", key], value);
+        match value {
+            // etcdctl does not take nothing for a value that it reads.
+            b"" => drop(self.etcdctl(&["put", key, ""])),
+            value => drop(self.etcdctl_with(&["put", key], value)),
+        }
     }
 
     async fn delete(&self, key: &str) {
@@ -60,6 +64,6 @@ impl Rebuild for Etcd {
 }
 
 super::contract!(Etcd:
-    core, stop, rebuild, pause, compact,
+    read, edits, edits_stop, core, stop, rebuild, pause, compact,
     follow, follow_stop, follow_rebuild, follow_pause, follow_compact,
 );

@@ -5,9 +5,12 @@
 //!
 //! ```ignore
 //! mod dir {
-//!     contract!(DirBench: core, follow, stop, rebuild);
+//!     contract!(DirBench: read, edits, core, follow, stop, rebuild);
 //! }
 //! ```
+//!
+//! Stores that are only read get `read`, whose keys each store has from the start in its own way, and `edits` and
+//! `edits_stop` if a hand can change them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,19 +28,45 @@ use tokio::time::timeout;
 use crate::harness::PATIENCE;
 
 pub(crate) mod core;
+pub(crate) mod edits;
 pub(crate) mod faults;
 mod fencing;
 pub(crate) mod following;
 pub(crate) mod leases;
+pub(crate) mod read;
 pub(crate) mod set_state;
 
 mod dir;
+mod env;
 mod etcd;
+mod file;
 
 /// The shortest TTL that a store has to honour.
 pub(crate) const SHORT: Duration = Duration::from_secs(2);
 /// A TTL that no test outlives.
 pub(crate) const LONG: Duration = Duration::from_secs(5 * 60);
+
+/// Makes a store to read. Dropping it ends the store.
+pub(crate) trait Reads: Sized {
+    /// A store that has exactly these keys.
+    async fn holding(keys: &[(&str, &str)]) -> Self;
+    /// A client of the store; a further one with each call.
+    fn reader(&self) -> Arc<dyn Store>;
+}
+
+impl<B: Bench> Reads for B {
+    async fn holding(keys: &[(&str, &str)]) -> Self {
+        let bench = B::start().await;
+        for (key, value) in keys {
+            bench.set(key, value.as_bytes()).await;
+        }
+        bench
+    }
+
+    fn reader(&self) -> Arc<dyn Store> {
+        self.store()
+    }
+}
 
 /// Makes a store to test. Dropping the bench ends the store.
 pub(crate) trait Bench: Sized {
@@ -82,6 +111,28 @@ pub(crate) trait Rebuild: Bench {
 /// Makes a test of each case of the named groups, against the bench.
 macro_rules! contract {
     ($bench:ty: $($group:ident),+ $(,)?) => { $($crate::contract::contract!(@$group $bench);)+ };
+    (@read $bench:ty) => {
+        $crate::contract::contract!(@seeded $bench, read:
+            everything_below_a_path_is_listed,
+            values_are_texts_of_any_kind,
+            a_watch_leads_from_any_revision_to_the_present,
+            all_clients_see_the_same,
+            a_reader_follows_from_the_start,
+            keys_of_hands_hang_on_no_lease,
+        );
+    };
+    (@edits $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, edits:
+            keys_come_change_and_go,
+            an_edit_elsewhere_is_not_seen,
+            no_edit_is_lost_between_list_and_watch,
+            revisions_rise_with_edits,
+            a_reader_follows_every_edit,
+        );
+    };
+    (@edits_stop $bench:ty) => {
+        $crate::contract::contract!(@tests $bench, edits: a_reader_outlives_a_stop);
+    };
     (@core $bench:ty) => {
         $crate::contract::contract!(@tests $bench, core:
             an_instance_is_seen_whole_or_not_at_all,
@@ -161,6 +212,12 @@ macro_rules! contract {
     (@follow_compact $bench:ty) => {
         $crate::contract::contract!(@tests $bench, following: a_follower_survives_a_compaction);
     };
+    (@seeded $bench:ty, $module:ident: $($case:ident),+ $(,)?) => { $(
+        #[tokio::test]
+        async fn $case() {
+            $crate::contract::$module::$case::<$bench>().await;
+        }
+    )+ };
     (@tests $bench:ty, $module:ident: $($case:ident),+ $(,)?) => { $(
         #[tokio::test]
         async fn $case() {

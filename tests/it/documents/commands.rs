@@ -1,4 +1,4 @@
-//! The commands of `docs/tutorial.md`, `docs/etcd.md`, `docs/keys.md` and `docs/attributes.md`, word for word and in order, on a
+//! The commands of `docs/tutorial.md`, `docs/etcd.md`, `docs/keys.md`, `docs/files.md` and `docs/attributes.md`, word for word and in order, on a
 //! network and among processes of their own.
 
 use std::fs;
@@ -119,6 +119,47 @@ fn an_instance_that_is_announced_without_sidekick_is_one() {
         return;
     };
     assert!(text.contains("10.0.0.9:80"), "{text}");
+}
+
+#[test]
+fn keys_come_from_a_file_and_from_the_environment() {
+    let dir = temp_dir();
+    let at = |name: &str| dir.path().join(name);
+    for name in ["conf.d", "templates"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    let target = "[template]\nsrc = 'a.tera'\ndest = 'DIR/a.cfg'\nservices = ['web']\nreload_cmd = 'cat DIR/a.cfg'\n";
+    let here = dir.path().display().to_string();
+    fs::write(at("conf.d/a.toml"), target.replace("DIR", &here)).unwrap();
+    let template = "{% for i in services.web %}server {{ i.id }} {{ i.addr }}\n{% endfor %}";
+    fs::write(at("templates/a.tera"), template).unwrap();
+    let all = blocks("docs/files.md");
+    let keys = all.iter().find(|block| block.language == "yaml").unwrap();
+    fs::write(at("keys.yaml"), &keys.text).unwrap();
+    program(
+        dir.path(),
+        "haproxy",
+        &format!("echo HAPROXY; cat {here}/a.cfg"),
+    );
+    let script = commands("docs/files.md", "").replace("/etc/sidekick", &here);
+    let state = at("state").display().to_string();
+    let env = [
+        ("SIDEKICK_CONF_DIR", here.as_str()),
+        ("SIDEKICK_STATE_DIR", &state),
+    ];
+    let Some(text) = run(&script, dir.path(), &env) else {
+        return;
+    };
+    assert!(text.contains("web/b     10.0.0.2:80  drain"), "{text}");
+    assert!(
+        text.contains("server a 10.0.0.1:80\nserver b 10.0.0.2:80\n"),
+        "{text}"
+    );
+    let by_env = "HAPROXY\nserver a 10.0.0.1:80\n";
+    assert!(
+        text.contains(by_env) && !text.contains("HAPROXY\nserver a 10.0.0.1:80\nserver"),
+        "{text}"
+    );
 }
 
 pub(super) fn program(dir: &Path, name: &str, text: &str) {

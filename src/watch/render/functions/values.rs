@@ -3,6 +3,7 @@
 use tera::{Kwargs, TeraResult, Value};
 
 use super::{Inputs, failed, word};
+use crate::model::base64;
 use crate::watch::render::strings;
 
 pub(super) fn json(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
@@ -64,7 +65,7 @@ pub(super) fn replace(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
 }
 
 pub(super) fn base64_encode(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
-    Ok(strings::base64_encode(word(args, "value")?).into())
+    Ok(base64::encode(word(args, "value")?.as_bytes()).into())
 }
 
 pub(super) fn base64_decode(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use regex_lite::Regex;
 
 use super::{Function, Given, Run, int, text};
+use crate::model::base64;
 use crate::watch::render::gotmpl::value::Value;
 use crate::watch::render::gotmpl::{LARGEST, printf};
 use crate::watch::render::strings as confd;
@@ -103,7 +104,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "base64Encode",
         params: "s",
-        run: Run::Plain(|args| Ok(confd::base64_encode(text(args, 0)).into())),
+        run: Run::Plain(|args| Ok(base64::encode(text(args, 0).as_bytes()).into())),
     },
     Function {
         name: "base64Decode",

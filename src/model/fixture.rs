@@ -1,26 +1,36 @@
-//! Reads a fixture, a file of keys and values: an object in JSON or YAML whose names are paths, nested or not. Pure.
+//! Reads a fixture, a file of keys and values: an object in JSON or YAML whose names are paths, nested or not, or what
+//! `etcdctl get -w json` prints. Pure.
 //!
 //! ```yaml
 //! services:
 //!   web: {a: {ip: 10.0.0.1, port: 80}}
 //!   web/b/ip: 10.0.0.2
+//! names: [one, two]        # /names/0 and /names/1
 //! ```
 
-use super::node::{Fault, Node, What};
+mod json;
+mod node;
+mod yaml;
+
 use serde_json::Value as Json;
 
-use crate::model::key::{Entries, Key};
-use crate::watch::render::strings::base64_bytes;
+pub use self::node::Fault;
+use self::node::{Node, What};
+use super::base64;
+use super::key::{Entries, Key};
 
 /// The format of a fixture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
+    /// An object, or what `etcdctl` prints.
     Json,
+    /// One document.
     Yaml,
 }
 
 /// Finds the format of a text: by the extension of its file, else by its first character.
-pub(crate) fn find_format(extension: Option<&str>, text: &str) -> Format {
+#[must_use]
+pub fn find_format(extension: Option<&str>, text: &str) -> Format {
     match extension {
         Some("json") => Format::Json,
         Some("yaml" | "yml") => Format::Yaml,
@@ -30,22 +40,26 @@ pub(crate) fn find_format(extension: Option<&str>, text: &str) -> Format {
 }
 
 /// The keys and values of a text.
-pub(crate) fn parse(text: &str, format: Format) -> Result<Entries, Fault> {
+///
+/// # Errors
+/// The text cannot be parsed, has something that is no value, or has a key twice.
+pub fn parse(text: &str, format: Format) -> Result<Entries, Fault> {
     let node = match format {
         Format::Json => {
-            let value = super::json::parse(text)?;
+            let value = json::parse(text)?;
             if let Some(kvs) = dump_pairs(&value) {
                 return from_dump(kvs);
             }
-            json(value)
+            tree(value)
         }
-        Format::Yaml => super::yaml::parse(text)?,
+        Format::Yaml => yaml::parse(text)?,
     };
     let mut entries = Entries::new();
     match node.what {
         What::Map(_) => flatten(String::new(), node, &mut entries)?,
-        What::Text(_) => return Err(no_value(&node, "/".to_owned(), "a text without a name")),
-        What::Other(what) => return Err(no_value(&node, "/".to_owned(), what)),
+        What::List(_) => return Err(no_value(node.line, "/".to_owned(), "a list without a name")),
+        What::Text(_) => return Err(no_value(node.line, "/".to_owned(), "a text without a name")),
+        What::Other(what) => return Err(no_value(node.line, "/".to_owned(), what)),
     }
     Ok(entries)
 }
@@ -62,7 +76,7 @@ fn dump_pairs(value: &Json) -> Option<&[Json]> {
 fn from_dump(kvs: &[Json]) -> Result<Entries, Fault> {
     let bytes = |pair: &Json, name: &str| {
         let text = pair.get(name).and_then(Json::as_str).unwrap_or_default();
-        base64_bytes(text)
+        base64::decode(text)
     };
     let entry = |(number, pair): (usize, &Json)| {
         let key = bytes(pair, "key").and_then(|key| String::from_utf8(key).ok());
@@ -77,14 +91,14 @@ fn from_dump(kvs: &[Json]) -> Result<Entries, Fault> {
     kvs.iter().enumerate().map(entry).collect()
 }
 
-fn json(value: Json) -> Node {
+fn tree(value: Json) -> Node {
     let what = match value {
         Json::Object(map) => What::Map(
             map.into_iter()
-                .map(|(name, value)| (name, json(value)))
+                .map(|(name, value)| (name, tree(value)))
                 .collect(),
         ),
-        Json::Array(_) => What::Other("a list"),
+        Json::Array(list) => What::List(list.into_iter().map(tree).collect()),
         Json::Null => What::Other("null"),
         Json::String(text) => What::Text(text),
         Json::Number(_) | Json::Bool(_) => What::Text(value.to_string()),
@@ -97,7 +111,12 @@ fn flatten(key: String, node: Node, into: &mut Entries) -> Result<(), Fault> {
         What::Map(map) => map.into_iter().try_for_each(|(name, node)| {
             flatten(format!("{key}/{}", name.trim_matches('/')), node, into)
         }),
-        What::Other(what) => Err(no_value(&node, key, what)),
+        // As confd's file backend does.
+        What::List(list) => list
+            .into_iter()
+            .enumerate()
+            .try_for_each(|(number, node)| flatten(format!("{key}/{number}"), node, into)),
+        What::Other(what) => Err(no_value(node.line, key, what)),
         What::Text(text) => {
             let line = node.line;
             match into.insert(Key::from(key.as_str()), text.into_bytes().into()) {
@@ -108,8 +127,7 @@ fn flatten(key: String, node: Node, into: &mut Entries) -> Result<(), Fault> {
     }
 }
 
-fn no_value(node: &Node, key: String, what: &'static str) -> Fault {
-    let line = node.line;
+fn no_value(line: Option<usize>, key: String, what: &'static str) -> Fault {
     Fault::Value { line, key, what }
 }
 
@@ -137,6 +155,15 @@ pub(super) mod tests {
             for format in [Format::Json, Format::Yaml] {
                 assert_eq!(read(text, format).unwrap(), want, "{text} {format:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_list_is_numbered() {
+        let text = r#"{"empty": [], "a": ["x", 2, {"b": true, "c": [[3]]}]}"#;
+        let want = ["/a/0=x", "/a/1=2", "/a/2/b=true", "/a/2/c/0/0=3"];
+        for format in [Format::Json, Format::Yaml] {
+            assert_eq!(read(text, format).unwrap(), want, "{format:?}");
         }
     }
 
@@ -169,10 +196,11 @@ pub(super) mod tests {
         for (text, want) in [
             ("", "line 1: EOF while parsing a value"),
             ("{\n\"a\": 1,\n}", "line 3: trailing comma"),
-            ("[1]", "/ is a list; a value is"),
+            ("[1]", "/ is a list without a name; a value is"),
             ("\"a\"", "/ is a text without a name"),
             (r#"{"a": null}"#, "/a is null"),
-            (r#"{"a": {"b": [1]}}"#, "/a/b is a list"),
+            (r#"{"a": {"b": [1, null]}}"#, "/a/b/1 is null"),
+            (r#"{"a/0": 1, "a": [2]}"#, "/a/0 is there twice"),
             (r#"{"a/b": 1, "a": {"b": 2}}"#, "/a/b is there twice"),
             ("{\"a\": 1,\n\"a\": 2}", "line 2: \"a\" is there twice"),
             (
