@@ -18,7 +18,8 @@ use super::{AdminArgs, LogArgs, StopArgs, StoreArgs};
 ///
 /// With a command, sidekick is the entrypoint of the proxy: the command starts when every target has been published
 /// once, `[template.reload] child = true` signals it, and so does every signal sent to sidekick except HUP; its exit
-/// status is sidekick's. Until it is started no reload_cmd is run: it finds the files when it starts.
+/// status is sidekick's. Until it is started no reload_cmd is run: it finds the files when it starts. With --once the
+/// command takes the place of sidekick, which has published everything and follows nothing.
 ///
 /// A directory made for confd works as it is: --conf-dir /etc/confd. Its templates, *.tmpl, are Go text/template with
 /// confd's functions; confd.toml is read for prefix, interval and nodes. docs/confd.md says what is different.
@@ -28,6 +29,7 @@ Examples:
   sidekick watch --store etcd://10.0.0.1:2379
   sidekick watch -- haproxy -W -db -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/sidekick.d
   sidekick watch --once                     wait for the store, publish every target, leave
+  sidekick watch --once --store env: -- haproxy -W -db -f /etc/haproxy/haproxy.cfg
   sidekick watch --noop --diff              show what would change, change nothing
   sidekick watch --conf-dir /etc/confd      in place of confd
 
@@ -53,7 +55,8 @@ pub struct Watch {
     pub conf_dir: Option<PathBuf>,
     /// Publish every target once, then exit.
     ///
-    /// The exit status is 0 if all went well, 1 if a target failed.
+    /// The exit status is 0 if all went well, 1 if a target failed. With a command, it takes the place of sidekick if all
+    /// went well, under the same process id.
     #[arg(long)]
     pub once: bool,
     /// How long --once and --noop wait for the store.

@@ -192,7 +192,8 @@ impl Surroundings {
 pub fn hold_signals(command: &Command) -> Result<Option<BlockedSignals>, Failure> {
     let held = match command {
         Command::Register(args) if args.command.is_empty() => BlockedSignals::sidecar(),
-        Command::Watch(args) if args.command.is_empty() => {
+        // A command that takes our place is not there yet when signals come to us.
+        Command::Watch(args) if args.command.is_empty() || args.once => {
             BlockedSignals::daemon(config::stop_signal(&args.stop))
         }
         Command::Dashboard(_) => BlockedSignals::daemon(None),

@@ -1,12 +1,17 @@
 //! `sidekick watch`. Shell.
 
+use std::ffi::{OsStr, OsString};
+
+use tracing::{error, info};
+
 use super::{Job, Opening, Surroundings, bind, both, counted, no_system, open};
 use crate::admin::watch::WatchAdmin;
 use crate::cli::Watch;
 use crate::config::{self, Confd, StoreChoice};
 use crate::error::Failure;
-use crate::system::init;
+use crate::model::report::chain;
 use crate::system::signals::BlockedSignals;
+use crate::system::{child, init};
 use crate::watch;
 
 pub(super) fn resolve(
@@ -24,13 +29,14 @@ pub(super) fn resolve(
     let admin_store = place.to_string();
     let opening = Opening::on_store("watch", &place).warning_of(&here.host);
     let env = here.host.complete_for_templates(&here.env);
-    let has_program = !args.command.is_empty();
+    let successor = options.program.clone().filter(|_| options.once);
+    let has_child = options.program.is_some() && successor.is_none();
     let work = async move {
         let targets = watch::load(&conf_dir, &options);
         let names = targets.as_ref().ok().map(watch::Configuration::names);
         opening.log(names.map(|names| counted("target", &names)).as_deref());
         let targets = targets.map_err(|problems| Failure::config(&problems))?;
-        if has_program {
+        if has_child {
             init::adopt_orphans();
         }
         let admin = match bind(admin)? {
@@ -52,7 +58,19 @@ pub(super) fn resolve(
             conf_dir,
             admin,
         };
-        Ok(init::reaping(watch::run(plan, store, signals)).await)
+        let status = init::reaping(watch::run(plan, store, signals)).await;
+        match successor.filter(|_| status == 0) {
+            Some((program, args)) => Ok(become_program(&program, &args)),
+            None => Ok(status),
+        }
     };
     Ok(Job::new(work).logging(args.log))
+}
+
+/// Lets the command take the place of this process. It returns only if that fails, with the status for `sidekick`.
+fn become_program(program: &OsStr, args: &[OsString]) -> u8 {
+    info!("every file is in place: the command takes the place of sidekick");
+    let error = child::become_program(program, args);
+    error!("{}", chain(&error));
+    error.status()
 }

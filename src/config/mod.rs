@@ -129,7 +129,8 @@ pub struct WatchOptions {
     pub state_dir: Option<PathBuf>,
     /// The longest time between two comparisons of a live file with the rendered one.
     pub interval: std::time::Duration,
-    /// The command that `watch` starts and supervises, with its arguments, if there is one.
+    /// The command that `watch` starts and supervises, with its arguments, if there is one. With `once` it takes the place
+    /// of the process instead, when every target has been published.
     pub program: Option<(OsString, Vec<OsString>)>,
     /// How that command is stopped.
     pub stop: Stop,
@@ -200,10 +201,9 @@ pub fn watch_options(
                 .hint("leave it out: without --once and --noop sidekick waits for the store without a limit"),
         );
     }
-    if !args.command.is_empty() && (args.once || args.noop) {
-        let what =
-            "with --once or --noop sidekick exits when it is done, so it cannot run a command";
-        problems.push(Problem::with(what));
+    if !args.command.is_empty() && args.noop {
+        let what = "with --noop sidekick changes nothing, so it runs no command";
+        problems.push(Problem::with(what).hint("leave the command out"));
     }
     if !problems.is_empty() {
         return Err(problems);

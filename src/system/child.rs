@@ -1,7 +1,8 @@
 //! The program under our care: started in a process group of its own, signalled, waited for. Adapter.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -86,6 +87,18 @@ impl Child {
             // The kernel has lost it: somebody else reaped it. Nobody can say how it ended.
             Err(_) => Exit::Code(u8::MAX),
         }
+    }
+}
+
+/// Lets a program take the place of this process: it has our process id, environment and directory, the terminal and the
+/// service manager's socket, and the signal mask and dispositions that we were started with. Returns only if that fails.
+pub fn become_program(program: &OsStr, args: &[OsString]) -> SpawnError {
+    let mut command = Command::new(program);
+    command.args(args);
+    syscalls::start_as_we_were(&mut command, false);
+    SpawnError {
+        program: program.to_string_lossy().into_owned(),
+        source: command.into_std().exec(),
     }
 }
 

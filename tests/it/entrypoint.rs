@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::harness::etcd::Etcd;
+use crate::harness::notify::Notify;
 use crate::harness::{Process, free_port, sidekick, temp_dir, tool, wait_for};
 use crate::routing::ask;
 
@@ -79,11 +80,17 @@ impl Bench {
     }
 
     /// `sidekick watch` with a command and options before it.
-    fn start(&self, options: &[&str], command: &[&str]) -> Process {
+    fn command(&self, options: &[&str], command: &[&str]) -> std::process::Command {
         let mut whole = sidekick();
         whole.args(["watch", "--store", &self.etcd.url(), "--conf-dir"]);
         whole.arg(self.dir.path()).args(options).arg("--");
-        Process::start(whole.args(command), &self.file("log"))
+        whole.args(command);
+        whole
+    }
+
+    fn start(&self, options: &[&str], command: &[&str]) -> Process {
+        let mut whole = self.command(options, command);
+        Process::start(&mut whole, &self.file("log"))
     }
 
     fn haproxy(&self) -> Process {
@@ -307,7 +314,8 @@ fn a_target_that_signals_a_command_needs_one() {
         assert!(text.contains("there is no command"), "{text}");
     }
     assert_eq!(run(&["--noop"]).status.code(), Some(2));
-    assert_eq!(run(&["--once", "--", "true"]).status.code(), Some(64));
+    assert_eq!(run(&["--noop", "--", "true"]).status.code(), Some(64));
+    assert_eq!(run(&["--once", "--", "true"]).status.code(), Some(0));
 }
 
 /// A container that was killed finds what it had left: a socket that nobody listens at, a pidfile of nobody.
@@ -351,4 +359,98 @@ fn what_a_killed_proxy_left_behind_does_not_keep_the_next_one_from_its_start() {
         process.signal(Signal::SIGTERM);
         process.wait();
     }
+}
+
+/// What `/proc/PID/status` says of a process's signals.
+const SIGNALS: &str = "grep -E '^Sig(Blk|Ign)' /proc/$$/status";
+
+#[test]
+fn after_one_pass_the_command_takes_our_place() {
+    let bench = Bench::new("{% for i in services.web %}{{ i.id }}\n{% endfor %}", "HUP");
+    bench.put("a");
+    let notify = Notify::at(&bench.file("notify"));
+    let at = bench.dir.path().display();
+    let script = format!(
+        "echo $$ >{at}/pid; cp {at}/a.cfg {at}/seen; {SIGNALS} >{at}/signals; echo $NOTIFY_SOCKET >{at}/socket; exit 3"
+    );
+    let mut command = bench.command(&["--once"], &["sh", "-c", &script]);
+    let mut process = Process::start(notify.tell(&mut command), &bench.file("log"));
+    assert_eq!(process.wait().code(), Some(3), "{}", process.output());
+    process.wait_said("the command takes the place of sidekick");
+    let read = |name: &str| fs::read_to_string(bench.file(name)).unwrap();
+    assert_eq!(read("pid").trim(), process.pid().to_string());
+    assert_eq!(read("seen"), "a\n");
+    assert_eq!(read("socket").trim(), bench.text("notify"));
+    let mut alone = std::process::Command::new("sh");
+    let mut alone = Process::start(alone.args(["-c", SIGNALS]), &bench.file("alone"));
+    alone.wait();
+    // Signals 32 and 33 are the C library's own, which catches them as soon as there are threads.
+    let named = |text: &str| {
+        let masks = text.lines().filter_map(|line| line.split_once(":\t"));
+        let masks = masks.map(|(name, mask)| {
+            let mask = u64::from_str_radix(mask, 16).unwrap();
+            (name.to_owned(), mask & !(0b11 << 31))
+        });
+        masks.collect::<Vec<_>>()
+    };
+    let (ours, alone) = (named(&read("signals")), named(&alone.output()));
+    assert_eq!((ours.len(), ours), (2, alone), "as without sidekick");
+    // The command says itself when it is up.
+    let said = std::iter::from_fn(|| notify.pending()).collect::<String>();
+    assert!(!said.contains("READY=1"), "{said}");
+}
+
+#[test]
+fn the_command_does_not_take_our_place_before_all_is_well() {
+    let mut bench = Bench::new("{% for i in services.web %}{{ i.id }}\n{% endfor %}", "HUP");
+    bench.put("a");
+    let ran = bench.file("ran");
+    let script = format!("touch {}", ran.display());
+    fs::write(bench.file("refuse"), "").unwrap();
+    let mut process = bench.start(&["--once"], &["sh", "-c", &script]);
+    assert_eq!(process.wait().code(), Some(1), "{}", process.output());
+    fs::remove_file(bench.file("refuse")).unwrap();
+    for (command, status) in [("/no/such/proxy", 127), ("/", 126)] {
+        let mut process = bench.start(&["--once"], &[command]);
+        assert_eq!(process.wait().code(), Some(status), "{}", process.output());
+        process.wait_said(&format!("cannot start {command}"));
+    }
+    bench.etcd.stop();
+    let mut process = bench.start(&["--once"], &["sh", "-c", &script]);
+    wait_for("word of the outage", || {
+        process.output().contains("trying again").then_some(())
+    });
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().code(), Some(143), "{}", process.output());
+    assert!(!ran.exists(), "{}", process.output());
+}
+
+#[test]
+fn a_proxy_takes_our_place_with_the_environment_as_its_store() {
+    let bench = Bench::new(HAPROXY, "USR2");
+    let conf = bench.file("conf.d/a.toml");
+    let text = fs::read_to_string(&conf).unwrap();
+    let at = bench.dir.path().display();
+    let reload = format!("reload_cmd = 'touch {at}/reloaded'");
+    let text = text.replace("[template.reload]\nsignal = 'USR2'\nchild = true", &reload);
+    fs::write(&conf, text).unwrap();
+    let mut command = sidekick();
+    command.args(["watch", "--once", "--store", "env:", "--conf-dir"]);
+    command.arg(bench.dir.path()).arg("--").arg(tool("haproxy"));
+    command.args(["-W", "-db", "-f"]).arg(bench.file("a.cfg"));
+    command.envs([
+        ("SERVICES_WEB_A_IP", "10.0.0.1"),
+        ("SERVICES_WEB_A_PORT", "80"),
+    ]);
+    let mut process = Process::start(&mut command, &bench.file("log"));
+    bench.wait_answer("a", &process);
+    let program = fs::read_link(format!("/proc/{}/exe", process.pid())).unwrap();
+    assert_eq!(program.file_name().unwrap(), "haproxy");
+    assert!(
+        !bench.file("reloaded").exists(),
+        "there was nobody to be reloaded"
+    );
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    assert_eq!(bench.ask(), None);
 }

@@ -50,13 +50,13 @@ impl Files {
         Self { path }
     }
 
-    /// Reads all files. It blocks, but not for longer than a file system needs that works.
+    /// Reads all files. It blocks. A file system that hangs is found as a rule before a file is read, within a second.
     pub(super) fn read(&self) -> Result<Vec<Text>, Unread> {
-        let read = bounded::within(&self.path, read_all);
-        read.map_err(|error| Unread::Silent(error.to_string()))?
+        let found = bounded::within(&self.path, find);
+        read_all(&found.map_err(|error| Unread::Silent(error.to_string()))??)
     }
 
-    /// What is to be watched now. It blocks, as [`Files::read`] does.
+    /// What is to be watched now. It blocks for a second at most.
     pub(super) fn places(&self) -> Places {
         let places = bounded::within(&self.path, find_places);
         places.unwrap_or_default()
@@ -81,8 +81,7 @@ fn find_places(root: &Path) -> Places {
     places
 }
 
-fn read_all(root: &Path) -> Result<Vec<Text>, Unread> {
-    let found = find(root)?;
+fn read_all(found: &Found) -> Result<Vec<Text>, Unread> {
     let is_alone = found.dirs.is_empty();
     let name = |file: &Path| (!is_alone).then(|| file.to_owned());
     let mut left = LIMIT;
@@ -117,15 +116,20 @@ fn complaint(file: Option<&Path>, what: &str) -> Unread {
 fn read_file(file: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
     // Before it is opened: a pipe would wait for somebody who writes.
-    if !fs::metadata(file).map_err(unreadable)?.is_file() {
+    let meta = fs::metadata(file).map_err(unreadable)?;
+    if !meta.is_file() {
         return Err("is neither a file nor a directory".to_owned());
+    }
+    let too_long = || "is too long: all files together may have 64 MiB".to_owned();
+    if meta.len() > limit {
+        return Err(too_long());
     }
     let mut bytes = Vec::new();
     let opened = File::open(file).map_err(unreadable)?;
     let mut limited = opened.take(limit + 1);
     limited.read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > limit {
-        return Err("is too long: all files together may have 64 MiB".to_owned());
+        return Err(too_long());
     }
     Ok(bytes)
 }

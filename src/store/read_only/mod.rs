@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -45,6 +46,8 @@ mod watch;
 
 /// A file system that takes longer than this for all files hangs.
 const HANGS: Duration = Duration::from_secs(4);
+/// How many threads at most wait for a file system that hangs; others of the process do other work.
+const READERS: usize = 4;
 
 /// A store that is only read.
 #[derive(Debug, Clone)]
@@ -57,6 +60,7 @@ struct Shared {
     name: String,
     source: Source,
     state: Mutex<State>,
+    readers: Arc<Semaphore>,
 }
 
 /// Where the keys come from.
@@ -97,6 +101,7 @@ impl ReadOnlyStore {
             name,
             source,
             state: Mutex::default(),
+            readers: Arc::new(Semaphore::new(READERS)),
         }))
     }
 
@@ -154,8 +159,16 @@ impl Shared {
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
+        let readers = Arc::clone(&self.readers);
+        let Ok(Ok(place)) = timeout(HANGS, readers.acquire_owned()).await else {
+            return Err(self.hanging());
+        };
         let shared = Arc::clone(self);
-        let work = spawn_blocking(move || work(&shared));
+        let work = spawn_blocking(move || {
+            let done = work(&shared);
+            drop(place);
+            done
+        });
         match timeout(HANGS, work).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(_)) | Err(_) => Err(self.hanging()),

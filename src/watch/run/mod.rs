@@ -20,7 +20,7 @@ use tracing::{error, info};
 
 use super::applied::publisher::AppliedPublisher;
 use super::child::lifecycle;
-use super::child::shell::{ChildShell, next_input};
+use super::child::shell::{ChildGroup, ChildShell, next_input};
 use super::conf::haproxy::ProcessWatch;
 use super::conf::load::Configuration;
 use super::guard::guards::Guards;
@@ -86,7 +86,7 @@ pub struct Plan {
 }
 
 /// Keeps the targets published until a signal comes or the command ends; with `--once` publishes them once. Returns the
-/// exit status.
+/// exit status; a command that is to take the place of a single pass may do so if it is 0.
 pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 {
     let mut shell = Shell::new(plan, &store);
     loop {
@@ -104,7 +104,10 @@ pub async fn run(plan: Plan, store: Arc<dyn Store>, mut signals: Signals) -> u8 
                 shell.journal.finish(),
                 shell.snapshot.finish(paths, &shell.catalog)
             );
-            return status;
+            return match shell.to_come {
+                Some(_) if status == 0 => status_before_command(&mut signals).await,
+                Some(_) | None => status,
+            };
         }
         match shell.next_event(&mut signals).await {
             Event::Store(scope, followed) => shell.handle_store_event(scope, followed),
@@ -185,6 +188,9 @@ struct Shell {
     is_ready: bool,
     /// The command, if there is one.
     child: Option<ChildShell>,
+    /// The group of the command that is to take the place of a single pass. Nobody is in it, so reloads that would tell the
+    /// command are left out: it will find the files.
+    to_come: Option<ChildGroup>,
     watchdog: Watchdog,
     admin: WatchAdmin,
     loop_beat: LoopBeat,
@@ -211,6 +217,10 @@ impl Shell {
         let paths = targets.iter().flat_map(|state| state.paths.clone());
         let subscriptions = Subscriptions::start(store, paths);
         let stays = !plan.options.once && !plan.options.noop;
+        let (to_come, program) = match program {
+            Some(_) if plan.options.once => (Some(ChildGroup::default()), None),
+            program => (None, program),
+        };
         let child = program.map(|program| ChildShell::new(program, plan.options.stop));
         let running = child.as_ref().map(ChildShell::running);
         let is_read_only = plan.place.location.is_read_only();
@@ -247,6 +257,7 @@ impl Shell {
             subscriptions,
             compare_at: now + plan.options.interval,
             child,
+            to_come,
             options: plan.options,
             env: Arc::new(plan.env),
             publishes: JoinSet::new(),
@@ -456,6 +467,24 @@ impl Shell {
         }
         for target in 0..self.targets.len() {
             self.advance(target, Input::Tick);
+        }
+    }
+}
+
+/// The status of a single pass that is done, before the command takes its place. A signal to stop that came since then must
+/// not be lost: nobody would hear of it any more.
+async fn status_before_command(signals: &mut Signals) -> u8 {
+    loop {
+        tokio::select! {
+            biased;
+            signal = signals.next() => {
+                if signal != Signal::HUP {
+                    info!("{signal}: stopping");
+                    return Exit::Signal(signal).status();
+                }
+            }
+            // What has been sent is there as soon as the system was asked.
+            () = tokio::time::sleep(Duration::from_millis(1)) => return 0,
         }
     }
 }

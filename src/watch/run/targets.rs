@@ -88,6 +88,7 @@ impl Shell {
         }
         let state = &mut self.targets[target];
         let running = self.child.as_ref().map(ChildShell::running);
+        let running = running.or_else(|| self.to_come.clone());
         let progress = Arc::new(Progress::default());
         let job = Job {
             loaded: Arc::clone(&state.loaded),
@@ -210,7 +211,10 @@ impl Shell {
             self.is_ready = true;
             self.handle_child(lifecycle::Input::Published);
             self.report();
-            sd_notify::ready(&self.status_text());
+            // A command that takes our place says itself when it is up.
+            if self.to_come.is_none() {
+                sd_notify::ready(&self.status_text());
+            }
         }
     }
 }

@@ -51,6 +51,18 @@ impl Notify {
         }
     }
 
+    /// The next word, if one has been sent.
+    pub(crate) fn pending(&self) -> Option<String> {
+        let mut buffer = [0; 4096];
+        let changed = self.socket.set_nonblocking(true);
+        changed.expect("do not wait for notifications");
+        let received = self.socket.recv(&mut buffer);
+        let changed = self.socket.set_nonblocking(false);
+        changed.expect("wait for notifications");
+        let n = received.ok()?;
+        Some(String::from_utf8_lossy(&buffer[..n]).into_owned())
+    }
+
     /// The next word.
     #[track_caller]
     pub(crate) fn receive(&self) -> String {
