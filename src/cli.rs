@@ -51,7 +51,7 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SIDEKIC
 /// lives. `sidekick watch` follows those keys, renders configuration files from templates, checks them, swaps them in
 /// atomically and reloads the proxy.
 ///
-/// The store is etcd, or a directory for a single host.
+/// The store is etcd, or a directory for a single host. Files and the environment can be read as one.
 #[derive(Debug, Parser)]
 #[command(name = "sidekick", version = VERSION, max_term_width = 100)]
 #[command(after_long_help = "\

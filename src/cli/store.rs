@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
-    /// etcd://HOST:PORT,..., dir:///PATH, file:PATH, env:.
+    /// etcd://HOST:PORT, dir:///PATH, file:PATH or env:.
     ///
     /// etcd://HOST:PORT[,HOST:PORT...] is an etcd, dir:///PATH a directory of this host.
     ///

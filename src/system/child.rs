@@ -92,6 +92,7 @@ impl Child {
 
 /// Lets a program take the place of this process: it has our process id, environment and directory, the terminal and the
 /// service manager's socket, and the signal mask and dispositions that we were started with. Returns only if that fails.
+#[must_use]
 pub fn become_program(program: &OsStr, args: &[OsString]) -> SpawnError {
     let mut command = Command::new(program);
     command.args(args);

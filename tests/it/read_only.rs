@@ -417,3 +417,20 @@ fn confd_toml_names_the_environment_and_files() {
         assert_eq!(fs::read_to_string(at("app.conf")).unwrap(), want);
     }
 }
+
+#[test]
+fn the_way_to_another_store_of_this_kind_needs_a_restart() {
+    let bench = Bench::new(TEMPLATE, "");
+    bench.write("keys.yaml", A);
+    let keys = bench.file("keys.yaml");
+    let confd = format!("backend = 'file'\nfile = ['{}']\n", keys.display());
+    bench.write("confd.toml", confd);
+    let mut command = sidekick();
+    command.args(["watch", "--conf-dir"]).arg(bench.0.path());
+    let watch = Process::start(&mut command, &bench.file("log"));
+    bench.wait_live("a 10.0.0.1:80\n", &watch);
+    bench.replace("confd.toml", "backend = 'env'\n");
+    watch.wait_said("needs a restart of sidekick: now the store is env:");
+    bench.replace("keys.yaml", B);
+    bench.wait_live("b 10.0.0.2:80\n", &watch);
+}

@@ -261,15 +261,43 @@ fn store(confd: &str, flags: &[&str], env: &[(&str, &str)]) -> Result<Location, 
         .map_err(texts)
 }
 
-#[test]
-fn the_store_of_confd_toml_is_used_if_no_other_is_given() {
-    let url = |found: Result<Location, Vec<String>>| match found {
+fn url(found: Result<Location, Vec<String>>) -> String {
+    match found {
         Ok(Location::Etcd(etcd)) => format!("{} {}", etcd.endpoints.join(","), etcd.tls.is_some()),
         Ok(Location::EtcdSrv(domain, etcd)) => format!("{} {}", domain.domain, etcd.tls.is_some()),
         Ok(Location::Directory(path)) => path.display().to_string(),
         Ok(read_only @ (Location::Files(_) | Location::Environment)) => read_only.identity(),
         Err(problems) => problems.join(";"),
-    };
+    }
+}
+
+#[test]
+fn files_and_the_environment_are_stores_of_confd_toml_too() {
+    let files = "backend = 'file'\nfile = ['/k.yaml']\nfilter = '*'\n";
+    for (confd, flags, want) in [
+        ("backend = 'env'\n", &[][..], "env:"),
+        ("backend = 'env'\n", &["--store", "dir:///x"], "/x"),
+        (files, &[], "file:/k.yaml"),
+        (
+            "backend = 'file'\nfile = ['/a', '/b']\n",
+            &[],
+            "confd.toml: file: the backend file needs one path here, and this file names 2",
+        ),
+        (
+            "backend = 'file'\n",
+            &[],
+            "confd.toml: file: the backend file needs one path here, and this file names 0",
+        ),
+    ] {
+        assert_eq!(url(store(confd, flags, &[])), want, "{confd} {flags:?}");
+    }
+    let confd = Confd::parse(Path::new("c"), "file = ['/a']\nfilter = '*.yml'\n").unwrap();
+    let warning = confd.warnings[0].to_string();
+    assert!(warning.starts_with("c:2: filter is ignored: "), "{warning}");
+}
+
+#[test]
+fn the_store_of_confd_toml_is_used_if_no_other_is_given() {
     let nodes = "backend = 'etcdv3'\nnodes = ['http://a:1', 'b:2']\n";
     for (confd, flags, env, want) in [
         (nodes, &[][..], &[][..], "a:1,b:2 false"),
@@ -326,26 +354,6 @@ fn the_store_of_confd_toml_is_used_if_no_other_is_given() {
             &[],
             &[],
             "confd.toml: backend: there is no \"consul\" here",
-        ),
-        ("backend = 'env'\n", &[], &[], "env:"),
-        ("backend = 'env'\n", &["--store", "dir:///x"], &[], "/x"),
-        (
-            "backend = 'file'\nfile = ['/k.yaml']\nfilter = '*'\n",
-            &[],
-            &[],
-            "file:/k.yaml",
-        ),
-        (
-            "backend = 'file'\nfile = ['/a', '/b']\n",
-            &[],
-            &[],
-            "confd.toml: file: the backend file needs one path here, and this file names 2",
-        ),
-        (
-            "backend = 'file'\n",
-            &[],
-            &[],
-            "confd.toml: file: the backend file needs one path here, and this file names 0",
         ),
         (
             "nodes = ['a b']\n",

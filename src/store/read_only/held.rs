@@ -25,15 +25,15 @@ impl Held {
 
     /// Takes in what was read at `now`, in milliseconds since 1970; returns what is held then. The revision is that time, so that
     /// the next process does not begin below the last one, and is later than the one before, whatever the clock does.
-    pub(super) fn take_in(&mut self, entries: &Entries, now: u64) -> Contents {
+    pub(super) fn take_in(&mut self, entries: Entries, now: u64) -> Contents {
         let next = match &self.0 {
-            Some(held) if *held.entries == *entries => return held.clone(),
+            Some(held) if *held.entries == entries => return held.clone(),
             Some(held) => held.revision.0 + 1,
             None => 1,
         };
         let contents = Contents {
             revision: Revision(next.max(now)),
-            entries: Arc::new(entries.clone()),
+            entries: Arc::new(entries),
         };
         self.0.insert(contents).clone()
     }
@@ -87,24 +87,24 @@ mod tests {
     #[test]
     fn a_revision_is_the_time_and_rises_also_where_the_clock_does_not() {
         let mut held = Held::default();
-        let mut at = |value: &str, now| held.take_in(&entries(&[("/a", value)]), now).revision.0;
+        let mut at = |value: &str, now| held.take_in(entries(&[("/a", value)]), now).revision.0;
         assert_eq!(at("1", 1000), 1000);
         assert_eq!(at("1", 2000), 1000, "nothing has changed");
         assert_eq!(at("2", 2000), 2000);
         assert_eq!(at("3", 2000), 2001);
         assert_eq!(at("4", 500), 2002, "the clock was put back");
-        assert_eq!(Held::default().take_in(&entries(&[]), 0).revision.0, 1);
+        assert_eq!(Held::default().take_in(entries(&[]), 0).revision.0, 1);
     }
 
     #[test]
     fn the_difference_below_a_path_is_found() {
         let mut held = Held::default();
         let old = held.take_in(
-            &entries(&[("/a/1", "x"), ("/a/2", "x"), ("/a/4", "x"), ("/ab", "x")]),
+            entries(&[("/a/1", "x"), ("/a/2", "x"), ("/a/4", "x"), ("/ab", "x")]),
             1,
         );
         let new = held.take_in(
-            &entries(&[("/a/1", "x"), ("/a/2", "y"), ("/a/3", "x"), ("/b", "x")]),
+            entries(&[("/a/1", "x"), ("/a/2", "y"), ("/a/3", "x"), ("/b", "x")]),
             2,
         );
         let put = |key: &str, value: &str| Change::Put(key.into(), value.as_bytes().into());

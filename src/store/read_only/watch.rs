@@ -100,6 +100,9 @@ impl ReadOnlyWatch {
         loop {
             self.observer.wait().await;
             let contents = self.observer.look().await?;
+            if contents.revision == self.known.revision {
+                continue;
+            }
             let changes = contents.changes_since(&self.known, &self.prefix);
             self.known = contents;
             if !changes.is_empty() {

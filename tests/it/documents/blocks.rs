@@ -13,7 +13,7 @@ type Played = (&'static str, &'static str, &'static str, &'static str);
 
 /// The tests that run the commands of a section, or compare what a block of text shows with what is printed.
 #[rustfmt::skip]
-const PLAYED: [Played; 32] = [
+const PLAYED: [Played; 33] = [
     ("README.md", "Quick start on etcd", "sh", "quickstart::the_quick_start_ends_with_an_answer_on_a_debian_whose_packages_run"),
     ("docs/attributes.md", "", "sh", "documents::commands::the_attributes_are_announced_by_flags_and_by_a_file"),
     ("docs/conf.d.md", "", "sh", "documents::scenes::files_are_checked_compared_and_kept"),
@@ -25,6 +25,7 @@ const PLAYED: [Played; 32] = [
     ("docs/drain.md", "By hand", "sh", "documents::scenes::an_instance_is_drained_and_put_back_by_hand"),
     ("docs/drain.md", "What watchers write", "text", "documents::scenes::the_keys_of_instances_and_watchers_are_those_of_the_pages"),
     ("docs/etcd.md", "", "sh", "documents::commands::the_commands_for_etcd_give_each_user_its_own_rights_and_no_others"),
+    ("docs/files.md", "", "sh", "documents::commands::keys_come_from_a_file_and_from_the_environment"),
     ("docs/fixtures.md", "", "sh", "documents::scenes::fixtures_are_exported_rendered_and_changed"),
     ("docs/guards.md", "", "console", "documents::scenes::what_a_guard_holds_is_shown_as_on_the_page"),
     ("docs/history.md", "", "console", "documents::scenes::the_history_is_shown_as_on_the_page"),
