@@ -361,8 +361,8 @@ fn what_a_killed_proxy_left_behind_does_not_keep_the_next_one_from_its_start() {
     }
 }
 
-/// What `/proc/PID/status` says of a process's signals.
-const SIGNALS: &str = "grep -E '^Sig(Blk|Ign)' /proc/$$/status";
+/// What the shell's child inherits of the shell's signals. The shell itself blocks all of them while it starts a child.
+const SIGNALS: &str = "grep -E '^Sig(Blk|Ign)' /proc/self/status";
 
 #[test]
 fn after_one_pass_the_command_takes_our_place() {
