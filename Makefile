@@ -71,9 +71,12 @@ uninstall:
 target/release/sidekick:
 	@$(MAKE) --no-print-directory build
 
+# How fast and how large it is, beside what no program can do without and beside PEER='confd …'. A quarter of an hour on a quiet
+# machine, or three minutes with ARGS=--quick; ARGS=--write puts the table and the plot into the documents.
 bench: install-build install-test
-	$(CARGO) bench --bench latency
-	$(CARGO) bench --bench runtime
+	$(CARGO) bench --bench latency -- $(ARGS)
+	$(CARGO) bench --bench runtime -- $(ARGS)
+	$(CARGO) bench --bench scale -- $(ARGS)
 
 # Whether the inner work takes more instructions than recorded; ARGS=--write records them anew.
 instructions: install-build
