@@ -89,7 +89,7 @@ pub(crate) fn write_target(dir: &std::path::Path) -> std::path::PathBuf {
     for name in ["conf.d", "templates"] {
         fs::create_dir_all(dir.join(name)).expect("a directory");
     }
-    let template = "{% for i in services.web %}server {{ i.id }} {{ i.addr }} weight {{ i.weight }}\n{% endfor %}";
+    let template = "{% for i in services.web %}server {{ i.id }} {{ i.addr }} weight {{ i.weight | default(value=100) }}\n{% endfor %}";
     fs::write(dir.join("templates/out.tera"), template).expect("a template");
     let dest = dir.join("haproxy.cfg");
     let target = format!(
