@@ -44,6 +44,8 @@ use super::state_change::StateValue;
 const HEARTBEATS: u32 = 3;
 /// Each heartbeat comes up to this share of its interval early or late.
 const JITTER: f64 = 0.1;
+/// How many publications one request asks for: it is one operation each, of which etcd takes 128 at most.
+const VERIFIED_AT_ONCE: usize = 50;
 /// The delays between tries while the store does not answer.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// A request without an answer counts as failed after this long. A store answers sooner, if only with an error; the answer
@@ -172,8 +174,12 @@ impl Lease {
             Answer::Granted(answer) => self.granted(now, answer, actions),
             Answer::Published(lease, answer) => self.published(now, lease, answer, actions),
             Answer::KeptAlive(lease, answer) => self.kept_alive(now, lease, answer, actions),
-            Answer::Verified(lease, dir, answer) => {
-                self.verified(now, lease, dir, answer, actions);
+            // After a failure the next heartbeat asks again.
+            Answer::Verified(_, Err(_)) => {}
+            Answer::Verified(lease, Ok(found)) => {
+                for (dir, standing) in found {
+                    self.verified(now, lease, dir, standing, actions);
+                }
             }
             Answer::Revoked(lease, answer) => self.revoked(now, lease, answer, actions),
         }
@@ -351,7 +357,9 @@ impl Lease {
         if held.is_at_rest() {
             let standing = self.wanted.all();
             let standing = standing.filter(|p| !held.later.contains_key(&p.dir));
-            actions.extend(standing.map(|p| Action::Verify(held.lease, p.clone())));
+            let standing: Vec<Publication> = standing.cloned().collect();
+            let some = standing.chunks(VERIFIED_AT_ONCE);
+            actions.extend(some.map(|some| Action::Verify(held.lease, some.to_vec())));
         }
     }
 
@@ -360,16 +368,15 @@ impl Lease {
         now: Instant,
         lease: LeaseId,
         dir: Prefix,
-        answer: Result<Standing, Failure>,
+        standing: Standing,
         actions: &mut Vec<Action>,
     ) {
         let is_wanted = self.wanted.wants(&dir);
         let Some(held) = self.state.held(lease) else {
             return;
         };
-        // The answer is void if a publish has overtaken it; after a failure the next heartbeat asks again.
+        // The answer is void if a publish of this or of another one is under way: it may have overtaken it.
         let is_fresh = held.sent.is_none() && !held.later.contains_key(&dir);
-        let Ok(standing) = answer else { return };
         if !is_fresh || !is_wanted {
             return;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{BoxFuture, Store, StoreError};
 use crate::model::lease::{Action, Answer, Failure};
+use crate::model::prefix::Prefix;
 
 /// The store's answer to a request of a lease machine, and the error for the log if the request failed.
 pub type Answered = (Answer, Option<StoreError>);
@@ -21,11 +22,14 @@ pub fn request_for(store: &Arc<dyn Store>, action: Action) -> Option<BoxFuture<'
         Action::KeepAlive(id) => send(async move { store.keep_alive(id).await }, move |answer| {
             Answer::KeptAlive(id, answer)
         }),
-        Action::Verify(id, publication) => {
-            let dir = publication.dir.clone();
+        Action::Verify(id, publications) => {
+            let dirs: Vec<Prefix> = publications.iter().map(|one| one.dir.clone()).collect();
             send(
-                async move { store.verify(id, &publication).await },
-                move |answer| Answer::Verified(id, dir, answer),
+                async move { store.verify(id, &publications).await },
+                move |answer| {
+                    let found = answer.map(|found| dirs.into_iter().zip(found).collect());
+                    Answer::Verified(id, found)
+                },
             )
         }
         Action::Revoke(id) => send(async move { store.revoke(id).await }, move |answer| {

@@ -155,12 +155,13 @@ pub trait Store: Send + Sync {
         publication: &'a Publication,
     ) -> BoxFuture<'a, Result<Revision, StoreError>>;
 
-    /// Reads what is still there of a publication on this lease: somebody may have deleted or overwritten its keys.
+    /// Reads what is still there of some publications on this lease: somebody may have deleted or overwritten their keys. The
+    /// answer has one entry for each of them, in their order. A hundred of them are one request at most.
     fn verify<'a>(
         &'a self,
         lease: LeaseId,
-        publication: &'a Publication,
-    ) -> BoxFuture<'a, Result<Standing, StoreError>>;
+        publications: &'a [Publication],
+    ) -> BoxFuture<'a, Result<Vec<Standing>, StoreError>>;
 
     /// Changes the [`STATE`](crate::model::state_change::STATE) of an instance, on the lease on which the instance hangs. The
     /// answer is the revision since which it is in that state, or `None` where there is no such instance.

@@ -47,8 +47,8 @@ pub enum Answer {
     Published(LeaseId, Result<(), Failure>),
     /// The answer to [`Action::KeepAlive`]: the TTL from now on.
     KeptAlive(LeaseId, Result<Duration, Failure>),
-    /// The answer to [`Action::Verify`]: what stands under this path.
-    Verified(LeaseId, Prefix, Result<Standing, Failure>),
+    /// The answer to [`Action::Verify`]: what stands under each of these paths.
+    Verified(LeaseId, Result<Vec<(Prefix, Standing)>, Failure>),
     /// The answer to [`Action::Revoke`].
     Revoked(LeaseId, Result<(), Failure>),
 }
@@ -62,8 +62,8 @@ pub enum Action {
     Publish(LeaseId, Publication),
     /// Renew the lease.
     KeepAlive(LeaseId),
-    /// Ask the store what is still there of this publication on this lease.
-    Verify(LeaseId, Publication),
+    /// Ask the store, with one request, what is still there of these publications on this lease.
+    Verify(LeaseId, Vec<Publication>),
     /// End the lease, and with it every key that hangs on it.
     Revoke(LeaseId),
     /// Report that what is wanted under this path is published.

@@ -60,7 +60,7 @@ fn heartbeats_come_every_third_of_the_ttl() {
         );
         now = next;
         assert_eq!(lease.handle(now, Input::Tick), [Action::KeepAlive(A)]);
-        let looks = [Action::Verify(A, publication("a"))];
+        let looks = [Action::Verify(A, vec![publication("a")])];
         assert_eq!(lease.handle(now, Answer::KeptAlive(A, Ok(TTL))), looks);
     }
 }
@@ -338,7 +338,7 @@ fn an_answer_that_takes_long_loses_no_lease() {
         // A third of the TTL and a bit: so does a grpc-proxy.
         now += TTL / 3 + Duration::from_millis(700);
         assert!(lease.deadline().unwrap() > now);
-        let looks = [Action::Verify(A, publication("a"))];
+        let looks = [Action::Verify(A, vec![publication("a")])];
         assert_eq!(lease.handle(now, Answer::KeptAlive(A, Ok(TTL))), looks);
     }
 }
@@ -388,9 +388,12 @@ fn what_hands_have_deleted_is_published_again_with_the_next_heartbeat() {
     let ours = publication("a");
     assert_eq!(
         lease.handle(at, Answer::KeptAlive(A, Ok(TTL))),
-        [Action::Verify(A, ours.clone())]
+        [Action::Verify(A, vec![ours.clone()])]
     );
-    let verified = |answer| Answer::Verified(A, publication("a").dir, answer);
+    let verified = |answer: Result<Standing, Failure>| {
+        let dir = publication("a").dir;
+        Answer::Verified(A, answer.map(|standing| vec![(dir, standing)]))
+    };
     assert_eq!(lease.handle(at, verified(Ok(standing(true)))), []);
     assert_eq!(lease.handle(at, verified(Err(Failure::Failed))), []);
     assert_eq!(
@@ -430,7 +433,7 @@ fn a_taken_place_is_kept_as_any_other() {
     lease.handle(now, Answer::Published(A, Ok(())));
     let again = lease.handle(
         now,
-        Answer::Verified(A, ours.dir.clone(), Ok(standing(false))),
+        Answer::Verified(A, Ok(vec![(ours.dir.clone(), standing(false))])),
     );
     ours.claim = Claim::Alone(fields);
     assert!(again.contains(&Action::Publish(A, ours)), "{again:?}");
@@ -630,14 +633,14 @@ impl World {
                 let reply = self.reply(lease, behaviour, |store| drop(store.remove(&lease)));
                 Answer::Revoked(lease, reply)
             }
-            Action::Verify(lease, publication) => {
-                let dir = publication.dir;
+            Action::Verify(lease, publications) => {
                 let reply = self.reply(lease, behaviour, |_| {});
-                let stands = self
-                    .store
-                    .get(&lease)
-                    .is_some_and(|dirs| dirs.contains(&dir));
-                Answer::Verified(lease, dir, reply.map(|()| standing(stands)))
+                let dirs = self.store.get(&lease);
+                let found = publications.into_iter().map(|publication| {
+                    let stands = dirs.is_some_and(|dirs| dirs.contains(&publication.dir));
+                    (publication.dir, standing(stands))
+                });
+                Answer::Verified(lease, reply.map(|()| found.collect()))
             }
             Action::Announced(_) | Action::Lost(_) | Action::Withdrawn => return,
             Action::Removed(_) | Action::Conflict(_) | Action::Repaired(_) => return,

@@ -394,12 +394,17 @@ impl World {
             lease::Action::KeepAlive(lease) => {
                 lease::Answer::KeptAlive(lease, known(&self.store, &lease).map(|()| TTL))
             }
-            lease::Action::Verify(lease, publication) => {
-                let stands = known(&self.store, &lease).map(|()| Standing {
-                    is_whole: self.store[&lease].contains(&publication.dir),
-                    state: None,
-                });
-                lease::Answer::Verified(lease, publication.dir, stands)
+            lease::Action::Verify(lease, publications) => {
+                let stands = |publication: Publication| {
+                    let standing = Standing {
+                        is_whole: self.store[&lease].contains(&publication.dir),
+                        state: None,
+                    };
+                    (publication.dir, standing)
+                };
+                let found = known(&self.store, &lease)
+                    .map(|()| publications.into_iter().map(stands).collect());
+                lease::Answer::Verified(lease, found)
             }
             lease::Action::Revoke(lease) => {
                 let known = known(&self.store, &lease);

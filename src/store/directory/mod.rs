@@ -224,17 +224,22 @@ impl Store for DirectoryStore {
     fn verify<'a>(
         &'a self,
         lease: LeaseId,
-        publication: &'a Publication,
-    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        publications: &'a [Publication],
+    ) -> BoxFuture<'a, Result<Vec<Standing>, StoreError>> {
         Box::pin(async move {
-            let publication = publication.clone();
+            let publications = publications.to_vec();
             self.change(move |layout, clock, _| {
                 let writer = Writer::lock(layout, clock, PATIENCE)?;
                 let nothing = Standing {
                     is_whole: false,
                     state: None,
                 };
-                writer.map_or(Ok(nothing), |writer| writer.verify(lease, &publication))
+                let stands = |publication| {
+                    let writer = writer.as_ref();
+                    let nothing = Ok(nothing.clone());
+                    writer.map_or(nothing, |writer| writer.verify(lease, publication))
+                };
+                publications.iter().map(stands).collect()
             })
             .await
         })

@@ -145,11 +145,12 @@ impl Store for EtcdStore {
     fn verify<'a>(
         &'a self,
         lease: LeaseId,
-        publication: &'a Publication,
-    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        publications: &'a [Publication],
+    ) -> BoxFuture<'a, Result<Vec<Standing>, StoreError>> {
         Box::pin(async move {
-            let found = publish::verify(&self.session, lease, publication).await;
-            found.map_err(|at| at.about(parent(&publication.dir)).into_error())
+            let found = publish::verify(&self.session, lease, publications).await;
+            let place = publications.first().map_or("", |one| parent(&one.dir));
+            found.map_err(|at| at.about(place).into_error())
         })
     }
 

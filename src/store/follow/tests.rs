@@ -80,8 +80,8 @@ impl Store for Script {
     fn verify<'a>(
         &'a self,
         _: LeaseId,
-        _: &'a Publication,
-    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        _: &'a [Publication],
+    ) -> BoxFuture<'a, Result<Vec<Standing>, StoreError>> {
         unreachable!("a follower announces nothing")
     }
 

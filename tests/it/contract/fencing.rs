@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use sidekick::model::lease_id::LeaseId;
 use sidekick::model::publication::{Claim, Publication};
+use sidekick::model::state_change::{By, StateChange, StateValue};
 use sidekick::store::{Store, StoreError};
 
-use super::{Bench, LONG, SHORT, expected, grant, keys, publication};
+use super::{Bench, LONG, SHORT, expected, grant, keys, publication, verify};
 use crate::harness::wait_for_async;
 
 const A: &str = "/services/web/a";
@@ -18,7 +19,7 @@ async fn stands(
     lease: LeaseId,
     publication: &Publication,
 ) -> Result<bool, StoreError> {
-    let standing = store.verify(lease, publication).await;
+    let standing = verify(store, lease, publication).await;
     standing.map(|standing| standing.is_whole)
 }
 
@@ -90,6 +91,35 @@ pub(crate) async fn a_take_over_takes_over_and_the_old_owner_sees_it<B: Bench>(b
     assert_eq!(stands(&store, new, &second).await, Ok(true));
     let back = store.publish(old, &first).await;
     assert!(matches!(back, Err(StoreError::Conflict(_))), "{back:?}");
+}
+
+pub(crate) async fn what_stands_of_several_is_one_question<B: Bench>(bench: B) {
+    let store = bench.store();
+    let lease = grant(&store, LONG).await;
+    let of = |id: usize| {
+        publication(
+            &format!("/services/web/i{id}"),
+            &[("ip", "1"), ("port", "2")],
+        )
+    };
+    let all: Vec<Publication> = (0..100).map(of).collect();
+    for one in &all {
+        store.publish(lease, one).await.expect("publish");
+    }
+    bench.delete("/services/web/i7/port").await;
+    let mark = StateChange {
+        dir: all[9].dir.clone(),
+        state: Some(StateValue::new("drain")),
+        by: By::Hand,
+    };
+    store.set_state(&mark).await.expect("mark");
+    let found = store.verify(lease, &all).await.expect("look");
+    let broken: Vec<usize> = (0..all.len()).filter(|at| !found[*at].is_whole).collect();
+    let marked: Vec<usize> = (0..all.len())
+        .filter(|at| found[*at].state.is_some())
+        .collect();
+    assert_eq!((broken, marked), (vec![7], vec![9]));
+    assert!(store.verify(lease, &[]).await.expect("look").is_empty());
 }
 
 pub(crate) async fn what_hands_delete_does_not_stand<B: Bench>(bench: B) {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use sidekick::model::key::Entries;
 use sidekick::model::lease_id::LeaseId;
 use sidekick::model::prefix::Prefix;
-use sidekick::model::publication::{Claim, Publication};
+use sidekick::model::publication::{Claim, Publication, Standing};
 use sidekick::model::update::{Revision, Update};
 use sidekick::store::{Followed, Store, StoreError, Watch, follow};
 use tokio::sync::mpsc;
@@ -78,6 +78,16 @@ pub(crate) trait Bench: Sized {
     async fn set(&self, key: &str, value: &[u8]);
     /// Deletes a key as a person would.
     async fn delete(&self, key: &str);
+}
+
+/// What is there of one publication on this lease.
+pub(crate) async fn verify(
+    store: &Arc<dyn Store>,
+    lease: LeaseId,
+    publication: &Publication,
+) -> Result<Standing, StoreError> {
+    let found = store.verify(lease, std::slice::from_ref(publication)).await;
+    found.map(|mut found| found.remove(0))
 }
 
 /// A store that can be away and come back with what it had.
@@ -175,6 +185,7 @@ macro_rules! contract {
             another_endpoint_is_a_conflict_until_its_owner_is_gone,
             a_take_over_takes_over_and_the_old_owner_sees_it,
             what_hands_delete_does_not_stand,
+            what_stands_of_several_is_one_question,
             what_is_taken_back_is_our_own,
             a_lease_of_a_wanted_id_is_joined_and_lives_as_long_as_one_renews_it,
         );

@@ -7,7 +7,7 @@ use sidekick::model::state_change::{By, StateChange, StateValue};
 use sidekick::model::update::Revision;
 use sidekick::store::Store;
 
-use super::{Bench, LONG, expected, grant, keys, prefix, publication};
+use super::{Bench, LONG, expected, grant, keys, prefix, publication, verify};
 
 const A: &str = "/services/web/a";
 const IP: (&str, &str) = ("/services/web/a/ip", "1");
@@ -116,7 +116,7 @@ pub(crate) async fn a_state_outlives_a_publication_on_its_lease<B: Bench>(bench:
     publish(&store, lease).await;
     assert_state(&store, Some("drain")).await;
     let mut brought = publication(A, &[("ip", "1")]);
-    let standing = store.verify(lease, &brought).await.expect("look");
+    let standing = verify(&store, lease, &brought).await.expect("look");
     assert!(standing.is_whole);
     assert_eq!(standing.state, Some(with_time("drain")));
     // On another lease it is what its owner brings along, and nothing without that.
@@ -125,7 +125,7 @@ pub(crate) async fn a_state_outlives_a_publication_on_its_lease<B: Bench>(bench:
     brought.state = Some(with_time("drain"));
     store.publish(lease, &brought).await.expect("publish");
     assert_state(&store, Some("drain")).await;
-    let standing = store.verify(lease, &brought).await.expect("look");
+    let standing = verify(&store, lease, &brought).await.expect("look");
     assert_eq!(standing.state, Some(with_time("drain")));
     store.revoke(other).await.expect("revoke");
     assert_state(&store, Some("drain")).await;

@@ -267,8 +267,9 @@ impl World {
             lease::Action::Grant(..) | lease::Action::KeepAlive(_) => {
                 assert!(!self.left && !self.fit.is_empty(), "{action:?}");
             }
-            lease::Action::Verify(_, publication) => {
-                assert!(!self.left && self.fit.contains(&publication.dir));
+            lease::Action::Verify(_, publications) => {
+                assert!(!self.left);
+                assert!(publications.iter().all(|one| self.fit.contains(&one.dir)));
             }
             lease::Action::Revoke(lease) => {
                 assert_ne!(*lease, SHARED, "others keep it alive");
@@ -402,12 +403,16 @@ impl World {
                 }
                 lease::Answer::Revoked(lease, answer)
             }
-            lease::Action::Verify(lease, publication) => {
-                let answer = known(&lease).map(|()| Standing {
-                    is_whole: true,
-                    state: None,
-                });
-                lease::Answer::Verified(lease, publication.dir, answer)
+            lease::Action::Verify(lease, publications) => {
+                let stands = |publication: Publication| {
+                    let standing = Standing {
+                        is_whole: true,
+                        state: None,
+                    };
+                    (publication.dir, standing)
+                };
+                let found = known(&lease).map(|()| publications.into_iter().map(stands).collect());
+                lease::Answer::Verified(lease, found)
             }
             lease::Action::Announced(_) | lease::Action::Removed(_) => return None,
             lease::Action::Lost(_) | lease::Action::Withdrawn => return None,

@@ -430,6 +430,7 @@ async fn a_state_goes_with_its_instance_to_the_next_lease_of_the_same_owner() {
         ..publication(A, &[("ip", "1")])
     };
     bench.store.publish(second, &successor).await.unwrap();
+    let successor = [successor];
     let standing = bench.store.verify(second, &successor).await.unwrap();
-    assert_eq!(standing.state, Some(StateValue::new("drain")));
+    assert_eq!(standing[0].state, Some(StateValue::new("drain")));
 }
