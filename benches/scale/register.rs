@@ -55,7 +55,7 @@ pub(crate) async fn measure(instances: usize) -> Figures {
     let took = start.elapsed();
     let work = Counters::read(&etcd).since(before);
     let spent = processor_time(&process);
-    // The first keep-alives and whatever else follows a start.
+    // The first heartbeat and whatever else follows a start.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let (idle, idle_processor) = (Counters::read(&etcd), processor_time(&process));
     tokio::time::sleep(IDLE).await;
