@@ -9,7 +9,7 @@
 //!
 //! Milliseconds vary between machines and over time. All that is compared is measured change by change in turn, and the
 //! ratios are those of the same round. The report is printed, and written to `target/bench` as JSON and as a plot;
-//! `--write` writes the plot and the table of the README too.
+//! `--write` writes the plot and the tables of the documents too.
 
 #[path = "../../tests/it/harness/mod.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
@@ -89,7 +89,7 @@ fn effort(size: usize, quick: bool) -> Effort {
     }
 }
 
-fn write(report: &Report, readme: bool) {
+fn write(report: &Report, documents: bool) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dir = root.join("target/bench");
     fs::create_dir_all(&dir).expect("target/bench");
@@ -98,13 +98,16 @@ fn write(report: &Report, readme: bool) {
     fs::write(dir.join("latency.json"), json + "\n").expect("the report");
     fs::write(dir.join("latency.svg"), &plot).expect("the plot");
     print("target/bench/latency.json and latency.svg are written.");
-    if readme {
+    if documents {
         fs::write(root.join("docs/latency.svg"), plot).expect("the plot");
-        let path = root.join("README.md");
-        let text = fs::read_to_string(&path).expect("the README");
-        let text = report::insert(&text, &report.readme()).expect("the marks of the table");
-        fs::write(path, text).expect("the README");
-        print("README.md and docs/latency.svg are written.");
+        let whole = format!("{}\n```text\n{}```\n", report.table(), report.ratios());
+        for (name, text) in [("README.md", report.readme()), ("docs/speed.md", whole)] {
+            let path = root.join(name);
+            let document = fs::read_to_string(&path).expect("a document");
+            let document = report::insert(&document, &text).expect("the marks of the table");
+            fs::write(path, document).expect("a document");
+        }
+        print("README.md, docs/speed.md and docs/latency.svg are written.");
     }
 }
 

@@ -31,8 +31,8 @@ impl Report {
 
     /// Everything, as a table with a row for each size and renderer.
     pub(crate) fn table(&self) -> String {
-        let mut text = "| instances | renderer | change → file, ms | p99 | to the floor | peer / this | start, ms | CPU a change, ms | memory idle → busy (in no file), MB | churn: CPU s, tail ms |\n\
-             | ---: | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        let mut text = "| instances | renderer | change → file, ms | p99 | times the floor | peer / this | start → first file, ms | processor a change, ms | memory idle → busy (in no file), MB | churn: processor s, last change ms |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
             .to_owned();
         for size in &self.sizes {
             for one in &size.renderers {
@@ -106,7 +106,7 @@ impl Report {
 
     /// The table of the README.
     pub(crate) fn readme(&self) -> String {
-        let mut text = "| instances | change → file | times the floor | start → first file | memory |\n| ---: | --- | --- | --- | --- |\n".to_owned();
+        let mut text = "| instances | change → file | times the floor | start → first file | memory |\n| --- | --- | --- | --- | --- |\n".to_owned();
         for size in &self.sizes {
             let cells = |value: &dyn Fn(&Figures) -> String| {
                 let each = size.renderers.iter().map(value);
