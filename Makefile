@@ -17,6 +17,12 @@ SYSCONFDIR ?= /etc
 # The binary that is installed.
 BINARY ?= target/release/sidekick
 
+# What `make bench` measures beside ours: another renderer's command line, its name, and a directory of its files.
+PEER ?=
+PEER_NAME ?=
+PEER_FILES ?=
+export PEER PEER_NAME PEER_FILES
+
 .PHONY: demo test test-versions build static deb install uninstall lint ci-extra man bench bench-hitless instructions \
 	install-build install-demo install-test install-ci install-static install-deb install-package-test
 

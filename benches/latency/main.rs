@@ -63,15 +63,15 @@ fn main() {
 
 /// The renderers, and the name of the other program if there is one.
 fn renderers() -> (Vec<Renderer>, Option<String>) {
+    let given = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let mut renderers = vec![Renderer::Tera, Renderer::Go];
-    let Ok(command) = std::env::var("PEER") else {
+    let Some(command) = given("PEER") else {
         return (renderers, None);
     };
-    let name = std::env::var("PEER_NAME").unwrap_or_else(|_| {
-        let program = command.split_whitespace().next().unwrap_or_default();
-        program.rsplit('/').next().unwrap_or_default().to_owned()
-    });
-    let files = std::env::var_os("PEER_FILES").map(Into::into);
+    let program = command.split_whitespace().next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default().to_owned();
+    let name = given("PEER_NAME").unwrap_or(program);
+    let files = given("PEER_FILES").map(Into::into);
     renderers.push(Renderer::Peer { command, files });
     (renderers, Some(name))
 }
@@ -100,7 +100,7 @@ fn write(report: &Report, documents: bool) {
     print("target/bench/latency.json and latency.svg are written.");
     if documents {
         fs::write(root.join("docs/latency.svg"), plot).expect("the plot");
-        let whole = format!("{}\n```text\n{}```\n", report.table(), report.ratios());
+        let whole = format!("{}\n{}", report.table(), report.ratios());
         for (name, text) in [("README.md", report.readme()), ("docs/speed.md", whole)] {
             let path = root.join(name);
             let document = fs::read_to_string(&path).expect("a document");

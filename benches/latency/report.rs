@@ -75,9 +75,10 @@ impl Report {
             for one in size.renderers.iter().filter(|one| one.name != "peer") {
                 let _ = writeln!(
                     text,
-                    "{:>6} instances, {:<22} change {}, start {}, processor {}, churn {}, memory {}",
+                    "- {} instances, {} to {}: a change {}; start {}, processor {}, churn {}, memory {}",
                     thousands(size.instances),
-                    self.title(one.name) + ":",
+                    self.title(one.name),
+                    self.title("peer"),
                     one.times_as_fast.map_or_else(
                         || NONE.to_owned(),
                         |ratio| format!("{} times as fast", short(ratio.median))
@@ -93,7 +94,7 @@ impl Report {
             for (a, b) in small.renderers.iter().zip(&large.renderers) {
                 let _ = writeln!(
                     text,
-                    "{}: {:.2} KiB for each instance more, between {} and {}",
+                    "- {}: {:.2} KiB of memory for each instance more, between {} and {}",
                     self.title(a.name),
                     growth(small.instances, a, large.instances, b),
                     thousands(small.instances),

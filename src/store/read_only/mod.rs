@@ -232,8 +232,8 @@ impl Store for ReadOnlyStore {
     fn verify<'a>(
         &'a self,
         _: LeaseId,
-        _: &'a Publication,
-    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        _: &'a [Publication],
+    ) -> BoxFuture<'a, Result<Vec<Standing>, StoreError>> {
         self.refuse()
     }
 

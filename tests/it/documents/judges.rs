@@ -80,7 +80,10 @@ fn is_make(words: &[String]) -> Verdict {
     }
     let variables = words.iter().filter_map(|word| word.split_once('='));
     for (name, _) in variables {
-        if !makefile.contains(&format!("$({name})")) {
+        let is_used = makefile.contains(&format!("$({name})"));
+        // A program of a recipe reads it from its environment.
+        let is_passed_on = makefile.contains(&format!("\n{name} ?="));
+        if !is_used && !is_passed_on {
             return Err(format!("the Makefile knows no {name}"));
         }
     }
