@@ -17,6 +17,8 @@ pub(super) type Opened = mpsc::Sender<mpsc::Sender<Vec<u8>>>;
 /// Answers a request.
 pub(super) fn answer(asked: &Asked, opened: &Opened) -> Answer {
     let answer = match asked.path() {
+        // The loop that follows the store answers here too: an answer says that it makes progress.
+        "/health" => Answer::text(200, "healthy\n"),
         "/events" if is_from_elsewhere(asked) => {
             Answer::text(403, "this feed is for the page of the dashboard\n")
         }

@@ -431,6 +431,7 @@ fn only_reading_is_answered_under_names_of_this_host_and_to_its_own_page() {
     for (first, second, third, want) in [
         ("GET / HTTP/1.1", host, "X: x", "200"),
         ("HEAD / HTTP/1.1", host, "X: x", "200"),
+        ("GET /health HTTP/1.1", host, "X: x", "200"),
         ("HEAD /events HTTP/1.1", host, "X: x", "200"),
         ("GET /other HTTP/1.1", host, "X: x", "404"),
         ("GET /../Cargo.toml HTTP/1.1", host, "X: x", "404"),

@@ -1,128 +1,21 @@
 //! `docker/Dockerfile` and the compose files, on a Docker Engine. No registry is asked: the base images are made of
 //! programs of this machine, and the compiler's image of a stand-in that brings the binary under test.
 
+mod images;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::harness::docker::{self, Image, Rootfs, docker, said};
+use serde_json::Value;
+
+use self::images::Images;
+use crate::harness::docker::{self, Container, docker, said};
 use crate::harness::{free_port, skipped, temp_dir, wait_for};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// What the usual image of nginx has in this place, as far as it matters to a process without privileges.
-const NGINX_CONF: &str = "pid /tmp/nginx.pid;
-error_log stderr;
-events {}
-http {
-    access_log off;
-    client_body_temp_path /tmp/body;
-    proxy_temp_path /tmp/proxy;
-    fastcgi_temp_path /tmp/fastcgi;
-    uwsgi_temp_path /tmp/uwsgi;
-    scgi_temp_path /tmp/scgi;
-    include /etc/nginx/conf.d/*.conf;
-}
-";
-
-/// A base image: a shell, a few tools, programs, and the libraries of the binary under test.
-fn base(kind: &str, programs: &[&str], more: impl FnOnce(&Rootfs)) -> Image {
-    let rootfs = Rootfs::new();
-    let tools = ["sh", "mkdir", "chown", "touch", "cp"];
-    for program in tools.iter().chain(programs) {
-        rootfs.program(program);
-    }
-    rootfs.libraries(Path::new(env!("CARGO_BIN_EXE_sidekick")));
-    let users = "root:x:0:0::/root:/bin/sh\nhaproxy:x:99:99::/:/bin/sh\nnginx:x:101:101::/:/bin/sh\n\
-                 nonroot:x:65532:65532::/:/bin/sh\n";
-    rootfs.write("etc/passwd", users);
-    rootfs.write(
-        "etc/group",
-        "root:x:0:\nhaproxy:x:99:\nnginx:x:101:\nnonroot:x:65532:\n",
-    );
-    more(&rootfs);
-    rootfs.import(kind)
-}
-
-/// In place of the compiler's image: what is built is the binary under test.
-fn compiler() -> Image {
-    base("compiler", &[], |rootfs| {
-        rootfs.copy(env!("CARGO_BIN_EXE_sidekick"), "sidekick");
-        rootfs.script("usr/sbin/apk", "");
-        let copy = "mkdir -p /src/target/release && cp /sidekick /src/target/release/";
-        rootfs.script("usr/bin/cargo", copy);
-    })
-}
-
-fn nginx() -> Image {
-    base("nginx", &["nginx"], |rootfs| {
-        rootfs.write("etc/nginx/nginx.conf", NGINX_CONF);
-        rootfs.dir("var/log/nginx");
-        // In place of the one of its image; it finds fault when a test says so.
-        rootfs.script("usr/bin/wget", "[ ! -e /tmp/sick ]");
-        rootfs.program("rm");
-    })
-}
-
-/// The images that the Dockerfile makes.
-struct Images {
-    sidekick: Image,
-    haproxy: Image,
-    web: Image,
-    /// Every stage has a name here, so that it can be removed.
-    _compiled: Image,
-    bases: [Image; 4],
-}
-
-impl Images {
-    fn build() -> Self {
-        let bases = [
-            compiler(),
-            base("static", &[], |_| {}),
-            base("haproxy-base", &["haproxy"], |rootfs| {
-                for code in [400, 403, 408, 500, 502, 503, 504] {
-                    let page = format!("haproxy/errors/{code}.http");
-                    rootfs.copy(format!("/etc/{page}"), &format!("usr/local/etc/{page}"));
-                }
-            }),
-            nginx(),
-        ];
-        let args: Vec<String> = ["RUST", "STATIC", "HAPROXY", "NGINX"]
-            .iter()
-            .zip(&bases)
-            .flat_map(|(name, image)| {
-                [
-                    "--build-arg".to_owned(),
-                    format!("{name}_IMAGE={}", image.0),
-                ]
-            })
-            .collect();
-        Self {
-            _compiled: build("build", &args),
-            sidekick: build("sidekick", &args),
-            haproxy: build("haproxy", &args),
-            web: build("web", &args),
-            bases,
-        }
-    }
-}
-
-fn build(target: &str, args: &[String]) -> Image {
-    let image = Image(docker::name(target));
-    let output = Command::new("docker")
-        .args(["build", "-f", "docker/Dockerfile", "--target", target])
-        .args(["-t", &image.0])
-        .args(args)
-        .arg(".")
-        .current_dir(ROOT)
-        .output()
-        .expect("run docker build");
-    assert!(output.status.success(), "{target}: {}", said(&output));
-    image
-}
-
 /// The words that Compose goes by here, if it is there at all.
 fn compose_program() -> Option<Vec<&'static str>> {
     let ways = [vec!["docker", "compose"], vec!["docker-compose"]];
@@ -148,7 +41,6 @@ struct Project {
     port: u16,
     dashboard_port: u16,
     images: Images,
-    etcd: Image,
     dir: tempfile::TempDir,
 }
 
@@ -160,28 +52,24 @@ impl Project {
             name: docker::name("project"),
             port: free_port(),
             dashboard_port: free_port(),
-            images: Images::build(),
-            etcd: base("etcd", &["etcd"], |_| {}),
+            images: Images::get(),
             dir: temp_dir(),
         };
-        let images = &project.images;
-        let haproxy = ("haproxy", &images.haproxy);
-        let named = match file {
-            LABELS => vec![haproxy, ("register", &images.sidekick)],
-            _ => vec![
-                haproxy,
-                ("web", &images.web),
-                ("dashboard", &images.sidekick),
+        let named: &[_] = match file {
+            LABELS => &[("haproxy", "haproxy"), ("register", "sidekick")],
+            _ => &[
+                ("haproxy", "haproxy"),
+                ("web", "web"),
+                ("dashboard", "sidekick"),
             ],
         };
-        let named = named.iter();
-        let named =
-            named.map(|(service, image)| format!("  {service}: {{ image: {} }}\n", image.0));
-        let mut text = format!("services:\n{}", named.collect::<String>());
-        if file == LABELS {
-            // What an image that is imported does not say.
-            text += "  web: { user: nginx, command: [nginx, -g, 'daemon off;'] }\n";
-        }
+        let named = named.iter().map(|(service, stage)| {
+            format!(
+                "  {service}: {{ image: {} }}\n",
+                project.images.stage(stage)
+            )
+        });
+        let text = format!("services:\n{}", named.collect::<String>());
         std::fs::write(project.dir.path().join("images.yaml"), text).unwrap();
         project.must(&["up", "-d", "--no-build"]);
         project
@@ -193,8 +81,8 @@ impl Project {
         command.args(["-f", self.file, "-f"]);
         command.arg(self.dir.path().join("images.yaml")).args(args);
         command
-            .env("ETCD_IMAGE", &self.etcd.0)
-            .env("WEB_IMAGE", &self.images.bases[3].0)
+            .env("ETCD_IMAGE", self.images.base("etcd"))
+            .env("WEB_IMAGE", self.images.base("nginx"))
             .env("HTTP_PORT", self.port.to_string())
             .env("DASHBOARD_PORT", self.dashboard_port.to_string());
         command.current_dir(ROOT).output().expect("run compose")
@@ -269,34 +157,95 @@ fn stop_under_load(project: &Project, server: &str) {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// Compose waits for the health of the web servers before it starts HAProxy, so they are announced when it is done; HAProxy
-/// has its file soon after.
+fn inspect(container: &str, format: &str) -> String {
+    let output = docker(&["inspect", "-f", format, container]);
+    assert!(output.status.success(), "{}", said(&output));
+    said(&output).trim().to_owned()
+}
+
+/// Each container has a health check that passes, and a limit of what is kept of its log.
 fn are_healthy(project: &Project) {
-    let health = |id: &str| {
-        let asked = docker(&["inspect", "-f", "{{.State.Health.Status}}", id]);
-        said(&asked).trim().to_owned()
-    };
-    for server in project.servers() {
-        assert_eq!(health(&server), "healthy");
+    let all = project.must(&["ps", "-q"]);
+    assert!(all.lines().count() >= 6, "{all}");
+    for container in all.lines() {
+        let name = inspect(container, "{{.Name}}");
+        wait_for(&format!("the health of {name}"), || {
+            let health = inspect(
+                container,
+                "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}",
+            );
+            (health == "healthy").then_some(())
+        });
+        let limit = inspect(container, "{{json .HostConfig.LogConfig}}");
+        let limit: Value = serde_json::from_str(&limit).unwrap();
+        assert_eq!(limit["Type"], "json-file", "{name}");
+        assert_eq!(limit["Config"]["max-size"], "10m", "{name}");
     }
-    let haproxy = project.must(&["ps", "-q", "haproxy"]);
-    wait_for("the health of HAProxy's container", || {
-        (health(haproxy.trim()) == "healthy").then_some(())
-    });
     let ready = ["exec", "-T", "haproxy", "sidekick", "health", "--ready"];
     assert_eq!(project.must(&ready), "ready\n");
 }
 
+/// What a service has logged in JSON, and the lines that are not.
+fn log_of(project: &Project, service: &str) -> (Vec<Value>, Vec<String>) {
+    let ids = project.must(&["ps", "-q", service]);
+    let logs = ids.lines().map(|id| said(&docker(&["logs", id])));
+    let lines = logs.collect::<String>();
+    let (json, other): (Vec<_>, Vec<_>) = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).map_err(|_| line.to_owned()))
+        .partition(Result::is_ok);
+    let json = json.into_iter().filter_map(Result::ok);
+    let other = other.into_iter().filter_map(Result::err);
+    (json.collect(), other.collect())
+}
+
+/// sidekick logs in JSON everywhere, and so does etcd; the programs behind sidekick log as they do.
+fn logs_are_json(project: &Project, alone: &[&str], entrypoints: &[&str]) {
+    for service in alone.iter().chain(entrypoints) {
+        let (json, other) = log_of(project, service);
+        let is_whole = |line: &Value| line["level"].is_string();
+        assert!(!json.is_empty(), "{service}: {other:?}");
+        assert!(json.iter().all(is_whole), "{service}: {json:?}");
+        if alone.contains(service) {
+            assert!(other.is_empty(), "{service}: {other:?}");
+        }
+    }
+}
+
+/// The state directory belongs to the user of HAProxy, whose home does not: nothing in the log says that it cannot be written.
+fn state_is_kept(project: &Project) {
+    let history = ["exec", "-T", "haproxy", "sidekick", "history"];
+    wait_for("the history", || {
+        let text = project.must(&history);
+        text.contains("haproxy").then_some(())
+    });
+    let files = [
+        "exec",
+        "-T",
+        "haproxy",
+        "sh",
+        "-c",
+        "echo /var/lib/sidekick/*",
+    ];
+    let files = project.must(&files);
+    assert!(files.contains("history.jsonl"), "{files}");
+    assert!(files.contains("snapshot"), "{files}");
+    let (log, _) = log_of(project, "haproxy");
+    let complains = |line: &&Value| line.to_string().contains("/var/lib/");
+    let complaint = log.iter().find(complains);
+    assert_eq!(complaint, None);
+}
+
 fn are_of_ordinary_users(images: &Images) {
     for (image, user) in [
-        (&images.sidekick, "nonroot"),
-        (&images.haproxy, "haproxy"),
-        (&images.web, "nginx"),
+        ("sidekick", "nonroot"),
+        ("haproxy", "haproxy"),
+        ("web", "nginx"),
     ] {
-        let output = docker(&["inspect", "-f", "{{.Config.User}}", &image.0]);
-        assert_eq!(said(&output).trim(), user);
+        let image = images.stage(image);
+        assert_eq!(inspect(&image, "{{.Config.User}}"), user);
         let run = ["run", "--rm", "--network=none", "--entrypoint=sidekick"];
-        let output = docker(&[&run[..], &[&image.0, "--version"]].concat());
+        let output = docker(&[&run[..], &[&image, "--version"]].concat());
         assert!(output.status.success(), "{}", said(&output));
     }
 }
@@ -316,6 +265,8 @@ fn the_compose_file_scales_and_survives_the_loss_of_servers() {
     assert_eq!(three.len(), 3);
     are_healthy(&project);
     project.wait_for_answers_of(&three);
+    logs_are_json(&project, &["etcd", "dashboard"], &["haproxy", "web"]);
+    state_is_kept(&project);
     wait_for("the dashboard", || {
         let page = request(project.dashboard_port).unwrap_or_default();
         page.contains("<title>sidekick</title>").then_some(())
@@ -371,7 +322,9 @@ fn the_compose_file_with_labels_follows_the_life_of_plain_containers() {
     let project = Project::up(program, LABELS);
     let three = project.servers();
     assert_eq!(three.len(), 3);
+    are_healthy(&project);
     project.wait_for_answers_of(&three);
+    logs_are_json(&project, &["etcd", "register"], &["haproxy"]);
 
     let scale = [
         "up",
@@ -410,39 +363,31 @@ fn the_compose_file_with_labels_follows_the_life_of_plain_containers() {
     project.wait_for_answers_of(&servers);
 }
 
-/// A container that goes with its test.
-struct Container(String);
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        docker(&["rm", "-f", &self.0]);
-    }
-}
-
 /// What a container engine acts on: the health of both images, and that it is gone when the process is stopped.
 #[test]
 fn the_images_tell_their_health() {
     if !docker::engine() {
         return;
     }
-    let images = Images::build();
+    let images = Images::get();
     let web = ["--name", "web", "--port", "8080", "--ip", "127.0.0.1", "--"];
     let web = [&web[..], &["nginx", "-g", "daemon off;"]].concat();
-    for (image, args) in [(&images.haproxy, Vec::new()), (&images.web, web)] {
-        let container = Container(docker::name("health"));
-        let run = ["run", "-d", "--network=none", "--name", &container.0];
+    for (image, args) in [("haproxy", Vec::new()), ("web", web)] {
         let often = [
+            "--network=none",
             "--health-interval=300ms",
             "--health-timeout=1s",
             "--health-retries=1",
         ];
-        let store = ["-e", "SIDEKICK_STORE=dir:///tmp/store", &image.0];
-        let output = docker(&[&run[..], &often, &store, &args].concat());
-        assert!(output.status.success(), "{}", said(&output));
+        let image = images.stage(image);
+        let store = ["-e", "SIDEKICK_STORE=dir:///tmp/store", &image];
+        let run = [&often[..], &store, &args].concat().into_iter();
+        let run: Vec<String> = run.map(str::to_owned).collect();
+        let container = Container::run("health", &run).unwrap();
         let wait_for_health = |wanted: &str| {
             wait_for(&format!("a container that is {wanted}"), || {
-                let ask = ["inspect", "-f", "{{.State.Health.Status}}", &container.0];
-                (said(&docker(&ask)).trim() == wanted).then_some(())
+                let health = inspect(&container.0, "{{.State.Health.Status}}");
+                (health == wanted).then_some(())
             });
         };
         wait_for_health("healthy");
@@ -452,4 +397,29 @@ fn the_images_tell_their_health() {
         docker(&["kill", "-s", "CONT", &container.0]);
         wait_for_health("healthy");
     }
+}
+
+/// The image of the compiler looks whether all sources are there; here Cargo itself looks whether the manifests make sense with
+/// what is there.
+#[test]
+fn the_dockerfile_copies_what_cargo_needs() {
+    if !docker::engine() {
+        return;
+    }
+    let images = Images::get();
+    let container = [&images.stage("build"), "sh", "-c", ":"].map(str::to_owned);
+    let container = Container::run("sources", &container).unwrap();
+    let dir = temp_dir();
+    let copy = format!("{}:/src", container.0);
+    let copy = [copy.as_str(), dir.path().to_str().unwrap()];
+    let output = docker(&[&["cp"], &copy[..]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--quiet", "--locked", "--offline", "--depth", "0"])
+        .current_dir(dir.path().join("src"))
+        .output()
+        .unwrap();
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.starts_with("etcd-sidekick v"), "{text}");
 }

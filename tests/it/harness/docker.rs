@@ -53,8 +53,7 @@ impl Rootfs {
         for path in ["etc", "proc", "sys", "dev", "run", "root", "tmp", "var/lib"] {
             rootfs.dir(path);
         }
-        let everybody = fs::Permissions::from_mode(0o1777);
-        fs::set_permissions(rootfs.path("tmp"), everybody).expect("open a directory");
+        rootfs.open_dir("tmp");
         for path in ["bin", "sbin", "lib", "lib64"] {
             rootfs.dir(&format!("usr/{path}"));
             rootfs.link(&format!("usr/{path}"), path);
@@ -70,6 +69,13 @@ impl Rootfs {
     /// A directory, with those above it.
     pub(crate) fn dir(&self, path: &str) {
         fs::create_dir_all(self.path(path)).expect("make a directory of an image");
+    }
+
+    /// A directory in which every user of the image may write.
+    pub(crate) fn open_dir(&self, path: &str) {
+        self.dir(path);
+        let everybody = fs::Permissions::from_mode(0o1777);
+        fs::set_permissions(self.path(path), everybody).expect("open a directory");
     }
 
     fn link(&self, to: &str, path: &str) {
@@ -122,13 +128,23 @@ impl Rootfs {
 
     /// Makes it an image of the engine that these arguments of `docker` name.
     pub(crate) fn import_into(&self, engine: &[String], name: &str) {
-        let script =
-            r#"root=$1; name=$2; shift 2; tar -C "$root" -c . | docker "$@" import - "$name""#;
+        self.import_by(engine, &["import", "-", name]);
+    }
+
+    /// Makes it an image of this name, with these lines of a Dockerfile.
+    pub(crate) fn import_as(&self, name: &str, lines: &[&str]) {
+        let lines = lines.iter().flat_map(|line| ["--change", line]);
+        let args: Vec<&str> = ["import"].into_iter().chain(lines).collect();
+        self.import_by(&[], &[&args[..], &["-", name]].concat());
+    }
+
+    fn import_by(&self, engine: &[String], args: &[&str]) {
+        let script = r#"root=$1; shift; tar -C "$root" -c . | docker "$@""#;
         let output = Command::new("sh")
             .args(["-c", script, "sh"])
             .arg(self.0.path())
-            .arg(name)
             .args(engine)
+            .args(args)
             .output()
             .expect("run tar and docker import");
         assert!(output.status.success(), "{}", said(&output));
