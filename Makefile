@@ -101,7 +101,8 @@ install-demo:
 	@contrib/install.sh haproxy:haproxy curl:curl $(if $(filter etcd,$(STORE)),etcd:etcd-server etcdctl:etcd-client)
 
 # Older and newer proxies are looked at too, where Debian's mirror has it: the tests say what they leave out without it.
-# Prometheus and promtool judge the metrics, and are unpacked without what their package brings along.
+# Prometheus and promtool judge the metrics, and are unpacked without what their package brings along. So are the programs of
+# the tutorial that are not installed for another test.
 install-test:
 	@contrib/install.sh etcd:etcd-server etcdctl:etcd-client haproxy:haproxy nginx:nginx-light openssl:openssl curl:curl unshare:util-linux ip:iproute2 script:bsdutils systemd-analyze:systemd \
 		/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream apache2:apache2-bin php:php-cli mariadbd:mariadb-server-core dnsmasq:dnsmasq-base \
@@ -109,6 +110,7 @@ install-test:
 	@contrib/debian.sh bullseye haproxy nginx-light libnginx-mod-stream apache2-bin || true
 	@contrib/debian.sh trixie $(NEWER) || true
 	@contrib/prometheus.sh || true
+	@contrib/tutorial.sh || true
 
 install-static:
 	@contrib/install.sh musl-gcc:musl-tools

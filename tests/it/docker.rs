@@ -2,6 +2,7 @@
 //! programs of this machine, and the compiler's image of a stand-in that brings the binary under test.
 
 mod images;
+mod tutorial;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

@@ -2,7 +2,7 @@
 
 mod attributes;
 mod blocks;
-mod commands;
+pub(crate) mod commands;
 mod conf_d;
 mod forms;
 mod installed;

@@ -1,5 +1,5 @@
-//! The commands of `docs/tutorial.md`, `docs/etcd.md`, `docs/keys.md`, `docs/files.md` and `docs/attributes.md`, word for word and in order, on a
-//! network and among processes of their own.
+//! The commands of `docs/etcd.md`, `docs/keys.md`, `docs/files.md` and `docs/attributes.md`, word for word and in order, on a
+//! network and among processes of their own. Those of `docs/tutorial.md` need a Docker Engine: `tests/it/docker/tutorial.rs`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,10 +10,11 @@ use super::markdown::blocks;
 use super::root;
 use crate::harness::{self, skipped, temp_dir, tool};
 
-/// The commands of a document, but for those of one section.
-fn commands(path: &str, left_out: &str) -> String {
-    let all = blocks(path).into_iter();
-    let shell = all.filter(|block| block.language == "sh" && block.heading != left_out);
+/// The commands of a document.
+pub(crate) fn commands(path: &str) -> String {
+    let shell = blocks(path)
+        .into_iter()
+        .filter(|block| block.language == "sh");
     // `set -e` passes over what is expected to fail, also when it does not.
     let line = |line: &str| match line.strip_prefix("! ") {
         Some(fails) => format!("if {fails}; then echo 'it was not refused'; exit 1; fi\n"),
@@ -114,7 +115,7 @@ fn an_instance_that_is_announced_without_sidekick_is_one() {
     let start = "export ETCDCTL_API=3 SIDEKICK_STORE=etcd://127.0.0.1:2379\n\
                  etcd --data-dir $TMPDIR/data >$TMPDIR/log 2>&1 &\n\
                  until etcdctl endpoint health 2>/dev/null; do sleep 0.1; done\n";
-    let script = start.to_owned() + &commands("docs/keys.md", "");
+    let script = start.to_owned() + &commands("docs/keys.md");
     let Some(text) = run(&script, dir.path(), &[]) else {
         return;
     };
@@ -170,46 +171,6 @@ pub(super) fn program(dir: &Path, name: &str, text: &str) {
 }
 
 #[test]
-fn the_tutorial_runs_from_its_first_server_to_its_end() {
-    for name in [
-        "etcd",
-        "etcdctl",
-        "haproxy",
-        "php",
-        "memcached",
-        "mariadbd",
-        "curl",
-    ] {
-        tool(name);
-    }
-    let dir = temp_dir();
-    let script = commands("docs/tutorial.md", "Build");
-    let Some(text) = run(&script, dir.path(), &[]) else {
-        return;
-    };
-    let order = [
-        ": no database, 0 memcached",
-        "server web-1 127.0.0.1:8001",
-        "mysql:host=127.0.0.1;port=33306;dbname=app, 1 memcached",
-        "wsrep_cluster_address = gcomm://127.0.0.1,127.0.0.1",
-        "127.0.0.1:9300",
-        "8003: mysql:",
-        "runtime",
-        "<title>",
-    ];
-    let mut rest = text.as_str();
-    for words in order {
-        let Some((_, after)) = rest.split_once(words) else {
-            panic!("there is no {words:?} in its place in: {text}");
-        };
-        rest = after;
-    }
-    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().collect();
-    let left: Vec<_> = left.iter().map(fs::DirEntry::file_name).collect();
-    assert_eq!(left, ["script"], "it removes what it made");
-}
-
-#[test]
 fn the_commands_for_etcd_give_each_user_its_own_rights_and_no_others() {
     for name in ["etcd", "etcdctl", "openssl"] {
         tool(name);
@@ -224,7 +185,7 @@ fn the_commands_for_etcd_give_each_user_its_own_rights_and_no_others() {
         .replace("{log}", &at("etcd.log"));
     program(dir.path(), "systemctl", &start);
     program(dir.path(), "chgrp", "exit 0");
-    let script = commands("docs/etcd.md", "")
+    let script = commands("docs/etcd.md")
         .replace("/etc/default/etcd", &at("default-etcd"))
         .replace("/etc/etcd", &at("etcd"))
         .replace("/etc/sidekick", &at("sidekick"));

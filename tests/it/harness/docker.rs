@@ -112,6 +112,12 @@ impl Rootfs {
         }
     }
 
+    /// A file of another tree, at the same place, with the libraries it loads.
+    pub(crate) fn unpacked(&self, tree: &Path, path: &str) {
+        self.copy(tree.join(path), path);
+        self.libraries(&tree.join(path));
+    }
+
     /// A script.
     pub(crate) fn script(&self, path: &str, text: &str) {
         self.write(path, &format!("#!/bin/sh\n{text}\n"));
