@@ -140,10 +140,10 @@ fn mariadb(tree: &Path) -> Image {
     import(&rootfs, "mariadb", &[])
 }
 
-/// An image in the place of several: memcached, `tail`, and small servers for those that are heavy, at the ports and paths of the
+/// An image in the place of several: memcached, a shell, and small servers for those that are heavy, at the ports and paths of the
 /// official images.
 fn small() -> Image {
-    let rootfs = base(&["memcached", "tail", "php"]);
+    let rootfs = base(&["memcached", "sleep", "php"]);
     rootfs.write("srv/index.php", "It is a stand-in.\n");
     for (path, ports) in [
         ("docker-entrypoint.sh", &[9300, 9200][..]),
@@ -228,7 +228,7 @@ impl Tutorial {
     fn run(&self, script: &str) -> Output {
         let path = std::env::var("PATH").unwrap();
         Command::new("timeout")
-            .args(["240", "bash", "-ec", script])
+            .args(["600", "bash", "-ec", script])
             .current_dir(ROOT)
             .env("PATH", format!("{}:{path}", self.dir.path().display()))
             .envs(self.env.iter().map(|(name, value)| (name, value)))
@@ -304,12 +304,14 @@ fn the_tutorial_runs_from_its_first_container_to_its_end() {
         "wsrep_cluster_address = gcomm://",
         ":9300\"]",
         "elasticsearch.hosts: [\"http://",
-        "    server galera-2-3306 ",
+        "    server galera-1-3306 ",
         ":5044\"",
         // The third web server.
         "\n3\n",
         " of 2, visits: ",
         "runtime  +webserver/",
+        // The lists of the log shipper: one server, then two.
+        "\n3\n",
         // The one that was killed has gone.
         " of 2, visits: ",
         "webserver/",
