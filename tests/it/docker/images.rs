@@ -81,33 +81,63 @@ mkdir -p /src/target/release && cp /sidekick /src/target/release/"#;
     rootfs
 }
 
-/// The files of this repository that the compiler has read for the binary, and those that Cargo reads before.
+/// The files of this repository that the compiler has read for the binary and for its build script, those that the build script
+/// reads, and those of Cargo.
 fn sources() -> BTreeSet<String> {
-    let deps = Path::new(BINARY).with_file_name("deps");
-    let notes = fs::read_dir(deps).expect("what the compiler leaves");
-    let notes = notes.map(|entry| entry.expect("an entry").path());
-    let of_binary = notes.filter(|path| {
-        let name = path.file_name().expect("a name").to_string_lossy();
-        let starts = name.starts_with("sidekick-") || name.starts_with("libsidekick-");
-        starts && path.extension().is_some_and(|kind| kind == "d")
-    });
-    let read = of_binary.flat_map(|path| {
-        let text = fs::read_to_string(path).expect("a note of what was read");
-        text.split_whitespace()
-            .map(|word| word.trim_end_matches(':').to_owned())
-            .collect::<Vec<_>>()
-    });
+    let built = Path::new(BINARY).parent().expect("it lies in a directory");
+    let mut words = vec!["Cargo.toml".to_owned(), "Cargo.lock".to_owned()];
+    for path in entries(&built.join("deps")) {
+        let of_binary = starts_with(&path, "sidekick-") || starts_with(&path, "libsidekick-");
+        if of_binary && is_note(&path) {
+            words.extend(noted(&path));
+        }
+    }
+    let of_package = entries(&built.join("build"));
+    for path in of_package.filter(|path| starts_with(path, "etcd-sidekick-")) {
+        words.extend(
+            entries(&path)
+                .filter(|path| is_note(path))
+                .flat_map(|path| noted(&path)),
+        );
+        let said = fs::read_to_string(path.join("output")).unwrap_or_default();
+        let read = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("cargo:rerun-if-changed="));
+        words.extend(read.map(str::to_owned));
+    }
     // Notes of before name files that are gone by now.
     let is_source = |path: &String| {
         let path = Path::new(path);
-        path.is_relative() && Path::new(ROOT).join(path).is_file()
+        path.is_relative() && !path.starts_with(".git") && Path::new(ROOT).join(path).is_file()
     };
-    let mut all: BTreeSet<String> = read.filter(is_source).collect();
-    for path in ["src/main.rs", "src/lib.rs"] {
+    let all: BTreeSet<String> = words.into_iter().filter(is_source).collect();
+    for path in ["src/main.rs", "src/lib.rs", "build/build.rs"] {
         assert!(all.contains(path), "the compiler's notes are elsewhere");
     }
-    all.extend(["Cargo.toml", "Cargo.lock", "build.rs"].map(str::to_owned));
     all
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(dir).expect("what Cargo leaves");
+    entries.map(|entry| entry.expect("an entry").path())
+}
+
+fn starts_with(path: &Path, begin: &str) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with(begin))
+}
+
+/// Whether the compiler says in this file what it has read.
+fn is_note(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == "d")
+}
+
+fn noted(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).expect("a note of what was read");
+    let words = text.split_whitespace();
+    words
+        .map(|word| word.trim_end_matches(':').to_owned())
+        .collect()
 }
 
 fn haproxy() -> Rootfs {

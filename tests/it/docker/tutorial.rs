@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use super::images::{Images, base};
 use super::{ROOT, compose_program};
 use crate::documents::commands::commands;
+use crate::documents::markdown::blocks;
 use crate::harness::docker::{self, Image, Rootfs, said};
 use crate::harness::{free_port, modules, skipped, temp_dir, tool};
 
@@ -282,6 +283,14 @@ fn unpacked() -> Option<PathBuf> {
     Some(tree)
 }
 
+/// An answer without the name of its server and without numbers.
+fn shape(answer: &str) -> String {
+    let (_, rest) = answer.split_once(", ").unwrap_or_default();
+    rest.split(|c: char| c.is_ascii_digit())
+        .filter(|part| !part.is_empty())
+        .collect()
+}
+
 #[test]
 fn the_tutorial_runs_from_its_first_container_to_its_end() {
     if !docker::engine() {
@@ -328,6 +337,11 @@ fn the_tutorial_runs_from_its_first_container_to_its_end() {
         };
         rest = after;
     }
+    let example = blocks("docs/tutorial.md").into_iter();
+    let mut example = example.filter(|block| block.language == "text" && block.heading == "Start");
+    let example = example.next().expect("an answer").text;
+    let is_alike = |line: &str| shape(line) == shape(example.trim());
+    assert!(text.lines().any(is_alike), "{example}: {text}");
     assert!(
         !text.contains("SQLSTATE"),
         "the database has failed: {text}"

@@ -47,6 +47,7 @@ const PLAYED: [Played; 33] = [
     ("docs/templates.md", "", "sh", "documents::scenes::fixtures_are_exported_rendered_and_changed"),
     ("docs/templates.md", "", "text", "documents::templates::every_block_gives_the_block_behind_it"),
     ("docs/tutorial.md", "", "sh", "docker::tutorial::the_tutorial_runs_from_its_first_container_to_its_end"),
+    ("docs/tutorial.md", "Start", "text", "docker::tutorial::the_tutorial_runs_from_its_first_container_to_its_end"),
 ];
 
 /// The test that plays this block, if there is one.
