@@ -26,8 +26,10 @@ http {
 }
 ";
 
-/// The base images, each with the lines of a Dockerfile that the official image ends with.
-const BASES: [(&str, fn() -> Rootfs, &[&str]); 5] = [
+/// The name of a base image, what is in it, and the lines of a Dockerfile that the official image ends with.
+type Base = (&'static str, fn() -> Rootfs, &'static [&'static str]);
+
+const BASES: [Base; 5] = [
     ("rust", compiler, &[]),
     ("static", || base(&[]), &["USER 65532"]),
     // The home of its user is a directory of root.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -74,7 +75,7 @@ fn named(tree: &Path, dir: &str, begin: &str, end: &str) -> String {
     format!("{dir}/{name}")
 }
 
-/// Apache with PHP as a module, and PHP's client of MySQL, which is active when it is installed.
+/// Apache with PHP as a module, and PHP's client of the database, which is active when it is installed.
 fn php(tree: &Path) -> Image {
     let rootfs = base(&["apache2", "php"]);
     rootfs.write("etc/apache2/apache2.conf", APACHE);
@@ -106,7 +107,7 @@ fn php(tree: &Path) -> Image {
     import(&rootfs, "php", &[])
 }
 
-/// MariaDB and Galera.
+/// A database server with Galera.
 fn mariadb(tree: &Path) -> Image {
     let rootfs = base(TOOLS);
     rootfs.program("mariadbd");
@@ -267,7 +268,7 @@ impl Drop for Tutorial {
             let logs = self.run(&format!(
                 "{compose} ps; {compose} logs --no-color --tail=60"
             ));
-            eprintln!("{}", said(&logs));
+            let _ = std::io::stderr().write_all(said(&logs).as_bytes());
         }
         self.run(&format!("{compose} down -v -t 1 --rmi local"));
     }

@@ -13,7 +13,7 @@ type Played = (&'static str, &'static str, &'static str, &'static str);
 
 /// The tests that run the commands of a section, or compare what a block of text shows with what is printed.
 #[rustfmt::skip]
-const PLAYED: [Played; 33] = [
+const PLAYED: [Played; 34] = [
     ("README.md", "Quick start on etcd", "sh", "quickstart::the_quick_start_ends_with_an_answer_on_a_debian_whose_packages_run"),
     ("docs/attributes.md", "", "sh", "documents::commands::the_attributes_are_announced_by_flags_and_by_a_file"),
     ("docs/conf.d.md", "", "sh", "documents::scenes::files_are_checked_compared_and_kept"),

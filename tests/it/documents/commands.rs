@@ -142,7 +142,7 @@ fn keys_come_from_a_file_and_from_the_environment() {
         "haproxy",
         &format!("echo HAPROXY; cat {here}/a.cfg"),
     );
-    let script = commands("docs/files.md", "").replace("/etc/sidekick", &here);
+    let script = commands("docs/files.md").replace("/etc/sidekick", &here);
     let state = at("state").display().to_string();
     let env = [
         ("SIDEKICK_CONF_DIR", here.as_str()),
