@@ -64,7 +64,7 @@ impl fmt::Display for Source {
 /// For the first line of a log; nothing secret is in it.
 impl fmt::Display for StorePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (store, prefix) = (self.location.identity(), self.prefix.as_str());
+        let (store, prefix) = (self.location.identity(), &self.prefix);
         write!(f, "the store is {store} ({}), prefix {prefix}", self.source)
     }
 }
@@ -553,6 +553,7 @@ mod tests {
             shown(&["--store", "etcd://flag"], &[]),
             "the store is etcd://flag:2379 (from --store), prefix /services"
         );
+        assert!(shown(&["--prefix", "/"], &[]).ends_with(", prefix /"));
         assert_eq!(
             shown(&[], &[("ETCDCTL_ENDPOINTS", "env:1")]),
             "the store is etcd://env:1 (from ETCDCTL_ENDPOINTS in the environment), prefix /services"

@@ -55,6 +55,7 @@ pub(super) fn views(
         start,
         to,
         silent: BTreeSet::new(),
+        told: String::new(),
     };
     (Views { newest, start }, keeper.run(store, prefix))
 }
@@ -66,6 +67,8 @@ struct Keeper {
     to: watch::Sender<Arc<View>>,
     /// The parts of the store that do not answer. The log tells of the first one and of the end of the last one.
     silent: BTreeSet<Scope>,
+    /// Why the store does not answer, as the log has told it last.
+    told: String,
 }
 
 impl Keeper {
@@ -100,8 +103,11 @@ impl Keeper {
             Followed::Update(update) => Input::Update(scope, update),
             Followed::Outage(error) => {
                 let why = chain(&error);
-                if self.silent.is_empty() {
+                // The follower tells a part twice only of another mistake.
+                let is_again = self.silent.contains(&scope) && self.told != why;
+                if self.silent.is_empty() || is_again {
                     tracing::warn!(error = why, "the store does not answer: {why}");
+                    self.told.clone_from(&why);
                 }
                 self.silent.insert(scope);
                 Input::Outage(scope, why)

@@ -34,9 +34,14 @@ pub fn find_format(extension: Option<&str>, text: &str) -> Format {
     match extension {
         Some("json") => Format::Json,
         Some("yaml" | "yml") => Format::Yaml,
-        Some(_) | None if text.trim_start().starts_with('{') => Format::Json,
+        Some(_) | None if without_mark(text).trim_start().starts_with('{') => Format::Json,
         Some(_) | None => Format::Yaml,
     }
+}
+
+/// A text without the byte order mark that editors of Windows put before it.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// The keys and values of a text.
@@ -44,6 +49,7 @@ pub fn find_format(extension: Option<&str>, text: &str) -> Format {
 /// # Errors
 /// The text cannot be parsed, has something that is no value, or has a key twice.
 pub fn parse(text: &str, format: Format) -> Result<Entries, Fault> {
+    let text = without_mark(text);
     let node = match format {
         Format::Json => {
             let value = json::parse(text)?;
@@ -189,6 +195,32 @@ pub(super) mod tests {
             read(r#"{"header": "x", "kvs": 1}"#, Format::Json).unwrap(),
             ["/header=x", "/kvs=1"]
         );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        for format in [Format::Json, Format::Yaml] {
+            assert_eq!(read("\u{feff}{\"a\": 1}", format).unwrap(), ["/a=1"]);
+        }
+        assert_eq!(find_format(None, "\u{feff} {}"), Format::Json);
+    }
+
+    #[test]
+    fn numbers_in_json_are_exact_or_refused() {
+        let text = r#"{"a": 18446744073709551615, "b": -9223372036854775808, "c": 1.5, "d": 9007199254740992.0}"#;
+        let want = [
+            "/a=18446744073709551615",
+            "/b=-9223372036854775808",
+            "/c=1.5",
+            "/d=9007199254740992.0",
+        ];
+        assert_eq!(read(text, Format::Json).unwrap(), want);
+        for long in ["18446744073709551616", "-1e300", "12345678901234567890123"] {
+            let said = read(&format!("{{\"a\":\n{long}}}"), Format::Json).unwrap_err();
+            let want =
+                "line 2: a number is too large to be kept as it is written: put it in quotes";
+            assert_eq!(said, want, "{long}");
+        }
     }
 
     #[test]

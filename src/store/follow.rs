@@ -42,7 +42,8 @@ const RELIST_SPREAD: f64 = 0.2;
 pub enum Followed {
     /// The store has sent this.
     Update(Update),
-    /// The store has stopped answering; the follower sends this once per outage.
+    /// The store has stopped answering; the follower sends this once per outage, and again when somebody who corrects the
+    /// store has made another mistake.
     Outage(StoreError),
     /// The store answers again.
     Restored(PastFailures),
@@ -54,7 +55,8 @@ pub enum Followed {
 ///
 /// - The first update is a [`Update::Reset`], and applying all updates in order leads to what the store holds.
 /// - No change is skipped: where the history from which to go on is gone, another reset comes.
-/// - It reports an outage once, after the first retry has failed too, and its end once.
+/// - It reports an outage once, after the first retry has failed too, and its end once. Only another mistake in what the
+///   store is made of is reported in between.
 pub async fn follow(store: Arc<dyn Store>, prefix: Prefix, to: mpsc::Sender<Followed>) {
     let receiver = to.clone();
     let follower = Follower::new(store, prefix, to);
@@ -114,7 +116,11 @@ struct Follower {
 
 /// How many failures came in a row; the follower reports an outage at the second.
 #[derive(Debug, Default)]
-struct Outage(Failures);
+struct Outage {
+    failures: Failures,
+    /// What was reported last.
+    reported: Option<StoreError>,
+}
 
 impl Follower {
     fn new(store: Arc<dyn Store>, prefix: Prefix, to: mpsc::Sender<Followed>) -> Self {
@@ -225,7 +231,7 @@ impl Follower {
                 if self.failed_resumes >= RESUMES {
                     self.position = Position::Listing;
                 }
-                if self.outage.begins() {
+                if self.outage.is_news(&error) {
                     self.send(Followed::Outage(error)).await
                 } else {
                     ControlFlow::Continue(())
@@ -255,16 +261,29 @@ impl Follower {
 }
 
 impl Outage {
-    /// Counts a failure; returns whether the outage is to be reported now.
-    fn begins(&mut self) -> bool {
-        self.0.count(Instant::now().into_std());
-        self.0.times() == REPORT_AT
+    /// Counts a failure; returns whether it is to be reported now.
+    fn is_news(&mut self, error: &StoreError) -> bool {
+        self.failures.count(Instant::now().into_std());
+        let begins = self.failures.times() == REPORT_AT;
+        let is_news = begins || self.is_another_mistake(error);
+        if is_news {
+            self.reported = Some(error.clone());
+        }
+        is_news
+    }
+
+    /// Whether somebody has to correct something else than what was reported. Causes that pass by themselves may change at
+    /// each try, and are no news.
+    fn is_another_mistake(&self, error: &StoreError) -> bool {
+        let reported = self.reported.as_ref();
+        matches!(error, StoreError::Unusable { .. })
+            && reported.is_some_and(|reported| reported != error)
     }
 
     /// Forgets the failures; returns them if the outage had been reported.
     fn end(&mut self) -> Option<PastFailures> {
-        let was_reported = self.0.times() >= REPORT_AT;
-        let past = self.0.end(Instant::now().into_std());
+        let was_reported = self.reported.take().is_some();
+        let past = self.failures.end(Instant::now().into_std());
         past.filter(|_| was_reported)
     }
 }

@@ -107,7 +107,9 @@ impl StoreError {
             Self::Unavailable { .. } => {
                 "look whether the store runs there; --store names another one"
             }
-            Self::Unusable { .. } => "correct it; docs/fixtures.md says what such a file has",
+            Self::Unusable { .. } => {
+                "correct it, or name another file; docs/fixtures.md says what such a file has"
+            }
             Self::Refused { .. } | Self::HistoryLost { .. } => "--store names another store",
             Self::LeaseLost(_) | Self::Conflict(_) => "--store names another store",
         };
@@ -183,8 +185,8 @@ pub trait Store: Send + Sync {
     /// Ends a lease and removes every key on it in one step. A lease that is already gone is no error.
     fn revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Waits until a store that could not be used can be used again. A store that cannot see that waits for ever; who
-    /// follows it tries again after a while.
+    /// Waits until a store that could not be used can be used again, or cannot be used for another reason. A store that
+    /// cannot see that waits for ever; who follows it tries again after a while.
     fn usable_again(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }

@@ -245,6 +245,25 @@ fn a_mistake_is_told_once_and_leaves_everything_as_it_is_until_it_is_corrected()
 }
 
 #[test]
+fn another_mistake_takes_the_place_of_the_one_before() {
+    let bench = Bench::new(TEMPLATE, "");
+    bench.write("keys.yaml", A);
+    let port = free_port();
+    let watch = bench.start("keys.yaml", &["--admin", &format!("127.0.0.1:{port}")]);
+    bench.wait_live("a 10.0.0.1:80\n", &watch);
+    bench.replace("keys.yaml", "x: *nobody\n");
+    watch.wait_said("cannot be used: line 1: ");
+    bench.replace("keys.yaml", "x: 1\ny:\n");
+    let second = "cannot be used: line 2: /y is null";
+    watch.wait_said(second);
+    wait_for("/ready to name the second mistake alone", || {
+        let ready = ask(port, "localhost", "/ready")?;
+        (ready.contains(second) && !ready.contains("line 1: ")).then_some(())
+    });
+    assert_eq!(watch.output().matches(second).count(), 1);
+}
+
+#[test]
 fn a_watcher_waits_for_a_file_that_is_wrong_at_the_start() {
     let bench = Bench::new(TEMPLATE, "");
     bench.write("keys.yaml", "a: [");

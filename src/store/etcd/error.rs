@@ -324,7 +324,7 @@ fn hint_of_login(options: &EtcdOptions) -> String {
             file.display()
         ),
         Some((user, Password::Given(_))) => format!(
-            "check the user {user} and its password; it came from the environment, which is read only at the start: a \
+            "check the user {user} and its password; it came from the environment, which is read only at the start, or from confd.toml: a \
              password that changes belongs into a file for --password-file"
         ),
         None => "check the user and the password".to_owned(),

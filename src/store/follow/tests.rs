@@ -184,6 +184,7 @@ async fn play(steps: Vec<Step>, quiet: Duration) -> (Arc<Script>, Vec<String>) {
         heard.push(match followed {
             Followed::Update(Update::Reset(snapshot)) => format!("reset {}", snapshot.revision),
             Followed::Update(update) => format!("changed {}", update.revision()),
+            Followed::Outage(StoreError::Unusable { reason, .. }) => format!("mistake {reason}"),
             Followed::Outage(_) => "outage".to_owned(),
             Followed::Restored(_) => "restored".to_owned(),
         });
@@ -325,4 +326,31 @@ async fn a_watch_may_begin_with_a_reset_of_its_own() {
     .await;
     assert_eq!(heard, ["reset 5", "reset 3"]);
     assert_eq!(script.calls().last(), Some(&Call::Watch(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_mistake_in_the_store_is_told_and_the_same_one_is_not() {
+    let wrong = |reason: &str| {
+        Step::List(Err(StoreError::Unusable {
+            store: "the script".to_owned(),
+            reason: reason.to_owned(),
+        }))
+    };
+    let (_, heard) = play(
+        vec![
+            wrong("a"),
+            wrong("a"),
+            wrong("a"),
+            wrong("b"),
+            wrong("b"),
+            Step::List(Err(down())),
+            wrong("a"),
+            Step::List(Ok(5)),
+            Step::Watch(Ok(vec![])),
+        ],
+        60 * SECOND,
+    )
+    .await;
+    let want = ["mistake a", "mistake b", "mistake a", "reset 5", "restored"];
+    assert_eq!(heard, want);
 }

@@ -145,7 +145,7 @@ fn find(root: &Path) -> Result<Found, Unread> {
 }
 
 /// Adds what is in a directory, in the order of names. Hidden files and directories are left out: editors, Kubernetes and
-/// others keep their own there.
+/// others keep their own there. So is the directory of a disk for what was lost, which only root can read.
 fn visit(dir: &Path, depth: usize, found: &mut Found) -> Result<(), Unread> {
     if depth > DEPTH {
         return Err(complaint(
@@ -161,7 +161,8 @@ fn visit(dir: &Path, depth: usize, found: &mut Found) -> Result<(), Unread> {
     found.dirs.insert(dir.to_owned());
     for entry in entries {
         let path = entry.path();
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b".") || name == "lost+found" {
             continue;
         }
         if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) {

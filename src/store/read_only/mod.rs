@@ -152,7 +152,9 @@ impl Shared {
     }
 
     fn hanging(&self) -> StoreError {
-        let reason = format!("its file system has not answered within {HANGS:?}");
+        let reason = format!(
+            "it has not been read within {HANGS:?} (does its file system hang, or is it too large for this host?)"
+        );
         self.error(Unread::Silent(reason))
     }
 
@@ -207,8 +209,15 @@ impl Store for ReadOnlyStore {
     fn usable_again(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             let mut observer = Observer::new(&self.0);
-            while observer.look().await.is_err() {
+            let Err(first) = observer.look().await else {
+                return;
+            };
+            loop {
                 observer.wait().await;
+                match observer.look().await {
+                    Err(error) if error == first => {}
+                    Ok(_) | Err(_) => return,
+                }
             }
         })
     }

@@ -33,6 +33,7 @@ async fn the_files_of_a_directory_are_those_with_keys_and_not_hidden() {
         ("old.yaml.bak", "no keys"),
         (".hidden.yaml", "no: [keys"),
         (".git/x.yaml", "no: [keys"),
+        ("lost+found/x.yaml", "no: [keys"),
     ]);
     assert_eq!(keys(dir.path()).await.unwrap(), ["/a", "/b", "/c"]);
     // A file that is named itself may be called anything.
@@ -138,6 +139,19 @@ async fn who_waits_for_a_correction_hears_of_it() {
     let early = timeout(Duration::from_millis(50), &mut again).await;
     assert!(early.is_err(), "it is still wrong");
     replace(&file, "a: 1");
+    timeout(Duration::from_secs(30), again).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_correction_hears_of_another_mistake() {
+    let dir = directory(&[("a.yaml", "a: [")]);
+    let file = dir.path().join("a.yaml");
+    let store = ReadOnlyStore::of_files(&file);
+    let again = store.usable_again();
+    tokio::pin!(again);
+    let early = timeout(Duration::from_millis(50), &mut again).await;
+    assert!(early.is_err(), "it is still wrong");
+    replace(&file, "a: 1\nb:\n");
     timeout(Duration::from_secs(30), again).await.unwrap();
 }
 

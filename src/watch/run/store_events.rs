@@ -21,7 +21,10 @@ impl Shell {
             Followed::Outage(error) => {
                 // An outage concerns all scopes as a rule, so only the first one is logged.
                 if self.unreachable.is_empty() {
-                    self.begin_outage(error);
+                    self.admin.store_lost();
+                    self.report_outage(error);
+                } else if self.is_another_mistake(&error) {
+                    self.report_outage(error);
                 }
                 self.unreachable.insert(scope);
             }
@@ -42,9 +45,13 @@ impl Shell {
         }
     }
 
-    /// Logs an outage. A single pass ends if somebody has to correct the store: waiting does not help.
-    fn begin_outage(&mut self, error: StoreError) {
-        self.admin.store_lost();
+    /// Whether somebody has to correct something else in the store than what was logged.
+    fn is_another_mistake(&self, error: &StoreError) -> bool {
+        matches!(error, StoreError::Unusable { .. }) && self.outage.as_ref() != Some(error)
+    }
+
+    /// Logs why the store cannot be followed. A single pass ends if somebody has to correct the store: waiting does not help.
+    fn report_outage(&mut self, error: StoreError) {
         let has_to_be_corrected = matches!(error, StoreError::Unusable { .. });
         if has_to_be_corrected && self.options.once && !self.subscriptions.is_complete() {
             error!(%error, "{error}; nothing was changed");
