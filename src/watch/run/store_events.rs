@@ -69,11 +69,29 @@ impl Shell {
         if is_reset {
             self.subscriptions.mark_heard(scope);
         }
+        if was_complete && self.named.is_moving {
+            // The catalog has everything of the store before.
+            if let Some(arrived) = self.subscriptions.gather(scope, update) {
+                self.take_in_new_store(arrived);
+            }
+            return;
+        }
         let has_changed = self.apply_update(scope, update, was_complete);
         if self.subscriptions.is_fresh() && (is_reset || has_changed) {
             self.snapshot.schedule_write(Instant::now());
             self.clear_stale();
         }
+    }
+
+    /// Another store has sent everything: from now on its data count, all of them at once.
+    fn take_in_new_store(&mut self, arrived: Vec<(usize, Update)>) {
+        self.named.is_arriving = true;
+        for (scope, update) in arrived {
+            self.apply_update(scope, update, true);
+        }
+        self.named.is_arriving = false;
+        self.snapshot.schedule_write(Instant::now());
+        self.clear_stale();
     }
 
     /// Applies an update to the catalog, the guards and our entry, and notifies the targets that it concerns. Returns

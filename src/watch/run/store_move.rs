@@ -26,6 +26,8 @@ pub(super) struct NamedStore {
     waits_for_restart: Option<StorePlace>,
     /// The store in use has not sent everything yet, and another one was in use before.
     pub(super) is_moving: bool,
+    /// The data of the store in use take the place of those of the one before, so no file is rendered.
+    pub(super) is_arriving: bool,
 }
 
 impl NamedStore {
@@ -36,6 +38,7 @@ impl NamedStore {
             problems: Vec::new(),
             waits_for_restart: None,
             is_moving: false,
+            is_arriving: false,
         }
     }
 

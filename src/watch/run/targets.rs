@@ -21,7 +21,7 @@ impl Shell {
     /// Tells the schedules of the targets for which `concerned` is true that something has changed. A target whose
     /// guard has frozen it is not published.
     pub(super) fn notify_targets(&mut self, concerned: impl Fn(&TargetState) -> bool) {
-        if !self.subscriptions.is_complete() {
+        if !self.subscriptions.is_complete() || self.named.is_arriving {
             return;
         }
         for target in 0..self.targets.len() {

@@ -1,17 +1,21 @@
 //! Follows the paths of the store that the targets need, and knows of which of them the store has sent all data. Shell.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::model::prefix::Prefix;
+use crate::model::update::{Change, Snapshot, Update};
 use crate::store::{Followed, Store, follow_tagged};
 
 /// The followed paths. A path is also called a scope, and named by its place in this list.
 pub(crate) struct Subscriptions {
     /// The paths, and what is known of each.
     scopes: Vec<(Prefix, Known)>,
+    /// What another store has sent of each scope, until it has sent everything.
+    arrived: BTreeMap<usize, Snapshot>,
     updates: mpsc::Receiver<(usize, Followed)>,
     _followers: JoinSet<()>,
 }
@@ -40,6 +44,7 @@ impl Subscriptions {
                 .into_iter()
                 .map(|prefix| (prefix, Known::Nothing))
                 .collect(),
+            arrived: BTreeMap::new(),
             updates,
             _followers: followers,
         }
@@ -81,6 +86,31 @@ impl Subscriptions {
     /// The store has sent all data of this path.
     pub(crate) fn mark_heard(&mut self, scope: usize) {
         self.scopes[scope].1 = Known::Heard;
+    }
+
+    /// Keeps what another store has sent of a path. Once that store has sent everything, all of it is returned: until then files
+    /// would have a part of each store.
+    pub(crate) fn gather(&mut self, scope: usize, update: Update) -> Option<Vec<(usize, Update)>> {
+        match update {
+            Update::Reset(snapshot) => drop(self.arrived.insert(scope, snapshot)),
+            Update::Changed { revision, changes } => {
+                let held = self.arrived.entry(scope).or_default();
+                held.revision = revision;
+                for change in changes {
+                    match change {
+                        Change::Put(key, value) => drop(held.entries.insert(key, value)),
+                        Change::Delete(key) => drop(held.entries.remove(&key)),
+                    }
+                }
+            }
+        }
+        let arrived = self.is_fresh().then(|| std::mem::take(&mut self.arrived))?;
+        let resets = arrived.into_iter();
+        Some(
+            resets
+                .map(|(scope, snapshot)| (scope, Update::Reset(snapshot)))
+                .collect(),
+        )
     }
 
     /// The paths of which nothing is known, each with its scope.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use super::{TEMPLATE, UNGUARDED, line};
+use crate::etcd::auth;
 use crate::harness::command::arg;
 use crate::harness::etcd::{Cluster, Etcd, Setup};
 use crate::harness::pki::Pki;
@@ -200,6 +201,53 @@ fn a_store_that_is_down_gives_way_to_another_one() {
     bench.wait_live(&line("b"));
     process.wait_said("1 target");
     assert_eq!(wait_watchers(&b, 1).len(), 1);
+    stop(process);
+}
+
+#[test]
+fn files_never_have_a_part_of_each_store() {
+    let bench = Bench::new();
+    bench.write("templates/b.tmpl", "{{getv \"/app/motd\" \"none\"}}");
+    let motd = bench.file("b.cfg");
+    let dest = arg(&motd);
+    let text = format!("[template]\nsrc = 'b.tmpl'\ndest = '{dest}'\nkeys = ['/app']\n");
+    bench.write("conf.d/b.toml", &text);
+    // `app` may use /services/ there, and nothing else.
+    let (a, (b, _)) = (Etcd::start_new(), auth::start());
+    for (etcd, id) in [(&a, "a"), (&b, "b")] {
+        put(etcd, id);
+        etcd.etcdctl(&["put", "/app/motd", id]);
+    }
+    let wait_motd = |want: &str| {
+        wait_for(&format!("the other file to say {want}"), || {
+            (fs::read_to_string(&motd).ok()? == want).then_some(())
+        });
+    };
+    bench.name_nodes(&[&a]);
+    let process = bench.start(&[]);
+    bench.wait_live(&line("a"));
+    wait_motd("a");
+    let login = "username = 'app'\npassword = 'secret'\n";
+    bench.write(
+        "confd.toml",
+        &format!("nodes = ['{}']\n{login}", b.endpoint()),
+    );
+    // It says so after its second try: what may be read has come by then.
+    process.wait_said("refused: ");
+    put(&b, "b2");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(fs::read_to_string(bench.file("a.cfg")).unwrap(), line("a"));
+    b.etcdctl(&[
+        "role",
+        "grant-permission",
+        "app",
+        "readwrite",
+        "/app",
+        "--prefix=true",
+    ]);
+    bench.wait_live(&(line("b") + &line("b2")));
+    wait_motd("b");
+    process.wait_said("the files are those of this store from now on");
     stop(process);
 }
 
