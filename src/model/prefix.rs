@@ -58,6 +58,18 @@ impl Prefix {
         Self(format!("{}/{name}", self.0))
     }
 
+    /// The deepest path that covers all of `prefixes`; `None` if there are none.
+    #[must_use]
+    pub fn common(prefixes: impl Iterator<Item = Self>) -> Option<Self> {
+        prefixes.reduce(|mut common, other| {
+            while !common.covers(&other.0) {
+                let end = common.0.rfind('/').unwrap_or_default();
+                common.0.truncate(end);
+            }
+            common
+        })
+    }
+
     /// The fewest of `prefixes` that cover them all.
     #[must_use]
     pub fn widest(mut prefixes: Vec<Self>) -> Vec<Self> {
@@ -125,5 +137,21 @@ mod tests {
             parse(&["/a", "/ab", "/services"])
         );
         assert_eq!(Prefix::widest(parse(&["/a", "/"])), parse(&["/"]));
+    }
+
+    #[test]
+    fn the_common_path_covers_all_and_ends_at_a_boundary() {
+        for (paths, want) in [
+            (&["/a/b", "/a/b/c"][..], "/a/b"),
+            (&["/a/b/c", "/a/b"], "/a/b"),
+            (&["/a/web", "/a/webserver", "/a/db"], "/a"),
+            (&["/a", "/b"], "/"),
+            (&["/", "/b"], "/"),
+            (&["/a"], "/a"),
+        ] {
+            let paths = paths.iter().map(|path| Prefix::parse(path).unwrap());
+            assert_eq!(Prefix::common(paths).unwrap().to_string(), want);
+        }
+        assert_eq!(Prefix::common(std::iter::empty()), None);
     }
 }

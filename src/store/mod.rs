@@ -185,6 +185,12 @@ pub trait Store: Send + Sync {
     /// Ends a lease and removes every key on it in one step. A lease that is already gone is no error.
     fn revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// Whether a change that concerns several paths is one change to whoever follows one path above all of them, and costs no
+    /// more there. Else each path is followed on its own.
+    fn is_followed_as_one(&self) -> bool {
+        false
+    }
+
     /// Waits until a store that could not be used can be used again, or cannot be used for another reason. A store that
     /// cannot see that waits for ever; who follows it tries again after a while.
     fn usable_again(&self) -> BoxFuture<'_, ()> {

@@ -245,6 +245,45 @@ fn a_mistake_is_told_once_and_leaves_everything_as_it_is_until_it_is_corrected()
 }
 
 #[test]
+fn an_edit_is_one_change_also_of_several_paths() {
+    let bench = Bench::new("", "");
+    let seen = bench.file("seen");
+    let template = "{{getv \"/app/v\"}} {{getv \"/other/v\"}}\n";
+    bench.write("templates/b.tmpl", template);
+    let (dest, all) = (bench.file("out/b.cfg"), seen.display());
+    bench.write(
+        "conf.d/b.toml",
+        format!(
+            "[template]\nsrc = 'b.tmpl'\ndest = '{0}'\nkeys = ['/app', '/other']\n\
+             reload_cmd = 'cat {0} >> {all}'\n[template.pace]\nmin_interval = '0s'\n",
+            dest.display()
+        ),
+    );
+    let edit = |v: usize| format!("app: {{v: {v}}}\nother: {{v: {v}}}\n");
+    bench.write("keys.yaml", edit(0));
+    let watch = bench.start("keys.yaml", &[]);
+    let mut want = String::new();
+    for v in 0..8 {
+        bench.replace("keys.yaml", &edit(v));
+        want += &format!("{v} {v}\n");
+        wait_for(&format!("the edit {v} to be published"), || {
+            let now = fs::read_to_string(&dest).ok()?;
+            (now == format!("{v} {v}\n")).then_some(())
+        });
+        wait_for("its reload", || {
+            let told = fs::read_to_string(&seen).ok()?;
+            told.ends_with(&format!("{v} {v}\n")).then_some(())
+        });
+    }
+    assert_eq!(
+        fs::read_to_string(&seen).unwrap(),
+        want,
+        "{}",
+        watch.output()
+    );
+}
+
+#[test]
 fn another_mistake_takes_the_place_of_the_one_before() {
     let bench = Bench::new(TEMPLATE, "");
     bench.write("keys.yaml", A);

@@ -206,6 +206,11 @@ impl Store for ReadOnlyStore {
         })
     }
 
+    /// An edit may concern several paths, and everything is read anyway.
+    fn is_followed_as_one(&self) -> bool {
+        true
+    }
+
     fn usable_again(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             let mut observer = Observer::new(&self.0);

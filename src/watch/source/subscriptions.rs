@@ -14,6 +14,8 @@ use crate::store::{Followed, Store, follow_tagged};
 pub(crate) struct Subscriptions {
     /// The paths, and what is known of each.
     scopes: Vec<(Prefix, Known)>,
+    /// Whether one path covers all.
+    as_one: bool,
     /// What another store has sent of each scope, until it has sent everything.
     arrived: BTreeMap<usize, Snapshot>,
     updates: mpsc::Receiver<(usize, Followed)>,
@@ -33,7 +35,8 @@ enum Known {
 impl Subscriptions {
     /// Starts to follow the fewest paths that cover all of `paths`. It stops when the value is dropped.
     pub(crate) fn start(store: &Arc<dyn Store>, paths: impl Iterator<Item = Prefix>) -> Self {
-        let scopes = Prefix::widest(paths.collect());
+        let as_one = store.is_followed_as_one();
+        let scopes = fewest(as_one, paths);
         let (to, updates) = mpsc::channel(64);
         let mut followers = JoinSet::new();
         for (scope, prefix) in scopes.iter().cloned().enumerate() {
@@ -44,6 +47,7 @@ impl Subscriptions {
                 .into_iter()
                 .map(|prefix| (prefix, Known::Nothing))
                 .collect(),
+            as_one,
             arrived: BTreeMap::new(),
             updates,
             _followers: followers,
@@ -63,7 +67,7 @@ impl Subscriptions {
 
     /// Whether exactly the paths are followed that these need.
     pub(crate) fn follows_exactly(&self, paths: impl Iterator<Item = Prefix>) -> bool {
-        let wanted = Prefix::widest(paths.collect());
+        let wanted = fewest(self.as_one, paths);
         self.scopes
             .iter()
             .map(|(prefix, _)| prefix)
@@ -147,5 +151,14 @@ impl Subscriptions {
             // No path is followed.
             None => std::future::pending().await,
         }
+    }
+}
+
+/// The paths to follow so that all of these are covered.
+fn fewest(as_one: bool, paths: impl Iterator<Item = Prefix>) -> Vec<Prefix> {
+    if as_one {
+        Prefix::common(paths).into_iter().collect()
+    } else {
+        Prefix::widest(paths.collect())
     }
 }
