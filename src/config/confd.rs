@@ -14,8 +14,8 @@ use toml::de::DeValue;
 
 use super::store::{STORE_SRV, is_domain, is_endpoint};
 use super::style::{Style, is_tera};
+use super::toml_fields::TomlTable;
 use super::toml_file::TomlFile;
-use super::toml_table::TomlTable;
 use super::{Env, Problem};
 use crate::cli::StoreArgs;
 use crate::model::pace::Pace;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::duration::parse_positive_duration;
-use super::toml_table::TomlTable;
+use super::toml_fields::TomlTable;
 use super::{Output, Sources};
 use crate::model::address::Network;
 use crate::model::guard::{OnEmpty, Percent, Rules};

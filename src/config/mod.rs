@@ -21,8 +21,8 @@ mod store;
 mod store_choice;
 mod style;
 mod target;
+mod toml_fields;
 mod toml_file;
-mod toml_table;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -8,8 +8,8 @@ use super::Problem;
 use super::announcement::{Announcement, IdSpec, parse_announcement};
 use super::input::{Problems, RawChecks, RawInstance};
 use super::target;
+use super::toml_fields::TomlTable;
 use super::toml_file::TomlFile;
-use super::toml_table::TomlTable;
 use crate::model::prefix::Prefix;
 
 const KNOWN: [&str; 19] = [

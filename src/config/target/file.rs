@@ -8,8 +8,8 @@ use super::{BadTarget, Targets, group};
 use crate::config::Problem;
 use crate::config::confd::Confd;
 use crate::config::style::Style;
+use crate::config::toml_fields::TomlTable;
 use crate::config::toml_file::TomlFile;
-use crate::config::toml_table::TomlTable;
 
 /// A file that may give a target.
 pub(super) struct TargetFile<'a> {

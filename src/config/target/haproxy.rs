@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::parse_duration;
 use crate::config::path::parse_absolute_path;
-use crate::config::toml_table::TomlTable;
+use crate::config::toml_fields::TomlTable;
 use crate::model::socket::Address;
 
 /// The default of `timeout`. A socket that works answers at once.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::haproxy::read_haproxy;
 use super::{Output, Owner, Sources};
+use crate::config::toml_fields::{Located, TomlTable};
 use crate::config::toml_file::TomlFile;
-use crate::config::toml_table::{Located, TomlTable};
 use crate::model::instance::ServiceName;
 use crate::model::prefix::Prefix;
 use crate::model::suggestion::did_you_mean;

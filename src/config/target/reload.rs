@@ -3,8 +3,8 @@
 use super::Reload;
 use crate::config::parse_duration;
 use crate::config::path::parse_absolute_path;
+use crate::config::toml_fields::TomlTable;
 use crate::config::toml_file::TomlFile;
-use crate::config::toml_table::TomlTable;
 use crate::model::os::Signal;
 use crate::model::pace::Pace;
 
