@@ -18,6 +18,7 @@ pub mod key_tree;
 pub mod keyspace;
 pub mod lease;
 pub mod lease_id;
+pub mod line_diff;
 pub mod listen_address;
 pub mod old_worker_wait;
 pub mod os;

@@ -8,10 +8,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use similar::TextDiff;
 use tracing::{debug, warn};
 
 use super::entry::Entry;
+use crate::model::line_diff::{CONTEXT, LineDiff};
 use crate::system::file;
 use crate::system::own_files::OwnFiles;
 use crate::watch::publish::Change;
@@ -140,16 +140,19 @@ fn difference(change: &Change) -> String {
     if removed.max(added) > MOST_LINES {
         return format!("--- {name}\n+++ {name} (new)\n({removed} lines removed, {added} added)\n");
     }
-    // Three lines around what differs, as everywhere.
     let lines_before = before[..head].split_inclusive(|byte| *byte == b'\n');
-    let start = head - lines_before.rev().take(3).map(<[u8]>::len).sum::<usize>();
+    let start = head
+        - lines_before
+            .rev()
+            .take(CONTEXT)
+            .map(<[u8]>::len)
+            .sum::<usize>();
     let lines_behind = before[before.len() - tail..].split_inclusive(|byte| *byte == b'\n');
-    let rest = tail - lines_behind.take(3).map(<[u8]>::len).sum::<usize>();
+    let rest = tail - lines_behind.take(CONTEXT).map(<[u8]>::len).sum::<usize>();
     let part = |text: &[u8]| String::from_utf8_lossy(&text[start..text.len() - rest]).into_owned();
     let (before_part, after_part) = (part(before), part(after));
-    let diff = TextDiff::from_lines(&before_part, &after_part);
-    let mut unified = diff.unified_diff();
-    let text = unified.header(&name, &format!("{name} (new)")).to_string();
+    let diff = LineDiff::new(&before_part, &after_part);
+    let text = diff.unified(&name, &format!("{name} (new)"));
     shifted(&text, count(&before[..start]))
 }
 
@@ -268,9 +271,7 @@ mod tests {
             (lines(0..100, Some(1)), lines(0..100, Some(98))),
             ("no end".to_owned(), "no end\n".to_owned()),
         ] {
-            let whole = TextDiff::from_lines(&before, &after);
-            let mut whole = whole.unified_diff();
-            let whole = whole.header("/a.cfg", "/a.cfg (new)").to_string();
+            let whole = LineDiff::new(&before, &after).unified("/a.cfg", "/a.cfg (new)");
             assert_eq!(difference(&change(&before, &after)), whole);
         }
     }

@@ -3,8 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use similar::TextDiff;
-
+use crate::model::line_diff::LineDiff;
 use crate::system::output;
 
 /// The content of a file before and after a publish.
@@ -18,8 +17,7 @@ pub(in crate::watch) struct Difference {
 pub(in crate::watch) fn print_diff(dest: &Path, difference: &Difference) -> io::Result<()> {
     let before = String::from_utf8_lossy(&difference.before);
     let name = dest.display().to_string();
-    let diff = TextDiff::from_lines(before.as_ref(), difference.after.as_str());
-    let mut unified = diff.unified_diff();
-    let text = unified.header(&name, &format!("{name} (new)")).to_string();
+    let diff = LineDiff::new(before.as_ref(), difference.after.as_str());
+    let text = diff.unified(&name, &format!("{name} (new)"));
     output::print_foreign(&text)
 }

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use similar::{ChangeTag, TextDiff};
-
 use super::steps::New;
 use crate::model::fingerprint::content_hash;
+use crate::model::line_diff::{LineDiff, Side};
 use crate::system::bounded;
 use crate::system::file::{self, Access, FileState};
 
@@ -75,20 +74,14 @@ impl ForeignEdit {
 
 /// The first lines that differ, as the end of a sentence.
 fn describe_difference(had: &str, new: &str) -> String {
-    let diff = TextDiff::from_lines(had, new);
-    let sign = |tag| match tag {
-        ChangeTag::Delete => Some("had"),
-        ChangeTag::Insert => Some("should have"),
-        ChangeTag::Equal => None,
+    let diff = LineDiff::new(had, new);
+    let verb = |side| match side {
+        Side::Before => "had",
+        Side::After => "should have",
     };
-    let lines = diff.iter_all_changes().filter_map(|change| {
-        let line: String = change
-            .value()
-            .trim_end()
-            .escape_debug()
-            .take(WIDTH)
-            .collect();
-        Some(format!("{} `{line}`", sign(change.tag())?))
+    let lines = diff.differing().map(|(side, line)| {
+        let line: String = line.trim_end().escape_debug().take(WIDTH).collect();
+        format!("{} `{line}`", verb(side))
     });
     let mut lines: Vec<String> = lines.collect();
     let more = lines.len().saturating_sub(LINES);
