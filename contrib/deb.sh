@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 tree=target/package/root
 rm -rf "$tree"
 DESTDIR=$PWD/$tree PREFIX=/usr SYSCONFDIR=/etc contrib/make-install.sh install "$binary"
+# Debian's tools look for it by this name. changelog.Debian.gz would have to be in Debian's own format.
+gzip -9nc CHANGELOG.md >"$tree/usr/share/doc/etcd-sidekick/changelog.gz"
 mkdir -p target/debian
 version=${2:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)}
 package=target/debian/etcd-sidekick_${version}_$(dpkg --print-architecture).deb

@@ -144,7 +144,7 @@ impl Debian {
 #[test]
 fn the_package_is_installed_used_upgraded_and_removed_as_the_document_says() {
     let Some(package) = package() else { return };
-    has_manual_pages(&package);
+    has_pages_and_changelog(&package);
     let Some(debian) = Debian::boot() else { return };
     let dir = temp_dir();
     debian.put(&package, "/root/etcd-sidekick_0.1.0_amd64.deb");
@@ -191,13 +191,19 @@ fn the_package_is_installed_used_upgraded_and_removed_as_the_document_says() {
     assert!(output.contains("Removing etcd-sidekick"), "{output}");
 }
 
-fn has_manual_pages(package: &Path) {
+fn has_pages_and_changelog(package: &Path) {
     let listed = Command::new("dpkg-deb").arg("-c").arg(package).output();
     let files = said(&listed.unwrap());
-    for page in ["man1/sidekick-watch.1", "man5/sidekick-conf.d.5"] {
-        let path = format!("./usr/share/man/{page}");
+    let expected = [
+        "man/man1/sidekick-watch.1.gz",
+        "man/man5/sidekick-conf.d.5.gz",
+        "doc/etcd-sidekick/changelog.gz",
+    ];
+    for file in expected {
+        let path = format!("./usr/share/{file}\n");
         assert!(files.contains(&path), "{path}: {files}");
     }
+    assert!(!files.contains("changelog.Debian"), "{files}");
 }
 
 fn nothing_is_active(debian: &Debian) {
