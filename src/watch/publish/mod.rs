@@ -19,7 +19,7 @@ use tracing::warn;
 use self::loaded_state::LoadedState;
 use self::outcome::Outcome;
 use super::conf::load::Loaded;
-use super::reload::coalesce::ReloadTicket;
+use super::reload::shared::ReloadTicket;
 use super::render::{Generation, View};
 use crate::config::Target;
 use crate::system::file::SwapMethod;

@@ -28,7 +28,7 @@ use super::history::journal::Journal;
 use super::publish::PublishReport;
 use super::publish::loaded_state::LoadedState;
 use super::publish::outcome::Outcome;
-use super::reload::coalesce::Reloads;
+use super::reload::shared::Reloads;
 use super::source::snapshot::SnapshotFile;
 use super::source::subscriptions::Subscriptions;
 use super::target::schedule::Input;

@@ -1,4 +1,4 @@
-//! Coalesces reloads: equal ones that several targets ask for at the same time are made once, and never two of them at a
+//! Reloads that several targets share: equal ones that they ask for at the same time are made once, and never two at a
 //! time. Shell.
 
 use std::collections::HashMap;
