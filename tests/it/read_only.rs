@@ -265,14 +265,15 @@ fn an_edit_is_one_change_also_of_several_paths() {
     let mut want = String::new();
     for v in 0..8 {
         bench.replace("keys.yaml", &edit(v));
-        want += &format!("{v} {v}\n");
+        let both = format!("{v} {v}\n");
+        want += &both;
         wait_for(&format!("the edit {v} to be published"), || {
             let now = fs::read_to_string(&dest).ok()?;
-            (now == format!("{v} {v}\n")).then_some(())
+            (now == both).then_some(())
         });
         wait_for("its reload", || {
             let told = fs::read_to_string(&seen).ok()?;
-            told.ends_with(&format!("{v} {v}\n")).then_some(())
+            told.ends_with(&both).then_some(())
         });
     }
     assert_eq!(
