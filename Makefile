@@ -6,9 +6,9 @@ STORE ?= dir
 # Tests wait for daemons more than they compute.
 export RUST_TEST_THREADS ?= 8
 
-# Releases of Debian whose HAProxy, etcd, nginx and Apache are newer.
+# Releases of Debian whose programs are newer.
 RELEASES ?= trixie forky
-NEWER = haproxy etcd-server etcd-client nginx libnginx-mod-stream apache2-bin
+NEWER = haproxy etcd-server etcd-client nginx libnginx-mod-stream apache2-bin systemd promtool
 
 # Where `make install` puts things. DESTDIR is a root that is packed up later.
 PREFIX ?= /usr/local

@@ -59,10 +59,12 @@ loader=$(cd "$work/root" && find . -path './*lib/*-linux-*/ld-linux*' | head -n 
 test -n "$loader" || fail "there is no loader of programs in them"
 loader=${loader#.}
 triplet=$(basename "$(dirname "$loader")")
+lib="$root/usr/lib/$triplet"
 for program in "$work"/root/usr/bin/* "$work"/root/usr/sbin/*; do
     # What has no loader is a script, or needs none.
     patchelf --print-interpreter "$program" >/dev/null 2>&1 || continue
-    patchelf --set-interpreter "$root$loader" --force-rpath --set-rpath "$root/usr/lib/$triplet:$root/lib/$triplet" "$program"
+    # systemd keeps some of its libraries in a directory of its own.
+    patchelf --set-interpreter "$root$loader" --force-rpath --set-rpath "$lib:$root/lib/$triplet:$lib/systemd" "$program"
 done
 echo "$stamp" >"$work/root/stamp"
 rm -rf "$root"

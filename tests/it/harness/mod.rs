@@ -126,8 +126,11 @@ pub(crate) fn unpacked(release: &str, path: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian");
     let program = root.join(release).join(path);
     // It also has to find its libraries.
-    let runs = Command::new(&program).arg("-v").output();
-    if runs.is_ok_and(|output| output.status.success()) {
+    let runs = |option: &str| {
+        let output = Command::new(&program).arg(option).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if runs("-v") || runs("--version") {
         return Some(program);
     }
     skipped(&format!(

@@ -10,11 +10,20 @@ use sidekick::model::key::Entries;
 use super::{Target, is_before_2_5, read, render_files, root, target};
 use crate::application::EXAMPLES;
 use crate::bases::{self, KINDS};
-use crate::harness::{self, skipped, temp_dir, tool};
+use crate::harness::{self, skipped, temp_dir};
 use crate::systemd;
 
 /// Fails if there is something wrong with the file of this path below the root.
 type Judge = fn(&str);
+
+/// The release of Debian whose systemd and promtool judge beside the system's.
+const NEWER: &str = "trixie";
+
+/// A program of systemd: the system's, and the newer one if it is here.
+fn both_versions(name: &str) -> Vec<PathBuf> {
+    let newer = harness::unpacked(NEWER, &format!("usr/bin/{name}"));
+    [PathBuf::from(name)].into_iter().chain(newer).collect()
+}
 
 fn judge(path: &str) -> Option<Judge> {
     let (dir, name) = path.rsplit_once('/')?;
@@ -184,14 +193,18 @@ fn nginx_or_apache(path: &str) {
     }
 }
 
-/// Debian's mirror has to give it.
+/// Debian's mirror has to give it, in two versions.
 fn promtool(path: &str) {
-    let Some(promtool) = harness::unpacked_or_installed("promtool") else {
-        return skipped("promtool is not installed, and contrib/prometheus.sh has not unpacked it");
-    };
-    let mut command = Command::new(promtool);
-    command.args(["check", "rules"]).arg(root().join(path));
-    assert_accepted(path, &command.output().unwrap());
+    let own = harness::unpacked_or_installed("promtool");
+    if own.is_none() {
+        skipped("promtool is not installed, and contrib/prometheus.sh has not unpacked it");
+    }
+    let newer = harness::unpacked(NEWER, "usr/bin/promtool");
+    for promtool in own.into_iter().chain(newer) {
+        let mut command = Command::new(promtool);
+        command.args(["check", "rules"]).arg(root().join(path));
+        assert_accepted(path, &command.output().unwrap());
+    }
 }
 
 /// Grafana is no package of Debian's; `admin::monitoring` asks Prometheus for what the dashboard asks.
@@ -211,15 +224,18 @@ fn shell(path: &str) {
     assert_accepted(path, &output);
 }
 
-/// `systemd-analyze` says nothing of what is right.
+/// `systemd-analyze` says nothing of what is right. The newer version judges too.
 #[track_caller]
 fn verify(dir: &Path, unit: &str) {
-    let args = ["verify", "--man=no", &format!("./{unit}")];
-    let Some(output) = systemd::analyze(dir, &args) else {
-        return;
-    };
-    let said = harness::docker::said(&output);
-    assert!(output.status.success() && said.is_empty(), "{unit}: {said}");
+    for program in both_versions("systemd-analyze") {
+        let args = ["verify", "--man=no", &format!("./{unit}")];
+        let Some(output) = systemd::analyze(&program, dir, &args) else {
+            continue;
+        };
+        let said = harness::docker::said(&output);
+        let is_silent = output.status.success() && said.is_empty();
+        assert!(is_silent, "{unit}, {}: {said}", program.display());
+    }
 }
 
 fn unit(path: &str) {
@@ -258,42 +274,56 @@ fn environment(path: &str) {
     }
 }
 
-/// Has users made below another root; nothing if that is not possible here.
-fn with_users() -> Option<tempfile::TempDir> {
-    if !nix::unistd::geteuid().is_root() {
-        skipped("only root makes users and directories");
-        return None;
-    }
+/// Has users made below another root by this program.
+fn with_users(sysusers: &Path) -> tempfile::TempDir {
     let dir = temp_dir();
     fs::create_dir(dir.path().join("etc")).unwrap();
     let file = root().join("contrib/systemd/sidekick.sysusers.conf");
-    let output = below(dir.path(), "systemd-sysusers", &[], &file);
-    assert_accepted("sysusers", &output);
-    Some(dir)
+    let output = below(dir.path(), sysusers, &[], &file);
+    assert_accepted(&sysusers.display().to_string(), &output);
+    dir
 }
 
-fn below(dir: &Path, program: &str, args: &[&str], file: &PathBuf) -> Output {
-    let mut command = Command::new(tool(program));
+fn is_root() -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        skipped("only root makes users and directories");
+    }
+    is_root
+}
+
+fn below(dir: &Path, program: &Path, args: &[&str], file: &PathBuf) -> Output {
+    let mut command = Command::new(program);
     command.args(args).arg(format!("--root={}", dir.display()));
     command.arg(file).output().unwrap()
 }
 
 fn sysusers(_: &str) {
-    let Some(dir) = with_users() else { return };
-    let users = fs::read_to_string(dir.path().join("etc/passwd")).unwrap();
-    assert!(users.starts_with("sidekick:"), "{users}");
+    for program in both_versions("systemd-sysusers")
+        .into_iter()
+        .filter(|_| is_root())
+    {
+        let dir = with_users(&program);
+        let users = fs::read_to_string(dir.path().join("etc/passwd")).unwrap();
+        assert!(
+            users.starts_with("sidekick:"),
+            "{}: {users}",
+            program.display()
+        );
+    }
 }
 
 fn tmpfiles(path: &str) {
-    let Some(dir) = with_users() else { return };
-    let output = below(
-        dir.path(),
-        "systemd-tmpfiles",
-        &["--create"],
-        &root().join(path),
-    );
-    assert_accepted(path, &output);
-    let said = harness::docker::said(&output);
-    assert!(said.is_empty(), "{path}: {said}");
-    assert!(dir.path().join("run/sidekick/services").is_dir());
+    for program in both_versions("systemd-tmpfiles")
+        .into_iter()
+        .filter(|_| is_root())
+    {
+        let dir = with_users(Path::new("systemd-sysusers"));
+        let output = below(dir.path(), &program, &["--create"], &root().join(path));
+        let what = format!("{path}, {}", program.display());
+        assert_accepted(&what, &output);
+        let said = harness::docker::said(&output);
+        assert!(said.is_empty(), "{what}: {said}");
+        assert!(dir.path().join("run/sidekick/services").is_dir());
+    }
 }
