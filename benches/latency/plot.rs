@@ -1,4 +1,4 @@
-//! The plot: how long a change takes with so many instances, for each renderer and for the floor, as SVG. Pure.
+//! The plot: how long a change takes with so many instances, for each renderer, as SVG. Pure.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ const TOP: f64 = 40.0;
 /// The range of the times, in milliseconds; the scale is logarithmic.
 const LEAST: f64 = 0.3;
 const MOST: f64 = 1_000.0;
-const COLOURS: [&str; 4] = ["#888888", "#0b6e4f", "#2b59c3", "#c1440e"];
+const COLOURS: [&str; 3] = ["#0b6e4f", "#2b59c3", "#c1440e"];
 
 /// Draws the medians of all sizes; both scales are logarithmic.
 pub(crate) fn svg(report: &Report) -> String {
@@ -27,20 +27,19 @@ pub(crate) fn svg(report: &Report) -> String {
         bottom + 50.0
     );
     svg += &axes(report, right, bottom);
-    let floor = |size: &Size| Some(size.floor.event_ms.median + size.floor.write_ms.median);
-    svg += &line(report, &floor, "floor: event + write + fsync", 0);
     let names = report.sizes.iter().flat_map(|size| &size.renderers);
     let mut drawn: Vec<&str> = Vec::new();
     for name in names.map(|one| one.name) {
         if drawn.contains(&name) {
             continue;
         }
+        let colour = drawn.len();
         drawn.push(name);
         let value = |size: &Size| {
             let one = size.renderers.iter().find(|one| one.name == name)?;
             Some(one.change_ms.median)
         };
-        svg += &line(report, &value, &report.title(name), drawn.len());
+        svg += &line(report, &value, &report.title(name), colour);
     }
     svg + "</svg>\n"
 }
