@@ -176,11 +176,7 @@ impl Lease {
             Answer::KeptAlive(lease, answer) => self.kept_alive(now, lease, answer, actions),
             // After a failure the next heartbeat asks again.
             Answer::Verified(_, Err(_)) => {}
-            Answer::Verified(lease, Ok(found)) => {
-                for (dir, standing) in found {
-                    self.verified(now, lease, dir, standing, actions);
-                }
-            }
+            Answer::Verified(lease, Ok(found)) => self.verified(now, lease, found, actions),
             Answer::Revoked(lease, answer) => self.revoked(now, lease, answer, actions),
         }
     }
@@ -363,26 +359,29 @@ impl Lease {
         }
     }
 
+    /// Publishes again what does not stand any more. An answer is void for what has been ordered since the question.
     fn verified(
         &mut self,
         now: Instant,
         lease: LeaseId,
-        dir: Prefix,
-        standing: Standing,
+        found: Vec<(Prefix, Standing)>,
         actions: &mut Vec<Action>,
     ) {
-        let is_wanted = self.wanted.wants(&dir);
         let Some(held) = self.state.held(lease) else {
             return;
         };
-        // The answer is void if a publish of this or of another one is under way: it may have overtaken it.
-        let is_fresh = held.sent.is_none() && !held.later.contains_key(&dir);
-        if !is_fresh || !is_wanted {
-            return;
+        let known = actions.len();
+        for (dir, standing) in found {
+            if !self.wanted.wants(&dir) || !held.is_published(&dir) {
+                continue;
+            }
+            self.wanted.set_state(&dir, standing.state);
+            if !standing.is_whole {
+                held.mark_stale(dir.clone());
+                actions.push(Action::Repaired(dir));
+            }
         }
-        self.wanted.set_state(&dir, standing.state);
-        if !standing.is_whole && held.unpublished.insert(dir.clone()) {
-            actions.push(Action::Repaired(dir));
+        if actions.len() > known {
             self.publish_next(now, actions);
         }
     }

@@ -403,6 +403,57 @@ fn what_hands_have_deleted_is_published_again_with_the_next_heartbeat() {
 }
 
 #[test]
+fn whatever_hands_have_deleted_of_many_is_published_again_at_once() {
+    let now = Instant::now();
+    let mut lease = announced(now);
+    for n in 1..120 {
+        lease.handle(now, Input::Want(publication(&format!("a{n}"))));
+        lease.handle(now, Answer::Published(A, Ok(())));
+    }
+    let at = lease.deadline().unwrap();
+    lease.handle(at, Input::Tick);
+    let looks = lease.handle(at, Answer::KeptAlive(A, Ok(TTL)));
+    let sizes: Vec<usize> = looks.iter().map(looked_at).map(|all| all.len()).collect();
+    assert_eq!(sizes, [50, 50, 20]);
+    let mut actions = Vec::new();
+    for look in &looks {
+        let gone = looked_at(look)
+            .into_iter()
+            .map(|dir| (dir, standing(false)));
+        actions.extend(lease.handle(at, Answer::Verified(A, Ok(gone.collect()))));
+    }
+    let repaired = actions
+        .iter()
+        .filter(|action| matches!(action, Action::Repaired(_)));
+    assert_eq!(repaired.count(), 120);
+    // One after the other, as always.
+    let published = |actions: &[Action]| {
+        let publishes = |action: &&Action| matches!(action, Action::Publish(..));
+        actions.iter().filter(publishes).count()
+    };
+    assert_eq!(published(&actions), 1);
+    for _ in 1..120 {
+        assert_eq!(
+            published(&lease.handle(at, Answer::Published(A, Ok(())))),
+            1
+        );
+    }
+    assert_eq!(
+        published(&lease.handle(at, Answer::Published(A, Ok(())))),
+        0
+    );
+    assert!(lease.is_announced());
+}
+
+/// The paths that an action asks for.
+fn looked_at(action: &Action) -> Vec<Prefix> {
+    let Action::Verify(_, publications) = action else {
+        return Vec::new();
+    };
+    publications.iter().map(|one| one.dir.clone()).collect()
+}
+
+#[test]
 fn a_conflict_is_tried_again_and_keeps_the_lease() {
     let now = Instant::now();
     let mut lease = Lease::new(TTL, 1);
