@@ -158,7 +158,7 @@ pub trait Store: Send + Sync {
     ) -> BoxFuture<'a, Result<Revision, StoreError>>;
 
     /// Reads what is still there of some publications on this lease: somebody may have deleted or overwritten their keys. The
-    /// answer has one entry for each of them, in their order. A hundred of them are one request at most.
+    /// answer has one entry for each of them, in their order. The store takes at least a hundred at a time.
     fn verify<'a>(
         &'a self,
         lease: LeaseId,

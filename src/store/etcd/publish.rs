@@ -76,82 +76,47 @@ async fn attempt(
     Ok(done.succeeded().then(|| keys::revision(revision)))
 }
 
-/// Reads what is still there of some publications on this lease.
+/// Reads what is still there of some publications on this lease, by one request.
 pub(super) async fn verify(
     session: &Session,
     lease: LeaseId,
     publications: &[Publication],
 ) -> Result<Vec<Standing>, At> {
-    let look = |connection: Connection| async move {
-        let all = publications.iter().map(|publication| {
-            let range = Range::below(&publication.dir);
-            let all = GetOptions::new().with_range(range.end).with_keys_only();
-            TxnOp::get(range.start, Some(all))
-        });
-        let keys = read(session, &connection, all.collect()).await?;
-        let has_state = |(publication, keys): &(&Publication, &Vec<KeyValue>)| {
-            let is_state = |kv: &KeyValue| is_state_on(publication, kv, lease.0);
-            keys.iter().any(is_state)
-        };
-        let with_state: Vec<bool> = publications
-            .iter()
-            .zip(&keys)
-            .map(|pair| has_state(&pair))
-            .collect();
-        let wanted = publications.iter().zip(&with_state);
-        let wanted = wanted
-            .filter(|(_, has_state)| **has_state)
-            .map(|(publication, _)| {
-                // One read for both: `state_since` lies behind `state`, and what lies between them is small.
-                let end = publication.key(STATE_SINCE) + "\0";
-                let both = GetOptions::new().with_range(end);
-                TxnOp::get(publication.key(STATE), Some(both))
-            });
-        let mut states = read(session, &connection, wanted.collect())
-            .await?
-            .into_iter();
-        let states = with_state.into_iter().map(|has_state| {
-            let both = has_state.then(|| states.next());
-            both.flatten().unwrap_or_default()
-        });
-        Ok(keys
-            .into_iter()
-            .zip(states.collect::<Vec<_>>())
-            .collect::<Vec<_>>())
-    };
-    let found = session.call(ANSWER, look).await?;
-    let standing =
-        |(publication, (keys, both)): (&Publication, &(Vec<KeyValue>, Vec<KeyValue>))| {
-            let ours = keys.iter().filter(|kv| kv.lease() == lease.0);
-            let standing = ours.filter_map(|kv| field(publication, kv));
-            let standing = standing.filter(|field| publication.fields.contains_key(*field));
-            Standing {
-                is_whole: standing.count() == publication.fields.len(),
-                state: state_of(publication, &both.iter()),
-            }
-        };
-    Ok(publications.iter().zip(&found).map(standing).collect())
-}
-
-/// The keys that each of these reads finds, by one request.
-async fn read(
-    session: &Session,
-    connection: &Connection,
-    reads: Vec<TxnOp>,
-) -> Result<Vec<Vec<KeyValue>>, Failure> {
-    if reads.is_empty() {
+    if publications.is_empty() {
         return Ok(Vec::new());
     }
-    let kv = connection.client.kv_client();
-    let mut kv = kv.max_decoding_message_size(MESSAGE);
-    let done = kv.txn(Txn::new().and_then(reads)).await;
-    let done = done.map_err(|error| session.explain(&error))?;
-    let answers = done.op_responses().into_iter();
-    let keys = answers.map(|answer| match answer {
-        TxnOpResponse::Get(found) => found.kvs().to_vec(),
-        _ => Vec::new(),
+    let look = |connection: Connection| async move {
+        let reads = publications.iter().map(|publication| {
+            let range = Range::below(&publication.dir);
+            let all = GetOptions::new().with_range(range.end);
+            TxnOp::get(range.start, Some(all))
+        });
+        let reads = Txn::new().and_then(reads.collect::<Vec<_>>());
+        let kv = connection.client.kv_client();
+        let done = kv.max_decoding_message_size(MESSAGE).txn(reads).await;
+        done.map_err(|error| session.explain(&error))
+    };
+    let found = session.call(ANSWER, look).await?.op_responses();
+    let keys = found.iter().map(|answer| match answer {
+        TxnOpResponse::Get(found) => found.kvs(),
+        _ => &[],
     });
-    Ok(keys.collect())
+    let pairs = publications.iter().zip(keys);
+    Ok(pairs
+        .map(|(one, keys)| standing(lease, one, keys))
+        .collect())
+}
+
+/// What these keys, all that are below a publication's directory, say of it.
+fn standing(lease: LeaseId, publication: &Publication, keys: &[KeyValue]) -> Standing {
+    let ours = keys.iter().filter(|kv| kv.lease() == lease.0);
+    let fields = ours.filter_map(|kv| field(publication, kv));
+    let standing = fields.filter(|field| publication.fields.contains_key(*field));
+    let has_state = keys.iter().any(|kv| is_state_on(publication, kv, lease.0));
+    Standing {
+        is_whole: standing.count() == publication.fields.len(),
+        state: state_of(publication, &keys.iter()).filter(|_| has_state),
+    }
 }
 
 /// A state that is not the publication's own, on this lease.
