@@ -13,7 +13,7 @@ use crate::harness::{Process, sidekick};
 use crate::process::{processor_time, resident};
 use crate::{Figures, disk, figure};
 
-const CHANGES: usize = 20;
+const CHANGES: u32 = 20;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Lists and follows so many instances.
@@ -42,7 +42,7 @@ pub(crate) async fn measure(instances: usize) -> Figures {
     let first = wait(0, start);
     let listed = Counters::read(&etcd).since(before);
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let (idle_mb, spent) = (resident(&process), processor_time(&process));
+    let (idle_mb, started) = (resident(&process), processor_time(&process));
     let mut times = Vec::new();
     for round in 0..CHANGES {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -55,7 +55,7 @@ pub(crate) async fn measure(instances: usize) -> Figures {
         times.push(wait(before, Instant::now()));
     }
     times.sort_by(f64::total_cmp);
-    let spent = processor_time(&process) - spent;
+    let changed = processor_time(&process) - started;
     vec![
         ("instances", Value::from(instances)),
         ("from the start to the first file, ms", figure(first)),
@@ -64,13 +64,16 @@ pub(crate) async fn measure(instances: usize) -> Figures {
             figure(listed.requests),
         ),
         ("megabytes from etcd until then", figure(listed.sent / 1e6)),
-        ("processor time until then, s", figure(spent)),
+        ("processor time until then, s", figure(started)),
         ("memory, MB", figure(idle_mb)),
         ("memory after the changes, MB", figure(resident(&process))),
         (
             "one change, from its confirmation to the file, median, ms",
             figure(times[times.len() / 2]),
         ),
-        ("processor time of a change, ms", figure(spent * 1e3 / 20.0)),
+        (
+            "processor time of a change, ms",
+            figure(changed * 1e3 / f64::from(CHANGES)),
+        ),
     ]
 }
