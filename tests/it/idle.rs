@@ -2,8 +2,6 @@
 //! the leases need.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use nix::unistd::Pid;
 
@@ -16,19 +14,9 @@ const RENEWALS: f64 = 24.0;
 /// look whether the keys still stand.
 const WAKE_UPS: f64 = 15.0;
 
-/// A number of etcd's own metrics.
-fn metric(etcd: &Etcd, name: &str) -> Option<f64> {
-    let mut stream = TcpStream::connect(etcd.endpoint()).ok()?;
-    write!(stream, "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-}
-
 fn renewals(etcd: &Etcd) -> f64 {
-    let name = "etcd_debugging_lease_renewed_total";
-    metric(etcd, name).expect("etcd counts renewals")
+    etcd.metric("etcd_debugging_lease_renewed_total")
+        .expect("etcd counts renewals")
 }
 
 /// How often the threads of a process have waited for something. The thread that reads the kernel's file events does not

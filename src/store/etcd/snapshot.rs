@@ -10,8 +10,14 @@ use crate::model::key::Entries;
 use crate::model::prefix::Prefix;
 use crate::model::update::Snapshot;
 
-/// Keys per request: a page stays far below the size of a message, and below what would hold up the server.
-const PAGE: i64 = 5_000;
+/// The keys of the first page, by which we learn how large they are.
+const FIRST_PAGE: i64 = 5_000;
+/// The bytes of keys and values of a later page. etcd counts for each page all keys that are left, which takes it as long as
+/// reading a fourth of them, so a long list is to have few pages. A page stays far below the size of a message, and below what
+/// would hold up the server.
+const PAGE_BYTES: usize = 2 << 20;
+/// The most keys of a page: beside its text, each takes memory while a page is taken in.
+const LARGEST_PAGE: i64 = 30_000;
 /// How often a listing starts anew because its revision was compacted under it.
 const ATTEMPTS: usize = 3;
 
@@ -20,7 +26,10 @@ struct Listing<'a> {
     session: &'a Session,
     prefix: &'a Prefix,
     rest: Range,
+    /// How many keys to ask for.
     page: i64,
+    /// Some values are so large that no page can have more keys than this.
+    limit: i64,
     revision: i64,
     cluster: u64,
     entries: Entries,
@@ -47,7 +56,8 @@ async fn list_range(session: &Session, prefix: &Prefix, range: &Range) -> Result
             session,
             prefix,
             rest: range.clone(),
-            page: PAGE,
+            page: FIRST_PAGE,
+            limit: LARGEST_PAGE,
             revision: 0,
             cluster: 0,
             entries: Entries::new(),
@@ -67,7 +77,10 @@ impl Listing<'_> {
                 Ok(true) => {}
                 Ok(false) => break,
                 // Sidekick writes no values of that size, but somebody else may have, under this prefix.
-                Err(at) if at.failure.kind == Kind::TooLarge && self.page > 1 => self.page /= 8,
+                Err(at) if at.failure.kind == Kind::TooLarge && self.page > 1 => {
+                    self.limit = (self.page / 8).max(1);
+                    self.page = self.limit;
+                }
                 Err(at) => return Err(at),
             }
         }
@@ -101,6 +114,11 @@ impl Listing<'_> {
             // The next page starts right behind the last key, which need not be text.
             self.rest.start = [last.key(), b"\0"].concat();
         }
+        let bytes = page
+            .kvs()
+            .iter()
+            .map(|kv| kv.key().len() + kv.value().len());
+        self.page = next_page(page.kvs().len(), bytes.sum()).min(self.limit);
         for kv in page.0.kvs {
             let Some(key) = keys::text(kv.key) else {
                 continue;
@@ -111,5 +129,30 @@ impl Listing<'_> {
             }
         }
         Ok(page.0.more)
+    }
+}
+
+/// How many keys to ask for after a page with so many keys and so many bytes.
+fn next_page(keys: usize, bytes: usize) -> i64 {
+    let fitting = PAGE_BYTES.saturating_mul(keys) / bytes.max(1);
+    i64::try_from(fitting).map_or(LARGEST_PAGE, |keys| keys.clamp(1, LARGEST_PAGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_as_many_keys_as_fill_it() {
+        for (keys, bytes, next) in [
+            (5_000, 5_000 * 50, LARGEST_PAGE),
+            (5_000, 5_000 * 1_024, 2_048),
+            (2_048, 2_048 * 512, 4_096),
+            (3, 3 << 20, 2),
+            (1, 9 << 20, 1),
+            (0, 0, 1),
+        ] {
+            assert_eq!(next_page(keys, bytes), next, "{keys} keys, {bytes} bytes");
+        }
     }
 }

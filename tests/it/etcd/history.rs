@@ -115,3 +115,28 @@ async fn values_that_fill_no_message_are_listed_in_smaller_pages() {
     let snapshot = store.snapshot(&prefix("/services")).await.expect("list");
     assert_eq!(snapshot.entries.len(), 50);
 }
+
+/// etcd counts for each page all keys that are left, so a long list costs it as many times its length as it has pages.
+#[tokio::test]
+async fn a_long_list_has_few_pages() {
+    const INSTANCES: usize = 270;
+    const FIELDS: usize = 120;
+    let etcd = Etcd::start_new();
+    let store = open(etcd.options());
+    let lease = grant(&store, LONG).await;
+    let names: Vec<String> = (0..FIELDS).map(|n| format!("field-{n}")).collect();
+    let fields: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    for n in 0..INSTANCES {
+        publish(&store, lease, &format!("/services/web/{n}"), &fields).await;
+    }
+    let requests = || {
+        let labels = r#"{grpc_code="OK",grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary"}"#;
+        etcd.metric(&format!("grpc_server_handled_total{labels}"))
+            .unwrap_or_default()
+    };
+    let before = requests();
+    let snapshot = store.snapshot(&prefix("/services")).await.expect("list");
+    assert_eq!(snapshot.entries.len(), INSTANCES * FIELDS);
+    let pages = requests() - before;
+    assert!((1.5..2.5).contains(&pages), "{pages} pages");
+}

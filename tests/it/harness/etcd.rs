@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -224,6 +226,16 @@ impl Etcd {
         let answer = self.etcdctl(&["get", "none", "-w", "json"]);
         let answer: serde_json::Value = serde_json::from_str(&answer).expect("etcdctl prints JSON");
         answer["header"]["revision"].as_u64().expect("a revision")
+    }
+
+    /// A number of its own metrics, by its name with all labels.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let mut stream = TcpStream::connect(self.endpoint()).ok()?;
+        write!(stream, "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// Whether it is the leader of its cluster.
