@@ -5,16 +5,26 @@ use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use super::key::{Entries, Key, Value};
+use super::key_log::{KeyChange, Log, State};
 use super::prefix::Prefix;
 use super::update::Change;
 
-/// Keys and values under one or more prefixes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Keys and values under one or more prefixes. Two trees are equal if these are.
+#[derive(Debug, Clone, Default)]
 pub struct Tree {
     entries: Entries,
     /// How many of the keys are not written as paths are.
     unclean: usize,
+    log: Log,
 }
+
+impl PartialEq for Tree {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Tree {}
 
 /// Whether a key is written as paths are: without empty, `.` and `..` parts, and without a slash at its end.
 #[must_use]
@@ -69,33 +79,52 @@ impl Tree {
             .filter(|(key, _)| prefix.covers(key))
     }
 
+    /// The state that the tree is in.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.log.state()
+    }
+
+    /// The keys whose value may have become another one since `state`; `None` if that is not known.
+    #[must_use]
+    pub fn changed_since<'t>(
+        &'t self,
+        state: &State,
+    ) -> Option<impl Iterator<Item = &'t KeyChange> + use<'t>> {
+        self.log.since(state)
+    }
+
     /// Applies changes; returns the keys whose value is another one now.
     pub fn apply(&mut self, changes: Vec<Change>) -> BTreeSet<Key> {
-        let mut changed = Vec::new();
+        let mut changed = Vec::with_capacity(changes.len());
+        let mut note = |key, comes_or_goes| changed.push(KeyChange { key, comes_or_goes });
         for change in changes {
             match change {
                 Change::Put(key, value) => match self.entries.entry(key) {
                     Entry::Occupied(place) if *place.get() == value => {}
                     Entry::Occupied(mut place) => {
-                        changed.push(Key::clone(place.key()));
+                        note(Key::clone(place.key()), false);
                         place.insert(value);
                     }
                     Entry::Vacant(place) => {
                         self.unclean += usize::from(!is_clean(place.key()));
-                        changed.push(Key::clone(place.key()));
+                        note(Key::clone(place.key()), true);
                         place.insert(value);
                     }
                 },
                 Change::Delete(key) => {
                     if self.entries.remove(&key).is_some() {
                         self.unclean -= usize::from(!is_clean(&key));
-                        changed.push(key);
+                        note(key, true);
                     }
                 }
             }
         }
         // They are sorted as a rule, of which a set is made at once.
-        changed.into_iter().collect()
+        let keys = changed.iter().map(|change| Key::clone(&change.key));
+        let keys = keys.collect();
+        self.log.add(changed);
+        keys
     }
 
     /// Puts `entries` in the place of everything under `scope`; returns the keys whose value is another one now.
@@ -103,6 +132,7 @@ impl Tree {
         if self.is_empty() {
             self.unclean = entries.keys().filter(|key| !is_clean(key)).count();
             self.entries = entries;
+            self.log.forget();
             return self.entries.keys().cloned().collect();
         }
         let gone = self
@@ -121,6 +151,11 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
 
     fn entries(keys: &[&str]) -> Entries {
@@ -165,6 +200,126 @@ mod tests {
         let changed = changing.reset(&scope, entries(&["/a/2", "/a/3"]));
         assert_eq!(changed, ["/a/1", "/a/3"].map(Key::from).into());
         assert_eq!(changing, tree(entries(&["/a/2", "/a/3", "/a-b", "/b/1"])));
+    }
+
+    /// What is done to one of several trees.
+    #[derive(Debug, Clone)]
+    enum Deed {
+        Apply(Vec<Change>),
+        Reset(&'static str, Entries),
+        /// Another tree goes on from here.
+        Clone,
+    }
+
+    fn deeds() -> impl Strategy<Value = Vec<(Index, Deed)>> {
+        let key = prop::sample::select(vec!["/a", "/a/1", "/a/2", "/b/1", "/b/2", "/c//"]);
+        let value = prop::sample::select(vec!["1", "2", "3"]);
+        let pair = (
+            key.prop_map(Key::from),
+            value.prop_map(|value| Value::from(value.as_bytes())),
+        );
+        let change = (pair.clone(), any::<bool>());
+        let change = change.prop_map(|((key, value), puts)| {
+            if puts {
+                Change::Put(key, value)
+            } else {
+                Change::Delete(key)
+            }
+        });
+        let entries = prop::collection::btree_map(pair.0, pair.1, 0..4);
+        let deed = prop_oneof![
+            4 => prop::collection::vec(change, 0..4).prop_map(Deed::Apply),
+            1 => (prop::sample::select(vec!["/", "/a"]), entries).prop_map(|(scope, mut entries)| {
+                let prefix = Prefix::parse(scope).unwrap();
+                entries.retain(|key, _| prefix.covers(key));
+                Deed::Reset(scope, entries)
+            }),
+            1 => Just(Deed::Clone),
+        ];
+        prop::collection::vec((any::<Index>(), deed), 1..12)
+    }
+
+    fn differing(before: &Tree, now: &Tree) -> BTreeMap<Key, bool> {
+        let keys = before.entries.keys().chain(now.entries.keys());
+        let differs = keys.filter(|key| before.get(key) != now.get(key));
+        let with_presence = differs.map(|key| {
+            let comes_or_goes = before.get(key).is_some() != now.get(key).is_some();
+            (key.clone(), comes_or_goes)
+        });
+        with_presence.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_differs_between_two_states_is_known_to_have_changed(deeds in deeds()) {
+            let mut trees = vec![Tree::default()];
+            let mut past = vec![trees[0].clone()];
+            for (which, deed) in deeds {
+                let at = which.index(trees.len());
+                match deed {
+                    Deed::Apply(changes) => drop(trees[at].apply(changes)),
+                    Deed::Reset(scope, entries) => {
+                        trees[at].reset(&Prefix::parse(scope).unwrap(), entries);
+                    }
+                    Deed::Clone => trees.push(trees[at].clone()),
+                }
+                let now = &trees[at];
+                for before in &past {
+                    let Some(changed) = now.changed_since(&before.state()) else {
+                        continue;
+                    };
+                    let mut known: BTreeMap<&Key, bool> = BTreeMap::new();
+                    for change in changed {
+                        *known.entry(&change.key).or_default() |= change.comes_or_goes;
+                    }
+                    for (key, comes_or_goes) in differing(before, now) {
+                        let said = known.get(&key).copied();
+                        prop_assert!(said.is_some_and(|said| said || !comes_or_goes), "{key}: {said:?}");
+                    }
+                }
+                past.push(now.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_changed_is_known_while_it_is_little() {
+        let mut changing = tree(entries(&["/a", "/b"]));
+        let (start, before) = (changing.state(), changing.clone());
+        let put = |key: &str, value: &str| Change::Put(key.into(), value.as_bytes().into());
+        let known = |tree: &Tree| -> Option<Vec<(Key, bool)>> {
+            let changed = tree.changed_since(&start)?;
+            Some(
+                changed
+                    .map(|change| (change.key.clone(), change.comes_or_goes))
+                    .collect(),
+            )
+        };
+        assert_eq!(known(&changing), Some(Vec::new()));
+        changing.apply(vec![put("/a", "/a"), Change::Delete("/c".into())]);
+        assert_eq!(known(&changing), Some(Vec::new()), "that changes nothing");
+        changing.apply(vec![put("/a", "1")]);
+        changing.apply(vec![put("/c", "1"), Change::Delete("/b".into())]);
+        let all = [("/a", false), ("/c", true), ("/b", true)];
+        assert_eq!(
+            known(&changing),
+            Some(all.map(|(key, comes)| (key.into(), comes)).into())
+        );
+        assert_eq!(known(&before), Some(Vec::new()));
+        // What one of two does is not known to the other.
+        let other = changing.clone();
+        changing.apply(vec![put("/d", "1")]);
+        assert!(other.changed_since(&changing.state()).is_none());
+        for round in 0..10_000 {
+            changing.apply(vec![put("/a", &round.to_string())]);
+        }
+        assert_eq!(known(&changing), None);
+        let many = (0..10_000)
+            .map(|n| put(&format!("/many/{n}"), "1"))
+            .collect();
+        let state = changing.state();
+        changing.apply(many);
+        assert!(changing.changed_since(&state).is_none());
     }
 
     #[test]

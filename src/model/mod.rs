@@ -14,6 +14,7 @@ pub mod fixture;
 pub mod guard;
 pub mod instance;
 pub mod key;
+pub mod key_log;
 pub mod key_tree;
 pub mod keyspace;
 pub mod lease;

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::glob::{Glob, InvalidGlob};
 use crate::model::catalog::Catalog;
 use crate::model::key::Value;
-use crate::model::key_tree::is_clean;
+use crate::model::key_tree::{Tree, is_clean};
 use crate::model::prefix::Prefix;
 
 /// Why the keys have no answer.
@@ -83,6 +83,24 @@ impl Keys {
             cleaned,
             markers,
         }
+    }
+
+    /// The prefixes under which keys are visible.
+    #[must_use]
+    pub fn scope(&self) -> &[Prefix] {
+        &self.scope
+    }
+
+    /// What the keys are shown without.
+    #[must_use]
+    pub fn root(&self) -> &Prefix {
+        &self.root
+    }
+
+    /// All keys, also those that are not visible here.
+    #[must_use]
+    pub fn tree(&self) -> &Tree {
+        self.catalog.tree()
     }
 
     /// Whether exactly this key exists; a directory is not a key.

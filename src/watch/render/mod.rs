@@ -18,7 +18,7 @@
 //! - `template`: one type, two languages; the caller says which. `tera` is the engine for `*.tera`: `functions` and `filters`
 //!   offer all of the above to it, and their tables are the reference of the language. `rows` turns instances into its
 //!   values, and `last_rows` keeps them for the next render. `gotmpl` is the engine for `*.tmpl`: Go's text/template with
-//!   confd's functions; `docs/confd.md` is its reference.
+//!   confd's functions, which keeps the rounds of its loops for the next render; `docs/confd.md` is its reference.
 //! - `error`: why a template gave no text.
 //!
 //! # Guarantees

@@ -47,7 +47,14 @@ pub(super) enum Step {
     With(Pipe, usize),
     EndWith,
     /// Starts a loop, or goes on elsewhere if there is nothing to go through.
-    Range(Pipe, usize),
+    Range {
+        pipe: Pipe,
+        to: usize,
+        /// So many variables are declared around the loop.
+        outer: usize,
+        /// What is known of its rounds, if they do not depend on each other.
+        independent: Option<Box<Independent>>,
+    },
     /// Takes the next item, or leaves the loop and goes on elsewhere.
     Next(usize),
     /// Leaves the loop and goes on elsewhere.
@@ -61,6 +68,16 @@ pub(super) enum Step {
         data: Option<Pipe>,
         span: Span,
     },
+}
+
+/// A loop whose rounds do not depend on each other.
+pub(super) struct Independent {
+    /// Its number among those of the program.
+    pub(super) id: usize,
+    /// The variables from outside the loop that it reads, in its pipeline too.
+    pub(super) reads: Vec<usize>,
+    /// Whether its rounds read the number of the item.
+    pub(super) reads_index: bool,
 }
 
 /// `$x := first | second`.

@@ -6,10 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::ast::{Command, Pipe, Span, Step, Word, WordKind};
+use super::ast::{Command, Independent, Pipe, Span, Step, Word, WordKind};
 use super::functions::{Function, Run};
+use super::memory::Memory;
+use super::notes::Note;
 use super::parser::Shared;
 use super::printf;
+use super::rounds::{self, Call, Last, Recording};
 use super::value::{IntType, List, Map, Record, Value};
 use super::{Failure, Inputs, LARGEST, MOST_CALLS, MOST_INCLUDES, MOST_STEPS, NO_VALUE, Others};
 
@@ -23,6 +26,8 @@ pub(super) struct Exec<'r> {
     /// How many includes wait for each other.
     depth: usize,
     steps: usize,
+    /// None if nothing can be kept.
+    memory: Option<Memory<'r>>,
 }
 
 /// One file's text in the making.
@@ -63,6 +68,8 @@ enum Items {
     List(Arc<List>, usize),
     Map(Vec<(Arc<str>, Value)>),
     Count(i64, i64),
+    /// The innermost loop that is recorded has them.
+    Recorded,
 }
 
 impl Items {
@@ -81,26 +88,36 @@ impl Items {
                 *at += 1;
                 (now < *end).then(|| (Value::int(now), Value::int(now)))
             }
+            Self::Recorded => None,
         }
     }
 }
 
 impl<'r> Exec<'r> {
-    pub(super) fn new(inputs: Option<&'r Inputs>, others: &'r Others) -> Self {
+    pub(super) fn new(
+        inputs: Option<&'r Inputs>,
+        others: &'r Others,
+        memory: Option<Memory<'r>>,
+    ) -> Self {
         Self {
             inputs,
             others,
             included: HashMap::new(),
             depth: 0,
             steps: 0,
+            memory,
         }
+    }
+
+    pub(super) fn into_memory(self) -> Option<Memory<'r>> {
+        self.memory
     }
 
     /// The text of a file.
     pub(super) fn file(&mut self, program: &Shared, data: Value) -> Result<String, Box<Failure>> {
         let mut run = FileRun {
             program,
-            out: String::new(),
+            out: String::with_capacity(self.expected_length()),
             frames: Vec::new(),
             dots: Vec::new(),
             loops: Vec::new(),
@@ -151,16 +168,26 @@ impl<'r> Exec<'r> {
                 }
             }
             Step::EndWith => drop(run.dots.pop()),
-            Step::Range(pipe, to) => {
-                let value = self.evaluate(run, pipe)?;
-                match run.items(&value, pipe)? {
-                    Some(items) => run.loops.push(items),
-                    None => run.go(*to),
-                }
-            }
+            Step::Range {
+                pipe,
+                to,
+                independent,
+                ..
+            } => match self.begin_loop(run, pipe, independent.as_deref())? {
+                Some(begun) => run.loops.push(begun),
+                None => run.go(*to),
+            },
             Step::Next(to) => {
+                let is_recorded = run.is_loop_recorded();
+                if is_recorded {
+                    self.end_round(run);
+                }
                 self.spend(run.program, Span { start: 0, end: 0 })?;
-                run.next_item(*to);
+                if is_recorded {
+                    self.next_round(run, *to);
+                } else {
+                    run.next_item(*to);
+                }
             }
             Step::Break(to) => {
                 run.leave_loop();
@@ -183,6 +210,124 @@ impl<'r> Exec<'r> {
             return Err(Failure::at(run.program, span, &what));
         }
         Ok(())
+    }
+
+    // Loops whose rounds are recorded. The text and the steps of a round that need not run are those of the last render, so a
+    // render fails at the same place as one that knows nothing of the last.
+
+    /// The length that the file probably gets.
+    fn expected_length(&self) -> usize {
+        let memory = self.memory.as_ref().filter(|_| self.depth == 0);
+        memory.map_or(0, Memory::expected_length)
+    }
+
+    /// The loop over a pipeline's value; none if the value has no items.
+    fn begin_loop(
+        &mut self,
+        run: &mut FileRun<'_>,
+        pipe: &Pipe,
+        independent: Option<&Independent>,
+    ) -> Result<Option<Loop>, Box<Failure>> {
+        let may_be_recorded = self.depth == 0 && self.memory.as_ref().is_some_and(Memory::has_room);
+        let call = independent.filter(|_| may_be_recorded).map(|loop_| Call {
+            id: loop_.id,
+            depth: run.frames.len(),
+            outer: loop_
+                .reads
+                .iter()
+                .map(|place| run.variable(*place))
+                .collect(),
+        });
+        let Some(call) = call.filter(Call::is_comparable) else {
+            let value = self.pipe(run, pipe)?;
+            return run.items(&value, pipe);
+        };
+        let steps = self.steps;
+        let last = self.memory.as_mut().and_then(|memory| memory.find(&call));
+        let (items, head) = if let Some(last) = last.filter(|last| self.takes_head(last)) {
+            let head = last.rounds.head.clone();
+            (rounds::Items::Last(last.rounds), head)
+        } else {
+            let (value, head) = self.head(run, pipe)?;
+            let Some(items) = rounds::Items::of(&value) else {
+                return run.items(&value, pipe);
+            };
+            (items, head)
+        };
+        let head = (head, self.steps - steps);
+        let start = (run.out.len(), self.steps);
+        let by_index = independent.is_some_and(|loop_| loop_.reads_index);
+        let recording = Recording::new(call, head, items, by_index, last, start);
+        if let Some(memory) = &mut self.memory {
+            memory.record(recording);
+        }
+        Ok(Some(run.new_loop(Items::Recorded, pipe)))
+    }
+
+    /// Whether the items of a loop are those of the last render.
+    fn takes_head(&mut self, last: &Last<'_>) -> bool {
+        let steps = self.steps + last.rounds.head_steps;
+        let memory = self.memory.as_mut().filter(|_| steps <= MOST_STEPS);
+        let takes = memory.is_some_and(|memory| memory.takes_head(last.rounds));
+        if takes {
+            self.steps = steps;
+        }
+        takes
+    }
+
+    /// The value of a loop's pipeline, and what it has read.
+    fn head(
+        &mut self,
+        run: &mut FileRun<'_>,
+        pipe: &Pipe,
+    ) -> Result<(Value, Vec<Note>), Box<Failure>> {
+        if let Some(memory) = &mut self.memory {
+            memory.begin_head();
+        }
+        let value = self.pipe(run, pipe)?;
+        let head = self.memory.as_mut().map(Memory::end_head);
+        Ok((value, head.unwrap_or_default()))
+    }
+
+    /// Ends the round of a recorded loop that has run, and takes those over that need not run.
+    fn end_round(&mut self, run: &mut FileRun<'_>) {
+        let Some(memory) = &mut self.memory else {
+            return;
+        };
+        if let Some((recording, _)) = memory.recording() {
+            recording.finish_round(run.out.len(), self.steps);
+        }
+        while let Some((recording, hits)) = memory.recording()
+            && let Some((last, rounds)) = recording.find_reusable(hits)
+        {
+            let (text, steps) = last.cost(&rounds);
+            if run.out.len() + text.len() > LARGEST || self.steps + steps > MOST_STEPS {
+                // One of these rounds comes to a limit, and has to say so.
+                return recording.reuse_no_more();
+            }
+            recording.reuse(last, rounds);
+            self.steps += steps;
+            run.out.push_str(memory.last_text(text));
+        }
+    }
+
+    /// Begins the next round of a recorded loop, or leaves the loop.
+    fn next_round(&mut self, run: &mut FileRun<'_>, end: usize) {
+        let Some(memory) = &mut self.memory else {
+            return run.go(end);
+        };
+        let next = memory
+            .recording()
+            .and_then(|(recording, _)| recording.begin_round());
+        if let Some((index, item)) = next {
+            memory.ran += 1;
+            let index = i64::try_from(index).unwrap_or(i64::MAX);
+            run.begin_round(Value::int(index), item);
+        } else {
+            memory.end_recording();
+            run.leave_loop();
+            run.go(end);
+        }
     }
 
     // Expressions.
@@ -340,12 +485,26 @@ impl<'r> Exec<'r> {
         }
         match function.run {
             Run::Plain(body) => body(&args).map_err(fail),
-            Run::Asking(body) => match self.inputs {
-                Some(inputs) => body(inputs, &args).map_err(fail),
+            Run::Asking(body) | Run::Host(body) | Run::Store(_, body) => match self.inputs {
+                Some(inputs) => {
+                    self.note(function, &args);
+                    body(inputs, &args).map_err(fail)
+                }
                 None => Err(fail(format!("{} has nothing to ask here", function.name))),
             },
             Run::Include => self.include(run, &args, span),
             Run::And | Run::Or => Ok(Value::Missing),
+        }
+    }
+
+    /// Takes a note of what a function asks the store.
+    fn note(&mut self, function: &Function, args: &[Value]) {
+        if let (Some(memory), Run::Store(reads, _), Some(Value::Text(asked))) =
+            (&mut self.memory, function.run, args.first())
+            && memory.is_taking_notes()
+            && let Some(note) = reads.note(asked)
+        {
+            memory.note(note);
         }
     }
 
@@ -491,42 +650,50 @@ impl<'p> FileRun<'p> {
                 return Err(Failure::at(self.program, pipe.span, &what));
             }
         };
-        let sets = match pipe.sets[..] {
-            [] => Range {
-                key: None,
-                item: None,
-            },
-            [item] => Range {
-                key: None,
-                item: Some(item),
-            },
-            [key, item, ..] => Range {
-                key: Some(key),
-                item: Some(item),
-            },
+        Ok(items.map(|items| self.new_loop(items, pipe)))
+    }
+
+    fn new_loop(&self, items: Items, pipe: &Pipe) -> Loop {
+        let (key, item) = match pipe.sets[..] {
+            [] => (None, None),
+            [item] => (None, Some(item)),
+            [key, item, ..] => (Some(key), Some(item)),
         };
-        let dots = self.dots.len();
-        Ok(items.map(|items| Loop { items, sets, dots }))
+        Loop {
+            items,
+            sets: Range { key, item },
+            dots: self.dots.len(),
+        }
+    }
+
+    fn is_loop_recorded(&self) -> bool {
+        let last = self.loops.last();
+        last.is_some_and(|last| matches!(last.items, Items::Recorded))
     }
 
     fn next_item(&mut self, end: usize) {
-        let Some(last) = self.loops.last_mut() else {
-            return self.go(end);
-        };
-        let dots = last.dots;
-        let (next, key, item) = (last.items.next(), last.sets.key, last.sets.item);
-        self.dots.truncate(dots);
-        let Some((index, value)) = next else {
+        let next = self.loops.last_mut().and_then(|last| last.items.next());
+        if let Some((index, item)) = next {
+            self.begin_round(index, item);
+        } else {
             self.leave_loop();
-            return self.go(end);
+            self.go(end);
+        }
+    }
+
+    fn begin_round(&mut self, index: Value, item: Value) {
+        let Some(last) = self.loops.last() else {
+            return;
         };
+        let (dots, key, place) = (last.dots, last.sets.key, last.sets.item);
+        self.dots.truncate(dots);
         if let Some(place) = key {
             self.set(place, index);
         }
-        if let Some(place) = item {
-            self.set(place, value.clone());
+        if let Some(place) = place {
+            self.set(place, item.clone());
         }
-        self.dots.push(value);
+        self.dots.push(item);
     }
 
     fn leave_loop(&mut self) {

@@ -35,8 +35,16 @@ pub(super) fn matching(keys: &Keys, pattern: &str) -> Result<Vec<Pair>, KeyError
     Ok(Vec::new())
 }
 
+/// A directory at or below which every match of a pattern lies. It need not be the deepest.
+pub(super) fn literal_dir(pattern: &str) -> &str {
+    let rooted = pattern.trim_start_matches('*');
+    let end = rooted.find(['*', '?', '[', '\\']);
+    let literal = &rooted[..end.unwrap_or(rooted.len())];
+    literal.rsplit_once('/').map_or("", |(dir, _)| dir)
+}
+
 /// The path as confd compares it: cleaned, but not given the slash it lacks; nothing if no key can lie there.
-fn cleaned(path: &str) -> Option<String> {
+pub(super) fn cleaned(path: &str) -> Option<String> {
     let parts = path.strip_prefix('/')?.split('/');
     let mut clean = Vec::new();
     for part in parts {

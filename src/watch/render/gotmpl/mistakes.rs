@@ -135,7 +135,7 @@ impl File<'_> {
                 return vec![(at + 1, state), (*to, without)];
             }
             Step::EndWith => drop(state.dots.pop()),
-            Step::Range(pipe, to) => {
+            Step::Range { pipe, to, .. } => {
                 let value = self.evaluate(&state, pipe);
                 let without = state.clone();
                 let (key, item) = self.items(value.as_ref(), pipe);

@@ -1,10 +1,15 @@
-//! The engine for `*.tmpl`: Go's text/template with confd's functions, as confd has them. Pure.
+//! The engine for `*.tmpl`: Go's text/template with confd's functions, as confd has them. Pure: what
+//! `last_render` keeps changes no text.
 //!
 //! ```text
 //! text ──▶ lexer ──▶ tokens ──▶ parser, expression ──▶ ast::Program ──▶ exec ──▶ text
 //!                                                                        │
 //!                                          functions, printf, json ◀── value
 //! ```
+//!
+//! A render takes the text of a loop's rounds from the last one where nothing has changed that they had read: `independent`
+//! says which loops may be kept so, `notes` what a round has read, `rounds` has the kept rounds of a loop, `memory` those of a
+//! render, and `last_render` hands them from one render to the next.
 //!
 //! `ast` has a template as the parser leaves it, `literal` reads numbers and strings. Values can be times (`datetime`,
 //! `time_methods`); keys are read as confd's own store has them (`memkv`). `mistakes` follows the same program with types in
@@ -15,13 +20,18 @@ mod datetime;
 mod exec;
 mod expression;
 mod functions;
+mod independent;
 mod json;
+mod last_render;
 mod lexer;
 mod literal;
 mod memkv;
+mod memory;
 mod mistakes;
+mod notes;
 mod parser;
 mod printf;
+mod rounds;
 #[cfg(test)]
 mod tests;
 mod time_methods;
@@ -33,6 +43,8 @@ use std::sync::Arc;
 use self::ast::Span;
 use self::exec::Exec;
 use self::functions::Library;
+use self::last_render::LastRender;
+use self::memory::Memory;
 use self::parser::Shared;
 use self::value::Value;
 use super::error::Fault;
@@ -55,6 +67,7 @@ const MOST_STEPS: usize = if cfg!(test) { 1_000_000 } else { 50_000_000 };
 pub(super) struct GoTemplate {
     program: Shared,
     others: Arc<Others>,
+    last: Arc<LastRender>,
 }
 
 /// What the functions of one render know.
@@ -154,6 +167,7 @@ impl GoTemplate {
         Ok(Self {
             program,
             others: Arc::new(Others(others.collect())),
+            last: Arc::default(),
         })
     }
 
@@ -177,15 +191,30 @@ impl GoTemplate {
     }
 
     pub(super) fn render(&self, view: &View) -> Result<String, RenderError> {
+        let (rendered, _) = self.run(view);
+        rendered.map_err(|failure| failed(self.name(), *failure))
+    }
+
+    /// The text, and how many rounds of loops have run for it among those that the next render need not run.
+    fn run(&self, view: &View) -> (Result<String, Box<Failure>>, usize) {
         let inputs = Inputs {
             target: view.target.clone(),
             keys: view.raw_keys(),
             env: Arc::clone(&view.env),
             host: view.host,
         };
+        let last = self.last.get();
+        let memory = Memory::new(&inputs, last.as_deref());
+        let mut exec = Exec::new(Some(&inputs), &self.others, memory);
         // confd renders without data; a field of nothing prints `<no value>`.
-        let rendered = Exec::new(Some(&inputs), &self.others).file(&self.program, Value::Missing);
-        rendered.map_err(|failure| failed(self.name(), *failure))
+        let rendered = exec.file(&self.program, Value::Missing);
+        let memory = exec.into_memory();
+        let ran = memory.as_ref().map_or(0, |memory| memory.ran);
+        // What is kept of the last render that went well is still true after one that failed.
+        if let (Ok(text), Some(memory)) = (&rendered, memory) {
+            self.last.set(memory.remember(text));
+        }
+        (rendered, ran)
     }
 }
 
@@ -206,6 +235,7 @@ pub fn render_with(name: &str, source: &str, data: &[(&str, &str)]) -> Result<St
     let data = data
         .iter()
         .map(|(key, value)| (Arc::from(*key), Value::from(*value)));
-    let rendered = Exec::new(None, &Others::default()).file(&program, Value::map(data.collect()));
+    let rendered =
+        Exec::new(None, &Others::default(), None).file(&program, Value::map(data.collect()));
     rendered.map_err(|failure| failed(name, *failure))
 }

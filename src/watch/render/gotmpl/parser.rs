@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::ast::{Program, Span, Step, Steps};
 use super::functions::Library;
+use super::independent;
 use super::lexer::{Kind, Misread, Token, tokens};
 
 /// The parser fills in the targets of jumps once it knows them.
@@ -35,6 +36,7 @@ pub(super) fn parse(
         parens: 0,
     };
     parser.file()?;
+    independent::mark(&mut parser.program);
     Ok(parser.program)
 }
 
@@ -263,7 +265,7 @@ impl Parser<'_> {
         if let Some(
             Step::Unless(_, to)
             | Step::With(_, to)
-            | Step::Range(_, to)
+            | Step::Range { to, .. }
             | Step::Next(to)
             | Step::Break(to)
             | Step::Jump(to),
@@ -320,7 +322,12 @@ impl Parser<'_> {
         let decides = self.push(match control {
             Control::If => Step::Unless(pipe, LATER),
             Control::With => Step::With(pipe, LATER),
-            Control::Range => Step::Range(pipe, LATER),
+            Control::Range => Step::Range {
+                pipe,
+                to: LATER,
+                outer: variables,
+                independent: None,
+            },
         });
         let next = (control == Control::Range).then(|| self.push(Step::Next(LATER)));
         self.building().open.push(Open {

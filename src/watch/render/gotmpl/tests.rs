@@ -1,5 +1,7 @@
 //! confd's language as confd has it: tables of sources and what they give.
 
+mod kept_rounds;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +118,11 @@ fn the_language() {
             "0=a;1=b;",
         ),
         ("{{range gets \"/nope/*\"}}x{{else}}none{{end}}", "none"),
+        // Without an item the variables have the value that was gone through, whatever another loop has left there.
+        (
+            "{{range $x := ls \"/a\"}}{{end}}{{range $i, $x := gets \"/nope/*\"}}{{else}}{{$i}}{{$x}}{{end}}",
+            "[][]",
+        ),
         (
             "{{range seq 1 9}}{{if eq . 3}}{{break}}{{end}}{{.}}{{end}}",
             "12",

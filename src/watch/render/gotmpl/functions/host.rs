@@ -18,47 +18,47 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "lookupIP",
         params: "s",
-        run: Run::Asking(|inputs, args| addresses(inputs, args, Family::Any)),
+        run: Run::Host(|inputs, args| addresses(inputs, args, Family::Any)),
     },
     Function {
         name: "lookupIPV4",
         params: "s",
-        run: Run::Asking(|inputs, args| addresses(inputs, args, Family::V4)),
+        run: Run::Host(|inputs, args| addresses(inputs, args, Family::V4)),
     },
     Function {
         name: "lookupIPV6",
         params: "s",
-        run: Run::Asking(|inputs, args| addresses(inputs, args, Family::V6)),
+        run: Run::Host(|inputs, args| addresses(inputs, args, Family::V6)),
     },
     Function {
         name: "lookupIfaceIPV4",
         params: "s",
-        run: Run::Asking(|inputs, args| interface(inputs, args, Family::V4)),
+        run: Run::Host(|inputs, args| interface(inputs, args, Family::V4)),
     },
     Function {
         name: "lookupIfaceIPV6",
         params: "s",
-        run: Run::Asking(|inputs, args| interface(inputs, args, Family::V6)),
+        run: Run::Host(|inputs, args| interface(inputs, args, Family::V6)),
     },
     Function {
         name: "lookupSRV",
         params: "sss",
-        run: Run::Asking(lookup_srv),
+        run: Run::Host(lookup_srv),
     },
     Function {
         name: "fileExists",
         params: "s",
-        run: Run::Asking(|inputs, args| Ok((inputs.host.file_exists)(text(args, 0)).into())),
+        run: Run::Host(|inputs, args| Ok((inputs.host.file_exists)(text(args, 0)).into())),
     },
     Function {
         name: "hostname",
         params: "",
-        run: Run::Asking(|inputs, _| Ok((inputs.host.hostname)().into())),
+        run: Run::Host(|inputs, _| Ok((inputs.host.hostname)().into())),
     },
     Function {
         name: "datetime",
         params: "",
-        run: Run::Asking(|inputs, _| Ok(Value::Time(Arc::new(Date::at((inputs.host.now)()))))),
+        run: Run::Host(|inputs, _| Ok(Value::Time(Arc::new(Date::at((inputs.host.now)()))))),
     },
     Function {
         name: "target",

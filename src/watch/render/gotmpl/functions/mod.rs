@@ -19,6 +19,7 @@ mod store_keys;
 mod strings;
 
 use super::Inputs;
+use super::notes::Reads;
 use super::value::{Map, Value};
 use crate::watch::render::error::HINT;
 
@@ -39,8 +40,12 @@ pub(super) struct Function {
 pub(super) enum Run {
     /// It needs its arguments only.
     Plain(fn(&[Value]) -> Given),
-    /// It asks the store, the environment or the host.
+    /// It asks for what is fixed while the target is: its name, its environment.
     Asking(fn(&Inputs, &[Value]) -> Given),
+    /// It asks the store for what its first argument names.
+    Store(Reads, fn(&Inputs, &[Value]) -> Given),
+    /// It asks the host, which may answer something else the next time.
+    Host(fn(&Inputs, &[Value]) -> Given),
     /// The evaluator itself: these do not evaluate all of their arguments.
     And,
     Or,

@@ -1,6 +1,7 @@
 //! Functions that ask the store for keys. Pure.
 
 use super::{Function, Given, Run, advised, text};
+use crate::watch::render::gotmpl::notes::Reads;
 use crate::watch::render::gotmpl::value::{ListType, Value};
 use crate::watch::render::gotmpl::{Inputs, memkv};
 use crate::watch::render::keys::{KeyError, Pair};
@@ -9,32 +10,34 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "exists",
         params: "s",
-        run: Run::Asking(|inputs, args| Ok(memkv::exists(&inputs.keys, text(args, 0)).into())),
+        run: Run::Store(Reads::Value, |inputs, args| {
+            Ok(memkv::exists(&inputs.keys, text(args, 0)).into())
+        }),
     },
     Function {
         name: "get",
         params: "s",
-        run: Run::Asking(get),
+        run: Run::Store(Reads::Value, get),
     },
     Function {
         name: "getv",
         params: "ss*",
-        run: Run::Asking(getv),
+        run: Run::Store(Reads::Value, getv),
     },
     Function {
         name: "gets",
         params: "s",
-        run: Run::Asking(gets),
+        run: Run::Store(Reads::Values, gets),
     },
     Function {
         name: "getvs",
         params: "s",
-        run: Run::Asking(getvs),
+        run: Run::Store(Reads::Values, getvs),
     },
     Function {
         name: "ls",
         params: "s",
-        run: Run::Asking(|inputs, args| {
+        run: Run::Store(Reads::Names, |inputs, args| {
             memkv::list(&inputs.keys, text(args, 0))
                 .map(Value::texts)
                 .map_err(|error| explain(&error))
@@ -43,7 +46,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "lsdir",
         params: "s",
-        run: Run::Asking(|inputs, args| {
+        run: Run::Store(Reads::Names, |inputs, args| {
             memkv::list_dirs(&inputs.keys, text(args, 0))
                 .map(Value::texts)
                 .map_err(|error| explain(&error))
