@@ -40,7 +40,7 @@ const GO: &str = r#"backend web
 type Work = fn(rounds: usize, size: usize);
 
 /// The works, by their names in the record.
-const WORKS: [(&str, &str, Work); 7] = [
+const WORKS: [(&str, &str, Work); 8] = [
     ("list", "the catalog takes in everything", list),
     ("change", "the catalog takes in one change", change),
     (
@@ -56,6 +56,11 @@ const WORKS: [(&str, &str, Work); 7] = [
         |rounds, size| {
             render("out.tmpl", GO, rounds, size);
         },
+    ),
+    (
+        "go-all",
+        "everything is rendered by a Go template",
+        render_all,
     ),
     (
         "compile-tera",
@@ -218,18 +223,31 @@ fn render(name: &str, source: &str, rounds: usize, size: usize) {
     let mut catalog = Arc::new(catalog(size));
     for round in 0..rounds {
         Arc::make_mut(&mut catalog).apply(&services(), update(round, size));
-        let view = View {
-            target: "out".to_owned(),
-            catalog: Arc::clone(&catalog),
-            services: vec!["web".parse().expect("a name")],
-            keys: Vec::new(),
-            root: Prefix::parse("/").expect("a path"),
-            env: Arc::default(),
-            host: Host::empty(),
-        };
-        let text = template.render(&view).expect("a text");
-        assert!(text.len() > 10 * size, "{text}");
+        render_once(&template, &catalog, size);
     }
+}
+
+/// Renders with a template that has not rendered before.
+fn render_all(rounds: usize, size: usize) {
+    let catalog = Arc::new(catalog(size));
+    for _ in 0..rounds {
+        let template = Template::compile("out.tmpl", GO).expect("a template");
+        render_once(&template, &catalog, size);
+    }
+}
+
+fn render_once(template: &Template, catalog: &Arc<Catalog>, size: usize) {
+    let view = View {
+        target: "out".to_owned(),
+        catalog: Arc::clone(catalog),
+        services: vec!["web".parse().expect("a name")],
+        keys: Vec::new(),
+        root: Prefix::parse("/").expect("a path"),
+        env: Arc::default(),
+        host: Host::empty(),
+    };
+    let text = template.render(&view).expect("a text");
+    assert!(text.len() > 10 * size, "{text}");
 }
 
 fn compile(name: &str, source: &str, rounds: usize) {

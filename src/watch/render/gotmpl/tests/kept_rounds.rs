@@ -200,6 +200,15 @@ fn another_view_takes_nothing_over() {
 }
 
 #[test]
+fn a_pair_is_no_text_that_equals_its_key() {
+    let source = "{{range ternary (split \"/s/a/ip,/s/b/ip\" \",\") (gets \"/s/[ab]/ip\") (exists \"/top\")}}{{.}}{{end}}";
+    let (template, mut view) = (compile(source), view(SIX));
+    assert_eq!(ran(&template, source, &view), 2);
+    change(&mut view, vec![delete("/app/top")]);
+    assert_eq!(ran(&template, source, &view), 2);
+}
+
+#[test]
 fn a_limit_is_reached_as_without_a_memory() {
     // Steps, then bytes.
     let long = "{{range seq 1 100000}}{{end}}";
