@@ -53,6 +53,8 @@ pub fn read_announcements(path: &Path, prefix: &Prefix) -> Result<Vec<Announceme
             .push(problem.hint("write at least one, with name and port"));
     }
     if all.problems.is_empty() {
+        // It has grown, and is kept as long as the process runs.
+        all.good.shrink_to_fit();
         Ok(all.good)
     } else {
         Err(all.problems)

@@ -13,6 +13,12 @@ use super::update::{Revision, Update};
 /// The instances of one service, sorted by id.
 pub type Instances = BTreeMap<InstanceId, Arc<Instance>>;
 
+/// Builds the map anew, in less memory. A map that got its entries one by one, in order, has nodes that are half full; one that
+/// gets them all at once has full ones.
+pub fn compact(instances: &mut Instances) {
+    *instances = std::mem::take(instances).into_iter().collect();
+}
+
 /// All instances and keys that a watcher knows. A clone is cheap, so a render works on a clone while updates come in.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -72,6 +78,7 @@ impl Catalog {
     /// Applies an update that the store has sent for `scope`.
     pub fn apply(&mut self, scope: &Prefix, update: Update) -> Changes {
         self.revision = update.revision();
+        let is_reset = matches!(update, Update::Reset(_));
         let keys = match update {
             Update::Reset(snapshot) => self.tree.reset(scope, snapshot.entries),
             Update::Changed { changes, .. } => self.tree.apply(changes),
@@ -86,6 +93,10 @@ impl Catalog {
         let mut changes = Changes::default();
         for (service, id) in touched {
             self.refresh_instance(service, id, &mut changes);
+        }
+        if is_reset {
+            let all = self.services.values_mut();
+            all.for_each(|instances| compact(Arc::make_mut(instances)));
         }
         Changes { keys, ..changes }
     }

@@ -64,9 +64,9 @@ pub fn encode(prefix: &Prefix, instance: &Instance) -> Publication {
     Publication {
         dir: dir(prefix, instance.service.as_str(), instance.id.as_str()),
         state: None,
-        claim: Claim::Restart(endpoint(&fields)),
+        claim: Claim::Restart(endpoint(&fields).into()),
         predecessors: std::collections::BTreeSet::new(),
-        fields,
+        fields: fields.into(),
     }
 }
 

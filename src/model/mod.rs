@@ -31,6 +31,7 @@ pub mod problems;
 pub mod publication;
 pub mod report;
 pub mod screen;
+pub mod shared;
 pub mod socket;
 pub mod srv;
 pub mod state_change;

@@ -1,13 +1,15 @@
 //! A path under which keys lie. Pure.
 
 use std::fmt;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 /// A path under which keys lie, compared on path boundaries: `/services/web` covers `/services/web` and
-/// `/services/web/a`, and does not cover `/services/webserver`.
+/// `/services/web/a`, and does not cover `/services/webserver`. Cheap to clone: many tables have the directory of an instance as
+/// their key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Prefix(String);
+pub struct Prefix(Arc<str>);
 
 /// Why a text cannot be a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -27,7 +29,7 @@ impl Prefix {
             None => path.is_empty() && !text.is_empty(),
         };
         if is_path {
-            Ok(Self(path.to_owned()))
+            Ok(Self(path.into()))
         } else {
             Err(InvalidPrefix(text.to_owned()))
         }
@@ -35,8 +37,8 @@ impl Prefix {
 
     /// The path that covers everything.
     #[must_use]
-    pub const fn root() -> Self {
-        Self(String::new())
+    pub fn root() -> Self {
+        Self("".into())
     }
 
     /// The path without a slash at its end; empty for the root.
@@ -48,14 +50,14 @@ impl Prefix {
     /// Whether `key` is this path or lies below it.
     #[must_use]
     pub fn covers(&self, key: &str) -> bool {
-        key.strip_prefix(self.0.as_str())
+        key.strip_prefix(&*self.0)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// The path of `name` below this one.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
-        Self(format!("{}/{name}", self.0))
+        Self(format!("{}/{name}", self.0).into())
     }
 
     /// The deepest path that covers all of `prefixes`; `None` if there are none.
@@ -64,7 +66,7 @@ impl Prefix {
         prefixes.reduce(|mut common, other| {
             while !common.covers(&other.0) {
                 let end = common.0.rfind('/').unwrap_or_default();
-                common.0.truncate(end);
+                common = Self(common.0[..end].into());
             }
             common
         })
@@ -97,11 +99,7 @@ mod tests {
     #[test]
     fn prefixes_are_paths() {
         for (text, want) in [("/", ""), ("/a/", "/a"), ("/a/b", "/a/b"), ("//", "")] {
-            assert_eq!(
-                Prefix::parse(text).map(|p| p.0),
-                Ok(want.to_owned()),
-                "{text}"
-            );
+            assert_eq!(Prefix::parse(text).map(|p| p.0), Ok(want.into()), "{text}");
         }
         for bad in ["", "a", "a/b", "/a//b", "/a/../b", "/./a", "/a\nb"] {
             assert!(Prefix::parse(bad).is_err(), "{bad:?}");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lease_id::LeaseId;
 use super::prefix::Prefix;
+use super::shared::Shared;
 use super::state_change::StateValue;
 
 /// The keys of one instance. A store publishes them in one transaction, in place of those of an earlier announcement.
@@ -12,7 +13,7 @@ pub struct Publication {
     /// The directory of the instance, `/services/web/a`.
     pub dir: Prefix,
     /// Names below it (`ip`, `settings/distribution`) and their values.
-    pub fields: BTreeMap<String, Vec<u8>>,
+    pub fields: Shared<BTreeMap<String, Vec<u8>>>,
     /// The [`STATE`](super::state_change::STATE) that an operator had set on the lease before. The store writes it on a new
     /// lease where the instance has no state yet; a state on this lease, or on none, stays as it is.
     pub state: Option<StateValue>,
@@ -30,14 +31,14 @@ pub enum Claim {
     #[default]
     Whole,
     /// Every other owner gives way once; after the first publication the claim is [`Claim::Alone`].
-    TakeOver(BTreeSet<String>),
+    TakeOver(Shared<BTreeSet<String>>),
     /// An owner that has published the same values in these fields gives way, since it is this process before a restart;
     /// any other owner is a conflict.
-    Restart(BTreeSet<String>),
+    Restart(Shared<BTreeSet<String>>),
     /// Every other owner came after us and is a conflict: two live processes would otherwise take the place from each
     /// other with every heartbeat. On a new lease the claim is [`Claim::Restart`] again, since the owner of the old lease
     /// may be this process.
-    Alone(BTreeSet<String>),
+    Alone(Shared<BTreeSet<String>>),
     /// Nobody gives way and nobody is a conflict: the store leaves alone what hangs on another lease. A publication that
     /// is taken back has this claim.
     Ours,
@@ -53,6 +54,27 @@ impl Claim {
             }
             Self::Whole => Self::Whole,
             Self::Ours => Self::Ours,
+        }
+    }
+
+    /// Lets the names of its fields be the same in memory as those of `other`, if they are equal: most instances have equal ones.
+    pub fn share_fields(&mut self, other: &Self) {
+        if let (Some(fields), Some(others)) = (self.fields_mut(), other.fields()) {
+            fields.share_if_equal(others);
+        }
+    }
+
+    fn fields(&self) -> Option<&Shared<BTreeSet<String>>> {
+        match self {
+            Self::TakeOver(fields) | Self::Restart(fields) | Self::Alone(fields) => Some(fields),
+            Self::Whole | Self::Ours => None,
+        }
+    }
+
+    fn fields_mut(&mut self) -> Option<&mut Shared<BTreeSet<String>>> {
+        match self {
+            Self::TakeOver(fields) | Self::Restart(fields) | Self::Alone(fields) => Some(fields),
+            Self::Whole | Self::Ours => None,
         }
     }
 

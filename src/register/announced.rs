@@ -57,7 +57,7 @@ impl Announced {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use super::*;
 
@@ -65,7 +65,7 @@ mod tests {
         let fields = fields.iter().map(|name| ((*name).to_owned(), Vec::new()));
         Publication {
             dir: Prefix::parse("/services/web/a").unwrap(),
-            fields: fields.collect::<BTreeMap<_, _>>(),
+            fields: fields.collect(),
             state: None,
             claim,
             predecessors: BTreeSet::new(),
@@ -74,7 +74,7 @@ mod tests {
 
     /// What stands in the field after this was published.
     fn stamped(announced: &mut Announced, lease: i64, fields: &[&str], now: u64) -> Option<String> {
-        let claim = Claim::Alone(BTreeSet::new());
+        let claim = Claim::Alone(BTreeSet::new().into());
         let action = Action::Publish(LeaseId(lease), publication(fields, claim));
         let Action::Publish(_, publication) = announced.stamp(action, now) else {
             panic!("it publishes no more");

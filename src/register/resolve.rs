@@ -246,7 +246,11 @@ impl Source {
                         let (service, instance) = keyspace::service_and_id(&dir);
                         info!(service, instance, "{dir}: there is an address now: {ip}");
                     }
-                    entries.push(self.entry(one, id, ip));
+                    let mut entry = self.entry(one, id, ip);
+                    if let Some(Entry { publication, .. }) = entries.last() {
+                        entry.publication.claim.share_fields(&publication.claim);
+                    }
+                    entries.push(entry);
                 }
                 Err(error) if self.tolerates_no_address => self.wait_for_address(&dir, &error),
                 Err(error) => return Err(error),

@@ -294,7 +294,11 @@ impl Shell {
             Action::Fall(dir, why) => self.report.unhealthy(&dir, &why),
             Action::Lease(holder, action) => self.perform_lease_action(holder, action),
             Action::Gone(dir) => self.report.gone(&dir),
-            Action::Settled => self.report.settled(),
+            Action::Settled => {
+                self.report.settled();
+                // The text of the configuration, and what was published of it, is free by now.
+                process::give_back_memory();
+            }
             Action::Mark(change) => self.mark(change),
             Action::AwaitWatchers(marks, limit) => {
                 let store = Arc::clone(&self.store);

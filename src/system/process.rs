@@ -18,6 +18,12 @@ pub fn keep_little_memory() {
     super::syscalls::keep_little_memory();
 }
 
+/// Gives back what is free now. It takes some milliseconds with much memory, and what is needed again has to be got again: to be
+/// called after much was taken that is not needed any more.
+pub fn give_back_memory() {
+    super::syscalls::give_back_memory();
+}
+
 /// Why a process could not be signalled.
 #[derive(Debug, Error)]
 pub enum SignalError {

@@ -155,6 +155,20 @@ pub(super) fn keep_little_memory() {
 #[cfg(not(target_env = "gnu"))]
 pub(super) fn keep_little_memory() {}
 
+/// Gives the system all pages that have nothing on them. By itself the allocator gives back only what is free at the end of its
+/// memory, and what was in use for a moment lies before what has come since and stays.
+#[cfg(target_env = "gnu")]
+pub(super) fn give_back_memory() {
+    // SAFETY: the call takes a number and touches no memory that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Other allocators do it by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(super) fn give_back_memory() {}
+
 /// Sends a signal, by its number, to a process group; 0 only asks whether there is such a group.
 pub(super) fn signal_group(group: Pid, number: i32) -> Result<(), Errno> {
     // SAFETY: the call takes two numbers and touches no memory of ours.

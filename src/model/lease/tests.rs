@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::publication::Claim;
+use crate::model::shared::Shared;
 
 const TTL: Duration = Duration::from_secs(15);
 const A: LeaseId = LeaseId(1);
@@ -184,7 +185,7 @@ fn what_others_hang_beside_is_taken_back_without_them() {
     let dir = publication("b").dir;
     let nothing = Publication {
         dir: dir.clone(),
-        fields: BTreeMap::new(),
+        fields: Shared::default(),
         state: None,
         claim: Claim::Ours,
         predecessors: std::collections::BTreeSet::new(),
@@ -474,7 +475,7 @@ fn a_conflict_is_tried_again_and_keeps_the_lease() {
 
 #[test]
 fn a_taken_place_is_kept_as_any_other() {
-    let fields = BTreeSet::from(["ip".to_owned()]);
+    let fields = Shared::from(BTreeSet::from(["ip".to_owned()]));
     let (now, mut lease) = (Instant::now(), Lease::new(TTL, 1));
     let mut ours = publication("a");
     ours.claim = Claim::TakeOver(fields.clone());

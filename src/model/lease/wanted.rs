@@ -6,6 +6,7 @@ use super::Action;
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
 use crate::model::publication::{Claim, Publication};
+use crate::model::shared::Shared;
 use crate::model::state_change::StateValue;
 
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ impl Wanted {
     pub(super) fn unwant(&mut self, dir: &Prefix) -> bool {
         match self.all.get_mut(dir) {
             Some(publication) if !publication.fields.is_empty() => {
-                publication.fields.clear();
+                publication.fields = Shared::default();
                 // Somebody else may have taken the place.
                 publication.claim = Claim::Ours;
                 true

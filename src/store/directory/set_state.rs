@@ -128,7 +128,7 @@ impl Writer<'_> {
         let fields = read().map_err(|e: io::Error| self.layout.failed("read", &dir, &e))?;
         Ok((!fields.is_empty()).then(|| Publication {
             dir: change.dir.clone(),
-            fields,
+            fields: fields.into(),
             state: None,
             claim: Claim::Whole,
             predecessors: std::collections::BTreeSet::new(),

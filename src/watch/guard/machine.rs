@@ -30,6 +30,7 @@ use std::time::Instant;
 
 use self::freeze::Frozen;
 use self::service::Service;
+use crate::model::catalog;
 use crate::model::guard::Rules;
 use crate::model::instance::{Instance, InstanceId, ServiceName};
 
@@ -300,7 +301,10 @@ impl Guard {
         let mut changes: Vec<Change> = gone.collect();
         let here = here.iter();
         changes.extend(here.map(|one| change(&one.service, &one.id, Some(Arc::clone(one)))));
-        self.apply_changes(now, changes)
+        let losing = self.apply_changes(now, changes);
+        let all = self.services.values_mut();
+        all.for_each(|one| catalog::compact(&mut one.here));
+        losing
     }
 
     fn release(&mut self, service: Option<&ServiceName>, out: &mut Vec<Event>) {

@@ -177,6 +177,9 @@ impl SnapshotFile {
         let (catalog, store) = (Arc::clone(catalog), self.store.clone());
         self.writing = Some(tokio::task::spawn_blocking(move || {
             place.write(&store, &paths, &catalog);
+            drop(catalog);
+            // The publishes that the news have caused are over as a rule, and what they took for a moment is free.
+            process::give_back_memory();
         }));
     }
 }

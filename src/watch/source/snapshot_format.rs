@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::model::catalog::Catalog;
@@ -42,13 +42,38 @@ pub(crate) struct SavedSnapshot {
     pub(crate) entries: Vec<Entries>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// The text as it is read.
+#[derive(Deserialize)]
 struct Body<'a> {
-    format: u32,
     store: Cow<'a, str>,
     revision: u64,
     paths: Vec<Cow<'a, str>>,
     entries: BTreeMap<Cow<'a, str>, StoredValue<'a>>,
+}
+
+/// The text as it is written. It goes through the entries where they are: a list of them all would take more memory than the
+/// catalog itself, and the process would keep a part of that.
+#[derive(Serialize)]
+struct Written<'a> {
+    format: u32,
+    store: &'a str,
+    revision: u64,
+    paths: Vec<String>,
+    entries: Below<'a>,
+}
+
+/// All that a catalog has below these paths.
+struct Below<'a> {
+    paths: &'a [Prefix],
+    catalog: &'a Catalog,
+}
+
+impl Serialize for Below<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let tree = self.catalog.tree();
+        let entries = self.paths.iter().flat_map(|path| tree.under(path));
+        serializer.collect_map(entries.map(|(key, value)| (&**key, StoredValue::of(value))))
+    }
 }
 
 /// The version of the format, which is read before anything else.
@@ -65,25 +90,27 @@ enum StoredValue<'a> {
     Bytes(Cow<'a, [u8]>),
 }
 
+impl<'a> StoredValue<'a> {
+    fn of(value: &'a [u8]) -> Self {
+        match std::str::from_utf8(value) {
+            Ok(text) => Self::Text(text.into()),
+            Err(_) => Self::Bytes(value.into()),
+        }
+    }
+}
+
 /// Encodes all that a catalog has below these paths. `store` is the identity of its store.
 pub(crate) fn encode(
     store: &str,
     paths: &[Prefix],
     catalog: &Catalog,
 ) -> Result<Vec<u8>, serde_json::Error> {
-    let entries = paths.iter().flat_map(|path| catalog.tree().under(path));
-    let text = |value| match std::str::from_utf8(value) {
-        Ok(text) => StoredValue::Text(text.into()),
-        Err(_) => StoredValue::Bytes(value.into()),
-    };
-    serde_json::to_vec(&Body {
+    serde_json::to_vec(&Written {
         format: FORMAT,
-        store: store.into(),
+        store,
         revision: catalog.revision().0,
-        paths: paths.iter().map(|path| path.to_string().into()).collect(),
-        entries: entries
-            .map(|(key, value)| (Cow::from(&**key), text(value)))
-            .collect(),
+        paths: paths.iter().map(Prefix::to_string).collect(),
+        entries: Below { paths, catalog },
     })
 }
 

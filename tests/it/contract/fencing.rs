@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sidekick::model::lease_id::LeaseId;
 use sidekick::model::publication::{Claim, Publication};
+use sidekick::model::shared::Shared;
 use sidekick::model::state_change::{By, StateChange, StateValue};
 use sidekick::store::{Store, StoreError};
 
@@ -25,7 +26,7 @@ async fn stands(
 
 fn sole(ip: &str, port: &str) -> Publication {
     let mut publication = publication(A, &[("ip", ip), ("note", ip), ("port", port)]);
-    publication.claim = Claim::Restart(BTreeSet::from(["ip", "port"].map(str::to_owned)));
+    publication.claim = Claim::Restart(["ip", "port"].map(str::to_owned).into_iter().collect());
     publication
 }
 
@@ -85,7 +86,7 @@ pub(crate) async fn a_take_over_takes_over_and_the_old_owner_sees_it<B: Bench>(b
     store.publish(old, &first).await.expect("the first");
     assert_eq!(stands(&store, old, &first).await, Ok(true));
     let mut second = sole("10.0.0.2", "80");
-    second.claim = Claim::TakeOver(BTreeSet::from(["ip".to_owned()]));
+    second.claim = Claim::TakeOver(BTreeSet::from(["ip".to_owned()]).into());
     store.publish(new, &second).await.expect("the take-over");
     assert_eq!(stands(&store, old, &first).await, Ok(false));
     assert_eq!(stands(&store, new, &second).await, Ok(true));
@@ -169,7 +170,7 @@ pub(crate) async fn what_is_taken_back_is_our_own<B: Bench>(bench: B) {
     let (ours, theirs) = (grant(&store, LONG).await, grant(&store, LONG).await);
     let publication = sole("10.0.0.1", "80");
     let nothing = Publication {
-        fields: std::collections::BTreeMap::new(),
+        fields: Shared::default(),
         state: None,
         claim: Claim::Ours,
         predecessors: std::collections::BTreeSet::new(),

@@ -8,11 +8,12 @@ use super::*;
 use crate::model::check::{At, Check, Checks, Thresholds};
 use crate::model::ending::{COMMAND_DEAD_WITHIN, GROUP_DEAD_WITHIN};
 use crate::model::os::ProbeResult;
+use crate::model::shared::Shared;
 
 /// The lease of the shared instance.
 const SHARED: LeaseId = LeaseId(1_000_000);
 
-type Fields = BTreeMap<String, Vec<u8>>;
+type Fields = Shared<BTreeMap<String, Vec<u8>>>;
 
 /// How an instance is configured; none at all is a way, too.
 #[derive(Debug, Clone, Copy)]
