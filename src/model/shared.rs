@@ -91,15 +91,15 @@ mod tests {
     fn a_copy_is_the_same_until_it_is_changed() {
         let mut one: Shared<Vec<u8>> = [1, 2].into_iter().collect();
         let two = one.clone();
-        assert!(std::ptr::eq(&*one, &*two));
+        assert!(Arc::ptr_eq(&one.0, &two.0));
         one.push(3);
         assert_eq!((&one[..], &two[..]), (&[1, 2, 3][..], &[1, 2][..]));
         let three = Shared::from(vec![1, 2, 3]);
-        assert!(one == three && !std::ptr::eq(&*one, &*three));
+        assert!(one == three && !Arc::ptr_eq(&one.0, &three.0));
         one.share_if_equal(&two);
         assert_eq!(one.len(), 3);
         one.share_if_equal(&three);
-        assert!(std::ptr::eq(&*one, &*three));
+        assert!(Arc::ptr_eq(&one.0, &three.0));
         assert_eq!(one.into_iter().chain(two.clone()).count(), 5);
     }
 }
