@@ -72,7 +72,10 @@ impl Bench {
     }
 
     fn drain(&self, service: &str, id: &str) {
-        fs::write(self.instance(service, id).join("state"), "drain").unwrap();
+        // In one step: a file that is there and still empty is no state, and the instance would be skipped for a moment.
+        let dir = self.instance(service, id);
+        fs::write(dir.join(".state"), "drain").unwrap();
+        fs::rename(dir.join(".state"), dir.join("state")).unwrap();
     }
 
     fn start(&self, args: &[&str]) -> Process {
