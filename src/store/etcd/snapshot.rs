@@ -12,9 +12,8 @@ use crate::model::update::Snapshot;
 
 /// The keys of the first page, by which we learn how large they are.
 const FIRST_PAGE: i64 = 5_000;
-/// The bytes of keys and values of a later page. etcd counts for each page all keys that are left, which takes it as long as
-/// reading a fourth of them, so a long list is to have few pages. A page stays far below the size of a message, and below what
-/// would hold up the server.
+/// The bytes of keys and values of a later page. etcd counts for each page all keys that are left, so a long list is to have
+/// few pages. A page stays far below the size of a message, and below what would hold up the server.
 const PAGE_BYTES: usize = 2 << 20;
 /// The most keys of a page: beside its text, each takes memory while a page is taken in.
 const LARGEST_PAGE: i64 = 30_000;
