@@ -124,7 +124,7 @@ impl Debian {
             "HOME=/root",
             "DEBIAN_FRONTEND=noninteractive",
             "timeout",
-            "120",
+            "600",
             "bash",
             "-c",
             script,

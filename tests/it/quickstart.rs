@@ -71,7 +71,7 @@ fn the_quick_start_ends_with_an_answer_on_a_debian_whose_packages_run() {
     booted.write("/root/quick-start", &script);
     let output = booted
         .container
-        .exec(&["timeout", "120", "bash", "/root/quick-start"]);
+        .exec(&["timeout", "600", "bash", "/root/quick-start"]);
     let text = said(&output);
     assert!(output.status.success(), "{}: {text}", output.status);
     assert!(!text.contains("ERROR"), "{text}");

@@ -138,7 +138,10 @@ fn one_pass_does_not_wait_for_a_file_to_be_corrected() {
         let store = bench.url(store);
         for mode in ["--once", "--noop"] {
             let start = Instant::now();
-            let output = bench.watch(&store, &[mode]).output().unwrap();
+            let output = bench
+                .watch(&store, &[mode, "--timeout", "10m"])
+                .output()
+                .unwrap();
             let said = said(&output);
             assert_eq!(output.status.code(), Some(69), "{said}");
             assert!(

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::lease_id::LeaseId;
 use crate::model::prefix::Prefix;
@@ -36,12 +38,30 @@ pub(super) struct Data {
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     root: PathBuf,
+    /// How many paths one piece of work has asked for. Work that asks for the next one has had an answer for the last one.
+    asked: Arc<AtomicU64>,
 }
 
 impl Layout {
     pub(super) fn new(root: &Path) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
-        Ok(Self { root })
+        Ok(Self {
+            root,
+            asked: Arc::default(),
+        })
+    }
+
+    /// The same paths for another piece of work, whose progress is its own.
+    pub(super) fn for_other_work(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            asked: Arc::default(),
+        }
+    }
+
+    /// A number that grows as long as the work with these paths goes on.
+    pub(super) fn progress(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -49,7 +69,7 @@ impl Layout {
     }
 
     pub(super) fn own(&self) -> PathBuf {
-        self.root.join(OWN)
+        self.below_root(OWN)
     }
 
     pub(super) fn lock(&self) -> PathBuf {
@@ -82,7 +102,12 @@ impl Layout {
 
     /// The path of a key or directory of keys.
     pub(super) fn path_of(&self, key: &str) -> PathBuf {
-        self.root.join(key.trim_start_matches('/'))
+        self.below_root(key.trim_start_matches('/'))
+    }
+
+    fn below_root(&self, path: &str) -> PathBuf {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.root.join(path)
     }
 
     /// The text of the link that stands at `key` and leads to `data`; relative, so that the root can be mounted anywhere.

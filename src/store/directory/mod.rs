@@ -112,17 +112,18 @@ impl DirectoryStore {
         &self,
         work: impl FnOnce(&Layout, &Clock) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (layout, clock) = (self.layout.clone(), self.clock.clone());
+        let (layout, clock) = (self.layout.for_other_work(), self.clock.clone());
         let readers = Arc::clone(&self.readers);
         let Ok(Ok(place)) = timeout(HANGS, readers.acquire_owned()).await else {
             return Err(hanging(&self.layout));
         };
+        let paths = layout.clone();
         let work = move || {
-            let done = work(&layout, &clock);
+            let done = work(&paths, &clock);
             drop(place);
             done
         };
-        in_time(&self.layout, work).await
+        in_time(&layout, work).await
     }
 
     /// Makes a change on a blocking thread, when it is its turn. A change goes on to its end even if nobody waits for it.
@@ -152,16 +153,22 @@ impl DirectoryStore {
     }
 }
 
-/// Does work on the files of a store on a thread of its own, and waits no longer for it than a file system that works
-/// can take. The thread itself is lost until the file system goes on.
+/// Does work on the files of a store on a thread of its own. Gives up when the work, which uses these paths, has not come
+/// to its next file within a time that a file system that works cannot take; many files may take long on a slow host. The
+/// thread itself is lost until the file system goes on.
 async fn in_time<T: Send + 'static>(
     store: &Layout,
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match timeout(HANGS, tokio::task::spawn_blocking(work)).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(error)) => Err(store.unavailable(format!("using it failed: {error}"))),
-        Err(_) => Err(hanging(store)),
+    let mut work = tokio::task::spawn_blocking(work);
+    let mut progress = store.progress();
+    loop {
+        match timeout(HANGS, &mut work).await {
+            Ok(Ok(done)) => return done,
+            Ok(Err(error)) => return Err(store.unavailable(format!("using it failed: {error}"))),
+            Err(_) if store.progress() == progress => return Err(hanging(store)),
+            Err(_) => progress = store.progress(),
+        }
     }
 }
 

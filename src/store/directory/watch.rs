@@ -79,11 +79,12 @@ impl DirectoryWatch {
         clock: Clock,
         prefix: Prefix,
     ) -> Result<Self, StoreError> {
-        let signal = Arc::new(Signal::default());
+        let (signal, layout) = (Arc::new(Signal::default()), layout.for_other_work());
         let state = State {
             scanner: Scanner::new(layout.clone(), clock),
             prefix,
-            inotify: InotifyWatches::open(layout.clone(), signal.clone()),
+            // It asks for paths whenever the kernel has something to say, also while a scan hangs.
+            inotify: InotifyWatches::open(layout.for_other_work(), signal.clone()),
             known: None,
         };
         let state = Arc::new(Mutex::new(state));

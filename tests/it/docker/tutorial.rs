@@ -230,7 +230,7 @@ impl Tutorial {
     fn run(&self, script: &str) -> Output {
         let path = std::env::var("PATH").unwrap();
         Command::new("timeout")
-            .args(["600", "bash", "-ec", script])
+            .args(["1500", "bash", "-ec", script])
             .current_dir(ROOT)
             .env("PATH", format!("{}:{path}", self.dir.path().display()))
             .envs(self.env.iter().map(|(name, value)| (name, value)))

@@ -65,7 +65,7 @@ fn run(booted: &Booted, script: &str) -> String {
     booted.write("/root/script", &script);
     let output = booted
         .container
-        .exec(&["timeout", "100", "bash", "/root/script"]);
+        .exec(&["timeout", "600", "bash", "/root/script"]);
     let text = said(&output);
     assert!(output.status.success(), "{script}\n{text}");
     text

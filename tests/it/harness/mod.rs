@@ -20,7 +20,7 @@ pub(crate) mod pki;
 mod signals;
 
 /// How long a condition may take on a loaded machine before its test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` yields something; fails the test, naming `what`, when patience ends.

@@ -91,3 +91,18 @@ async fn a_watch_says_that_it_has_stopped_seeing() {
     let error = next.expect("it ends").expect_err("it cannot see");
     assert!(error.to_string().contains("has not answered"), "{error}");
 }
+
+#[tokio::test]
+async fn work_that_goes_on_may_take_long() {
+    let bench = Bench::new();
+    let start = Instant::now();
+    let many_files = move |layout: &Layout, _: &Clock| {
+        while start.elapsed() < HANGS + HANGS / 4 {
+            layout.path_of(A);
+            std::thread::sleep(HANGS / 40);
+        }
+        Ok(())
+    };
+    let done = bench.store.blocking(many_files).await;
+    assert_eq!(done, Ok(()));
+}
