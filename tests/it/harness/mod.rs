@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
 use nix::unistd::Pid;
 
 pub(crate) mod browser;
@@ -58,11 +59,21 @@ pub(crate) fn free_port() -> u16 {
     std::fs::create_dir_all(&ports).expect("make the directory of ports");
     loop {
         let port = fastrand::u16(20_000..32_000);
-        if reserves(&ports.join(port.to_string())) && TcpListener::bind(("127.0.0.1", port)).is_ok()
-        {
+        if reserves(&ports.join(port.to_string())) && is_free(port) {
             return port;
         }
     }
+}
+
+/// Whether nobody listens on this port. It is bound and not listened on: a child that another thread is just starting has a
+/// copy of the socket for a moment, and that of a listener would keep the port.
+fn is_free(port: u16) -> bool {
+    let any = SockFlag::SOCK_CLOEXEC;
+    let socket =
+        socket::socket(AddressFamily::Inet, SockType::Stream, any, None).expect("a socket");
+    socket::setsockopt(&socket, socket::sockopt::ReuseAddr, &true).expect("share the port");
+    let address = SockaddrIn::new(127, 0, 0, 1, port);
+    socket::bind(socket.as_raw_fd(), &address).is_ok()
 }
 
 /// Whether this file, which stands for a port, could be made. One whose process is gone is removed, for others to find.

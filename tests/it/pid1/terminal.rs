@@ -81,6 +81,17 @@ fn a_command_that_does_not_start_leaves_the_terminal_as_it_was() {
     assert_eq!(own, foreground);
 }
 
+/// Whether a signal has been sent to a process, and not yet been taken.
+fn is_pending(pid: i32, number: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let sets = status.lines().filter_map(|line| {
+        let (name, set) = line.split_once(":\t")?;
+        ["SigPnd", "ShdPnd"].contains(&name).then_some(set)
+    });
+    sets.map(|set| u64::from_str_radix(set, 16).unwrap())
+        .any(|set| set & (1 << (number - 1)) != 0)
+}
+
 /// Apache ends gracefully at WINCH, which is also what a terminal sends when its size changes.
 #[test]
 fn a_resize_is_no_stop_where_the_stop_signal_is_the_one_of_a_resize() {
@@ -95,6 +106,10 @@ fn a_resize_is_no_stop_where_the_stop_signal_is_the_one_of_a_resize() {
     let (mut process, _keys) = at_terminal(&place, &script);
     wait_for("the resize", || place.lines("resized").first().cloned());
     let pid: i32 = place.lines("pid").concat().parse().unwrap();
+    // The kernel keeps one signal of a kind: one that is sent before that of the resize is taken would be dropped.
+    wait_for("that of the resize to be taken", || {
+        (!is_pending(pid, 28)).then_some(())
+    });
     // What a process sends is a request to stop.
     super::kill(pid, 28);
     wait_for("the stop", || place.lines("seen").first().cloned());
