@@ -128,7 +128,7 @@ fn zsh(scene: &Scene, prepare: &str) -> String {
         zpty -d shell
     "#;
     let script = script.replace("PREPARE", prepare);
-    scene.run("timeout", &["120", "zsh", "-f"], &script)
+    scene.run("timeout", &["20", "zsh", "-f"], &script)
 }
 
 /// By hand, and as the package installs it: a function that zsh loads when it is asked for the first time.

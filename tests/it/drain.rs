@@ -271,7 +271,7 @@ fn a_killed_watcher_is_waited_for_until_it_expires() {
         watch.wait();
         let took = stop(&mut register);
         // Its TTL is 15 s; the rest is for a loaded machine.
-        assert!(took < Duration::from_secs(15) + PATIENCE, "{took:?}");
+        assert!(took < Duration::from_secs(15 + 30), "{took:?}");
         assert_order(&register.output(), &["is withdrawn", "the program is told"]);
         assert_eq!(scene.entries("/sidekick/watchers"), []);
     });

@@ -147,7 +147,7 @@ impl Site {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut shell = Command::new("timeout");
         self.with_environment(&mut shell)
-            .args(["60", "sh", "-c", line])
+            .args(["10", "sh", "-c", line])
             .env("PATH", format!("{}:{path}", bin.display()))
             .env("SIDEKICK_ADMIN", &self.admin);
         let output = shell.output().unwrap();

@@ -68,9 +68,9 @@ pub(crate) fn free_port() -> u16 {
 /// Whether nobody listens on this port. It is bound and not listened on: a child that another thread is just starting has a
 /// copy of the socket for a moment, and that of a listener would keep the port.
 fn is_free(port: u16) -> bool {
-    let any = SockFlag::SOCK_CLOEXEC;
+    let flags = SockFlag::SOCK_CLOEXEC;
     let socket =
-        socket::socket(AddressFamily::Inet, SockType::Stream, any, None).expect("a socket");
+        socket::socket(AddressFamily::Inet, SockType::Stream, flags, None).expect("a socket");
     socket::setsockopt(&socket, socket::sockopt::ReuseAddr, &true).expect("share the port");
     let address = SockaddrIn::new(127, 0, 0, 1, port);
     socket::bind(socket.as_raw_fd(), &address).is_ok()

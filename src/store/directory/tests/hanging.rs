@@ -96,6 +96,7 @@ async fn a_watch_says_that_it_has_stopped_seeing() {
 async fn work_that_goes_on_may_take_long() {
     let bench = Bench::new();
     let start = Instant::now();
+    // Each of them is slow, and none hangs.
     let many_files = move |layout: &Layout, _: &Clock| {
         while start.elapsed() < HANGS + HANGS / 4 {
             layout.path_of(A);
