@@ -316,9 +316,10 @@ impl InstanceSet {
                 }
             }
             lease::Action::Conflict(dir) => self.conflict(now, &dir, out),
+            lease::Action::Lost(_) => self.lost(now, holder, out),
             lease::Action::Grant(..) | lease::Action::Publish(..) => {}
             lease::Action::KeepAlive(_) | lease::Action::Verify(..) => {}
-            lease::Action::Revoke(_) | lease::Action::Repaired(_) | lease::Action::Lost(_) => {}
+            lease::Action::Revoke(_) | lease::Action::Repaired(_) => {}
         }
     }
 
@@ -337,6 +338,14 @@ impl InstanceSet {
         if self.standing.get(dir) == Some(holder) {
             self.standing.remove(dir);
             out.push(Action::Gone(dir.clone()));
+        }
+    }
+
+    /// Leaves a shared instance to the others if its lease is lost during the drain: on the next lease it would have no mark
+    /// that says that we go.
+    fn lost(&mut self, now: Instant, holder: &Holder, out: &mut Vec<Action>) {
+        if let (Phase::Draining, Holder::Shared(dir)) = (self.phase, holder) {
+            self.unwant(now, dir, out);
         }
     }
 

@@ -269,6 +269,52 @@ fn a_shared_instance_has_a_lease_of_its_own() {
     assert_eq!(end.last(), Some(&Action::Withdrawn));
 }
 
+/// A machine whose instance `name` hangs on the shared lease beside `b`, which hangs on the process's own.
+fn sharing(now: Instant, name: &str) -> (InstanceSet, Entry, Holder) {
+    let shared = Entry {
+        shared: Some(OTHERS),
+        ..entry(name)
+    };
+    let holder = Holder::Shared(dir(name));
+    let mut machine = announced(now, &[entry(name), entry("b")]);
+    machine.handle(now, Input::Replace(vec![shared.clone(), entry("b")]));
+    let granted = lease::Answer::Granted(Ok((OTHERS, TTL)));
+    machine.handle(now, Input::Lease(holder.clone(), granted));
+    let there = lease::Answer::Published(OTHERS, Ok(()));
+    machine.handle(now, Input::Lease(holder.clone(), there));
+    (machine, shared, holder)
+}
+
+#[test]
+fn an_instance_that_goes_is_not_published_anew_when_it_leaves_the_common_lease() {
+    let now = Instant::now();
+    // Its withdrawal from the common lease has no answer yet when both are removed. The answer comes as soon as `b` is.
+    let (mut machine, shared, holder) = sharing(now, "c");
+    machine.handle(now, store(lease::Answer::Published(A, Err(Failure::Lost))));
+    machine.handle(now, store(lease::Answer::Granted(Err(Failure::Failed))));
+    let gone = machine.handle(now, Input::Replace(Vec::new()));
+    assert!(gone.contains(&on(lease::Action::Withdrawn)), "{gone:?}");
+    let again = lease::Action::Publish(OTHERS, shared.publication);
+    assert!(!gone.contains(&Action::Lease(holder, again)), "{gone:?}");
+}
+
+#[test]
+fn a_shared_lease_that_is_lost_during_the_drain_is_left_to_the_others() {
+    let now = Instant::now();
+    let (mut machine, _, holder) = sharing(now, "a");
+    machine.handle(now, published());
+    let there = lease::Answer::Published(OTHERS, Ok(()));
+    machine.handle(now, Input::Lease(holder.clone(), there));
+    machine.handle(now, Input::Drain);
+    let lost = machine.handle(now + TTL, Input::Tick);
+    let lost_ours = Action::Lease(holder.clone(), lease::Action::Lost(OTHERS));
+    assert!(lost.contains(&lost_ours), "{lost:?}");
+    let granted = lease::Answer::Granted(Ok((OTHERS, TTL)));
+    let next = machine.handle(now + TTL, Input::Lease(holder.clone(), granted));
+    let withdrawn = Action::Lease(holder, lease::Action::Withdrawn);
+    assert_eq!(next.first(), Some(&withdrawn), "{next:?}");
+}
+
 #[test]
 fn a_conflict_of_one_of_several_stops_nobody() {
     let mut now = Instant::now();

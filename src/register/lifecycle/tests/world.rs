@@ -1,6 +1,7 @@
 //! A program, a store and a configuration that changes, and the machine between them, in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
 
@@ -10,8 +11,8 @@ use crate::model::ending::{COMMAND_DEAD_WITHIN, GROUP_DEAD_WITHIN};
 use crate::model::os::ProbeResult;
 use crate::model::shared::Shared;
 
-/// The lease of the shared instance.
-const SHARED: LeaseId = LeaseId(1_000_000);
+/// The leases of shared instances; those that the store grants have lower numbers.
+const SHARED: RangeInclusive<LeaseId> = LeaseId(1_000_000)..=LeaseId(1_000_001);
 
 type Fields = Shared<BTreeMap<String, Vec<u8>>>;
 
@@ -20,7 +21,7 @@ type Fields = Shared<BTreeMap<String, Vec<u8>>>;
 struct Shape {
     ip: u8,
     interval: Option<u64>,
-    is_shared: bool,
+    shared: Option<LeaseId>,
 }
 
 impl Shape {
@@ -43,7 +44,7 @@ impl Shape {
                 claim: Claim::default(),
                 predecessors: std::collections::BTreeSet::new(),
             },
-            shared: self.is_shared.then_some(SHARED),
+            shared: self.shared,
             checks,
             announced: SocketAddr::from((ip, 80)),
         }
@@ -58,23 +59,20 @@ fn shapes() -> impl Strategy<Value = Vec<Entry>> {
     let shape = (1u8..3, proptest::option::of(1u64..3), any::<bool>());
     let shape = proptest::option::of(shape);
     (shape.clone(), shape.clone(), shape).prop_map(|(a, b, c)| {
-        // Only one of them is ever shared: others that are would have leases of their own.
-        let entry = |shape: Option<(u8, Option<u64>, bool)>, name: &str, may: bool| {
+        let entry = |shape: Option<(u8, Option<u64>, bool)>, name: &str, id: Option<&LeaseId>| {
             let (ip, interval, is_shared) = shape?;
-            let is_shared = is_shared && may;
-            Some(
-                Shape {
-                    ip,
-                    interval,
-                    is_shared,
-                }
-                .entry(name),
-            )
+            let shared = id.filter(|_| is_shared).copied();
+            let shape = Shape {
+                ip,
+                interval,
+                shared,
+            };
+            Some(shape.entry(name))
         };
         let all = [
-            entry(a, "a", false),
-            entry(b, "b", false),
-            entry(c, "c", true),
+            entry(a, "a", None),
+            entry(b, "b", Some(SHARED.start())),
+            entry(c, "c", Some(SHARED.end())),
         ];
         all.into_iter().flatten().collect()
     })
@@ -257,7 +255,7 @@ impl World {
                 let dir = &publication.dir;
                 let is_new = !publication.fields.is_empty() && !self.marked.contains(dir);
                 assert!(!self.asked || !is_new, "{dir} is announced while stopping");
-                assert_eq!(*lease == SHARED, *holder != Holder::Common);
+                assert_eq!(SHARED.contains(lease), *holder != Holder::Common);
                 if publication.fields.is_empty() {
                     self.is_no_loss(dir, *lease);
                 } else {
@@ -273,7 +271,7 @@ impl World {
                 assert!(publications.iter().all(|one| self.fit.contains(&one.dir)));
             }
             lease::Action::Revoke(lease) => {
-                assert_ne!(*lease, SHARED, "others keep it alive");
+                assert!(!SHARED.contains(lease), "others keep it alive");
                 let all = self.store.get(lease).into_iter().flatten();
                 all.for_each(|(dir, _)| self.is_no_loss(dir, *lease));
             }
@@ -305,7 +303,10 @@ impl World {
 
     /// What stands on leases that are ours alone.
     fn keys_of_ours(&self) -> impl Iterator<Item = &Prefix> {
-        let ours = self.store.iter().filter(|(lease, _)| **lease != SHARED);
+        let ours = self
+            .store
+            .iter()
+            .filter(|(lease, _)| !SHARED.contains(lease));
         ours.flat_map(|(_, on)| on.keys())
     }
 
@@ -452,7 +453,7 @@ impl World {
         }
         // A shared lease that we have left ends when nobody renews it.
         let is_ours = |dir: &Prefix| self.set.get(dir).is_some_and(|e| e.shared.is_some());
-        if let Some(on) = self.store.get_mut(&SHARED) {
+        for (_, on) in self.store.range_mut(SHARED) {
             on.retain(|dir, _| is_ours(dir) && self.fit.contains(dir));
         }
     }
