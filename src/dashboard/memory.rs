@@ -163,7 +163,10 @@ impl Memory {
                 .is_some_and(|heard| heard.is_complete)
         };
         if knows(Scope::Watchers) && knows(Scope::Seen) {
-            self.missing = watcher_entry::missing(self.seen.under(&seen_root()), &self.watchers);
+            let root = seen_root();
+            let seen = self.seen.under(&root);
+            let seen = seen.map(|(key, value)| (key.to_key(), value));
+            self.missing = watcher_entry::missing(seen, &self.watchers);
         }
         let missing = &self.missing;
         self.watchers_went.retain(|id, _| missing.contains_key(id));

@@ -98,7 +98,11 @@ async fn read_missing(
     present: &Watchers,
 ) -> BTreeMap<String, watcher_entry::Seen> {
     match store.snapshot(&watcher_entry::seen_root()).await {
-        Ok(snapshot) => watcher_entry::missing(snapshot.entries.iter(), present),
+        Ok(snapshot) => {
+            let seen = snapshot.entries.iter();
+            watcher_entry::missing(seen.map(|(key, value)| (key, &**value)), present)
+        }
+
         Err(_) => BTreeMap::new(),
     }
 }

@@ -103,13 +103,16 @@ impl Catalog {
 
     /// Decodes one instance again after its keys have changed.
     fn refresh_instance(&mut self, service: &str, id: &str, changes: &mut Changes) {
-        let dir = keyspace::dir(&self.prefix, service, id);
-        let now = match self.read(&dir, service, id) {
+        let dir = || keyspace::dir(&self.prefix, service, id);
+        let now = match self.read(service, id) {
             Ok(instance) => {
-                self.skipped.remove(&dir);
+                if !self.skipped.is_empty() {
+                    self.skipped.remove(&dir());
+                }
                 instance
             }
             Err(error) => {
+                let dir = dir();
                 if self.skipped.insert(dir.clone(), error.clone()).as_ref() != Some(&error) {
                     changes.skipped.push((dir, error));
                 }
@@ -123,17 +126,10 @@ impl Catalog {
         changes.instances.extend(self.set(service, id, now));
     }
 
-    fn read(
-        &self,
-        dir: &Prefix,
-        service: &str,
-        id: &str,
-    ) -> Result<Option<Instance>, InvalidField> {
-        let cut = dir.as_str().len() + 1;
-        let fields = self.tree.under(dir).filter(|(key, _)| key.len() > cut);
-        let mut fields = fields
-            .map(|(key, value)| (&key[cut..], &**value))
-            .peekable();
+    fn read(&self, service: &str, id: &str) -> Result<Option<Instance>, InvalidField> {
+        let dir = [self.prefix.as_str(), "/", service, "/", id, "/"].concat();
+        let fields = self.tree.beginning_with(&dir);
+        let mut fields = fields.filter(|(field, _)| !field.is_empty()).peekable();
         match fields.peek() {
             Some(_) => keyspace::decode(service, id, fields),
             // All its keys are gone, so it is gone, and not invalid.
@@ -349,7 +345,7 @@ mod tests {
         let lost = before.instances("web").next().cloned();
         let mut after = before.clone();
         let all = root();
-        let gone = before.tree().under(&all).map(|(key, _)| key.clone());
+        let gone = before.tree().under(&all).map(|(key, _)| key.to_key());
         change(&mut after, gone.map(Change::Delete).collect());
         let same = after.overlaid(std::iter::empty(), before.instances("web"));
         assert_eq!(

@@ -1,18 +1,19 @@
 //! The raw keys that a watcher knows, sorted, and look-ups by path. Pure.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::collections::btree_map::Entry;
-use std::ops::Bound;
 
-use super::key::{Entries, Key, Value};
+use super::key::{Entries, Key};
 use super::key_log::{KeyChange, Log, State};
+use super::packed_keys::{KeyRef, PackedKeys, Put, split};
 use super::prefix::Prefix;
 use super::update::Change;
 
 /// Keys and values under one or more prefixes. Two trees are equal if these are.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
-    entries: Entries,
+    entries: PackedKeys,
     /// How many of the keys are not written as paths are.
     unclean: usize,
     log: Log,
@@ -44,7 +45,7 @@ pub fn is_clean(key: &str) -> bool {
 impl Tree {
     /// The value of exactly this key.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Value> {
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
         self.entries.get(key)
     }
 
@@ -70,13 +71,21 @@ impl Tree {
     pub fn under<'t, 'p>(
         &'t self,
         prefix: &'p Prefix,
-    ) -> impl Iterator<Item = (&'t Key, &'t Value)> + use<'t, 'p> {
-        let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
+    ) -> impl Iterator<Item = (KeyRef<'t>, &'t [u8])> + use<'t, 'p> {
         self.entries
-            .range::<str, _>(from)
+            .starting_at(prefix.as_str())
             .take_while(|(key, _)| key.starts_with(prefix.as_str()))
             // `/a-b` sorts between `/a` and `/a/b`.
-            .filter(|(key, _)| prefix.covers(key))
+            .filter(|(key, _)| key.is_under(prefix.as_str()))
+    }
+
+    /// What follows `start` in the keys that begin with it, in order.
+    pub fn beginning_with<'t, 'p>(
+        &'t self,
+        start: &'p str,
+    ) -> impl Iterator<Item = (Cow<'t, str>, &'t [u8])> + use<'t, 'p> {
+        let all = self.entries.starting_at(start);
+        all.map_while(|(key, value)| Some((key.strip_prefix(start)?, value)))
     }
 
     /// The state that the tree is in.
@@ -97,28 +106,11 @@ impl Tree {
     /// Applies changes; returns the keys whose value is another one now.
     pub fn apply(&mut self, changes: Vec<Change>) -> BTreeSet<Key> {
         let mut changed = Vec::with_capacity(changes.len());
-        let mut note = |key, comes_or_goes| changed.push(KeyChange { key, comes_or_goes });
         for change in changes {
-            match change {
-                Change::Put(key, value) => match self.entries.entry(key) {
-                    Entry::Occupied(place) if *place.get() == value => {}
-                    Entry::Occupied(mut place) => {
-                        note(Key::clone(place.key()), false);
-                        place.insert(value);
-                    }
-                    Entry::Vacant(place) => {
-                        self.unclean += usize::from(!is_clean(place.key()));
-                        note(Key::clone(place.key()), true);
-                        place.insert(value);
-                    }
-                },
-                Change::Delete(key) => {
-                    if self.entries.remove(&key).is_some() {
-                        self.unclean -= usize::from(!is_clean(&key));
-                        note(key, true);
-                    }
-                }
-            }
+            changed.extend(match change {
+                Change::Put(key, value) => self.put(key, &value),
+                Change::Delete(key) => self.delete(key),
+            });
         }
         // They are sorted as a rule, of which a set is made at once.
         let keys = changed.iter().map(|change| Key::clone(&change.key));
@@ -127,25 +119,47 @@ impl Tree {
         keys
     }
 
+    fn put(&mut self, key: Key, value: &[u8]) -> Option<KeyChange> {
+        let put = self.entries.put(&key, value);
+        let comes_or_goes = put == Put::Added;
+        self.unclean += usize::from(comes_or_goes && !is_clean(&key));
+        (put != Put::Same).then_some(KeyChange { key, comes_or_goes })
+    }
+
+    fn delete(&mut self, key: Key) -> Option<KeyChange> {
+        let was_there = self.entries.remove(&key);
+        self.unclean -= usize::from(was_there && !is_clean(&key));
+        let comes_or_goes = true;
+        was_there.then_some(KeyChange { key, comes_or_goes })
+    }
+
     /// Puts `entries` in the place of everything under `scope`; returns the keys whose value is another one now.
     pub fn reset(&mut self, scope: &Prefix, entries: Entries) -> BTreeSet<Key> {
         if self.is_empty() {
             self.unclean = entries.keys().filter(|key| !is_clean(key)).count();
-            self.entries = entries;
+            self.entries = entries.iter().map(|(k, v)| (split(k), &**v)).collect();
             self.log.forget();
-            return self.entries.keys().cloned().collect();
+            return entries.into_keys().collect();
         }
-        let gone = self
-            .under(scope)
-            .map(|(key, _)| key.clone())
-            .filter(|key| !entries.contains_key(key));
-        let mut changes: Vec<Change> = gone.map(Change::Delete).collect();
-        changes.extend(
-            entries
-                .into_iter()
-                .map(|(key, value)| Change::Put(key, value)),
-        );
+        let changes = self.changes_to(scope, entries);
         self.apply(changes)
+    }
+
+    /// What has to change for `entries` to be everything under `scope`.
+    fn changes_to(&self, scope: &Prefix, entries: Entries) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut old = self.under(scope).peekable();
+        for (key, value) in entries {
+            while let Some((gone, _)) = old.next_if(|(old, _)| old.cmp_to(&key) == Ordering::Less) {
+                changes.push(Change::Delete(gone.to_key()));
+            }
+            let same = old.next_if(|(old, _)| old.cmp_to(&key) == Ordering::Equal);
+            if same.is_none_or(|(_, old)| *old != *value) {
+                changes.push(Change::Put(key, value));
+            }
+        }
+        changes.extend(old.map(|(gone, _)| Change::Delete(gone.to_key())));
+        changes
     }
 }
 
@@ -157,6 +171,7 @@ mod tests {
     use proptest::sample::Index;
 
     use super::*;
+    use crate::model::key::Value;
 
     fn entries(keys: &[&str]) -> Entries {
         keys.iter()
@@ -240,11 +255,12 @@ mod tests {
     }
 
     fn differing(before: &Tree, now: &Tree) -> BTreeMap<Key, bool> {
-        let keys = before.entries.keys().chain(now.entries.keys());
+        let keys = before.entries.all().chain(now.entries.all());
+        let keys = keys.map(|(key, _)| key.to_key());
         let differs = keys.filter(|key| before.get(key) != now.get(key));
         let with_presence = differs.map(|key| {
-            let comes_or_goes = before.get(key).is_some() != now.get(key).is_some();
-            (key.clone(), comes_or_goes)
+            let comes_or_goes = before.get(&key).is_some() != now.get(&key).is_some();
+            (key, comes_or_goes)
         });
         with_presence.collect()
     }

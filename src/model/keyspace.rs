@@ -19,7 +19,7 @@ const PORT_SUFFIX: &str = "-port";
 /// The directory of an instance.
 #[must_use]
 pub fn dir(prefix: &Prefix, service: &str, id: &str) -> Prefix {
-    prefix.join(service).join(id)
+    prefix.join(&[service, "/", id].concat())
 }
 
 /// The service and the id of the instance that is announced at `dir`.
@@ -100,16 +100,17 @@ pub fn locate<'a>(prefix: &Prefix, key: &'a str) -> Option<Place<'a>> {
 /// Reads an instance from its fields.
 ///
 /// `Ok(None)` is an instance that is not complete (yet): it has no `ip`, or no port.
-pub fn decode<'a>(
+pub fn decode<'a, F: AsRef<str>>(
     service: &str,
     id: &str,
-    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+    fields: impl Iterator<Item = (F, &'a [u8])>,
 ) -> Result<Option<Instance>, InvalidField> {
     let (service, id) = (service.parse()?, id.parse()?);
     let (mut ip, mut host, mut weight, mut main) = (None, None, None, None);
     let (mut state, mut named, mut attrs) = (State::Up, BTreeMap::new(), BTreeMap::new());
     let mut times = Times::default();
     for (field, bytes) in fields {
+        let field = field.as_ref();
         // Some tools write a key of their own for a directory.
         if field.is_empty() || field.ends_with('/') {
             continue;

@@ -24,6 +24,7 @@ pub mod listen_address;
 pub mod old_worker_wait;
 pub mod os;
 pub mod pace;
+pub mod packed_keys;
 pub mod pem;
 pub mod prefix;
 pub mod printable;

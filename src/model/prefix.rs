@@ -57,7 +57,7 @@ impl Prefix {
     /// The path of `name` below this one.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
-        Self(format!("{}/{name}", self.0).into())
+        Self([&*self.0, "/", name].concat().into())
     }
 
     /// The deepest path that covers all of `prefixes`; `None` if there are none.

@@ -261,13 +261,13 @@ pub struct Seen {
 /// The missing watchers: those of `seen`, the keys below [`seen_root`], that have no entry any more. A watcher is replaced,
 /// and therefore not missing, if its host has another watcher now that has all its targets.
 #[must_use]
-pub fn missing<'a>(
-    seen: impl Iterator<Item = (&'a Key, &'a Value)>,
+pub fn missing<'a, K: AsRef<str>>(
+    seen: impl Iterator<Item = (K, &'a [u8])>,
     present: &Watchers,
 ) -> BTreeMap<String, Seen> {
     let mut all: BTreeMap<String, Seen> = BTreeMap::new();
     for (key, value) in seen {
-        let Some((id, field)) = split_key_below(&seen_root(), key) else {
+        let Some((id, field)) = split_key_below(&seen_root(), key.as_ref()) else {
             continue;
         };
         let one = all.entry(id.to_owned()).or_default();
@@ -379,7 +379,12 @@ mod tests {
                 (key, Value::from(value.as_slice()))
             })
             .collect();
-        let missing = |all: &[(&str, &Watcher)]| missing(seen.iter(), &listed(all));
+        let missing = |all: &[(&str, &Watcher)]| {
+            missing(
+                seen.iter().map(|(key, value)| (key, &**value)),
+                &listed(all),
+            )
+        };
         let expected = Seen {
             host: "proxy-1".to_owned(),
             targets: ["haproxy", "nginx"].map(str::to_owned).into(),

@@ -61,11 +61,12 @@ impl Keys {
         let has_unclean = !catalog.tree().is_clean();
         let unclean = scope.iter().filter(|_| has_unclean);
         let unclean = unclean.flat_map(|prefix| catalog.tree().under(prefix));
+        let unclean = unclean.map(|(key, value)| (key.to_key(), value));
         let unclean = unclean.filter(|(key, _)| !is_clean(key));
         let mut cleaned = BTreeMap::new();
         let mut markers = BTreeSet::new();
         for (key, value) in unclean {
-            let path = clean(key);
+            let path = clean(&key);
             if catalog.tree().get(&path).is_some() {
                 continue;
             }
@@ -74,7 +75,7 @@ impl Keys {
             } else {
                 markers.remove(&path);
             }
-            cleaned.insert(path, Arc::clone(value));
+            cleaned.insert(path, value.into());
         }
         Self {
             catalog,
@@ -163,7 +164,7 @@ impl Keys {
         let path = normal(path);
         let dir = path.trim_end_matches('/');
         // Neighbours in the tree mostly have the same name here.
-        let mut names: Vec<&str> = Vec::new();
+        let mut names: Vec<String> = Vec::new();
         let is_marked = self
             .markers
             .contains(&format!("{}{dir}", self.root.as_str()));
@@ -178,13 +179,13 @@ impl Keys {
             // The path is a key itself: its name is the last part.
             let rest = below.or_else(|| key.rsplit('/').next()).unwrap_or_default();
             let name = rest.split('/').next().unwrap_or_default();
-            if !name.is_empty() && names.last() != Some(&name) && wanted(rest) {
-                names.push(name);
+            if !name.is_empty() && names.last().is_none_or(|last| last != name) && wanted(rest) {
+                names.push(name.to_owned());
             }
         });
         names.sort_unstable();
         names.dedup();
-        Ok(names.into_iter().map(str::to_owned).collect())
+        Ok(names)
     }
 
     fn bytes(&self, key: &str) -> Option<&[u8]> {
@@ -196,9 +197,9 @@ impl Keys {
         let visible = self.scope.iter().any(|prefix| prefix.covers(full));
         let found = || {
             let clean = self.catalog.tree().get(full);
-            clean.or_else(|| self.cleaned.get(full))
+            clean.or_else(|| self.cleaned.get(full).map(|value| &**value))
         };
-        visible.then(found).flatten().map(|bytes| &**bytes)
+        visible.then(found).flatten()
     }
 
     fn absolute(&self, dir: &str) -> Result<Prefix, KeyError> {
@@ -208,8 +209,14 @@ impl Keys {
     }
 
     /// Calls `visit` with every visible key under `dir`, without the root, and its value.
-    fn each<'k>(&'k self, dir: &Prefix, mut visit: impl FnMut(&'k str, &'k [u8])) {
-        let is_clean = |key: &str| self.catalog.tree().is_clean() || is_clean(key);
+    fn each(&self, dir: &Prefix, mut visit: impl FnMut(&str, &[u8])) {
+        let are_clean = self.catalog.tree().is_clean();
+        let mut visit = |key: &str, value: &[u8]| {
+            if self.root.covers(key) {
+                visit(&key[self.root.as_str().len()..], value);
+            }
+        };
+        let mut key = String::new();
         for scope in &self.scope {
             let narrower = if scope.covers(dir.as_str()) {
                 dir
@@ -218,16 +225,16 @@ impl Keys {
             } else {
                 continue;
             };
-            let clean = self.catalog.tree().under(narrower);
-            let clean = clean
-                .filter(|(key, _)| is_clean(key))
-                .map(|(key, value)| (&**key, value));
-            let cleaned = self.cleaned.iter().map(|(key, value)| (&**key, value));
-            let cleaned = cleaned.filter(|(key, _)| narrower.covers(key));
-            for (key, value) in clean.chain(cleaned) {
-                if self.root.covers(key) {
-                    visit(&key[self.root.as_str().len()..], value);
+            for (parts, value) in self.catalog.tree().under(narrower) {
+                key.clear();
+                parts.append_to(&mut key);
+                if are_clean || is_clean(&key) {
+                    visit(&key, value);
                 }
+            }
+            let cleaned = self.cleaned.iter();
+            for (key, value) in cleaned.filter(|(key, _)| narrower.covers(key)) {
+                visit(key, value);
             }
         }
     }

@@ -72,7 +72,7 @@ impl Serialize for Below<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let tree = self.catalog.tree();
         let entries = self.paths.iter().flat_map(|path| tree.under(path));
-        serializer.collect_map(entries.map(|(key, value)| (&**key, StoredValue::of(value))))
+        serializer.collect_map(entries.map(|(key, value)| (key.text(), StoredValue::of(value))))
     }
 }
 

@@ -158,7 +158,7 @@ async fn compare_with_model(deeds: Vec<Deed>) {
     let mut tree = crate::model::key_tree::Tree::default();
     while tree
         .under(&all)
-        .map(|(k, v)| (k.clone(), v.clone()))
+        .map(|(k, v)| (k.to_key(), v.into()))
         .collect::<Entries>()
         != bench.store.snapshot(&all).await.unwrap().entries
     {

@@ -365,7 +365,7 @@ proptest! {
                 Event::Aside(changes) => change(&mut now, changes),
                 Event::List => {
                     let root = prefix("/");
-                    let all = view.catalog.tree().under(&root).map(|(key, value)| (key.clone(), value.clone()));
+                    let all = view.catalog.tree().under(&root).map(|(key, value)| (key.to_key(), value.into()));
                     let snapshot = Snapshot { revision: Revision(3), entries: all.collect() };
                     let mut catalog = Catalog::new(prefix("/services"));
                     catalog.apply(&prefix("/"), Update::Reset(snapshot));
