@@ -42,6 +42,7 @@ fn main() {
     }
     let (renderers, peer) = renderers();
     let mut report = Report {
+        binary_mb: binary_mb(),
         peer,
         sizes: Vec::new(),
     };
@@ -62,6 +63,15 @@ fn main() {
 }
 
 /// The renderers, and the name of the other program if there is one.
+/// The size of the binary that is measured.
+fn binary_mb() -> f64 {
+    let path = harness::sidekick().get_program().to_owned();
+    let size = std::fs::metadata(path).expect("sidekick's binary").len();
+    #[expect(clippy::cast_precision_loss, reason = "a size in megabytes")]
+    let size = size as f64;
+    size / 1e6
+}
+
 fn renderers() -> (Vec<Renderer>, Option<String>) {
     let given = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let mut renderers = vec![Renderer::Tera, Renderer::Go];

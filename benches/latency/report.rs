@@ -10,6 +10,8 @@ use crate::numbers::{Spread, short};
 /// All that was measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    /// The size of `sidekick` itself.
+    pub(crate) binary_mb: f64,
     /// The other program: its name, or why there is none.
     pub(crate) peer: Option<String>,
     pub(crate) sizes: Vec<Size>,
@@ -102,6 +104,7 @@ impl Report {
                 );
             }
         }
+        let _ = writeln!(text, "- sidekick's binary: {:.1} MB", self.binary_mb);
         text
     }
 

@@ -16,6 +16,7 @@ pub use self::name::{
     AttrName, HostName, InstanceId, MAX_SEGMENT, PortName, ServiceName, host_segment,
 };
 
+use super::sparse_map::SparseMap;
 use super::times::Times;
 
 /// The longest value of an attribute, in bytes.
@@ -142,14 +143,17 @@ impl AttrValue {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports {
     main: Option<u16>,
-    named: BTreeMap<PortName, u16>,
+    named: SparseMap<PortName, u16>,
 }
 
 impl Ports {
     /// Ports from the `port` key and the `<name>-port` keys; `None` if there is none at all.
     #[must_use]
     pub fn new(main: Option<u16>, named: BTreeMap<PortName, u16>) -> Option<Self> {
-        (main.is_some() || !named.is_empty()).then_some(Self { main, named })
+        (main.is_some() || !named.is_empty()).then(|| Self {
+            main,
+            named: named.into(),
+        })
     }
 
     /// The port to connect to if nobody asks for a name: `port`, else the first named one in alphabetical order.
@@ -191,7 +195,7 @@ pub struct Instance {
     /// Whether it takes new requests.
     pub state: State,
     /// Everything else that was announced.
-    pub attrs: BTreeMap<AttrName, AttrValue>,
+    pub attrs: SparseMap<AttrName, AttrValue>,
     /// When it was announced, and since when it has its state; for people only.
     pub times: Times,
 }

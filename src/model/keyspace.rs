@@ -155,7 +155,7 @@ pub fn decode<'a, F: AsRef<str>>(
         host,
         weight,
         state,
-        attrs,
+        attrs: attrs.into(),
         times,
     }))
 }

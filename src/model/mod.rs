@@ -34,6 +34,7 @@ pub mod report;
 pub mod screen;
 pub mod shared;
 pub mod socket;
+pub mod sparse_map;
 pub mod srv;
 pub mod state_change;
 pub mod stop;

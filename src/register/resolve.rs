@@ -390,7 +390,7 @@ impl Source {
                 .or_else(|| self.hostname.to_str()?.parse::<HostName>().ok()),
             weight: one.weight,
             state: State::Up,
-            attrs: one.attrs,
+            attrs: one.attrs.into(),
             times: Times::default(),
         };
         let prefix = one.prefix.as_ref().unwrap_or(&self.prefix);

@@ -6,7 +6,7 @@ use super::error::Kind;
 use super::history_check::Landmark;
 use super::keys::{self, Range};
 use super::session::{ANSWER, At, Session};
-use crate::model::key::Entries;
+use crate::model::key::{Key, Value};
 use crate::model::prefix::Prefix;
 use crate::model::update::Snapshot;
 
@@ -31,7 +31,8 @@ struct Listing<'a> {
     limit: i64,
     revision: i64,
     cluster: u64,
-    entries: Entries,
+    /// What has come, sorted as etcd sends it.
+    entries: Vec<(Key, Value)>,
     latest: Option<Landmark>,
 }
 
@@ -59,7 +60,7 @@ async fn list_range(session: &Session, prefix: &Prefix, range: &Range) -> Result
             limit: LARGEST_PAGE,
             revision: 0,
             cluster: 0,
-            entries: Entries::new(),
+            entries: Vec::new(),
             latest: None,
         };
         match listing.all().await {
@@ -85,7 +86,8 @@ impl Listing<'_> {
         }
         let snapshot = Snapshot {
             revision: keys::revision(self.revision),
-            entries: self.entries,
+            // All at once, which takes no look-up for each.
+            entries: self.entries.into_iter().collect(),
         };
         let revision = snapshot.revision;
         let mark = self.latest.map(|mark| mark.seen_at(revision));
@@ -124,7 +126,7 @@ impl Listing<'_> {
             };
             if self.prefix.covers(&key) {
                 Landmark::keep_latest(&mut self.latest, &key, kv.mod_revision);
-                self.entries.insert(key, kv.value.into());
+                self.entries.push((key, kv.value.into()));
             }
         }
         Ok(page.0.more)
