@@ -119,11 +119,12 @@ impl Catalog {
                 None
             }
         };
-        let (Ok(service), Ok(id)) = (service.parse::<ServiceName>(), id.parse::<InstanceId>())
-        else {
-            return;
-        };
-        changes.instances.extend(self.set(service, id, now));
+        let known = now.as_ref();
+        let known = known.map(|now| (now.service.clone(), now.id.clone()));
+        let names = known.or_else(|| Some((service.parse().ok()?, id.parse().ok()?)));
+        if let Some((service, id)) = names {
+            changes.instances.extend(self.set(service, id, now));
+        }
     }
 
     fn read(&self, service: &str, id: &str) -> Result<Option<Instance>, InvalidField> {
@@ -143,11 +144,14 @@ impl Catalog {
         id: InstanceId,
         now: Option<Instance>,
     ) -> Option<InstanceChange> {
-        let before = self
-            .services
-            .get(&service)
-            .and_then(|instances| instances.get(&id))
-            .cloned();
+        // A list brings them in order, and nothing has to be looked up for one that comes last.
+        let is_last = |instances: &Instances| {
+            let last = instances.last_key_value();
+            last.is_some_and(|(last, _)| *last < id)
+        };
+        let instances = self.services.get(&service);
+        let instances = instances.filter(|instances| !is_last(instances));
+        let before = instances.and_then(|instances| instances.get(&id)).cloned();
         // Equal names are kept once.
         let kept = self.services.get_key_value(&service);
         let service = kept.map_or(service, |(kept, _)| kept.clone());

@@ -1,6 +1,6 @@
 //! Listing a prefix at one revision, in pages. Adapter.
 
-use etcd_client::{GetOptions, ResponseHeader};
+use etcd_client::{GetOptions, GetResponse, ResponseHeader};
 
 use super::error::Kind;
 use super::history_check::Landmark;
@@ -14,16 +14,15 @@ use crate::model::update::Snapshot;
 const FIRST_PAGE: i64 = 5_000;
 /// The bytes of keys and values of a later page. etcd counts for each page all keys that are left, so a long list is to have
 /// few pages. A page stays far below the size of a message, and below what would hold up the server.
-const PAGE_BYTES: usize = 2 << 20;
+const PAGE_BYTES: usize = 4 << 20;
 /// The most keys of a page: beside its text, each takes memory while a page is taken in.
-const LARGEST_PAGE: i64 = 30_000;
+const LARGEST_PAGE: i64 = 60_000;
 /// How often a listing starts anew because its revision was compacted under it.
 const ATTEMPTS: usize = 3;
 
-/// A listing under way.
+/// A listing under way: what is asked for next.
 struct Listing<'a> {
     session: &'a Session,
-    prefix: &'a Prefix,
     rest: Range,
     /// How many keys to ask for.
     page: i64,
@@ -31,7 +30,12 @@ struct Listing<'a> {
     limit: i64,
     revision: i64,
     cluster: u64,
-    /// What has come, sorted as etcd sends it.
+}
+
+/// What has come of a listing.
+struct Taken<'a> {
+    prefix: &'a Prefix,
+    /// Sorted, as etcd sends it.
     entries: Vec<(Key, Value)>,
     latest: Option<Landmark>,
 }
@@ -54,16 +58,13 @@ async fn list_range(session: &Session, prefix: &Prefix, range: &Range) -> Result
         attempts_left -= 1;
         let listing = Listing {
             session,
-            prefix,
             rest: range.clone(),
             page: FIRST_PAGE,
             limit: LARGEST_PAGE,
             revision: 0,
             cluster: 0,
-            entries: Vec::new(),
-            latest: None,
         };
-        match listing.all().await {
+        match listing.all(prefix).await {
             Err(at) if at.failure.kind == Kind::History && attempts_left > 0 => {}
             other => return other,
         }
@@ -71,42 +72,64 @@ async fn list_range(session: &Session, prefix: &Prefix, range: &Range) -> Result
 }
 
 impl Listing<'_> {
-    async fn all(mut self) -> Result<Listed, At> {
+    async fn all(mut self, prefix: &Prefix) -> Result<Listed, At> {
+        let mut taken = Taken {
+            prefix,
+            entries: Vec::new(),
+            latest: None,
+        };
+        let mut answer = self.ask().await;
         loop {
-            match self.take_page().await {
-                Ok(true) => {}
-                Ok(false) => break,
+            answer = match answer {
+                Ok(page) => {
+                    self.note(&page);
+                    if !page.more() {
+                        taken.take_in(page);
+                        break;
+                    }
+                    // etcd reads the next page while this one is taken in.
+                    let take_in = async {
+                        until_sent().await;
+                        taken.take_in(page);
+                    };
+                    tokio::join!(self.ask(), take_in).0
+                }
                 // Sidekick writes no values of that size, but somebody else may have, under this prefix.
                 Err(at) if at.failure.kind == Kind::TooLarge && self.page > 1 => {
                     self.limit = (self.page / 8).max(1);
                     self.page = self.limit;
+                    self.ask().await
                 }
                 Err(at) => return Err(at),
-            }
+            };
         }
         let snapshot = Snapshot {
             revision: keys::revision(self.revision),
             // All at once, which takes no look-up for each.
-            entries: self.entries.into_iter().collect(),
+            entries: taken.entries.into_iter().collect(),
         };
         let revision = snapshot.revision;
-        let mark = self.latest.map(|mark| mark.seen_at(revision));
+        let mark = taken.latest.map(|mark| mark.seen_at(revision));
         Ok((snapshot, self.cluster, mark))
     }
 
-    /// Takes in one page; whether there is more. Every page is of the revision of the first.
-    async fn take_page(&mut self) -> Result<bool, At> {
+    /// Asks for the next page. Every page is of the revision of the first.
+    async fn ask(&self) -> Result<GetResponse, At> {
         let options = GetOptions::new()
             .with_range(self.rest.end.clone())
             .with_limit(self.page)
             .with_revision(self.revision);
         let (session, start) = (self.session, &self.rest.start);
-        let page = session
+        session
             .call(ANSWER, |connection| {
                 let (start, options) = (start.clone(), options.clone());
                 async move { session.get(&connection, start, options).await }
             })
-            .await?;
+            .await
+    }
+
+    /// Notes from a page what is asked for after it.
+    fn note(&mut self, page: &GetResponse) {
         if self.revision == 0 {
             self.revision = page.header().map_or(0, ResponseHeader::revision);
             self.cluster = page.header().map_or(0, ResponseHeader::cluster_id);
@@ -120,6 +143,11 @@ impl Listing<'_> {
             .iter()
             .map(|kv| kv.key().len() + kv.value().len());
         self.page = next_page(page.kvs().len(), bytes.sum()).min(self.limit);
+    }
+}
+
+impl Taken<'_> {
+    fn take_in(&mut self, page: GetResponse) {
         for kv in page.0.kvs {
             let Some(key) = keys::text(kv.key) else {
                 continue;
@@ -129,7 +157,13 @@ impl Listing<'_> {
                 self.entries.push((key, kv.value.into()));
             }
         }
-        Ok(page.0.more)
+    }
+}
+
+/// Lets the tasks run that send a request, each of which hands it to the next one.
+async fn until_sent() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -147,9 +181,9 @@ mod tests {
     fn a_page_has_as_many_keys_as_fill_it() {
         for (keys, bytes, next) in [
             (5_000, 5_000 * 50, LARGEST_PAGE),
-            (5_000, 5_000 * 1_024, 2_048),
-            (2_048, 2_048 * 512, 4_096),
-            (3, 3 << 20, 2),
+            (5_000, 5_000 * 1_024, 4_096),
+            (2_048, 2_048 * 512, 8_192),
+            (3, 3 << 20, 4),
             (1, 9 << 20, 1),
             (0, 0, 1),
         ] {

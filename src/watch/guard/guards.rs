@@ -217,10 +217,15 @@ impl Guarded {
 
     /// All instances that the target follows, without those with an address outside of its networks.
     fn admitted_instances(&mut self, catalog: &Catalog) -> Vec<Arc<Instance>> {
-        let all = catalog.services().values().flat_map(|all| all.values());
         let prefix = catalog.prefix();
-        let own = all.filter(|one| self.concerns(prefix, &one.service, &one.id));
-        let own: Vec<_> = own.map(Arc::clone).collect();
+        let mut own = Vec::new();
+        for (service, all) in catalog.services() {
+            let dir = prefix.join(service.as_str());
+            let has_whole = self.paths.iter().any(|path| path.covers(dir.as_str()));
+            let concerns =
+                |one: &&Arc<Instance>| has_whole || self.concerns(prefix, &one.service, &one.id);
+            own.extend(all.values().filter(concerns).cloned());
+        }
         let mut before = std::mem::take(&mut self.outside);
         let admitted = own.into_iter().filter(|one| {
             let known = before.remove(&(one.service.clone(), one.id.clone()));
