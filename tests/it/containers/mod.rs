@@ -200,8 +200,15 @@ fn several_services_and_bad_labels() {
     let process = bench.start(LONG, &[]);
     bench.wait_for(&good, true);
     let search = format!("{}-9200", &good.id[..12]);
-    assert_eq!(bench.instance("search", &search)["http-port"], "9200");
-    assert_eq!(bench.instance("web", "taken")["port"], "1");
+    // One is announced after the other.
+    let has = |service: &str, id: &str, field: &str, value: &str| {
+        wait_for(service, || {
+            let keys = bench.instance(service, id);
+            (keys.get(field).map(String::as_str) == Some(value)).then_some(())
+        });
+    };
+    has("search", &search, "http-port", "9200");
+    has("web", "taken", "port", "1");
 
     let bad = format!("({}) is not announced: ", &bad.id[..12]);
     for wanted in [
@@ -223,10 +230,7 @@ fn several_services_and_bad_labels() {
     }
     // The place is free when the first one goes.
     first.must(&["rm", "-f"]);
-    wait_for("the second one in its place", || {
-        let keys = bench.instance("web", "taken");
-        (keys.get("port").map(String::as_str) == Some("2")).then_some(())
-    });
+    has("web", "taken", "port", "2");
 }
 
 #[test]
