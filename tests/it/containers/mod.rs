@@ -57,6 +57,15 @@ impl Bench {
             .collect()
     }
 
+    /// Waits until an instance, by its service and id, has this field: instances are announced one after the other.
+    #[track_caller]
+    fn wait_for_field(&self, (service, id): (&str, &str), field: &str, value: &str) {
+        wait_for(&format!("{service}/{id} with {field} {value}"), || {
+            let keys = self.instance(service, id);
+            (keys.get(field).map(String::as_str) == Some(value)).then_some(())
+        });
+    }
+
     fn is_there(&self, container: &Container) -> bool {
         !self.instance("web", &container.instance()).is_empty()
     }
@@ -200,15 +209,8 @@ fn several_services_and_bad_labels() {
     let process = bench.start(LONG, &[]);
     bench.wait_for(&good, true);
     let search = format!("{}-9200", &good.id[..12]);
-    // One is announced after the other.
-    let has = |service: &str, id: &str, field: &str, value: &str| {
-        wait_for(service, || {
-            let keys = bench.instance(service, id);
-            (keys.get(field).map(String::as_str) == Some(value)).then_some(())
-        });
-    };
-    has("search", &search, "http-port", "9200");
-    has("web", "taken", "port", "1");
+    bench.wait_for_field(("search", &search), "http-port", "9200");
+    bench.wait_for_field(("web", "taken"), "port", "1");
 
     let bad = format!("({}) is not announced: ", &bad.id[..12]);
     for wanted in [
@@ -230,7 +232,7 @@ fn several_services_and_bad_labels() {
     }
     // The place is free when the first one goes.
     first.must(&["rm", "-f"]);
-    has("web", "taken", "port", "2");
+    bench.wait_for_field(("web", "taken"), "port", "2");
 }
 
 #[test]
@@ -349,13 +351,11 @@ fn the_containers_join_what_is_configured() {
     let process = bench.start(LONG, &["--config", &path]);
     bench.wait_for(&container, true);
     process.wait_said("a container claims /services/web/claimed, which is configured here");
-    assert_eq!(bench.instance("web", "claimed")["port"], "1");
-    assert_eq!(bench.instance("own", "a")["port"], "80");
+    bench.wait_for_field(("web", "claimed"), "port", "1");
+    bench.wait_for_field(("own", "a"), "port", "80");
     write(81);
     process.signal(Signal::SIGHUP);
-    wait_for("the new configuration", || {
-        (bench.instance("own", "a")["port"] == "81").then_some(())
-    });
+    bench.wait_for_field(("own", "a"), "port", "81");
     assert!(bench.is_there(&container));
     container.must(&["rm", "-f"]);
     bench.wait_for(&container, false);
