@@ -14,11 +14,15 @@ NEWER = haproxy etcd-server etcd-client nginx libnginx-mod-stream apache2-bin sy
 PREFIX ?= /usr/local
 DESTDIR ?=
 SYSCONFDIR ?= /etc
+# Where cargo builds.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
 # The binary that is installed.
-BINARY ?= target/release/sidekick
+BINARY ?= $(TARGET)/release/sidekick
+# The binary that is packed up: the one of `make dist`, unless BINARY names another.
+PACKED = $(if $(filter file,$(origin BINARY)),$(TARGET)/dist/sidekick,$(BINARY))
 
 # cargo with the linker that puts functions in order.
-DIST = $(CARGO) --config "target.$$(rustc -vV | sed -n 's/^host: //p').linker = '$(CURDIR)/contrib/link-in-order.sh'"
+DIST = env "CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_LINKER=$(CURDIR)/contrib/link-in-order.sh" $(CARGO)
 
 # What `make bench` measures beside ours: another renderer's command line, its name, and a directory of its files.
 PEER ?=
@@ -71,8 +75,8 @@ man: $(BINARY)
 	$(BINARY) man target/man
 
 # A Debian package, in target/debian.
-deb: dist install-deb
-	contrib/deb.sh target/dist/sidekick
+deb: $(if $(filter file,$(origin BINARY)),dist,$(BINARY)) install-deb
+	contrib/deb.sh "$(PACKED)"
 
 install: $(BINARY)
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) contrib/make-install.sh install $(BINARY)
@@ -81,13 +85,13 @@ install: $(BINARY)
 uninstall:
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) contrib/make-install.sh uninstall
 
-target/release/sidekick:
+$(TARGET)/release/sidekick:
 	@$(MAKE) --no-print-directory build
 
 # How fast and how large it is, beside what no program can do without and beside PEER='confd …'. Twenty minutes on a quiet
 # machine, or three minutes with ARGS=--quick; ARGS=--write puts the table and the plot into the documents.
 bench: install-test dist
-	@export SIDEKICK_BINARY=$(CURDIR)/target/dist/sidekick && for bench in latency runtime scale; do \
+	@export SIDEKICK_BINARY="$$(realpath "$(TARGET)/dist/sidekick")" && for bench in latency runtime scale; do \
 		$(CARGO) bench --bench $$bench -- $(ARGS) || exit 1; \
 	done
 

@@ -1,41 +1,66 @@
 #!/bin/sh
-# Prints the names of the functions that an ordinary `watch` and `register` run, one a line, as the linker knows them: functions-in-use.sh BINARY
-#
-# Both work on an etcd of their own, under Valgrind, which takes half a minute.
+# Prints the names of the functions that an ordinary `watch` and `register` run, one a line, as the linker knows them:
+# functions-in-use.sh BINARY. Both work on an etcd of their own, under Valgrind, which takes a quarter of a minute.
 set -eu
+
+# What the caller has in its environment is for another sidekick, and for another etcd.
+if [ -z "${IS_CLEAN:-}" ]; then
+    exec env -i IS_CLEAN=1 PATH="$PATH" HOME="${HOME:-/}" TMPDIR="${TMPDIR:-/tmp}" "$0" "$@"
+fi
 
 binary=$1
 dir=$(mktemp -d)
 pids=
-# shellcheck disable=SC2086 # several of them
-trap 'kill $pids 2>/dev/null || true; wait; rm -rf "$dir"' EXIT
+end() {
+    # shellcheck disable=SC2086 # several of them
+    kill $pids 2>/dev/null || true
+    wait
+    rm -rf "$dir"
+}
+trap end EXIT
+# Without these the shell would end at a signal and leave all behind.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 fail() {
     echo "functions-in-use.sh: $*" >&2
-    tail -n 20 "$dir"/*.log >&2
+    tail -n 20 "$dir"/*.log >&2 || true
     exit 1
 }
 
-# Waits until a command succeeds.
+# Whether a program has not ended; one that nobody has waited for yet is a zombie.
+runs() { grep -q '^State:.[^ZX]' "/proc/$1/status" 2>/dev/null; }
+
+# Waits until a command succeeds, for a minute at most.
 await() {
-    left=600
-    until "$@" >/dev/null 2>&1; do
-        left=$((left - 1))
-        [ "$left" -gt 0 ] || fail "this did not come to pass within a minute: $*"
+    until=$(($(date +%s) + 60))
+    until "$@" >/dev/null 2>"$dir/await.log"; do
+        for pid in $pids; do
+            runs "$pid" || fail "a program has ended while this was waited for: $*"
+        done
+        [ "$(date +%s)" -lt "$until" ] || fail "this did not come to pass within a minute: $*"
         sleep 0.1
     done
 }
 
 has_line() { grep -q -e "$2" "$1"; }
 
-# Its own address of the loopback network is free, or the machine runs this twice at once.
-address=127.$(($$ / 65536 % 100 + 100)).$(($$ / 256 % 256)).$(($$ % 250 + 2))
-etcd --data-dir "$dir/etcd" --listen-client-urls "http://$address:2379" --advertise-client-urls "http://$address:2379" \
-    --listen-peer-urls "http://$address:2380" --initial-advertise-peer-urls "http://$address:2380" \
-    --initial-cluster "default=http://$address:2380" >"$dir/etcd.log" 2>&1 &
+for tool in etcd etcdctl valgrind; do
+    command -v $tool >/dev/null || fail "$tool is not installed; make install-dist installs it"
+done
+
+# A port may be taken, and another etcd may answer there: nothing is written before ours says its name.
+name=$(basename "$dir")
+port=$(($(od -An -N2 -tu2 /dev/urandom) % 20000 + 10000))
+peer=http://127.0.0.1:$((port + 1))
+export ETCDCTL_API=3 ETCDCTL_ENDPOINTS="127.0.0.1:$port" SIDEKICK_STORE="etcd://127.0.0.1:$port"
+etcd --name "$name" --data-dir "$dir/etcd" \
+    --listen-client-urls "http://127.0.0.1:$port" --advertise-client-urls "http://127.0.0.1:$port" \
+    --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "$name=$peer" >"$dir/etcd.log" 2>&1 &
 pids=$!
-export ETCDCTL_API=3 ETCDCTL_ENDPOINTS="$address:2379" SIDEKICK_STORE="etcd://$address:2379"
-await etcdctl put /started 1
+is_ours() { etcdctl --dial-timeout=2s --command-timeout=2s member list | grep -q -e "$name"; }
+await is_ours
 
 mkdir -p "$dir/conf/conf.d" "$dir/conf/templates"
 for kind in tera tmpl; do
@@ -64,7 +89,8 @@ END
 count() {
     name=$1
     shift
-    valgrind --tool=callgrind --demangle=no --callgrind-out-file="$dir/$name.out" "$binary" "$@" >"$dir/$name.log" 2>&1 &
+    valgrind --tool=callgrind --vgdb=no --demangle=no --callgrind-out-file="$dir/$name.out" \
+        "$binary" "$@" >"$dir/$name.log" 2>&1 &
     pids="$pids $!"
 }
 
@@ -85,8 +111,11 @@ for round in 1 2 3 4 5; do
 done
 # shellcheck disable=SC2086
 set -- $pids
-kill "$2" "$3"
-wait "$2" "$3" || fail "a program has ended with an error"
+pids=$1
+for pid in "$2" "$3"; do
+    kill "$pid"
+    wait "$pid" || fail "a program has ended with an error"
+done
 
 # A recursive call has a number behind the name.
 sed -nE "s/^c?fn=\([0-9]+\) ([^ ']+).*/\1/p" "$dir"/*.out | sort -u >"$dir/functions"

@@ -26,4 +26,4 @@ fi
 set -- -l:libgcc_eh.a "$@" "$lld" -fuse-ld=lld
 cc "$@"
 "${0%/*}/functions-in-use.sh" "$output" >"$output.order"
-cc "$@" -Wl,--symbol-ordering-file="$output.order" -Wl,--no-warn-symbol-ordering -Wl,--strip-all
+cc "$@" -Xlinker --symbol-ordering-file="$output.order" -Wl,--no-warn-symbol-ordering -Wl,--strip-all

@@ -62,7 +62,6 @@ fn main() {
     write(&report, has("--write"));
 }
 
-/// The renderers, and the name of the other program if there is one.
 /// The size of the binary that is measured.
 fn binary_mb() -> f64 {
     let path = harness::sidekick().get_program().to_owned();
@@ -72,6 +71,7 @@ fn binary_mb() -> f64 {
     size / 1e6
 }
 
+/// The renderers, and the name of the other program if there is one.
 fn renderers() -> (Vec<Renderer>, Option<String>) {
     let given = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let mut renderers = vec![Renderer::Tera, Renderer::Go];

@@ -113,7 +113,7 @@ fn check(write: bool) -> ExitCode {
     let record = std::fs::read_to_string(&path).unwrap_or_default();
     let record = read(&record);
     let mut lines = format!(
-        "# Instructions for one round, with {INSTANCES} instances; built with the profile `release`. `make instructions`\n\
+        "# Instructions for one round, with {INSTANCES} instances; built with the profile `dist`. `make instructions`\n\
          # compares them, `make instructions ARGS=--write` writes this file.\n"
     );
     let mut has_grown = false;
