@@ -2,7 +2,7 @@
 # The linker of `make dist`: it links the binary, runs it, and links it again with the functions that have run side by side.
 #
 # The kernel maps sixteen pages of a program around each one that is used. The functions that an ordinary `sidekick` uses are a
-# quarter of all, and lie among the others as the compiler leaves them, so nearly all are mapped. The compiler's names of
+# third of all, and lie among the others as the compiler leaves them, so nearly all are mapped. The compiler's names of
 # functions are new with each version of itself and of the crates, so the order is made with the binary.
 set -eu
 

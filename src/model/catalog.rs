@@ -145,12 +145,12 @@ impl Catalog {
         now: Option<Instance>,
     ) -> Option<InstanceChange> {
         // A list brings them in order, and nothing has to be looked up for one that comes last.
-        let is_last = |instances: &Instances| {
+        let comes_last = |instances: &Instances| {
             let last = instances.last_key_value();
             last.is_some_and(|(last, _)| *last < id)
         };
         let instances = self.services.get(&service);
-        let instances = instances.filter(|instances| !is_last(instances));
+        let instances = instances.filter(|instances| !comes_last(instances));
         let before = instances.and_then(|instances| instances.get(&id)).cloned();
         // Equal names are kept once.
         let kept = self.services.get_key_value(&service);

@@ -1,6 +1,6 @@
 //! Sorted keys and their values in little memory: neighbours in one directory have its path once. Pure.
 //!
-//! A map of its own keys and values takes four times the memory, most of it for pointers, counters and what the allocator
+//! A map with each key and value on its own takes six times the memory, most of it for pointers, counters and what the allocator
 //! rounds up. Here the keys stand one after the other in blocks of some hundred bytes, which copies share. A look-up finds the
 //! block by halves and reads it from its start; a change makes one block anew.
 //!

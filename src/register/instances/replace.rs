@@ -62,8 +62,7 @@ impl InstanceSet {
                 let changed = member.change(entry);
                 // A withdrawal from the common lease that still goes on matters only while the instance is shared.
                 let is_shared = member.entry.shared.is_some();
-                member.leaves_common &= is_shared;
-                member.leaves_common |= changed.holder && is_shared;
+                member.leaves_common = is_shared && (changed.holder || member.leaves_common);
                 Some(Different::Changed(changed))
             }
             Some(_) | None => {
