@@ -40,8 +40,9 @@ use super::error::with_hint;
 use super::generation;
 use super::host::Family;
 use super::keys::Keys;
-use super::rows::Rows;
+use super::rows::{Rows, parse_number};
 use super::view::View;
+use crate::model::instance::Instance;
 
 /// What the functions of one render know.
 pub(super) struct Inputs {
@@ -49,11 +50,19 @@ pub(super) struct Inputs {
     /// The keys, once a function has asked for them.
     pub(super) keys: OnceLock<Keys>,
     pub(super) rows: BTreeMap<String, Rows>,
+    /// The instances that numbers stand for, if `rows` are numbers: those of the first service, of the second, …
+    pub(super) numbered: Vec<Arc<Vec<Arc<Instance>>>>,
 }
 
 impl Inputs {
     fn keys(&self) -> &Keys {
         self.keys.get_or_init(|| self.view.raw_keys())
+    }
+
+    /// The instance that a number stands for.
+    fn numbered(&self, value: &Value) -> Option<&Instance> {
+        let (service, place) = parse_number(value)?;
+        self.numbered.get(service)?.get(place).map(AsRef::as_ref)
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const FIELDS: [&str; 9] = [
 /// The rows of the instances of one service.
 #[derive(Clone)]
 pub(super) struct Rows {
-    instances: Vec<Arc<Instance>>,
+    instances: Arc<Vec<Arc<Instance>>>,
     list: Value,
 }
 
@@ -64,7 +64,9 @@ impl Rows {
 
     /// The rows of `seen`. Those of instances that are also in `last` are taken from there; both are sorted by id.
     pub(super) fn make(seen: &Seen<'_>, last: Option<&Self>, fields: Fields) -> TeraResult<Self> {
-        let (old, rows) = last.map_or((&[][..], &[][..]), |last| (&last.instances, last.rows()));
+        let (old, rows) = last.map_or((&[][..], &[][..]), |last| {
+            (last.instances.as_slice(), last.rows())
+        });
         let mut at = 0;
         let mut list = Vec::with_capacity(seen.len());
         for instance in seen {
@@ -74,14 +76,41 @@ impl Rows {
             let is_same = old.get(at).is_some_and(|old| Arc::ptr_eq(old, instance));
             list.push(match rows.get(at).filter(|_| is_same) {
                 Some(row) => row.clone(),
-                None => Value::try_from_serializable(&Row { instance, fields })?,
+                None => row(instance, fields)?,
             });
         }
+        let instances = seen.iter().map(|instance| Arc::clone(instance));
         Ok(Self {
-            instances: seen.iter().map(|instance| Arc::clone(instance)).collect(),
+            instances: Arc::new(instances.collect()),
             list: Value::from(list),
         })
     }
+
+    /// Numbers in the place of rows, for a template that reads no field of an instance; see [`number`].
+    pub(super) fn numbered(instances: Arc<Vec<Arc<Instance>>>, service: usize) -> Self {
+        let numbers = (0..instances.len()).map(|place| Value::from(number(service, place)));
+        Self {
+            list: Value::from(numbers.collect::<Vec<_>>()),
+            instances,
+        }
+    }
+}
+
+/// The row of an instance.
+pub(super) fn row(instance: &Instance, fields: Fields) -> TeraResult<Value> {
+    Value::try_from_serializable(&Row { instance, fields })
+}
+
+/// The number that stands for the instance at a place of a service.
+fn number(service: usize, place: usize) -> u64 {
+    (service as u64) << 32 | place as u64
+}
+
+/// The service and the place of an instance for which a number stands.
+pub(super) fn parse_number(value: &Value) -> Option<(usize, usize)> {
+    let number = value.as_u64()?;
+    let half = |half: u64| usize::try_from(half).ok();
+    Some((half(number >> 32)?, half(number & u64::from(u32::MAX))?))
 }
 
 /// An instance as templates see it.

@@ -56,10 +56,15 @@ pub(super) fn speaking(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
 }
 
 /// The value of an attribute that all of the instances announce alike; nothing if they do not.
-pub(super) fn agreed(_: &Inputs, args: &Kwargs) -> TeraResult<Value> {
+pub(super) fn agreed(inputs: &Inputs, args: &Kwargs) -> TeraResult<Value> {
     let instances: Vec<Value> = args.must_get("instances")?;
     let attribute: &str = args.must_get("attribute")?;
     let value = |row: &Value| {
+        if let Some(instance) = inputs.numbered(row) {
+            let mut attributes = instance.attrs.iter();
+            let found = attributes.find(|(name, _)| name.as_str() == attribute);
+            return found.map(|(_, value)| value.as_str().to_owned());
+        }
         let attributes = row.get_from_path("attrs");
         let value = attributes?
             .as_map()?

@@ -16,7 +16,7 @@ const KNOWN_TAGS: &[&str] = &[
 /// The fields that a template may read of instances.
 pub(super) fn fields(source: &str) -> Fields {
     let tags = tags(source);
-    if !tags.iter().all(is_known) || !Reader::default().knows_all(&tags) {
+    if loops_over_instances(&tags).is_none() {
         return Fields::new(|_| true);
     }
     let tokens = tags.iter().flat_map(|tag| &tag.tokens);
@@ -30,6 +30,13 @@ pub(super) fn fields(source: &str) -> Fields {
     });
     let names: Vec<&str> = names.collect();
     Fields::new(|field| names.contains(&field))
+}
+
+/// The places of the loops over instances among the tags of a template; nothing unless all that the template does with
+/// instances is known.
+pub(super) fn loops_over_instances(tags: &[Tag<'_>]) -> Option<Vec<usize>> {
+    let are_known = tags.iter().all(is_known);
+    are_known.then(|| Reader::default().follow(tags)).flatten()
 }
 
 fn is_known(tag: &Tag<'_>) -> bool {
@@ -46,15 +53,25 @@ fn is_known(tag: &Tag<'_>) -> bool {
 struct Reader<'t>(Look<'static, 't>);
 
 impl<'t> Reader<'t> {
-    /// Whether all uses of instances are known ones.
-    fn knows_all(mut self, tags: &[Tag<'t>]) -> bool {
+    /// The places of the loops over instances, if all uses of instances are known ones.
+    fn follow(mut self, tags: &[Tag<'t>]) -> Option<Vec<usize>> {
         self.0.gather(tags);
-        tags.iter().all(|tag| {
-            let is_known = (0..tag.tokens.len()).all(|at| self.knows(tag, at));
+        let mut loops = Vec::new();
+        for (place, tag) in tags.iter().enumerate() {
+            if !(0..tag.tokens.len()).all(|at| self.knows(tag, at)) {
+                return None;
+            }
+            if !tag.prints && tag.word(0) == Some("for") {
+                let of = value(&self.0, tag, loop_names(tag, 1).1 + 1);
+                loops.extend(
+                    of.filter(|(kind, _)| *kind == Kind::Instances)
+                        .map(|_| place),
+                );
+            }
             self.0
                 .enter(tag, |look, from| Some(value(look, tag, from)?.0));
-            is_known
-        })
+        }
+        Some(loops)
     }
 
     /// Whether what begins at a place of a tag is used in a known way, if it is instances.
@@ -165,6 +182,10 @@ mod tests {
                 "{% for i in services.web | default(value=[]) %}{{ i.weight | default(value=1) }}{% endfor %}",
                 &["weight"],
             ),
+            (
+                "{% set one = services.web | first %}{{ one.port }}",
+                &["port"],
+            ),
         ] {
             let fields = Fields::new(|field| want.contains(&field));
             assert_eq!(super::fields(source), fields, "{source}");
@@ -192,6 +213,8 @@ mod tests {
             "{% for i in services.web if true else [] %}{{ i.id }}{% endfor %}",
             "{% for list in services %}{{ list }}{% endfor %}",
             "{{ [i for i in services.web] }}",
+            "{% set all = services.web %}{{ all | json_encode }}",
+            "{% set all = instances(service=\"web\") %}{% for i in all %}{{ i }}{% endfor %}",
             "{{ <row instance={services.web[0]} /> }}",
             "{{ json(value=services) }}",
             "{% for s in slots(instances=services.web, count=3) %}{{ s.instance }}{% endfor %}",

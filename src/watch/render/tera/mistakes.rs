@@ -119,7 +119,7 @@ pub(super) struct Look<'l, 't> {
     /// The names of which a template asks whether they are there.
     asked: BTreeSet<&'t str>,
     file: &'l str,
-    /// What the names hold, for each loop around the place.
+    /// What the names hold, outside of loops first, then for each loop around the place.
     scopes: Vec<BTreeMap<&'t str, Kind>>,
     found: Found,
 }
@@ -161,6 +161,7 @@ impl<'t> Look<'_, 't> {
     where
         't: 'f,
     {
+        self.scopes = vec![BTreeMap::new()];
         let mut looped: BTreeSet<&str> = BTreeSet::new();
         let mut sets: BTreeMap<&str, usize> = BTreeMap::new();
         for tag in tags.clone() {

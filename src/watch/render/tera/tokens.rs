@@ -1,17 +1,26 @@
 //! The words of a template in Tera's language, as Tera's own lexer cuts them; its syntax tree is not public. Pure.
 
+use std::ops::Range;
+
 /// What stands in `{{ … }}` or `{% … %}`.
 pub(super) struct Tag<'t> {
     /// Whether its value is printed.
     pub(super) prints: bool,
     pub(super) tokens: Vec<Token<'t>>,
+    /// Where it stands in the template, with its marks.
+    pub(super) place: Range<usize>,
+    /// Whether it trims the text before it (`{%-`).
+    pub(super) trims_before: bool,
+    /// Whether it trims the text behind it (`-%}`).
+    pub(super) trims_behind: bool,
 }
 
-/// One word, and the line on which it stands.
+/// One word, its line, and where it begins in the template.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token<'t> {
     pub(super) what: What<'t>,
     pub(super) line: usize,
+    pub(super) at: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +69,17 @@ pub(super) fn tags(source: &str) -> Vec<Tag<'_>> {
             mark => {
                 let close = if mark == "{{" { "}}" } else { "%}" };
                 // Not a minus: it trims the text before the tag.
-                let trims = usize::from(source[after..].starts_with('-'));
-                let (tokens, end) = tokens(source, after + trims, close);
-                let prints = mark == "{{";
-                tags.push(Tag { prints, tokens });
+                let trims_before = source[after..].starts_with('-');
+                let (tokens, end) = tokens(source, after + usize::from(trims_before), close);
+                let place = start..end.unwrap_or(source.len());
+                let inside = source[place.clone()].strip_suffix(close);
+                tags.push(Tag {
+                    prints: mark == "{{",
+                    tokens,
+                    trims_before,
+                    trims_behind: inside.is_some_and(|inside| inside.ends_with('-')),
+                    place,
+                });
                 end
             }
         };
@@ -122,7 +138,7 @@ fn tokens<'t>(source: &'t str, from: usize, close: &str) -> (Vec<Token<'t>>, Opt
             continue;
         }
         let (what, length) = token(rest, first);
-        tokens.push(Token { what, line });
+        tokens.push(Token { what, line, at });
         line += rest[..length].matches('\n').count();
         at += length;
     }
@@ -192,6 +208,12 @@ mod tests {
             ]
         );
         assert!(tags[0].prints && !tags[1].prints);
+        let places = tags.iter().map(|tag| &source[tag.place.clone()]);
+        let places: Vec<&str> = places.collect();
+        assert_eq!(places, ["{{- i.a[\"b\\\"c\"] -}}", "{% if\n1.5>=x -%}"]);
+        assert!(tags[0].trims_before && !tags[1].trims_before);
+        assert!(tags.iter().all(|tag| tag.trims_behind));
+        assert!(source[tags[1].tokens[2].at..].starts_with(">=x"));
     }
 
     #[test]

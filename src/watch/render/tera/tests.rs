@@ -1,0 +1,146 @@
+//! A template that is split gives what it gives as a whole, whatever it has rendered before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::TeraTemplate;
+use crate::model::catalog::Catalog;
+use crate::model::prefix::Prefix;
+use crate::model::update::{Revision, Snapshot, Update};
+use crate::watch::render::{Host, View};
+
+fn prefix(path: &str) -> Prefix {
+    Prefix::parse(path).unwrap()
+}
+
+/// What the bodies of loops are made of; some of it has rounds that depend on each other, and some of it fails.
+const INSIDE: &[&str] = &[
+    "{{ i.id }}",
+    " {{ i.addr }}\n",
+    "{{ i.weight | default(value=100) }}",
+    "{% if i.state == \"drain\" %}d{% else %}u{% endif %}",
+    "{% set w = i.weight | default(value=2) %}",
+    "{{- i.host -}}",
+    "{% for name, port in i.ports %}{{ name }}{{ port }}{% endfor %}",
+    "{{ i.attrs.note | default(value=\"-\") }}",
+    "{{ toUpper(value=i.id) ~ getenv(name=\"HOME\") }}",
+    "{{ i.weight }}",
+    "{{ loop.index }}",
+    "{{ x }}",
+    "{# a comment #}",
+    "\n",
+];
+
+/// What stands outside of loops.
+const OUTSIDE: &[&str] = &[
+    "{{ services | length }}",
+    "{% if services.a %}a{% endif %}",
+    "{% set x = 7 %}",
+    "{% set all = services.a %}",
+    "{% set all = instances(service=\"b\") %}",
+    "{{ all | length }}",
+    "{{ all | json_encode }}",
+    "{{ all | first | json_encode }}",
+    "{% set first = all | first %}{{ first.ip }}",
+    "{% set first = services.a | first %}{{ first.ip }}",
+    "{{ x | default(value=0) }}",
+    "{{ instances(service=\"a\") | length }}",
+    "{{ agreed(instances=speaking(service=\"a\", protocols=[\"http\"]), attribute=\"note\") }}",
+    " \n ",
+];
+
+const LISTS: &[&str] = &[
+    "services.a",
+    "services.b | default(value=[])",
+    "instances(service=\"a\")",
+    "instances(service=\"a\", include_draining=true)",
+    "speaking(service=\"a\", protocols=[\"http\"])",
+    "all",
+];
+
+fn any_of(parts: &'static [&'static str]) -> impl Strategy<Value = String> {
+    proptest::sample::select(parts).prop_map(str::to_owned)
+}
+
+fn loops() -> impl Strategy<Value = String> {
+    let dashes = proptest::array::uniform4(prop_oneof![Just(""), Just("-")]);
+    let body = proptest::collection::vec(any_of(INSIDE), 0..5);
+    (any_of(LISTS), body, dashes).prop_map(|(list, body, [a, b, c, d])| {
+        let body = body.concat();
+        format!("{{%{a} for i in {list} {b}%}}{body}{{%{c} endfor {d}%}}")
+    })
+}
+
+fn sources() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        2 => loops(),
+        1 => any_of(OUTSIDE),
+        1 => loops().prop_map(|inner| format!("{{% for name, all in services %}}{{{{ name }}}} {inner}{{% endfor %}}")),
+    ];
+    proptest::collection::vec(part, 1..4).prop_map(|parts| parts.concat())
+}
+
+/// A key of an instance, with its value or none.
+fn steps() -> impl Strategy<Value = Vec<(String, Option<String>)>> {
+    let field = prop_oneof![
+        Just(("ip", "10.0.0.1")),
+        Just(("ip", "10.0.0.2")),
+        Just(("port", "80")),
+        Just(("weight", "3")),
+        Just(("state", "drain")),
+        Just(("note", "n")),
+        Just(("protocol", "tcp")),
+        Just(("a-port", "81")),
+    ];
+    let step =
+        ("[ab]", "[v-z]", field, any::<bool>()).prop_map(|(service, id, field, is_there)| {
+            let (name, value) = field;
+            let key = format!("/services/{service}/{id}/{name}");
+            (key, is_there.then(|| value.to_owned()))
+        });
+    proptest::collection::vec(step, 1..12)
+}
+
+proptest! {
+    #[test]
+    fn the_parts_give_what_the_whole_gives(source in sources(), history in proptest::collection::vec(steps(), 1..5)) {
+        let template = TeraTemplate::compile_among("t.tera", &source, &[]).unwrap();
+        let whole = TeraTemplate { split: None, ..template.clone() };
+        let mut entries: BTreeMap<String, String> = ["v", "w", "x", "y"]
+            .map(|id| [("ip", "10.0.0.9"), ("port", "80"), ("weight", "1")].map(|(name, value)| {
+                (format!("/services/a/{id}/{name}"), value.to_owned())
+            }))
+            .into_iter()
+            .flatten()
+            .collect();
+        let mut catalog = Catalog::new(prefix("/services"));
+        for steps in history {
+            for (key, value) in steps {
+                match value {
+                    Some(value) => drop(entries.insert(key, value)),
+                    None => drop(entries.remove(&key)),
+                }
+            }
+            let entries = entries.iter().map(|(key, value)| (key.as_str().into(), value.as_bytes().into()));
+            let snapshot = Snapshot { revision: Revision(1), entries: entries.collect() };
+            catalog.apply(&prefix("/"), Update::Reset(snapshot));
+            let view = View {
+                target: "t".to_owned(),
+                catalog: Arc::new(catalog.clone()),
+                services: Vec::new(),
+                keys: Vec::new(),
+                root: prefix("/"),
+                env: Arc::new(BTreeMap::from([("HOME".to_owned(), "/root".to_owned())])),
+                host: Host::empty(),
+            };
+            let (wanted, given) = (whole.render(&view), template.render(&view));
+            prop_assert_eq!(&wanted, &given);
+            if let (Some(split), Ok(wanted)) = (&template.split, &wanted) {
+                let given = split.render(&view).ok();
+                prop_assert_eq!(given.as_ref(), Some(wanted));
+            }
+        }
+    }
+}
