@@ -2,6 +2,7 @@
 
 mod fields;
 mod independent;
+mod inline;
 mod mistakes;
 mod rounds;
 mod split_template;
@@ -63,8 +64,10 @@ impl TeraTemplate {
         add(Vec::new())
             .or_else(|_| add(named))
             // A template uses components without naming their file, so all are tried; the error is that of the fewer.
-            .or_else(|error| add(others).map_err(|_| error))
+            .or_else(|error| add(others.clone()).map_err(|_| error))
             .map_err(|error| RenderError::compiling(name, &error))?;
+        let inline = inline::inline(source, &others);
+        let source = inline.as_deref().unwrap_or(source);
         let fields = fields(source);
         let parts = independent::split(source);
         Ok(Self {

@@ -1,14 +1,15 @@
-//! Loops over instances whose rounds depend on their instance alone. What such a round prints stays the same until its instance
-//! changes, so a template that does nothing else with instances is split into parts: one for each of these loops, and an outer
-//! one that asks for their rounds. Pure.
+//! Loops over instances whose rounds depend on their instance, and on names from outside, alone. What such a round prints stays
+//! the same until one of these changes, so a template that does nothing else with instances is split into parts: one for each
+//! of these loops, and an outer one that asks for their rounds. Pure.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::fields::loops_over_instances;
 use super::mistakes::loop_names;
 use super::tokens::{Tag, What, tags};
 
-/// The function by which the outer part asks for the rounds of a loop: `kept_rounds(n=0, list=services.web)`.
+/// The function by which the outer part asks for the rounds of a loop: `kept_rounds(n=0, list=services.web, given={"x": x})`.
 pub(super) const FUNCTION: &str = "kept_rounds";
 /// The list over which the part of a loop goes.
 pub(super) const LIST: &str = "instances_of_rounds";
@@ -50,6 +51,9 @@ const WORDS: &[&str] = &[
     "and", "or", "not", "in", "is", "if", "else", "true", "false", "True", "False", "none", "None",
     "null",
 ];
+/// Names that no round is given: `loop` differs from round to round, and the others have instances in them. Words of list
+/// comprehensions are none either.
+const NOT_GIVEN: &[&str] = &["loop", "services", "for"];
 /// Filters that look into the instances of a list.
 const LOOK_INSIDE: &[&str] = &["map", "sort", "filter", "reverse", "first", "last"];
 
@@ -70,62 +74,106 @@ pub(super) fn split(source: &str) -> Option<Parts> {
     if heads.is_empty() || source.contains(END) {
         return None;
     }
-    let (mut outer, mut loops, mut at) = (String::new(), Vec::new(), 0);
-    let mut outside = 0..0;
-    for head in heads {
-        let body = body(&tags, head)?;
-        if !is_independent(&tags, head, &body)
-            || !tags.get(outside.end..=head)?.iter().all(leaves_lists_whole)
-        {
+    let loops = heads.into_iter().map(|head| Loop::find(&tags, head));
+    let loops: Vec<Loop> = loops.collect::<Option<_>>()?;
+    let is_inside = |at: usize| loops.iter().any(|one| one.body.contains(&at));
+    let mut outside = tags.iter().enumerate().filter(|(at, _)| !is_inside(*at));
+    if !outside.all(|(_, tag)| leaves_lists_whole(tag)) {
+        return None;
+    }
+    let (mut parts, mut edits) = (Vec::new(), Vec::new());
+    for one in &loops {
+        let given = given(&tags, one)?;
+        edits.extend(one.edits(source, &tags, parts.len(), &given)?);
+        parts.push(one.part(source, &tags)?);
+    }
+    edits.sort_by_key(|(place, _)| place.start);
+    let (mut outer, mut at) = (String::new(), 0);
+    for (place, text) in edits {
+        outer.push_str(source.get(at..place.start)?);
+        outer.push_str(&text);
+        at = place.end;
+    }
+    outer.push_str(source.get(at..)?);
+    let loops = parts;
+    Some(Parts { outer, loops })
+}
+
+/// The places of a loop's tags among those of the template.
+struct Loop {
+    head: usize,
+    body: Range<usize>,
+    /// Its `endfor`. If it has an `else`, that stands at the end of the body.
+    end: usize,
+}
+
+impl Loop {
+    fn find(tags: &[Tag<'_>], head: usize) -> Option<Self> {
+        let (mut depth, mut otherwise) = (0_usize, None);
+        for (at, tag) in tags.iter().enumerate().skip(head + 1) {
+            match tag.word(0).filter(|_| !tag.prints) {
+                Some("for" | "if") => depth += 1,
+                Some("endfor") if depth == 0 => {
+                    let body = head + 1..otherwise.unwrap_or(at);
+                    return Some(Self {
+                        head,
+                        body,
+                        end: at,
+                    });
+                }
+                Some("else") if depth == 0 => otherwise = Some(at),
+                Some("endfor" | "endif") => depth = depth.checked_sub(1)?,
+                // In the `else` of a loop they belong to that loop.
+                Some("set" | "break" | "continue") if otherwise.is_some() => return None,
+                Some(_) | None => {}
+            }
+        }
+        None
+    }
+
+    /// What stands in the outer part for the loop.
+    fn edits(
+        &self,
+        source: &str,
+        tags: &[Tag<'_>],
+        number: usize,
+        given: &[&str],
+    ) -> Option<Vec<(Range<usize>, String)>> {
+        let (head, last, end) = (&tags[self.head], &tags[self.body.end], &tags[self.end]);
+        let list = head.tokens.get(loop_names(head, 1).1 + 1)?.at;
+        let behind = head.place.end - 2 - usize::from(head.trims_behind);
+        let list = source.get(list..behind)?.trim_end();
+        let given = given.iter().map(|name| format!("\"{name}\": {name}"));
+        let given = given.collect::<Vec<_>>().join(", ");
+        let call = format!("{FUNCTION}(n={number}, list={list}, given={{{given}}})");
+        if list.contains("}}") {
             return None;
         }
-        let (first, last) = (&tags[head], &tags[body.end]);
-        outer.push_str(&source[at..first.place.start]);
-        outer.push_str(&call(source, first, last, loops.len())?);
-        loops.push(part(source, first, last)?);
-        at = last.place.end;
-        outside = body;
-    }
-    outer.push_str(&source[at..]);
-    let is_whole = tags[outside.end..].iter().all(leaves_lists_whole);
-    is_whole.then_some(Parts { outer, loops })
-}
-
-/// The tags between a loop's own; nothing if it has an `else`.
-fn body(tags: &[Tag<'_>], head: usize) -> Option<Range<usize>> {
-    let mut depth = 0_usize;
-    for (at, tag) in tags.iter().enumerate().skip(head + 1) {
-        match tag.word(0).filter(|_| !tag.prints) {
-            Some("for" | "if") => depth += 1,
-            Some("endfor") if depth == 0 => return Some(head + 1..at),
-            Some("else") if depth == 0 => return None,
-            Some("endfor" | "endif") => depth = depth.checked_sub(1)?,
-            Some(_) | None => {}
+        let whole = head.place.start..last.place.end;
+        let (before, behind) = (dash(head.trims_before), dash(last.trims_behind));
+        if self.body.end == self.end {
+            return Some(vec![(whole, format!("{{{{{before} {call} {behind}}}}}"))]);
         }
+        let otherwise = format!("{{%{before} if {list} %}}{{{{ {call} }}}}{{% else {behind}%}}");
+        let (before, behind) = (dash(end.trims_before), dash(end.trims_behind));
+        let end = (end.place.clone(), format!("{{%{before} endif {behind}%}}"));
+        Some(vec![(whole, otherwise), end])
     }
-    None
+
+    /// The part that prints the rounds.
+    fn part(&self, source: &str, tags: &[Tag<'_>]) -> Option<String> {
+        let (head, last) = (&tags[self.head], &tags[self.body.end]);
+        let name = head.word(1)?;
+        let body = source.get(head.place.end..last.place.start)?;
+        let (behind, before) = (dash(head.trims_behind), dash(last.trims_before));
+        Some(format!(
+            "{{% for {name} in {LIST} {behind}%}}{body}{{%{before} if true %}}{END}{{% endif %}}{{% endfor %}}"
+        ))
+    }
 }
 
-/// What stands in the outer part for a loop.
-fn call(source: &str, first: &Tag<'_>, last: &Tag<'_>, number: usize) -> Option<String> {
-    let list = first.tokens.get(loop_names(first, 1).1 + 1)?.at;
-    let end = first.place.end - 2 - usize::from(first.trims_behind);
-    let list = source.get(list..end)?.trim_end();
-    let dash = |trims| if trims { "-" } else { "" };
-    let (before, behind) = (dash(first.trims_before), dash(last.trims_behind));
-    let is_plain = !list.contains("}}");
-    is_plain.then(|| format!("{{{{{before} {FUNCTION}(n={number}, list={list}) {behind}}}}}"))
-}
-
-/// The part of a loop.
-fn part(source: &str, first: &Tag<'_>, last: &Tag<'_>) -> Option<String> {
-    let name = first.word(1)?;
-    let body = source.get(first.place.end..last.place.start)?;
-    let dash = |trims| if trims { "-" } else { "" };
-    let (behind, before) = (dash(first.trims_behind), dash(last.trims_before));
-    Some(format!(
-        "{{% for {name} in {LIST} {behind}%}}{body}{{%{before} if true %}}{END}{{% endif %}}{{% endfor %}}"
-    ))
+fn dash(trims: bool) -> &'static str {
+    if trims { "-" } else { "" }
 }
 
 /// Whether a tag outside of the loops takes no instance out of a list.
@@ -148,19 +196,23 @@ fn leaves_lists_whole(tag: &Tag<'_>) -> bool {
     })
 }
 
-/// Whether the rounds of the loop depend on their instance alone, and nothing behind the loop on its rounds.
-fn is_independent(tags: &[Tag<'_>], head: usize, body: &Range<usize>) -> bool {
-    let (names, _) = loop_names(&tags[head], 1);
-    let [name] = names[..] else { return false };
+/// The names from outside that the rounds of a loop read; nothing if the rounds depend on more than these and their instance, or
+/// what stands behind the loop depends on its rounds.
+fn given<'t>(tags: &[Tag<'t>], one: &Loop) -> Option<Vec<&'t str>> {
+    let (names, _) = loop_names(&tags[one.head], 1);
+    let [name] = names[..] else { return None };
     let mut scope = Scope {
         names: vec![name],
         blocks: Vec::new(),
         set: Vec::new(),
+        given: BTreeSet::new(),
     };
-    let is_closed = tags[body.clone()].iter().all(|tag| scope.takes(tag));
-    let others = tags[..head].iter().chain(&tags[body.end..]);
-    let words = others.flat_map(|tag| (0..tag.tokens.len()).filter_map(|at| tag.word(at)));
-    is_closed && words.into_iter().all(|word| !scope.set.contains(&word))
+    let is_closed = tags[one.body.clone()].iter().all(|tag| scope.takes(tag));
+    let others = tags[..one.head].iter().chain(&tags[one.body.end..]);
+    let mut words = others.flat_map(|tag| (0..tag.tokens.len()).filter_map(|at| tag.word(at)));
+    let is_set = |word: &str| scope.set.contains(&word);
+    let is_alone = is_closed && !words.any(is_set) && !scope.given.iter().any(|name| is_set(name));
+    is_alone.then(|| scope.given.into_iter().collect())
 }
 
 /// What is known in a round.
@@ -171,10 +223,12 @@ struct Scope<'t> {
     blocks: Vec<(usize, bool)>,
     /// The names of `set`.
     set: Vec<&'t str>,
+    /// The names from outside that are read.
+    given: BTreeSet<&'t str>,
 }
 
 impl<'t> Scope<'t> {
-    /// Whether a tag of the body reads nothing but these names, and changes nothing for another round.
+    /// Whether a tag of the body reads nothing but names, and changes nothing for another round.
     fn takes(&mut self, tag: &Tag<'t>) -> bool {
         if tag.prints {
             return self.knows_from(tag, 0);
@@ -212,22 +266,29 @@ impl<'t> Scope<'t> {
         }
     }
 
-    /// Whether all names from a place of a tag on are known.
-    fn knows_from(&self, tag: &Tag<'t>, from: usize) -> bool {
+    /// Whether all words from a place of a tag on are names, or the same for all rounds. Names that are not of the round are
+    /// taken for names from outside.
+    fn knows_from(&mut self, tag: &Tag<'t>, from: usize) -> bool {
         (from..tag.tokens.len()).all(|at| tag.word(at).is_none_or(|word| self.knows(tag, at, word)))
     }
 
-    fn knows(&self, tag: &Tag<'t>, at: usize, word: &str) -> bool {
+    fn knows(&mut self, tag: &Tag<'t>, at: usize, word: &'t str) -> bool {
         let is_behind = |sign| at > 0 && tag.is_sign(at - 1, sign);
         let before = |back: usize| at.checked_sub(back).and_then(|at| tag.word(at));
         let is_test =
             before(1) == Some("is") || (before(1) == Some("not") && before(2) == Some("is"));
         let is_part = [".", "?.", "|"].into_iter().any(is_behind);
         let is_argument = tag.is_sign(at + 1, "=");
-        let is_function = tag.is_sign(at + 1, "(") && STEADY.contains(&word);
-        let is_name =
-            !tag.is_sign(at + 1, "(") && (self.names.contains(&word) || WORDS.contains(&word));
-        is_test || is_part || is_argument || is_function || is_name
+        if is_test || is_part || is_argument {
+            return true;
+        }
+        if tag.is_sign(at + 1, "(") {
+            return STEADY.contains(&word);
+        }
+        if !self.names.contains(&word) && !WORDS.contains(&word) {
+            self.given.insert(word);
+        }
+        !NOT_GIVEN.contains(&word)
     }
 }
 
@@ -247,12 +308,44 @@ mod tests {
         let parts = split(source).unwrap();
         assert_eq!(
             parts.outer,
-            "a\n{{- kept_rounds(n=0, list=services.web | default(value=[])) -}}\nb"
+            "a\n{{- kept_rounds(n=0, list=services.web | default(value=[]), given={}) -}}\nb"
         );
         assert_eq!(
             parts.loops,
             [
                 "{% for i in instances_of_rounds %}\n{{ i.id }}\n{%- if true %}\u{1}{% endif %}{% endfor %}"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_rounds_read_from_outside_is_given_to_them() {
+        let source = "{% for s, list in services %}{% set a = 1 %}{% for i in list %}{{ s }}{{ a }}{{ i.id }}{% endfor %}{% endfor %}";
+        let parts = split(source).unwrap();
+        assert_eq!(
+            parts.outer,
+            "{% for s, list in services %}{% set a = 1 %}{{ kept_rounds(n=0, list=list, given={\"a\": a, \"s\": s}) }}{% endfor %}"
+        );
+        assert_eq!(
+            parts.loops,
+            [
+                "{% for i in instances_of_rounds %}{{ s }}{{ a }}{{ i.id }}{% if true %}\u{1}{% endif %}{% endfor %}"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_stands_there_for_no_instances_stays_in_the_outer_part() {
+        let source = "{%- for i in services.web -%} {{ i.id }} {%- else -%} none {%- endfor %}";
+        let parts = split(source).unwrap();
+        assert_eq!(
+            parts.outer,
+            "{%- if services.web %}{{ kept_rounds(n=0, list=services.web, given={}) }}{% else -%} none {%- endif %}"
+        );
+        assert_eq!(
+            parts.loops,
+            [
+                "{% for i in instances_of_rounds -%} {{ i.id }} {%- if true %}\u{1}{% endif %}{% endfor %}"
             ]
         );
     }
@@ -294,7 +387,6 @@ mod tests {
     fn rounds_that_depend_on_something_else_are_none() {
         for body in [
             "{{ loop.index }}",
-            "{{ other }}",
             "{{ services | length }}",
             "{{ i }}",
             "{% break %}",
@@ -303,8 +395,7 @@ mod tests {
             "{% set x %}a{% endset %}",
             "{% if i.weight %}{% set x = 1 %}{% endif %}",
             "{{ x }}{% set x = 1 %}",
-            "{% for p in i.ports %}{{ p }}{% endfor %}{{ p }}",
-            "{% for p in i.ports %}{% else %}{{ p }}{% endfor %}",
+            "{% for p in i.ports %}{% else %}{% endfor %}",
             "{% for p in i.ports %}{{ loop.index }}{% endfor %}",
             "{{ getv(key=i.id) }}",
             "{{ hostname() }}",
@@ -326,7 +417,8 @@ mod tests {
             "{% set first = services.web | first %}{{ first.ip }}",
             "{% for i in services.web | sort(attribute=\"weight\") %}{{ i.ip }}{% endfor %}",
             "{% for i in services.web[1:] %}{{ i.ip }}{% endfor %}",
-            "{% for i in services.web %}{{ i.ip }}{% else %}-{% endfor %}",
+            "{% for i in services.web %}{{ i.ip }}{% else %}{% set x = 1 %}{% endfor %}",
+            "{% for i in services.web %}{{ i.ip }}{% else %}{{ services.db | first }}{% endfor %}",
             "{% for s in slots(instances=services.web, count=3) %}{{ s.name }}{% endfor %}",
             "{{ json(value=services) }}",
             "{% include \"x\" %}",

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use tera::Value;
+
 use super::independent::END;
 use crate::model::instance::Instance;
 use crate::watch::render::View;
@@ -61,12 +63,13 @@ impl Rounds {
             .collect()
     }
 
-    /// What the rounds of a loop print for the instances at these places of a service. `run` gives the text of a few rounds, with
+    /// What the rounds of a loop print for the instances at these places of a service, with these values from outside. `run` gives the text of a few rounds, with
     /// [`END`] behind each. Nothing if that is not the text of so many rounds.
     pub(super) fn text<E>(
         &mut self,
         service: &str,
         number: usize,
+        given: &Value,
         places: &[usize],
         mut run: impl FnMut(&[&Arc<Instance>]) -> Result<String, E>,
     ) -> Result<Option<String>, E> {
@@ -77,6 +80,9 @@ impl Rounds {
         let Some(texts) = service.loops.get_mut(number) else {
             return Ok(None);
         };
+        if texts.given.as_ref() != Some(given) {
+            *texts = Texts::none(instances.len(), given.clone());
+        }
         let is_filled = texts.fill(places, |places| {
             let batch = places.iter().filter_map(|place| instances.get(*place));
             run(&batch.collect::<Vec<_>>())
@@ -152,9 +158,21 @@ struct Texts {
     ends: Vec<u32>,
     /// The places of those that have not run, sorted; their texts are empty.
     missing: Vec<u32>,
+    /// The values from outside with which they have run.
+    given: Option<Value>,
 }
 
 impl Texts {
+    /// Of so many rounds none has run.
+    fn none(rounds: usize, given: Value) -> Self {
+        Self {
+            text: String::new(),
+            ends: vec![0; rounds],
+            missing: (0..small(rounds)).collect(),
+            given: Some(given),
+        }
+    }
+
     fn start(&self, place: usize) -> usize {
         let before = place
             .checked_sub(1)
@@ -185,6 +203,7 @@ impl Texts {
     fn rearranged(&self, pieces: &[Piece]) -> Self {
         let mut made = Self {
             text: String::with_capacity(self.text.len()),
+            given: self.given.clone(),
             ..Self::default()
         };
         for piece in pieces {
@@ -225,6 +244,7 @@ impl Texts {
             text: String::with_capacity(self.text.len()),
             ends: Vec::with_capacity(self.ends.len()),
             missing: Vec::new(),
+            given: self.given.clone(),
         };
         for batch in wanted.chunks(BATCH) {
             let text = run(batch)?;

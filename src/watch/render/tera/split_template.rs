@@ -100,9 +100,16 @@ struct Run {
 impl Run {
     fn call(&self, args: &Kwargs) -> TeraResult<Value> {
         let number: usize = args.must_get("n")?;
-        let list = args.iter().find(|(name, _)| name.as_str() == Some("list"));
-        let list = list.and_then(|(_, list)| list.as_array());
-        let mut numbers = list.ok_or_else(foreign)?.iter().map(parse_number);
+        let arg = |wanted| {
+            let arg = args.iter().find(|(name, _)| name.as_str() == Some(wanted));
+            arg.map(|(_, value)| value).ok_or_else(foreign)
+        };
+        let given = arg("given")?;
+        if !given.as_map().ok_or_else(foreign)?.values().all(is_plain) {
+            return Err(foreign());
+        }
+        let list = arg("list")?.as_array().ok_or_else(foreign)?;
+        let mut numbers = list.iter().map(parse_number);
         let Some(first) = numbers.next() else {
             return Ok("".into());
         };
@@ -117,21 +124,37 @@ impl Run {
         }
         let name = self.names.get(service).ok_or_else(foreign)?;
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = rounds.text(name, number, &places, |batch| self.render(number, batch))?;
+        let text = rounds.text(name, number, given, &places, |batch| {
+            self.render(number, given, batch)
+        })?;
         text.map(Value::from).ok_or_else(foreign)
     }
 
-    /// Runs the rounds of a loop for some instances.
-    fn render(&self, number: usize, instances: &[&Arc<Instance>]) -> TeraResult<String> {
+    /// Runs the rounds of a loop for some instances, with values from outside.
+    fn render(
+        &self,
+        number: usize,
+        given: &Value,
+        instances: &[&Arc<Instance>],
+    ) -> TeraResult<String> {
         let rows = instances.iter().map(|instance| row(instance, self.fields));
         let rows: Vec<Value> = rows.collect::<TeraResult<_>>()?;
         let mut context = Context::new();
+        for (name, value) in given.as_map().into_iter().flatten() {
+            let name = name.as_str().ok_or_else(foreign)?;
+            context.insert_value(name.to_owned(), value.clone());
+        }
         context.insert_value(LIST, Value::from(rows));
         self.engine.render(&part_name(number), &context)
     }
 }
 
-/// The loop is over something else than the instances of one service, so the template has to be rendered as it is.
+/// Whether it is a string, a whole number or a truth value: two of them that are equal are printed alike.
+fn is_plain(value: &Value) -> bool {
+    value.is_string() || value.is_bool() || (value.is_number() && !value.is_f64())
+}
+
+/// The loop is over something else than the instances of one service, or its rounds read more than that, so the template has to be rendered as it is.
 fn foreign() -> tera::Error {
     tera::Error::message("the rounds of this loop cannot be kept")
 }
