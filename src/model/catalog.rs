@@ -80,6 +80,11 @@ impl Catalog {
         self.revision = update.revision();
         let is_reset = matches!(update, Update::Reset(_));
         let keys = match update {
+            Update::Reset(snapshot) if self.tree.is_empty() => {
+                let mut changes = self.take_in_first(&snapshot.entries);
+                changes.keys = self.tree.reset(scope, snapshot.entries);
+                return changes;
+            }
             Update::Reset(snapshot) => self.tree.reset(scope, snapshot.entries),
             Update::Changed { changes, .. } => self.tree.apply(changes),
         };
@@ -99,6 +104,41 @@ impl Catalog {
             all.for_each(|instances| compact(Arc::make_mut(instances)));
         }
         Changes { keys, ..changes }
+    }
+
+    /// Takes in the instances of a list while there are none. It decodes them in the order of their keys, looks nothing up, and
+    /// makes the map of each service at once.
+    fn take_in_first(&mut self, entries: &Entries) -> Changes {
+        let mut found = decode_all(&self.prefix, entries);
+        found.sort_unstable_by_key(|one| (one.service, one.id));
+        let mut changes = Changes::default();
+        for of_service in found.chunk_by(|one, next| one.service == next.service) {
+            let mut instances = Vec::with_capacity(of_service.len());
+            for one in of_service {
+                match &one.instance {
+                    Ok(instance) => instances.push((instance.id.clone(), Arc::clone(instance))),
+                    Err(error) => {
+                        let dir = keyspace::dir(&self.prefix, one.service, one.id);
+                        self.skipped.insert(dir.clone(), error.clone());
+                        changes.skipped.push((dir, error.clone()));
+                    }
+                }
+            }
+            let Some((_, first)) = instances.first() else {
+                continue;
+            };
+            let service = first.service.clone();
+            let news = instances.iter().map(|(id, instance)| InstanceChange {
+                service: service.clone(),
+                id: id.clone(),
+                before: None,
+                now: Some(Arc::clone(instance)),
+            });
+            changes.instances.extend(news);
+            let instances = Instances::from_iter(instances);
+            self.services.insert(service, Arc::new(instances));
+        }
+        changes
     }
 
     /// Decodes one instance again after its keys have changed.
@@ -253,6 +293,52 @@ impl Catalog {
     }
 }
 
+/// What the keys of one instance say.
+struct Decoded<'e> {
+    /// The path segments of the service and the instance.
+    service: &'e str,
+    id: &'e str,
+    instance: Result<Arc<Instance>, InvalidField>,
+}
+
+/// Decodes the instances below `prefix`, in the order of their keys. Those that are not complete are left out.
+fn decode_all<'e>(prefix: &Prefix, entries: &'e Entries) -> Vec<Decoded<'e>> {
+    let places = entries.iter();
+    let places = places.filter_map(|(key, value)| Some((keyspace::locate(prefix, key)?, value)));
+    let mut places = places.peekable();
+    let (mut found, mut fields) = (Vec::new(), Vec::new());
+    // Equal names are kept once.
+    let mut last: Option<ServiceName> = None;
+    while let Some((place, value)) = places.next() {
+        let (service, id) = (place.service, place.id);
+        fields.push((place.field, &**value));
+        // The keys of one instance stand together.
+        if places
+            .peek()
+            .is_some_and(|(next, _)| (next.service, next.id) == (service, id))
+        {
+            continue;
+        }
+        let name = last.take().filter(|name| name.as_str() == service);
+        let name = name.map_or_else(|| service.parse::<ServiceName>(), Ok);
+        last = name.as_ref().ok().cloned();
+        let fields = fields.drain(..).filter(|(field, _)| !field.is_empty());
+        let mut fields = fields.peekable();
+        // A directory alone is no instance, and not invalid.
+        if fields.peek().is_none() {
+            continue;
+        }
+        let decoded = name.and_then(|name| keyspace::decode_named(name, id.parse()?, fields));
+        let instance = decoded.map(|instance| instance.map(Arc::new)).transpose();
+        found.extend(instance.map(|instance| Decoded {
+            service,
+            id,
+            instance,
+        }));
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -402,9 +488,15 @@ mod tests {
 
     fn histories() -> impl Strategy<Value = Vec<Vec<Change>>> {
         let key = (
-            "[ab]",
-            "[xy]",
-            prop_oneof![Just("ip"), Just("port"), Just("note")],
+            prop_oneof![Just("a"), Just("b"), Just("a b")],
+            prop_oneof![Just("x"), Just("y"), Just("x-"), Just("")],
+            prop_oneof![
+                3 => Just("ip"),
+                3 => Just("port"),
+                1 => Just("note"),
+                1 => Just("a/b"),
+                1 => Just(""),
+            ],
         )
             .prop_map(|(s, i, f)| format!("/services/{s}/{i}/{f}"));
         let value = prop_oneof![Just("10.0.0.1"), Just("80"), Just("bad\n")];
@@ -429,8 +521,14 @@ mod tests {
                 }
                 change(&mut folded, changes);
             }
+            let reset = Update::Reset(Snapshot { revision: Revision(1), entries });
+            // It knows a key already, so it looks at what has changed.
+            let mut other = Catalog::new(root());
+            change(&mut other, vec![put("/other", "")]);
+            let changed = other.apply(&root(), reset.clone());
             let mut fresh = Catalog::new(root());
-            fresh.apply(&root(), Update::Reset(Snapshot { revision: Revision(1), entries }));
+            prop_assert_eq!(changed, fresh.apply(&root(), reset));
+            prop_assert_eq!(other.services(), fresh.services());
             prop_assert_eq!(folded.services(), fresh.services());
             prop_assert_eq!(folded.tree(), fresh.tree());
             prop_assert_eq!(folded.skipped(), fresh.skipped());

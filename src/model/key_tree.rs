@@ -42,6 +42,20 @@ pub fn is_clean(key: &str) -> bool {
     !is_suspicious || key == "/" || rest.any(|rest| rest.split('/').all(is_part))
 }
 
+/// How many of these keys are not written as paths are. Directories that follow each other are looked at once.
+fn count_unclean<'k>(keys: impl Iterator<Item = &'k Key>) -> usize {
+    let (mut dir, mut is_dir_clean, mut unclean) = ("", true, 0);
+    for key in keys {
+        let (its_dir, name) = key.rsplit_once('/').unwrap_or(("", key));
+        if its_dir != dir {
+            (dir, is_dir_clean) = (its_dir, is_clean(its_dir));
+        }
+        let is_part = !matches!(name, "" | "." | "..");
+        unclean += usize::from(!(is_dir_clean && is_part) && !is_clean(key));
+    }
+    unclean
+}
+
 impl Tree {
     /// The value of exactly this key.
     #[must_use]
@@ -136,7 +150,7 @@ impl Tree {
     /// Puts `entries` in the place of everything under `scope`; returns the keys whose value is another one now.
     pub fn reset(&mut self, scope: &Prefix, entries: Entries) -> BTreeSet<Key> {
         if self.is_empty() {
-            self.unclean = entries.keys().filter(|key| !is_clean(key)).count();
+            self.unclean = count_unclean(entries.keys());
             self.entries = entries.iter().map(|(k, v)| (split(k), &**v)).collect();
             self.log.forget();
             return entries.into_keys().collect();
@@ -193,6 +207,13 @@ mod tests {
         for good in ["/", "/a", "/a/.b", "/a/..b/c", "/a/b.c"] {
             assert!(is_clean(good), "{good:?}");
         }
+        let all = [
+            "/", "", "/a/", "//", "/a//b", "/a//c", "/a/.", "/a/..", "/a/../b", "/a/../c", "/./a",
+            "/a/.b", "a",
+        ];
+        let all = entries(&all);
+        let unclean = all.keys().filter(|key| !is_clean(key)).count();
+        assert_eq!(count_unclean(all.keys()), unclean);
         let mut tree = tree(entries(&["/a", "/b/"]));
         assert!(!tree.is_clean());
         tree.apply(vec![Change::Delete("/b/".into())]);

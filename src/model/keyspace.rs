@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::date::Date;
 use super::instance::{
-    AttrName, AttrValue, Instance, InvalidField, PortName, Ports, State, parse_ip, parse_port,
-    parse_weight,
+    AttrName, AttrValue, Instance, InstanceId, InvalidField, PortName, Ports, ServiceName, State,
+    parse_ip, parse_port, parse_weight,
 };
 use super::prefix::Prefix;
 use super::publication::{Claim, Publication};
@@ -105,7 +105,15 @@ pub fn decode<'a, F: AsRef<str>>(
     id: &str,
     fields: impl Iterator<Item = (F, &'a [u8])>,
 ) -> Result<Option<Instance>, InvalidField> {
-    let (service, id) = (service.parse()?, id.parse()?);
+    decode_named(service.parse()?, id.parse()?, fields)
+}
+
+/// Reads an instance whose names are known to be valid from its fields.
+pub fn decode_named<'a, F: AsRef<str>>(
+    service: ServiceName,
+    id: InstanceId,
+    fields: impl Iterator<Item = (F, &'a [u8])>,
+) -> Result<Option<Instance>, InvalidField> {
     let (mut ip, mut host, mut weight, mut main) = (None, None, None, None);
     let (mut state, mut named, mut attrs) = (State::Up, BTreeMap::new(), BTreeMap::new());
     let mut times = Times::default();

@@ -287,6 +287,10 @@ impl Guard {
 
     /// A reset that lacks instances is the same as their removal.
     fn apply_reset(&mut self, now: Instant, here: &[Arc<Instance>]) -> BTreeSet<ServiceName> {
+        if self.services.is_empty() {
+            self.take_in_first(here);
+            return BTreeSet::new();
+        }
         let known: BTreeSet<(&ServiceName, &InstanceId)> =
             here.iter().map(|one| (&one.service, &one.id)).collect();
         let all = self.services.iter();
@@ -305,6 +309,16 @@ impl Guard {
         let all = self.services.values_mut();
         all.for_each(|one| catalog::compact(&mut one.here));
         losing
+    }
+
+    /// Takes in a list while nothing is known, so that nothing is lost by it. It makes each map at once.
+    fn take_in_first(&mut self, here: &[Arc<Instance>]) {
+        for group in here.chunk_by(|one, next| one.service == next.service) {
+            let Some(first) = group.first() else { continue };
+            let service = self.services.entry(first.service.clone()).or_default();
+            let instances = group.iter().map(|one| (one.id.clone(), Arc::clone(one)));
+            service.here.append(&mut instances.collect());
+        }
     }
 
     fn release(&mut self, service: Option<&ServiceName>, out: &mut Vec<Event>) {
