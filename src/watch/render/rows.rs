@@ -101,14 +101,17 @@ pub(super) fn row(instance: &Instance, fields: Fields) -> TeraResult<Value> {
     Value::try_from_serializable(&Row { instance, fields })
 }
 
+/// No number of a template is as large.
+const MARK: u64 = 1 << 63;
+
 /// The number that stands for the instance at a place of a service.
 fn number(service: usize, place: usize) -> u64 {
-    (service as u64) << 32 | place as u64
+    MARK | (service as u64) << 32 | place as u64
 }
 
 /// The service and the place of an instance for which a number stands.
 pub(super) fn parse_number(value: &Value) -> Option<(usize, usize)> {
-    let number = value.as_u64()?;
+    let number = value.as_u64()?.checked_sub(MARK)?;
     let half = |half: u64| usize::try_from(half).ok();
     Some((half(number >> 32)?, half(number & u64::from(u32::MAX))?))
 }

@@ -4,7 +4,7 @@
 //! read field by field. Anything else (a row that is printed as a whole, an include, a component, a name that is computed)
 //! may read all fields, and then rows have all.
 
-use super::mistakes::{Kind, Look, after_arguments, loop_names};
+use super::mistakes::{Kind, Look, after_arguments, is_of_language, loop_names};
 use super::tokens::{Tag, What, tags};
 use crate::watch::render::rows::Fields;
 
@@ -35,7 +35,7 @@ pub(super) fn fields(source: &str) -> Fields {
 /// The places of the loops over instances among the tags of a template; nothing unless all that the template does with
 /// instances is known.
 pub(super) fn loops_over_instances(tags: &[Tag<'_>]) -> Option<Vec<usize>> {
-    let are_known = tags.iter().all(is_known);
+    let are_known = tags.iter().all(is_known) && !sets_in_else_of_loop(tags);
     are_known.then(|| Reader::default().follow(tags)).flatten()
 }
 
@@ -43,9 +43,45 @@ fn is_known(tag: &Tag<'_>) -> bool {
     let is_tag = tag.prints || tag.word(0).is_some_and(|word| KNOWN_TAGS.contains(&word));
     // A component is used like this, and a smaller number is rare.
     let is_component = |at: usize| tag.is_sign(at, "<") || tag.is_sign(at, "</");
-    let shows_all = |at: usize| tag.word(at) == Some("__tera_context");
+    // `__tera_context`, and what is behind `loop.index`.
+    let is_hidden = |at: usize| tag.word(at).is_some_and(|word| word.starts_with("__tera_"));
     let mut places = 0..tag.tokens.len();
-    is_tag && !places.any(|at| is_component(at) || shows_all(at))
+    is_tag && !places.any(|at| is_component(at) || is_hidden(at)) && !binds_unfollowed(tag)
+}
+
+/// Whether a tag gives something to a name that is not followed: that of all instances, or a word of the language, which may
+/// be a name too.
+fn binds_unfollowed(tag: &Tag<'_>) -> bool {
+    let is_unfollowed = |name: &str| name == "services" || is_of_language(name);
+    let is_set = !tag.prints && tag.word(0) == Some("set");
+    let set = tag.word(1).filter(|_| is_set);
+    let loops = (0..tag.tokens.len()).filter(|at| tag.word(*at) == Some("for"));
+    let looped = loops.flat_map(|at| loop_names(tag, at + 1).0);
+    set.into_iter().chain(looped).any(is_unfollowed)
+}
+
+/// Whether something is set in the `else` of a loop: it stays set behind the loop.
+pub(super) fn sets_in_else_of_loop(tags: &[Tag<'_>]) -> bool {
+    // For each loop or `if` around the place: whether it is a loop, and whether the place is in its `else`.
+    let mut blocks: Vec<(bool, bool)> = Vec::new();
+    tags.iter().filter(|tag| !tag.prints).any(|tag| {
+        match tag.word(0) {
+            Some("for") => blocks.push((true, false)),
+            Some("if") => blocks.push((false, false)),
+            Some("endfor" | "endif") => drop(blocks.pop()),
+            Some("else") => {
+                if let Some((_, is_else)) = blocks.last_mut() {
+                    *is_else = true;
+                }
+            }
+            Some("set") => {
+                let mut loops = blocks.iter().rev().filter(|(is_loop, _)| *is_loop);
+                return loops.next().is_some_and(|(_, is_else)| *is_else);
+            }
+            Some(_) | None => {}
+        }
+        false
+    })
 }
 
 /// Follows the instances through a template.
@@ -82,6 +118,8 @@ impl<'t> Reader<'t> {
         let is_end = end == tag.tokens.len();
         let before = at.checked_sub(1).and_then(|before| tag.word(before));
         let is_condition = !tag.prints
+            && matches!(tag.word(0), Some("if" | "elif"))
+            && !is_in_brackets(tag, at)
             && matches!(before, Some("if" | "elif" | "and" | "or" | "not"))
             && (is_end || matches!(tag.word(end), Some("and" | "or")));
         let asks = tag.word(end) == Some("is")
@@ -114,6 +152,15 @@ impl<'t> Reader<'t> {
     }
 }
 
+/// Whether a bracket is open at a place.
+fn is_in_brackets(tag: &Tag<'_>, at: usize) -> bool {
+    let count = |signs: &[&str]| {
+        let is_one = |at: &usize| signs.iter().any(|sign| tag.is_sign(*at, sign));
+        (0..at).filter(is_one).count()
+    };
+    count(&["(", "[", "?[", "{"]) > count(&[")", "]", "}"])
+}
+
 /// The instances that begin at a place, with the filters behind them, and where the tag goes on; nothing if something else
 /// stands there, or what becomes of them is no instances any more, and read in a known way.
 fn value(look: &Look<'_, '_>, tag: &Tag<'_>, at: usize) -> Option<(Kind, usize)> {
@@ -132,7 +179,7 @@ fn value(look: &Look<'_, '_>, tag: &Tag<'_>, at: usize) -> Option<(Kind, usize)>
             && tag.text(from + 3).is_some()
             && (tag.is_sign(from + 4, ",") || tag.is_sign(from + 4, ")"));
         match (filter, kind) {
-            ("length", _) => return None,
+            ("length", Kind::Services | Kind::Instances | Kind::Slots) => return None,
             ("map", Kind::Instances) if is_named => return None,
             ("sort" | "filter", Kind::Instances) if is_named => {}
             ("reverse", Kind::Instances | Kind::Slots) => {}

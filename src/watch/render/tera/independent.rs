@@ -71,7 +71,7 @@ pub(super) struct Parts {
 pub(super) fn split(source: &str) -> Option<Parts> {
     let tags = tags(source);
     let heads = loops_over_instances(&tags)?;
-    if heads.is_empty() || source.contains(END) {
+    if heads.is_empty() || source.contains(END) || source.contains(LIST) {
         return None;
     }
     let loops = heads.into_iter().map(|head| Loop::find(&tags, head));
@@ -154,7 +154,7 @@ impl Loop {
         if self.body.end == self.end {
             return Some(vec![(whole, format!("{{{{{before} {call} {behind}}}}}"))]);
         }
-        let otherwise = format!("{{%{before} if {list} %}}{{{{ {call} }}}}{{% else {behind}%}}");
+        let otherwise = format!("{{%{before} if {list} | length %}}{{{{ {call} }}}}{{% else {behind}%}}");
         let (before, behind) = (dash(end.trims_before), dash(end.trims_behind));
         let end = (end.place.clone(), format!("{{%{before} endif {behind}%}}"));
         Some(vec![(whole, otherwise), end])
@@ -340,7 +340,7 @@ mod tests {
         let parts = split(source).unwrap();
         assert_eq!(
             parts.outer,
-            "{%- if services.web %}{{ kept_rounds(n=0, list=services.web, given={}) }}{% else -%} none {%- endif %}"
+            "{%- if services.web | length %}{{ kept_rounds(n=0, list=services.web, given={}) }}{% else -%} none {%- endif %}"
         );
         assert_eq!(
             parts.loops,

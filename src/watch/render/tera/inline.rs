@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::fields::sets_in_else_of_loop;
 use super::tokens::{Tag, tags};
 
 /// How deep includes may stand in each other.
@@ -18,7 +19,7 @@ fn inlined(source: &str, others: &[(&str, &str)], depth: usize) -> Option<String
         if tag.prints || tag.word(0) != Some("include") {
             continue;
         }
-        let name = tag.text(1).filter(|_| tag.tokens.len() == 2)?;
+        let name = tag.text(1).filter(|text| tag.tokens.len() == 2 && !text.contains('\\'))?;
         let (_, other) = others.iter().find(|(other, _)| *other == name)?;
         let other = inlined(other, others, depth.checked_sub(1)?)?;
         if !is_closed(&other) {
@@ -47,7 +48,12 @@ fn is_closed(source: &str) -> bool {
         "filter",
     ];
     let mut loops = 0_usize;
+    let tags = tags(source);
     let is_closed = |tag: &Tag<'_>| {
+        // It would be that of the loop around the include.
+        if (0..tag.tokens.len()).any(|at| tag.word(at) == Some("loop")) {
+            return false;
+        }
         match tag.word(0).filter(|_| !tag.prints) {
             Some("for") => loops += 1,
             Some("endfor") => loops = loops.saturating_sub(1),
@@ -57,7 +63,7 @@ fn is_closed(source: &str) -> bool {
         }
         true
     };
-    tags(source).iter().all(is_closed)
+    !sets_in_else_of_loop(&tags) && tags.iter().all(is_closed)
 }
 
 #[cfg(test)]

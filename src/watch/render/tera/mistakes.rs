@@ -553,7 +553,7 @@ fn after_brackets(tag: &Tag<'_>, at: usize) -> usize {
 }
 
 /// Whether a word is one of the language, or a name that Tera gives something to.
-fn is_of_language(word: &str) -> bool {
+pub(super) fn is_of_language(word: &str) -> bool {
     [
         "and",
         "or",

@@ -260,8 +260,11 @@ impl Texts {
         let is_left = |place: &&u32| wanted.binary_search(&(**place as usize)).is_err();
         made.missing = self.missing.iter().filter(is_left).copied().collect();
         made.text.shrink_to_fit();
+        if made.text.len() >= u32::MAX as usize {
+            return Ok(false);
+        }
         *self = made;
-        Ok(self.text.len() < u32::MAX as usize)
+        Ok(true)
     }
 
     /// The texts at these places, in this order.
