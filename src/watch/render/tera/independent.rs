@@ -154,7 +154,8 @@ impl Loop {
         if self.body.end == self.end {
             return Some(vec![(whole, format!("{{{{{before} {call} {behind}}}}}"))]);
         }
-        let otherwise = format!("{{%{before} if {list} | length %}}{{{{ {call} }}}}{{% else {behind}%}}");
+        let otherwise =
+            format!("{{%{before} if {list} | length %}}{{{{ {call} }}}}{{% else {behind}%}}");
         let (before, behind) = (dash(end.trims_before), dash(end.trims_behind));
         let end = (end.place.clone(), format!("{{%{before} endif {behind}%}}"));
         Some(vec![(whole, otherwise), end])

@@ -19,7 +19,9 @@ fn inlined(source: &str, others: &[(&str, &str)], depth: usize) -> Option<String
         if tag.prints || tag.word(0) != Some("include") {
             continue;
         }
-        let name = tag.text(1).filter(|text| tag.tokens.len() == 2 && !text.contains('\\'))?;
+        let name = tag
+            .text(1)
+            .filter(|text| tag.tokens.len() == 2 && !text.contains('\\'))?;
         let (_, other) = others.iter().find(|(other, _)| *other == name)?;
         let other = inlined(other, others, depth.checked_sub(1)?)?;
         if !is_closed(&other) {
@@ -79,6 +81,7 @@ mod tests {
         ("round", "{% include \"round\" %}"),
         ("sets", "{% set x = 1 %}"),
         ("leaves", "{% break %}"),
+        ("\\\\escaped", ""),
     ];
 
     #[test]
@@ -96,6 +99,7 @@ mod tests {
             "{% include \"unknown\" %}",
             "{% include \"round\" %}",
             "{% include \"sets\" %}",
+            "{% include \"\\\\escaped\" %}",
             "{% for x in y %}{% include \"leaves\" %}{% endfor %}",
         ] {
             assert_eq!(inline(source, OTHERS), None, "{source}");

@@ -151,7 +151,9 @@ impl Run {
 
 /// Whether it is a string, a whole number or a truth value: two of them that are equal are printed alike.
 fn is_plain(value: &Value) -> bool {
-    (value.is_string() && !value.is_safe()) || value.is_bool() || (value.is_number() && !value.is_f64())
+    (value.is_string() && !value.is_safe())
+        || value.is_bool()
+        || (value.is_number() && !value.is_f64())
 }
 
 /// The loop is over something else than the instances of one service, or its rounds read more than that, so the template has to be rendered as it is.

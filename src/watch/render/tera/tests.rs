@@ -125,18 +125,41 @@ fn steps() -> impl Strategy<Value = Vec<(String, Option<String>)>> {
     proptest::collection::vec(step, 1..12)
 }
 
+/// What a target sees of these keys.
+fn view(catalog: &mut Catalog, entries: &BTreeMap<String, String>) -> View {
+    let entries = entries.iter();
+    let entries = entries.map(|(key, value)| (key.as_str().into(), value.as_bytes().into()));
+    let snapshot = Snapshot {
+        revision: Revision(1),
+        entries: entries.collect(),
+    };
+    catalog.apply(&prefix("/"), Update::Reset(snapshot));
+    View {
+        target: "t".to_owned(),
+        catalog: Arc::new(catalog.clone()),
+        services: Vec::new(),
+        keys: Vec::new(),
+        root: prefix("/"),
+        env: Arc::new(BTreeMap::from([("HOME".to_owned(), "/root".to_owned())])),
+        host: Host::empty(),
+    }
+}
+
+/// The keys of instances of the service `a`.
+fn instances(ids: &[&str]) -> BTreeMap<String, String> {
+    let fields = [("ip", "10.0.0.9"), ("port", "80"), ("weight", "1")];
+    let keys = |id: &&str| {
+        fields.map(|(name, value)| (format!("/services/a/{id}/{name}"), value.to_owned()))
+    };
+    ids.iter().flat_map(keys).collect()
+}
+
 proptest! {
     #[test]
     fn the_parts_give_what_the_whole_gives(source in sources(), other in included(), history in proptest::collection::vec(steps(), 1..5)) {
         let template = TeraTemplate::compile_among("t.tera", &source, &[("o", &other)]).unwrap();
         let whole = TeraTemplate { split: None, ..template.clone() };
-        let mut entries: BTreeMap<String, String> = ["v", "w", "x", "y"]
-            .map(|id| [("ip", "10.0.0.9"), ("port", "80"), ("weight", "1")].map(|(name, value)| {
-                (format!("/services/a/{id}/{name}"), value.to_owned())
-            }))
-            .into_iter()
-            .flatten()
-            .collect();
+        let mut entries = instances(&["v", "w", "x", "y"]);
         let mut catalog = Catalog::new(prefix("/services"));
         for steps in history {
             for (key, value) in steps {
@@ -145,19 +168,122 @@ proptest! {
                     None => drop(entries.remove(&key)),
                 }
             }
-            let entries = entries.iter().map(|(key, value)| (key.as_str().into(), value.as_bytes().into()));
-            let snapshot = Snapshot { revision: Revision(1), entries: entries.collect() };
-            catalog.apply(&prefix("/"), Update::Reset(snapshot));
-            let view = View {
-                target: "t".to_owned(),
-                catalog: Arc::new(catalog.clone()),
-                services: Vec::new(),
-                keys: Vec::new(),
-                root: prefix("/"),
-                env: Arc::new(BTreeMap::from([("HOME".to_owned(), "/root".to_owned())])),
-                host: Host::empty(),
-            };
+            let view = view(&mut catalog, &entries);
             prop_assert_eq!(whole.render(&view), template.render(&view));
+        }
+    }
+}
+
+/// Templates that are hard to follow, behind each of which stands a loop that could be split.
+#[test]
+fn templates_that_are_hard_to_follow_give_what_the_whole_gives() {
+    const LOOP: &str = "{% for i in services.a %}{{ i.id }}{% endfor %}";
+    // The second text is that of an include.
+    let cases = [
+        (
+            "{% for i in services.a %}{{ __tera_loop_index }}{% endfor %}",
+            "",
+        ),
+        ("{{ __tera_context }}", ""),
+        (
+            "{% for p in [] %}{% else %}{% set all = services.a %}{% endfor %}{{ all | json_encode }}",
+            "",
+        ),
+        (
+            "{% if [false or services.a or 1] | json_encode == \"[[0,1]]\" %}x{% endif %}",
+            "",
+        ),
+        (
+            "{% set y = false %}{% set x = y or services.a %}{{ x | json_encode }}",
+            "",
+        ),
+        (
+            "{% set y = false %}{{ agreed(instances=y or services.a, attribute=\"note\") }}",
+            "",
+        ),
+        ("{% set body = services.a %}{{ body | json_encode }}", ""),
+        (
+            "{% set else = 7 %}{% for i in services.a %}{{ else | default(value=1) }}{% endfor %}",
+            "",
+        ),
+        (
+            "{{ [services for services in [1]] }}{{ services | json_encode }}",
+            "",
+        ),
+        (
+            "{% for i in services.a %}{{ i | length }}{{ i.id }}{% endfor %}",
+            "",
+        ),
+        (
+            "{% set instances_of_rounds = 3 %}{% for i in services.a %}{{ instances_of_rounds }}{% endfor %}",
+            "",
+        ),
+        (
+            "{% for i in services.none %}{{ i.id }}{% else %}none{% endfor %}",
+            "",
+        ),
+        (
+            "{% for i in services.none | default(value=[]) %}{{ i.id }}{% else %}none{% endfor %}",
+            "",
+        ),
+        ("{{ agreed(instances=[0], attribute=\"note\") }}", ""),
+        (
+            "{% for x in [\"<\" | safe, \"<\"] %}{% for i in services.a %}{{ x | escape }}{% endfor %}{% endfor %}",
+            "",
+        ),
+        (
+            "{% for x in [1, 1.0, true, \"1\"] %}{% for i in services.a %}{{ x }}{% endfor %}{% endfor %}",
+            "",
+        ),
+        (
+            "{% for i in services.a -%}\r\n{{ i.id }}\u{a0}{%- endfor -%}\u{a0}x",
+            "",
+        ),
+        (
+            "{% for i in services.a %}{% raw %}{% endfor %}{% endraw %}{# {% endfor %} #}{{ i.id }}{% endfor %}",
+            "",
+        ),
+        (
+            "{% for x in [1, 2] %}{% include \"o\" %}{% endfor %}",
+            "{{ loop.index }}",
+        ),
+        (
+            "{% include \"o\" %}{{ x | default(value=0) }}",
+            "{% for p in [] %}{% else %}{% set x = 1 %}{% endfor %}",
+        ),
+        (
+            "{% include \"o\" %}{{ x | default(value=0) }}",
+            "{% set x = 1 %}{{ x }}",
+        ),
+        (
+            " {%- include \"o\" -%} x",
+            "  \n{%- if true -%} y {% endif -%}  {# c -#}  ",
+        ),
+        (
+            "{% include \"o\" %}{{ services.a }}",
+            "{% for services in [1] %}{% endfor %}",
+        ),
+        (
+            "{% set w = 1 %}{% include \"o\" %}{{ w }}",
+            "{% for i in services.a %}{% set w = i.id %}{{ w }}{% endfor %}",
+        ),
+    ];
+    for (source, other) in cases {
+        let source = format!("{source}{LOOP}");
+        let others = [("o", other)];
+        let template = TeraTemplate::compile_among("t.tera", &source, &others).unwrap();
+        let whole = TeraTemplate {
+            split: None,
+            ..template.clone()
+        };
+        let catalog = &mut Catalog::new(prefix("/services"));
+        for ids in [&["x", "y"][..], &["w", "x", "y"], &["y"], &[], &["x", "y"]] {
+            let view = view(catalog, &instances(ids));
+            assert_eq!(
+                template.render(&view),
+                whole.render(&view),
+                "{source} {ids:?}"
+            );
         }
     }
 }
