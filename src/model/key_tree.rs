@@ -51,7 +51,8 @@ fn count_unclean<'k>(keys: impl Iterator<Item = &'k Key>) -> usize {
             (dir, is_dir_clean) = (its_dir, is_clean(its_dir));
         }
         let is_part = !matches!(name, "" | "." | "..");
-        unclean += usize::from(!(is_dir_clean && is_part) && !is_clean(key));
+        let is_key_clean = (is_dir_clean && is_part) || is_clean(key);
+        unclean += usize::from(!is_key_clean);
     }
     unclean
 }

@@ -174,103 +174,104 @@ proptest! {
     }
 }
 
-/// Templates that are hard to follow, behind each of which stands a loop that could be split.
+/// Templates that are hard to follow. The second text is that of an include.
+const HARD: &[(&str, &str)] = &[
+    (
+        "{% for i in services.a %}{{ __tera_loop_index }}{% endfor %}",
+        "",
+    ),
+    ("{{ __tera_context }}", ""),
+    (
+        "{% for p in [] %}{% else %}{% set all = services.a %}{% endfor %}{{ all | json_encode }}",
+        "",
+    ),
+    (
+        "{% if [false or services.a or 1] | json_encode == \"[[0,1]]\" %}x{% endif %}",
+        "",
+    ),
+    (
+        "{% set y = false %}{% set x = y or services.a %}{{ x | json_encode }}",
+        "",
+    ),
+    (
+        "{% set y = false %}{{ agreed(instances=y or services.a, attribute=\"note\") }}",
+        "",
+    ),
+    ("{% set body = services.a %}{{ body | json_encode }}", ""),
+    (
+        "{% set else = 7 %}{% for i in services.a %}{{ else | default(value=1) }}{% endfor %}",
+        "",
+    ),
+    (
+        "{{ [services for services in [1]] }}{{ services | json_encode }}",
+        "",
+    ),
+    (
+        "{% for i in services.a %}{{ i | length }}{{ i.id }}{% endfor %}",
+        "",
+    ),
+    (
+        "{% set instances_of_rounds = 3 %}{% for i in services.a %}{{ instances_of_rounds }}{% endfor %}",
+        "",
+    ),
+    (
+        "{% for i in services.none %}{{ i.id }}{% else %}none{% endfor %}",
+        "",
+    ),
+    (
+        "{% for i in services.none | default(value=[]) %}{{ i.id }}{% else %}none{% endfor %}",
+        "",
+    ),
+    ("{{ agreed(instances=[0], attribute=\"note\") }}", ""),
+    (
+        "{% for x in [\"<\" | safe, \"<\"] %}{% for i in services.a %}{{ x | escape }}{% endfor %}{% endfor %}",
+        "",
+    ),
+    (
+        "{% for x in [1, 1.0, true, \"1\"] %}{% for i in services.a %}{{ x }}{% endfor %}{% endfor %}",
+        "",
+    ),
+    (
+        "{% for i in services.a -%}\r\n{{ i.id }}\u{a0}{%- endfor -%}\u{a0}x",
+        "",
+    ),
+    (
+        "{% for i in services.a %}{% raw %}{% endfor %}{% endraw %}{# {% endfor %} #}{{ i.id }}{% endfor %}",
+        "",
+    ),
+    (
+        "{% for x in [1, 2] %}{% include \"o\" %}{% endfor %}",
+        "{{ loop.index }}",
+    ),
+    (
+        "{% include \"o\" %}{{ x | default(value=0) }}",
+        "{% for p in [] %}{% else %}{% set x = 1 %}{% endfor %}",
+    ),
+    (
+        "{% include \"o\" %}{{ x | default(value=0) }}",
+        "{% set x = 1 %}{{ x }}",
+    ),
+    (
+        " {%- include \"o\" -%} x",
+        "  \n{%- if true -%} y {% endif -%}  {# c -#}  ",
+    ),
+    (
+        "{% include \"o\" %}{{ services.a }}",
+        "{% for services in [1] %}{% endfor %}",
+    ),
+    (
+        "{% set w = 1 %}{% include \"o\" %}{{ w }}",
+        "{% for i in services.a %}{% set w = i.id %}{{ w }}{% endfor %}",
+    ),
+];
+
+/// Behind each of them stands a loop that could be split.
 #[test]
 fn templates_that_are_hard_to_follow_give_what_the_whole_gives() {
     const LOOP: &str = "{% for i in services.a %}{{ i.id }}{% endfor %}";
-    // The second text is that of an include.
-    let cases = [
-        (
-            "{% for i in services.a %}{{ __tera_loop_index }}{% endfor %}",
-            "",
-        ),
-        ("{{ __tera_context }}", ""),
-        (
-            "{% for p in [] %}{% else %}{% set all = services.a %}{% endfor %}{{ all | json_encode }}",
-            "",
-        ),
-        (
-            "{% if [false or services.a or 1] | json_encode == \"[[0,1]]\" %}x{% endif %}",
-            "",
-        ),
-        (
-            "{% set y = false %}{% set x = y or services.a %}{{ x | json_encode }}",
-            "",
-        ),
-        (
-            "{% set y = false %}{{ agreed(instances=y or services.a, attribute=\"note\") }}",
-            "",
-        ),
-        ("{% set body = services.a %}{{ body | json_encode }}", ""),
-        (
-            "{% set else = 7 %}{% for i in services.a %}{{ else | default(value=1) }}{% endfor %}",
-            "",
-        ),
-        (
-            "{{ [services for services in [1]] }}{{ services | json_encode }}",
-            "",
-        ),
-        (
-            "{% for i in services.a %}{{ i | length }}{{ i.id }}{% endfor %}",
-            "",
-        ),
-        (
-            "{% set instances_of_rounds = 3 %}{% for i in services.a %}{{ instances_of_rounds }}{% endfor %}",
-            "",
-        ),
-        (
-            "{% for i in services.none %}{{ i.id }}{% else %}none{% endfor %}",
-            "",
-        ),
-        (
-            "{% for i in services.none | default(value=[]) %}{{ i.id }}{% else %}none{% endfor %}",
-            "",
-        ),
-        ("{{ agreed(instances=[0], attribute=\"note\") }}", ""),
-        (
-            "{% for x in [\"<\" | safe, \"<\"] %}{% for i in services.a %}{{ x | escape }}{% endfor %}{% endfor %}",
-            "",
-        ),
-        (
-            "{% for x in [1, 1.0, true, \"1\"] %}{% for i in services.a %}{{ x }}{% endfor %}{% endfor %}",
-            "",
-        ),
-        (
-            "{% for i in services.a -%}\r\n{{ i.id }}\u{a0}{%- endfor -%}\u{a0}x",
-            "",
-        ),
-        (
-            "{% for i in services.a %}{% raw %}{% endfor %}{% endraw %}{# {% endfor %} #}{{ i.id }}{% endfor %}",
-            "",
-        ),
-        (
-            "{% for x in [1, 2] %}{% include \"o\" %}{% endfor %}",
-            "{{ loop.index }}",
-        ),
-        (
-            "{% include \"o\" %}{{ x | default(value=0) }}",
-            "{% for p in [] %}{% else %}{% set x = 1 %}{% endfor %}",
-        ),
-        (
-            "{% include \"o\" %}{{ x | default(value=0) }}",
-            "{% set x = 1 %}{{ x }}",
-        ),
-        (
-            " {%- include \"o\" -%} x",
-            "  \n{%- if true -%} y {% endif -%}  {# c -#}  ",
-        ),
-        (
-            "{% include \"o\" %}{{ services.a }}",
-            "{% for services in [1] %}{% endfor %}",
-        ),
-        (
-            "{% set w = 1 %}{% include \"o\" %}{{ w }}",
-            "{% for i in services.a %}{% set w = i.id %}{{ w }}{% endfor %}",
-        ),
-    ];
-    for (source, other) in cases {
+    for (source, other) in HARD {
         let source = format!("{source}{LOOP}");
-        let others = [("o", other)];
+        let others = [("o", *other)];
         let template = TeraTemplate::compile_among("t.tera", &source, &others).unwrap();
         let whole = TeraTemplate {
             split: None,
