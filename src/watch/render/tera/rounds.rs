@@ -64,7 +64,7 @@ impl Rounds {
     }
 
     /// What the rounds of a loop print for the instances at these places of a service, with these values from outside. `run` gives the text of a few rounds, with
-    /// [`END`] behind each. Nothing if that is not the text of so many rounds.
+    /// [`END`] behind each. Nothing if that is not the text of so many rounds, or if this render has asked for them with other values.
     pub(super) fn text<E>(
         &mut self,
         service: &str,
@@ -81,8 +81,13 @@ impl Rounds {
             return Ok(None);
         };
         if texts.given.as_ref() != Some(given) {
+            // All rounds would run twice in each render, and their rows be made twice.
+            if texts.is_asked_for {
+                return Ok(None);
+            }
             *texts = Texts::none(instances.len(), given.clone());
         }
+        texts.is_asked_for = true;
         let is_filled = texts.fill(places, |places| {
             let batch = places.iter().filter_map(|place| instances.get(*place));
             run(&batch.collect::<Vec<_>>())
@@ -94,6 +99,9 @@ impl Rounds {
 impl Service {
     fn take_in(&mut self, seen: &Seen<'_>, loops: usize) {
         self.loops.resize_with(loops, Texts::default);
+        for texts in &mut self.loops {
+            texts.is_asked_for = false;
+        }
         let is_same = |(old, now): (&Arc<Instance>, &&Arc<Instance>)| Arc::ptr_eq(old, now);
         if self.instances.len() == seen.len() && self.instances.iter().zip(seen).all(is_same) {
             return;
@@ -160,6 +168,8 @@ struct Texts {
     missing: Vec<u32>,
     /// The values from outside with which they have run.
     given: Option<Value>,
+    /// Whether this render has asked for them.
+    is_asked_for: bool,
 }
 
 impl Texts {
@@ -170,6 +180,7 @@ impl Texts {
             ends: vec![0; rounds],
             missing: (0..small(rounds)).collect(),
             given: Some(given),
+            is_asked_for: false,
         }
     }
 
@@ -245,6 +256,7 @@ impl Texts {
             ends: Vec::with_capacity(self.ends.len()),
             missing: Vec::new(),
             given: self.given.clone(),
+            is_asked_for: self.is_asked_for,
         };
         for batch in wanted.chunks(BATCH) {
             let text = run(batch)?;

@@ -10,6 +10,7 @@ use super::TeraTemplate;
 use crate::model::catalog::Catalog;
 use crate::model::prefix::Prefix;
 use crate::model::update::{Revision, Snapshot, Update};
+use crate::watch::render::rows::Fields;
 use crate::watch::render::{Host, View};
 
 fn prefix(path: &str) -> Prefix {
@@ -28,6 +29,11 @@ const INSIDE: &[&str] = &[
     "{{ i.attrs.note | default(value=\"-\") }}",
     "{{ toUpper(value=i.id) ~ getenv(name=\"HOME\") }}",
     "{{ i.weight }}",
+    "{{ i | length }}",
+    "{% include \"p\" %}",
+    "{% if i.id in [\"v\", \"w\"] %}in{% endif %}",
+    "{{ x if i.weight is defined else name }}",
+    "{% set_global x = i.id %}",
     "{{ loop.index }}",
     "{{ x }}",
     "{{ x }}{{ name }}",
@@ -49,6 +55,10 @@ const OUTSIDE: &[&str] = &[
     "{% set all = instances(service=\"b\") %}",
     "{{ all | length }}",
     "{{ all | json_encode }}",
+    "{% set x = false or services.a %}{{ x | json_encode }}",
+    "{% set body = services.a %}{{ body | json_encode }}",
+    "{% for p in [] %}{% else %}{% set all = services.a %}{% endfor %}",
+    "{{ services.b | default(value=[]) | sort(attribute=\"weight\") | json_encode }}",
     "{{ all | first | json_encode }}",
     "{% set first = all | first %}{{ first.ip }}",
     "{% set first = services.a | first %}{{ first.ip }}",
@@ -157,8 +167,13 @@ fn instances(ids: &[&str]) -> BTreeMap<String, String> {
 proptest! {
     #[test]
     fn the_parts_give_what_the_whole_gives(source in sources(), other in included(), history in proptest::collection::vec(steps(), 1..5)) {
-        let template = TeraTemplate::compile_among("t.tera", &source, &[("o", &other)]).unwrap();
+        let template = TeraTemplate::compile_among("t.tera", &source, &[("o", &other), ("p", "{{ i.ip }}")]).unwrap();
         let whole = TeraTemplate { split: None, ..template.clone() };
+        let with_all_fields = TeraTemplate {
+            fields: Fields::new(|_| true),
+            last_rows: Arc::default(),
+            ..whole.clone()
+        };
         let mut entries = instances(&["v", "w", "x", "y"]);
         let mut catalog = Catalog::new(prefix("/services"));
         for steps in history {
@@ -169,7 +184,11 @@ proptest! {
                 }
             }
             let view = view(&mut catalog, &entries);
-            prop_assert_eq!(whole.render(&view), template.render(&view));
+            let text = whole.render(&view);
+            prop_assert_eq!(&text, &template.render(&view));
+            if text.is_ok() {
+                prop_assert_eq!(&text, &with_all_fields.render(&view));
+            }
         }
     }
 }
@@ -287,6 +306,20 @@ fn templates_that_are_hard_to_follow_give_what_the_whole_gives() {
             );
         }
     }
+}
+
+/// All rounds would run once for each of the values, in each render.
+#[test]
+fn a_loop_that_is_given_several_values_in_one_render_is_not_kept() {
+    let source =
+        "{% for x in [1, 2] %}{% for i in services.a %}{{ x }}{{ i.id }}{% endfor %}{% endfor %}";
+    let template = TeraTemplate::compile_among("t.tera", source, &[]).unwrap();
+    let view = view(
+        &mut Catalog::new(prefix("/services")),
+        &instances(&["v", "w"]),
+    );
+    assert!(template.split.as_ref().unwrap().render(&view).is_err());
+    assert_eq!(template.render(&view).unwrap(), "1v1w2v2w");
 }
 
 /// The templates that are shipped for proxies, but for nginx.conf.tera, which is made of components.
