@@ -17,9 +17,10 @@
 //! - `host`: the few questions that neither the store nor the environment can answer.
 //! - `template`: one type, two languages; the caller says which. `tera` is the engine for `*.tera`: `functions` and `filters`
 //!   offer all of the above to it, and their tables are the reference of the language. `rows` turns instances into its
-//!   values, and `last_rows` keeps them for the next render, unless `tera/independent` finds that what a loop prints for an
-//!   instance depends on that instance alone: then `tera/rounds` keeps the text instead. `gotmpl` is the engine for `*.tmpl`: Go's text/template with
-//!   confd's functions, which keeps the rounds of its loops for the next render; `docs/confd.md` is its reference.
+//!   values, and `last_rows` keeps them for the next render, unless `tera/independent` finds that what each loop prints for an
+//!   instance depends on that instance alone: then `tera/rounds` keeps the text instead. `gotmpl` is the engine for `*.tmpl`:
+//!   Go's text/template with confd's functions, which keeps the rounds of its loops for the next render; `docs/confd.md` is
+//!   its reference.
 //! - `error`: why a template gave no text.
 //!
 //! # Guarantees

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
-use tera::{TeraResult, Value};
+use tera::{Context, TeraResult, Value};
 
 use crate::model::instance::{HostName, Instance};
 use crate::watch::render::view::Seen;
@@ -94,6 +94,16 @@ impl Rows {
             instances,
         }
     }
+}
+
+/// What a template sees of the rows of all services.
+pub(super) fn context(rows: &BTreeMap<String, Rows>) -> Context {
+    let services = rows.iter();
+    let services = services.map(|(service, rows)| (service.clone(), rows.all()));
+    let services: BTreeMap<String, Value> = services.collect();
+    let mut context = Context::new();
+    context.insert_value("services", Value::from(services));
+    context
 }
 
 /// The row of an instance.

@@ -10,10 +10,10 @@ mod split_template;
 mod tests;
 mod tokens;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
-use tera::{Context, Tera, Value};
+use tera::Tera;
 
 use self::fields::fields;
 use self::mistakes::{Found, Source};
@@ -21,7 +21,7 @@ use self::split_template::SplitTemplate;
 use super::disputes::disputes;
 use super::functions::{self, Inputs};
 use super::last_rows::LastRows;
-use super::rows::Fields;
+use super::rows::{self, Fields};
 use super::{Fault, Mistakes, RenderError, View, filters};
 use crate::model::instance::ServiceName;
 
@@ -134,12 +134,7 @@ impl TeraTemplate {
 
     fn try_render(&self, view: &View) -> tera::TeraResult<String> {
         let rows = self.last_rows.update(&view.visible(), self.fields)?;
-        let services = rows
-            .iter()
-            .map(|(service, rows)| (service.clone(), rows.all()));
-        let services: BTreeMap<String, Value> = services.collect();
-        let mut context = Context::new();
-        context.insert_value("services", Value::from(services));
+        let context = rows::context(&rows);
         let inputs = Arc::new(Inputs {
             view: view.clone(),
             keys: OnceLock::new(),

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::fields::loops_over_instances;
 use super::mistakes::loop_names;
-use super::tokens::{Tag, What, tags};
+use super::tokens::{Tag, What, dash, tags};
 
 /// The function by which the outer part asks for the rounds of a loop: `kept_rounds(n=0, list=services.web, given={"x": x})`.
 pub(super) const FUNCTION: &str = "kept_rounds";
@@ -171,10 +171,6 @@ impl Loop {
             "{{% for {name} in {LIST} {behind}%}}{body}{{%{before} if true %}}{END}{{% endif %}}{{% endfor %}}"
         ))
     }
-}
-
-fn dash(trims: bool) -> &'static str {
-    if trims { "-" } else { "" }
 }
 
 /// Whether a tag outside of the loops takes no instance out of a list.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::fields::sets_in_else_of_loop;
-use super::tokens::{Tag, tags};
+use super::tokens::{Tag, dash, tags};
 
 /// How deep includes may stand in each other.
 const DEPTH: usize = 8;
@@ -27,7 +27,6 @@ fn inlined(source: &str, others: &[(&str, &str)], depth: usize) -> Option<String
         if !is_closed(&other) {
             return None;
         }
-        let dash = |trims| if trims { "-" } else { "" };
         let (before, behind) = (dash(tag.trims_before), dash(tag.trims_behind));
         text.push_str(source.get(at..tag.place.start)?);
         // What prints nothing keeps the trimming of one template out of the other.

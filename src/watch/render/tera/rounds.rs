@@ -63,8 +63,9 @@ impl Rounds {
             .collect()
     }
 
-    /// What the rounds of a loop print for the instances at these places of a service, with these values from outside. `run` gives the text of a few rounds, with
-    /// [`END`] behind each. Nothing if that is not the text of so many rounds, or if this render has asked for them with other values.
+    /// What the rounds of a loop print for the instances at these places of a service, with these values from outside. `run`
+    /// gives the text of a few rounds, with [`END`] behind each. Nothing if that is not the text of so many rounds, or if this
+    /// render has asked for them with other values.
     pub(super) fn text<E>(
         &mut self,
         service: &str,

@@ -12,7 +12,7 @@ use super::rounds::Rounds;
 use crate::model::instance::Instance;
 use crate::watch::render::View;
 use crate::watch::render::functions::{self, Inputs};
-use crate::watch::render::rows::{Fields, Rows, parse_number, row};
+use crate::watch::render::rows::{self, Fields, Rows, parse_number, row};
 
 /// The name of the outer part.
 const OUTER: &str = "outer";
@@ -52,10 +52,7 @@ impl SplitTemplate {
         let rows = lists.into_iter().enumerate();
         let rows = rows.map(|(service, (name, list))| (name, Rows::numbered(list, service)));
         let rows: BTreeMap<String, Rows> = rows.collect();
-        let services = rows.iter().map(|(name, rows)| (name.clone(), rows.all()));
-        let services: BTreeMap<String, Value> = services.collect();
-        let mut context = Context::new();
-        context.insert_value("services", Value::from(services));
+        let context = rows::context(&rows);
         let inputs = Arc::new(Inputs {
             view: view.clone(),
             keys: OnceLock::new(),
@@ -156,7 +153,8 @@ fn is_plain(value: &Value) -> bool {
         || (value.is_number() && !value.is_f64())
 }
 
-/// The loop is over something else than the instances of one service, or its rounds read more than that, so the template has to be rendered as it is.
+/// The loop is over something else than the instances of one service, or its rounds read more than that, so the template has
+/// to be rendered as a whole.
 fn foreign() -> tera::Error {
     tera::Error::message("the rounds of this loop cannot be kept")
 }

@@ -15,6 +15,11 @@ pub(super) struct Tag<'t> {
     pub(super) trims_behind: bool,
 }
 
+/// The mark of a tag that trims the text beside it, or none.
+pub(super) fn dash(trims: bool) -> &'static str {
+    if trims { "-" } else { "" }
+}
+
 /// One word, its line, and where it begins in the template.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token<'t> {
